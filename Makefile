@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all set-up themselves; `make help` tells the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_DIR ?= .demo
+
+.PHONY: help setup demo ui test check bench lock clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.complete  ## .venv/ with everything, from requirements.lock
+
+.venv/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "callarchive needs Python 3.11 or newer: make setup PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "this Python cannot make virtual environments: apt install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: setup  ## the test suite
+	$(BIN)/pytest
+
+check: setup  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: setup  ## requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
+
+clean:  ## everything that this Makefile made, the demo's archive included
+	rm -rf .venv $(DEMO_DIR) .dagster

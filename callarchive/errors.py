@@ -1,0 +1,97 @@
+"""The error tree: every error that this program raises on purpose.
+
+Library errors (requests, paramiko, boto3, obstore, OSError) are translated where they occur, with `from err`.
+An error that concerns one recording or one session becomes a row; an error that concerns the run ends it.
+"""
+
+
+class ArchiveError(Exception):
+    """Something that callarchive could not do.
+
+    Attributes:
+        retryable: whether the same call may succeed later without anyone changing anything.
+        exit_code: what the command line exits with when this error ends the run.
+    """
+
+    retryable = False
+    exit_code = 1
+
+
+class ConfigurationError(ArchiveError):
+    """The configuration names an unknown key, lacks one, or holds a bad value. Nothing was contacted."""
+
+    exit_code = 2
+
+
+class RefusedError(ArchiveError):
+    """Somebody said no, and asking again will not help: a permission, a host key, a hold."""
+
+    exit_code = 3
+
+
+class AccessDeniedError(RefusedError):
+    """The API or a store does not accept our credentials, or they have expired."""
+
+
+class HostKeyError(RefusedError):
+    """An SFTP server showed a key that is unknown or differs from the pinned one. No credentials were sent."""
+
+
+class UnavailableError(ArchiveError):
+    """The API, a landing, the archive or the catalog could not be reached within the deadline."""
+
+    retryable = True
+
+
+class AnswerError(ArchiveError):
+    """An answer arrived and could not be understood."""
+
+    retryable = True
+
+
+class ExportError(ArchiveError):
+    """A log export did not give its rows."""
+
+    retryable = True
+
+
+class ExportFailedError(ExportError):
+    """8x8 says that the export job failed."""
+
+
+class ExportCancelledError(ExportError):
+    """8x8 says that the export job was cancelled: by somebody else, we cancel only what we abandon."""
+
+
+class ExportServerError(ExportError):
+    """8x8 says that an internal error ended the export job."""
+
+
+class ExportExpiredError(ExportError):
+    """The export's files can no longer be downloaded."""
+
+
+class SourceError(ArchiveError):
+    """A session source cannot be read, so the day's sessions are not known."""
+
+
+class InvalidIdError(ArchiveError):
+    """A text that was given as an id is not one."""
+
+
+class ObjectNotFoundError(ArchiveError):
+    """There is no object at that place."""
+
+
+class TransferError(ArchiveError):
+    """A recording's bytes did not arrive as promised: too few, too many, too slow, or not what the store says it holds."""
+
+    retryable = True
+
+
+class StoreError(ArchiveError):
+    """The archive or the catalog could not take a write: disk full, I/O error, read-only."""
+
+
+class AlreadyExistsError(StoreError):
+    """A write-once name is taken."""

@@ -1,0 +1,73 @@
+"""Stores: the places that we write, `file://` and `s3://`, for the archive and the catalog.
+
+Paths are relative to the store's root. A name becomes visible only when all of its bytes are there and durable, so a
+reader never meets half a file, whenever the writer is killed. Temporary names begin with a dot and end in `.part`.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object in a store. `path` is relative to the store's root."""
+
+    path: str
+    size_bytes: int
+
+
+class Staging(Protocol):
+    """Bytes on their way into a store, under a temporary name or in none at all."""
+
+    def write(self, chunk: bytes) -> None:
+        """Takes the next bytes. Raises StoreError."""
+
+    def commit(self, path: str) -> None:
+        """Makes the bytes durable under `path`, whole, for the first time.
+
+        Raises:
+            AlreadyExistsError: the name is taken; the staged bytes stay and may be committed under another name.
+            StoreError: they could not be made durable; no name was created, or the store does not know.
+        """
+
+
+class Store(Protocol):
+    """A place to keep objects. Thread-safe. Every method raises StoreError (disk full, I/O), AccessDeniedError or
+    UnavailableError; messages name the store."""
+
+    url: str
+
+    def uri(self, path: str) -> str:
+        """The whole place of an object, for people and tables."""
+
+    def stage(self, folder: str) -> AbstractContextManager[Staging]:
+        """Room for bytes that will be committed below `folder`. On leaving, what was not committed is gone."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        """The object at `path` is `data`, durable; a reader sees the old or the new one, whole."""
+
+    def create(self, path: str, data: bytes) -> None:
+        """Like `replace`, but raises AlreadyExistsError when the name is taken."""
+
+    def read(self, path: str) -> bytes:
+        """The whole object. Raises ObjectNotFoundError."""
+
+    def open(self, path: str) -> Iterator[bytes]:
+        """The object in chunks of at most 1 MiB. Raises ObjectNotFoundError."""
+
+    def list(self, folder: str) -> list[StoredObject]:
+        """Every object below `folder`, at any depth, ordered by path, without temporary ones."""
+
+    def delete(self, path: str) -> None:
+        """There is no object at `path`, durably. None before is fine."""
+
+    def sweep(self, folder: str) -> int:
+        """Temporary leftovers of killed runs below `folder` are gone. Returns how many there were.
+
+        Call it only while holding the lock of the day that the folder belongs to.
+        """
+
+    def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
+        """Holds the named lock; a killed holder's lock becomes free. Raises UnavailableError after `wait_s`."""
