@@ -95,3 +95,7 @@ class StoreError(ArchiveError):
 
 class AlreadyExistsError(StoreError):
     """A write-once name is taken."""
+
+
+class NotAudioError(ArchiveError):
+    """The bytes hold no mp3 audio: nothing at all, a web page, another format, or no two frames in a row."""
