@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from callarchive.landing import LandingObject
+
 
 class ApiStatus(StrEnum):
     """What 8x8 says of a recording (its documentation's seven values)."""
@@ -154,36 +156,32 @@ class Mp3Facts:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A verified file in the archive: its place, its hash, its audio.
-
-    Attributes:
-        source_path: the object's place under the landing's root; with size and ETag or time it tells whether the source
-            has changed since.
-    """
+    """A verified file in the archive: its place, its hash, its audio."""
 
     archive_path: str
     size_bytes: int
     sha256: str
     audio: Mp3Facts
     archived_at: datetime
-    source_path: str
-    source_uri: str
-    source_size_bytes: int
-    source_etag: str | None = None
-    source_modified_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """What came of a recording: its state, and the file if one is kept. `error` says why there is none."""
+    """What came of a recording: its state, and the file if one is kept.
+
+    Attributes:
+        error: why there is no file, or null.
+        source: the object as it was when it was read; a rerun compares it with what the landing says then.
+        quarantine_uri: where bytes that are not audio are kept.
+        versions: archive paths of all versions kept, oldest first; `kept` is the newest sound reading of the source.
+    """
 
     subaccount_id: str
     session_id: str
     recording_id: str
     archive_status: ArchiveStatus
     error: str | None = None
+    source: LandingObject | None = None
     kept: KeptFile | None = None
-    source_uri: str | None = None
-    source_size_bytes: int | None = None
     quarantine_uri: str | None = None
     versions: tuple[str, ...] = ()

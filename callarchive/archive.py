@@ -1,0 +1,118 @@
+"""The archive: verified recordings under their final names, versions beside them, what is not audio in quarantine.
+
+A name that ends in `.mp3` is given only to bytes that arrived whole, were hashed and walked frame by frame, and are
+durable. Names are write-once. What a run knows of the files is in the catalog's `recording_files`; not here.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from threading import Event
+
+from callarchive.errors import AlreadyExistsError, NotAudioError, TransferError
+from callarchive.identifiers import path_segment
+from callarchive.landing import Download
+from callarchive.models import KeptFile
+from callarchive.mp3 import Mp3Walk
+from callarchive.stores import Staging, Store
+from callarchive.workers import StoppedError
+
+QUARANTINE = "_quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Bytes that arrived whole and are not audio: why, and where they are kept."""
+
+    reason: str
+    quarantine_uri: str
+
+
+class RecordingArchive:
+    """One archive: `{subaccount}/call_date=YYYY-MM-DD/{session_id}/{recording_id}.mp3` below a store's root."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
+        self.store = store
+        self._clock = clock
+
+    def day_folder(self, subaccount_id: str, day: date) -> str:
+        """Where the account's files of the day lie."""
+        return f"{path_segment(subaccount_id)}/call_date={day}"
+
+    def kept_sizes(self, subaccount_id: str, day: date) -> dict[str, int]:
+        """Path and size in bytes of every mp3 that the archive holds for the account's day."""
+        listed = self.store.list(self.day_folder(subaccount_id, day))
+        return {item.path: item.size_bytes for item in listed if item.path.endswith(".mp3")}
+
+    def keep(
+        self, download: Download, *, subaccount_id: str, day: date, session_id: str, recording_id: str, stop: Event
+    ) -> KeptFile | Rejection:
+        """The object's bytes are in the archive, or in quarantine if they are not audio.
+
+        They are read once: hashed, walked and written as they arrive. A file that is kept already with the same bytes is
+        taken as it is; other bytes under a taken name become a version, `{recording_id}.{16 hex digits of the hash}.mp3`.
+
+        Raises:
+            TransferError: the bytes are not what the landing promised. Nothing is kept.
+            StoreError: they could not be written.
+            StoppedError: `stop` was set.
+        """
+        folder = f"{self.day_folder(subaccount_id, day)}/{session_id}"
+        with self.store.stage(folder) as staging:
+            sha256, md5, walk = hashlib.sha256(), hashlib.md5(usedforsecurity=False), Mp3Walk()
+            size_bytes = 0
+            for chunk in download:
+                if stop.is_set():
+                    raise StoppedError
+                staging.write(chunk)
+                sha256.update(chunk)
+                md5.update(chunk)
+                walk.feed(chunk)
+                size_bytes += len(chunk)
+            if size_bytes != download.object.size_bytes:
+                raise TransferError(
+                    f"{download.object.uri}: {size_bytes} bytes came, {download.object.size_bytes} were promised"
+                )
+            download.verify_md5(md5.hexdigest())
+            digest = sha256.hexdigest()
+            try:
+                audio = walk.finish()
+            except NotAudioError as err:
+                segment = path_segment(subaccount_id)
+                path = f"{QUARANTINE}/{segment}/call_date={day}/{session_id}/{recording_id}.{digest[:16]}.bin"
+                self._commit_once(staging, path)
+                return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
+            path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
+        return KeptFile(
+            archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock()
+        )
+
+    def sha256_of(self, path: str) -> str:
+        """The hash of a kept file's bytes as they are now, hex. Raises ObjectNotFoundError, StoreError."""
+        digest = hashlib.sha256()
+        for chunk in self.store.open(path):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def _commit_version(self, staging: Staging, stem: str, digest: str) -> str:
+        first, version = f"{stem}.mp3", f"{stem}.{digest[:16]}.mp3"
+        try:
+            staging.commit(first)
+            return first
+        except AlreadyExistsError:
+            if self.sha256_of(first) == digest:
+                return first
+        self._commit_once(staging, version)
+        if self.sha256_of(version) != digest:
+            raise AlreadyExistsError(
+                f"{self.store.uri(version)} holds other bytes than its name says: move it away and archive the day again"
+            )
+        return version
+
+    def _commit_once(self, staging: Staging, path: str) -> None:
+        """The name carries the bytes' hash, so a taken name means that an earlier run was killed after writing it."""
+        try:
+            staging.commit(path)
+        except AlreadyExistsError:
+            return

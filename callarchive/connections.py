@@ -1,0 +1,111 @@
+"""Everything that a run talks to, opened when first needed and closed together.
+
+Built in one place from settings, so that steps, commands and assets take it as it is. Its repr holds no secret.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime
+from threading import Lock
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from callarchive.answer_store import AnswerStore
+from callarchive.archive import RecordingArchive
+from callarchive.catalog import Catalog
+from callarchive.landing import Landing
+from callarchive.settings import AccountSettings, Settings
+from callarchive.sources import SessionSource
+from callarchive.stores.opening import open_store
+from callarchive.voice import VoiceClient
+
+Clock = Callable[[], datetime]
+_LOCK_WAIT_S = 3600.0
+
+
+def utc_now() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+class Connections:
+    """The archive, the catalog, and each account's API client and landing. A context manager; thread-safe.
+
+    Raises:
+        ConfigurationError: a secret is not set. Nothing has been contacted then.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+        settings.require_secrets()
+        self.settings = settings
+        self.clock = clock
+        self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3), s3=settings.catalog.s3)
+        self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
+        self.answers = AnswerStore(self.catalog.store)
+        self._voices: dict[str, VoiceClient] = {}
+        self._landings: dict[str, Landing] = {}
+        self._opening = Lock()
+
+    def __repr__(self) -> str:
+        return f"Connections({self.settings.path})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of all connections. May be called twice."""
+        with self._opening:
+            for opened in (*self._voices.values(), *self._landings.values()):
+                opened.close()
+            self._voices.clear()
+            self._landings.clear()
+
+    def voice(self, account: AccountSettings) -> VoiceClient:
+        """The account's API client."""
+        with self._opening:
+            if account.subaccount_id not in self._voices:
+                self._voices[account.subaccount_id] = VoiceClient(account, self.settings.lookups, clock=self.clock)
+            return self._voices[account.subaccount_id]
+
+    def landing(self, account: AccountSettings) -> Landing:
+        """The account's landing. Raises HostKeyError, AccessDeniedError or UnavailableError at the first use."""
+        with self._opening:
+            if account.subaccount_id not in self._landings:
+                self._landings[account.subaccount_id] = _open_landing(account, self.settings)
+            return self._landings[account.subaccount_id]
+
+    def sources(self, account: AccountSettings, *, reread: bool = False) -> list[SessionSource]:
+        """The account's session sources. With `reread`, kept answers are read instead of asking 8x8 again."""
+        from callarchive.sources.opening import open_sources
+
+        return open_sources(
+            account,
+            self.settings.zone,
+            voice=self.voice(account),
+            answers=self.answers,
+            clock=self.clock,
+            reread=reread,
+        )
+
+    def day_lock(self, day: date) -> AbstractContextManager[None]:
+        """Holds the day against every other run on the same catalog. Waits up to an hour for one under way."""
+        return self.catalog.store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S)
+
+
+def landing_root(account: AccountSettings) -> str:
+    """The prefix or folder in the account's `landing`, without slashes at the ends."""
+    return unquote(urlsplit(account.landing).path).strip("/")
+
+
+def _open_landing(account: AccountSettings, settings: Settings) -> Landing:
+    # Imported here: obstore with boto3 and paramiko cost 0.1 to 0.3 s each, and most accounts need only one of them.
+    if account.landing.startswith("s3://"):
+        from callarchive.landing.s3 import S3Landing
+
+        return S3Landing(account, settings.transfer, concurrency=settings.transfer.concurrency)
+    from callarchive.landing.sftp import SftpLanding
+
+    return SftpLanding(account, settings.transfer, concurrency=settings.transfer.concurrency)

@@ -1,0 +1,242 @@
+"""From what 8x8 says of a recording to what the archive holds: find the object, read it, keep it, or say why not.
+
+One account's day at a time, many recordings in flight. A recording's own trouble becomes its state; trouble that the next
+recording would share (credentials, an unreachable landing, a full disk) ends the run.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from threading import Event
+
+from callarchive.archive import RecordingArchive, Rejection
+from callarchive.errors import ObjectNotFoundError, TransferError, UnavailableError
+from callarchive.landing import Landing, LandingObject
+from callarchive.landing.places import ObjectFinder
+from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
+from callarchive.settings import TransferSettings
+from callarchive.starts import recording_start
+from callarchive.workers import Progress, in_threads
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A recording that 8x8 names, and what an earlier run left of it."""
+
+    session_id: str
+    recording: ApiRecording
+    earlier: RecordingFile | None
+    call_at: datetime
+    """When the call was, as well as is known: decides when a file that is not there counts as missing."""
+
+
+@dataclass(slots=True)
+class FetchCounts:
+    """What a fetch did: recordings and bytes that crossed the network, and kept ones that were left as they were."""
+
+    fetched_count: int = 0
+    fetched_bytes: int = 0
+    unchanged_count: int = 0
+    uncompared_count: int = 0
+
+
+class Fetcher:
+    """Fetches the recordings of one account's day.
+
+    Args:
+        root: the landing's prefix or folder, as in the account's `landing`.
+        clock: the time now; decides between pending and missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        subaccount_id: str,
+        day: date,
+        landing: Landing,
+        root: str,
+        archive: RecordingArchive,
+        transfer: TransferSettings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._subaccount_id = subaccount_id
+        self._day = day
+        self._landing = landing
+        self._archive = archive
+        self._transfer = transfer
+        self._clock = clock
+        self._finder = ObjectFinder(landing, root=root, day=day)
+        self.counts = FetchCounts()
+
+    @contextmanager
+    def fetch(self, wanted: Iterable[Wanted], progress: Progress) -> Iterator[Iterator[RecordingFile]]:
+        """An iterator over the state of every wanted recording, in the order in which they are settled.
+
+        Kept and unchanged files are told without reading them. Leaving the block stops the transfers.
+
+        Raises, while iterating:
+            AccessDeniedError, HostKeyError: the landing or the archive refuses us.
+            UnavailableError: the landing cannot be reached.
+            StoreError: the archive cannot take a write.
+        """
+        recordings = list(wanted)
+        progress.begin(f"{self._subaccount_id} {self._day} recordings", len(recordings))
+        kept_sizes = self._archive.kept_sizes(self._subaccount_id, self._day)
+        sources_now = self._sources_now(recordings, kept_sizes)
+
+        def settle(item: Wanted, stop: Event) -> RecordingFile:
+            file = self._settle(item, kept_sizes=kept_sizes, sources_now=sources_now, stop=stop)
+            progress.advance()
+            return file
+
+        name = f"fetch-{self._subaccount_id}"
+        with in_threads(settle, recordings, concurrency=self._landing.concurrency, name=name) as files:
+            yield files
+
+    def _sources_now(
+        self, recordings: list[Wanted], kept_sizes: Mapping[str, int]
+    ) -> dict[str, LandingObject | None] | None:
+        """What the landing says now of the objects that earlier runs read; null if it cannot be asked."""
+        paths = [w.earlier.source.path for w in recordings if w.earlier is not None and w.earlier.source is not None]
+        if not paths:
+            return {}
+        try:
+            return self._landing.stat_many(paths)
+        except UnavailableError as err:
+            self.counts.uncompared_count = len(paths)
+            log.warning("%d files kept earlier were not compared with their source: %s", len(paths), err)
+            return None
+
+    def _settle(
+        self,
+        item: Wanted,
+        *,
+        kept_sizes: Mapping[str, int],
+        sources_now: dict[str, LandingObject | None] | None,
+        stop: Event,
+    ) -> RecordingFile:
+        earlier = item.earlier
+        if earlier is not None and earlier.archive_status is ArchiveStatus.ERASED:
+            return earlier
+        if earlier is not None and earlier.kept is not None:
+            on_disk = kept_sizes.get(earlier.kept.archive_path)
+            if on_disk != earlier.kept.size_bytes:
+                log.error(
+                    "%s is gone from the archive or has another size: it is fetched anew",
+                    self._archive.store.uri(earlier.kept.archive_path),
+                )
+                earlier = replace(earlier, kept=None, source=None)
+        if earlier is not None and self._still_holds(earlier, sources_now):
+            self.counts.unchanged_count += 1
+            return earlier
+        if item.recording.api_status is ApiStatus.PROCESSING:
+            return self._without_object(item, earlier, "8x8 is still processing it")
+        return self._transfer_with_retries(item, earlier, stop)
+
+    def _still_holds(self, earlier: RecordingFile, sources_now: dict[str, LandingObject | None] | None) -> bool:
+        """Whether what an earlier run read is still all that there is to read.
+
+        A source that is gone does not take back what we hold.
+        """
+        if earlier.source is None or earlier.archive_status not in (ArchiveStatus.ARCHIVED, ArchiveStatus.REJECTED):
+            return False
+        if sources_now is None:
+            return True
+        now = sources_now.get(earlier.source.path)
+        then = earlier.source
+        return now is None or now.same_as(size_bytes=then.size_bytes, etag=then.etag, modified_at=then.modified_at)
+
+    def _transfer_with_retries(self, item: Wanted, earlier: RecordingFile | None, stop: Event) -> RecordingFile:
+        for attempt in range(1, self._transfer.attempts + 1):
+            try:
+                return self._transfer_once(item, earlier, stop)
+            except ObjectNotFoundError as err:
+                return self._without_object(item, earlier, str(err))
+            except TransferError as err:
+                log.info("recording %s, attempt %d: %s", item.recording.recording_id, attempt, err)
+                if attempt == self._transfer.attempts:
+                    return self._state(item, earlier, ArchiveStatus.FAILED, f"after {attempt} attempts: {err}")
+                stop.wait(min(0.2 * 2**attempt, 10) * random.uniform(0.5, 1.0))  # noqa: S311
+        raise AssertionError("attempts is at least 1")
+
+    def _transfer_once(self, item: Wanted, earlier: RecordingFile | None, stop: Event) -> RecordingFile:
+        opening = self._finder.open(
+            session_id=item.session_id,
+            recording_id=item.recording.recording_id,
+            place=item.recording.external_file_url,
+        )
+        with opening as download:
+            kept = self._archive.keep(
+                download,
+                subaccount_id=self._subaccount_id,
+                day=self._day,
+                session_id=item.session_id,
+                recording_id=item.recording.recording_id,
+                stop=stop,
+            )
+            source = download.object
+        self.counts.fetched_count += 1
+        self.counts.fetched_bytes += source.size_bytes
+        versions = earlier.versions if earlier is not None else ()
+        if isinstance(kept, Rejection):
+            file = self._state(item, earlier, ArchiveStatus.REJECTED, kept.reason)
+            return replace(file, source=source, quarantine_uri=kept.quarantine_uri)
+        return RecordingFile(
+            subaccount_id=self._subaccount_id,
+            session_id=item.session_id,
+            recording_id=item.recording.recording_id,
+            archive_status=ArchiveStatus.ARCHIVED,
+            source=source,
+            kept=kept,
+            versions=tuple(dict.fromkeys((*versions, *self._first_version(kept.archive_path), kept.archive_path))),
+        )
+
+    def _first_version(self, path: str) -> tuple[str, ...]:
+        """The recording's plain name, if `path` is a version beside it that this run has no record of."""
+        stem, _, name = path.rpartition("/")
+        first = f"{stem}/{name[:36]}.mp3"
+        return () if path == first else (first,)
+
+    def _without_object(self, item: Wanted, earlier: RecordingFile | None, reason: str) -> RecordingFile:
+        status = item.recording.api_status
+        grace = timedelta(hours=self._transfer.missing_after_hours)
+        if status is ApiStatus.PROCESSING:
+            return self._state(item, earlier, ArchiveStatus.PENDING, reason)
+        if not status.uploaded:
+            raw = item.recording.api_status_raw or "nothing"
+            return self._state(item, earlier, ArchiveStatus.NOT_UPLOADED, f"8x8 says {ascii(raw)[1:-1]}; {reason}")
+        if self._clock() - item.call_at < grace:
+            return self._state(item, earlier, ArchiveStatus.PENDING, reason)
+        return self._state(item, earlier, ArchiveStatus.MISSING, reason)
+
+    def _state(
+        self, item: Wanted, earlier: RecordingFile | None, status: ArchiveStatus, error: str
+    ) -> RecordingFile:
+        """The recording's state without a new file. What is kept already stays kept, whatever the source says now."""
+        if earlier is not None and earlier.kept is not None:
+            log.warning("recording %s stays archived; its source now: %s", item.recording.recording_id, error)
+            return earlier
+        return RecordingFile(
+            subaccount_id=self._subaccount_id,
+            session_id=item.session_id,
+            recording_id=item.recording.recording_id,
+            archive_status=status,
+            error=error,
+            versions=earlier.versions if earlier is not None else (),
+        )
+
+
+def call_time(
+    *, recording: ApiRecording, session_started_at: datetime | None, day: date, day_end: datetime, now: datetime
+) -> datetime:
+    """When the call was: the recording's start, else the session's, else the end of its day."""
+    name = recording.external_file_url
+    started_at, _ = recording_start(
+        api=recording.started_at, file_name=name, recording_id=recording.recording_id, call_date=day, now=now
+    )
+    return started_at or session_started_at or day_end

@@ -1,0 +1,200 @@
+"""Where in a landing a recording's object may lie, told from what 8x8 says of it; and the search for it.
+
+8x8 spells one place in two ways: `externalFileUrl` with percent-encoded colons and without a date folder, the VRU event's
+`filePath` with raw colons, a date folder and no scheme. Neither is ever fetched as a URL: only the path's end is taken,
+decoded once, checked, and looked for below the configured root.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import date, timedelta
+from threading import Lock
+from urllib.parse import unquote, urlsplit
+
+from callarchive.errors import ArchiveError, ObjectNotFoundError
+from callarchive.landing import Download, Landing, LandingObject
+
+_SCHEMES = ("http", "https", "s3", "sftp", "ftp", "ftps")
+_MAX_PLACE_CHARS = 4096
+_DOTS_OR_SLASH_STILL_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00)", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LATER_DAYS = 7
+"""How many days after the call a date folder is looked for: a push that failed is tried again later."""
+
+
+class PlaceRefusedError(ArchiveError):
+    """A path or URL that could lead out of the landing's root, or that no sane sender would write."""
+
+
+def check_path(path: str) -> str:
+    """The path itself, if it is relative, has no empty, `.` or `..` part, no backslash and no control character.
+
+    Raises:
+        PlaceRefusedError: otherwise.
+    """
+    parts = path.split("/")
+    bad_part = any(part in ("", ".", "..") for part in parts)
+    if bad_part or "\\" in path or any(ord(char) < 32 or ord(char) == 127 for char in path):
+        raise PlaceRefusedError(f"refused as a path: {ascii(path)[:80]}")
+    return path
+
+
+def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
+    """Paths below the landing's root that a URL or a `filePath` may mean, likeliest first.
+
+    Args:
+        place: `externalFileUrl` or `filePath`, as it came. The host and a bucket in it are ignored.
+        session_id: in lower case; in 8x8's places the session's folder holds the file.
+        root: the landing's own prefix, which a place may begin with.
+
+    Raises:
+        PlaceRefusedError: it names a scheme that is no store's, climbs, or hides separators in its encoding.
+    """
+    if len(place) > _MAX_PLACE_CHARS:
+        raise PlaceRefusedError(f"refused as a place: {len(place)} characters")
+    if "://" in place or place.lower().startswith("file:"):
+        try:
+            url = urlsplit(place)
+        except ValueError as err:
+            raise PlaceRefusedError(f"refused as a URL: {err}") from err
+        if url.scheme.lower() not in _SCHEMES:
+            raise PlaceRefusedError(f"refused as a URL: scheme {ascii(url.scheme)[:20]}")
+        encoded = url.path
+    else:
+        encoded = place
+    parts = []
+    for part in encoded.split("/"):
+        try:
+            decoded = unquote(part, errors="strict")
+        except UnicodeDecodeError as err:
+            raise PlaceRefusedError(f"refused as a place: {ascii(part)[:60]} is not UTF-8") from err
+        if "/" in decoded or _DOTS_OR_SLASH_STILL_ENCODED.search(decoded):
+            raise PlaceRefusedError(f"refused as a place: separators or dots are encoded in {ascii(part)[:60]}")
+        if decoded:
+            parts.append(check_path(decoded))
+    if not parts:
+        raise PlaceRefusedError("refused as a place: it names no file")
+    tails: list[Sequence[str]] = []
+    lower = [part.lower() for part in parts]
+    if session_id in lower[:-1]:
+        at = lower.index(session_id)
+        tails.append(parts[at:])
+        if at > 0 and _DATE.fullmatch(parts[at - 1]):
+            tails.append(parts[at - 1 :])
+    root_parts = [part for part in root.split("/") if part]
+    for skipped in range(2):  # a path-style S3 URL begins with the bucket
+        if root_parts and parts[skipped : skipped + len(root_parts)] == root_parts:
+            tails.append(parts[skipped + len(root_parts) :])
+    tails.append(parts)
+    tails.append(parts[-2:])
+    return list(dict.fromkeys("/".join(tail) for tail in tails if tail))
+
+
+class ObjectFinder:
+    """Finds the objects of one account's day. Thread-safe; remembers every folder that it has listed.
+
+    Args:
+        landing: where to look.
+        root: the landing's prefix or folder, for places that spell it out.
+        day: the calls' day; date folders of the neighbouring days and of the week after it are looked into as well.
+    """
+
+    def __init__(self, landing: Landing, *, root: str, day: date) -> None:
+        self._landing = landing
+        self._root = root
+        self._day = day
+        self._lock = Lock()
+        self._date_folders: list[str] | None = None
+        self._indexes: dict[str, dict[str, list[LandingObject]]] = {}
+
+    def open(self, *, session_id: str, recording_id: str, place: str | None) -> AbstractContextManager[Download]:
+        """Begins to read the recording's object.
+
+        Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
+        URL, the listing of the call's date folder and of its neighbours, the listing of the session's folder.
+
+        Raises:
+            ObjectNotFoundError: it is in none of these places; the message says why the URL was refused, if it was.
+        """
+        known = self._in_indexes(recording_id, list(self._indexes))
+        if known is not None:
+            return self._opened(known.path)
+        refused = ""
+        if place:
+            try:
+                for path in paths_from(place, session_id=session_id, root=self._root):
+                    try:
+                        return self._opened(path)
+                    except ObjectNotFoundError:
+                        continue
+            except PlaceRefusedError as err:
+                refused = f"; 8x8's URL was {err}"
+        found = self._by_listing(session_id, recording_id)
+        if found is None:
+            raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
+        return self._opened(found.path)
+
+    def _opened(self, path: str) -> AbstractContextManager[Download]:
+        """Enters the download to learn whether the object is there, and hands it on entered."""
+        opening = self._landing.open(path)
+        download = opening.__enter__()
+        return _Entered(opening, download)
+
+    def _by_listing(self, session_id: str, recording_id: str) -> LandingObject | None:
+        folders = self._existing_date_folders()
+        near = [str(self._day + timedelta(days=offset)) for offset in (0, 1, -1)]
+        for folder in near:
+            if folder in folders:
+                found = self._in_indexes(recording_id, [self._indexed(folder)])
+                if found is not None:
+                    return found
+        later = [folder for folder in folders if folder not in near]
+        for folder in (session_id, *(f"{folder}/{session_id}" for folder in later)):
+            found = _best([item for item in self._landing.list(folder) if _names(item.path, recording_id)])
+            if found is not None:
+                return found
+        return None
+
+    def _existing_date_folders(self) -> list[str]:
+        with self._lock:
+            if self._date_folders is None:
+                days = (self._day + timedelta(days=offset) for offset in range(-1, _LATER_DAYS + 1))
+                self._date_folders = [str(day) for day in days if self._landing.has_folder(str(day))]
+            return self._date_folders
+
+    def _indexed(self, folder: str) -> str:
+        with self._lock:
+            if folder not in self._indexes:
+                index: dict[str, list[LandingObject]] = {}
+                for item in self._landing.list(folder):
+                    index.setdefault(item.path.rpartition("/")[2][:36].lower(), []).append(item)
+                self._indexes[folder] = index
+            return folder
+
+    def _in_indexes(self, recording_id: str, folders: list[str]) -> LandingObject | None:
+        return _best([item for folder in folders for item in self._indexes[folder].get(recording_id, [])])
+
+
+class _Entered:
+    """A download that is open already, for the `with` of whoever asked for it."""
+
+    def __init__(self, opening: AbstractContextManager[Download], download: Download) -> None:
+        self._opening = opening
+        self._download = download
+
+    def __enter__(self) -> Download:
+        return self._download
+
+    def __exit__(self, *error: object) -> bool | None:
+        return self._opening.__exit__(*error)  # type: ignore[arg-type]
+
+
+def _names(path: str, recording_id: str) -> bool:
+    return path.rpartition("/")[2].lower().startswith(recording_id)
+
+
+def _best(candidates: list[LandingObject]) -> LandingObject | None:
+    """Of several pushes of one recording the newest mp3; ties are broken by name, so that every run agrees."""
+    mp3s = [item for item in candidates if item.path.lower().endswith(".mp3")]
+    return max(mp3s, key=lambda item: (item.modified_at is not None, item.modified_at, item.path), default=None)

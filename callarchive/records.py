@@ -1,0 +1,248 @@
+"""Rows of the step tables to and from the models, and the journal of a transfer under way."""
+
+import time
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from callarchive import schemas
+from callarchive.catalog import Catalog, to_arrow
+from callarchive.landing import LandingObject
+from callarchive.models import (
+    ApiRecording,
+    ApiStatus,
+    ArchiveStatus,
+    AudioIssue,
+    KeptFile,
+    Lookup,
+    LookupStatus,
+    Mp3Facts,
+    RecordingFile,
+    RowProblem,
+    Session,
+)
+
+Row = dict[str, Any]
+Key = tuple[str, str]
+"""(subaccount_id, session_id) or (subaccount_id, recording_id)."""
+
+_CALL_FACTS = (
+    "started_at",
+    "ended_at",
+    "session_status",
+    "call_count",
+    "call_duration_s",
+    "price",
+    "price_currency",
+    "source_number",
+    "destination_number",
+)
+
+
+def session_row(session: Session) -> Row:
+    """A row of `session_ids`."""
+    facts = {name: getattr(session, name) for name in _CALL_FACTS}
+    return {
+        "subaccount_id": session.subaccount_id,
+        "session_id": session.session_id,
+        **facts,
+        "sources": list(session.sources),
+    }
+
+
+def problem_row(subaccount_id: str, number: int, problem: RowProblem) -> Row:
+    """A row of `session_problems`."""
+    return {
+        "subaccount_id": subaccount_id,
+        "problem_number": number,
+        "source": problem.source,
+        "file": problem.file,
+        "line": problem.line,
+        "reason": problem.reason,
+    }
+
+
+def lookup_row(subaccount_id: str, lookup: Lookup) -> Row:
+    """A row of `lookups`."""
+    return {
+        "subaccount_id": subaccount_id,
+        "session_id": lookup.session_id,
+        "lookup_status": lookup.status.value,
+        "lookup_error": lookup.error,
+        "looked_up_at": lookup.looked_up_at,
+        "unreachable": lookup.unreachable,
+    }
+
+
+def metadata_row(subaccount_id: str, session_id: str, recording: ApiRecording) -> Row:
+    """A row of `recording_metadata`."""
+    return {
+        "subaccount_id": subaccount_id,
+        "session_id": session_id,
+        "recording_id": recording.recording_id,
+        "api_status": recording.api_status.value,
+        "api_status_raw": recording.api_status_raw,
+        "external_file_url": recording.external_file_url,
+        "duration_api_s": recording.duration_api_s,
+        "started_at_api": recording.started_at,
+    }
+
+
+def recording_from(row: Row) -> ApiRecording:
+    """What `metadata_row` was made of."""
+    return ApiRecording(
+        recording_id=row["recording_id"],
+        api_status=ApiStatus(row["api_status"]),
+        api_status_raw=row["api_status_raw"],
+        external_file_url=row["external_file_url"],
+        duration_api_s=row["duration_api_s"],
+        started_at=row["started_at_api"],
+    )
+
+
+def lookup_from(row: Row, recordings: Iterable[ApiRecording]) -> Lookup:
+    """What `lookup_row` was made of, without the answer's text."""
+    return Lookup(
+        session_id=row["session_id"],
+        status=LookupStatus(row["lookup_status"]),
+        looked_up_at=row["looked_up_at"],
+        recordings=tuple(recordings),
+        error=row["lookup_error"],
+        unreachable=row["unreachable"],
+    )
+
+
+def file_row(file: RecordingFile) -> Row:
+    """A row of `recording_files`."""
+    row: Row = dict.fromkeys(schemas.RECORDING_FILES.schema.names)
+    row.update(
+        subaccount_id=file.subaccount_id,
+        session_id=file.session_id,
+        recording_id=file.recording_id,
+        archive_status=file.archive_status.value,
+        error=file.error,
+        quarantine_uri=file.quarantine_uri,
+        versions=list(file.versions),
+    )
+    if file.source is not None:
+        row.update(
+            source_path=file.source.path,
+            source_uri=file.source.uri,
+            source_size_bytes=file.source.size_bytes,
+            source_etag=file.source.etag,
+            source_modified_at=file.source.modified_at,
+        )
+    if file.kept is not None:
+        audio = file.kept.audio
+        row.update(
+            archive_path=file.kept.archive_path,
+            size_bytes=file.kept.size_bytes,
+            sha256=file.kept.sha256,
+            archived_at=file.kept.archived_at,
+            duration_s=audio.duration_s,
+            audio_issue=None if audio.audio_issue is None else audio.audio_issue.value,
+            audio_issue_detail=audio.issue_detail,
+            bitrate_kbps=audio.bitrate_kbps,
+            sample_rate_hz=audio.sample_rate_hz,
+            channels=audio.channels,
+            frame_count=audio.frame_count,
+        )
+    return row
+
+
+def file_from(row: Row) -> RecordingFile:
+    """What `file_row` was made of."""
+    source = kept = None
+    if row["source_path"] is not None:
+        source = LandingObject(
+            path=row["source_path"],
+            uri=row["source_uri"],
+            size_bytes=row["source_size_bytes"],
+            etag=row["source_etag"],
+            modified_at=row["source_modified_at"],
+        )
+    if row["archive_path"] is not None:
+        kept = KeptFile(
+            archive_path=row["archive_path"],
+            size_bytes=row["size_bytes"],
+            sha256=row["sha256"],
+            archived_at=row["archived_at"],
+            audio=Mp3Facts(
+                duration_s=row["duration_s"],
+                frame_count=row["frame_count"],
+                bitrate_kbps=row["bitrate_kbps"],
+                sample_rate_hz=row["sample_rate_hz"],
+                channels=row["channels"],
+                audio_issue=None if row["audio_issue"] is None else AudioIssue(row["audio_issue"]),
+                issue_detail=row["audio_issue_detail"],
+            ),
+        )
+    return RecordingFile(
+        subaccount_id=row["subaccount_id"],
+        session_id=row["session_id"],
+        recording_id=row["recording_id"],
+        archive_status=ArchiveStatus(row["archive_status"]),
+        error=row["error"],
+        source=source,
+        kept=kept,
+        quarantine_uri=row["quarantine_uri"],
+        versions=tuple(row["versions"] or ()),
+    )
+
+
+class Journal:
+    """What a transfer under way has done, in small durable pieces, so that a killed run's work is not fetched again.
+
+    Pieces are Parquet files with the schema of `recording_files` below `_steps/recording_files_journal/`. What was
+    fetched after the last piece is found again by its bytes: see `RecordingArchive.keep`.
+
+    Args:
+        piece: how many recordings a piece holds at the most.
+        piece_s: after how many seconds a smaller piece is written.
+    """
+
+    def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 2.0) -> None:
+        self._catalog = catalog
+        self._day = day
+        self._folder = f"_steps/recording_files_journal/call_date={day}"
+        self._piece = piece
+        self._piece_s = piece_s
+        self._waiting: list[RecordingFile] = []
+        self._written_at = time.monotonic()
+
+    def load(self) -> dict[Key, RecordingFile]:
+        """What is known of the day's files: the partition, then what later pieces say."""
+        table = schemas.RECORDING_FILES
+        files = [file_from(row) for row in self._catalog.rows(table, self._day)]
+        for item in self._catalog.store.list(self._folder):
+            piece = pq.read_table(pa.BufferReader(self._catalog.store.read(item.path)))
+            files += [file_from(row) for row in piece.to_pylist()]
+        return {(file.subaccount_id, file.recording_id): file for file in files}
+
+    def add(self, file: RecordingFile) -> None:
+        """The file's record is on its way into a piece."""
+        self._waiting.append(file)
+        if len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Every record that was added is durable."""
+        self._written_at = time.monotonic()
+        if not self._waiting:
+            return
+        rows = to_arrow(schemas.RECORDING_FILES, [file_row(file) for file in self._waiting])
+        buffer = pa.BufferOutputStream()
+        pq.write_table(rows, buffer, compression="zstd")
+        name = f"{self._folder}/{time.time_ns():020}.parquet"
+        self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
+        self._waiting.clear()
+
+    def close(self, files: Iterable[RecordingFile]) -> None:
+        """The partition of `recording_files` holds these records, and no piece is left."""
+        self._catalog.replace_partition(schemas.RECORDING_FILES, self._day, [file_row(file) for file in files])
+        self._waiting.clear()
+        for item in self._catalog.store.list(self._folder):
+            self._catalog.store.delete(item.path)

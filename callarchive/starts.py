@@ -1,0 +1,41 @@
+"""When a recording started: told by 8x8's answer, else by the file's name, else by the recording id, else by nobody."""
+
+import re
+from datetime import date, datetime, timedelta
+from urllib.parse import unquote
+
+from callarchive.days import parse_timestamp
+from callarchive.identifiers import plausible, uuid_time
+
+_IN_NAME = re.compile(r"_(\d{4}-\d\d-\d\d[T ]\d\d[:.\-_]?\d\d[:.\-_]?\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
+_NEAR_THE_CALL = timedelta(days=3)
+
+
+def recording_start(
+    *, api: datetime | None, file_name: str | None, recording_id: str, call_date: date, now: datetime
+) -> tuple[datetime | None, str | None]:
+    """The start and what says so: `api`, `filename`, `uuid`, or nulls.
+
+    A UUID's time is believed only within three days of the call's day: a generator whose clock is off says nothing.
+
+    Args:
+        api: `startRecordingTime`, null when unset.
+        file_name: of the object found, else of 8x8's URL; percent-encoded or not.
+    """
+    if plausible(api, now=now):
+        return api, "api"
+    named = time_in_name(file_name) if file_name else None
+    if plausible(named, now=now):
+        return named, "filename"
+    at = uuid_time(recording_id)
+    if at is not None and plausible(at, now=now) and abs(at.date() - call_date) <= _NEAR_THE_CALL:
+        return at, "uuid"
+    return None, None
+
+
+def time_in_name(file_name: str) -> datetime | None:
+    """The time stamp after the `_` in `{recordingId}_2021-08-26T10:46:56.535Z.mp3`, or null."""
+    match = _IN_NAME.search(unquote(file_name.rpartition("/")[2]))
+    if match is None:
+        return None
+    return parse_timestamp(re.sub(r"T(\d\d)[.\-_](\d\d)[.\-_](\d\d)", r"T\1:\2:\3", match[1]))
