@@ -157,8 +157,10 @@ class Fetcher:
                 return self._transfer_once(item, earlier, stop)
             except ObjectNotFoundError as err:
                 return self._without_object(item, earlier, str(err))
-            except TransferError as err:
+            except (TransferError, UnavailableError) as err:
                 log.info("recording %s, attempt %d: %s", item.recording.recording_id, attempt, err)
+                if isinstance(err, UnavailableError):
+                    self._landing.check()  # raises, and ends the run, unless only this object cannot be had
                 if attempt == self._transfer.attempts:
                     return self._state(item, earlier, ArchiveStatus.FAILED, f"after {attempt} attempts: {err}")
                 stop.wait(min(0.2 * 2**attempt, 10) * random.uniform(0.5, 1.0))  # noqa: S311
