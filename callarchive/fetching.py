@@ -16,7 +16,7 @@ from callarchive.archive import RecordingArchive, Rejection
 from callarchive.errors import ObjectNotFoundError, TransferError, UnavailableError
 from callarchive.landing import Landing, LandingObject
 from callarchive.landing.places import ObjectFinder
-from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
+from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.settings import TransferSettings
 from callarchive.starts import recording_start
 from callarchive.workers import Progress, in_threads
@@ -184,7 +184,6 @@ class Fetcher:
             source = download.object
         self.counts.fetched_count += 1
         self.counts.fetched_bytes += source.size_bytes
-        versions = earlier.versions if earlier is not None else ()
         if isinstance(kept, Rejection):
             file = self._state(item, earlier, ArchiveStatus.REJECTED, kept.reason)
             return replace(file, source=source, quarantine_uri=kept.quarantine_uri)
@@ -195,14 +194,18 @@ class Fetcher:
             archive_status=ArchiveStatus.ARCHIVED,
             source=source,
             kept=kept,
-            versions=tuple(dict.fromkeys((*versions, *self._first_version(kept.archive_path), kept.archive_path))),
+            versions=self._versions(earlier, kept),
         )
 
-    def _first_version(self, path: str) -> tuple[str, ...]:
-        """The recording's plain name, if `path` is a version beside it that this run has no record of."""
-        stem, _, name = path.rpartition("/")
-        first = f"{stem}/{name[:36]}.mp3"
-        return () if path == first else (first,)
+    def _versions(self, earlier: RecordingFile | None, kept: KeptFile) -> tuple[Version, ...]:
+        """Those known before, the plain name if a killed run left it without a record, and the one just kept, last."""
+        known = {version.archive_path: version for version in (earlier.versions if earlier is not None else ())}
+        folder, _, name = kept.archive_path.rpartition("/")
+        first = f"{folder}/{name[:36]}.mp3"
+        if first not in known and first != kept.archive_path:
+            known = {first: Version(first, self._archive.sha256_of(first)), **known}
+        known.pop(kept.archive_path, None)
+        return (*known.values(), Version(kept.archive_path, kept.sha256))
 
     def _without_object(self, item: Wanted, earlier: RecordingFile | None, reason: str) -> RecordingFile:
         status = item.recording.api_status

@@ -166,6 +166,14 @@ class KeptFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One of several readings of a recording whose bytes differ, and which are all kept."""
+
+    archive_path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingFile:
     """What came of a recording: its state, and the file if one is kept.
 
@@ -173,7 +181,7 @@ class RecordingFile:
         error: why there is no file, or null.
         source: the object as it was when it was read; a rerun compares it with what the landing says then.
         quarantine_uri: where bytes that are not audio are kept.
-        versions: archive paths of all versions kept, oldest first; `kept` is the newest sound reading of the source.
+        versions: all versions kept, oldest first; `kept` is the last of them.
     """
 
     subaccount_id: str
@@ -184,4 +192,4 @@ class RecordingFile:
     source: LandingObject | None = None
     kept: KeptFile | None = None
     quarantine_uri: str | None = None
-    versions: tuple[str, ...] = ()
+    versions: tuple[Version, ...] = ()

@@ -23,6 +23,7 @@ from callarchive.models import (
     RecordingFile,
     RowProblem,
     Session,
+    Version,
 )
 
 Row = dict[str, Any]
@@ -125,7 +126,8 @@ def file_row(file: RecordingFile) -> Row:
         archive_status=file.archive_status.value,
         error=file.error,
         quarantine_uri=file.quarantine_uri,
-        versions=list(file.versions),
+        versions=[version.archive_path for version in file.versions],
+        versions_sha256=[version.sha256 for version in file.versions],
     )
     if file.source is not None:
         row.update(
@@ -189,7 +191,7 @@ def file_from(row: Row) -> RecordingFile:
         source=source,
         kept=kept,
         quarantine_uri=row["quarantine_uri"],
-        versions=tuple(row["versions"] or ()),
+        versions=tuple(map(Version, row["versions"] or (), row["versions_sha256"] or ())),
     )
 
 

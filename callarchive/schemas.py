@@ -176,6 +176,7 @@ RECORDING_FILES = Table(
         _count("frame_count", "mp3 frames that can be decoded"),
         _at("archived_at", "when the file got its final name"),
         Column("versions", pa.list_(pa.string()), "archive paths of all versions kept, oldest first"),
+        Column("versions_sha256", pa.list_(pa.string()), "their SHA-256, hex, in the same order"),
     ),
     public=False,
 )

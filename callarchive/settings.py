@@ -253,6 +253,11 @@ class FilesSource(_Section):
             return path
         return str(_absolute(Path(path.removeprefix("file://")), info))
 
+    @property
+    def folder(self) -> Path:
+        """The folder of a local path, up to the first part that holds `{day}`."""
+        return Path(self.path.partition("{day}")[0] + "x").parent
+
 
 SessionSource = Annotated[LogExportSource | FilesSource, Field(discriminator="kind")]
 

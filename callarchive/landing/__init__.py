@@ -83,5 +83,8 @@ class Landing(Protocol):
     def check(self) -> None:
         """Returns when the landing can be listed."""
 
+    def sample(self) -> LandingObject | None:
+        """Some object below the root, or null if there is none; looks at no more than a few folders."""
+
     def close(self) -> None:
         """Lets go of connections. May be called twice."""

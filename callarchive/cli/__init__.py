@@ -1,0 +1,76 @@
+"""The command line: `callarchive`. Data goes to stdout, everything else to stderr.
+
+Exit codes: 0 done, 1 something failed, 2 usage or configuration, 3 refused, 130 interrupted. Commands import what they
+need when they run, so that `--help` does not wait for pandas.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from callarchive.cli import archiving, checking, demonstrating
+from callarchive.cli.output import Output, begin_logging, say_error
+from callarchive.errors import ArchiveError
+
+_GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
+
+app = typer.Typer(
+    name="callarchive",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="The archive for 8x8 Number Masking call recordings.\n\n"
+    "Fetches every recording of a day from where 8x8 pushed it (S3 or SFTP) into a verified archive, and writes Parquet "
+    "tables that say what was found, what is kept and what is wrong.",
+    epilog="Configuration: `callarchive.toml` in the working directory, or `CALLARCHIVE_CONFIG`. "
+    "`callarchive demo` tries everything without an account.",
+)
+app.command("archive")(archiving.archive)
+app.command("doctor")(checking.doctor)
+app.command("find")(checking.find)
+app.command("verify")(checking.verify)
+app.command("demo")(demonstrating.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from callarchive import __version__
+
+        typer.echo(f"callarchive {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.", show_default=False)
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, metavar="", help="Tell more; twice: everything.", show_default=False)
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only, and no progress.")] = False,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    begin_logging(verbose=verbose, quiet=quiet)
+    context.obj = Output(config=config, json=json_output, quiet=quiet)
+
+
+def main() -> None:
+    """Runs the command line and exits. `--json`, `-v` and `-q` may stand anywhere."""
+    words = sys.argv[1:]
+    hoisted = [word for word in words if word in _GLOBAL_FLAGS]
+    try:
+        app(args=[*hoisted, *(word for word in words if word not in _GLOBAL_FLAGS)], prog_name="callarchive")
+    except ArchiveError as err:
+        say_error(err)
+        sys.exit(err.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: what was archived is kept, run the same command again to go on", err=True)
+        sys.exit(130)

@@ -1,0 +1,156 @@
+"""`callarchive archive`: the main job."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callarchive.cli.output import Output
+
+if TYPE_CHECKING:
+    from callarchive.main_job import DayFailure, DaySummary
+
+_STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded", "erased")
+_SHOWN = 30
+
+
+def archive(
+    context: typer.Context,
+    day: Annotated[datetime | None, typer.Option("--day", help="One day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")] = None,
+    first: Annotated[
+        datetime | None, typer.Option("--from", help="First day of a range.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", help="Last day of it.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+    ] = None,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Ask 8x8 again also for sessions whose recordings are all archived.")
+    ] = False,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Use the answers of 8x8 that are kept instead of asking again.")
+    ] = False,
+) -> None:
+    """Archives the recordings of a day or a range of days, and writes their tables.
+
+    Run it as often as you like: what is kept and unchanged is not read again, and each day's tables are replaced whole.
+    Exits 0 when every day is accounted for, also if some recordings failed: they are rows, and listed under "needs attention".
+
+    Examples:
+
+        callarchive archive --day 2026-11-01
+
+        callarchive archive --from 2026-10-01 --to 2026-10-31 --json > october.json
+    """
+    from callarchive.connections import Connections
+    from callarchive.days import days_between
+    from callarchive.main_job import DayFailure, archive_days
+
+    output: Output = context.obj
+    begin, end = _range(day, first, last)
+    settings = output.settings()
+    if recheck:
+        settings = settings.model_copy(update={"lookups": settings.lookups.model_copy(update={"recheck": "all"})})
+    with Connections(settings) as connections:
+        today = connections.clock().astimezone(settings.zone).date()
+        if end > today:
+            raise typer.BadParameter(f"{end} has not begun in {settings.timezone}", param_hint="--day/--to")
+        with output.progress() as progress:
+            results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
+    if output.json:
+        output.print_json(_document(results))
+    else:
+        _print(output, results)
+    if any(isinstance(result, DayFailure) for result in results):
+        raise typer.Exit(1)
+
+
+def _range(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date, date]:
+    if (day is None) == (first is None and last is None):
+        raise typer.BadParameter("give either --day, or --from and --to", param_hint="--day")
+    if day is not None:
+        return day.date(), day.date()
+    if first is None or last is None or last < first:
+        raise typer.BadParameter("--from and --to go together, and --from is not after --to", param_hint="--from/--to")
+    return first.date(), last.date()
+
+
+def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
+    from callarchive.main_job import DaySummary
+
+    days = []
+    for result in results:
+        if isinstance(result, DaySummary):
+            checks = [
+                {"name": c.name, "table": c.table.name, "passed": c.passed, "summary": c.summary} for c in result.checks
+            ]
+            fields = {name: getattr(result, name) for name in result.__dataclass_fields__ if name != "checks"}
+            days.append({**fields, "error": None, "checks": checks})
+        else:
+            days.append({"day": result.day, "error": str(result.error)})
+    return {"days": days, "failed_days": [d["day"] for d in days if d["error"] is not None]}
+
+
+def _print(output: Output, results: "list[DaySummary | DayFailure]") -> None:
+    from callarchive.main_job import DayFailure, DaySummary
+
+    done = [result for result in results if isinstance(result, DaySummary)]
+    failures = [result for result in results if isinstance(result, DayFailure)]
+    if done:
+        output.print_table(
+            "Archived days",
+            ("day", "sessions", *_STATES[:-1], "MB", "hours", "fetched", "look-ups failed"),
+            [_row(str(summary.day), summary) for summary in done]
+            + ([_row("all", _total(done))] if len(done) > 1 else []),
+        )
+    attention = [item for summary in done for item in summary.attention]
+    if attention:
+        output.print_table(
+            "Needs attention",
+            ("day", "account", "what", "state", "why"),
+            [(item.day, item.subaccount_id, item.concerns, item.state, item.reason) for item in attention[:_SHOWN]],
+        )
+        hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
+        if hidden:
+            output.print_text(f"... and {hidden} more: --json lists up to 200 a day, the catalog all")
+    failed_checks = [check for summary in done for check in summary.checks if not check.passed]
+    if failed_checks:
+        output.print_table(
+            "Failed checks", ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in failed_checks]
+        )
+    if failures:
+        output.print_table("Days that could not be done", ("day", "why"), [(f.day, str(f.error)) for f in failures])
+    elif not attention and not failed_checks:
+        output.print_text("Everything is accounted for.")
+
+
+def _row(name: str, summary: "DaySummary") -> tuple[object, ...]:
+    return (
+        name,
+        summary.session_count,
+        *(summary.recordings.get(state, 0) for state in _STATES[:-1]),
+        summary.size_bytes / 1e6,
+        summary.duration_s / 3600,
+        summary.fetched_count,
+        summary.lookups.get("error", 0),
+    )
+
+
+def _total(done: "list[DaySummary]") -> "DaySummary":
+    lookups: Counter[str] = Counter()
+    recordings: Counter[str] = Counter()
+    for summary in done:
+        lookups.update(summary.lookups)
+        recordings.update(summary.recordings)
+    return replace(
+        done[0],
+        session_count=sum(s.session_count for s in done),
+        lookups=dict(lookups),
+        recordings=dict(recordings),
+        size_bytes=sum(s.size_bytes for s in done),
+        duration_s=sum(s.duration_s for s in done),
+        fetched_count=sum(s.fetched_count for s in done),
+    )
+
+

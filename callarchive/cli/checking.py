@@ -1,0 +1,124 @@
+"""`callarchive doctor`, `find` and `verify`: is everything as it should be?"""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from callarchive.cli.output import Output
+
+
+def doctor(context: typer.Context) -> None:
+    """Checks configuration, API keys, landings, archive and catalog, and says what to do where a link is broken.
+
+    Exits 1 if a link is broken. Run it after every change of the configuration.
+
+    Example:
+
+        callarchive doctor
+    """
+    from callarchive.connections import Connections
+    from callarchive.doctor import Verdict, examine
+
+    output: Output = context.obj
+    with Connections(output.settings()) as connections:
+        findings = list(examine(connections))
+    if output.json:
+        output.print_json({"findings": findings})
+    else:
+        rows = [(f.verdict.value, f.link, f.detail, f.advice) for f in findings]
+        output.print_table("Doctor", ("verdict", "link", "finding", "what to do"), rows)
+    if any(finding.verdict is Verdict.BROKEN for finding in findings):
+        raise typer.Exit(1)
+
+
+def find(
+    context: typer.Context,
+    wanted: Annotated[str, typer.Argument(metavar="ID", help="A session id or a recording id.")],
+) -> None:
+    """Tells everything that is known of a session or a recording, and the first link of the chain that does not hold.
+
+    Exits 1 if the catalog does not know the id.
+
+    Example:
+
+        callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
+    """
+    from callarchive.connections import Connections
+    from callarchive.errors import ConfigurationError, InvalidIdError
+    from callarchive.passport import find as find_passports
+
+    output: Output = context.obj
+    with Connections(output.settings()) as connections:
+        try:
+            passports = find_passports(connections, wanted)
+        except InvalidIdError as err:
+            raise ConfigurationError(str(err)) from err
+    if output.json:
+        output.print_json({"found": passports})
+    for passport in () if output.json else passports:
+        output.print_table(
+            f"Session {passport.session['session_id']} of {passport.call_date}",
+            ("field", "value"),
+            [(name, str(value)) for name, value in passport.session.items() if value is not None],
+        )
+        for recording in passport.recordings:
+            output.print_table(
+                f"Recording {recording['recording_id']}",
+                ("field", "value"),
+                [(name, str(value)) for name, value in recording.items() if value not in (None, [])],
+            )
+        if passport.answer is not None:
+            output.print_text(f"8x8's last answer: {passport.answer}")
+        output.print_text("All links hold." if passport.broken_at is None else f"Broken at: {passport.broken_at}")
+    if not passports:
+        typer.echo(f"the catalog does not know {ascii(wanted)[1:-1]}: archive its day first", err=True)
+        raise typer.Exit(1)
+
+
+def verify(
+    context: typer.Context,
+    first: Annotated[
+        datetime | None, typer.Option("--from", help="First day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", help="Last day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+    ] = None,
+    sample: Annotated[
+        float, typer.Option("--sample", help="Share of files to read and hash, above 0 and up to 1.", max=1.0)
+    ] = 1.0,
+) -> None:
+    """Re-reads the archive against the catalog, and names every file that is missing, changed or extra.
+
+    Exits 1 if there is one. Without days it goes through all that the catalog knows.
+
+    Examples:
+
+        callarchive verify --from 2026-10-01 --to 2026-10-31
+
+        callarchive verify --sample 0.05
+    """
+    from callarchive import schemas
+    from callarchive.connections import Connections
+    from callarchive.verification import verify_days
+
+    if sample <= 0:
+        raise typer.BadParameter("must be above 0", param_hint="--sample")
+    output: Output = context.obj
+    with Connections(output.settings()) as connections, output.progress() as progress:
+        days = [
+            day
+            for day in connections.catalog.days(schemas.RECORDING_FILES)
+            if (first is None or day >= first.date()) and (last is None or day <= last.date())
+        ]
+        verified = list(verify_days(connections, days, sample=sample, progress=progress))
+    defects = [(day.day, defect, uri) for day in verified for defect, uri in day.defects]
+    if output.json:
+        output.print_json({"days": verified})
+    else:
+        for day, defect, uri in defects:
+            output.print_text(f"{defect}  {day}  {uri}")
+        files, read = sum(day.file_count for day in verified), sum(day.read_count for day in verified)
+        output.print_text(f"{len(verified)} days, {files} files, {read} of them read: {len(defects)} defects")
+    if defects:
+        raise typer.Exit(1)

@@ -1,0 +1,136 @@
+"""How commands speak: tables or JSON on stdout, progress, logs and errors on stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from callarchive.errors import ArchiveError, ConfigurationError
+from callarchive.workers import NoProgress, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress as Bars
+
+    from callarchive.settings import Settings
+
+_QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "paramiko", "asyncssh", "werkzeug", "obstore", "s3transfer")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the global options ask for, and the means to print accordingly."""
+
+    config: Path | None
+    json: bool
+    quiet: bool
+
+    def settings(self) -> "Settings":
+        """The configuration that `--config`, `CALLARCHIVE_CONFIG` or the working directory names."""
+        from callarchive.settings import load_settings
+
+        return load_settings(self.config)
+
+    def print_json(self, value: object) -> None:
+        """One JSON document on stdout. Dataclasses become objects, dates ISO 8601 text."""
+        typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+    def print_text(self, text: str = "") -> None:
+        """A line on stdout."""
+        typer.echo(text)
+
+    def print_table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """A table on stdout; columns of numbers are aligned to the right. Nothing is cut off a terminal."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        listed = [[_text(cell) for cell in row] for row in rows]
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for number, heading in enumerate(headings):
+            column = [row[number] for row in listed]
+            numeric = bool(column) and all(cell[:1].isdigit() for cell in column if cell)
+            table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+        for row in listed:
+            table.add_row(*(escape(cell) for cell in row))
+        console = Console(file=sys.stdout)
+        console.print(table if console.is_terminal else table, width=console.width if console.is_terminal else 160)
+
+    @contextmanager
+    def progress(self) -> "Iterator[Progress]":
+        """A progress bar on stderr where that is a terminal; otherwise nothing."""
+        if self.quiet or not sys.stderr.isatty():
+            yield NoProgress()
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+            yield _BarProgress(bars)
+
+
+class _BarProgress:
+    """One bar a stage; the last stage's is the one that advances. Called from many threads."""
+
+    def __init__(self, bars: "Bars") -> None:
+        self._bars = bars
+        self._lock = Lock()
+        self._task: Any = None
+
+    def begin(self, stage: str, total: int) -> None:
+        with self._lock:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._task = self._bars.add_task(stage, total=total)
+
+    def advance(self, count: int = 1) -> None:
+        with self._lock:
+            if self._task is not None:
+                self._bars.advance(self._task, count)
+
+
+def begin_logging(*, verbose: int, quiet: bool) -> None:
+    """Messages of callarchive go to stderr. Libraries stay at warnings: their debug output holds signatures and headers."""
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.getLogger("callarchive").setLevel(level)
+    for name in _QUIET_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def say_error(err: ArchiveError) -> None:
+    """The error on stderr, in one piece."""
+    prefix = "configuration error" if isinstance(err, ConfigurationError) else "error"
+    typer.echo(f"{prefix}: {err}", err=True)
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    return str(value)
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return f"{cell:,.1f}"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return str(cell)

@@ -1,0 +1,85 @@
+"""Re-reads the archive against the catalog: what is missing, what has changed, what nobody wrote down."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from callarchive import schemas
+from callarchive.connections import Connections
+from callarchive.errors import ObjectNotFoundError
+from callarchive.records import file_from
+from callarchive.workers import Progress, in_threads
+
+
+class Defect(StrEnum):
+    """What is wrong with a file."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    EXTRA = "extra"
+
+
+@dataclass(frozen=True)
+class VerifiedDay:
+    """What re-reading a day found.
+
+    Attributes:
+        file_count: files that the catalog says are kept, all versions counted.
+        read_count: how many of them were read and hashed.
+        defects: what is wrong, and the file's URI.
+    """
+
+    day: date
+    file_count: int
+    read_count: int
+    defects: tuple[tuple[Defect, str], ...]
+
+
+def verify_days(
+    connections: Connections, days: list[date], *, sample: float = 1.0, progress: Progress
+) -> Iterator[VerifiedDay]:
+    """Each day's findings. Every file's presence and every extra file is told, whatever the sample.
+
+    Args:
+        sample: the share of files, above 0 and up to 1, that are read and hashed, chosen at random.
+    """
+    for day in days:
+        with connections.day_lock(day):
+            yield _verify(connections, day, sample=sample, progress=progress)
+
+
+def _verify(connections: Connections, day: date, *, sample: float, progress: Progress) -> VerifiedDay:
+    archive = connections.archive
+    expected: dict[str, str] = {}
+    for row in connections.catalog.rows(schemas.RECORDING_FILES, day):
+        file = file_from(row)
+        expected |= {version.archive_path: version.sha256 for version in file.versions}
+    on_disk: dict[str, int] = {}
+    for account in sorted({path.partition("/")[0] for path in expected} | set(_accounts(connections, day))):
+        on_disk |= {item.path: item.size_bytes for item in archive.store.list(f"{account}/call_date={day}")}
+    defects = [(Defect.MISSING, path) for path in expected.keys() - on_disk.keys()]
+    defects += [(Defect.EXTRA, path) for path in on_disk.keys() - expected.keys()]
+    present = sorted(expected.keys() & on_disk.keys())
+    chosen = present if sample >= 1 else random.sample(present, k=min(len(present), -int(-len(present) * sample // 1)))
+    progress.begin(f"{day} files", len(chosen))
+
+    def read(path: str, _: object) -> tuple[Defect, str] | None:
+        try:
+            same = archive.sha256_of(path) == expected[path]
+        except ObjectNotFoundError:
+            return Defect.MISSING, path
+        finally:
+            progress.advance()
+        return None if same else (Defect.CHANGED, path)
+
+    with in_threads(read, chosen, concurrency=4, name="verify") as results:
+        defects += [defect for defect in results if defect is not None]
+    located = tuple(sorted((defect, archive.store.uri(path)) for defect, path in defects))
+    return VerifiedDay(day, len(expected), len(chosen), located)
+
+
+def _accounts(connections: Connections, day: date) -> Iterator[str]:
+    for account in connections.settings.accounts:
+        yield connections.archive.day_folder(account.subaccount_id, day).partition("/")[0]
