@@ -1,0 +1,158 @@
+"""The landing on an SFTP server: the account's folder there, for many threads at once. Reads only.
+
+A lost session is replaced here, and a server that stays away becomes UnavailableError. What is asked of the server
+is in `sftp_tree` and `sftp_download`, how connections are made and shared in `sftp_connection` and `sftp_pool`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import paramiko
+
+from callarchive.errors import ConfigurationError, TransferError, UnavailableError
+from callarchive.landing import Download, LandingObject
+from callarchive.landing.sftp_connection import Connection, Server, connect, load_private_key
+from callarchive.landing.sftp_download import SftpDownload
+from callarchive.landing.sftp_messages import SessionLostError
+from callarchive.landing.sftp_pool import SessionPool
+from callarchive.landing.sftp_session import SftpSession
+from callarchive.landing.sftp_tree import SftpTree
+from callarchive.settings import AccountSettings, TransferSettings
+
+_ATTEMPTS = 3
+
+_T = TypeVar("_T")
+
+
+class SftpLanding:
+    """A folder on an SFTP server. Thread-safe. Nothing is contacted before the first call.
+
+    The path in the account's `landing` is absolute on the server; without one the landing is where log-ins arrive.
+
+    Args:
+        concurrency: how many downloads may run at once; that many threads never wait for each other's sessions.
+        backoff_s: how long is waited before a second attempt to connect or to list.
+    """
+
+    def __init__(
+        self, account: AccountSettings, transfer: TransferSettings, *, concurrency: int, backoff_s: float = 0.5
+    ) -> None:
+        if account.sftp is None:
+            raise ConfigurationError(
+                f"accounts sftp: {account.subaccount_id} has an sftp:// landing and no [accounts.sftp]"
+            )
+        self.concurrency = concurrency
+        path = urlsplit(account.landing).path
+        self._server = Server.from_landing(
+            account.landing, settings=account.sftp, stall_timeout_s=transfer.stall_timeout_s
+        )
+        self.uri = self._server.uri + path
+        try:
+            root = unquote(path, errors="strict").encode("utf-8") or b"."
+        except UnicodeError as err:
+            raise ConfigurationError(f"accounts landing: the path of {self.uri} is not UTF-8") from err
+        self._tree = SftpTree(self.uri, root)
+        self._deadline_s = transfer.deadline_s
+        self._backoff_s = backoff_s
+        self._key: paramiko.PKey | None = None
+        self._key_loaded = threading.Lock()
+        # Two more than downloads, so that somebody can look for an object while all of those run.
+        self._pool = SessionPool(
+            self._connect,
+            uri=self.uri,
+            sessions_max=concurrency + 2,
+            attempts=_ATTEMPTS,
+            backoff_s=backoff_s,
+        )
+
+    def list(self, folder: str) -> list[LandingObject]:
+        """Every file below `folder`, at any depth, ordered by path; empty when there is no such folder.
+
+        Symbolic links are passed over, as are names that `places.check_path` refuses or that are not UTF-8.
+        """
+        return self._repeatedly(lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline))
+
+    def has_folder(self, folder: str) -> bool:
+        """Whether `folder` is a directory; a symbolic link to one is not."""
+        return self._repeatedly(lambda session, deadline: self._tree.has_folder(session, folder.rstrip("/"), deadline))
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Download]:
+        """Begins to read a file. The deadline for the whole of it runs from here."""
+        deadline = time.monotonic() + self._deadline_s
+        session, handle, described = self._begin(path, deadline)
+        try:
+            yield SftpDownload(session, handle, described, deadline=deadline)
+        finally:
+            with suppress(SessionLostError):
+                if session.usable:
+                    session.close_handle(handle)
+            self._pool.release(session)
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
+        """What the server says of each path now, null for one that is no regular file. Many share a round trip."""
+        unique = list(dict.fromkeys(paths))
+        return self._repeatedly(lambda session, deadline: self._tree.stat_all(session, unique, deadline))
+
+    def check(self) -> None:
+        """Returns when the root can be listed; only the beginning of the listing is read."""
+        self._repeatedly(self._tree.check)
+
+    def close(self) -> None:
+        """Closes the connections; calls that are still under way end with an error."""
+        self._pool.close()
+
+    def _connect(self) -> Connection:
+        with self._key_loaded:
+            if self._key is None:
+                self._key = load_private_key(self._server.settings)
+        return connect(self._server, key=self._key)
+
+    def _repeatedly(self, work: Callable[[SftpSession, float], _T]) -> _T:
+        """What `work` returns, with a new session whenever one is lost, until the attempts or the time are used up."""
+        deadline = time.monotonic() + self._deadline_s
+        for attempt in range(1, _ATTEMPTS + 1):
+            session = self._pool.acquire(wait_s=deadline - time.monotonic())
+            try:
+                return work(session, deadline)
+            except SessionLostError as err:
+                session.close()
+                if attempt == _ATTEMPTS or time.monotonic() >= deadline:
+                    raise UnavailableError(f"{self.uri}: {err}") from err
+            except TransferError as err:
+                raise UnavailableError(str(err)) from err
+            finally:
+                self._pool.release(session)
+            self._pool.pause(self._backoff_s * 2 ** (attempt - 1))
+        raise AssertionError
+
+    def _begin(self, path: str, deadline: float) -> tuple[SftpSession, bytes, LandingObject]:
+        """A session with the file open on it, the file's handle, and what the server says of it.
+
+        A session that lay idle may have ended unnoticed, so the first that turns out to be lost is replaced at once.
+        """
+        replaced = False
+        while True:
+            session = self._pool.acquire(wait_s=deadline - time.monotonic())
+            try:
+                handle, described = self._tree.open_file(session, path, deadline)
+            except SessionLostError as err:
+                session.close()
+                self._pool.release(session)
+                if replaced or err.silent:
+                    raise SessionLostError(f"{self._tree.uri_of(path)}: {err}", silent=err.silent) from err
+                replaced = True
+            except BaseException:
+                self._pool.release(session)
+                raise
+            else:
+                return session, handle, described
+
+
+def open_sftp_landing(account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> SftpLanding:
+    """The account's SFTP landing. Nothing is contacted before the first call."""
+    return SftpLanding(account, transfer, concurrency=concurrency)

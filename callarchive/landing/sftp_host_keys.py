@@ -1,0 +1,164 @@
+"""Which host keys of an SFTP server are believed: those in the account's known_hosts file, and no others.
+
+The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". The file is only read. Who connects, and asks whether
+the key shown is believed, is `sftp_connection`.
+"""
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import hmac
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from callarchive.errors import ConfigurationError, HostKeyError
+
+SSH_PORT = 22
+_RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedKeys:
+    """The keys that known_hosts holds for one server.
+
+    Attributes:
+        keys: (key type, key blob) in the file's order, without revoked ones.
+        revoked: blobs that no server may show.
+    """
+
+    host: str
+    port: int
+    path: Path
+    keys: tuple[tuple[str, bytes], ...]
+    revoked: frozenset[bytes]
+
+    def preferred(self, offered: tuple[str, ...]) -> tuple[str, ...]:
+        """The algorithms `offered`, those we hold keys for first, as ssh(1) does.
+
+        A server with several keys then shows the one that was pinned instead of one that we know nothing of.
+        """
+        pinned = dict.fromkeys(name for key_type, _ in self.keys for name in _signatures(key_type) if name in offered)
+        return (*pinned, *(name for name in offered if name not in pinned))
+
+    def verify(self, key_type: str, blob: bytes) -> None:
+        """Returns when the server's key is pinned and not revoked.
+
+        Raises:
+            HostKeyError: otherwise; the message says how to pin the key.
+        """
+        shown = f"sftp://{host_name(self.host, self.port)} shows the {key_type} host key {fingerprint(blob)}"
+        if blob in self.revoked:
+            raise HostKeyError(f"{shown}, which is marked @revoked in {self.path}: nothing was sent to the server")
+        if any(hmac.compare_digest(blob, known) for _, known in self.keys):
+            return
+        file = shlex.quote(str(self.path))
+        pin = f"ssh-keyscan -p {self.port} {shlex.quote(self.host)} >> {file}"
+        ask = "No credentials were sent. Ask the server's owner whether this fingerprint is right; if it is"
+        if self.keys:
+            unpin = f"ssh-keygen -R {shlex.quote(host_name(self.host, self.port))} -f {file}"
+            raise HostKeyError(
+                f"{shown}, which is none of those pinned in {self.path}: its key was changed, or it is another server. "
+                f"{ask}: {unpin} && {pin}"
+            )
+        raise HostKeyError(f"{shown}, and {self.path} holds no key of that server. {ask}: {pin}")
+
+
+def read_known_hosts(path: Path, *, host: str, port: int) -> PinnedKeys:
+    """The keys that the file holds for `host` and `port`.
+
+    As in ssh(1) a server on another port than 22 is looked for as `[host]:port`, and as `host` only when the file has
+    no such line. Lines with @cert-authority are passed over: host certificates are not supported, and such a server is
+    unknown until its plain key is pinned. Lines that cannot be read pin nothing.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a @revoked line in it is broken (it would protect from nothing).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        reason = getattr(err, "strerror", None) or type(err).__name__
+        pin = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {shlex.quote(str(path))}"
+        raise ConfigurationError(
+            f"accounts sftp.known_hosts: {path} cannot be read ({reason}). Make it with: {pin}, "
+            "and have the server's owner confirm the fingerprint"
+        ) from err
+    exact: list[tuple[str, bytes]] = []
+    without_port: list[tuple[str, bytes]] = []
+    revoked: set[bytes] = set()
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        marker = fields.pop(0) if fields[0].startswith("@") else ""
+        if marker not in ("", "@revoked"):
+            continue
+        blob = _blob(fields)
+        if blob is None:
+            if marker == "@revoked":
+                raise ConfigurationError(
+                    f"accounts sftp.known_hosts: {path}, line {number}: the revoked key is unreadable"
+                )
+            continue
+        if marker == "@revoked":
+            # Whatever the hosts in front of it: a key that was given up once is not to be believed anywhere.
+            revoked.add(blob)
+        elif _names(fields[0], host_name(host, port)):
+            exact.append((fields[1], blob))
+        elif port != SSH_PORT and _names(fields[0], host):
+            without_port.append((fields[1], blob))
+    keys = tuple(key for key in exact or without_port if key[1] not in revoked)
+    return PinnedKeys(host=host, port=port, path=path, keys=keys, revoked=frozenset(revoked))
+
+
+def fingerprint(blob: bytes) -> str:
+    """A key's SHA-256 in the way that ssh-keygen(1) prints it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
+
+
+def host_name(host: str, port: int) -> str:
+    """The server's name in known_hosts."""
+    return host if port == SSH_PORT else f"[{host}]:{port}"
+
+
+def _signatures(key_type: str) -> tuple[str, ...]:
+    # An ssh-rsa key signs with SHA-2 nowadays, under these names.
+    return _RSA_SIGNATURES if key_type == "ssh-rsa" else (key_type,)
+
+
+def _blob(fields: list[str]) -> bytes | None:
+    """The key of a line `hosts type base64 [comment]`; null when it is none, or not of the type that the line says."""
+    if len(fields) < 3:
+        return None
+    try:
+        blob = base64.b64decode(fields[2], validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name = fields[1].encode("utf-8")
+    return blob if blob.startswith(len(name).to_bytes(4, "big") + name) else None
+
+
+def _names(patterns: str, name: str) -> bool:
+    """Whether a line's hosts name the server. A `!pattern` that matches excludes it, whatever else matches."""
+    name = name.lower()
+    if patterns.startswith("|1|"):
+        return _hashes(patterns, name)
+    found = False
+    for pattern in patterns.lower().split(","):
+        # Only * and ? are wild in known_hosts; brackets stand around host names with a port.
+        glob = pattern.removeprefix("!").replace("[", "[[]")
+        if fnmatch.fnmatchcase(name, glob):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def _hashes(hashed: str, name: str) -> bool:
+    """Whether `|1|salt|hash` is this name: HMAC-SHA1 of it, keyed with the salt."""
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in hashed.removeprefix("|1|").split("|"))
+    except (binascii.Error, ValueError):
+        return False
+    return hmac.compare_digest(hmac.new(salt, name.encode("utf-8"), hashlib.sha1).digest(), digest)

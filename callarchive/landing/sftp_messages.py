@@ -1,0 +1,191 @@
+"""SFTP version 3 as bytes: requests that reading needs, replies, attributes (draft-ietf-secsh-filexfer-02).
+
+Nothing here sends or waits: that is in `sftp_session`.
+"""
+
+import stat
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
+
+INIT, VERSION, OPEN, CLOSE, READ, LSTAT = 1, 2, 3, 4, 5, 7
+OPENDIR, READDIR, REALPATH, STAT = 11, 12, 16, 17
+STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
+END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, NO_CONNECTION, CONNECTION_LOST = 1, 2, 3, 6, 7
+
+OPEN_TO_READ = struct.pack(">II", 1, 0)
+"""What follows the name in an OPEN: the flag for reading, and no attributes."""
+
+READ_SIZE_MAX = 255 * 1024
+"""OpenSSH's own limit of a reply's data; other servers answer shorter, and are then asked for less."""
+READ_SIZE_MIN = 32 * 1024
+"""What every server must be able to send in one reply."""
+
+_TEXT_MAX = 200
+
+
+class SessionLostError(TransferError):
+    """The connection ended, fell silent, took too long or spoke nonsense. The session cannot be used any more.
+
+    Attributes:
+        silent: it did not end, it only said nothing in time.
+    """
+
+    def __init__(self, message: str, *, silent: bool = False) -> None:
+        super().__init__(message)
+        self.silent = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What the server says of a file. Null where it says nothing."""
+
+    size_bytes: int | None = None
+    mode: int | None = None
+    modified_at: datetime | None = None
+
+    def is_folder(self) -> bool:
+        return self.mode is not None and stat.S_ISDIR(self.mode)
+
+    def is_file(self) -> bool:
+        """Whether this is a regular file: no folder, symbolic link, pipe or device."""
+        return self.mode is not None and stat.S_ISREG(self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a folder's listing. `name` is as it came."""
+
+    name: bytes
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's reply to one request."""
+
+    request: int
+    kind: int
+    body: bytes
+
+    @property
+    def status(self) -> int | None:
+        """The status code, null when the reply holds what was asked for."""
+        return _take_int(self.body, 0) if self.kind == STATUS else None
+
+    def refusal(self, place: str) -> ArchiveError:
+        """What to raise for a status: `place` says what was asked for."""
+        code = self.status
+        if code is None:
+            return SessionLostError(f"{place}: the server answered with a packet of kind {self.kind}, out of place")
+        if code == NO_SUCH_FILE:
+            return ObjectNotFoundError(f"{place}: there is no such file")
+        if code == PERMISSION_DENIED:
+            return AccessDeniedError(f"{place}: the server denies permission; have its owner let this user read it")
+        if code in (NO_CONNECTION, CONNECTION_LOST):
+            return SessionLostError(f"{place}: the server lost its connection to what it serves")
+        return TransferError(f"{place}: the server says {self._status_text()!r} (SFTP status {code})")
+
+    def _status_text(self) -> str:
+        try:
+            raw, _ = _take_string(self.body, 4)
+        except SessionLostError:  # some servers send the bare code
+            return ""
+        return "".join(char for char in raw.decode("utf-8", "replace") if char.isprintable())[:_TEXT_MAX]
+
+    def handle(self, place: str) -> bytes:
+        """The handle in the reply. Raises what `refusal` returns."""
+        if self.kind != HANDLE:
+            raise self.refusal(place)
+        return _take_string(self.body, 0)[0]
+
+    def data(self, place: str) -> bytes:
+        """The file's bytes in the reply. Raises what `refusal` returns."""
+        if self.kind != DATA:
+            raise self.refusal(place)
+        return _take_string(self.body, 0)[0]
+
+    def attributes(self, place: str) -> Attributes:
+        """The attributes in the reply. Raises what `refusal` returns."""
+        if self.kind != ATTRS:
+            raise self.refusal(place)
+        return _take_attributes(self.body, 0)[0]
+
+    def entries(self, place: str) -> list[Entry]:
+        """The names in the reply. Raises what `refusal` returns."""
+        if self.kind != NAME:
+            raise self.refusal(place)
+        count = _take_int(self.body, 0)
+        at, entries = 4, []
+        for _ in range(count):
+            name, at = _take_string(self.body, at)
+            long_name, at = _take_string(self.body, at)
+            attributes, at = _take_attributes(self.body, at)
+            entries.append(Entry(name, _with_mode(attributes, long_name)))
+        return entries
+
+
+def string(value: bytes) -> bytes:
+    """The value as SFTP writes it: its length in front."""
+    return struct.pack(">I", len(value)) + value
+
+
+def read_request(handle: bytes, offset: int, length: int) -> tuple[int, bytes]:
+    """A READ of `length` bytes at `offset`."""
+    return READ, string(handle) + struct.pack(">QI", offset, length)
+
+
+def _take_string(body: bytes, at: int) -> tuple[bytes, int]:
+    length = _take_int(body, at)
+    end = at + 4 + length
+    if end > len(body):
+        raise _torn()
+    return body[at + 4 : end], end
+
+
+def _take_int(body: bytes, at: int) -> int:
+    if at + 4 > len(body):
+        raise _torn()
+    return int.from_bytes(body[at : at + 4], "big")
+
+
+def _torn() -> SessionLostError:
+    return SessionLostError("the server does not speak SFTP: a packet ends too early")
+
+
+def _take_attributes(body: bytes, at: int) -> tuple[Attributes, int]:
+    """Attributes as the draft's section 5 lays them out: flags, and what the flags say is there."""
+    flags = _take_int(body, at)
+    at += 4
+    size = mode = modified_at = None
+    if flags & 0x1:
+        size = _take_int(body, at) << 32 | _take_int(body, at + 4)
+        at += 8
+    if flags & 0x2:
+        at += 8  # owner and group
+    if flags & 0x4:
+        mode = _take_int(body, at)
+        at += 4
+    if flags & 0x8:
+        modified_at = datetime.fromtimestamp(_take_int(body, at + 4), UTC)
+        at += 8
+    if flags & 0x80000000:
+        count = _take_int(body, at)
+        at += 4
+        for _ in range(count):
+            _, at = _take_string(body, at)
+            _, at = _take_string(body, at)
+    return Attributes(size_bytes=size, mode=mode, modified_at=modified_at), at
+
+
+def _with_mode(attributes: Attributes, long_name: bytes) -> Attributes:
+    """The attributes with the kind of file that a line as from `ls -l` begins with.
+
+    Some servers send no mode in listings, others that of a link's target; the line tells of the link itself.
+    """
+    kind = {b"d": stat.S_IFDIR, b"-": stat.S_IFREG, b"l": stat.S_IFLNK}.get(long_name[:1])
+    if kind is None or not (attributes.mode is None or kind == stat.S_IFLNK):
+        return attributes
+    return Attributes(size_bytes=attributes.size_bytes, mode=kind, modified_at=attributes.modified_at)
