@@ -1,0 +1,89 @@
+"""Bodies of HTTP answers, read whole and bounded: into memory, or into a file with a hash."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from requests.structures import CaseInsensitiveDict
+
+from callarchive.errors import AnswerError, StoreError
+
+JSON_LIMIT_BYTES = 10 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that came whole.
+
+    Attributes:
+        body: empty when it was saved to a file.
+        sha256: of a saved body, in hex; null otherwise.
+        end_announced: whether its length was told, as a number or by chunks; if not, a cut cannot be noticed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    sha256: str | None
+    end_announced: bool
+
+
+def read_answer(response: requests.Response, *, save_to: Path | None, limit_bytes: int) -> Answer:
+    """The answer with its whole body. The caller closes the response.
+
+    Args:
+        save_to: takes the body of a 200, as it came, undecoded.
+        limit_bytes: of what is kept, after unpacking a Content-Encoding.
+
+    Raises:
+        AnswerError: the body is longer.
+        StoreError: the file cannot be written.
+        requests.RequestException, urllib3.exceptions.HTTPError, OSError: it did not come whole.
+    """
+    headers: Mapping[str, str] = CaseInsensitiveDict(response.headers)
+    announced = "chunked" in headers.get("Transfer-Encoding", "").lower() or "Content-Length" in headers
+    if response.status_code == 200 and save_to is not None:
+        sha256 = _save(_chunks(response, limit_bytes, decode=False), save_to)
+        return Answer(200, headers, b"", sha256, announced)
+    limit_bytes = min(limit_bytes, JSON_LIMIT_BYTES)
+    body = b"".join(_chunks(response, limit_bytes, decode=True))
+    return Answer(response.status_code, headers, body, None, announced)
+
+
+def _chunks(response: requests.Response, limit_bytes: int, *, decode: bool) -> Iterator[bytes]:
+    """urllib3 itself raises when fewer bytes come than Content-Length or the chunks promise."""
+    size_bytes = 0
+    for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=decode):
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise AnswerError(f"the body is longer than {limit_bytes} bytes (HTTP {response.status_code})")
+        yield chunk
+
+
+def _save(chunks: Iterator[bytes], path: Path) -> str:
+    """The bytes are in the file; their SHA-256 in hex."""
+    digest = hashlib.sha256()
+    with _disk_errors_named(path):
+        file = path.open("wb")
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            with _disk_errors_named(path):
+                file.write(chunk)
+    finally:
+        with _disk_errors_named(path):
+            file.close()
+    return digest.hexdigest()
+
+
+@contextmanager
+def _disk_errors_named(path: Path) -> Iterator[None]:
+    """The disk's errors are told apart from the connection's: another attempt does not make room."""
+    try:
+        yield
+    except OSError as err:
+        raise StoreError(f"{path.parent}: cannot write a download: {err.strerror}") from err

@@ -1,0 +1,233 @@
+"""8x8's log export: a job is started, watched until it ends, and its files are fetched. Used through `VoiceClient`.
+
+What the CSV rows mean is `sources`' part. Links of a finished job want the same API key as the API itself, so
+`export_links` decides where the key may go.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote
+
+from callarchive.answers import UnreadableError, decode, field_of, parse_json, status_message
+from callarchive.days import parse_timestamp
+from callarchive.deadlines import Deadline
+from callarchive.errors import (
+    AnswerError,
+    ArchiveError,
+    ExportCancelledError,
+    ExportError,
+    ExportExpiredError,
+    ExportFailedError,
+    ExportServerError,
+)
+from callarchive.export_files import FILE_LIMIT_BYTES, unpack
+from callarchive.export_links import export_url
+from callarchive.http import NoAnswerError, Request, Transport
+from callarchive.settings import AccountSettings, LookupSettings
+
+_FIRST_POLL_S = 0.25
+_LONGEST_POLL_S = 15.0
+_POLL_GROWTH = 1.4
+_MAX_UNKNOWN_POLLS = 10
+_MAX_FETCHES = 4
+_CANCEL_S = 10.0
+
+_BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {
+    "failed": (ExportFailedError, "8x8 could not create the export; run the day again"),
+    "cancelled": (ExportCancelledError, "somebody cancelled the export; run the day again"),
+    "canceled": (ExportCancelledError, "somebody cancelled the export; run the day again"),
+    "error": (ExportServerError, "an internal error of 8x8's ended the export; run the day again later"),
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A job that succeeded."""
+
+    links: tuple[str, ...]
+    expires_at: datetime | None
+
+
+class LogExport:
+    """One span's export. Not thread-safe."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        account: AccountSettings,
+        lookups: LookupSettings,
+        *,
+        url: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._transport = transport
+        self._account = account
+        self._lookups = lookups
+        self._url = f"{url}/messages/exports"
+        self._clock = clock
+
+    @contextmanager
+    def files(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
+        """The span's CSV files in a folder that only we can read; gone afterwards. Raises as `VoiceClient.call_log`."""
+        deadline = self._transport.deadline(self._lookups.export_deadline_s)
+        with TemporaryDirectory(prefix="callarchive-export-") as folder:
+            try:
+                found = self._run(start, end, Path(folder), deadline)
+            except ExportExpiredError as err:
+                logger.info("account %s: %s; the export is started once more", self._account.subaccount_id, err)
+                found = self._run(start, end, Path(folder), deadline)
+            yield found
+
+    def _run(self, start: datetime, end: datetime, folder: Path, deadline: Deadline) -> list[Path]:
+        job_id = self._start(start, end, deadline)
+        try:
+            word, tree = self._wait(job_id, deadline)
+        except BaseException:  # also an interrupt: nobody will ask for this job again
+            self._cancel(job_id)
+            raise
+        if word == "empty":
+            return []
+        if word in _BAD_ENDINGS:
+            kind, meaning = _BAD_ENDINGS[word]
+            raise kind(f"{self._name(job_id)}: {meaning}{status_message(tree)}")
+        finished = _read_finished(tree, self._name(job_id))
+        if finished.expires_at is not None and finished.expires_at <= self._clock():
+            raise ExportExpiredError(
+                f"{self._name(job_id)}: its files expired at {finished.expires_at:%Y-%m-%dT%H:%MZ}"
+            )
+        urls = [export_url(link, api_url=self._account.api_url, job=self._name(job_id)) for link in finished.links]
+        paths: list[Path] = []
+        for number, url in enumerate(urls):
+            paths += self._download(url, folder, f"{number:04d}", self._name(job_id), deadline)
+        return paths
+
+    def _start(self, start: datetime, end: datetime, deadline: Deadline) -> str:
+        """The id of a job that 8x8 has accepted. An attempt whose answer was lost may leave a second job: harmless."""
+        payload = f'{{"from": "{_utc_seconds(start)}", "to": "{_utc_seconds(end, up=True)}", "limit": 0}}'.encode()
+        request = Request(method="POST", url=self._url, payload=payload)
+        status, tree = self._ask(request, deadline, name=f"account {self._account.subaccount_id}: log export")
+        job_id = field_of(tree, "jobId")
+        if isinstance(job_id, int) and not isinstance(job_id, bool):
+            job_id = str(job_id)
+        name = f"account {self._account.subaccount_id}: log export"
+        if status not in (200, 201, 202):
+            raise ExportError(f"{name}: not started, HTTP {status}{status_message(tree)}")
+        if not isinstance(job_id, str) or not re.fullmatch(r"[!-~]{1,300}", job_id) or set(job_id) == {"."}:
+            raise ExportError(f"{name}: HTTP {status} without a usable jobId{status_message(tree)}")
+        return job_id
+
+    def _wait(self, job_id: str, deadline: Deadline) -> tuple[str, dict[str, Any]]:
+        """The status that ended the job, in lower case, and the whole answer."""
+        request = Request(method="GET", url=self._job_url(job_id))
+        name = self._name(job_id)
+        pause_s, unknown = _FIRST_POLL_S, 0
+        while True:
+            status, tree = self._ask(request, deadline, name=name)
+            if status != 200:
+                raise ExportError(f"{name}: 8x8 does not know it, HTTP {status}{status_message(tree)}")
+            state = field_of(tree, "status")
+            word = state.strip().lower() if isinstance(state, str) else ""
+            if word in ("succeeded", "empty", *_BAD_ENDINGS):
+                return word, tree
+            unknown = 0 if word in ("queued", "running") else unknown + 1
+            if unknown >= _MAX_UNKNOWN_POLLS:
+                raise ExportError(f"{name}: its status {ascii(state)[:60]} is none that 8x8 documents")
+            if pause_s >= deadline.remaining_s:
+                raise ExportError(
+                    f"{name}: not ready within lookups.export_deadline_s ({deadline.seconds:g} s), last status"
+                    f" {ascii(state)[:60]}; raise it or run the day again"
+                )
+            deadline.sleep(pause_s)
+            pause_s = min(_LONGEST_POLL_S, pause_s * _POLL_GROWTH)
+
+    def _ask(self, request: Request, deadline: Deadline, *, name: str) -> tuple[int, dict[str, Any]]:
+        """Status and JSON object of an answer; an empty object where there is none, unless that is a 2xx."""
+        wanted = Request(method=request.method, url=request.url, payload=request.payload, unusable=_not_an_object)
+        try:
+            answer = self._transport.send(wanted, deadline=deadline.at_most(self._lookups.deadline_s))
+        except NoAnswerError as err:
+            raise NoAnswerError(f"{name}: {err}", http_status=err.http_status) from err
+        except AnswerError as err:
+            raise ExportError(f"{name}: {err}") from err
+        try:
+            tree = parse_json(decode(answer.body))
+        except UnreadableError as err:
+            if answer.status < 300:
+                raise ExportError(f"{name}: the answer {err}") from err
+            tree = {}
+        return answer.status, tree if isinstance(tree, dict) else {}
+
+    def _download(self, url: str, folder: Path, stem: str, name: str, deadline: Deadline) -> list[Path]:
+        """The CSV files behind one link.
+
+        A body whose end nothing announces (neither Content-Length nor chunks) may be cut without anyone noticing, so it
+        is fetched until two in a row are the same.
+        """
+        raw = folder / f"{stem}.raw"
+        known: str | None = None
+        for _ in range(_MAX_FETCHES):
+            request = Request(method="GET", url=url, save_to=raw, limit_bytes=FILE_LIMIT_BYTES, denied=(401,))
+            try:
+                answer = self._transport.send(request, deadline=deadline)
+            except NoAnswerError as err:
+                # Not chained: the library's error names the link, which is as good as the file.
+                raise NoAnswerError(f"{name}, file {stem}: {err}", http_status=err.http_status) from None
+            except AnswerError as err:
+                raise ExportError(f"{name}, file {stem}: {err}") from None
+            if answer.status in (403, 404, 410):
+                raise ExportExpiredError(f"{name}, file {stem}: HTTP {answer.status}, it can no longer be downloaded")
+            if answer.status != 200:
+                raise ExportError(f"{name}, file {stem}: HTTP {answer.status}")
+            if answer.end_announced or answer.sha256 == known:
+                return unpack(raw, encoding=answer.headers.get("Content-Encoding", ""), name=f"{name}, file {stem}")
+            known = answer.sha256
+        raise ExportError(f"{name}, file {stem}: differs each time it is downloaded, and no length is told")
+
+    def _cancel(self, job_id: str) -> None:
+        """8x8 is asked to drop the job. Best effort: the reason for giving up is what must reach the caller."""
+        request = Request(method="DELETE", url=self._job_url(job_id), attempts=1)
+        try:
+            answer = self._transport.send(request, deadline=self._transport.deadline(_CANCEL_S))
+        except ArchiveError as err:
+            logger.info("%s: could not be cancelled: %s", self._name(job_id), err)
+        else:
+            logger.info("%s: cancelled, HTTP %d", self._name(job_id), answer.status)
+
+    def _job_url(self, job_id: str) -> str:
+        return f"{self._url}/{quote(job_id, safe='')}"
+
+    def _name(self, job_id: str) -> str:
+        return f"account {self._account.subaccount_id}: log export {job_id[:12]}{'...' if len(job_id) > 12 else ''}"
+
+
+def _read_finished(tree: dict[str, Any], name: str) -> _Finished:
+    data = field_of(tree, "data")
+    links = [data] if isinstance(data, str) else data if isinstance(data, list) else []
+    if not links:
+        raise ExportError(f"{name}: succeeded, but names no file")
+    if not all(isinstance(link, str) and link for link in links):
+        raise ExportError(f"{name}: succeeded, but what it names are no links")
+    return _Finished(tuple(dict.fromkeys(links)), parse_timestamp(field_of(tree, "expires")))
+
+
+def _not_an_object(body: bytes) -> str | None:
+    try:
+        return None if isinstance(parse_json(decode(body)), dict) else "the answer is not a JSON object"
+    except UnreadableError as err:
+        return f"the answer {err}"
+
+
+def _utc_seconds(at: datetime, *, up: bool = False) -> str:
+    """`yyyy-MM-ddTHH:mm:ssZ`, the one form that 8x8's OpenAPI file gives for UTC with a time; never a narrower span."""
+    if up and at.microsecond:
+        at += timedelta(seconds=1)
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
