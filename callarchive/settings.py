@@ -7,6 +7,7 @@ fetched with `reveal()` at the moment of use. So a repr, a traceback or a dump o
 import os
 import re
 import tomllib
+from contextvars import ContextVar
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +34,9 @@ from callarchive.identifiers import SUBACCOUNT_PATTERN
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
 _PREFIX = "CALLARCHIVE_"
+
+_base_folder: ContextVar[Path | None] = ContextVar("_base_folder", default=None)
+"""What relative paths are relative to while a configuration is validated: the folder of its file."""
 
 
 class _Section(BaseModel):
@@ -80,8 +84,9 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
     return (_base(info) / path.expanduser()).absolute()
 
 
-def _base(info: ValidationInfo) -> Path:
-    return Path(info.context["base"]) if info.context else Path.cwd()
+def _base(info: ValidationInfo) -> Path:  # noqa: ARG001
+    # Not pydantic's validation context: a BaseSettings is validated through its own __init__, which drops it.
+    return _base_folder.get() or Path.cwd()
 
 
 def _store_url(url: str, info: ValidationInfo) -> str:
@@ -308,7 +313,7 @@ class AccountSettings(_Section):
 class Settings(BaseSettings):
     """The whole configuration. Immutable; paths in it are absolute; secrets are references.
 
-    Made by `load_settings`, which merges file and environment itself and validates with the file's folder as context:
+    Made by `load_settings`, which merges file and environment itself and makes paths relative to the file's folder:
     pydantic-settings' own environment source knows no place in a list (`CALLARCHIVE_ACCOUNTS__0__API_URL`) and passes
     over a misspelt variable in silence.
     """
@@ -432,7 +437,11 @@ def load_settings(path: Path | str | None = None) -> Settings:
     _fill_environment(file.parent)
     _overlay(tree, _referenced_variables(tree))
     try:
-        settings = Settings.model_validate(tree, context={"base": file.parent})
+        token = _base_folder.set(file.parent)
+        try:
+            settings = Settings.model_validate(tree)
+        finally:
+            _base_folder.reset(token)
     except ValidationError as err:
         raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err))) from None
     settings._path = file
