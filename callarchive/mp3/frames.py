@@ -1,0 +1,159 @@
+"""Frame headers of MPEG audio, and the header frame by which encoders announce a file's length. No walking lives here.
+
+A frame begins with four bytes (ISO/IEC 11172-3, 2.4.1.3 and 2.4.2.3; the lower sampling frequencies ISO/IEC 13818-3,
+2.4.2.3; "MPEG 2.5" is Fraunhofer's extension to 8, 11.025 and 12 kHz, told by the twelfth sync bit being 0):
+
+    1111 1111  111V VLLP  BBBB RRpx  MMmm coee
+
+    V version (11 is 1, 10 is 2, 00 is 2.5)   L layer (11 is I, 10 is II, 01 is III)   P 0 if a CRC follows
+    B bitrate index   R sampling frequency index   p padding   x private   M channel mode (11 is mono)
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+_VERSIONS = {3: 1.0, 2: 2.0, 0: 2.5}
+_LAYERS = {3: 1, 2: 2, 1: 3}
+_SAMPLE_RATES_HZ = {1.0: (44100, 48000, 32000), 2.0: (22050, 24000, 16000), 2.5: (11025, 12000, 8000)}
+# By layer, for the bitrate indices 1 to 14. Index 0 is "free format": the length is not in the header. 15 is forbidden.
+_BITRATES_KBPS_MPEG1 = {
+    1: (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    3: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+}
+_BITRATES_KBPS_MPEG2_LAYER1 = (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
+_BITRATES_KBPS_MPEG2_LAYER2_3 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+LONGEST_FRAME_BYTES = 2881
+"""MPEG 2.5 layer II, 160 kbit/s at 8 kHz, with padding."""
+
+# A decoder gives out a polyphase filter's delay before the first sample that went in: 528 samples and one.
+_DECODER_DELAY = 529
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What all frames of a stretch of audio have in common: version, layer and sampling frequency.
+
+    Attributes:
+        samples: per channel and frame.
+        lengths: a frame's length in bytes by the first three bytes of its header: bitrate, padding, CRC and private bit
+        may
+            change from frame to frame. A header of another stream is not in it.
+    """
+
+    version: float
+    layer: int
+    sample_rate_hz: int
+    samples: int
+    lengths: dict[bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthClaim:
+    """What the header frame of a file (Xing, Info or VBRI) says of the file. Null where it does not say.
+
+    Attributes:
+        frame_count: of audio frames.
+        size_bytes: from the header frame's first byte to the end of the audio.
+        skip_samples: at the start, which come from the encoder and the decoder and are not played.
+        padding_samples: at the end of the last claimed frame, not played.
+    """
+
+    kind: str
+    frame_count: int | None = None
+    size_bytes: int | None = None
+    skip_samples: int = 0
+    padding_samples: int = 0
+
+
+def stream_of(header: bytes) -> Stream | None:
+    """The stream that a frame with this header belongs to, or null if these are not the first bytes of a frame."""
+    if len(header) < 3 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    stream = _stream(header[1] >> 3 & 3, header[1] >> 1 & 3, header[2] >> 2 & 3)
+    return stream if stream is not None and header[:3] in stream.lengths else None
+
+
+def channels_of(header: bytes) -> int:
+    """1 or 2, from the channel mode in a header's fourth byte."""
+    return 1 if header[3] >> 6 == 3 else 2
+
+
+@cache
+def _stream(version_bits: int, layer_bits: int, rate_index: int) -> Stream | None:
+    if version_bits not in _VERSIONS or layer_bits not in _LAYERS or rate_index == 3:
+        return None
+    version, layer = _VERSIONS[version_bits], _LAYERS[layer_bits]
+    sample_rate_hz = _SAMPLE_RATES_HZ[version][rate_index]
+    if version == 1.0:
+        bitrates_kbps = _BITRATES_KBPS_MPEG1[layer]
+    else:
+        bitrates_kbps = _BITRATES_KBPS_MPEG2_LAYER1 if layer == 1 else _BITRATES_KBPS_MPEG2_LAYER2_3
+    samples = 384 if layer == 1 else 576 if layer == 3 and version != 1.0 else 1152
+    # Lengths count in slots: four bytes in layer I, one byte in the others (11172-3, 2.4.3.1).
+    slot_bytes = 4 if layer == 1 else 1
+    lengths = {}
+    for index, kbps in enumerate(bitrates_kbps, start=1):
+        slots = samples * kbps * 1000 // (8 * slot_bytes * sample_rate_hz)
+        for padding in (0, 1):
+            for crc_absent in (0, 1):
+                for private in (0, 1):
+                    second = 0xE0 | version_bits << 3 | layer_bits << 1 | crc_absent
+                    third = index << 4 | rate_index << 2 | padding << 1 | private
+                    lengths[bytes((0xFF, second, third))] = (slots + padding) * slot_bytes
+    return Stream(version, layer, sample_rate_hz, samples, lengths)
+
+
+def read_length_claim(frame: bytes) -> LengthClaim | None:
+    """What this first frame claims of the file's length, or null if it is a frame of audio.
+
+    Such a frame is a valid layer III frame of silence whose data begin with a name: "Xing" (variable bitrate) or "Info"
+    (constant bitrate) after the side information, "VBRI" 32 bytes after the header. Sources: Xing's VBR header SDK; the
+    "Mp3 Info Tag" revision 1 of LAME (for the delays); Fraunhofer's VBRI header as in G. Windisch, "MPEG Audio Frame
+    Header". Players do not play it.
+    """
+    stream = stream_of(frame)
+    if stream is None or stream.layer != 3 or len(frame) < 4:
+        return None
+    if frame[36:40] == b"VBRI":
+        return LengthClaim("VBRI", frame_count=_uint(frame, 50), size_bytes=_uint(frame, 46))
+    mono = channels_of(frame) == 1
+    side_info_bytes = (17 if mono else 32) if stream.version == 1.0 else (9 if mono else 17)
+    # LAME writes the name where it would be without a CRC even if there is one; others make room for the CRC's two
+    # bytes.
+    for at in (4 + side_info_bytes, 6 + side_info_bytes):
+        if frame[at : at + 4] in (b"Xing", b"Info"):
+            return _read_xing(frame, at)
+    return None
+
+
+def _read_xing(frame: bytes, at: int) -> LengthClaim:
+    kind = frame[at : at + 4].decode("ascii")
+    flags = _uint(frame, at + 4) or 0
+    at += 8
+    frame_count = size_bytes = None
+    if flags & 1:
+        frame_count = _uint(frame, at)
+        at += 4
+    if flags & 2:
+        size_bytes = _uint(frame, at)
+        at += 4
+    at += 100 * bool(flags & 4) + 4 * bool(flags & 8)
+    delays = frame[at + 21 : at + 24]
+    if frame[at : at + 4] not in (b"LAME", b"Lavf", b"Lavc") or len(delays) < 3:
+        return LengthClaim(kind, frame_count, size_bytes)
+    both = int.from_bytes(delays, "big")
+    return LengthClaim(
+        kind,
+        frame_count,
+        size_bytes,
+        skip_samples=(both >> 12) + _DECODER_DELAY,
+        padding_samples=max(0, (both & 0xFFF) - _DECODER_DELAY),
+    )
+
+
+def _uint(frame: bytes, at: int) -> int | None:
+    """The big-endian number of four bytes at `at`; null if they are not there, or 0 (not known when it was written)."""
+    field = frame[at : at + 4]
+    return int.from_bytes(field, "big") or None if len(field) == 4 else None
