@@ -1,0 +1,227 @@
+"""Call logs: 8x8's export CSV, and any other CSV that has a session id column, read row by row.
+
+A row is one call leg (or, in a list that somebody wrote, one session). Here it becomes texts under known names; what
+legs make of a session, and on which day, is decided in `sources.gathering`.
+"""
+
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import BinaryIO, NamedTuple, TextIO
+
+from callarchive.errors import SourceError
+
+_LONGEST_RECORD = 16 * 1024 * 1024
+"""Characters. 8x8's `Content` column holds whole call flows: far over the csv module's limit of 131,072."""
+_MOST_READ_ANEW = 16 * _LONGEST_RECORD
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+class LegFacts(NamedTuple):
+    """What a row says, as text; empty where it says nothing."""
+
+    session_id: str = ""
+    call_id: str = ""
+    subaccount_id: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+    session_status: str = ""
+    call_count: str = ""
+    call_duration_s: str = ""
+    price: str = ""
+    price_currency: str = ""
+    source_number: str = ""
+    destination_number: str = ""
+
+
+class LogRow(NamedTuple):
+    """A row and the line that it begins on, counted from 1.
+
+    Attributes:
+        flaw: why the facts were left out (and, where the facts lack a session id, the whole row); null for a good row.
+    """
+
+    line: int
+    facts: LegFacts
+    flaw: str | None = None
+
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "session_id": ("sessionid",),
+    "call_id": ("callid",),
+    "subaccount_id": ("subaccountid",),
+    "started_at": ("initiatedat", "startedat", "starttime"),
+    "ended_at": ("disconnectedat", "endedat", "endtime"),
+    "session_status": ("sessionstatus",),
+    "call_count": ("callcount",),
+    "call_duration_s": ("durationinsec", "calldurations"),
+    "price": ("totalpriceofcall", "price"),
+    "price_currency": ("unitpricecurrency", "pricecurrency"),
+    "source_number": ("sourceendpoint", "sourcenumber"),
+    "destination_number": ("destinationendpoint", "destinationnumber"),
+}
+"""For each fact the columns that hold it, the first one present counts: 8x8's name first, then the catalog's."""
+
+_DECORATION = re.compile(r"[\s_\-\x00\ufeff'\"]+")
+_LOOKS_LIKE_A_NAME = re.compile(r"[A-Za-z][A-Za-z _\-]{0,40}[0-9]{0,2}")
+
+
+def plain_name(name: str) -> str:
+    """A column's name without case, spaces, underscores and hyphens, as names are compared here."""
+    return _DECORATION.sub("", name).lower()
+
+
+def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
+    """For each of `LegFacts`' fields the place of its column, null where there is none.
+
+    Raises:
+        SourceError: no column holds session ids. The message names the columns that there are.
+    """
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        places.setdefault(plain_name(name), place)
+    found = tuple(next((places[alias] for alias in _NAMES[fact] if alias in places), None) for fact in LegFacts._fields)
+    if found[0] is None:
+        raise SourceError(
+            f"{file} has no column session_id (or SessionId); its columns are {_shown_columns(names)}. "
+            "Its first line must name the columns, in UTF-8"
+        )
+    return found
+
+
+def _shown_columns(names: Sequence[str]) -> str:
+    """Names only: the first line of a file without a header is somebody's data, phone numbers among it."""
+    shown = [name if _LOOKS_LIKE_A_NAME.fullmatch(name) else "(not a name)" for name in names[:40]]
+    return ", ".join(shown) + (", ..." if len(names) > 40 else "")
+
+
+def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
+    """Every row of a CSV, one at a time; none for a file without a single character.
+
+    The text is UTF-8, with or without a byte order mark; bytes that are not are replaced. The delimiter is read off the
+    header: comma, semicolon, tab or bar. Empty lines and repeated headers are passed over.
+
+    A row with too few or too many fields, or with a stray quote, keeps nothing but its session id, and that only where
+    it is the first column, as in 8x8's export: any other may have been shifted.
+
+    Args:
+        stream: the file's bytes; it is read once, from where it stands.
+        file: its name, for messages.
+
+    Raises:
+        SourceError: there is no session id column, or the file is no CSV. I/O errors pass through.
+    """
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
+    lines = _Lines(text, file=file)
+    header_at, header_line = next(((at, line) for at, line in enumerate(lines, 1) if line.strip()), (1, ""))
+    if not header_line:
+        return
+    lines.read_again([header_line])
+    records = _records(lines, line=header_at, delimiter=_delimiter(header_line), file=file)
+    _, header, _ = next(records)
+    places = column_places(header, file=file)
+    width = len(header)
+    # One more, empty field is added to every row: facts without a column are taken from there.
+    pick = itemgetter(*(width if place is None else place for place in places))
+    id_place = places[0] or 0
+    id_name = plain_name(header[id_place])
+    for line, fields, flaw in records:
+        if flaw is not None or len(fields) != width:
+            if not any(map(str.strip, fields)):
+                continue
+            if flaw is not None or len(fields) < width or any(map(str.strip, fields[width:])):
+                facts = LegFacts(session_id=fields[0] if id_place == 0 else "")
+                yield LogRow(line, facts, flaw or f"has {len(fields)} fields where the header has {width}")
+                continue
+            del fields[width:]
+        fields.append("")
+        facts = LegFacts._make(pick(fields))
+        # Ids are longer than this: only a short text can be a repeated header or nothing at all.
+        if len(facts.session_id) < 20:
+            if plain_name(facts.session_id) == id_name:
+                continue
+            if not any(map(str.strip, fields)):
+                continue
+        yield LogRow(line, facts)
+
+
+def _delimiter(header_line: str) -> str:
+    """The delimiter under which the header has a session id column, and the most columns."""
+    best, best_score = _DELIMITERS[0], (False, 1)
+    for delimiter in _DELIMITERS:
+        names = next(csv.reader([header_line[:100_000]], delimiter=delimiter), [""])
+        score = (any(plain_name(name) == "sessionid" for name in names), len(names))
+        if score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+class _Lines:
+    """The lines of a text, with those of the record under way at hand so that they can be read again."""
+
+    def __init__(self, text: TextIO, *, file: str) -> None:
+        self._text = text
+        self._file = file
+        self._again: deque[str] = deque()
+        self._size = 0
+        self.record: list[str] = []
+        self.too_long = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else self._text.readline(_LONGEST_RECORD)
+        if not line:
+            raise StopIteration
+        self._size += len(line)
+        if self._size >= _LONGEST_RECORD:
+            self._again.appendleft(line)
+            self.too_long = True
+            raise StopIteration
+        self.record.append(line)
+        return line
+
+    def read_again(self, lines: Sequence[str]) -> None:
+        """The next lines to be read are these."""
+        self._again.extendleft(reversed(lines))
+        self.too_long = False
+
+    def begin_record(self) -> None:
+        """What has been read so far is done with."""
+        self.record.clear()
+        self._size = 0
+
+
+def _records(lines: _Lines, *, line: int, delimiter: str, file: str) -> Iterator[tuple[int, list[str], str | None]]:
+    """(first line, fields, flaw) of every record that is not an empty line; `line` is that of the first.
+
+    A stray quote would swallow the rows after it, up to the next one or to the end of the file. The csv module's
+    strict reading notices that; then the record's first line is read alone, and all others anew.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_RECORD))
+    read_anew = 0
+    while True:
+        lines.begin_record()
+        try:
+            for fields in csv.reader(lines, delimiter=delimiter, strict=True):
+                if fields:
+                    yield line, fields, None
+                line += len(lines.record)
+                lines.begin_record()
+            if not lines.too_long:
+                return
+        except csv.Error:
+            pass
+        if not lines.record:
+            raise SourceError(f"{file}, line {line}: longer than {_LONGEST_RECORD // 2**20} Mi characters: no CSV file")
+        first, *others = lines.record
+        read_anew += sum(map(len, others))
+        if read_anew > _MOST_READ_ANEW:
+            raise SourceError(f"{file}, line {line}: no CSV file: quotes are opened and not closed, again and again")
+        lines.read_again(others)
+        yield line, next(csv.reader([first], delimiter=delimiter)), "has a quote where none can be"
+        line += 1

@@ -1,0 +1,149 @@
+"""Lists of session ids that are no CSV: text, JSON lines and Parquet, read row by row into the rows of `call_log`.
+
+Which file is read, and what a row means for a session, is decided elsewhere.
+"""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, BinaryIO
+
+from callarchive.call_log import LegFacts, LogRow, column_places
+from callarchive.errors import SourceError
+
+_LONGEST_LINE = 1024 * 1024
+_BATCH = 16_384
+
+
+def read_txt(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
+    """A row for every line that is neither empty nor a comment (`#`).
+
+    Raises:
+        SourceError: it is not text. I/O errors pass through.
+    """
+    for line, text, flaw in _text_lines(stream, file=file):
+        if flaw is not None:
+            yield LogRow(line, LegFacts(), flaw)
+        elif not text.startswith("#"):
+            yield LogRow(line, LegFacts(session_id=text.partition("#")[0].strip()))
+
+
+def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
+    """A row for every line that is not empty: an object with a session id, or a session id as a string.
+
+    Raises:
+        SourceError: it is not text. I/O errors pass through.
+    """
+    for line, text, flaw in _text_lines(stream, file=file):
+        if flaw is not None:
+            yield LogRow(line, LegFacts(), flaw)
+            continue
+        try:
+            value = json.loads(text)
+        except ValueError as err:  # huge integers raise it too
+            yield LogRow(line, LegFacts(), f"not JSON: {type(err).__name__}")
+            continue
+        except RecursionError:
+            yield LogRow(line, LegFacts(), "not JSON that can be read: nested too deeply")
+            continue
+        if isinstance(value, str):
+            yield LogRow(line, LegFacts(session_id=_as_text(value)))
+        elif isinstance(value, dict):
+            yield _object_row(line, value)
+        else:
+            yield LogRow(line, LegFacts(), f"neither an object nor a string: {type(value).__name__}")
+
+
+def _object_row(line: int, value: dict[str, Any]) -> LogRow:
+    names = list(value)
+    try:
+        places = column_places(names, file="")
+    except SourceError:
+        return LogRow(line, LegFacts(), "has no session_id (or sessionId)")
+    facts = ("" if place is None else _as_text(value[names[place]]) for place in places)
+    return LogRow(line, LegFacts._make(facts))
+
+
+def _text_lines(stream: BinaryIO, *, file: str) -> Iterator[tuple[int, str, str | None]]:
+    """(line number, stripped text, flaw) of every line that is not empty.
+
+    Raises:
+        SourceError: a NUL byte, or no line at all that is UTF-8: a picture, an archive or UTF-16, not a list of ids.
+    """
+    number = good = bad = 0
+    while line := stream.readline(_LONGEST_LINE + 1):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if b"\0" in line:
+            raise SourceError(f"{file}, line {number}: not UTF-8 text (it holds a NUL byte)")
+        if len(line) > _LONGEST_LINE:
+            while not line.endswith(b"\n") and (line := stream.readline(_LONGEST_LINE)):
+                pass
+            yield number, "", f"longer than {_LONGEST_LINE // 1024} KiB"
+            continue
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            bad += 1
+            yield number, "", "not UTF-8"
+            continue
+        if text:
+            good += 1
+            yield number, text, None
+    if bad and not good:
+        raise SourceError(f"{file}: not UTF-8 text")
+
+
+def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
+    """A row for every row of a Parquet file, in batches; `line` is the row's number. None for a file without a byte.
+
+    Raises:
+        SourceError: it is not a whole Parquet file, or no column holds session ids. I/O errors pass through.
+    """
+    # Imported here: it costs more than reading all other formats, and few accounts name Parquet files.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not stream.read(1):
+        return
+    stream.seek(0)
+    number = 0
+    try:
+        with pq.ParquetFile(stream) as parquet:
+            names = list(parquet.schema_arrow.names)
+            places = column_places(names, file=file)
+            wanted = {place: names[place] for place in places if place is not None}
+            for batch in parquet.iter_batches(batch_size=_BATCH, columns=list(dict.fromkeys(wanted.values()))):
+                columns = {
+                    name: [_as_text(value) for value in batch.column(name).to_pylist()] for name in wanted.values()
+                }
+                empty = [""] * batch.num_rows
+                picked = [empty if place is None else columns[wanted[place]] for place in places]
+                for values in zip(*picked, strict=True):
+                    number += 1
+                    if any(values):
+                        yield LogRow(number, LegFacts._make(values))
+    except (pa.ArrowException, KeyError) as err:
+        raise SourceError(f"{file}: not a whole, readable Parquet file ({type(err).__name__})") from err
+
+
+def _as_text(value: Any) -> str:
+    """The value as a CSV would hold it. What cannot stand in a CSV becomes a text that no reader of facts accepts."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        # A lone surrogate, which JSON can spell, would break every later write.
+        return value.encode("utf-8", "replace").decode("utf-8").strip()
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
+    if isinstance(value, bytes):
+        return str(uuid.UUID(bytes=value)) if len(value) == 16 else value.decode("utf-8", "replace")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | uuid.UUID):
+        return f"({type(value).__name__})"
+    try:
+        return str(value)
+    except ValueError:  # an integer of more than 4,300 digits
+        return "(int)"

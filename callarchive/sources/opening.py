@@ -1,0 +1,61 @@
+"""An account's session sources, made from its settings. What each does is in its own module."""
+
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from callarchive.phone_numbers import phone_number_treatment
+from callarchive.settings import AccountSettings, LogExportSource
+from callarchive.sources import SessionSource
+from callarchive.sources.files import FilesSessions
+from callarchive.sources.log_export import CallLogApi, CallLogStore, LogExportSessions
+
+
+def open_sources(
+    account: AccountSettings,
+    zone: ZoneInfo,
+    *,
+    voice: CallLogApi,
+    answers: CallLogStore,
+    clock: Callable[[], datetime],
+    reread: bool = False,
+) -> list[SessionSource]:
+    """A source for each of the account's `session_sources`, in their order. Nothing is contacted or read yet.
+
+    Args:
+        zone: the time zone in which days are cut.
+        voice: the account's API client.
+        answers: where call logs are kept.
+        clock: the time now.
+        reread: kept call logs are read instead of asking 8x8 again.
+
+    Raises:
+        ConfigurationError: the key for hashing phone numbers is not set.
+    """
+    treat = phone_number_treatment(account)
+    sources: list[SessionSource] = []
+    for source in account.session_sources:
+        if isinstance(source, LogExportSource):
+            sources.append(
+                LogExportSessions(
+                    subaccount_id=account.subaccount_id,
+                    timezone=zone,
+                    voice=voice,
+                    answers=answers,
+                    treat=treat,
+                    clock=clock,
+                    reread=reread,
+                )
+            )
+        else:
+            sources.append(
+                FilesSessions(
+                    source.path,
+                    subaccount_id=account.subaccount_id,
+                    timezone=zone,
+                    s3=account.s3,
+                    treat=treat,
+                    clock=clock,
+                )
+            )
+    return sources

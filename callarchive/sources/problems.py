@@ -1,0 +1,31 @@
+"""Rows of session sources that were set aside, in bounded memory. What makes a row unusable is decided elsewhere."""
+
+from callarchive.models import RowProblem
+from callarchive.phone_numbers import mask_numbers
+
+
+class Problems:
+    """Rows that were set aside: the first 1,000 with their places, the rest counted."""
+
+    LIMIT = 1000
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._kept: list[RowProblem] = []
+        self._more = 0
+        self._last_file = ""
+
+    def add(self, *, file: str, line: int | None, reason: str) -> None:
+        """The problem is kept, or at least counted."""
+        if len(self._kept) < self.LIMIT:
+            self._kept.append(RowProblem(self._source, file, line, mask_numbers(reason)))
+        else:
+            self._more += 1
+            self._last_file = file
+
+    def all(self) -> tuple[RowProblem, ...]:
+        """Those kept, and one that says how many more there were."""
+        if not self._more:
+            return tuple(self._kept)
+        rest = RowProblem(self._source, self._last_file, None, f"... and {self._more} more")
+        return (*self._kept, rest)
