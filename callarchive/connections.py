@@ -1,23 +1,22 @@
 """Everything that a run talks to, opened when first needed and closed together.
 
 Built in one place from settings, so that steps, commands and assets take it as it is. Its repr holds no secret.
+Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is imported where it is first opened.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
 from threading import Lock
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
-from callarchive.answer_store import AnswerStore
-from callarchive.archive import RecordingArchive
-from callarchive.catalog import Catalog
 from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
-from callarchive.sources import SessionSource
-from callarchive.stores.opening import open_store
-from callarchive.voice import VoiceClient
+
+if TYPE_CHECKING:
+    from callarchive.sources import SessionSource
+    from callarchive.voice import VoiceClient
 
 Clock = Callable[[], datetime]
 _LOCK_WAIT_S = 3600.0
@@ -36,6 +35,11 @@ class Connections:
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+        from callarchive.answer_store import AnswerStore
+        from callarchive.archive import RecordingArchive
+        from callarchive.catalog import Catalog
+        from callarchive.stores.opening import open_store
+
         settings.require_secrets()
         self.settings = settings
         self.clock = clock
@@ -58,13 +62,17 @@ class Connections:
     def close(self) -> None:
         """Lets go of all connections. May be called twice."""
         with self._opening:
-            for opened in (*self._voices.values(), *self._landings.values()):
-                opened.close()
+            for voice in self._voices.values():
+                voice.close()
+            for landing in self._landings.values():
+                landing.close()
             self._voices.clear()
             self._landings.clear()
 
-    def voice(self, account: AccountSettings) -> VoiceClient:
+    def voice(self, account: AccountSettings) -> "VoiceClient":
         """The account's API client."""
+        from callarchive.voice import VoiceClient
+
         with self._opening:
             if account.subaccount_id not in self._voices:
                 self._voices[account.subaccount_id] = VoiceClient(account, self.settings.lookups, clock=self.clock)
@@ -77,7 +85,7 @@ class Connections:
                 self._landings[account.subaccount_id] = _open_landing(account, self.settings)
             return self._landings[account.subaccount_id]
 
-    def sources(self, account: AccountSettings, *, reread: bool = False) -> list[SessionSource]:
+    def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":
         """The account's session sources. With `reread`, kept answers are read instead of asking 8x8 again."""
         from callarchive.sources.opening import open_sources
 
@@ -101,7 +109,7 @@ def landing_root(account: AccountSettings) -> str:
 
 
 def _open_landing(account: AccountSettings, settings: Settings) -> Landing:
-    # Imported here: obstore with boto3 and paramiko cost 0.1 to 0.3 s each, and most accounts need only one of them.
+    # Most accounts need only one of them; boto3 with obstore and paramiko cost 0.1 to 0.3 s each.
     if account.landing.startswith("s3://"):
         from callarchive.landing.s3 import S3Landing
 
