@@ -1,0 +1,279 @@
+"""A landing in an S3 bucket. Bodies come through obstore, outside the interpreter; listings and stats through boto3.
+
+Where a recording's object lies is worked out in `landing.places`; how S3 is reached, and what its errors mean, in
+`s3_access`.
+"""
+
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import obstore
+
+from callarchive import s3_access
+from callarchive.errors import ConfigurationError, ObjectNotFoundError, TransferError, UnavailableError
+from callarchive.landing import LandingObject
+from callarchive.landing.places import PlaceRefusedError, check_path
+from callarchive.settings import AccountSettings, TransferSettings
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+    from obstore.store import S3Store as ObjectStore
+
+_CHUNK_BYTES = 256 * 1024
+_MAX_CHUNK_BYTES = 1024 * 1024
+_MAX_KEY_BYTES = 1024
+"""S3 takes no longer keys."""
+_PAGE_KEYS = 1000
+_MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+_NEVER = datetime.fromtimestamp(0, UTC)
+"""What obstore gives where an answer has no Last-Modified."""
+
+
+class S3Landing:
+    """The landing of an account whose `landing` is `s3://bucket/prefix`. Thread-safe; connects at the first use.
+
+    Keys with an empty, `.` or `..` part, with a control character or a backslash are not seen: 8x8 writes none, and
+    obstore could not ask for all of them as they are.
+    """
+
+    def __init__(self, account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> None:
+        place = urlsplit(account.landing)
+        self.uri = account.landing
+        self.concurrency = concurrency
+        self._bucket = place.netloc
+        self._root = unquote(place.path).strip("/")
+        self._settings = account.s3
+        self._transfer = transfer
+        self._opening = threading.Lock()
+        self._opened_client: Any = None
+        self._opened_objects: ObjectStore | None = None
+
+    def list(self, folder: str) -> list[LandingObject]:
+        """Every object below `folder`, at any depth."""
+        found = []
+        token: dict[str, str] = {}
+        while True:
+            page = self._page(self._below(folder), **token)
+            found += [item for entry in page.get("Contents", ()) if (item := self._described(entry)) is not None]
+            if not page.get("IsTruncated"):
+                return found
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def has_folder(self, folder: str) -> bool:
+        """Whether an object lies below `folder`."""
+        # Two, for the first may be the folder's own marker, an empty object whose key ends in a slash.
+        page = self._page(self._below(folder), MaxKeys=2)
+        return any(self._described(entry) is not None for entry in page.get("Contents", ()))
+
+    @contextmanager
+    def open(self, path: str) -> Iterator["S3Download"]:
+        """Begins to read one object with one GET; a body that breaks off is resumed for a while."""
+        key, place = self._key(path), self._place(path)
+        ends_at = time.monotonic() + self._transfer.deadline_s
+        try:
+            result = obstore.get(self._objects(), key)
+        except s3_access.OBSTORE_ERRORS as err:
+            if "MissingContentLength" in str(err):
+                raise TransferError(f"{place}: {s3_access.broken_because(err)}") from None
+            raise s3_access.translate_obstore(err, place=place, doing="reading") from None
+        meta = result.meta
+        modified_at = meta["last_modified"]
+        described = LandingObject(
+            path=path,
+            uri=place,
+            size_bytes=meta["size"],
+            etag=(meta["e_tag"] or "").strip('"') or None,
+            modified_at=None if modified_at == _NEVER else modified_at,
+        )
+        yield S3Download(described, result, landing=self, ends_at=ends_at)
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
+        """What S3 says of each path now, null for one that is not there.
+
+        Several are looked for in one flat listing of the keys between them. It is given up after twice the pages that
+        the paths alone would fill; those not seen by then are asked for one by one.
+        """
+        keys = {self._key(path): path for path in paths}
+        seen: dict[str, LandingObject | None] = {}
+        if len(keys) > 1 and self._stat_by_listing(keys, seen):
+            return {path: seen.get(path) for path in keys.values()}
+        rest = [path for path in keys.values() if path not in seen]
+        if rest:
+            with ThreadPoolExecutor(min(self.concurrency, len(rest)), "stat") as pool:
+                seen.update(zip(rest, pool.map(self._stat, rest), strict=True))
+        return seen
+
+    def check(self) -> None:
+        """Returns when the landing can be listed, and lies where the configuration says."""
+        page = self._page(self._below(""), MaxKeys=1)
+        region = page["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        ours = self._client().meta.region_name
+        if region and ours and region != ours:
+            # boto3 goes after a bucket in another region by itself, obstore does not.
+            raise ConfigurationError(f"{self.uri}: the bucket is in {region}, not in {ours}: set accounts.s3.region")
+
+    def close(self) -> None:
+        """Lets go of connections; a later use would connect again."""
+        with self._opening:
+            client, self._opened_client, self._opened_objects = self._opened_client, None, None
+        if client is not None:
+            client.close()
+
+    def etag_is_md5(self, download: LandingObject) -> bool:
+        """Whether S3 makes this object's ETag from its bytes alone: not so under a KMS key or a customer's key.
+
+        Raises:
+            TransferError: the object is another one by now.
+        """
+        head = self._head(download.path)
+        if head is None or head.get("ETag", "").strip('"') != download.etag:
+            raise TransferError(f"{download.uri}: the object changed while it was read")
+        encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+        customer_key = "SSECustomerAlgorithm" in head
+        return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")
+
+    def _stat_by_listing(self, keys: dict[str, str], seen: dict[str, LandingObject | None]) -> bool:
+        """Puts into `seen` what a listing shows of the keys. Returns whether it went past the last of them."""
+        prefix = os.path.commonprefix(list(keys))  # noqa: RUF071 - a listing takes any beginning of a key
+        last = max(key.encode() for key in keys)  # S3 lists in the order of UTF-8 bytes
+        token: dict[str, str] = {}
+        for _ in range(2 + 2 * math.ceil(len(keys) / _PAGE_KEYS)):
+            page = self._page(prefix, **token)
+            entries = page.get("Contents", [])
+            for entry in entries:
+                if entry["Key"] in keys and (item := self._described(entry)) is not None:
+                    seen[item.path] = item
+            if not page.get("IsTruncated") or (entries and entries[-1]["Key"].encode() >= last):
+                return True
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+        return False
+
+    def _stat(self, path: str) -> LandingObject | None:
+        head = self._head(path)
+        if head is None:
+            return None
+        return LandingObject(
+            path=path,
+            uri=self._place(path),
+            size_bytes=head["ContentLength"],
+            etag=head.get("ETag", "").strip('"') or None,
+            modified_at=head.get("LastModified"),
+        )
+
+    def _head(self, path: str) -> dict[str, Any] | None:
+        try:
+            head: dict[str, Any] = self._client().head_object(Bucket=self._bucket, Key=self._key(path))
+        except s3_access.BOTO_ERRORS as err:
+            error = s3_access.translate_botocore(err, place=self._place(path), doing="reading")
+            if isinstance(error, ObjectNotFoundError):
+                return None
+            raise error from err
+        return head
+
+    def _page(self, prefix: str, **options: Any) -> dict[str, Any]:
+        try:
+            page: dict[str, Any] = self._client().list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)
+        except s3_access.BOTO_ERRORS as err:
+            error = s3_access.translate_botocore(err, place=self.uri, doing="listing")
+            if isinstance(error, ObjectNotFoundError):  # not S3: a web server that knows no buckets
+                error = UnavailableError(f"{self.uri}: what answers there does not list buckets: check endpoint_url")
+            raise error from err
+        return page
+
+    def _described(self, entry: dict[str, Any]) -> LandingObject | None:
+        """The listed object; null for a folder's marker and for a key that we would not ask for."""
+        start = len(self._root) + 1 if self._root else 0
+        path = entry["Key"][start:]
+        try:
+            self._key(path)
+        except PlaceRefusedError:
+            return None
+        return LandingObject(
+            path=path,
+            uri=self._place(path),
+            size_bytes=entry["Size"],
+            etag=entry.get("ETag", "").strip('"') or None,
+            modified_at=entry.get("LastModified"),
+        )
+
+    def _key(self, path: str) -> str:
+        check_path(path)
+        key = f"{self._root}/{path}" if self._root else path
+        try:
+            length = len(key.encode())
+        except UnicodeEncodeError as err:
+            raise PlaceRefusedError(f"refused as a key: {ascii(path)[:80]} is not Unicode") from err
+        if length > _MAX_KEY_BYTES:
+            raise PlaceRefusedError(f"refused as a key: {length} bytes")
+        return key
+
+    def _below(self, folder: str) -> str:
+        if folder:
+            return self._key(folder) + "/"
+        return self._root + "/" if self._root else ""
+
+    def _place(self, path: str) -> str:
+        return f"s3://{self._bucket}/{self._root}/{path}" if self._root else f"s3://{self._bucket}/{path}"
+
+    def _client(self) -> Any:
+        with self._opening:
+            if self._opened_client is None:
+                self._opened_client = s3_access.s3_client(
+                    self._settings, connections=self.concurrency, read_timeout_s=self._transfer.stall_timeout_s
+                )
+            return self._opened_client
+
+    def _objects(self) -> "ObjectStore":
+        with self._opening:
+            if self._opened_objects is None:
+                self._opened_objects = s3_access.object_store(
+                    self._settings,
+                    self._bucket,
+                    stall_timeout_s=self._transfer.stall_timeout_s,
+                    deadline_s=self._transfer.deadline_s,
+                )
+            return self._opened_objects
+
+
+class S3Download:
+    """An object in S3 being read: its bytes once, as the Download protocol says."""
+
+    def __init__(self, described: LandingObject, result: "GetResult", *, landing: S3Landing, ends_at: float) -> None:
+        self.object = described
+        self._result = result
+        self._landing = landing
+        self._ends_at = ends_at
+
+    def __iter__(self) -> Iterator[bytes]:
+        came, promised = 0, self.object.size_bytes
+        try:
+            for chunk in self._result.stream(_CHUNK_BYTES):
+                came += len(chunk)
+                if came > promised:
+                    raise TransferError(f"{self.object.uri}: more bytes came than the {promised} promised")
+                if time.monotonic() > self._ends_at:
+                    raise TransferError(f"{self.object.uri}: the deadline passed after {came} of {promised} bytes")
+                for start in range(0, len(chunk), _MAX_CHUNK_BYTES):
+                    yield chunk[start : start + _MAX_CHUNK_BYTES]
+        except s3_access.OBSTORE_ERRORS as err:
+            reason = s3_access.broken_because(err)
+            raise TransferError(f"{self.object.uri}: {reason} ({came} of {promised} bytes)") from None
+        if came != promised:
+            raise TransferError(f"{self.object.uri}: {came} bytes came, {promised} were promised")
+
+    def verify_md5(self, md5_hex: str) -> None:
+        """Returns when the ETag, where it is a hash of the bytes, is that of the bytes that came."""
+        etag = self.object.etag
+        if etag is None or not _MD5.fullmatch(etag) or etag.lower() == md5_hex.lower():
+            return
+        if self._landing.etag_is_md5(self.object):
+            raise TransferError(f"{self.object.uri}: the bytes that came have MD5 {md5_hex}, its ETag says {etag}")

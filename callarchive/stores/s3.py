@@ -1,0 +1,235 @@
+"""A store in an S3 bucket. Every object is one PUT with its SHA-256, so a name shows whole bytes or nothing.
+
+Single PUTs (S3 takes up to 5 GB) leave nothing behind when the writer is killed, and their checksum is that of the
+whole object. Locks are in `s3_lock`, the way to S3 in `s3_access`.
+"""
+
+import base64
+import contextlib
+import hashlib
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
+
+from callarchive import s3_access
+from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
+from callarchive.landing.places import check_path
+from callarchive.settings import S3Settings
+from callarchive.stores import StoredObject
+from callarchive.stores.naming import LOCKS, is_temporary
+from callarchive.stores.s3_lock import S3Lock
+
+_CHUNK_BYTES = 1024 * 1024
+_IN_MEMORY_BYTES = 8 * 1024 * 1024
+_LEASE_S = 60.0
+_CONFLICT_TRIES = 5
+_STAGING_KEY = "callarchive-staging"
+"""The metadata key under which an object names the staging that wrote it."""
+
+
+class S3Store:
+    """The store at `s3://bucket/prefix`; the prefix is taken as it is written. Connects at the first use.
+
+    Args:
+        lease_s: how long a lock stays taken after its holder died.
+    """
+
+    def __init__(self, url: str, s3: S3Settings, *, lease_s: float = _LEASE_S) -> None:
+        self.url = url
+        self._bucket, self._root = s3_access.split_s3_url(url)
+        self._settings = s3
+        self._lease_s = lease_s
+        self._opening = threading.Lock()
+        self._opened: Any = None
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url})"
+
+    def uri(self, path: str) -> str:
+        """The object's place as an s3:// URL, characters as they are."""
+        return f"s3://{self._bucket}/{self._key(path)}"
+
+    @contextmanager
+    def stage(self, folder: str) -> Iterator["S3Staging"]:
+        """Room for bytes: in memory, beyond 8 MiB in a temporary file without a name."""
+        if folder:
+            check_path(folder)
+        with SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
+            yield S3Staging(self, cast("BinaryIO", spool))
+
+    def replace(self, path: str, data: bytes) -> None:
+        """The object at `path` is `data`."""
+        self._put(path, data, len(data), hashlib.sha256(data).digest(), {})
+
+    def create(self, path: str, data: bytes) -> None:
+        """The object at `path` is `data`, for the first time."""
+        self._put_new(path, data, len(data), hashlib.sha256(data).digest())
+
+    def read(self, path: str) -> bytes:
+        """The whole object."""
+        return b"".join(self.open(path))
+
+    def open(self, path: str) -> Iterator[bytes]:
+        """The object in chunks; botocore compares length and, where the object has one, checksum at its end."""
+        key = self._key(path)
+        try:
+            body = self._client().get_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")["Body"]
+        except s3_access.BOTO_ERRORS as err:
+            raise s3_access.translate_botocore(err, place=self.uri(path), doing="reading") from err
+        chunks = self._chunks(body, path)
+        next(chunks)  # runs up to the first yield, so that the body is closed even if nobody reads on
+        return chunks
+
+    def list(self, folder: str) -> list[StoredObject]:
+        """Every object below `folder`, ordered by path."""
+        prefix = self._key(folder) + "/" if folder else self._root + "/" if self._root else ""
+        start = len(self._root) + 1 if self._root else 0
+        found = []
+        try:
+            pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            for entry in itertools.chain.from_iterable(page.get("Contents", ()) for page in pages):
+                path = entry["Key"][start:]
+                hidden = path.endswith("/") or path.startswith(LOCKS + "/") or is_temporary(path.rpartition("/")[2])
+                if not hidden:
+                    found.append(StoredObject(path, entry["Size"]))
+        except s3_access.BOTO_ERRORS as err:
+            raise s3_access.translate_botocore(err, place=self.url, doing="listing") from err
+        return sorted(found, key=lambda item: item.path)
+
+    def delete(self, path: str) -> None:
+        """There is no object at `path`. In a bucket with versioning, older versions stay for its lifecycle rules."""
+        key = self._key(path)
+        try:
+            self._client().delete_object(Bucket=self._bucket, Key=key)
+        except s3_access.BOTO_ERRORS as err:
+            raise s3_access.translate_botocore(err, place=self.uri(path), doing="deleting") from err
+
+    def sweep(self, folder: str) -> int:
+        """Nothing: a PUT that was broken off leaves nothing."""
+        if folder:
+            check_path(folder)
+        return 0
+
+    @contextmanager
+    def lock(self, name: str, *, wait_s: float) -> Iterator[None]:
+        """Holds the lock; a dead holder's becomes free when its lease has run out.
+
+        Raises:
+            UnavailableError: it was not to be had within `wait_s`; or, on leaving, it was lost in the meantime.
+        """
+        key = self._key(f"{LOCKS}/{name}")
+        shown = f"the lock {name} of {self.url}"
+        lock = S3Lock(self._client(), self._bucket, key, shown=shown, lease_s=self._lease_s)
+        lock.take(wait_s=wait_s)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(UnavailableError):  # what went wrong inside says more
+                lock.free()
+            raise
+        lock.free()
+
+    def _put_new(self, path: str, body: "bytes | BinaryIO", size_bytes: int, sha256: bytes) -> None:
+        """The object is there for the first time.
+
+        botocore sends a PUT again whose answer was lost; then the second finds the name taken by the first. So the
+        object names who wrote it.
+        """
+        token = secrets.token_hex(16)
+        try:
+            self._put(path, body, size_bytes, sha256, {"IfNoneMatch": "*", "Metadata": {_STAGING_KEY: token}})
+        except AlreadyExistsError:
+            head = self._head(path)
+            if head.get("Metadata", {}).get(_STAGING_KEY) != token or head["ContentLength"] != size_bytes:
+                raise
+
+    def _put(
+        self, path: str, body: "bytes | BinaryIO", size_bytes: int, sha256: bytes, options: dict[str, Any]
+    ) -> None:
+        key, checksum = self._key(path), base64.b64encode(sha256).decode()
+        for attempt in range(1, _CONFLICT_TRIES + 1):
+            if not isinstance(body, bytes):
+                body.seek(0)
+            try:
+                answer = self._client().put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    ContentLength=size_bytes,
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=checksum,
+                    **options,
+                )
+                break
+            except s3_access.BOTO_ERRORS as err:
+                error = s3_access.translate_botocore(err, place=self.uri(path), doing="writing")
+                # Another conditional PUT is under way: only its end decides whose the name is.
+                if not isinstance(error, s3_access.ConflictError) or attempt == _CONFLICT_TRIES:
+                    raise error from err
+                time.sleep(0.1 * 2**attempt)
+        said = answer.get("ChecksumSHA256")
+        if said is not None and said != checksum:
+            self.delete(path)
+            raise StoreError(f"{self.uri(path)}: S3 stored other bytes than were sent; they were deleted: run again")
+
+    def _head(self, path: str) -> dict[str, Any]:
+        try:
+            head: dict[str, Any] = self._client().head_object(Bucket=self._bucket, Key=self._key(path))
+        except s3_access.BOTO_ERRORS as err:
+            error = s3_access.translate_botocore(err, place=self.uri(path), doing="reading")
+            if isinstance(error, ObjectNotFoundError):  # deleted between the PUT and now
+                return {}
+            raise error from err
+        return head
+
+    def _chunks(self, body: Any, path: str) -> Iterator[bytes]:
+        with contextlib.closing(body):
+            yield b""
+            try:
+                yield from body.iter_chunks(_CHUNK_BYTES)
+            except s3_access.BOTO_ERRORS as err:
+                raise UnavailableError(
+                    f"{self.uri(path)}: its bytes did not come whole ({type(err).__name__})"
+                ) from err
+
+    def _key(self, path: str) -> str:
+        check_path(path)
+        return f"{self._root}/{path}" if self._root else path
+
+    def _client(self) -> Any:
+        with self._opening:
+            if self._opened is None:
+                self._opened = s3_access.s3_client(self._settings, connections=64)
+            return self._opened
+
+
+class S3Staging:
+    """Bytes on their way into S3; sent when they are committed."""
+
+    def __init__(self, store: S3Store, spool: BinaryIO) -> None:
+        self._store = store
+        self._spool = spool
+        self._sha256 = hashlib.sha256()
+        self._size_bytes = 0
+        self._committed = False
+
+    def write(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        try:
+            self._spool.write(chunk)
+        except OSError as err:
+            raise StoreError(f"{self._store.url}: no room for its bytes in the temporary folder: {err}") from err
+        self._sha256.update(chunk)
+        self._size_bytes += len(chunk)
+
+    def commit(self, path: str) -> None:
+        """Sends the bytes. They are durable under `path` when S3 has answered."""
+        if self._committed:
+            raise StoreError(f"{self._store.url}: these bytes were committed already")
+        self._store._put_new(path, self._spool, self._size_bytes, self._sha256.digest())
+        self._committed = True
