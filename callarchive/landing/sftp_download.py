@@ -62,12 +62,12 @@ class SftpDownload:
                 raise SessionLostError(f"the server answers request {reply.request}, which was not made")
             if reply.status == END_OF_FILE:
                 if offset < size:
-                    raise TransferError(f"{uri} ended after {offset} of the {size} bytes that the server promised")
+                    raise TransferError(f"{uri} ended before byte {offset}; the server promised {size} bytes")
                 end_seen = True
                 continue
             data = reply.data(uri)
             if offset >= size:
-                raise TransferError(f"{uri} goes on after the {size} bytes that the server promised")
+                raise TransferError(f"{uri} goes on after byte {size}, where the server said that it ends")
             if not 0 < len(data) <= length:
                 raise SessionLostError(f"the server sent {len(data)} bytes when asked for {length}")
             arrived[offset] = data

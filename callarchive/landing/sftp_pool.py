@@ -205,7 +205,7 @@ class SessionPool:
                     if serving:
                         # One more may simply be more than the server wants.
                         self._connections_max = serving
-                        _log.info("%s: staying with %d connections: %s", self._uri, serving, err)
+                        _log.debug("%s: staying with %d connections: %s", self._uri, serving, err)
                         return None
                     if attempt == self._attempts or self._closing.is_set():
                         self._outages += 1
