@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -73,7 +73,7 @@ class Secret(_Section):
             place = f"the file {self.file}"
             try:
                 text = Path(str(self.file)).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as err:
+            except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL in the name
                 raise ConfigurationError(f"{place} cannot be read: {type(err).__name__}") from err
         if not text:
             raise ConfigurationError(f"{place} is not set")
@@ -81,7 +81,10 @@ class Secret(_Section):
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
-    return (_base(info) / path.expanduser()).absolute()
+    try:
+        return (_base(info) / path.expanduser()).absolute()
+    except RuntimeError as err:
+        raise ValueError("begins with the home of a user that is not there") from err
 
 
 def _base(info: ValidationInfo) -> Path:  # noqa: ARG001
@@ -89,9 +92,19 @@ def _base(info: ValidationInfo) -> Path:  # noqa: ARG001
     return _base_folder.get() or Path.cwd()
 
 
+def _split(url: str) -> SplitResult:
+    """The URL's parts. urlsplit's own messages are not shown: they repeat the host with the password before it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL: its host or its port is wrong") from None
+    return parts
+
+
 def _store_url(url: str, info: ValidationInfo) -> str:
     """file:///absolute/path or s3://bucket/prefix, without a slash at the end; a bare path is a file."""
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme == "s3":
         _check_bucket(parts.netloc)
         return url.rstrip("/")
@@ -109,7 +122,7 @@ def _check_bucket(name: str) -> None:
 
 
 def _landing_url(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme == "s3":
         _check_bucket(parts.netloc)
     elif parts.scheme == "sftp":
@@ -117,10 +130,6 @@ def _landing_url(url: str) -> str:
             raise ValueError("holds a password: move it to accounts.sftp.password")
         if not parts.hostname or not parts.username:
             raise ValueError("must name user and host: sftp://user@host:port/path")
-        try:
-            _ = parts.port
-        except ValueError:
-            raise ValueError("names no valid port") from None
     else:
         raise ValueError("must be s3://bucket/prefix or sftp://user@host:port/path")
     if any(part in (".", "..") for part in parts.path.split("/")):
@@ -129,9 +138,11 @@ def _landing_url(url: str) -> str:
 
 
 def _http_url(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise ValueError("must be http(s)://host[:port], without credentials in it")
+    if parts.query or parts.fragment:
+        raise ValueError("must end with its path: nothing after ? or #")
     return url.rstrip("/")
 
 
@@ -141,7 +152,7 @@ def _database_url(url: str, info: ValidationInfo) -> str:
         return prefix + str(_absolute(Path(url.removeprefix(prefix)), info))
     if "://" not in url:
         raise ValueError("must be a database URL: sqlite:///path or postgresql+psycopg://...")
-    if urlsplit(url).password is not None:
+    if _split(url).password is not None:
         raise ValueError("holds a password: name it in PGPASSWORD or a .pgpass file")
     return url
 
@@ -176,9 +187,7 @@ class CatalogSettings(_Section):
 class InboxSettings(_Section):
     """Where webhook events are kept."""
 
-    url: Annotated[str, AfterValidator(_database_url)] = Field(
-        default="sqlite:///inbox.sqlite3", validate_default=True
-    )
+    url: Annotated[str, AfterValidator(_database_url)] = Field(default="sqlite:///inbox.sqlite3", validate_default=True)
 
 
 class SftpSettings(_Section):
@@ -356,7 +365,7 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
@@ -423,19 +432,20 @@ def load_settings(path: Path | str | None = None) -> Settings:
     Raises:
         ConfigurationError: one message that names every key that is unknown, absent or bad.
     """
-    file = Path(path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME).expanduser().absolute()
+    named = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+        file = Path(named).expanduser().absolute()
+        tree = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as err:
         raise ConfigurationError(
             f"there is no configuration at {file}: copy callarchive.example.toml there, or set {CONFIG_VARIABLE}"
         ) from err
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigurationError(f"{file} cannot be read: {err}") from err
     except tomllib.TOMLDecodeError as err:
         raise ConfigurationError(f"{file} is not TOML: {err}") from err
+    except (OSError, UnicodeDecodeError, RuntimeError) as err:  # a RuntimeError is the home of a user that is not there
+        raise ConfigurationError(f"{named} cannot be read: {err}") from err
     _fill_environment(file.parent)
-    _overlay(tree, _referenced_variables(tree))
+    overridden = _overlay(tree, _referenced_variables(tree))
     try:
         token = _base_folder.set(file.parent)
         try:
@@ -443,17 +453,21 @@ def load_settings(path: Path | str | None = None) -> Settings:
         finally:
             _base_folder.reset(token)
     except ValidationError as err:
-        raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err))) from None
+        raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err, overridden))) from None
     settings._path = file
     return settings
 
 
 def _fill_environment(folder: Path) -> None:
     for env_file in dict.fromkeys((folder / ".env", Path.cwd() / ".env")):
-        if env_file.is_file():
+        if not env_file.is_file():
+            continue
+        try:
             for name, value in dotenv_values(env_file).items():
                 if value is not None:
                     os.environ.setdefault(name, value)
+        except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL
+            raise ConfigurationError(f"{env_file} cannot be read: {type(err).__name__}") from None
 
 
 def _referenced_variables(node: Any) -> set[str]:
@@ -466,12 +480,21 @@ def _referenced_variables(node: Any) -> set[str]:
     return set()
 
 
-def _overlay(tree: dict[str, Any], secrets: set[str]) -> None:
-    """Puts every CALLARCHIVE_SECTION__KEY into the tree; a number stands for a place in a list, counted from 0."""
+def _overlay(tree: dict[str, Any], secrets: set[str]) -> dict[str, str]:
+    """Puts every CALLARCHIVE_SECTION__KEY into the tree; a number stands for a place in a list, counted from 0.
+
+    Returns the key that each variable overrides, and the variable.
+    """
+    overridden: dict[str, str] = {}
+    # CALLARCHIVE_ACCOUNTS__0__API_KEY__ENV names another variable, which is a secret as well.
+    secrets = secrets | {
+        value for name, value in os.environ.items() if name.startswith(_PREFIX) and name.endswith("__ENV")
+    }
     for name in sorted(os.environ):
         if not name.startswith(_PREFIX) or name == CONFIG_VARIABLE or name in secrets:
             continue
         keys = name.removeprefix(_PREFIX).lower().split("__")
+        overridden[".".join(keys)] = name
         node: Any = tree
         for depth, key in enumerate(keys):
             last = depth == len(keys) - 1
@@ -489,10 +512,11 @@ def _overlay(tree: dict[str, Any], secrets: set[str]) -> None:
                 if isinstance(node, dict):
                     node.setdefault(position, {})
                 node = node[position]
+    return overridden
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """One line a mistake: the key as it is written in the file, then what is wrong with it."""
+def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
+    """One line a mistake: the key as it is written in the file, what is wrong with it, the variable if that set it."""
     lines = []
     items = error.errors(include_input=False, include_url=False, include_context=False)
     for item in items:
@@ -515,5 +539,7 @@ def _explain(error: ValidationError) -> list[str]:
             message = "must be 3 to 50 characters of A-Z a-z 0-9 - . _ &"
         if item["type"] == "union_tag_invalid":
             message = "must be log_export or files (inbox and sql are not available in this version)"
+        if key in overridden:
+            message += f" (set by {overridden[key]})"
         lines.append(f"{key}: {message}" if key else message)
     return lines
