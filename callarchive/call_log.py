@@ -108,14 +108,17 @@ def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
     it is the first column, as in 8x8's export: any other may have been shifted.
 
     Args:
-        stream: the file's bytes; it is read once, from where it stands.
+        stream: the file's bytes, read once from where they stand. It is closed afterwards.
         file: its name, for messages.
 
     Raises:
         SourceError: there is no session id column, or the file is no CSV. I/O errors pass through.
     """
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    lines = _Lines(text, file=file)
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
+        yield from _rows(_Lines(text), file=file)
+
+
+def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
     header_at, header_line = next(((at, line) for at, line in enumerate(lines, 1) if line.strip()), (1, ""))
     if not header_line:
         return
@@ -162,9 +165,8 @@ def _delimiter(header_line: str) -> str:
 class _Lines:
     """The lines of a text, with those of the record under way at hand so that they can be read again."""
 
-    def __init__(self, text: TextIO, *, file: str) -> None:
+    def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._file = file
         self._again: deque[str] = deque()
         self._size = 0
         self.record: list[str] = []

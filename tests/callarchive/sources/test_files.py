@@ -1,0 +1,227 @@
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+
+from callarchive.errors import AccessDeniedError, ConfigurationError, SourceError, UnavailableError
+from callarchive.models import RowProblem
+from callarchive.settings import S3Settings
+from callarchive.sources.files import FilesSessions
+
+A = "11111111-1111-4111-8111-11111111111a"
+B = "11111111-1111-4111-8111-11111111111b"
+DAY = date(2026, 11, 1)
+NEXT = date(2026, 11, 2)
+
+
+def source(path: str | Path, *, s3: S3Settings | None = None, timezone: str = "UTC") -> FilesSessions:
+    return FilesSessions(
+        str(path),
+        subaccount_id="acme_sg",
+        timezone=ZoneInfo(timezone),
+        s3=s3 or S3Settings(),
+        treat=lambda _: None,
+        clock=lambda: datetime(2026, 11, 20, tzinfo=UTC),
+    )
+
+
+def ids(path: str | Path, day: date = DAY, **options: Any) -> list[str]:
+    return [session.session_id for session in source(path, **options).find(day).sessions]
+
+
+def write(path: Path, kind: str) -> None:
+    """A and B in a file of the kind."""
+    if kind == "parquet":
+        pq.write_table(pa.table({"session_id": [A, B]}), path)
+    else:
+        path.write_text({"csv": f"session_id\n{A}\n{B}\n", "txt": f"{A}\n{B}\n", "jsonl": f'"{A}"\n"{B}"\n'}[kind])
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
+def test_each_kind_of_file_names_the_days_sessions(kind: str, tmp_path: Path) -> None:
+    write(tmp_path / f"ids-2026-11-01.{kind}", kind)
+    findings = source(tmp_path / f"ids-{{day}}.{kind}").find(DAY)
+    assert findings.problems == ()
+    assert [(session.session_id, session.sources) for session in findings.sessions] == [
+        (A, ("files",)),
+        (B, ("files",)),
+    ]
+
+
+def test_the_ending_may_be_in_capitals(tmp_path: Path) -> None:
+    write(tmp_path / "IDS-2026-11-01.CSV", "csv")
+    assert ids(tmp_path / "IDS-{day}.CSV") == [A, B]
+
+
+def test_the_day_may_stand_in_the_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "2026-11-01").mkdir()
+    write(tmp_path / "2026-11-01" / "ids-2026-11-01.txt", "txt")
+    assert ids(tmp_path / "{day}" / "ids-{day}.txt") == [A, B]
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
+def test_an_empty_file_says_that_the_day_had_no_calls(kind: str, tmp_path: Path) -> None:
+    (tmp_path / f"ids-2026-11-01.{kind}").touch()
+    assert ids(tmp_path / f"ids-{{day}}.{kind}") == []
+
+
+def test_a_file_that_is_not_there_is_no_empty_day(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"there is no .*/ids-2026-11-01\.csv.* without calls write an empty file"):
+        ids(tmp_path / "ids-{day}.csv")
+
+
+def test_a_list_of_all_days_that_is_not_there_is_named_without_that_advice(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"there is no .*/ids\.csv, so the sessions in it are not known$"):
+        ids(tmp_path / "no" / "ids.csv")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").mkdir()
+    with pytest.raises(SourceError, match=r"ids\.csv is a folder"):
+        ids(tmp_path / "ids.csv")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ids.csv")
+    with pytest.raises(SourceError, match=r"ids\.csv is not a regular file"):
+        ids(tmp_path / "ids.csv")
+
+
+def test_a_folder_where_a_file_was_expected_on_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "list").touch()
+    with pytest.raises(SourceError, match=r"there is no .*/list/ids\.csv"):
+        ids(tmp_path / "list" / "ids.csv")
+
+
+def test_a_name_that_the_file_system_refuses_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read: File name too long"):
+        ids(tmp_path / ("x" * 300 + ".csv"))
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "ids.csv", "csv")
+    if os.geteuid() == 0:  # root reads everything
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "open", refuse)
+    (tmp_path / "ids.csv").chmod(0)
+    with pytest.raises(SourceError, match=r"ids\.csv cannot be read: Permission denied"):
+        ids(tmp_path / "ids.csv")
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
+def test_a_file_that_holds_something_else_sinks_the_day(kind: str, tmp_path: Path) -> None:
+    (tmp_path / f"ids.{kind}").write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\xff\xfe\x80")
+    with pytest.raises(SourceError, match=rf"ids\.{kind}"):
+        ids(tmp_path / f"ids.{kind}")
+
+
+def test_a_list_of_all_days_gives_each_session_to_one_of_them(tmp_path: Path, uuid1_at: Callable[..., str]) -> None:
+    by_uuid = uuid1_at(datetime(2026, 11, 2, 0, 0, tzinfo=UTC))
+    (tmp_path / "ids.csv").write_text(
+        f"session_id,started_at\n{A},2026-11-01T23:59:59.999Z\n{B},2026-11-02 00:00:00\n{by_uuid},\n"
+    )
+    assert ids(tmp_path / "ids.csv", date(2026, 10, 31)) == []
+    assert ids(tmp_path / "ids.csv", DAY) == [A]
+    assert ids(tmp_path / "ids.csv", NEXT) == sorted([B, by_uuid])
+    assert ids(tmp_path / "ids.csv", date(2026, 11, 3)) == []
+
+
+def test_a_list_of_all_days_is_cut_in_the_configured_zone(tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text(f"session_id,started_at\n{A},2026-11-01T15:59:59Z\n{B},2026-11-01T16:00:00Z\n")
+    assert ids(tmp_path / "ids.csv", DAY, timezone="Asia/Singapore") == [A]
+    assert ids(tmp_path / "ids.csv", NEXT, timezone="Asia/Singapore") == [B]
+
+
+def test_an_id_that_nothing_dates_is_a_problem_of_a_list_of_all_days(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text(f"# ids\n{A}\n")
+    findings = source(tmp_path / "ids.txt").find(DAY)
+    assert findings.sessions == ()
+    [problem] = findings.problems
+    assert (problem.file, problem.line) == (str(tmp_path / "ids.txt"), 2)
+    assert A in problem.reason
+
+
+def test_bad_rows_are_named_with_file_and_line_and_sink_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "ids-2026-11-01.csv"
+    file.write_text(f"session_id,note\n{A},ok\nnot-an-id,\n{B},ok\n")
+    findings = source(tmp_path / "ids-{day}.csv").find(DAY)
+    assert [session.session_id for session in findings.sessions] == [A, B]
+    assert findings.problems == (RowProblem("files", str(file), 3, "not a session id (a UUID): 'not-an-id'"),)
+
+
+def test_reading_twice_gives_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "ids-2026-11-01.csv", "csv")
+    files = source(tmp_path / "ids-{day}.csv")
+    assert files.find(DAY) == files.find(DAY)
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[S3Settings, Any]]:
+    """Settings of the server, and a client to fill its bucket `lists` with."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    client.create_bucket(Bucket="lists")
+    yield S3Settings(endpoint_url=s3_server, region="us-east-1"), client
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
+def test_each_kind_of_file_is_read_from_s3_too(kind: str, s3: tuple[S3Settings, Any], tmp_path: Path) -> None:
+    settings, client = s3
+    write(tmp_path / "ids", kind)
+    client.upload_file(str(tmp_path / "ids"), "lists", f"in box/2026-11-01.{kind}")
+    assert ids(f"s3://lists/in box/{{day}}.{kind}", s3=settings) == [A, B]
+
+
+def test_an_object_that_is_not_there_is_no_empty_day(s3: tuple[S3Settings, Any]) -> None:
+    settings, client = s3
+    client.put_object(Bucket="lists", Key="empty-2026-11-01.csv", Body=b"")
+    assert ids("s3://lists/empty-{day}.csv", s3=settings) == []
+    with pytest.raises(SourceError, match=r"there is no s3://lists/empty-2026-11-02\.csv.*write an empty file"):
+        ids("s3://lists/empty-{day}.csv", NEXT, s3=settings)
+
+
+def test_a_bucket_that_is_not_there_is_a_mistake_in_the_configuration(s3: tuple[S3Settings, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="there is no such bucket"):
+        ids("s3://elsewhere/ids.csv", s3=s3[0])
+
+
+def test_s3_without_credentials_is_told(s3: tuple[S3Settings, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    with pytest.raises(AccessDeniedError, match="no AWS credentials were found"):
+        ids("s3://lists/ids.csv", s3=s3[0])
+
+
+def test_an_endpoint_that_does_not_answer_is_an_outage(
+    s3: tuple[S3Settings, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        ids("s3://lists/ids.csv", s3=S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1"))

@@ -1,0 +1,233 @@
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from callarchive.errors import ExportError, ExportFailedError, SourceError
+from callarchive.models import RowProblem, Session
+from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.sources.log_export import LogExportSessions
+
+A = "11111111-1111-4111-8111-11111111111a"
+B = "11111111-1111-4111-8111-11111111111b"
+C = "11111111-1111-4111-8111-11111111111c"
+DAY = date(2026, 11, 1)
+COLUMNS = (
+    "SessionId,CallId,SubAccountId,SourceEndpoint,DestinationEndpoint,InitiatedAt,DisconnectedAt,DurationInSec,"
+    "UnitPriceCurrency,TotalPriceOfCall,SessionStatus\r\n"
+)
+
+
+class Calls:
+    """Stands in for 8x8: gives the same files whatever is asked, and remembers what was."""
+
+    def __init__(self, folder: Path, *texts: str) -> None:
+        self.asked: list[tuple[datetime, datetime]] = []
+        self.error: Exception | None = None
+        self.files = []
+        for number, text in enumerate(texts):
+            self.files.append(folder / f"{number}.csv")
+            self.files[-1].write_text(text, newline="")
+
+    @contextmanager
+    def call_log(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
+        self.asked.append((start, end))
+        if self.error is not None:
+            raise self.error
+        yield self.files
+
+
+class Kept:
+    """Stands in for the answer store."""
+
+    def __init__(self) -> None:
+        self.logs: dict[tuple[date, str], list[Path]] = {}
+        self.treated_as: list[str | None] = []
+
+    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], treat: PhoneNumberTreatment) -> None:
+        assert all(file.exists() for file in files)
+        self.logs[day, subaccount_id] = list(files)
+        self.treated_as.append(treat("+65"))
+
+    @contextmanager
+    def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
+        yield self.logs.get((day, subaccount_id))
+
+
+def source(
+    calls: Calls,
+    *,
+    timezone: str = "UTC",
+    now: datetime = datetime(2026, 11, 20, tzinfo=UTC),
+    kept: Kept | None = None,
+    reread: bool = False,
+) -> LogExportSessions:
+    return LogExportSessions(
+        subaccount_id="acme_sg",
+        timezone=ZoneInfo(timezone),
+        voice=calls,
+        answers=Kept() if kept is None else kept,
+        treat=lambda number: None if number is None else f"<{number}>",
+        clock=lambda: now,
+        reread=reread,
+    )
+
+
+def test_legs_of_the_export_become_sessions_of_the_day(tmp_path: Path) -> None:
+    calls = Calls(
+        tmp_path,
+        COLUMNS + f"{A},a1,acme_sg,+651,+652,2026-11-01T10:00:00,2026-11-01T10:02:00,115,USD,0.02,COMPLETED\r\n"
+        f"{A},a2,acme_sg,+653,+651,2026-11-01T10:00:05,2026-11-01T10:02:01,110,USD,0.03,COMPLETED\r\n"
+        f"{B},b1,acme_sg,+654,,2026-11-01T11:00:00,2026-11-01T11:00:20,,USD,0,NO ANSWER\r\n",
+    )
+    findings = source(calls).find(DAY)
+    assert findings.problems == ()
+    assert findings.sessions == (
+        Session(
+            "acme_sg",
+            A,
+            started_at=datetime(2026, 11, 1, 10, 0, 0, tzinfo=UTC),
+            ended_at=datetime(2026, 11, 1, 10, 2, 1, tzinfo=UTC),
+            session_status="COMPLETED",
+            call_count=2,
+            call_duration_s=115.0,
+            price=Decimal("0.05"),
+            price_currency="USD",
+            source_number="<+651>",
+            destination_number="<+652>",
+            sources=("log_export",),
+        ),
+        Session(
+            "acme_sg",
+            B,
+            started_at=datetime(2026, 11, 1, 11, 0, 0, tzinfo=UTC),
+            ended_at=datetime(2026, 11, 1, 11, 0, 20, tzinfo=UTC),
+            session_status="NO_ANSWER",
+            call_count=1,
+            price=Decimal(0),
+            price_currency="USD",
+            source_number="<+654>",
+            sources=("log_export",),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "start", "end"),
+    [
+        ("UTC", DAY, "2026-10-31T18:00:00Z", "2026-11-02T06:00:00Z"),
+        ("Asia/Singapore", DAY, "2026-10-31T10:00:00Z", "2026-11-01T22:00:00Z"),
+        ("America/New_York", DAY, "2026-10-31T22:00:00Z", "2026-11-02T11:00:00Z"),  # 25 hours long
+        ("America/New_York", date(2026, 3, 8), "2026-03-07T23:00:00Z", "2026-03-09T10:00:00Z"),  # 23
+    ],
+)
+def test_six_hours_more_than_the_day_are_asked_for_on_either_side(
+    timezone: str, day: date, start: str, end: str, tmp_path: Path
+) -> None:
+    calls = Calls(tmp_path)
+    source(calls, timezone=timezone).find(day)
+    assert calls.asked == [(datetime.fromisoformat(start), datetime.fromisoformat(end))]
+
+
+def test_the_future_is_not_asked_for(tmp_path: Path) -> None:
+    calls = Calls(tmp_path)
+    now = datetime(2026, 11, 1, 15, 30, tzinfo=UTC)
+    source(calls, now=now).find(DAY)
+    assert calls.asked == [(datetime(2026, 10, 31, 18, tzinfo=UTC), now)]
+
+
+@pytest.mark.parametrize("early", [timedelta(0), timedelta(days=30)])
+def test_a_day_that_has_not_begun_is_refused_without_asking(early: timedelta, tmp_path: Path) -> None:
+    calls = Calls(tmp_path)
+    with pytest.raises(SourceError, match="2026-11-01 has not begun"):
+        source(calls, now=datetime(2026, 10, 31, 18, tzinfo=UTC) - early).find(DAY)
+    assert calls.asked == []
+
+
+def test_a_session_over_midnight_belongs_to_the_day_of_its_first_leg_alone(tmp_path: Path) -> None:
+    calls = Calls(
+        tmp_path,
+        COLUMNS + f"{A},a2,,,,2026-11-02T00:00:03,2026-11-02T00:09:00,,,,\r\n"
+        f"{A},a1,,,,2026-11-01T23:59:57,2026-11-02T00:09:01,,,,\r\n",
+    )
+    found = {day: source(calls).find(date(2026, 11, day)) for day in (1, 2, 3)}
+    assert {day: [session.session_id for session in findings.sessions] for day, findings in found.items()} == {
+        1: [A],
+        2: [],
+        3: [],
+    }
+    assert found[1].sessions[0].ended_at == datetime(2026, 11, 2, 0, 9, 1, tzinfo=UTC)
+    assert all(findings.problems == () for findings in found.values())
+
+
+def test_legs_of_one_session_may_stand_in_several_files(tmp_path: Path) -> None:
+    calls = Calls(
+        tmp_path,
+        COLUMNS + f"{A},a1,,,,2026-11-01T10:00:00,,5,,,\r\n",
+        COLUMNS + f"{A},a1,,,,2026-11-01T10:00:00,,5,,,\r\n{A},a2,,,,2026-11-01T09:00:00,,7,,,\r\n",
+        COLUMNS,
+    )
+    [session] = source(calls).find(DAY).sessions
+    assert (session.call_count, session.call_duration_s) == (2, 7.0)
+    assert session.started_at == datetime(2026, 11, 1, 9, tzinfo=UTC)
+
+
+def test_an_export_without_files_is_a_day_without_sessions_and_is_kept(tmp_path: Path) -> None:
+    kept = Kept()
+    findings = source(Calls(tmp_path), kept=kept).find(DAY)
+    assert (findings.sessions, findings.problems) == ((), ())
+    assert kept.logs == {(DAY, "acme_sg"): []}
+
+
+def test_an_export_file_without_a_byte_is_no_day_without_calls(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="file 1 of 1: is empty") as caught:
+        source(Calls(tmp_path, "")).find(DAY)
+    assert caught.value.retryable
+
+
+def test_an_export_file_that_is_something_else_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="call log of 2026-11-01, file 2 of 2 has no column session_id"):
+        source(Calls(tmp_path, COLUMNS, "<html>\n<body>")).find(DAY)
+
+
+def test_a_bad_row_is_named_by_its_files_place_not_by_a_temporary_name(tmp_path: Path) -> None:
+    calls = Calls(tmp_path, COLUMNS, COLUMNS + "oops,a1,,,,2026-11-01T10:00:00,,,,,\r\n")
+    assert source(calls).find(DAY).problems == (
+        RowProblem("log_export", "call log of 2026-11-01, file 2 of 2", 2, "not a session id (a UUID): 'oops'"),
+    )
+
+
+def test_what_8x8_refuses_is_not_taken_for_an_empty_day(tmp_path: Path) -> None:
+    calls = Calls(tmp_path)
+    calls.error = ExportFailedError("no")
+    kept = Kept()
+    with pytest.raises(ExportFailedError):
+        source(calls, kept=kept).find(DAY)
+    assert kept.logs == {}
+
+
+def test_a_kept_call_log_is_read_again_without_asking_and_without_treating_numbers_twice(tmp_path: Path) -> None:
+    calls = Calls(tmp_path, COLUMNS + f"{A},a1,,+651,,2026-11-01T10:00:00,,,,,\r\n")
+    kept = Kept()
+    source(calls, kept=kept).find(DAY)
+    assert kept.treated_as == ["<+65>"]
+    [session] = source(calls, kept=kept, reread=True).find(DAY).sessions
+    assert session.source_number == "+651"
+    assert len(calls.asked) == 1
+    assert len(kept.treated_as) == 1
+
+
+def test_a_kept_empty_call_log_is_a_day_without_sessions(tmp_path: Path) -> None:
+    kept = Kept()
+    calls = Calls(tmp_path)
+    source(calls, kept=kept).find(DAY)
+    assert source(calls, kept=kept, reread=True).find(DAY).sessions == ()
+
+
+def test_a_call_log_that_was_never_kept_cannot_be_read_again(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no call log of 2026-11-01 is kept"):
+        source(Calls(tmp_path), reread=True).find(DAY)
