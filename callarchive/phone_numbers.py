@@ -14,7 +14,9 @@ from callarchive.settings import AccountSettings
 PhoneNumberTreatment = Callable[[str | None], str | None]
 
 _NUMBER_KEY = re.compile(r"msisdn|endpoint|phone|caller|callee|^(source|destination|from|to|number)$", re.IGNORECASE)
-_NUMBER_TEXT = re.compile(r"(?<![\w-])\+?\d[\d \-().]{6,}\d(?![\w-])")
+_DATE_OR_ID = r"(?!\d{4}-\d\d-\d\d(?!\d)|\d{8}-\d{4}-\d{4}-)"
+_NUMBER_TEXT = re.compile(r"(?<![\w-])" + _DATE_OR_ID + r"\+?\d[\d \-().]{6,}\d(?![\w-])")
+_NOTHING_BUT_A_NUMBER = re.compile(r"\s*\+?[\d \-().]{7,}\s*")
 
 
 def phone_number_treatment(account: AccountSettings) -> PhoneNumberTreatment:
@@ -42,17 +44,26 @@ def phone_number_treatment(account: AccountSettings) -> PhoneNumberTreatment:
 
 
 def treat_numbers_in(value: Any, treat: PhoneNumberTreatment) -> Any:
-    """A copy of a JSON value in which every text under a key that names a phone number has been treated."""
+    """A copy of a JSON value in which every text or number under a key that names a phone number has been treated.
+
+    Also in lists under such a key, and deeper below it what looks like a number and nothing else.
+    """
+    return _treated(value, treat, named=False, below=False)
+
+
+def _treated(value: Any, treat: PhoneNumberTreatment, *, named: bool, below: bool) -> Any:
+    """Args: named: the key of the value names a number. below: a key above it does."""
     if isinstance(value, dict):
         return {
-            key: treat(str(child))
-            if _NUMBER_KEY.search(str(key)) and isinstance(child, str | int) and not isinstance(child, bool)
-            else treat_numbers_in(child, treat)
+            key: _treated(child, treat, named=_NUMBER_KEY.search(str(key)) is not None, below=named or below)
             for key, child in value.items()
         }
     if isinstance(value, list):
-        return [treat_numbers_in(child, treat) for child in value]
-    return value
+        return [_treated(child, treat, named=named, below=below) for child in value]
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return treat(text) if named or (below and _NOTHING_BUT_A_NUMBER.fullmatch(text)) else value
 
 
 def mask_numbers(text: str) -> str:

@@ -1,0 +1,121 @@
+"""Phone numbers are dropped, hashed or kept as the account says, wherever in an answer they stand."""
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+
+import pytest
+
+from callarchive.errors import ConfigurationError
+from callarchive.phone_numbers import mask_numbers, phone_number_treatment, treat_numbers_in
+from callarchive.settings import AccountSettings
+
+NUMBER = "+65 6123-4567"
+
+
+def account(phone_numbers: str, **more: object) -> AccountSettings:
+    return AccountSettings.model_validate(
+        {
+            "subaccount_id": "acme_sg",
+            "api_key": {"env": "ACME_SG_API_KEY"},
+            "landing": "s3://acme-recordings",
+            "session_sources": [{"kind": "log_export"}],
+            "phone_numbers": phone_numbers,
+            **more,
+        }
+    )
+
+
+@pytest.fixture
+def hashing(tmp_path: Path) -> AccountSettings:
+    """An account whose numbers are hashed with the key `pepper`."""
+    (tmp_path / "key").write_text("pepper\n", encoding="utf-8")
+    return account("hash", phone_hash_key={"file": str(tmp_path / "key")})
+
+
+def test_a_dropped_number_is_null() -> None:
+    assert phone_number_treatment(account("drop"))(NUMBER) is None
+    assert phone_number_treatment(account("drop"))(None) is None
+
+
+def test_a_kept_number_is_as_it_came() -> None:
+    treat = phone_number_treatment(account("keep"))
+    assert (treat(NUMBER), treat(""), treat(None)) == (NUMBER, None, None)
+
+
+def test_a_hashed_number_is_the_keyed_hash_of_its_digits(hashing: AccountSettings) -> None:
+    treat = phone_number_treatment(hashing)
+    expected = hmac.new(b"pepper", b"6561234567", hashlib.sha256).hexdigest()[:32]
+    assert treat(NUMBER) == treat("6561234567") == treat("(65) 61 23 45 67") == f"hmac-sha256:{expected}"
+    assert treat("6561234568") != treat("6561234567")
+    assert (treat(""), treat(None), treat("anonymous")) == (None, None, None)
+
+
+def test_a_hash_without_its_key_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        phone_number_treatment(account("hash", phone_hash_key={"file": str(tmp_path / "absent")}))
+
+
+EVENT = {
+    "eventType": "SESSION_SUMMARY",
+    "payload": {
+        "sessionId": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "callCount": 2,
+        "details": {
+            "callA": {"callId": "x", "source": "6561234567", "destination": 6561234567, "callDuration": 12},
+            "callB": {"sourceMsisdn": "6561234567", "legs": [{"to": "+6561234567"}]},
+        },
+        "phoneNumbers": ["6561234567", 6561234567, {"value": "6561234567"}],
+        "caller": {"display": "6561234567", "tries": [["6561234567"]]},
+        "endpoint": 6561234567.0,
+        "from": True,
+        "number": None,
+    },
+}
+
+
+def test_no_number_is_left_in_a_treated_event_wherever_it_stood() -> None:
+    treated = treat_numbers_in(EVENT, phone_number_treatment(account("drop")))
+    assert "61234567" not in json.dumps(treated)
+
+
+def test_what_is_no_number_is_left_in_a_treated_event() -> None:
+    before = json.dumps(EVENT)
+    payload = treat_numbers_in(EVENT, phone_number_treatment(account("drop")))["payload"]
+    assert payload["sessionId"] == "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
+    assert payload["callCount"] == 2
+    assert payload["details"]["callA"] == {"callId": "x", "source": None, "destination": None, "callDuration": 12}
+    assert (payload["from"], payload["number"]) == (True, None)
+    assert json.dumps(EVENT) == before, "the event itself stays as it came"
+
+
+def test_all_spellings_in_an_event_become_one_hash(hashing: AccountSettings) -> None:
+    treat = phone_number_treatment(hashing)
+    payload = treat_numbers_in(EVENT, treat)["payload"]
+    call_a, call_b = payload["details"]["callA"], payload["details"]["callB"]
+    assert (
+        call_a["source"] == call_a["destination"] == call_b["sourceMsisdn"] == call_b["legs"][0]["to"] == treat(NUMBER)
+    )
+    assert payload["phoneNumbers"][:2] == [treat(NUMBER)] * 2
+    assert payload["endpoint"] == treat(NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("caller +6561234567 hung up", "caller *** hung up"),
+        ("caller +65 6123-4567, again", "caller ***, again"),
+        ("sip:6561234567@host", "sip:***@host"),
+        ("took 1234 ms", "took 1234 ms"),
+        (
+            "session f81d4fae-7dec-11d0-a765-00a0c91e6bf6 is unknown",
+            "session f81d4fae-7dec-11d0-a765-00a0c91e6bf6 is unknown",
+        ),
+        ("12345678-1234-1234-1234-123456789012", "12345678-1234-1234-1234-123456789012"),
+        ("call_date=2026-11-01 since 2026-11-01 10:00:00", "call_date=2026-11-01 since 2026-11-01 10:00:00"),
+        ("2026-110-1234 is one all the same", "*** is one all the same"),
+    ],
+)
+def test_messages_show_no_number_and_keep_ids(text: str, masked: str) -> None:
+    assert mask_numbers(text) == masked
