@@ -1,0 +1,227 @@
+"""The simulated 8x8 API: its routes, its keys, what it remembers, and which fault a request meets.
+
+What it says is in `answers` and `exports`, what it knows in `world`, how bytes are sent in `wire`.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock, Thread
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+from callarchive.simulator import answers
+from callarchive.simulator.answers import InvalidBodyError, PushConfig, Webhook
+from callarchive.simulator.exports import BadWindowError, ExportJob, ExportJobs
+from callarchive.simulator.faults import Faults
+from callarchive.simulator.wire import HttpServer, Reply
+from callarchive.simulator.world import Session, World
+
+_SUBACCOUNT_PATH = re.compile(r"/api/v1/subaccounts/(?P<subaccount>[^/]+)/(?P<rest>.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that came in. No header is kept, so no key is."""
+
+    method: str
+    path: str
+    at: datetime
+    monotonic_s: float
+
+
+class SimulatedApi:
+    """8x8's Voice API for the accounts of a world, served until the `with` ends.
+
+    Args:
+        world: what happened. `replace_world` puts another in its place while the server runs.
+        keys: the bearer key of each subaccount.
+        port: 0 takes a free one.
+        clock: what time it is at 8x8: which recordings are ready, which links have expired.
+        export_polls: how many times an export job is told as queued or running before it has ended.
+        export_rows_per_file: more rows go into several files.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        keys: Mapping[str, str],
+        port: int = 0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        export_polls: int = 2,
+        export_rows_per_file: int = 1000,
+    ) -> None:
+        self.faults = Faults()
+        self._keys = dict(keys)
+        self._port = port
+        self._clock = clock
+        self._exports = ExportJobs(polls=export_polls, rows_per_file=export_rows_per_file)
+        self._lock = Lock()
+        self._requests: list[Request] = []
+        self._push_configs: dict[str, PushConfig] = {}
+        self._webhooks: dict[tuple[str, str], Webhook] = {}
+        self._server: HttpServer | None = None
+        self._thread: Thread | None = None
+        self.replace_world(world)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Requests are answered from now on."""
+        self._server = HttpServer(("127.0.0.1", self._port), self.answer)
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="simulated-api")
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """The port is free and every connection closed. May be called twice."""
+        server, self._server = self._server, None
+        if server is not None and self._thread is not None:
+            server.shutdown()
+            server.hang_up()
+            self._thread.join()
+            server.server_close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._server is None:
+            raise RuntimeError("the simulated API is not running: use it in a `with`")
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """What `api_url` in a configuration should be."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """Every request so far, in the order of arrival."""
+        with self._lock:
+            return tuple(self._requests)
+
+    @property
+    def export_jobs(self) -> tuple[ExportJob, ...]:
+        """Every export job so far: what was asked for and what became of it."""
+        return self._exports.jobs
+
+    def push_config(self, subaccount_id: str) -> PushConfig | None:
+        """What was set for the account, its password included."""
+        with self._lock:
+            return self._push_configs.get(subaccount_id)
+
+    def webhooks(self, subaccount_id: str) -> list[Webhook]:
+        """The account's webhooks, their auth headers included, ordered by type."""
+        with self._lock:
+            return [hook for (account, _), hook in sorted(self._webhooks.items()) if account == subaccount_id]
+
+    def replace_world(self, world: World) -> None:
+        """From now on, answers are about this world. Jobs, push configurations and webhooks stay."""
+        sessions = {(session.subaccount_id, session.session_id): session for session in world.sessions}
+        with self._lock:
+            self._world, self._sessions = world, sessions
+
+    def answer(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply:
+        """What is sent back for a request: logged, checked for faults, for its key, for its route, in this order."""
+        path = urlsplit(target).path
+        with self._lock:
+            self._requests.append(Request(method, path, self._clock(), time.monotonic()))
+        found = _SUBACCOUNT_PATH.fullmatch(path)
+        subaccount_id = unquote(found["subaccount"]) if found else ""
+        parts = found["rest"].split("/") if found else []
+        tags = {method, subaccount_id, *(part.removeprefix("recording-") for part in parts)}
+        fault = self.faults.take(tags)
+        if fault is not None and fault.status is not None:
+            return Reply(fault.status, fault.body or b"", fault.headers, fault)
+        reply = self._refused(authorization, subaccount_id) or self._routed(method, subaccount_id, parts, body, tags)
+        return Reply(reply.status, reply.body, reply.headers, fault)
+
+    def _refused(self, authorization: str | None, subaccount_id: str) -> Reply | None:
+        scheme, _, key = (authorization or "").partition(" ")
+        owner = next((account for account, own in self._keys.items() if own == key.strip()), None)
+        if scheme.lower() != "bearer" or owner is None:
+            return Reply.of(401, answers.refusal("1401", "API key not found or invalid", now=self._clock()))
+        if owner != subaccount_id:
+            return Reply.of(403, answers.refusal("1403", "Resource not accessible", now=self._clock()))
+        return None
+
+    def _routed(self, method: str, account: str, parts: list[str], body: bytes, tags: set[str]) -> Reply:
+        now = self._clock()
+        try:
+            match (method, *parts):
+                case ("GET", "recordings", session_id):
+                    session = self._session(account, unquote(session_id))
+                    return Reply.of(*answers.recordings_answer(session, now=now))
+                case (_, "recording-push-config"):
+                    return self._push_config_reply(method, account, body)
+                case (_, "webhooks", *rest):
+                    return self._webhooks_reply(method, account, rest, body)
+                case ("POST", "messages", "exports"):
+                    fault = self.faults.take(tags, starts_job=True)
+                    outcome = fault.job if fault is not None else None
+                    job = self._exports.start(account, _json(body), outcome=outcome, now=now)
+                    return Reply.of(202, {"jobId": job.job_id})
+                case ("GET", "messages", "exports", job_id):
+                    link_base = f"{self.url}/api/v1/subaccounts/{account}/messages/download/"
+                    told = self._exports.status(account, job_id, world=self._world, link_base=link_base, now=now)
+                    return Reply.of(404, answers.unknown_job(now=now)) if told is None else Reply.of(200, told)
+                case ("DELETE", "messages", "exports", job_id):
+                    known = self._exports.cancel(account, job_id)
+                    return Reply(204) if known else Reply.of(404, answers.unknown_job(now=now))
+                case ("GET", "messages", "download", token):
+                    data = self._exports.file(account, token, now=now)
+                    if data is not None:
+                        return Reply(200, data, {"Content-Type": "text/csv; charset=utf-8"})
+                    return Reply.of(404, answers.refusal("1404", "The file is not available", now=now))
+        except (InvalidBodyError, BadWindowError) as err:
+            return Reply.of(422, answers.refusal("1001", str(err), now=now))
+        return Reply.of(404, answers.refusal("1404", "Resource not found", now=now))
+
+    def _session(self, account: str, session_id: str) -> Session | None:
+        with self._lock:
+            return self._sessions.get((account, session_id.lower()))
+
+    def _push_config_reply(self, method: str, account: str, body: bytes) -> Reply:
+        with self._lock:
+            config = self._push_configs.get(account)
+            if method == "GET" and config is not None:
+                return Reply.of(200, answers.push_config_answer(account, config))
+            if method == "POST":
+                self._push_configs[account] = answers.read_push_config(_json(body))
+                return Reply.of(200, answers.push_config_answer(account, self._push_configs[account]))
+            if method == "DELETE" and config is not None:
+                del self._push_configs[account]
+                return Reply.of(200, answers.push_config_answer(account, config, deleted=True))
+        return Reply.of(404, answers.refusal("1404", "Recording push config not found", now=self._clock()))
+
+    def _webhooks_reply(self, method: str, account: str, rest: list[str], body: bytes) -> Reply:
+        if method == "GET" and not rest:
+            return Reply.of(200, answers.webhooks_answer(account, self.webhooks(account)))
+        if method == "POST" and not rest:
+            webhook = answers.read_webhook(_json(body))
+            with self._lock:
+                self._webhooks[account, webhook.type] = webhook
+            return Reply.of(200, answers.webhooks_answer(account, self.webhooks(account)))
+        if method == "DELETE" and len(rest) == 1:
+            with self._lock:
+                removed = self._webhooks.pop((account, rest[0]), None)
+            if removed is not None:
+                told = {"subAccountId": account, **answers.webhook_answer(removed)}
+                return Reply.of(200, {**told, "statusCode": 0, "statusMessage": "deleted"})
+        return Reply.of(404, answers.refusal("1404", "Webhook not found", now=self._clock()))
+
+
+def _json(body: bytes) -> Any:
+    """The value of a body; null for an empty one. Raises InvalidBodyError."""
+    try:
+        return json.loads(body) if body.strip() else None
+    except (ValueError, RecursionError) as err:
+        raise InvalidBodyError("Invalid JSON request body") from err

@@ -1,0 +1,235 @@
+"""8x8's log export: jobs that are queued, run and end, and the CSV files that they leave. One row a call leg.
+
+The columns and their meaning are those of the OpenAPI file. How time stamps look in the CSV is not documented: an
+account plan chooses. Requests and links are in `api`.
+"""
+
+import csv
+import io
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from threading import Lock
+from typing import Any, Literal
+
+from callarchive.simulator.clock import iso_ms
+from callarchive.simulator.faults import JobOutcome
+from callarchive.simulator.world import AccountPlan, Leg, PhoneNumber, Session, World
+
+COLUMNS = (
+    "SessionId", "CallId", "AccountId", "SubAccountId", "Direction",
+    "SourceCountryCode", "SourceCountry", "SourceOperator", "SourceMCC", "SourceMNC", "SourceEndpoint",
+    "DestinationCountryCode", "DestinationCountry", "DestinationOperator", "DestinationMCC", "DestinationMNC",
+    "DestinationEndpoint", "InitiatedAt", "ConnectedAt", "DisconnectedAt", "DurationInSec", "Product",
+    "BillingUnit", "BillingIncrement", "BillableDurationInSec", "UnitPrice", "UnitPriceCurrency", "TotalPriceOfCall",
+    "CallType", "SipStatus", "SessionStatus", "CallStatus", "TTSLength", "MOS", "Content",
+)  # fmt: skip
+
+JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "empty", "error"]
+LINKS_LIVE = timedelta(days=30)
+
+
+class BadWindowError(Exception):
+    """`from`, `to` or `limit` cannot be understood, or `from` is not before `to`."""
+
+
+@dataclass(slots=True)
+class ExportJob:
+    """An export job as it stands.
+
+    Attributes:
+        polls_left: how often its status will still be told as queued or running.
+        tokens: those of its files, in order, once it has succeeded.
+    """
+
+    subaccount_id: str
+    job_id: str
+    from_at: datetime
+    to_at: datetime
+    limit: int
+    outcome: JobOutcome | None
+    polls_left: int
+    status: JobStatus = "queued"
+    expires_at: datetime | None = None
+    tokens: list[str] = field(default_factory=list)
+
+
+class ExportJobs:
+    """All export jobs of a simulated API. Thread-safe.
+
+    Args:
+        polls: how many times a job is told as unfinished.
+        rows_per_file: more rows than that go into several files.
+    """
+
+    def __init__(self, *, polls: int, rows_per_file: int) -> None:
+        self._polls = polls
+        self._rows_per_file = rows_per_file
+        self._lock = Lock()
+        self._jobs: dict[str, ExportJob] = {}
+        self._files: dict[str, tuple[ExportJob, bytes]] = {}
+
+    @property
+    def jobs(self) -> tuple[ExportJob, ...]:
+        """Every job that was started, in order."""
+        with self._lock:
+            return tuple(self._jobs.values())
+
+    def start(self, subaccount_id: str, body: Any, *, outcome: JobOutcome | None, now: datetime) -> ExportJob:
+        """A new job. Raises BadWindowError."""
+        from_at, to_at, limit = _window(body, now=now)
+        job_id = secrets.token_hex(32)
+        job = ExportJob(subaccount_id, job_id, from_at, to_at, limit, outcome, self._polls)
+        with self._lock:
+            self._jobs[job_id] = job
+        return job
+
+    def status(self, subaccount_id: str, job_id: str, *, world: World, link_base: str, now: datetime) -> Any:
+        """What the API tells of a job: every call brings it nearer to its end. Null if there is no such job."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.subaccount_id != subaccount_id:
+                return None
+            if job.status in ("queued", "running"):
+                if job.polls_left > 0:
+                    job.status = "queued" if job.polls_left == self._polls else "running"
+                    job.polls_left -= 1
+                else:
+                    self._finish(job, world=world, now=now)
+            if job.status != "succeeded" or job.expires_at is None:
+                return {"status": job.status}
+            links = [f"{link_base}{token}" for token in job.tokens]
+            return {"status": job.status, "data": links, "expires": iso_ms(job.expires_at)}
+
+    def cancel(self, subaccount_id: str, job_id: str) -> bool:
+        """Whether there was such a job; it is cancelled now, unless it had ended."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.subaccount_id != subaccount_id:
+                return False
+            if job.status in ("queued", "running"):
+                job.status = "cancelled"
+            return True
+
+    def file(self, subaccount_id: str, token: str, *, now: datetime) -> bytes | None:
+        """The CSV behind a link; null if there is none, or none any more."""
+        with self._lock:
+            job, data = self._files.get(token, (None, b""))
+        if job is None or job.subaccount_id != subaccount_id or job.expires_at is None or job.expires_at <= now:
+            return None
+        return data
+
+    def _finish(self, job: ExportJob, *, world: World, now: datetime) -> None:
+        if job.outcome in ("failed", "cancelled", "error", "empty"):
+            job.status = job.outcome
+            return
+        rows = export_rows(world, job.subaccount_id, from_at=job.from_at, to_at=job.to_at)
+        if job.limit:
+            rows = rows[: job.limit]
+        job.status = "succeeded" if rows else "empty"
+        job.expires_at = now - timedelta(seconds=1) if job.outcome == "expired" else now + LINKS_LIVE
+        for start in range(0, len(rows), self._rows_per_file):
+            token = secrets.token_hex(32)
+            job.tokens.append(token)
+            self._files[token] = (job, csv_file(rows[start : start + self._rows_per_file]))
+
+
+def export_rows(world: World, subaccount_id: str, *, from_at: datetime, to_at: datetime) -> list[dict[str, str]]:
+    """One row a leg that was initiated from `from_at` to `to_at`, both included, ordered by that time."""
+    account = world.account(subaccount_id)
+    found = [
+        (leg.initiated_at, session, leg)
+        for session in world.sessions_of(subaccount_id)
+        if session.exported
+        for leg in session.legs
+        if from_at <= leg.initiated_at <= to_at
+    ]
+    found.sort(key=lambda item: item[0])
+    return [_row(account, session, leg) for _, session, leg in found]
+
+
+def csv_file(rows: list[dict[str, str]]) -> bytes:
+    """The rows as a CSV file with a header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _row(account: AccountPlan, session: Session, leg: Leg) -> dict[str, str]:
+    def stamp(at: datetime | None) -> str:
+        if at is None:
+            return ""
+        return iso_ms(at) if account.export_offsets else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+    return {
+        "SessionId": session.session_id,
+        "CallId": leg.call_id,
+        "AccountId": f"{account.subaccount_id}_account",
+        "SubAccountId": account.subaccount_id,
+        "Direction": leg.direction,
+        **_endpoint("Source", leg.source),
+        **_endpoint("Destination", leg.destination),
+        "InitiatedAt": stamp(leg.initiated_at),
+        "ConnectedAt": stamp(leg.connected_at),
+        "DisconnectedAt": stamp(leg.disconnected_at),
+        "DurationInSec": str(leg.duration_s),
+        "Product": "NumberMasking",
+        "BillingUnit": "60",
+        "BillingIncrement": "60+60",
+        "BillableDurationInSec": str(-(-leg.duration_s // 60) * 60),
+        "UnitPrice": str(leg.unit_price),
+        "UnitPriceCurrency": "USD",
+        "TotalPriceOfCall": str(leg.total_price),
+        "CallType": "PSTN",
+        "SipStatus": str(leg.sip_status),
+        "SessionStatus": session.status,
+        "CallStatus": leg.status,
+        "TTSLength": "",
+        "MOS": "" if leg.mos is None else str(leg.mos),
+        "Content": "",
+    }
+
+
+def _endpoint(side: str, number: PhoneNumber) -> dict[str, str]:
+    return {
+        f"{side}CountryCode": number.country_code,
+        f"{side}Country": number.country,
+        f"{side}Operator": number.operator,
+        f"{side}MCC": number.mcc,
+        f"{side}MNC": number.mnc,
+        f"{side}Endpoint": number.digits,
+    }
+
+
+def _window(body: Any, *, now: datetime) -> tuple[datetime, datetime, int]:
+    """`from`, `to` and `limit` of a request; by default the last seven days up to today, without a limit."""
+    fields = {} if body is None else body
+    if not isinstance(fields, dict):
+        raise BadWindowError("Invalid JSON request body")
+    today = datetime.combine(now.date(), time.min, tzinfo=UTC)
+    from_at = _instant(fields.get("from"), today - timedelta(days=7))
+    to_at = _instant(fields.get("to"), today)
+    limit = fields.get("limit", 0)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
+        raise BadWindowError("Invalid limit")
+    if from_at >= to_at:
+        raise BadWindowError("from must be less than to")
+    return from_at, to_at, limit
+
+
+def _instant(text: Any, default: datetime) -> datetime:
+    """A date is its first instant in UTC; a time without an offset is UTC."""
+    if text is None:
+        return default
+    if not isinstance(text, str):
+        raise BadWindowError("Invalid datetime")
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            return datetime.combine(date.fromisoformat(text), time.min, tzinfo=UTC)
+        at = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise BadWindowError("Invalid datetime") from err
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -1,0 +1,54 @@
+"""What lies in landings: the bytes of a recording, and which recordings are there by now.
+
+The servers are in `s3` and `sftp`. Their libraries belong to the optional extra `simulator` and are imported when a
+server starts.
+"""
+
+import contextlib
+import importlib
+import socket
+from collections.abc import Collection
+from datetime import datetime
+
+from callarchive.errors import ArchiveError, ConfigurationError
+from callarchive.simulator.audio import break_recording, make_recording
+from callarchive.simulator.world import AccountPlan, FileState, Recording, World
+
+
+def require(*modules: str) -> None:
+    """Returns when these modules of the extra can be imported. Raises ConfigurationError: what to install."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as err:
+            raise ConfigurationError(
+                f"the simulator needs {module}, which is not installed: pip install 'callarchive[simulator]'"
+            ) from err
+
+
+def object_bytes(recording: Recording) -> bytes:
+    """What lies in the landing for a recording, once it does."""
+    whole = make_recording(shape=recording.shape, duration_s=recording.duration_s, seed=recording.audio_seed)
+    return whole if recording.file is FileState.WHOLE else break_recording(whole, recording.file.value)
+
+
+def due_recordings(
+    world: World, landing: str, *, now: datetime, but: Collection[str] = ()
+) -> list[tuple[AccountPlan, Recording]]:
+    """Recordings, save those of these ids, that 8x8 has put by now into landings of that kind (`s3` or `sftp`)."""
+    accounts = {account.subaccount_id: account for account in world.accounts if account.landing == landing}
+    return [
+        (accounts[recording.subaccount_id], recording)
+        for recording in world.recordings
+        if recording.subaccount_id in accounts and recording.has_file(now) and recording.recording_id not in but
+    ]
+
+
+def free_port(wanted: int = 0) -> int:
+    """The wanted port of the loopback interface if nobody has it, else one that nobody has."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise ArchiveError("this machine has no free port")

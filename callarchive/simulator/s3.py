@@ -1,0 +1,165 @@
+"""The S3 server that 8x8 pushes to, played by moto on loopback. It starts empty and can be filled.
+
+Paths are relative to an account's landing root, as in `Recording.path`.
+"""
+
+import select
+import subprocess
+import sys
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cached_property
+from threading import Lock
+from typing import Any, Self
+
+from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.simulator.landings import due_recordings, free_port, object_bytes, require
+from callarchive.simulator.world import AccountPlan, World
+
+REGION = "ap-southeast-1"
+ACCESS_KEY_ID = "simulated-access-key"
+SECRET_ACCESS_KEY = "simulated-secret-key"
+
+_START_S = 60.0
+
+
+class SimulatedS3:
+    """An S3 server, served by a process of its own until the `with` ends. It takes any credentials.
+
+    Args:
+        port: 0 takes a free one.
+    """
+
+    access_key_id = ACCESS_KEY_ID
+    secret_access_key = SECRET_ACCESS_KEY
+    region = REGION
+
+    def __init__(self, *, port: int = 0) -> None:
+        self._wanted_port = port
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+        self._buckets: set[str] = set()
+        self._lock = Lock()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Requests are answered from now on.
+
+        Raises:
+            ConfigurationError: the extra `simulator` is not installed.
+            UnavailableError: the port is taken, or the server did not start.
+        """
+        require("moto", "flask", "flask_cors")
+        # moto waits for ever for a server that could not bind.
+        if self._wanted_port and free_port(self._wanted_port) != self._wanted_port:
+            raise UnavailableError(f"the simulated S3 cannot have port {self._wanted_port}: another program has it")
+        self._process = process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "callarchive.simulator.moto_process", str(self._wanted_port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us: we end it once we no longer need it
+        )
+        line = b""
+        if process.stdout is not None and select.select([process.stdout], [], [], _START_S)[0]:
+            line = process.stdout.readline()
+        if not line.strip().isdigit():
+            self.close()
+            raise UnavailableError("the simulated S3 did not start: moto's own message stands above")
+        self._port = int(line)
+        return self
+
+    def close(self) -> None:
+        """The port is free and everything in it is gone. May be called twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if "client" in self.__dict__:
+            self.client.close()
+            del self.client
+        self._buckets.clear()
+        process.kill()
+        process.communicate()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        if self._process is None:
+            raise RuntimeError("the simulated S3 is not running: use it in a `with`")
+        return self._port
+
+    @property
+    def endpoint_url(self) -> str:
+        """What `[accounts.s3] endpoint_url` should be."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def client(self) -> Any:
+        """A boto3 client for this server."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY_ID,
+            aws_secret_access_key=SECRET_ACCESS_KEY,
+            config=Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"}),
+        )
+
+    def create_bucket(self, bucket: str) -> None:
+        """The bucket is there."""
+        with self._lock:
+            if bucket not in self._buckets:
+                self.client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+                self._buckets.add(bucket)
+
+    def put(self, account: AccountPlan, path: str, data: bytes) -> None:
+        """The object at `path` below the account's prefix is `data`, whatever was there."""
+        self.create_bucket(account.bucket)
+        self.client.put_object(Bucket=account.bucket, Key=_key(account, path), Body=data)
+
+    def overwrite(self, account: AccountPlan, path: str, data: bytes) -> None:
+        """Like `put`, for an object that is there already; raises ArchiveError when it is not."""
+        if path not in self.paths(account):
+            raise ArchiveError(f"nothing to overwrite at {path}")
+        self.put(account, path, data)
+
+    def delete(self, account: AccountPlan, path: str) -> None:
+        """There is no object at `path`."""
+        self.client.delete_object(Bucket=account.bucket, Key=_key(account, path))
+
+    def paths(self, account: AccountPlan) -> list[str]:
+        """Every path below the account's prefix, sorted."""
+        self.create_bucket(account.bucket)
+        root = _key(account, "")
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=account.bucket, Prefix=root)
+        return sorted(item["Key"].removeprefix(root) for page in pages for item in page.get("Contents", ()))
+
+    def fill(self, world: World, *, now: datetime | None = None, but: Collection[str] = ()) -> list[str]:
+        """Every ready recording of the world's S3 accounts lies in its place; accounts without one have their bucket.
+
+        Args:
+            now: what time it is; null means now.
+            but: ids of recordings that are left alone.
+
+        Returns:
+            ids of the recordings that were put there.
+        """
+        for account in world.accounts:
+            if account.landing == "s3":
+                self.create_bucket(account.bucket)
+        due = due_recordings(world, "s3", now=now or datetime.now(UTC), but=but)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda item: self.put(item[0], item[1].path, object_bytes(item[1])), due))
+        return [recording.recording_id for _, recording in due]
+
+
+def _key(account: AccountPlan, path: str) -> str:
+    return f"{account.prefix}/{path}" if account.prefix else path

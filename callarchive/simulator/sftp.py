@@ -1,0 +1,249 @@
+"""The SFTP server that 8x8 pushes to, played by asyncssh on loopback, serving a folder of this machine.
+
+Paths are relative to an account's landing root, as in `Recording.path`; the folder is the server's `/`.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Collection, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any, Self
+
+from callarchive.errors import ArchiveError
+from callarchive.simulator.landings import due_recordings, object_bytes, require
+from callarchive.simulator.world import AccountPlan, World
+
+USER = "demo"
+_WAIT_S = 10.0
+
+
+class SimulatedSftp:
+    """An SFTP server, served until the `with` ends.
+
+    Args:
+        folder: what it serves; made if it is not there.
+        password: of the user `demo`.
+        port: 0 takes a free one.
+        host_key: a file to keep the server's key in, so that the next start shows the same; null makes a new one.
+    """
+
+    host = "127.0.0.1"
+    user = USER
+
+    def __init__(self, folder: Path, *, password: str, port: int = 0, host_key: Path | None = None) -> None:
+        self._folder = folder
+        self._password = password
+        self._port = port
+        self._host_key_file = host_key
+        self._key: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: Thread | None = None
+        self._acceptor: Any = None
+        self._connections: set[Any] = set()
+        self._opens_left: int | None = None
+        self.opened: list[str] = []
+        """Paths below the server's root of every file that was opened, in order."""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        """Connections are taken from now on. Raises ConfigurationError without the extra."""
+        require("asyncssh")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._key = self._key or _host_key(self._host_key_file)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="simulated-sftp")
+        self._thread.start()
+        try:
+            self.restart()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """The port is free and every connection closed. The folder stays. May be called twice."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        self.kill()
+        self._run(_finish())
+        self._loop = self._thread = None
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def kill(self) -> None:
+        """The server is gone, in the middle of whatever it did; `restart` brings it back."""
+        self._run(self._stop_listening())
+
+    def restart(self) -> None:
+        """Connections are taken again, on the same port and with the same key."""
+        self._run(self._listen())
+
+    def drop_after(self, files: int) -> None:
+        """Once so many more files were opened, opening the next one ends its connection without a word. Once."""
+        self._opens_left = files
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port
+
+    @property
+    def host_key_line(self) -> str:
+        """The line for `known_hosts`."""
+        public = self._key.export_public_key("openssh").decode().split()
+        return f"[{self.host}]:{self._port} {public[0]} {public[1]}"
+
+    def put(self, account: AccountPlan, path: str, data: bytes) -> None:
+        """The file at `path` below the account's folder is `data`, whatever was there."""
+        file = self._file(account, path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    def overwrite(self, account: AccountPlan, path: str, data: bytes) -> None:
+        """Like `put`, for a file that is there already; raises ArchiveError when it is not."""
+        if not self._file(account, path).is_file():
+            raise ArchiveError(f"nothing to overwrite at {path}")
+        self.put(account, path, data)
+
+    def delete(self, account: AccountPlan, path: str) -> None:
+        """There is no file at `path`."""
+        self._file(account, path).unlink(missing_ok=True)
+
+    def paths(self, account: AccountPlan) -> list[str]:
+        """Every path below the account's folder, sorted."""
+        root = self._folder / account.root
+        return sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
+
+    def fill(self, world: World, *, now: datetime | None = None, but: Collection[str] = ()) -> list[str]:
+        """Every ready recording of the world's SFTP accounts lies in its place; accounts without one have their folder.
+
+        Args:
+            now: what time it is; null means now.
+            but: ids of recordings that are left alone.
+
+        Returns:
+            ids of the recordings that were put there.
+        """
+        for account in world.accounts:
+            if account.landing == "sftp":
+                (self._folder / account.root).mkdir(parents=True, exist_ok=True)
+        due = due_recordings(world, "sftp", now=now or datetime.now(UTC), but=but)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda item: self.put(item[0], item[1].path, object_bytes(item[1])), due))
+        return [recording.recording_id for _, recording in due]
+
+    def _file(self, account: AccountPlan, path: str) -> Path:
+        return self._folder / account.root / path
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        if self._loop is None:
+            coroutine.close()
+            raise RuntimeError("the simulated SFTP server is not running: use it in a `with`")
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_WAIT_S)
+
+    async def _listen(self) -> None:
+        import asyncssh
+
+        if self._acceptor is not None:
+            return
+        self._acceptor = await asyncssh.listen(
+            self.host,
+            self._port,
+            server_host_keys=[self._key],
+            server_factory=_server_class(self._password, self._connections),
+            sftp_factory=_files_class(self._folder, self._count_open),
+            allow_scp=False,
+            reuse_address=True,
+        )
+        self._port = self._acceptor.get_port()
+
+    async def _stop_listening(self) -> None:
+        acceptor, self._acceptor = self._acceptor, None
+        if acceptor is None:
+            return
+        acceptor.close()
+        connections = list(self._connections)
+        for connection in connections:
+            connection.abort()
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
+        await acceptor.wait_closed()
+
+    def _count_open(self, path: str) -> bool:
+        """Whether the file may be opened."""
+        self.opened.append(path)
+        if self._opens_left is None:
+            return True
+        if self._opens_left == 0:
+            self._opens_left = None
+            return False
+        self._opens_left -= 1
+        return True
+
+
+async def _finish() -> None:
+    """Nothing is left to be done in this loop, in tasks or in threads."""
+    loop = asyncio.get_running_loop()
+    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await loop.shutdown_default_executor()
+
+
+def _host_key(file: Path | None) -> Any:
+    import asyncssh
+
+    if file is not None and file.is_file():
+        return asyncssh.read_private_key(file)
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    if file is not None:
+        file.touch(mode=0o600)
+        file.write_bytes(key.export_private_key("openssh"))
+    return key
+
+
+def _server_class(password: str, connections: set[Any]) -> Any:
+    """A class of its own for each server: asyncssh makes one object of it for each connection."""
+    import asyncssh
+
+    class Server(asyncssh.SSHServer):
+        def connection_made(self, conn: Any) -> None:
+            self.connection = conn
+            connections.add(conn)
+
+        def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+            connections.discard(self.connection)
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, given: str) -> bool:
+            return username == USER and hmac.compare_digest(given.encode(), password.encode())
+
+    return Server
+
+
+def _files_class(folder: Path, may_open: Any) -> Any:
+    import asyncssh
+
+    class Files(asyncssh.SFTPServer):
+        def __init__(self, chan: Any) -> None:
+            super().__init__(chan, chroot=str(folder).encode())
+
+        def open(self, path: bytes, pflags: int, attrs: Any) -> object:
+            if not may_open(path.decode(errors="replace")):
+                self.channel.get_connection().abort()
+                raise asyncssh.SFTPConnectionLost("dropped")
+            return super().open(path, pflags, attrs)
+
+    return Files
