@@ -119,8 +119,15 @@ def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
 
 
 def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
-    header_at, header_line = next(((at, line) for at, line in enumerate(lines, 1) if line.strip()), (1, ""))
-    if not header_line:
+    header_at = 1
+    for header_line in lines:
+        if header_line.strip():
+            break
+        lines.begin_record()
+        header_at += 1
+    else:
+        if lines.too_long:
+            raise SourceError(_endless(file, header_at))
         return
     lines.read_again([header_line])
     records = _records(lines, line=header_at, delimiter=_delimiter(header_line), file=file)
@@ -149,6 +156,10 @@ def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
             if not any(map(str.strip, fields)):
                 continue
         yield LogRow(line, facts)
+
+
+def _endless(file: str, line: int) -> str:
+    return f"{file}, line {line}: longer than {_LONGEST_RECORD // 2**20} Mi characters: no CSV file"
 
 
 def _delimiter(header_line: str) -> str:
@@ -219,7 +230,7 @@ def _records(lines: _Lines, *, line: int, delimiter: str, file: str) -> Iterator
         except csv.Error:
             pass
         if not lines.record:
-            raise SourceError(f"{file}, line {line}: longer than {_LONGEST_RECORD // 2**20} Mi characters: no CSV file")
+            raise SourceError(_endless(file, line))
         first, *others = lines.record
         read_anew += sum(map(len, others))
         if read_anew > _MOST_READ_ANEW:

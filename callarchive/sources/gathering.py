@@ -154,31 +154,34 @@ class Gathering:
 
     def _add_leg(self, legs: _Legs, row: LogRow, file: str) -> None:
         facts = row.facts
-        if facts[3:] == _NO_FACTS:
-            if facts.call_id and legs.is_new(facts.call_id):
-                legs.leg_count += 1
-            return
-        # A row without a call id is itself only when all of it is the same: a list that holds a session twice.
-        call = facts.call_id or "\0".join(facts[3:])
-        if not legs.is_new(call):
-            return
-        if facts.call_id:
+        _, call, _, start, end, status, count, duration, price, _, source, destination = facts
+        told = facts[3:]
+        if call:
+            if not legs.is_new(call):
+                return
             legs.leg_count += 1
-        started = self._time(facts.started_at, "start (InitiatedAt or started_at)", row, file)
-        ended = self._time(facts.ended_at, "end (DisconnectedAt or ended_at)", row, file)
+        if told == _NO_FACTS:
+            return
+        if not call:
+            # A row without a call id is itself only when all of it is the same: a list that holds a session twice.
+            call = "\0".join(told)
+            if not legs.is_new(call):
+                return
+        started = self._time(start, "start (InitiatedAt or started_at)", row, file) if start else None
+        ended = self._time(end, "end (DisconnectedAt or ended_at)", row, file) if end else None
         first = (started or _FAR, call)
         if first < legs.first:
             legs.first = first
-            legs.numbers = (facts.source_number, facts.destination_number)
+            legs.numbers = (source, destination)
         if ended is not None and (legs.ended_at is None or ended > legs.ended_at):
             legs.ended_at = ended
-        if facts.session_status:
+        if status:
             self._add_status(legs, row, file, last=(started or _LONG_AGO, ended or _LONG_AGO, call))
-        if facts.call_duration_s:
+        if duration:
             self._add_duration(legs, row, file)
-        if facts.price:
+        if price:
             self._add_price(legs, row, file)
-        if facts.call_count:
+        if count:
             self._add_count(legs, row, file)
 
     def findings(self) -> Findings:
@@ -240,8 +243,6 @@ class Gathering:
         self._problems.add(file=file, line=row.line, reason=reason)
 
     def _time(self, text: str, what: str, row: LogRow, file: str) -> datetime | None:
-        if not text:
-            return None
         at = parse_timestamp(text)
         if at is not None:
             if EARLIEST_PLAUSIBLE_AT <= at <= self._latest:

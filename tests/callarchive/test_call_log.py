@@ -195,6 +195,16 @@ def test_a_line_without_end_is_no_csv_and_is_not_read_into_memory() -> None:
         tracemalloc.stop()
 
 
+def test_a_first_line_without_end_is_no_empty_file() -> None:
+    with pytest.raises(SourceError, match=r"calls\.csv, line 1: longer than 16 Mi characters: no CSV file"):
+        read(b"x" * (17 * 1024 * 1024))
+
+
+def test_very_many_empty_lines_do_not_hide_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callarchive.call_log._LONGEST_RECORD", 1000)
+    assert [(row.line, row.facts.session_id) for row in read("\n" * 5000 + f"session_id\n{A}")] == [(5002, A)]
+
+
 def test_a_file_without_session_ids_is_named_with_its_columns() -> None:
     with pytest.raises(SourceError, match=r"calls\.csv has no column session_id .* CallId, InitiatedAt\."):
         read("CallId,InitiatedAt\n1,2\n")

@@ -222,6 +222,12 @@ def test_numbers_are_those_of_the_first_leg_as_the_account_allows() -> None:
     assert (session.source_number, session.destination_number) == ("<+651>", "<None>")
 
 
+def test_a_bare_row_does_not_hide_a_legs_numbers() -> None:
+    bare, full = LegFacts(session_id=V4), LegFacts(session_id=V4, call_id="1", source_number="+651")
+    for order in ([bare, full], [full, bare]):
+        assert only(gather(*order, dated_by_file=True)).source_number == "+651"
+
+
 def test_rows_of_another_subaccount_are_counted_as_problems_not_as_sessions() -> None:
     findings = gather(leg("1", subaccount_id="acme_my"), leg("2", subaccount_id="ACME_SG"), leg("3", subaccount_id=" "))
     assert findings.sessions[0].call_count == 2
