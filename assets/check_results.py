@@ -1,0 +1,59 @@
+"""The checks of `callarchive.checks` as Dagster's asset checks: their specs, and one result each for all days of a run."""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from callarchive.checks import CHECKS, CheckResult
+from callarchive.phone_numbers import mask_numbers
+from callarchive.schemas import Table
+
+_EXAMPLES = 20
+_WARNINGS = frozenset({"source_rows_readable", "durations_plausible"})
+"""Of the checks that do not block, those that tell of oddities. The others tell of recordings or answers that we lack."""
+
+
+def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
+    """The specs of all checks on the table."""
+    return [
+        dg.AssetCheckSpec(check.name, asset=table.name, description=check.meaning, blocking=check.blocking)
+        for check in CHECKS
+        if check.table is table
+    ]
+
+
+def check_results(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
+    """One result per check: passed if it passed on every day, with the days on which it did not.
+
+    Dagster keeps one result per check and run, not one per partition.
+    """
+    by_name: dict[str, list[CheckResult]] = {}
+    for verdict in verdicts:
+        by_name.setdefault(verdict.name, []).append(verdict)
+    return [_result(name, days) for name, days in by_name.items()]
+
+
+def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
+    bad = [day for day in days if not day.passed]
+    examples = [(day.day, example) for day in (bad or days) for example in day.examples]
+    metadata: dict[str, dg.MetadataValue] = {}
+    if len(days) == 1:
+        described = days[0].summary
+        metadata |= {key: dg.MetadataValue.float(float(number)) for key, number in days[0].numbers.items()}
+    else:
+        described = f"failed on {len(bad)} of {len(days)} days" + (
+            f": {', '.join(str(d.day) for d in bad)}" if bad else ""
+        )
+        metadata["days"] = dg.MetadataValue.table(
+            [dg.TableRecord({"day": str(d.day), "passed": d.passed, "summary": d.summary}) for d in days]
+        )
+    if examples:
+        lines = [f"- {day}: `{mask_numbers(example).replace('`', chr(39))}`" for day, example in examples[:_EXAMPLES]]
+        metadata["examples"] = dg.MetadataValue.md("\n".join(lines))
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=not bad,
+        severity=dg.AssetCheckSeverity.WARN if name in _WARNINGS else dg.AssetCheckSeverity.ERROR,
+        description=described,
+        metadata=metadata,
+    )

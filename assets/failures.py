@@ -1,0 +1,42 @@
+"""How an error of callarchive ends a Dagster step or run. The only module that makes a `dg.Failure`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+
+from callarchive.errors import ArchiveError, ConfigurationError, RefusedError, StoreError, UnavailableError
+
+
+def failure(error: ArchiveError) -> dg.Failure:
+    """The error as Dagster shows it: its own message, retried only where the same call may succeed later.
+
+    Raise it `from None`: Dagster writes the chain of causes into its database, and library errors quote whole URLs.
+    """
+    return dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=error.retryable)
+
+
+def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int) -> dg.Failure:
+    """One failure for all days of a batch that could not be done, by partition key. Retried if that can help every one."""
+    lines = [f"{key}: {error}" for key, error in failed.items()]
+    if day_count > 1:
+        lines.insert(0, f"{len(failed)} of {day_count} days could not be done; days that could are materialized.")
+    return dg.Failure(
+        "\n".join(lines),
+        metadata={"errors": dg.MetadataValue.json({key: type(error).__name__ for key, error in failed.items()})},
+        allow_retries=all(error.retryable for error in failed.values()),
+    )
+
+
+def ends_batch(error: ArchiveError) -> bool:
+    """Whether the other days of a batch would fail the same way: nobody answers, nobody lets us in, the disk is full."""
+    return isinstance(error, ConfigurationError | RefusedError | UnavailableError | StoreError)
+
+
+@contextmanager
+def errors_as_failures() -> Iterator[None]:
+    """Inside the block an ArchiveError becomes a `dg.Failure`."""
+    try:
+        yield
+    except ArchiveError as err:
+        raise failure(err) from None

@@ -1,0 +1,36 @@
+"""How far a step has come, told in the run's log."""
+
+import logging
+import time
+from threading import Lock
+
+_INTERVAL_S = 15.0
+
+
+class LoggedProgress:
+    """A `Progress` that writes a line at most every 15 s, so that a day of many thousand recordings is seen to move."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._lock = Lock()
+        self._stage = ""
+        self._total = 0
+        self._done = 0
+        self._told_at = 0.0
+
+    def begin(self, stage: str, total: int) -> None:
+        """A stage begins; `total` items lie ahead of it."""
+        with self._lock:
+            self._stage, self._total, self._done = stage, total, 0
+            self._told_at = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        """That many more items are done."""
+        with self._lock:
+            self._done += count
+            now = time.monotonic()
+            if now - self._told_at < _INTERVAL_S:
+                return
+            self._told_at = now
+            line = f"{self._stage}: {self._done} of {self._total}"
+        self._log.info(line)

@@ -1,0 +1,71 @@
+"""What the UI shows of a table before anything has run: description, columns, owners, tags, checks. See `table_asset`."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import dagster as dg
+
+from assets.check_results import check_specs
+from callarchive.schemas import Column, Table
+
+OWNERS = ["team:call-recordings"]
+_PERSONAL = frozenset({"source_number", "destination_number"})
+
+
+def table_asset(
+    table: Table, *, group: str, deps: Iterable[dg.AssetsDefinition] = (), pool: str | None = None
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """A decorator: the function becomes the asset of that table, and its docstring the beginning of the description.
+
+    Args:
+        group: the box in the asset graph.
+        deps: assets whose partitions of the same day it reads.
+        pool: whose limit, where one is set, holds for the number of such steps at once.
+    """
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        return dg.asset(
+            name=table.name,
+            description=_description(table, function),
+            deps=list(deps),
+            group_name=group,
+            owners=OWNERS,
+            kinds={"python", "parquet"},
+            tags={"visibility": "public" if table.public else "internal", "personal_data": _personal_data(table)},
+            metadata={"dagster/column_schema": column_schema(table)},
+            check_specs=check_specs(table),
+            pool=pool,
+        )(function)
+
+    return decorate
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns as Dagster shows them, `call_date` last as in every reader."""
+    columns = [_column(column, is_key=column.name in table.key) for column in table.columns]
+    call_date = dg.TableColumn("call_date", "date32", "the day in the configured time zone; in the path only")
+    key = ", ".join(("call_date", *table.key))
+    return dg.TableSchema([*columns, call_date], constraints=dg.TableConstraints(other=[f"unique ({key})"]))
+
+
+def _column(column: Column, *, is_key: bool) -> dg.TableColumn:
+    return dg.TableColumn(
+        column.name,
+        type=column.type,
+        description=column.meaning,
+        constraints=dg.TableColumnConstraints(nullable=not is_key, other=["key"] if is_key else []),
+    )
+
+
+def _description(table: Table, function: Callable[..., Any]) -> str:
+    text = inspect.getdoc(function) or ""
+    place = f"`{table.folder}/call_date=YYYY-MM-DD/` in the catalog"
+    return (
+        f"{text}\n\n**A row:** {table.grain}.\n\n**Key:** `{', '.join(table.key)}` within the day. **Place:** {place}."
+    )
+
+
+def _personal_data(table: Table) -> str:
+    """What a row of the table may say of a person, beyond the ids of calls and recordings."""
+    return "as-configured" if _PERSONAL & {column.name for column in table.columns} else "none"

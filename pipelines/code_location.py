@@ -1,0 +1,64 @@
+"""The code location built from settings: assets with their partitions, the nightly job, its schedule, the resources.
+
+`definitions` calls this with the configuration; tests call it with their own.
+"""
+
+import warnings
+from datetime import timedelta
+
+import dagster as dg
+
+from assets import catalog, collection, statistics
+from callarchive.settings import Settings
+from pipelines.resources import connections_resource
+
+_STALE_AFTER = timedelta(hours=36)
+"""A table that nobody has written for so long is shown as stale: a night was left out."""
+
+
+def code_location(settings: Settings) -> dg.Definitions:
+    """All definitions. Nothing is contacted and no secret is looked at."""
+    # Tries again only here: a run that a person starts by hand should say at once what is wrong.
+    archive_day = dg.define_asset_job(
+        "archive_day",
+        selection=dg.AssetSelection.all(),
+        description="Archives one day: sessions, recordings, tables, statistics, checks. What failed for a passing "
+        "reason is tried again after 2 and after 4 minutes.",
+        op_retry_policy=dg.RetryPolicy(max_retries=2, delay=120, backoff=dg.Backoff.EXPONENTIAL),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"dagster\.")
+        nightly = dg.build_schedule_from_partitioned_job(
+            archive_day,
+            name="nightly",
+            description="Archives the day before. Off until it is switched on where Dagster runs for good.",
+            hour_of_day=settings.dagster.schedule_hour,
+            minute_of_hour=0,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+        )
+    return dg.Definitions(
+        assets=partitioned_assets(settings),
+        jobs=[archive_day],
+        schedules=[nightly],
+        resources={"connections": connections_resource(settings)},
+        # Threads inside the steps do the work; a process for each step would cost seconds apiece.
+        executor=dg.in_process_executor,
+    )
+
+
+def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The seven assets by day, in batches of at most `dagster.days_per_run`.
+
+    One partitions definition and one backfill policy for the whole chain: a check blocks what is downstream only
+    inside one run, and runs are cut where either of them differs.
+    """
+    days = dg.DailyPartitionsDefinition(settings.start_date.isoformat(), timezone=settings.timezone)
+    freshness = dg.FreshnessPolicy.time_window(fail_window=_STALE_AFTER)
+    loaded = dg.load_assets_from_modules(
+        [collection, catalog, statistics], backfill_policy=dg.BackfillPolicy.multi_run(settings.dagster.days_per_run)
+    )
+    return [
+        asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days, freshness_policy=freshness))
+        for asset in loaded
+        if isinstance(asset, dg.AssetsDefinition)
+    ]

@@ -1,0 +1,72 @@
+"""Telling Dagster of days that were archived without it, by `callarchive archive` or the demo, so that its UI shows them."""
+
+from datetime import date
+
+import dagster as dg
+
+from assets.check_results import check_results
+from assets.summaries import summarize
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.checks import CheckResult, run_checks
+from callarchive.schemas import Table
+from callarchive.settings import Settings
+from callarchive.steps import StepReport
+
+_TABLES = (
+    schemas.SESSION_IDS,
+    schemas.RECORDING_METADATA,
+    schemas.RECORDING_FILES,
+    *schemas.PUBLIC_TABLES,
+)
+_DESCRIBED_DAYS = 31
+"""So many of the latest days are described and checked in full; of older ones only the rows are counted."""
+
+
+def report_catalog(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings) -> int:
+    """Every partition of the catalog is materialized in Dagster's eyes. Returns how many had not been before.
+
+    What Dagster has seen already stays as it was. Days before `start_date` have no partition there and are passed over.
+    """
+    return sum(_report_table(instance, catalog, table, settings) for table in _TABLES)
+
+
+def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, settings: Settings) -> int:
+    seen = instance.get_materialized_partitions(dg.AssetKey(table.name))
+    unseen = [day for day in catalog.days(table) if day >= settings.start_date and day.isoformat() not in seen]
+    if not unseen:
+        return 0
+    row_counts = _row_counts(catalog, table, unseen[0], unseen[-1])
+    described = unseen[-_DESCRIBED_DAYS:]
+    for day in unseen:
+        report = StepReport(table, day, row_counts.get(day, 0))
+        metadata: dict[str, dg.MetadataValue] = {"dagster/row_count": dg.MetadataValue.int(report.row_count)}
+        if day in described:
+            metadata = summarize(catalog, report)
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                table.name, partition=day.isoformat(), metadata=metadata, description="archived without Dagster"
+            )
+        )
+    verdicts: list[CheckResult] = []
+    for day in described:
+        verdicts += run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer, table=table)
+    for result in check_results(verdicts):
+        if result.check_name is not None:
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey(table.name),
+                    check_name=result.check_name,
+                    passed=result.passed,
+                    metadata=result.metadata,
+                    severity=result.severity,
+                    description=result.description,
+                )
+            )
+    return len(unseen)
+
+
+def _row_counts(catalog: Catalog, table: Table, first: date, last: date) -> dict[date, int]:
+    days = catalog.arrow(table, first, last, columns=["call_date"])
+    counted = days.group_by("call_date").aggregate([([], "count_all")])
+    return {row["call_date"]: row["count_all"] for row in counted.to_pylist()}

@@ -1,0 +1,22 @@
+"""What runs are given: the connections, opened for the run and closed after it."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.failures import errors_as_failures
+from callarchive.connections import Connections
+from callarchive.settings import Settings
+
+
+def connections_resource(settings: Settings) -> dg.ResourceDefinition:
+    """A resource that yields `Connections`. It has no configuration fields: Dagster shows and stores those, secrets too."""
+
+    @dg.resource(description="The archive, the catalog, and each account's API client and landing.")
+    def connections(_: dg.InitResourceContext) -> Iterator[Connections]:
+        with errors_as_failures():
+            opened = Connections(settings)
+        with opened:
+            yield opened
+
+    return connections
