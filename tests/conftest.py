@@ -2,8 +2,22 @@
 
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from callarchive.connections import Connections
+from callarchive.main_job import DaySummary, archive_day
+from callarchive.settings import load_settings
+from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
+from callarchive.simulator.world import World
 
 # Where Debian puts servers, which the PATH of an ordinary user lacks.
 _SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
@@ -17,3 +31,67 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{', '.join(absent)} must be installed where CI=true", pytrace=False)
         if absent:
             pytest.skip(f"{', '.join(absent)} is not installed (on Debian, .ci/run says from which package)")
+
+
+@dataclass
+class Trial:
+    """A small world on running stand-ins, with a configuration that points to them, and ways to archive it.
+
+    Attributes:
+        days: the days on which something happened, oldest first.
+    """
+
+    simulator: Simulator
+    days: list[date]
+
+    @property
+    def config(self) -> Path:
+        return self.simulator.config
+
+    def connections(self) -> Connections:
+        return Connections(load_settings(self.config), clock=self.simulator.clock)
+
+    def archive(self, *days: date) -> list[DaySummary]:
+        """The days (all by default) archived in this process; a day that could not be done raises."""
+        with self.connections() as connections:
+            return [archive_day(connections, day) for day in days or self.days]
+
+    def run(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """`callarchive` in a process of its own, with this configuration."""
+        return subprocess.run(
+            [sys.executable, "-c", "from callarchive.cli import main; main()", *words],
+            env=self.process_environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def process_environment(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))}
+        return {**inherited, **self.simulator.environment, "CALLARCHIVE_CONFIG": str(self.config)}
+
+
+@pytest.fixture
+def start_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Trial]]:
+    """Starts a `Trial`: `start_trial(sessions_per_day=8, days=1)`; more keywords go to `Simulator.start`."""
+    with ExitStack() as running:
+
+        def start(*, sessions_per_day: int = 8, days: int = 1, seed: int = 3, **more: Any) -> Trial:
+            accounts = more.pop("accounts", DEMO_ACCOUNTS)
+            first_day = date(2026, 1, 5)
+            world = more.pop("world", None) or World.generate(
+                seed=seed,
+                accounts=accounts,
+                first_day=first_day,
+                last_day=first_day + timedelta(days=days - 1),
+                sessions_per_day=sessions_per_day,
+            )
+            simulator = running.enter_context(Simulator.start(tmp_path / "trial", world=world, **more))
+            for name in [name for name in os.environ if name.startswith(("CALLARCHIVE_", "AWS_"))]:
+                monkeypatch.delenv(name)
+            for name, value in simulator.environment.items():
+                monkeypatch.setenv(name, value)
+            return Trial(simulator, sorted({session.started_at.date() for session in world.sessions}))
+
+        yield start
