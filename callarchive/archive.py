@@ -84,9 +84,7 @@ class RecordingArchive:
                 self._commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
             path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
-        return KeptFile(
-            archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock()
-        )
+        return KeptFile(archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock())
 
     def sha256_of(self, path: str) -> str:
         """The hash of a kept file's bytes as they are now, hex. Raises ObjectNotFoundError, StoreError."""

@@ -94,7 +94,7 @@ class Catalog:
         """
         import duckdb
 
-        connection = duckdb.connect(config={"TimeZone": "UTC"})
+        connection = duckdb.connect()
         for table in PUBLIC_TABLES:
             files = [path for _, path in self._partitions(table, first, last)]
             if files and self.store.url.startswith("file://"):

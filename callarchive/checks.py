@@ -4,19 +4,26 @@ Each reads the day's partitions as a user would and computes its verdict afresh.
 show the results as asset checks, the command line in its summary.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.records import Row
 from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, TransferSettings
 
+if TYPE_CHECKING:  # whoever only asks which checks there are need not import pyarrow
+    from callarchive.catalog import Catalog
+    from callarchive.records import Row
+
 LONGEST_PLAUSIBLE_S = 24 * 3600.0
 _EXAMPLES = 20
+Verdict = tuple[bool, str, dict[str, float], Iterable[str]]
+"""Whether it passed, the summary, numbers, and examples of what is wrong."""
 _UNSUCCESSFUL = ("failed", "missing", "rejected", "not_uploaded")
 
 
@@ -48,7 +55,7 @@ class Check:
     table: Table
     blocking: bool
     meaning: str
-    judge: Callable[["_Day"], tuple[bool, str, dict[str, float], Iterable[str]]]
+    judge: Callable[[_Day], Verdict]
 
 
 @dataclass(frozen=True)
@@ -87,20 +94,32 @@ def run_checks(
     return results
 
 
-def _sessions_accounted_for(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _sessions_accounted_for(day: _Day) -> Verdict:
     named = {_session(row) for row in day.session_ids}
     listed = {_session(row) for row in day.sessions}
     lost, invented = named - listed, listed - named
-    summary = f"{len(named)} session ids, {len(listed)} in sessions, {len(lost)} lost, {len(invented)} that no source names"
-    return not lost and not invented, summary, {"lost": len(lost), "invented": len(invented)}, map("/".join, lost | invented)
+    summary = (
+        f"{len(named)} session ids, {len(listed)} in sessions, {len(lost)} lost, {len(invented)} that no source names"
+    )
+    return (
+        not lost and not invented,
+        summary,
+        {"lost": len(lost), "invented": len(invented)},
+        map("/".join, lost | invented),
+    )
 
 
-def _unique(rows: list[Row], key: Callable[[Row], tuple[str, str]]) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _unique(rows: list[Row], key: Callable[[Row], tuple[str, str]]) -> Verdict:
     twice = [k for k, count in Counter(key(row) for row in rows).items() if count > 1]
-    return not twice, f"{len(rows)} rows, {len(twice)} keys more than once", {"repeated": len(twice)}, map("/".join, twice)
+    return (
+        not twice,
+        f"{len(rows)} rows, {len(twice)} keys more than once",
+        {"repeated": len(twice)},
+        map("/".join, twice),
+    )
 
 
-def _recordings_accounted_for(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _recordings_accounted_for(day: _Day) -> Verdict:
     named = {_recording(row) for row in day.metadata}
     listed = {_recording(row) for row in day.recordings}
     wrong = named ^ listed
@@ -110,20 +129,21 @@ def _recordings_accounted_for(day: _Day) -> tuple[bool, str, dict[str, float], I
     return not wrong and not off, summary, {"lost": len(wrong), "miscounted": len(off)}, map("/".join, [*wrong, *off])
 
 
-def _rows_readable(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _rows_readable(day: _Day) -> Verdict:
     bad = [f"{row['file']}:{row['line']}: {row['reason']}" for row in day.problems]
     return not bad, f"{len(bad)} rows of session sources were set aside", {"rows_set_aside": len(bad)}, bad
 
 
-def _lookups_succeeded(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _lookups_succeeded(day: _Day) -> Verdict:
     failed = [row for row in day.sessions if row["lookup_status"] == "error"]
     share = len(failed) / len(day.sessions) if day.sessions else 0.0
-    summary = f"{len(failed)} of {len(day.sessions)} look-ups failed ({share:.1%}, limit {day.limits.max_failed_lookup_share:.1%})"
+    limit = day.limits.max_failed_lookup_share
+    summary = f"{len(failed)} of {len(day.sessions)} look-ups failed ({share:.1%}, limit {limit:.1%})"
     examples = (f"{row['session_id']}: {row['lookup_error']}" for row in failed)
-    return share <= day.limits.max_failed_lookup_share, summary, {"failed": len(failed), "share": share}, examples
+    return share <= limit, summary, {"failed": len(failed), "share": share}, examples
 
 
-def _accounts_known(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _accounts_known(day: _Day) -> Verdict:
     asked = Counter(row["subaccount_id"] for row in day.sessions)
     unknown = Counter(row["subaccount_id"] for row in day.sessions if row["lookup_status"] == "not_found")
     all_unknown = [account for account, count in unknown.items() if count == asked[account] and count >= 10]
@@ -133,7 +153,7 @@ def _accounts_known(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[st
     return not all_unknown, summary, {"not_found": sum(unknown.values())}, all_unknown
 
 
-def _recordings_archived(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _recordings_archived(day: _Day) -> Verdict:
     bad = [row for row in day.recordings if row["archive_status"] in _UNSUCCESSFUL]
     share = len(bad) / len(day.recordings) if day.recordings else 0.0
     limit = day.limits.max_failed_recording_share
@@ -144,14 +164,15 @@ def _recordings_archived(day: _Day) -> tuple[bool, str, dict[str, float], Iterab
     return share <= limit, summary, {**by_status, "share": share}, examples
 
 
-def _durations_plausible(day: _Day) -> tuple[bool, str, dict[str, float], Iterable[str]]:
+def _durations_plausible(day: _Day) -> Verdict:
     kept = [row for row in day.recordings if row["archive_status"] == "archived"]
     call_s = {_session(row): row["call_duration_s"] for row in day.sessions}
     absurd = [row for row in kept if not 0 < row["duration_s"] <= LONGEST_PLAUSIBLE_S]
     longer = [
         row
         for row in kept
-        if (told := call_s.get(_session(row))) is not None and row["duration_s"] > told + max(day.tolerance_s, 0.1 * told)
+        if (told := call_s.get(_session(row))) is not None
+        and row["duration_s"] > told + max(day.tolerance_s, 0.1 * told)
     ]
     off = [row for row in kept if row["duration_mismatch"]]
     broken = [row for row in kept if row["audio_issue"] is not None]

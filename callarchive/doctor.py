@@ -51,8 +51,12 @@ def examine(connections: Connections) -> Iterator[Finding]:
         )
         yield _landing(connections, account)
         yield from _id_files(account)
-    yield _tried("archive: write", lambda: _writable(connections.archive.store), "check archive.url and its permissions")
-    yield _tried("catalog: write", lambda: _writable(connections.catalog.store), "check catalog.url and its permissions")
+    yield _tried(
+        "archive: write", lambda: _writable(connections.archive.store), "check archive.url and its permissions"
+    )
+    yield _tried(
+        "catalog: write", lambda: _writable(connections.catalog.store), "check catalog.url and its permissions"
+    )
 
 
 def _tried(link: str, work: Callable[[], str], advice: str) -> Finding:

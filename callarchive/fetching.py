@@ -13,7 +13,14 @@ from datetime import date, datetime, timedelta
 from threading import Event
 
 from callarchive.archive import RecordingArchive, Rejection
-from callarchive.errors import ObjectNotFoundError, TransferError, UnavailableError
+from callarchive.errors import (
+    ArchiveError,
+    ConfigurationError,
+    ObjectNotFoundError,
+    RefusedError,
+    StoreError,
+    UnavailableError,
+)
 from callarchive.landing import Landing, LandingObject
 from callarchive.landing.places import ObjectFinder
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
@@ -87,7 +94,7 @@ class Fetcher:
         recordings = list(wanted)
         progress.begin(f"{self._subaccount_id} {self._day} recordings", len(recordings))
         kept_sizes = self._archive.kept_sizes(self._subaccount_id, self._day)
-        sources_now = self._sources_now(recordings, kept_sizes)
+        sources_now = self._sources_now(recordings)
 
         def settle(item: Wanted, stop: Event) -> RecordingFile:
             file = self._settle(item, kept_sizes=kept_sizes, sources_now=sources_now, stop=stop)
@@ -98,9 +105,7 @@ class Fetcher:
         with in_threads(settle, recordings, concurrency=self._landing.concurrency, name=name) as files:
             yield files
 
-    def _sources_now(
-        self, recordings: list[Wanted], kept_sizes: Mapping[str, int]
-    ) -> dict[str, LandingObject | None] | None:
+    def _sources_now(self, recordings: list[Wanted]) -> dict[str, LandingObject | None] | None:
         """What the landing says now of the objects that earlier runs read; null if it cannot be asked."""
         paths = [w.earlier.source.path for w in recordings if w.earlier is not None and w.earlier.source is not None]
         if not paths:
@@ -157,7 +162,9 @@ class Fetcher:
                 return self._transfer_once(item, earlier, stop)
             except ObjectNotFoundError as err:
                 return self._without_object(item, earlier, str(err))
-            except (TransferError, UnavailableError) as err:
+            except (RefusedError, StoreError, ConfigurationError):
+                raise  # the next recording would fare no better
+            except ArchiveError as err:
                 log.info("recording %s, attempt %d: %s", item.recording.recording_id, attempt, err)
                 if isinstance(err, UnavailableError):
                     self._landing.check()  # raises, and ends the run, unless only this object cannot be had
@@ -219,9 +226,7 @@ class Fetcher:
             return self._state(item, earlier, ArchiveStatus.PENDING, reason)
         return self._state(item, earlier, ArchiveStatus.MISSING, reason)
 
-    def _state(
-        self, item: Wanted, earlier: RecordingFile | None, status: ArchiveStatus, error: str
-    ) -> RecordingFile:
+    def _state(self, item: Wanted, earlier: RecordingFile | None, status: ArchiveStatus, error: str) -> RecordingFile:
         """The recording's state without a new file. What is kept already stays kept, whatever the source says now."""
         if earlier is not None and earlier.kept is not None:
             log.warning("recording %s stays archived; its source now: %s", item.recording.recording_id, error)

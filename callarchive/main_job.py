@@ -135,7 +135,9 @@ def needs_attention(day: date, sessions: Iterable[Row], recordings: Iterable[Row
         elif row["audio_issue"] is not None:
             yield Attention(day, row["subaccount_id"], what, row["audio_issue"], row["audio_issue_detail"])
         elif row["duration_mismatch"]:
-            told = ", ".join(f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None)
+            told = ", ".join(
+                f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None
+            )
             reason = f"{row['duration_s']:.1f} s measured, 8x8 says {told}"
             yield Attention(day, row["subaccount_id"], what, "duration mismatch", reason)
     for row in sessions:

@@ -19,6 +19,7 @@ from callarchive.days import day_bounds
 from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.fetching import Fetcher, Wanted, call_time
 from callarchive.models import ApiRecording, ArchiveStatus, Lookup, LookupStatus, RecordingFile
+from callarchive.phone_numbers import phone_number_treatment
 from callarchive.records import (
     Journal,
     Key,
@@ -103,7 +104,8 @@ def look_up_recordings(
         if reread:
             kept = connections.answers.load_lookups(day)
             lookups |= {
-                _key(row): kept.get(_key(row)) or earlier.get(_key(row)) or _never_asked(connections, row) for row in own
+                _key(row): kept.get(_key(row)) or earlier.get(_key(row)) or _never_asked(connections, row)
+                for row in own
             }
             continue
         to_ask = [row for row in own if not _is_settled(connections, row, earlier.get(_key(row)), files, day)]
@@ -116,9 +118,12 @@ def look_up_recordings(
             with _asked(connections, account, [row["session_id"] for row in to_ask], progress) as arriving:
                 answers.extend(arriving)
         finally:
-            connections.answers.save_lookups(day, {account.subaccount_id: answers})
+            treat = {account.subaccount_id: phone_number_treatment(account)}
+            connections.answers.save_lookups(day, {account.subaccount_id: answers}, treat=treat)
         if answers and all(answer.unreachable for answer in answers):
-            raise UnavailableError(f"{account.api_url} gave no answer for any of {len(answers)} sessions: {answers[0].error}")
+            raise UnavailableError(
+                f"{account.api_url} gave no answer for any of {len(answers)} sessions: {answers[0].error}"
+            )
         for answer in answers:
             key = (account.subaccount_id, answer.session_id)
             lookups[key] = _with_earlier(answer, earlier.get(key))
@@ -250,8 +255,7 @@ def _earlier_lookups(connections: Connections, day: date) -> dict[Key, Lookup]:
     for row in connections.catalog.rows(schemas.RECORDING_METADATA, day):
         named.setdefault(_key(row), []).append(recording_from(row))
     return {
-        _key(row): lookup_from(row, named.get(_key(row), ()))
-        for row in connections.catalog.rows(schemas.LOOKUPS, day)
+        _key(row): lookup_from(row, named.get(_key(row), ())) for row in connections.catalog.rows(schemas.LOOKUPS, day)
     }
 
 
@@ -287,7 +291,9 @@ def _asked(
             silent = silent + 1 if answer.unreachable else 0
             yield answer
             if silent >= _UNREACHABLE_IN_A_ROW:
-                raise UnavailableError(f"{account.api_url} gave no answer for {silent} sessions in a row: {answer.error}")
+                raise UnavailableError(
+                    f"{account.api_url} gave no answer for {silent} sessions in a row: {answer.error}"
+                )
 
     concurrency = connections.settings.lookups.concurrency
     with in_threads(ask, session_ids, concurrency=concurrency, name=f"look-up-{account.subaccount_id}") as answers:

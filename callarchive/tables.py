@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from callarchive.models import ArchiveStatus
 from callarchive.records import Key, Row
@@ -87,7 +86,9 @@ def recording_rows(
         row.update(
             started_at=started_at,
             started_at_source=started_at_source,
-            duration_mismatch=_mismatch(row["duration_s"], (row["duration_api_s"], row["duration_event_s"]), tolerance_s),
+            duration_mismatch=_mismatch(
+                row["duration_s"], (row["duration_api_s"], row["duration_event_s"]), tolerance_s
+            ),
         )
         rows.append(row)
     return rows
@@ -121,8 +122,7 @@ def duration_stat_rows(recordings: Iterable[Row]) -> list[Row]:
             durations.setdefault(row["subaccount_id"], []).append(row["duration_s"])
     rows = []
     for subaccount_id, values_s in durations.items():
-        measured = pa.array(sorted(values_s), pa.float64())
-        p50, p90, p95, p99 = pc.quantile(measured, q=[0.5, 0.9, 0.95, 0.99], interpolation="linear").to_pylist()
+        p50, p90, p95, p99 = (float(value) for value in np.quantile(values_s, [0.5, 0.9, 0.95, 0.99]))
         total_s = sum(sorted(values_s))
         rows.append(
             {

@@ -51,7 +51,10 @@ def _globals(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, metavar="", help="Tell more; twice: everything.", show_default=False)
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, metavar="", help="Tell more; twice: everything.", show_default=False
+        ),
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only, and no progress.")] = False,
     version: Annotated[  # noqa: ARG001

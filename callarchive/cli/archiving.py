@@ -18,9 +18,12 @@ _SHOWN = 30
 
 def archive(
     context: typer.Context,
-    day: Annotated[datetime | None, typer.Option("--day", help="One day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--day", help="One day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+    ] = None,
     first: Annotated[
-        datetime | None, typer.Option("--from", help="First day of a range.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+        datetime | None,
+        typer.Option("--from", help="First day of a range.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD"),
     ] = None,
     last: Annotated[
         datetime | None, typer.Option("--to", help="Last day of it.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
@@ -58,10 +61,7 @@ def archive(
             raise typer.BadParameter(f"{end} has not begun in {settings.timezone}", param_hint="--day/--to")
         with output.progress() as progress:
             results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
-    if output.json:
-        output.print_json(_document(results))
-    else:
-        _print(output, results)
+    print_results(output, results)
     if any(isinstance(result, DayFailure) for result in results):
         raise typer.Exit(1)
 
@@ -92,8 +92,13 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
     return {"days": days, "failed_days": [d["day"] for d in days if d["error"] is not None]}
 
 
-def _print(output: Output, results: "list[DaySummary | DayFailure]") -> None:
+def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> None:
+    """The days' summaries on stdout, as tables or as one JSON document."""
     from callarchive.main_job import DayFailure, DaySummary
+
+    if output.json:
+        output.print_json(_document(results))
+        return
 
     done = [result for result in results if isinstance(result, DaySummary)]
     failures = [result for result in results if isinstance(result, DayFailure)]
@@ -152,5 +157,3 @@ def _total(done: "list[DaySummary]") -> "DaySummary":
         duration_s=sum(s.duration_s for s in done),
         fetched_count=sum(s.fetched_count for s in done),
     )
-
-

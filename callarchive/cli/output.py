@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from callarchive.settings import Settings
 
+_WIDTH_OFF_TERMINAL = 180
 _QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "paramiko", "asyncssh", "werkzeug", "obstore", "s3transfer")
 
 
@@ -64,7 +65,9 @@ class Output:
         for row in listed:
             table.add_row(*(escape(cell) for cell in row))
         console = Console(file=sys.stdout)
-        console.print(table if console.is_terminal else table, width=console.width if console.is_terminal else 160)
+        if not console.is_terminal:
+            console = Console(file=sys.stdout, width=_WIDTH_OFF_TERMINAL)
+        console.print(table)
 
     @contextmanager
     def progress(self) -> "Iterator[Progress]":
@@ -104,7 +107,9 @@ class _BarProgress:
 def begin_logging(*, verbose: int, quiet: bool) -> None:
     """Messages of callarchive go to stderr. Libraries stay at warnings: their debug output holds signatures and headers."""
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
+    )
     logging.getLogger("callarchive").setLevel(level)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
 """A landing in an S3 bucket. Bodies come through obstore, outside the interpreter; listings and stats through boto3.
 
-Where a recording's object lies is worked out in `landing.places`; how S3 is reached, and what its errors mean, in
-`s3_access`.
+Where a recording's object lies is worked out in `landing.places`; how S3 is reached in `s3_access`, what its errors mean in
+`s3_errors`.
 """
 
 import math
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 
-from callarchive import s3_access
+from callarchive import s3_access, s3_errors
 from callarchive.errors import ConfigurationError, ObjectNotFoundError, TransferError, UnavailableError
 from callarchive.landing import LandingObject
 from callarchive.landing.places import PlaceRefusedError, check_path
@@ -32,6 +32,7 @@ _CHUNK_BYTES = 256 * 1024
 _MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_KEY_BYTES = 1024
 """S3 takes no longer keys."""
+_SAMPLE_KEYS = 20
 _PAGE_KEYS = 1000
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _NEVER = datetime.fromtimestamp(0, UTC)
@@ -81,10 +82,10 @@ class S3Landing:
         ends_at = time.monotonic() + self._transfer.deadline_s
         try:
             result = obstore.get(self._objects(), key)
-        except s3_access.OBSTORE_ERRORS as err:
+        except s3_errors.OBSTORE_ERRORS as err:
             if "MissingContentLength" in str(err):
-                raise TransferError(f"{place}: {s3_access.broken_because(err)}") from None
-            raise s3_access.translate_obstore(err, place=place, doing="reading") from None
+                raise TransferError(f"{place}: {s3_errors.broken_because(err)}") from None
+            raise s3_errors.translate_obstore(err, place=place, doing="reading") from None
         meta = result.meta
         modified_at = meta["last_modified"]
         described = LandingObject(
@@ -120,6 +121,11 @@ class S3Landing:
         if region and ours and region != ours:
             # boto3 goes after a bucket in another region by itself, obstore does not.
             raise ConfigurationError(f"{self.uri}: the bucket is in {region}, not in {ours}: set accounts.s3.region")
+
+    def sample(self) -> LandingObject | None:
+        """Some object among the first few keys of the landing, null if there is none."""
+        entries = self._page(self._below(""), MaxKeys=_SAMPLE_KEYS).get("Contents", ())
+        return next((item for entry in entries if (item := self._described(entry)) is not None), None)
 
     def close(self) -> None:
         """Lets go of connections; a later use would connect again."""
@@ -172,8 +178,8 @@ class S3Landing:
     def _head(self, path: str) -> dict[str, Any] | None:
         try:
             head: dict[str, Any] = self._client().head_object(Bucket=self._bucket, Key=self._key(path))
-        except s3_access.BOTO_ERRORS as err:
-            error = s3_access.translate_botocore(err, place=self._place(path), doing="reading")
+        except s3_errors.BOTO_ERRORS as err:
+            error = s3_errors.translate_botocore(err, place=self._place(path), doing="reading")
             if isinstance(error, ObjectNotFoundError):
                 return None
             raise error from err
@@ -182,8 +188,8 @@ class S3Landing:
     def _page(self, prefix: str, **options: Any) -> dict[str, Any]:
         try:
             page: dict[str, Any] = self._client().list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)
-        except s3_access.BOTO_ERRORS as err:
-            error = s3_access.translate_botocore(err, place=self.uri, doing="listing")
+        except s3_errors.BOTO_ERRORS as err:
+            error = s3_errors.translate_botocore(err, place=self.uri, doing="listing")
             if isinstance(error, ObjectNotFoundError):  # not S3: a web server that knows no buckets
                 error = UnavailableError(f"{self.uri}: what answers there does not list buckets: check endpoint_url")
             raise error from err
@@ -264,8 +270,8 @@ class S3Download:
                     raise TransferError(f"{self.object.uri}: the deadline passed after {came} of {promised} bytes")
                 for start in range(0, len(chunk), _MAX_CHUNK_BYTES):
                     yield chunk[start : start + _MAX_CHUNK_BYTES]
-        except s3_access.OBSTORE_ERRORS as err:
-            reason = s3_access.broken_because(err)
+        except s3_errors.OBSTORE_ERRORS as err:
+            reason = s3_errors.broken_because(err)
             raise TransferError(f"{self.object.uri}: {reason} ({came} of {promised} bytes)") from None
         if came != promised:
             raise TransferError(f"{self.object.uri}: {came} bytes came, {promised} were promised")

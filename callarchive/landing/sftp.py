@@ -102,6 +102,10 @@ class SftpLanding:
         """Returns when the root can be listed; only the beginning of the listing is read."""
         self._repeatedly(self._tree.check)
 
+    def sample(self) -> LandingObject | None:
+        """The first file on the way down through the first folders, null if there is none."""
+        return self._repeatedly(self._tree.sample)
+
     def close(self) -> None:
         """Closes the connections; calls that are still under way end with an error."""
         self._pool.close()

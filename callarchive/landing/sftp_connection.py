@@ -81,6 +81,7 @@ class Connection:
         self._transport = transport
         self._server = server
         self._opening = threading.Lock()
+        self._broken = False
 
     @property
     def alive(self) -> bool:
@@ -98,16 +99,16 @@ class Connection:
         try:
             # One at a time: the transport keeps a single "last exception", and a refusal could end in another thread.
             with self._opening:
-                channel = self._transport.open_session(timeout=timeout_s)
+                channel = self._open_channel(timeout_s)
         except paramiko.ChannelException as err:
             raise SessionRefusedError(f"{self._server.uri} refuses to open a session: {err}") from err
         except (OSError, EOFError, paramiko.SSHException) as err:
             raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
+        session = SftpSession(channel, stall_timeout_s=self._server.stall_timeout_s)
         # Nothing in the library bounds the wait for the subsystem's answer; closing the channel ends it.
-        watchdog = threading.Timer(timeout_s, channel.close)
+        watchdog = threading.Timer(timeout_s, session.close)
         watchdog.daemon = True
         watchdog.start()
-        session = SftpSession(channel, stall_timeout_s=self._server.stall_timeout_s)
         try:
             channel.invoke_subsystem("sftp")
             session.start(deadline=deadline)
@@ -118,6 +119,18 @@ class Connection:
         finally:
             watchdog.cancel()
         return session
+
+    def _open_channel(self, timeout_s: float) -> paramiko.Channel:
+        if self._broken:
+            # Somebody else has just waited in vain; those in the queue behind need not do it one after the other.
+            raise paramiko.SSHException("the server did not answer the request before")
+        try:
+            return self._transport.open_session(timeout=timeout_s)
+        except paramiko.ChannelException:
+            raise
+        except (OSError, EOFError, paramiko.SSHException):
+            self._broken = True
+            raise
 
     def close(self) -> None:
         """The connection is closed, and whoever waits on one of its sessions stops waiting."""

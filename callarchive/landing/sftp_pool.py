@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from callarchive.errors import UnavailableError
+from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.landing.sftp_connection import Connection, SessionRefusedError
 from callarchive.landing.sftp_session import SftpSession
 
@@ -65,7 +65,7 @@ class SessionPool:
         self._connecting = False
         self._connections_max = CONNECTIONS_MAX
         self._outages = 0
-        self._outage: UnavailableError | None = None
+        self._outage: ArchiveError | None = None
 
     def acquire(self, *, wait_s: float) -> SftpSession:
         """A session for the calling thread alone, to be given back with `release`.
@@ -148,15 +148,15 @@ class SessionPool:
             if session.usable:
                 return session
             self._homes.pop(session).sessions -= 1
-        if self._outage is not None and self._outages != outages and not self._slots:
-            # Another thread has just tried as often as is worth while: no need to do it again.
-            raise UnavailableError(str(self._outage)) from self._outage
+        serving = [slot for slot in self._slots if slot.serves]
+        if self._outage is not None and self._outages != outages and not serving:
+            # Another thread has just tried, and each further refusal of a password brings a lock-out nearer.
+            raise type(self._outage)(str(self._outage)) from self._outage
         if sum(slot.sessions for slot in self._slots) < self._sessions_max:
-            for slot in self._slots:
-                if slot.serves and slot.sessions < slot.room:
+            for slot in serving:
+                if slot.sessions < slot.room:
                     slot.sessions += 1
                     return slot
-            serving = [slot for slot in self._slots if slot.serves]
             if not self._connecting and len(serving) < self._connections_max:
                 self._connecting = True
                 return _CONNECT
@@ -185,6 +185,11 @@ class SessionPool:
         connection = None
         try:
             connection = self._try_connecting()
+        except ArchiveError as err:
+            with self._changed:
+                self._outages += 1
+                self._outage = err
+            raise
         finally:
             with self._changed:
                 self._connecting = False
@@ -208,8 +213,6 @@ class SessionPool:
                         _log.debug("%s: staying with %d connections: %s", self._uri, serving, err)
                         return None
                     if attempt == self._attempts or self._closing.is_set():
-                        self._outages += 1
-                        self._outage = err
                         raise
                 _log.debug("%s: attempt %d of %d: %s", self._uri, attempt, self._attempts, err)
             self.pause(self._backoff_s * 2 ** (attempt - 1))

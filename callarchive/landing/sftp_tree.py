@@ -7,8 +7,8 @@ Sessions, and what is done when one is lost, are in `sftp`.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from urllib.parse import quote
 
 from callarchive.errors import AnswerError, ConfigurationError, ObjectNotFoundError
@@ -36,6 +36,9 @@ from callarchive.landing.sftp_session import SftpSession
 _FOLDERS_AT_ONCE = 16
 _STATS_AT_ONCE = 64
 _DEPTH_MAX = 32
+_SAMPLE_DEPTH = 8
+_ENTRIES_MAX = 5_000_000
+"""More than a landing holds in years; a listing without end would otherwise fill the memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +109,10 @@ class SftpTree:
                 for parent, entry in self._read_folders(session, level[at : at + _FOLDERS_AT_ONCE], deadline):
                     if entry.name in (b".", b".."):
                         continue
+                    if len(found) + passed_over >= _ENTRIES_MAX:
+                        raise AnswerError(
+                            f"{self.uri_of(folder)}: more than {_ENTRIES_MAX} entries; is this the landing?"
+                        )
                     name = _readable(entry.name)
                     if name is None:
                         passed_over += 1
@@ -129,9 +136,30 @@ class SftpTree:
             _log.warning("%s: passed over %d links, odd names or special files", self.uri_of(folder), passed_over)
         return sorted(found, key=lambda item: item.path)
 
+    def sample(self, session: SftpSession, deadline: float) -> LandingObject | None:
+        """The first file in the root, or in its first folder, and so on down; null where that ends without one."""
+        folder: str | None = ""
+        for _ in range(_SAMPLE_DEPTH):
+            if folder is None:
+                break
+            below: str | None = None
+            with closing(self._read_folders(session, [folder], deadline)) as entries:
+                for _, entry in entries:
+                    name = None if entry.name in (b".", b"..") else _readable(entry.name)
+                    if name is None:
+                        continue
+                    path = f"{folder}/{name}" if folder else name
+                    if entry.attributes.is_file() and entry.attributes.size_bytes is not None:
+                        return self._described(path, entry.attributes.size_bytes, entry.attributes)
+                    if entry.attributes.is_folder():
+                        below = path
+                        break
+            folder = below
+        return None
+
     def _read_folders(
         self, session: SftpSession, folders: Sequence[str], deadline: float
-    ) -> Iterator[tuple[str, Entry]]:
+    ) -> Generator[tuple[str, Entry], None, None]:
         """Each entry of each folder, together with the folder."""
         handles = self._open_folders(session, folders, deadline)
         unread = dict(handles)
