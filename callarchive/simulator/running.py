@@ -66,7 +66,7 @@ class Simulator:
         environment: what it refers to: API keys, the SFTP password, AWS credentials. Also written to `.env`.
     """
 
-    def __init__(self, directory: Path, world: World, clock: Callable[[], datetime]) -> None:
+    def __init__(self, directory: Path, world: World, clock: Callable[[], datetime], *, export_polls: int) -> None:
         self.directory = directory
         self.world = world
         self.clock = clock
@@ -80,7 +80,7 @@ class Simulator:
             "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
         }
         keys = {account.subaccount_id: self.environment[api_key_name(account)] for account in world.accounts}
-        self.api = SimulatedApi(world, keys=keys, clock=clock, port=self._port("api"))
+        self.api = SimulatedApi(world, keys=keys, clock=clock, port=self._port("api"), export_polls=export_polls)
         self.s3 = SimulatedS3(port=self._port("s3"))
         self.sftp = SimulatedSftp(
             directory / "sftp",
@@ -106,6 +106,7 @@ class Simulator:
         last_day: date | None = None,
         sessions_per_day: int | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        export_polls: int = 1,
     ) -> "Simulator":
         """Everything runs, is filled, and is described by `directory/callarchive.toml`.
 
@@ -117,6 +118,7 @@ class Simulator:
             world: what happened; null makes the demo's week from the arguments that follow.
             seed, last_day, sessions_per_day: the demo's; `last_day` is yesterday (UTC) by default.
             clock: what time it is at 8x8. Hand over a `MovableClock` to move it, and call `deliver` when it has moved.
+            export_polls: how many times an export job is told as unfinished; each costs a client its pause.
 
         Raises:
             ConfigurationError: the extra `simulator` is not installed.
@@ -128,7 +130,7 @@ class Simulator:
         if world is None:
             recipe = _recipe(_read_state(folder).get("world"), seed, last_day, sessions_per_day)
             world = recipe.world()
-        simulator = cls(folder, world, clock)
+        simulator = cls(folder, world, clock, export_polls=export_polls)
         with ExitStack() as stack:
             stack.enter_context(simulator.api)
             stack.enter_context(simulator.s3)
