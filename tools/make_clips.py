@@ -126,7 +126,8 @@ def _telephone_band(sound: Sound, sample_rate_hz: int) -> Sound:
     hz = np.fft.rfftfreq(len(sound), 1 / sample_rate_hz)
     spectrum *= 1 / (1 + (200 / np.maximum(hz, 1)) ** 6) / (1 + (hz / 3600) ** 12)
     band = np.fft.irfft(spectrum, len(sound))
-    return 0.8 * band / np.abs(band).max()
+    scaled: Sound = 0.8 * band / np.abs(band).max()
+    return scaled
 
 
 def write_wav(path: Path, clip: Clip) -> None:

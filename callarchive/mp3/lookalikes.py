@@ -71,7 +71,7 @@ def _begins_json(text: str) -> bool:
 def _describe_bytes(head: bytes) -> str:
     if _is_free_format(head):
         return "free-format mp3 (bitrate index 0), which is not supported"
-    return "random bytes, no two mp3 frames in a row"
+    return "no known format, no two mp3 frames in a row"
 
 
 def _is_free_format(head: bytes) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from callarchive.errors import NotAudioError
 from callarchive.models import AudioIssue, Mp3Facts
-from callarchive.mp3.frames import LengthClaim
+from callarchive.mp3.frames import LengthClaim, read_length_claim
 from callarchive.mp3.lookalikes import container_of, describe_non_audio
 from callarchive.mp3.scan import Heard
 
@@ -71,8 +71,9 @@ def judge(heard: Heard, around: Surroundings) -> Mp3Facts:
 
 def _refuse_non_audio(heard: Heard, around: Surroundings) -> None:
     if not heard.frame_count:
-        if heard.claim is not None:
-            raise NotAudioError(f"no frames but the {heard.claim.kind} header")
+        claim = heard.claim or read_length_claim(around.head)
+        if claim is not None:
+            raise NotAudioError(f"no frames but the {claim.kind} header")
         raise NotAudioError(describe_non_audio(around.head))
     other_bytes = around.scanned_to - around.scanned_from - heard.audio_bytes
     # Two frames at the very end are found in random bytes now and then; films and archives carry mp3 frames in small
