@@ -7,7 +7,7 @@ decoded once, checked, and looked for below the configured root.
 
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import date, timedelta
 from threading import Lock
 from urllib.parse import unquote, urlsplit
@@ -17,6 +17,9 @@ from callarchive.landing import Download, Landing, LandingObject
 
 _SCHEMES = ("http", "https", "s3", "sftp", "ftp", "ftps")
 _MAX_PLACE_CHARS = 4096
+_MAX_PATH_BYTES = 1024  # of an S3 key; longer ones are an error there instead of an absent object
+_MAX_NAME_BYTES = 255  # of a name on the file systems behind SFTP servers, likewise
+_NO_PART_OF_A_PATH = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _DOTS_OR_SLASH_STILL_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00)", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _LATER_DAYS = 7
@@ -28,14 +31,15 @@ class PlaceRefusedError(ArchiveError):
 
 
 def check_path(path: str) -> str:
-    """The path itself, if it is relative, has no empty, `.` or `..` part, no backslash and no control character.
+    """The path itself, if it is relative, has no empty, `.` or `..` part, no backslash, no control character and
+    no lone surrogate.
 
     Raises:
         PlaceRefusedError: otherwise.
     """
     parts = path.split("/")
     bad_part = any(part in ("", ".", "..") for part in parts)
-    if bad_part or "\\" in path or any(ord(char) < 32 or ord(char) == 127 for char in path):
+    if bad_part or _NO_PART_OF_A_PATH.search(path):
         raise PlaceRefusedError(f"refused as a path: {ascii(path)[:80]}")
     return path
 
@@ -49,7 +53,8 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
         root: the landing's own prefix, which a place may begin with.
 
     Raises:
-        PlaceRefusedError: it names a scheme that is no store's, climbs, or hides separators in its encoding.
+        PlaceRefusedError: it names a scheme that is no store's, climbs, hides separators in its encoding, or is longer
+            than any store's names are.
     """
     if len(place) > _MAX_PLACE_CHARS:
         raise PlaceRefusedError(f"refused as a place: {len(place)} characters")
@@ -75,6 +80,9 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
             parts.append(check_path(decoded))
     if not parts:
         raise PlaceRefusedError("refused as a place: it names no file")
+    sizes_bytes = [len(part.encode()) for part in parts]
+    if max(sizes_bytes) > _MAX_NAME_BYTES or sum(sizes_bytes) + len(parts) > _MAX_PATH_BYTES:
+        raise PlaceRefusedError(f"refused as a place: a name of {max(sizes_bytes)} bytes in {len(place)} characters")
     tails: list[Sequence[str]] = []
     lower = [part.lower() for part in parts]
     if session_id in lower[:-1]:
@@ -119,7 +127,9 @@ class ObjectFinder:
         """
         known = self._in_indexes(recording_id, list(self._indexes))
         if known is not None:
-            return self._opened(known.path)
+            # It may have been moved since the listing: then the other places are tried.
+            with suppress(ObjectNotFoundError):
+                return self._opened(known.path)
         refused = ""
         if place:
             try:

@@ -1,0 +1,398 @@
+"""What 8x8 says of a file's place never leads out of the landing, and a day's objects are found with few listings."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callarchive.errors import ObjectNotFoundError, UnavailableError
+from callarchive.landing import Download, LandingObject
+from callarchive.landing.places import ObjectFinder, PlaceRefusedError, check_path, paths_from
+
+SESSION = "5d9b4dd0-0668-11ec-8c5e-fd3f1c2a9a11"
+RECORDING = "61c2f3b0-0668-11ec-9ae2-ff0d2c1b7a22"
+NAME = f"{RECORDING}_2021-08-26T10:46:56.535Z.mp3"
+DAY = date(2021, 8, 26)
+ROOT = "my-recordings-path"
+
+
+def paths(place: str, *, root: str = ROOT) -> list[str]:
+    return paths_from(place, session_id=SESSION, root=root)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"https://acme-recordings.s3.ap-southeast-1.amazonaws.com/{ROOT}/{SESSION}/{quote(NAME)}",
+        f"https://s3.ap-southeast-1.amazonaws.com/acme-recordings/{ROOT}/{SESSION}/{quote(NAME)}",
+        f"https://acme-recordings.s3.amazonaws.com/{SESSION}/{quote(NAME)}",
+        f"https://acme-recordings.s3.amazonaws.com/{ROOT}/{SESSION}/{quote(NAME)}?versionId=x#y",
+        f"s3://acme-recordings/{ROOT}/{SESSION}/{NAME}",
+        f"sftp://pushuser@203.0.113.7:22/{ROOT}/{SESSION}/{NAME}",
+        f"{ROOT}/{SESSION}/{NAME}",
+        f"/{ROOT}/{SESSION}/{NAME}",
+        f"{SESSION}/{NAME}",
+        f"HTTPS://HOST/{ROOT}//{SESSION}/{quote(NAME, safe='')}",
+        # To another host: it is the path's end alone that is taken, and looked for in our own landing.
+        f"https://evil.example/{ROOT}/{SESSION}/{quote(NAME)}",
+        f"http://169.254.169.254/latest/meta-data/{SESSION}/{quote(NAME)}",
+        f"https://user:password@evil.example:8443/{SESSION}/{quote(NAME)}",
+        f"//evil.example/{SESSION}/{NAME}",
+    ],
+)
+def test_every_spelling_of_a_place_means_the_sessions_folder_first(place: str) -> None:
+    assert paths(place)[0] == f"{SESSION}/{NAME}"
+
+
+def test_a_date_folder_is_kept_as_the_second_meaning() -> None:
+    assert paths(f"{ROOT}/2021-08-27/{SESSION}/{NAME}")[:2] == [f"{SESSION}/{NAME}", f"2021-08-27/{SESSION}/{NAME}"]
+
+
+def test_a_place_without_a_sessions_folder_is_taken_below_the_root() -> None:
+    assert f"flat/{NAME}" in paths(f"https://bucket.s3.amazonaws.com/{ROOT}/flat/{quote(NAME)}")
+    assert f"flat/{NAME}" in paths(f"https://s3.amazonaws.com/bucket/{ROOT}/flat/{quote(NAME)}")
+    assert f"flat/{NAME}" in paths(f"https://bucket.s3.amazonaws.com/flat/{quote(NAME)}", root="")
+    assert f"flat/{NAME}" in paths(f"sftp://h/upload/recordings/flat/{NAME}", root="upload/recordings")
+
+
+def test_a_session_folder_in_upper_case_is_recognised_and_spelt_as_it_came() -> None:
+    assert paths(f"https://h/{ROOT}/{SESSION.upper()}/{quote(NAME)}")[0] == f"{SESSION.upper()}/{NAME}"
+
+
+def test_a_percent_sign_in_a_name_is_decoded_once() -> None:
+    assert paths(f"https://h/{SESSION}/100%25.mp3")[0] == f"{SESSION}/100%.mp3"
+    assert paths(f"https://h/{SESSION}/%2541.mp3")[0] == f"{SESSION}/%41.mp3"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        "/",
+        "https://host",
+        "https://host/",
+        f"file:///{SESSION}/{NAME}",
+        f"file:/{SESSION}/{NAME}",
+        f"FILE:{SESSION}/{NAME}",
+        f"gopher://host/{SESSION}/{NAME}",
+        f"javascript://host/{SESSION}/{NAME}",
+        f"https://[::1/{SESSION}/{NAME}",
+        f"https://host/../{SESSION}/{NAME}",
+        f"../{SESSION}/{NAME}",
+        f"{SESSION}/../../{NAME}",
+        f"{SESSION}/./{NAME}",
+        f"{SESSION}/..",
+        f"https://host/%2e%2e/{SESSION}/{NAME}",
+        f"https://host/.%2E/{SESSION}/{NAME}",
+        f"https://host/%252e%252e/{SESSION}/{NAME}",
+        f"https://host/%25252e%25252e/{SESSION}/{NAME}",
+        f"https://host/.%0a./{SESSION}/{NAME}",
+        f"https://host/.\n./{SESSION}/{NAME}",
+        f"https://host/{SESSION}%2F{NAME}",
+        f"https://host/{SESSION}%252F{NAME}",
+        f"https://host/{SESSION}%2f..%2f..%2fetc%2fpasswd",
+        f"https://host/{SESSION}/a%5C..%5Cb.mp3",
+        f"https://host/{SESSION}/a%255Cb.mp3",
+        f"{SESSION}\\..\\{NAME}",
+        f"https://host/{SESSION}/a\x00.mp3",
+        f"https://host/{SESSION}/a%00.mp3",
+        f"https://host/{SESSION}/a%2500.mp3",
+        f"https://host/{SESSION}/a%7f.mp3",
+        f"https://host/{SESSION}/a\x1b[31m.mp3",
+        f"https://host/{SESSION}/%ff%fe.mp3",
+        f"https://host/{SESSION}/%c0%ae%c0%ae/x.mp3",  # an overlong `..`
+        f"https://host/{SESSION}/%ed%a0%80.mp3",  # a surrogate in UTF-8
+        f"https://host/{SESSION}/\ud800.mp3",
+        f"https://host/{SESSION}/" + "a" * 10_240 + ".mp3",
+        f"https://host/{SESSION}/" + "a" * 300 + ".mp3",  # more than a file's name may have
+        f"https://host/{SESSION}/" + "é" * 150 + ".mp3",
+        f"https://host/{SESSION}/" + "a/" * 600 + NAME,  # more than a key may have
+    ],
+)
+def test_a_place_that_could_lead_elsewhere_is_refused(place: str) -> None:
+    with pytest.raises(PlaceRefusedError) as caught:
+        paths(place)
+    message = str(caught.value)
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 200
+
+
+_SEPARATORS = [
+    "..",
+    ".",
+    "%2e%2e",
+    "%252e",
+    "%2F",
+    "%5c",
+    "\\",
+    "\x00",
+    "%00",
+    "//",
+    "/",
+    ":",
+    "@",
+    "?",
+    "#",
+    "%",
+    "\ud800",
+]
+_WORDS = [
+    "file:",
+    "https://",
+    "s3://",
+    "host",
+    "169.254.169.254",
+    "é",
+    "2021-08-26",
+    SESSION,
+    SESSION.upper(),
+    ROOT,
+    NAME,
+]
+_PIECES = st.sampled_from(_SEPARATORS) | st.sampled_from(_WORDS)
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join) | st.text(max_size=60), st.sampled_from(["", ROOT, "a/b"]))
+def test_no_place_whatever_it_is_leads_out_of_the_landing(place: str, root: str) -> None:
+    try:
+        found = paths(place, root=root)
+    except PlaceRefusedError:
+        return
+    assert found
+    for path in found:
+        parts = path.split("/")
+        assert not {"", ".", ".."} & set(parts)
+        assert "\\" not in path
+        assert "\x00" not in path
+        assert len(path.encode()) <= 1024
+
+
+@pytest.mark.parametrize("path", ["a", "a/b.mp3", "a:b/c d", "é/ü", "..a/b..", "a%2e"])
+def test_an_ordinary_path_is_itself(path: str) -> None:
+    assert check_path(path) == path
+
+
+# --- the finder -------------------------------------------------------------------------------------------------------
+
+
+class MemoryDownload:
+    """An object in memory that is being read."""
+
+    def __init__(self, item: LandingObject) -> None:
+        self.object = item
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"x" * self.object.size_bytes
+
+    def verify_md5(self, md5_hex: str) -> None:
+        """It has no hash of its own."""
+
+
+class MemoryLanding:
+    """A landing in memory that counts what it is asked."""
+
+    uri = "memory://landing"
+    concurrency = 8
+
+    def __init__(self, *items: LandingObject) -> None:
+        self.objects = {item.path: item for item in items}
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.open_count = 0
+        self._lock = threading.Lock()
+
+    def _count(self, what: str, path: str) -> None:
+        with self._lock:
+            self.asked[what, path] += 1
+
+    def list(self, folder: str) -> list[LandingObject]:
+        self._count("list", folder)
+        return [item for path, item in sorted(self.objects.items()) if path.startswith(f"{folder}/")]
+
+    def has_folder(self, folder: str) -> bool:
+        self._count("has_folder", folder)
+        return any(path.startswith(f"{folder}/") for path in self.objects)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Download]:
+        self._count("open", path)
+        if path not in self.objects:
+            raise ObjectNotFoundError(path)
+        with self._lock:
+            self.open_count += 1
+        try:
+            yield MemoryDownload(self.objects[path])
+        finally:
+            with self._lock:
+                self.open_count -= 1
+
+    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
+        return {path: self.objects.get(path) for path in paths}
+
+    def check(self) -> None:
+        """It can be listed."""
+
+    def sample(self) -> LandingObject | None:
+        return next(iter(self.objects.values()), None)
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def item(path: str, *, at: datetime | None = datetime(2021, 8, 26, 11, tzinfo=UTC)) -> LandingObject:
+    return LandingObject(path=path, uri=f"memory://landing/{path}", size_bytes=3, modified_at=at)
+
+
+def recording_id(number: int) -> str:
+    return f"{number:08x}-0668-11ec-9ae2-ff0d2c1b7a22"
+
+
+def session_id(number: int) -> str:
+    return f"{number:08x}-0668-11ec-8c5e-fd3f1c2a9a11"
+
+
+def found(finder: ObjectFinder, *, place: str | None = None, number: int | None = None) -> str:
+    """The path that the finder opens."""
+    session, recording = (SESSION, RECORDING) if number is None else (session_id(number), recording_id(number))
+    with finder.open(session_id=session, recording_id=recording, place=place) as download:
+        return download.object.path
+
+
+URL = f"https://acme-recordings.s3.amazonaws.com/{ROOT}/{SESSION}/{quote(NAME)}"
+
+
+def test_a_file_where_its_url_says_costs_one_request_and_no_listing() -> None:
+    landing = MemoryLanding(item(f"{SESSION}/{NAME}"))
+    assert found(ObjectFinder(landing, root=ROOT, day=DAY), place=URL) == f"{SESSION}/{NAME}"
+    assert landing.asked == {("open", f"{SESSION}/{NAME}"): 1}
+
+
+def test_the_download_is_closed_when_the_block_is_left() -> None:
+    landing = MemoryLanding(item(f"{SESSION}/{NAME}"))
+    with ObjectFinder(landing, root=ROOT, day=DAY).open(
+        session_id=SESSION, recording_id=RECORDING, place=URL
+    ) as download:
+        assert landing.open_count == 1
+        assert b"".join(download) == b"xxx"
+    assert landing.open_count == 0
+
+
+@pytest.mark.parametrize("offset", [0, 1, -1, 2, 7])
+def test_a_file_in_a_date_folder_near_the_call_is_found(offset: int) -> None:
+    path = f"{DAY + timedelta(days=offset)}/{SESSION}/{NAME}"
+    assert found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY), place=URL) == path
+
+
+@pytest.mark.parametrize("offset", [-2, 8])
+def test_a_file_in_a_far_date_folder_is_another_days(offset: int) -> None:
+    path = f"{DAY + timedelta(days=offset)}/{SESSION}/{NAME}"
+    with pytest.raises(ObjectNotFoundError, match=RECORDING):
+        found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY), place=URL)
+
+
+@pytest.mark.parametrize("place", [None, "", "https://host/elsewhere.mp3", f"https://host/%2e%2e/{NAME}"])
+def test_the_sessions_folder_is_listed_where_the_url_does_not_help(place: str | None) -> None:
+    path = f"{SESSION}/{RECORDING}_renamed.mp3"
+    assert found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY), place=place) == path
+
+
+def test_a_days_folder_is_listed_once_and_not_once_per_recording() -> None:
+    count = 50
+    landing = MemoryLanding(*(item(f"{DAY}/{session_id(n)}/{recording_id(n)}_x.mp3") for n in range(count)))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    for n in range(count):
+        assert found(finder, number=n, place=URL.replace(SESSION, session_id(n)).replace(RECORDING, recording_id(n)))
+    listings = {path: times for (what, path), times in landing.asked.items() if what == "list"}
+    assert listings == {str(DAY): 1}
+    folders_asked = [times for (what, _), times in landing.asked.items() if what == "has_folder"]
+    assert max(folders_asked) == 1
+    # After the first recording was found through the listing, the others are not looked for in vain at their URLs.
+    assert sum(times for (what, _), times in landing.asked.items() if what == "open") <= count + 10
+
+
+def test_recordings_that_are_nowhere_cost_no_second_listing_of_the_day() -> None:
+    landing = MemoryLanding(*(item(f"{DAY + timedelta(days=n)}/x/y.mp3") for n in (-1, 0, 1)))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    for n in range(5):
+        with pytest.raises(ObjectNotFoundError):
+            found(finder, number=n)
+    for offset in (-1, 0, 1):
+        assert landing.asked["list", str(DAY + timedelta(days=offset))] == 1
+
+
+def test_of_several_pushes_the_newest_mp3_is_taken() -> None:
+    at = datetime(2021, 8, 26, 11, tzinfo=UTC)
+    landing = MemoryLanding(
+        item(f"{DAY}/{SESSION}/{RECORDING}_a.mp3", at=at + timedelta(hours=1)),
+        item(f"{DAY}/{SESSION}/{RECORDING}_b.mp3", at=at + timedelta(hours=2)),
+        item(f"{DAY}/{SESSION}/{RECORDING}_c.mp3", at=at),
+        item(f"{DAY}/{SESSION}/{RECORDING}_d.mp3.tmp", at=at + timedelta(hours=3)),
+        item(f"{DAY}/{SESSION}/{RECORDING}_e.mp3", at=None),
+        item(f"{DAY}/{SESSION}/{recording_id(1)}_f.mp3", at=at + timedelta(hours=4)),
+    )
+    assert found(ObjectFinder(landing, root=ROOT, day=DAY)) == f"{DAY}/{SESSION}/{RECORDING}_b.mp3"
+
+
+def test_pushes_of_one_age_are_told_apart_by_name_in_every_run() -> None:
+    items = [item(f"{SESSION}/{RECORDING}_{letter}.MP3") for letter in "abc"]
+    undated = [replace(one, modified_at=None) for one in items]
+    for order in (items, items[::-1], undated, undated[::-1]):
+        assert found(ObjectFinder(MemoryLanding(*order), root=ROOT, day=DAY)) == f"{SESSION}/{RECORDING}_c.MP3"
+
+
+def test_a_file_named_in_upper_case_is_found() -> None:
+    path = f"{DAY}/{SESSION.upper()}/{RECORDING.upper()}_x.mp3"
+    assert found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY)) == path
+
+
+def test_a_listed_file_that_vanished_is_looked_for_at_its_url() -> None:
+    listed = item(f"{DAY}/{SESSION}/{RECORDING}_old.mp3")
+    other = item(f"{DAY}/{session_id(1)}/{recording_id(1)}_x.mp3")
+    landing = MemoryLanding(listed, other)
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    assert found(finder, number=1) == other.path
+    del landing.objects[listed.path]
+    landing.objects[f"{SESSION}/{NAME}"] = item(f"{SESSION}/{NAME}")
+    assert found(finder, place=URL) == f"{SESSION}/{NAME}"
+
+
+def test_nowhere_says_why_the_url_was_refused() -> None:
+    with pytest.raises(ObjectNotFoundError, match=rf"{RECORDING} in memory://landing; 8x8's URL was refused as a URL"):
+        found(ObjectFinder(MemoryLanding(), root=ROOT, day=DAY), place="file:///etc/passwd")
+
+
+def test_an_unreachable_landing_is_not_taken_for_an_absent_file() -> None:
+    class Unreachable(MemoryLanding):
+        def list(self, folder: str) -> list[LandingObject]:
+            raise UnavailableError("no answer")
+
+    with pytest.raises(UnavailableError):
+        found(ObjectFinder(Unreachable(), root=ROOT, day=DAY), place=URL)
+
+
+def test_many_threads_at_once_find_every_recording_and_list_the_day_once() -> None:
+    count = 64
+    landing = MemoryLanding(*(item(f"{DAY}/{session_id(n)}/{recording_id(n)}_x.mp3") for n in range(count)))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    results: dict[int, str] = {}
+    begin = threading.Barrier(8)
+
+    def work(offset: int) -> None:
+        begin.wait(5)
+        for n in range(offset, count, 8):
+            results[n] = found(finder, number=n)
+
+    threads = [threading.Thread(target=work, args=(offset,)) for offset in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert results == {n: f"{DAY}/{session_id(n)}/{recording_id(n)}_x.mp3" for n in range(count)}
+    assert landing.asked["list", str(DAY)] == 1
