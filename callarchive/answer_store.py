@@ -6,7 +6,6 @@ day (per account for call logs), below `_answers/`, which Parquet readers do not
 """
 
 import csv
-import io
 import json
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -83,35 +82,18 @@ class AnswerStore:
         """
         return {key: lookup for key, _, lookup in self._lines(day)}
 
-    def save_call_log(
-        self,
-        day: date,
-        subaccount_id: str,
-        files: Sequence[Path],
-        treat: PhoneNumberTreatment,
-        *,
-        keep_content: bool = False,
-    ) -> None:
+    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], treat: PhoneNumberTreatment) -> None:
         """The account's call log of the day is these CSV files and no others; no files: an empty one.
 
         Args:
-            treat: applied to the columns of phone numbers, whatever their order and case.
-            keep_content: whether the column Content stays (what was said in a campaign, often with numbers).
+            treat: applied to the columns of phone numbers, whatever their order and case; where it keeps numbers, the
+                column Content is kept too.
         """
-        target = io.BytesIO()
-        with (
-            TemporaryDirectory(prefix="callarchive-log-") as folder,
-            pa.CompressedOutputStream(pa.PythonFile(target, mode="w"), "zstd") as packed,
-            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            for number, path in enumerate(files):
-                treated = Path(folder) / "treated.csv"
-                _rewrite(path, treated, treat=_once(treat), keep_content=keep_content)
-                member = tarfile.TarInfo(f"log-{number:04d}.csv")  # no time stamp: the same rows give the same bytes
-                member.size = treated.stat().st_size
-                with treated.open("rb") as file:
-                    archive.addfile(member, file)
-        self._store.replace(_call_log_path(day, subaccount_id), target.getvalue())
+        try:
+            data = _packed(files, treat)
+        except OSError as err:
+            raise StoreError(f"{day}, account {subaccount_id}: cannot pack the call log: {err.strerror}") from err
+        self._store.replace(_call_log_path(day, subaccount_id), data)
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
@@ -121,12 +103,14 @@ class AnswerStore:
             StoreError: the object is damaged.
         """
         path = _call_log_path(day, subaccount_id)
+        try:
+            data = self._store.read(path)
+        except ObjectNotFoundError:
+            data = None
+        if data is None:
+            yield None
+            return
         with TemporaryDirectory(prefix="callarchive-log-") as folder:
-            try:
-                data = self._store.read(path)
-            except ObjectNotFoundError:
-                yield None
-                return
             yield self._unpack(data, Path(folder), path)
 
     def forget_sessions(self, day: date, subaccount_id: str, session_ids: Collection[str]) -> None:
@@ -142,7 +126,7 @@ class AnswerStore:
             for path, target in zip(files, cut, strict=True):
                 _without_sessions(path, target, session_ids)
             if any(path.stat().st_size != target.stat().st_size for path, target in zip(files, cut, strict=True)):
-                self.save_call_log(day, subaccount_id, cut, lambda number: number, keep_content=True)
+                self.save_call_log(day, subaccount_id, cut, lambda number: number)
 
     def _lines(self, day: date) -> list[tuple[tuple[str, str], str, Lookup]]:
         """Each kept line with its key and the look-up that it reads as."""
@@ -153,8 +137,7 @@ class AnswerStore:
             return []
         found = []
         try:
-            text = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read().decode()
-            for line in text.splitlines():
+            for line in _decompressed(data).decode().splitlines():
                 subaccount_id, lookup = _read_line(line)
                 found.append(((subaccount_id, lookup.session_id), line, lookup))
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as err:
@@ -164,11 +147,11 @@ class AnswerStore:
         return found
 
     def _write_lines(self, day: date, lines: list[str]) -> None:
-        target = io.BytesIO()
-        with pa.CompressedOutputStream(pa.PythonFile(target, mode="w"), "zstd") as packed:
+        target = pa.BufferOutputStream()
+        with pa.CompressedOutputStream(target, "zstd") as packed:
             for line in lines:
                 packed.write(line.encode() + b"\n")
-        self._store.replace(_lookups_path(day), target.getvalue())
+        self._store.replace(_lookups_path(day), target.getvalue().to_pybytes())
 
     def _unpack(self, data: bytes, folder: Path, path: str) -> list[Path]:
         found: list[Path] = []
@@ -191,6 +174,14 @@ def _lookups_path(day: date) -> str:
 
 def _call_log_path(day: date, subaccount_id: str) -> str:
     return f"_answers/call_log/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
+
+
+def _decompressed(data: bytes) -> bytes:
+    """pyarrow reads nothing at all as an empty stream; a whole one has a frame, even around nothing."""
+    if not data:
+        raise ValueError("nothing is there")
+    unpacked: bytes = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+    return unpacked
 
 
 def _kept(line: str, lookup: Lookup) -> _Kept:
@@ -263,15 +254,29 @@ def _once(treat: PhoneNumberTreatment) -> PhoneNumberTreatment:
     return lambda number: number if number is not None and number.startswith(_HASHED) else treat(number)
 
 
-def _rewrite(source: Path, target: Path, *, treat: PhoneNumberTreatment, keep_content: bool) -> None:
-    with target.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(treated_rows(source, treat=treat, keep_content=keep_content))
+def _packed(files: Sequence[Path], treat: PhoneNumberTreatment) -> bytes:
+    """A tar of the treated files, zstd. Without time stamps: the same rows give the same bytes."""
+    target = pa.BufferOutputStream()
+    with (
+        TemporaryDirectory(prefix="callarchive-log-") as folder,
+        pa.CompressedOutputStream(target, "zstd") as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for number, path in enumerate(files):
+            treated = Path(folder) / "treated.csv"
+            with treated.open("w", encoding="utf-8", newline="") as rows:
+                csv.writer(rows, lineterminator="\n").writerows(treated_rows(path, treat=_once(treat)))
+            member = tarfile.TarInfo(f"log-{number:04d}.csv")
+            member.size = treated.stat().st_size
+            with treated.open("rb") as file:
+                archive.addfile(member, file)
+    return target.getvalue().to_pybytes()
 
 
 def _without_sessions(source: Path, target: Path, session_ids: Collection[str]) -> None:
     """Any cell counts, so that a row whose columns have slipped is found too."""
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        for row in treated_rows(source, treat=lambda number: number, keep_content=True):
+        for row in treated_rows(source, treat=lambda number: number):
             if not any(cell.strip().lower() in session_ids for cell in row):
                 writer.writerow(row)

@@ -52,7 +52,7 @@ class Request:
         save_to: a file that takes the body of a 200; its folder exists. Null: the body is held in memory.
         limit_bytes: a longer body is refused.
         denied: HTTP statuses that mean that the API key is not accepted.
-        unusable: why a 200's body must be asked for again (it may have been cut short), or null if it is fine.
+        unusable: why the body of a 200, 201 or 202 must be asked for again (it may have been cut short), or null if it is fine.
         attempts: how often it is sent at most, 429s not counted.
     """
 
@@ -159,7 +159,7 @@ class Transport:
                     pause_s = self._retry_after(answer)
                     answer = None
                 else:
-                    unusable = request.unusable(answer.body) if request.unusable and status == 200 else None
+                    unusable = request.unusable(answer.body) if request.unusable and status in (200, 201, 202) else None
                     if unusable is None:
                         return answer
                     reason = unusable
@@ -191,8 +191,10 @@ class Transport:
             asked = f"Retry-After asks for {asked_s:.0f} s, more than lookups.retry_after_max_s ({limit_s:g})"
             raise NoAnswerError(f"{reason}; {asked}", http_status=status)
         spread = random.random()  # noqa: S311 - spreads attempts, guards nothing
-        backoff_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 10)) * (1 - spread / 2)
-        pause_s = max(asked_s * (1 + spread / 10), backoff_s / 4) if asked_s is not None else backoff_s
+        if asked_s is not None:
+            pause_s = max(asked_s, _FIRST_BACKOFF_S / 2) * (1 + spread / 10)
+        else:
+            pause_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 10)) * (1 - spread / 2)
         if pause_s >= deadline.remaining_s:
             raise NoAnswerError(
                 f"{reason}; no time for another attempt within {deadline.seconds:g} s", http_status=status

@@ -30,7 +30,8 @@ def describe_failure(err: BaseException, *, timeout_s: float) -> str:
         return "the host name cannot be resolved"
     if caused_by(u3.ProxyError, requests.exceptions.ProxyError):
         return "the proxy did not connect"
-    if caused_by(u3.ConnectTimeoutError):
+    # urllib3 makes a refused connection a kind of ConnectTimeoutError; its cause, further down, says more.
+    if any(isinstance(c, u3.ConnectTimeoutError) and not isinstance(c, u3.NewConnectionError) for c in causes):
         return f"no connection within {timeout_s:.3g} s"
     if caused_by(u3.ReadTimeoutError, TimeoutError):
         return f"nothing came for {timeout_s:.3g} s"

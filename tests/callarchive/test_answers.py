@@ -1,0 +1,267 @@
+"""Reading answers: every field may be wrong, and only that field suffers."""
+
+import json
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callarchive.answers import read_lookup
+from callarchive.models import ApiStatus, Lookup, LookupStatus
+
+SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"
+ONE = "eef54fc2-065a-11ec-bce9-ed1000154345"
+TWO = "eef54fc2-065a-11ec-bce9-ed1000154346"
+NOW = datetime(2026, 11, 2, tzinfo=UTC)
+PAGE = """{"recordings": [{
+    "recordingId": "eef54fc2-065a-11ec-bce9-ed1000154345", "sessionId": "e35e3d0e-065a-11ec-b119-676cb2bc33ef",
+    "subAccountId": "acme_sg", "status": "CALLBACK_COMPLETED",
+    "externalFileUrl": "https://host.example/e35e/eef5_2021-08-26T10%3A46%3A56.535Z.mp3",
+    "startRecordingTime": "1969-12-31T23:59:59.999Z"}], "statusCode": 0, "statusMessage": "ok"}"""
+
+
+def read(body, http_status=200, **options):
+    if isinstance(body, dict | list):
+        body = json.dumps(body)
+    options = {"subaccount_id": "acme_sg"} | options
+    return read_lookup(session_id=SESSION, http_status=http_status, body=body, looked_up_at=NOW, **options)
+
+
+def only(**fields):
+    """The one recording of an answer that holds it alone."""
+    lookup = read({"recordings": [{"recordingId": ONE} | fields]})
+    assert lookup.status is LookupStatus.OK, lookup.error
+    (recording,) = lookup.recordings
+    return recording
+
+
+def test_the_documented_answer_is_read():
+    lookup = read(PAGE)
+    (recording,) = lookup.recordings
+    assert (lookup.status, lookup.error, lookup.http_status, lookup.body) == (LookupStatus.OK, None, 200, PAGE)
+    assert recording.recording_id == ONE
+    assert recording.api_status is ApiStatus.CALLBACK_COMPLETED
+    assert recording.external_file_url == "https://host.example/e35e/eef5_2021-08-26T10%3A46%3A56.535Z.mp3"
+    assert recording.started_at is None
+    assert recording.duration_api_s is None
+
+
+def test_the_openapi_spelling_is_read():
+    recording = only(
+        sessionid=SESSION.upper(), status="completed", duration=10, startRecordingTime="2021-01-01T00:00:00Z"
+    )
+    assert (recording.api_status, recording.api_status_raw) == (ApiStatus.UNKNOWN, "completed")
+    assert recording.duration_api_s == 10
+    assert recording.started_at == datetime(2021, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("http_status", "body", "status"),
+    [
+        (404, "", LookupStatus.NOT_FOUND),
+        (200, '{"recordings": []}', LookupStatus.NO_RECORDINGS),
+        (200, '{"recordings": null, "statusCode": 0}', LookupStatus.NO_RECORDINGS),
+        (200, '{"Recordings": []}', LookupStatus.NO_RECORDINGS),
+        (200, '{"statusCode": 0}', LookupStatus.NO_RECORDINGS),
+        (200, '{"statusCode": "0"}', LookupStatus.NO_RECORDINGS),
+        (200, '{"statusCode": 0.0}', LookupStatus.NO_RECORDINGS),
+        (200, '\ufeff{"statusCode": 0}'.encode(), LookupStatus.NO_RECORDINGS),
+        (200, '{"statusCode": 0}'.encode("utf-16"), LookupStatus.NO_RECORDINGS),
+        (200, "{}", LookupStatus.ERROR),
+        (200, "[]", LookupStatus.ERROR),
+        (200, "null", LookupStatus.ERROR),
+        (200, "", LookupStatus.ERROR),
+        (200, "<html>", LookupStatus.ERROR),
+        (200, '{"recordings": {}}', LookupStatus.ERROR),
+        (200, '{"recordings": "none"}', LookupStatus.ERROR),
+        (200, '{"recordings": 0}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": 1001}', LookupStatus.ERROR),
+        (200, '{"statusCode": true}', LookupStatus.ERROR),
+        (200, '{"recordings": [null]}', LookupStatus.ERROR),
+        (200, "[" * 100_000, LookupStatus.ERROR),
+        (200, '{"recordings": ' + "[" * 100_000, LookupStatus.ERROR),
+        (500, PAGE, LookupStatus.ERROR),
+        (201, PAGE, LookupStatus.ERROR),
+    ],
+)
+def test_every_state_is_told_apart(http_status, body, status):
+    lookup = read(body, http_status)
+    assert lookup.status is status
+    assert (lookup.error is None) == (status is not LookupStatus.ERROR)
+    assert not lookup.unreachable
+
+
+def test_an_error_answer_speaks_without_phone_numbers():
+    body = {"errorId": "aa40-1", "statusCode": "1001", "statusMessage": "no call to +65 9123 4567"}
+    assert read(body).error == "status code 1001: no call to *** (errorId aa40-1)"
+    assert read(body, 422).error == "HTTP 422: no call to *** (errorId aa40-1)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e400",
+        "-1e400",
+        "1" * 5000,
+        "-5",
+        "604801",
+        '"x"',
+        "true",
+        "[]",
+        '"1e3"',
+        '"٣"',
+    ],
+)
+def test_an_absurd_duration_is_null_and_sinks_nothing(text):
+    lookup = read(f'{{"recordings": [{{"recordingId": "{ONE}", "duration": {text}}}]}}')
+    assert (lookup.status, [r.duration_api_s for r in lookup.recordings]) == (LookupStatus.OK, [None])
+
+
+@pytest.mark.parametrize(("value", "expected"), [("25", 25), (" 25.5 ", 25.5), (0, 0), (604800, 604800), (1.5, 1.5)])
+def test_a_duration_may_be_a_text(value, expected):
+    assert only(duration=value).duration_api_s == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1969-12-31T23:59:59.999Z",
+        "2014-12-31T00:00:00Z",
+        "2026-11-05T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+        "",
+        5,
+        [],
+        "x" * 99,
+    ],
+)
+def test_an_implausible_start_is_null(value):
+    assert only(startRecordingTime=value).started_at is None
+
+
+@pytest.mark.parametrize("text", ["upload completed", " Upload-Completed ", "UPLOAD_COMPLETED", "upload  _completed"])
+def test_a_status_is_known_in_any_spelling(text):
+    recording = only(status=text)
+    assert (recording.api_status, recording.api_status_raw) == (ApiStatus.UPLOAD_COMPLETED, text)
+
+
+@pytest.mark.parametrize(
+    ("value", "raw"),
+    [(None, None), ("completed", "completed"), (7, "7"), ("x" * 999, "x" * 200), ("", ""), ({}, "an object")],
+)
+def test_an_unknown_status_is_kept_raw(value, raw):
+    recording = only(status=value)
+    assert (recording.api_status, recording.api_status_raw) == (ApiStatus.UNKNOWN, raw)
+
+
+def test_lone_surrogates_are_replaced_so_that_parquet_can_hold_them():
+    recording = only(status="\ud800x", externalFileUrl="https://h/\udfff")
+    texts = [recording.api_status_raw, recording.external_file_url]
+    assert texts == ["\ufffdx", "https://h/\ufffd"]
+    assert pa.array(texts, pa.string()).validate(full=True) is None
+
+
+def test_bytes_that_are_no_utf8_sink_only_their_character():
+    body = PAGE.encode().replace(b"CALLBACK_COMPLETED", b"\xff\xfe")
+    assert read(body).recordings[0].api_status_raw == "\ufffd\ufffd"
+
+
+@pytest.mark.parametrize("bad", ["../../etc/passwd", "", None, 5, {}, ONE + "x", "x" * 10_000, "+6591234567"])
+def test_a_bad_recording_id_is_named_and_its_neighbours_stay(bad):
+    lookup = read({"recordings": [{"recordingId": bad}, {"recordingId": TWO.upper(), "status": "PROCESSING"}]})
+    assert [r.recording_id for r in lookup.recordings] == [TWO]
+    assert lookup.status is LookupStatus.ERROR
+    assert "recording id" in (lookup.error or "")
+    assert len(lookup.error or "") < 130
+    assert "6591234567" not in (lookup.error or "")
+
+
+def test_many_bad_recordings_make_a_short_error():
+    assert len(read({"recordings": [5] * 5000}).error or "") < 300
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"sessionId": TWO}, {"sessionid": TWO}, {"subAccountId": "other"}, {"sessionId": SESSION, "SessionID": TWO}],
+)
+def test_a_recording_of_another_call_is_set_aside(field):
+    lookup = read({"recordings": [{"recordingId": ONE} | field, {"recordingId": TWO}]})
+    assert [r.recording_id for r in lookup.recordings] == [TWO]
+    assert lookup.status is LookupStatus.ERROR
+    assert ONE in (lookup.error or "")
+
+
+def test_missing_and_odd_names_of_the_call_are_no_other_call():
+    for field in ({}, {"sessionId": None}, {"sessionId": 5, "subAccountId": ""}, {"subAccountId": "ACME_SG"}):
+        assert only(**field).recording_id == ONE
+
+
+def test_of_two_rows_about_one_recording_the_most_advanced_counts():
+    rows = [
+        {"recordingId": ONE, "status": "UPLOAD_COMPLETED", "duration": 12},
+        {"recordingId": ONE.upper(), "status": "CALLBACK_FAILED"},
+        {"recordingId": ONE, "status": "PROCESSING", "externalFileUrl": "https://h/x.mp3"},
+    ]
+    for order in (rows, rows[::-1]):
+        (recording,) = read({"recordings": order}).recordings
+        assert recording.api_status is ApiStatus.CALLBACK_FAILED
+        assert (recording.duration_api_s, recording.external_file_url) == (12, "https://h/x.mp3")
+
+
+def test_a_duplicate_key_takes_its_last_value():
+    text = f'{{"recordings": [{{"recordingId": "{ONE}", "status": "PROCESSING", "status": "UPLOAD_FAILED"}}]}}'
+    assert read(text).recordings[0].api_status is ApiStatus.UPLOAD_FAILED
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[])),
+    lambda child: st.lists(child, max_size=4) | st.dictionaries(st.text(max_size=8), child, max_size=4),
+    max_leaves=12,
+)
+_recording = st.fixed_dictionaries(
+    {},
+    optional={
+        "recordingId": st.sampled_from([ONE, TWO, ONE.upper()]) | _json,
+        "sessionId": st.just(SESSION) | _json,
+        "sessionid": _json,
+        "subAccountId": st.just("acme_sg") | _json,
+        "status": st.sampled_from([*ApiStatus, "completed"]) | _json,
+        "externalFileUrl": _json,
+        "duration": _json,
+        "startRecordingTime": st.sampled_from(["2026-11-01T10:00:00Z", "0001-01-01T00:00:00+23:59"]) | _json,
+    },
+)
+_answer = st.fixed_dictionaries(
+    {},
+    optional={
+        "recordings": st.lists(_recording | _json, max_size=4) | _json,
+        "statusCode": _json,
+        "statusMessage": _json,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    body=(_answer | _json).map(json.dumps) | st.binary(max_size=200) | st.text(max_size=200),
+    status=st.integers(100, 599),
+)
+def test_any_body_gives_a_lookup_that_can_be_stored(body, status):
+    for http_status in (status, 200):
+        lookup = read(body, http_status)
+        assert isinstance(lookup, Lookup)
+        assert (lookup.status is LookupStatus.ERROR) == (lookup.error is not None)
+        assert len({r.recording_id for r in lookup.recordings}) == len(lookup.recordings)
+        texts = [lookup.error, lookup.body]
+        for recording in lookup.recordings:
+            assert recording.recording_id in (ONE, TWO)
+            assert recording.duration_api_s is None or 0 <= recording.duration_api_s <= 604800
+            assert recording.started_at is None or recording.started_at.year >= 2015
+            texts += [recording.api_status_raw, recording.external_file_url]
+        for text in texts:
+            (text or "").encode()

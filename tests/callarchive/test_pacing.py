@@ -1,0 +1,30 @@
+"""The rate cap as a row of slots."""
+
+import threading
+
+from callarchive.pacing import Pacer
+
+
+def test_slots_are_evenly_apart_for_all_threads_together():
+    waits = []
+    pacer = Pacer(50, sleep=waits.append)
+    threads = [threading.Thread(target=pacer.wait) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Nobody really slept, so slot n is about n/50 s ahead: seven waited, the last for 0.14 s less what time it took.
+    assert len(waits) == 7
+    assert 0.02 * 7 - 0.05 < max(waits) <= 0.02 * 7
+
+
+def test_an_idle_time_earns_no_burst(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("callarchive.pacing.time.monotonic", lambda: now[0])
+    waits = []
+    pacer = Pacer(10, sleep=waits.append)
+    pacer.wait()
+    now[0] += 60
+    for _ in range(3):
+        pacer.wait()
+    assert [round(wait, 6) for wait in waits] == [0.1, 0.2]

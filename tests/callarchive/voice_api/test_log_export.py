@@ -1,0 +1,380 @@
+"""The export job against a server that plays 8x8's, with every ending and every lie."""
+
+import gzip
+import io
+import json
+import logging
+import time
+import zipfile
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from callarchive.errors import (
+    AccessDeniedError,
+    ExportCancelledError,
+    ExportError,
+    ExportExpiredError,
+    ExportFailedError,
+    ExportServerError,
+    UnavailableError,
+)
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+END = START + timedelta(days=1)
+EXPORTS = "/api/v1/subaccounts/acme_sg/messages/exports"
+CSV = b"SessionId,CallId\r\ne35e3d0e-065a-11ec-b119-676cb2bc33ef,1\r\n"
+
+
+class Job:
+    """8x8's side: `states` one after the other (the last for ever), `files` by path."""
+
+    def __init__(self, server, reply):
+        self.reply = reply
+        self.server = server
+        self.accept = reply(202, {"jobId": "job-1"})
+        self.states = [{"status": "succeeded", "data": [f"{server.url}/files/0"]}]
+        self.files = {"/files/0": [reply(body=CSV)]}
+        self.cancel = reply(204)
+        server.answer = self.answer
+
+    def answer(self, ask):
+        with self.server.lock:
+            if ask.method == "POST":
+                return self.accept
+            if ask.method == "DELETE":
+                return self.cancel
+            if ask.path in self.files:
+                replies = self.files[ask.path]
+                return replies.pop(0) if len(replies) > 1 else replies[0]
+            state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+            return state if isinstance(state, self.reply) else self.reply(body=state)
+
+    def asked(self, method, path=""):
+        return [ask for ask in self.server.asks if ask.method == method and ask.path.startswith(path)]
+
+
+@pytest.fixture
+def job(server, reply):
+    return Job(server, reply)
+
+
+def fetch(client, start=START, end=END):
+    with client.call_log(start, end) as files:
+        return [path.read_bytes() for path in files]
+
+
+def test_a_span_is_asked_for_in_utc_without_a_limit(job, make_client, key):
+    singapore = timezone(timedelta(hours=8))
+    start = datetime(2026, 11, 1, tzinfo=singapore)
+    assert fetch(make_client(), start, datetime(2026, 11, 2, 0, 0, 0, 1, singapore)) == [CSV]
+    (ask,) = job.asked("POST")
+    assert (ask.path, json.loads(ask.body)) == (
+        EXPORTS,
+        {"from": "2026-10-31T16:00:00Z", "to": "2026-11-01T16:00:01Z", "limit": 0},
+    )
+    assert ask.headers["content-type"] == "application/json"
+    assert {ask.headers["authorization"] for ask in job.server.asks} == {f"Bearer {key}"}
+    assert job.asked("DELETE") == []
+
+
+def test_the_files_are_private_and_gone_afterwards(job, make_client):
+    with make_client().call_log(START, END) as files:
+        (file,) = files
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert not file.parent.exists()
+
+
+def test_polls_grow_apart_up_to_fifteen_seconds(job, make_client, slept):
+    job.states = [{"status": "queued"}, {"status": "Running"}] + [{"status": "running"}] * 20 + job.states
+    assert fetch(make_client(export_deadline_s=1000)) == [CSV]
+    pauses = [pause for pause in slept if pause > 0.1]
+    assert pauses[0] <= 0.5
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 15
+    assert len(pauses) == 22
+
+
+def test_an_empty_export_has_no_files(job, make_client):
+    job.states = [{"status": "queued"}, {"status": "empty"}]
+    assert fetch(make_client()) == []
+    assert job.asked("DELETE") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("failed", ExportFailedError), ("cancelled", ExportCancelledError), ("error", ExportServerError)],
+)
+def test_each_bad_ending_is_an_error_of_its_own(job, make_client, status, error):
+    job.states = [{"status": status}]
+    with pytest.raises(error, match="acme_sg") as caught:
+        fetch(make_client())
+    assert type(caught.value) is error
+    assert caught.value.retryable
+    assert (job.asked("DELETE"), len(job.asked("POST"))) == ([], 1)
+
+
+@pytest.mark.parametrize("state", [{"status": "archived"}, {}, {"status": None}, {"status": 5}])
+def test_an_unknown_status_is_polled_for_a_while_then_given_up_and_cancelled(job, make_client, state):
+    job.states = [state]
+    with pytest.raises(ExportError, match="none that 8x8 documents"):
+        fetch(make_client(export_deadline_s=3000))
+    assert len(job.asked("GET")) == 10
+    assert [ask.path for ask in job.asked("DELETE")] == [f"{EXPORTS}/job-1"]
+
+
+def test_an_unknown_status_that_passes_does_no_harm(job, make_client):
+    job.states = [{"status": "warming-up"}] * 5 + [{"status": "running"}] + [{"status": "paused"}] * 5 + job.states
+    assert fetch(make_client()) == [CSV]
+
+
+def test_a_job_that_never_ends_is_cancelled_at_the_deadline(job, make_client, slept):
+    job.states = [{"status": "running"}]
+    with pytest.raises(ExportError, match="export_deadline_s"):
+        fetch(make_client(export_deadline_s=100))
+    assert 60 < sum(slept) <= 101
+    assert len(job.asked("DELETE")) == 1
+
+
+def test_an_interrupt_cancels_the_job(job, make_client):
+    class Stop(KeyboardInterrupt):
+        pass
+
+    def answer(ask):
+        return job.answer(ask)
+
+    job.states = [{"status": "running"}]
+    client = make_client()
+
+    def interrupt(_):
+        raise Stop
+
+    client._transport._sleep = interrupt
+    with pytest.raises(Stop):
+        fetch(client)
+    assert len(job.asked("DELETE")) == 1
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_cancel_that_fails_hides_nothing(job, make_client, reply, status):
+    job.states = [{"status": "odd"}]
+    job.cancel = reply(status)
+    with pytest.raises(ExportError, match="documents"):
+        fetch(make_client(export_deadline_s=3000))
+    assert len(job.asked("DELETE")) == 1
+
+
+def test_a_job_that_8x8_does_not_know_is_named_with_its_error_id(job, make_client, reply):
+    lost = {
+        "code": 4018,
+        "message": "Invalid jobId",
+        "errorId": "aa400d4b-fffe",
+        "timestamp": "2020-09-25T07:18:22.78Z",
+    }
+    job.states = [reply(404, lost)]
+    with pytest.raises(ExportError, match=r"404: Invalid jobId \(errorId aa400d4b-fffe\)"):
+        fetch(make_client())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (202, {}),
+        (202, {"jobId": ""}),
+        (202, {"jobId": ".."}),
+        (202, {"jobId": "a b"}),
+        (202, {"jobId": ["x"]}),
+        (202, []),
+        (422, {"statusMessage": "from is not before to"}),
+        (404, b""),
+        (204, b""),
+        (302, b""),
+    ],
+)
+def test_a_job_that_does_not_begin_is_an_error(job, make_client, reply, status, body):
+    job.accept = reply(status, body)
+    with pytest.raises(ExportError, match="acme_sg"):
+        fetch(make_client())
+
+
+def test_a_job_id_is_encoded_and_200_is_as_good_as_202(job, make_client, reply):
+    job.accept = reply(200, {"jobId": "a/b?c&%2e"})
+    assert fetch(make_client()) == [CSV]
+    assert job.asked("GET", EXPORTS)[0].path == f"{EXPORTS}/a%2Fb%3Fc%26%252e"
+
+
+@pytest.mark.parametrize("data", [None, [], "", [""], [7], {"url": "x"}, [None]])
+def test_success_without_links_is_an_error(job, make_client, data):
+    job.states = [{"status": "succeeded", "data": data}]
+    with pytest.raises(ExportError, match="succeeded, but"):
+        fetch(make_client())
+
+
+def test_one_link_may_come_without_a_list_and_relative(job, make_client):
+    job.states = [{"status": "SUCCEEDED", "data": "/files/0"}]
+    assert fetch(make_client()) == [CSV]
+
+
+def test_several_files_come_in_order_and_a_repeated_link_once(job, make_client, reply):
+    job.files = {f"/files/{n}": [reply(body=b"SessionId\n%d\n" % n)] for n in range(3)}
+    job.states = [{"status": "succeeded", "data": [f"{job.server.url}/files/{n}" for n in (0, 1, 1, 2)]}]
+    assert fetch(make_client()) == [b"SessionId\n0\n", b"SessionId\n1\n", b"SessionId\n2\n"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"body": CSV, "cut": 10},
+        {"body": CSV, "framing": "chunked", "cut": 10},
+        {"status": 500},
+        {"status": 429},
+        {"pieces": []},
+    ],
+)
+def test_a_file_that_did_not_come_whole_is_fetched_again(job, make_client, reply, fault):
+    job.files["/files/0"] = [reply(**fault), reply(body=CSV)]
+    assert fetch(make_client()) == [CSV]
+
+
+def test_a_file_without_an_announced_end_is_believed_when_it_comes_twice_the_same(job, make_client, reply):
+    whole, short = reply(body=CSV, framing="close"), reply(body=CSV, framing="close", cut=20)
+    job.files["/files/0"] = [short, whole, whole]
+    assert fetch(make_client()) == [CSV]
+    job.files["/files/0"] = [reply(body=CSV[:n], framing="close") for n in range(20, 30)]
+    with pytest.raises(ExportError, match="differs each time"):
+        fetch(make_client())
+
+
+def test_a_dripping_file_ends_with_the_deadline(job, make_client, reply):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    job.files["/files/0"] = [reply(pieces=[head, *[b"x"] * 1000], every_s=0.05)]
+    begun = time.monotonic()
+    with pytest.raises(UnavailableError, match=r"within 0\.5 s"):
+        fetch(make_client(export_deadline_s=0.5))
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_expired_files_are_exported_once_more(job, make_client, reply, status):
+    job.files["/files/0"] = [reply(status), reply(body=CSV)]
+    assert fetch(make_client()) == [CSV]
+    assert len(job.asked("POST")) == 2
+
+    job.files["/files/0"] = [reply(status)]
+    with pytest.raises(ExportExpiredError):
+        fetch(make_client())
+    assert len(job.asked("POST")) == 4
+
+
+def test_a_past_expiry_counts_and_a_future_one_does_not(job, make_client):
+    link = job.states[0]["data"]
+    old = {"status": "succeeded", "data": link, "expires": "2026-11-02T05:59:59.74Z"}
+    job.states = [old, old | {"expires": "2026-12-02T06:58:41.74Z"}]
+    assert fetch(make_client()) == [CSV]
+    job.states = [old]
+    with pytest.raises(ExportExpiredError, match="2026-11-02T05:59Z"):
+        fetch(make_client())
+
+
+def test_a_refused_key_on_a_download_is_no_expiry(job, make_client, reply):
+    job.files["/files/0"] = [reply(401)]
+    with pytest.raises(AccessDeniedError):
+        fetch(make_client())
+    assert len(job.asked("POST")) == 1
+
+
+def test_a_refused_key_on_the_job_ends_it_without_another_request(job, make_client, reply):
+    job.states = [reply(403)]
+    with pytest.raises(AccessDeniedError):
+        fetch(make_client())
+    assert len(job.server.asks) == 2
+
+
+def test_a_link_to_another_host_is_refused_and_the_key_stays_here(job, make_client, other_server, key):
+    for link in (
+        f"{other_server.url}/files/0",
+        "https://evil.example/f?token=s3cr3t-token",
+        f"http://127.0.0.1:{job.server.port}@{other_server.url[7:]}/f",
+        f"http://127.0.0.1:{job.server.port}\\@{other_server.url[7:]}/f",
+        f"//127.0.0.1:{other_server.port}/files/0",
+        f"https://127.0.0.1:{job.server.port}/files/0",
+        "file:///etc/passwd",
+        "http://[::1/x",
+        f"http://127.0.0.1:{job.server.port}/a\r\nX: y",
+        "http://8x8.com.evil.example/x",
+        "http://voice.8x8.com/x",
+        "http://169.254.169.254/latest",
+    ):
+        job.states = [{"status": "succeeded", "data": [link]}]
+        with pytest.raises(ExportError, match="refused") as caught:
+            fetch(make_client())
+        assert "s3cr3t" not in str(caught.value)
+    assert other_server.asks == []
+    job.states = [{"status": "succeeded", "data": ["https://evil.example/x"]}]
+    with pytest.raises(ExportError, match=r"https://evil\.example.*accounts\.api_url"):
+        fetch(make_client())
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.9.9.9", "LOCALHOST"])
+def test_the_names_of_the_loopback_are_one_host_asked_under_the_configured_one(job, make_client, host):
+    job.states = [{"status": "succeeded", "data": [f"http://{host}:{job.server.port}/files/0"]}]
+    assert fetch(make_client()) == [CSV]
+
+
+def test_a_download_that_redirects_elsewhere_is_refused(job, make_client, reply, other_server):
+    job.files["/files/0"] = [reply(302, headers={"Location": f"{other_server.url}/x"})]
+    with pytest.raises(ExportError, match="redirects"):
+        fetch(make_client())
+    assert other_server.asks == []
+
+
+def zipped(*members):
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"body": gzip.compress(CSV)}, [CSV]),
+        ({"body": gzip.compress(CSV), "headers": {"Content-Encoding": "gzip"}}, [CSV]),
+        ({"body": gzip.compress(gzip.compress(CSV)), "headers": {"Content-Encoding": "gzip"}}, [CSV]),
+        ({"body": CSV, "headers": {"Content-Encoding": "gzip"}}, [CSV]),
+        ({"body": zipped(("../../up.csv", CSV), ("b/", b""), ("b/two.csv", b"SessionId\n"))}, [CSV, b"SessionId\n"]),
+        ({"body": b""}, [b""]),
+    ],
+)
+def test_packed_files_are_unpacked(job, make_client, reply, fault, expected):
+    job.files["/files/0"] = [reply(**fault)]
+    assert fetch(make_client()) == expected
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"body": gzip.compress(CSV)[:-6]},
+        {"body": gzip.compress(CSV)[:15] + b"\x00" * 20},
+        {"body": zipped(("a.csv", CSV))[:-30]},
+        {"body": CSV, "headers": {"Content-Encoding": "br"}},
+    ],
+)
+def test_damaged_packing_is_an_error(job, make_client, reply, fault):
+    job.files["/files/0"] = [reply(**fault)]
+    with pytest.raises(ExportError, match="0000"):
+        fetch(make_client())
+
+
+def test_neither_key_nor_link_is_in_logs_or_messages(job, make_client, reply, key, caplog):
+    caplog.set_level(logging.INFO)
+    job.states = [{"status": "succeeded", "data": [f"{job.server.url}/files/s3cr3t-token"]}]
+    for fault in (reply(404), reply(pieces=[]), reply(400)):
+        job.files["/files/s3cr3t-token"] = [fault]
+        with pytest.raises((ExportError, UnavailableError)) as caught:
+            fetch(make_client())
+        assert key not in str(caught.value)
+        assert "s3cr3t" not in str(caught.value) + repr(caught.value.__cause__)
+    assert key not in caplog.text
+    assert "s3cr3t" not in caplog.text
