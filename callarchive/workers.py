@@ -49,10 +49,8 @@ def in_threads(
     pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=name)
     try:
         yield _results(pool, work, iter(items), stop, ahead=2 * concurrency)
-    except BaseException:
-        stop.set()
-        raise
     finally:
+        stop.set()  # also when the consumer has had enough and leaves without an error
         pool.shutdown(wait=True, cancel_futures=True)
 
 
