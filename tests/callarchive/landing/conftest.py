@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import getpass
+import logging
 import os
 import shutil
 import socket
@@ -327,6 +328,7 @@ class _Gate(paramiko.ServerInterface):
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         if self.faulty.subsystem_hangs:
             self.faulty.over.wait(20)
+            return False
         return super().check_channel_subsystem_request(channel, name)
 
 
@@ -405,6 +407,7 @@ def faulty(tmp_path: Path) -> Iterator[Faulty]:
     port = int(listener.getsockname()[1])
     faulty = Faulty(port=port, files=home / "files", known_hosts=home / "known_hosts")
     faulty.pin()
+    logging.getLogger("tests.sftp.faulty").setLevel(logging.CRITICAL)
 
     def stop() -> None:
         faulty.over.set()

@@ -221,6 +221,25 @@ def test_folders_without_end_are_refused(faulty: Any, open_landing: OpenLanding)
         open_landing(faulty).list("")
 
 
+def test_listing_without_end_is_refused(
+    faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(faulty.files, *(f"{number}.mp3" for number in range(20)))
+    monkeypatch.setattr("callarchive.landing.sftp_tree._ENTRIES_MAX", 19)
+    with pytest.raises(ArchiveError, match="more than 19 entries"):
+        open_landing(faulty).list("")
+
+
+@pytest.mark.needs("sshd")
+def test_keys_may_be_changed_in_mid_transfer(openssh: Any, open_landing: OpenLanding) -> None:
+    server = openssh("RekeyLimit 1M")
+    sums = write(server.files, *(f"{number}.mp3" for number in range(8)), size_bytes=5_000_000)
+    landing = open_landing(server, concurrency=4)
+    with ThreadPoolExecutor(4) as threads:
+        got = list(threads.map(lambda path: hashlib.sha256(read(landing, path)).hexdigest(), sums))
+    assert got == list(sums.values())
+
+
 def test_check_reads_the_beginning_of_the_listing_only(server: Any, open_landing: OpenLanding) -> None:
     write(server.files, *(f"{number}.mp3" for number in range(300)), size_bytes=1)
     open_landing(server).check()

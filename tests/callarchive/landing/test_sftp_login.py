@@ -2,7 +2,9 @@
 
 import base64
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,24 @@ def test_wrong_password_is_refused_without_being_shown(
         landing.check()
     assert "hunter2-is-wrong" not in str(refused.value)
     assert repr(server.user) in str(refused.value)
+
+
+def test_wrong_password_is_tried_once_for_all_threads_that_wait(
+    faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG", "hunter2-is-wrong")
+    landing = open_landing(faulty, password={"env": "WRONG"}, private_key=None)
+    together = threading.Barrier(8)
+
+    def check(_: int) -> bool:
+        together.wait(5)
+        with pytest.raises(AccessDeniedError):
+            landing.check()
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(check, range(8)))
+    assert len(faulty.log_ins) < 8
 
 
 @pytest.mark.parametrize(("questions", "let_in"), [(("Password: ",), True), (("Password: ", "Code: "), False)])
