@@ -219,7 +219,8 @@ class Transport:
         for _ in range(_MAX_REDIRECTS + 1):
             with self._turn(deadline):
                 answer = self._exchange(request, url, deadline)
-                if answer.status not in request.denied:
+                # A gateway that is down answers 5xx and 429 without having looked at the key.
+                if answer.status < 500 and answer.status not in (*request.denied, 429):
                     self._key.proved = True
             if answer.status not in (301, 302, 303, 307, 308):
                 return answer

@@ -26,6 +26,7 @@ from callarchive.errors import (
     ExportExpiredError,
     ExportFailedError,
     ExportServerError,
+    StoreError,
 )
 from callarchive.export_files import FILE_LIMIT_BYTES, unpack
 from callarchive.export_links import export_url
@@ -79,7 +80,11 @@ class LogExport:
     def files(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
         """The span's CSV files in a folder that only we can read; gone afterwards. Raises as `VoiceClient.call_log`."""
         deadline = self._transport.deadline(self._lookups.export_deadline_s)
-        with TemporaryDirectory(prefix="callarchive-export-") as folder:
+        try:
+            temporary = TemporaryDirectory(prefix="callarchive-export-")
+        except OSError as err:
+            raise StoreError(f"no temporary folder for the export's files: {err.strerror}; check TMPDIR") from err
+        with temporary as folder:
             try:
                 found = self._run(start, end, Path(folder), deadline)
             except ExportExpiredError as err:

@@ -194,7 +194,7 @@ def now() -> datetime:
 
 @pytest.fixture
 def slept() -> list[float]:
-    """Every pause that a client made by `make_client` asked for; it does not really pause."""
+    """Every pause that a client made by `make_client` asked for; it does not really pause unless it is given a `sleep`."""
     return []
 
 
@@ -206,7 +206,7 @@ def make_client(
     monkeypatch.setenv("TEST_API_KEY", KEY)
     made: list[VoiceClient] = []
 
-    def make(*, real_sleep: bool = False, **options: Any) -> VoiceClient:
+    def make(*, sleep: Callable[[float], None] = slept.append, **options: Any) -> VoiceClient:
         lookup_options = {key: options.pop(key) for key in list(options) if key in LookupSettings.model_fields}
         account = {
             "subaccount_id": "acme_sg",
@@ -220,7 +220,7 @@ def make_client(
             AccountSettings.model_validate(account),
             LookupSettings.model_validate({"timeout_s": 5, "deadline_s": 20, "export_deadline_s": 60} | lookup_options),
             clock=lambda: NOW,
-            sleep=time.sleep if real_sleep else slept.append,
+            sleep=sleep,
         )
         made.append(client)
         return client

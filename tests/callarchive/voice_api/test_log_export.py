@@ -17,6 +17,7 @@ from callarchive.errors import (
     ExportExpiredError,
     ExportFailedError,
     ExportServerError,
+    StoreError,
     UnavailableError,
 )
 
@@ -137,22 +138,20 @@ def test_a_job_that_never_ends_is_cancelled_at_the_deadline(job, make_client, sl
 
 
 def test_an_interrupt_cancels_the_job(job, make_client):
-    class Stop(KeyboardInterrupt):
-        pass
-
-    def answer(ask):
-        return job.answer(ask)
+    def interrupt(_):
+        raise KeyboardInterrupt
 
     job.states = [{"status": "running"}]
-    client = make_client()
-
-    def interrupt(_):
-        raise Stop
-
-    client._transport._sleep = interrupt
-    with pytest.raises(Stop):
-        fetch(client)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(make_client(sleep=interrupt, requests_per_second=1e5))
     assert len(job.asked("DELETE")) == 1
+
+
+def test_without_a_place_for_temporary_files_nothing_is_asked(job, make_client, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    with pytest.raises(StoreError, match="TMPDIR"):
+        fetch(make_client())
+    assert job.server.asks == []
 
 
 @pytest.mark.parametrize("status", [404, 500])

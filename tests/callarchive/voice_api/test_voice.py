@@ -456,7 +456,7 @@ def test_the_rate_cap_holds_over_all_threads_and_for_retries(server, make_client
         return reply(429, headers={"Retry-After": "0"}) if first and ask.path[-1] in "05a" else reply(body=b"{}")
 
     server.answer = answer
-    client = make_client(requests_per_second=200, real_sleep=True)
+    client = make_client(requests_per_second=200, sleep=time.sleep)
     sessions = [f"e35e3d0e-065a-11ec-b119-676cb2bc{number:04x}" for number in range(64)]
     begun = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
@@ -470,7 +470,7 @@ def test_the_rate_cap_holds_over_all_threads_and_for_retries(server, make_client
 
 def test_waiting_for_a_slot_does_not_use_up_the_deadline(server, make_client, reply):
     server.say(reply(body=OK))
-    client = make_client(requests_per_second=5, deadline_s=0.15, real_sleep=True)
+    client = make_client(requests_per_second=5, deadline_s=0.15, sleep=time.sleep)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(client.look_up, [SESSION] * 3))
     assert [lookup.status for lookup in found] == [LookupStatus.OK] * 3

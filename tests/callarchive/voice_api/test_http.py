@@ -1,0 +1,56 @@
+"""What the transport does that no caller shows: a full disk, and whose fault a failure is."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from callarchive.errors import StoreError
+from callarchive.http import Request, Transport
+from callarchive.settings import AccountSettings, LookupSettings
+
+
+@pytest.fixture
+def transport(server, now, monkeypatch):
+    monkeypatch.setenv("TEST_API_KEY", "x")
+    account = {
+        "subaccount_id": "acme_sg",
+        "api_url": server.url,
+        "api_key": {"env": "TEST_API_KEY"},
+        "landing": "s3://acme-recordings",
+        "session_sources": [{"kind": "log_export"}],
+    }
+    made = Transport(AccountSettings.model_validate(account), LookupSettings(), clock=lambda: now, sleep=time.sleep)
+    yield made
+    made.close()
+
+
+def test_a_full_disk_is_told_apart_from_a_bad_connection(server, reply, transport):
+    server.say(reply(body=b"x" * 300_000))
+    request = Request(method="GET", url=f"{server.url}/file", save_to=Path("/dev/full"), limit_bytes=10**6)
+    with pytest.raises(StoreError, match="No space left"):
+        transport.send(request, deadline=transport.deadline(10))
+    assert len(server.asks) == 1
+
+
+def test_a_saved_body_is_hashed_and_an_unsaved_one_is_not(server, reply, transport, tmp_path):
+    server.say(reply(body=b"abc"))
+    saved = transport.send(
+        Request(method="GET", url=server.url, save_to=tmp_path / "file"), deadline=transport.deadline(10)
+    )
+    # FIPS 180-2, appendix B.1
+    assert saved.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert ((tmp_path / "file").read_bytes(), saved.body) == (b"abc", b"")
+    held = transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(10))
+    assert (held.sha256, held.body) == (None, b"abc")
+
+
+@pytest.mark.parametrize(("framing", "announced"), [("length", True), ("chunked", True), ("close", False)])
+def test_it_is_known_whether_the_end_was_announced(server, reply, transport, framing, announced):
+    server.say(reply(body=b"abc", framing=framing))
+    answer = transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(10))
+    assert answer.end_announced is announced
+
+
+def test_its_repr_shows_the_account_alone(transport):
+    assert repr(transport) == "Transport(account='acme_sg')"
