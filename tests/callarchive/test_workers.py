@@ -113,9 +113,13 @@ def test_an_error_of_the_consumer_stops_the_workers_and_is_raised(error: type[Ba
     def work(n: int, stop: Event) -> int:
         return n if n == 0 else waiting(n, stop)
 
-    with pytest.raises(error), in_threads(work, range(1000), concurrency=3, name=NAME) as results:
-        assert next(results) == 0
-        raise error
+    def consume() -> None:
+        with in_threads(work, range(1000), concurrency=3, name=NAME) as results:
+            assert next(results) == 0
+            raise error
+
+    with pytest.raises(error):
+        consume()
 
 
 def test_leaving_the_block_early_stops_the_workers() -> None:
