@@ -1,7 +1,7 @@
 """A store in an S3 bucket. Every object is one PUT with its SHA-256, so a name shows whole bytes or nothing.
 
 Single PUTs (S3 takes up to 5 GB) leave nothing behind when the writer is killed, and their checksum is that of the
-whole object. Locks are in `s3_lock`, the way to S3 in `s3_access`.
+whole object. Locks are in `s3_lock`, the way to S3 is in `s3_access`.
 """
 
 import base64
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from callarchive import s3_access
+from callarchive import s3_access, s3_errors
 from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.landing.places import check_path
 from callarchive.settings import S3Settings
@@ -79,8 +79,8 @@ class S3Store:
         key = self._key(path)
         try:
             body = self._client().get_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")["Body"]
-        except s3_access.BOTO_ERRORS as err:
-            raise s3_access.translate_botocore(err, place=self.uri(path), doing="reading") from err
+        except s3_errors.BOTO_ERRORS as err:
+            raise s3_errors.translate_botocore(err, place=self.uri(path), doing="reading") from err
         chunks = self._chunks(body, path)
         next(chunks)  # runs up to the first yield, so that the body is closed even if nobody reads on
         return chunks
@@ -97,8 +97,8 @@ class S3Store:
                 hidden = path.endswith("/") or path.startswith(LOCKS + "/") or is_temporary(path.rpartition("/")[2])
                 if not hidden:
                     found.append(StoredObject(path, entry["Size"]))
-        except s3_access.BOTO_ERRORS as err:
-            raise s3_access.translate_botocore(err, place=self.url, doing="listing") from err
+        except s3_errors.BOTO_ERRORS as err:
+            raise s3_errors.translate_botocore(err, place=self.url, doing="listing") from err
         return sorted(found, key=lambda item: item.path)
 
     def delete(self, path: str) -> None:
@@ -106,8 +106,8 @@ class S3Store:
         key = self._key(path)
         try:
             self._client().delete_object(Bucket=self._bucket, Key=key)
-        except s3_access.BOTO_ERRORS as err:
-            raise s3_access.translate_botocore(err, place=self.uri(path), doing="deleting") from err
+        except s3_errors.BOTO_ERRORS as err:
+            raise s3_errors.translate_botocore(err, place=self.uri(path), doing="deleting") from err
 
     def sweep(self, folder: str) -> int:
         """Nothing: a PUT that was broken off leaves nothing."""
@@ -166,10 +166,10 @@ class S3Store:
                     **options,
                 )
                 break
-            except s3_access.BOTO_ERRORS as err:
-                error = s3_access.translate_botocore(err, place=self.uri(path), doing="writing")
+            except s3_errors.BOTO_ERRORS as err:
+                error = s3_errors.translate_botocore(err, place=self.uri(path), doing="writing")
                 # Another conditional PUT is under way: only its end decides whose the name is.
-                if not isinstance(error, s3_access.ConflictError) or attempt == _CONFLICT_TRIES:
+                if not isinstance(error, s3_errors.ConflictError) or attempt == _CONFLICT_TRIES:
                     raise error from err
                 time.sleep(0.1 * 2**attempt)
         said = answer.get("ChecksumSHA256")
@@ -180,8 +180,8 @@ class S3Store:
     def _head(self, path: str) -> dict[str, Any]:
         try:
             head: dict[str, Any] = self._client().head_object(Bucket=self._bucket, Key=self._key(path))
-        except s3_access.BOTO_ERRORS as err:
-            error = s3_access.translate_botocore(err, place=self.uri(path), doing="reading")
+        except s3_errors.BOTO_ERRORS as err:
+            error = s3_errors.translate_botocore(err, place=self.uri(path), doing="reading")
             if isinstance(error, ObjectNotFoundError):  # deleted between the PUT and now
                 return {}
             raise error from err
@@ -192,7 +192,7 @@ class S3Store:
             yield b""
             try:
                 yield from body.iter_chunks(_CHUNK_BYTES)
-            except s3_access.BOTO_ERRORS as err:
+            except s3_errors.BOTO_ERRORS as err:
                 raise UnavailableError(
                     f"{self.uri(path)}: its bytes did not come whole ({type(err).__name__})"
                 ) from err

@@ -17,7 +17,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from callarchive import s3_access
+from callarchive import s3_errors
 from callarchive.errors import AlreadyExistsError, ArchiveError, ObjectNotFoundError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -88,9 +88,9 @@ class S3Lock:
             raise UnavailableError(f"{self._shown} was lost while it was held: do again what was done under it")
         try:
             self._client.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=self._etag)
-        except s3_access.BOTO_ERRORS as err:
+        except s3_errors.BOTO_ERRORS as err:
             # The lease runs out by itself; whoever waits only waits longer.
-            log.warning("%s", s3_access.translate_botocore(err, place=self._shown, doing="deleting"))
+            log.warning("%s", s3_errors.translate_botocore(err, place=self._shown, doing="deleting"))
 
     def _try(self) -> _Holding | None:
         """Null when the lock is ours, else who holds it."""
@@ -98,7 +98,7 @@ class S3Lock:
         try:
             self._put(IfNoneMatch="*")
             return None
-        except s3_access.ConflictError:
+        except s3_errors.ConflictError:
             return freed_just_now
         except AlreadyExistsError:
             pass
@@ -112,7 +112,7 @@ class S3Lock:
             self._put(IfMatch=holding.etag)
         except ObjectNotFoundError:
             return freed_just_now
-        except (AlreadyExistsError, s3_access.ConflictError):  # somebody else was faster
+        except (AlreadyExistsError, s3_errors.ConflictError):  # somebody else was faster
             return holding
         log.warning("%s was left by %s %.0f s ago: it is ours now", self._shown, holding.holder, holding.age_s)
         return None
@@ -157,16 +157,16 @@ class S3Lock:
         )
         try:
             answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=text.encode(), **condition)
-        except s3_access.BOTO_ERRORS as err:
-            raise s3_access.translate_botocore(err, place=self._shown, doing="writing") from err
+        except s3_errors.BOTO_ERRORS as err:
+            raise s3_errors.translate_botocore(err, place=self._shown, doing="writing") from err
         self._etag = answer["ETag"]
 
     def _read(self) -> _Holding:
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key)
             body = answer["Body"].read()
-        except s3_access.BOTO_ERRORS as err:
-            raise s3_access.translate_botocore(err, place=self._shown, doing="reading") from err
+        except s3_errors.BOTO_ERRORS as err:
+            raise s3_errors.translate_botocore(err, place=self._shown, doing="reading") from err
         said: Any = {}
         with contextlib.suppress(ValueError):
             said = json.loads(body)

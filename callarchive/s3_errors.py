@@ -1,0 +1,157 @@
+"""What the errors of botocore and obstore mean here: one function each, from theirs to ours.
+
+Words of S3's own (`ExpiredToken`) decide before the HTTP status does. Nothing is sent from here: see `s3_access`.
+"""
+
+import re
+from typing import Literal
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigNotFound,
+    ConfigParseError,
+    ConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    InvalidRegionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+from callarchive.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ArchiveError,
+    ConfigurationError,
+    ObjectNotFoundError,
+    StoreError,
+    TransferError,
+    UnavailableError,
+)
+
+Doing = Literal["reading", "listing", "writing", "deleting"]
+
+BOTO_ERRORS = (BotoCoreError, ClientError)
+OBSTORE_ERRORS = (BaseError, OSError, ValueError)
+"""What obstore raises: a missing object is a built-in FileNotFoundError, a key that it cannot send a ValueError."""
+
+NOWHERE = "127.0.0.1:9"
+"""Where obstore sends what is not for the endpoint's host: the discard port, where nothing listens. See `s3_access`."""
+
+_DENIED = {
+    "ExpiredToken": "the AWS credentials have expired: renew them and run again",
+    "ExpiredTokenException": "the AWS credentials have expired: renew them and run again",
+    "InvalidToken": "the AWS session token is not valid: renew the credentials and run again",
+    "TokenRefreshRequired": "the AWS session token must be renewed",
+    "InvalidAccessKeyId": "the AWS access key is not known there: check AWS_ACCESS_KEY_ID or the profile",
+    "SignatureDoesNotMatch": "the AWS secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY",
+    "RequestTimeTooSkewed": "this machine's clock is wrong: set it and run again",
+}
+_PERMISSION: dict[Doing, str] = {
+    "reading": "the credentials need s3:GetObject; without s3:ListBucket a missing object is answered so too",
+    "listing": "the credentials need s3:ListBucket on the bucket",
+    "writing": "the credentials need s3:PutObject (and a KMS key's kms:GenerateDataKey)",
+    "deleting": "the credentials need s3:DeleteObject, and no retention may hold the object",
+}
+_OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+_NO_ROOM = ("QuotaExceeded", "EntityTooLarge", "XMinioStorageFull", "InsufficientCapacity")
+
+
+class ConflictError(UnavailableError):
+    """S3 cannot say yet which of two conditional writes comes first. The next attempt will learn it."""
+
+
+def no_credentials() -> str:
+    return "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+
+
+def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
+    """The error of ours that says what botocore's says, in words that hold no secret."""
+    if isinstance(err, ClientError):
+        code = str(err.response.get("Error", {}).get("Code", ""))
+        status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return _answered(code, status, place=place, doing=doing)
+    name = type(err).__name__
+    if isinstance(err, (NoCredentialsError, PartialCredentialsError)):
+        return AccessDeniedError(f"{place}: {no_credentials()}")
+    if isinstance(err, (CredentialRetrievalError, TokenRetrievalError, SSOError)):
+        return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired ({name}): {err}")
+    if isinstance(err, (ProfileNotFound, ConfigNotFound, ConfigParseError, InvalidRegionError)):
+        return ConfigurationError(f"{place}: {err}")
+    if isinstance(err, (ConnectionError, HTTPClientError)):
+        return UnavailableError(f"{place}: the endpoint cannot be reached ({name}): check endpoint_url and the network")
+    return UnavailableError(f"{place}: {name} while {doing}")
+
+
+def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
+    """The error of ours that says what obstore's says.
+
+    Raise it `from None`: obstore's text quotes the answer's body, and S3's bodies quote session tokens.
+    """
+    text = str(err)
+    answered = re.search(r"status code: (\d{3})", text)
+    status = int(answered[1]) if answered else None
+    if isinstance(err, FileNotFoundError):
+        status = 404
+    elif isinstance(err, PermissionDeniedError):
+        status = 403
+    elif isinstance(err, UnauthenticatedError):
+        status = 401
+    if status is not None:
+        code = re.search(r"<Code>([\w.]{1,60})</Code>", text)
+        return _answered(code[1] if code else "", status, place=place, doing=doing)
+    if "BareRedirect" in text or "redirect without LOCATION" in text:
+        return _answered("PermanentRedirect", 301, place=place, doing=doing)
+    if re.search(r"Credential|SSO|TokenRetrieval", text):
+        return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired")
+    return UnavailableError(f"{place}: {broken_because(err)}")
+
+
+def broken_because(err: Exception) -> str:
+    """Why a request of obstore's got no answer, or not its whole body: a phrase without addresses or secrets."""
+    text = str(err)
+    if NOWHERE in text:
+        return "the endpoint redirects to another host, which is refused"
+    for sign, phrase in {
+        "MissingContentLength": "the answer has no Content-Length, so a cut could not be noticed",
+        "TimedOut": "nothing came for the stall time-out, or the deadline passed",
+        "kind: Timeout": "nothing came for the stall time-out, or the deadline passed",
+        "dns error": "the endpoint's name cannot be resolved",
+        "ConnectionRefused": "the endpoint refuses connections",
+        "NoContentRange": "the connection broke, and the rest could not be had",
+        "IncompleteBody": "the connection broke before all bytes came",
+        "ConnectionReset": "the connection was reset",
+        "invalid peer certificate": "the endpoint's certificate is not trusted (AWS_CA_BUNDLE names another authority)",
+    }.items():
+        if sign in text:
+            return phrase
+    return "the connection failed"
+
+
+def _answered(code: str, status: int | None, *, place: str, doing: Doing) -> ArchiveError:
+    """The error for an answer. `code` is S3's own word; HEAD has no body, so there it is the status."""
+    shown = code if code and not code.isdigit() else f"HTTP {status}"
+    if code == "NoSuchBucket":
+        return ConfigurationError(f"{place}: there is no such bucket: check its name, the endpoint and the region")
+    if code in _OTHER_REGION or status == 301:
+        return ConfigurationError(f"{place}: the bucket is in another region or at another endpoint: set s3.region")
+    if code == "PreconditionFailed" or status == 412:
+        return AlreadyExistsError(f"{place}: the name is taken")
+    if code == "ConditionalRequestConflict" or status == 409:
+        return ConflictError(f"{place}: another write to it is under way ({shown})")
+    if code == "InvalidObjectState":
+        return TransferError(f"{place}: it lies in an archive storage class: restore it in S3 first")
+    if code in _DENIED:
+        return AccessDeniedError(f"{place}: {_DENIED[code]} ({code})")
+    if code == "AccessDenied" or status in (401, 403):
+        return AccessDeniedError(f"{place}: access denied while {doing} ({shown}): {_PERMISSION[doing]}")
+    if status == 404:
+        return ObjectNotFoundError(f"{place}: there is no such object")
+    if code in _NO_ROOM or status == 507:
+        return StoreError(f"{place}: there is no room for it ({shown})")
+    return UnavailableError(f"{place}: S3 answered {shown} while {doing}")
