@@ -181,7 +181,7 @@ class SessionPool:
             self._connections_max = CONNECTIONS_MAX
 
     def _add_connection(self) -> None:
-        """There is one more connection, or the server is found not to allow one more. `_connecting` is ours."""
+        """There is one more connection, unless the server allows no more or the pool was closed. `_connecting` is ours."""
         connection = None
         try:
             connection = self._try_connecting()
@@ -215,7 +215,8 @@ class SessionPool:
                     if attempt == self._attempts or self._closing.is_set():
                         raise
                 _log.debug("%s: attempt %d of %d: %s", self._uri, attempt, self._attempts, err)
-            self.pause(self._backoff_s * 2 ** (attempt - 1))
+            if self._closing.wait(self._backoff_s * 2 ** (attempt - 1)):
+                break
         return None
 
     def _open_session(self, slot: _Slot) -> SftpSession | None:
