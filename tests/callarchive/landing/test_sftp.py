@@ -245,6 +245,15 @@ def test_check_reads_the_beginning_of_the_listing_only(server: Any, open_landing
     open_landing(server).check()
 
 
+def test_sample_is_a_file_of_the_landing_or_nothing(server: Any, open_landing: OpenLanding) -> None:
+    landing = open_landing(server)
+    assert landing.sample() is None
+    write(server.files, "2026-01-01/session/file.mp3", size_bytes=9)
+    sample = landing.sample()
+    assert sample is not None
+    assert landing.list("") == [sample]
+
+
 def test_closed_landing_says_so_and_may_be_closed_again(server: Any, open_landing: OpenLanding) -> None:
     landing = open_landing(server)
     landing.check()
