@@ -167,12 +167,12 @@ def _recordings_archived(day: _Day) -> Verdict:
 def _durations_plausible(day: _Day) -> Verdict:
     kept = [row for row in day.recordings if row["archive_status"] == "archived"]
     call_s = {_session(row): row["call_duration_s"] for row in day.sessions}
-    absurd = [row for row in kept if not 0 < row["duration_s"] <= LONGEST_PLAUSIBLE_S]
+    absurd = [row for row in kept if not 0 < (row["duration_s"] or 0.0) <= LONGEST_PLAUSIBLE_S]
     longer = [
         row
         for row in kept
         if (told := call_s.get(_session(row))) is not None
-        and row["duration_s"] > told + max(day.tolerance_s, 0.1 * told)
+        and (row["duration_s"] or 0.0) > told + max(day.tolerance_s, 0.1 * told)
     ]
     off = [row for row in kept if row["duration_mismatch"]]
     broken = [row for row in kept if row["audio_issue"] is not None]

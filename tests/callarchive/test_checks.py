@@ -1,0 +1,276 @@
+"""Each check passes on a sound day and fails on a day that is broken in exactly its way."""
+
+import copy
+import io
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.checks import CHECKS, CheckResult, run_checks
+from callarchive.schemas import Table
+from callarchive.settings import CheckSettings, TransferSettings
+
+Row = dict[str, Any]
+Day = dict[str, list[Row]]
+DAY = date(2026, 11, 1)
+NOW = datetime(2026, 11, 2, tzinfo=UTC)
+SESSIONS = 12
+TABLES = (
+    schemas.SESSION_IDS,
+    schemas.SESSION_PROBLEMS,
+    schemas.RECORDING_METADATA,
+    schemas.SESSIONS,
+    schemas.RECORDINGS,
+)
+NO_TOLERANCE = CheckSettings(max_failed_lookup_share=0, max_failed_recording_share=0, max_duration_mismatch_share=0)
+
+
+def sound_day() -> Day:
+    """Two accounts with twelve sessions each, an archived recording of 60 s in every one."""
+    day: Day = {table.name: [] for table in TABLES}
+    for account in ("acme_sg", "acme_th"):
+        for number in range(SESSIONS):
+            session = f"{number:08x}-0668-41ec-8c5e-fd3f1c2a9a11"
+            recording = f"{number:08x}-0668-41ec-9ae2-ff0d2c1b7a22"
+            ids = {"subaccount_id": account, "session_id": session}
+            facts = {"call_duration_s": 61.0, "sources": ["files"]}
+            day["session_ids"].append({**ids, **facts})
+            day["sessions"].append({**ids, **facts, "lookup_status": "ok", "recording_count": 1, "looked_up_at": NOW})
+            day["recording_metadata"].append({**ids, "recording_id": recording, "api_status": "UPLOAD_COMPLETED"})
+            day["recordings"].append(
+                {
+                    **ids,
+                    "recording_id": recording,
+                    "api_status": "UPLOAD_COMPLETED",
+                    "archive_status": "archived",
+                    "duration_s": 60.0,
+                    "duration_api_s": 60.0,
+                    "duration_mismatch": False,
+                }
+            )
+    return day
+
+
+def write_by_hand(catalog: Catalog, table: Table, rows: list[Row]) -> None:
+    """A partition that `replace_partition` would refuse: a check must not lean on its writer."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), buffer)
+    catalog.store.replace(table.partition_path(DAY), buffer.getvalue())
+
+
+def verdicts(tmp_path: Path, day: Day, *, limits: CheckSettings = NO_TOLERANCE) -> dict[str, CheckResult]:
+    catalog = Catalog.open(tmp_path)
+    for table in TABLES:
+        write_by_hand(catalog, table, day[table.name])
+    results = run_checks(catalog, DAY, limits=limits, transfer=TransferSettings())
+    return {result.name: result for result in results}
+
+
+def failing(tmp_path: Path, day: Day, *, limits: CheckSettings = NO_TOLERANCE) -> set[str]:
+    return {name for name, result in verdicts(tmp_path, day, limits=limits).items() if not result.passed}
+
+
+def test_a_sound_day_passes_every_check(tmp_path: Path) -> None:
+    results = verdicts(tmp_path, sound_day())
+    assert set(results) == {check.name for check in CHECKS}
+    assert {name for name, result in results.items() if not result.passed} == set()
+    assert all(result.examples == () for result in results.values())
+
+
+def test_an_empty_day_passes_every_check(tmp_path: Path) -> None:
+    assert failing(tmp_path, {table.name: [] for table in TABLES}) == set()
+
+
+def lose_a_session(day: Day) -> None:
+    del day["sessions"][3], day["recordings"][3], day["recording_metadata"][3]
+
+
+def invent_a_session(day: Day) -> None:
+    del day["session_ids"][3]
+
+
+def repeat_a_session(day: Day) -> None:
+    day["sessions"].append(day["sessions"][3])
+
+
+def set_a_row_aside(day: Day) -> None:
+    problem = {"subaccount_id": "acme_sg", "problem_number": 0, "source": "files", "file": "x.csv", "line": 3}
+    day["session_problems"].append({**problem, "reason": "not a session id"})
+
+
+def fail_a_lookup(day: Day) -> None:
+    day["sessions"][3].update(lookup_status="error", lookup_error="no answer")
+
+
+def know_no_session_of_an_account(day: Day) -> None:
+    for row in day["sessions"][SESSIONS:]:
+        row.update(lookup_status="not_found", recording_count=0)
+    del day["recordings"][SESSIONS:], day["recording_metadata"][SESSIONS:]
+
+
+def lose_a_recording(day: Day) -> None:
+    del day["recordings"][3]
+    day["sessions"][3]["recording_count"] = 0
+
+
+def invent_a_recording(day: Day) -> None:
+    del day["recording_metadata"][3]
+
+
+def miscount_a_session(day: Day) -> None:
+    day["sessions"][3]["recording_count"] = 2
+
+
+def repeat_a_recording(day: Day) -> None:
+    day["recordings"].append(day["recordings"][3])
+    day["sessions"][3]["recording_count"] = 2
+
+
+def state(name: str) -> Callable[[Day], None]:
+    def change(day: Day) -> None:
+        day["recordings"][3].update(
+            archive_status=name, error="why", duration_s=None, duration_mismatch=None, api_status="UNKNOWN"
+        )
+
+    change.__name__ = f"leave_a_recording_{name}"
+    return change
+
+
+def audio(**values: Any) -> Callable[[Day], None]:
+    def change(day: Day) -> None:
+        day["recordings"][3].update(values)
+
+    change.__name__ = "_".join(f"{name}_{value}" for name, value in values.items())
+    return change
+
+
+def shorten_a_call(day: Day) -> None:
+    day["sessions"][3]["call_duration_s"] = 50.0
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (lose_a_session, "every_session_accounted_for"),
+        (invent_a_session, "every_session_accounted_for"),
+        (repeat_a_session, "sessions_unique"),
+        (set_a_row_aside, "source_rows_readable"),
+        (fail_a_lookup, "lookups_succeeded"),
+        (know_no_session_of_an_account, "accounts_known"),
+        (lose_a_recording, "every_recording_accounted_for"),
+        (invent_a_recording, "every_recording_accounted_for"),
+        (miscount_a_session, "every_recording_accounted_for"),
+        (repeat_a_recording, "recordings_unique"),
+        *((state(name), "recordings_archived") for name in ("failed", "missing", "rejected", "not_uploaded")),
+        (audio(duration_mismatch=True), "durations_plausible"),
+        (audio(audio_issue="truncated"), "durations_plausible"),
+        (audio(duration_s=90.0), "durations_plausible"),
+        (audio(duration_s=0.0), "durations_plausible"),
+        (audio(duration_s=-1.0), "durations_plausible"),
+        (audio(duration_s=float("nan")), "durations_plausible"),
+        (audio(duration_s=None), "durations_plausible"),
+        (audio(duration_s=24 * 3600 + 1.0), "durations_plausible"),
+        (shorten_a_call, "durations_plausible"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_day_broken_in_one_way_fails_exactly_that_check(
+    tmp_path: Path, broken: Callable[[Day], None], check: str
+) -> None:
+    day = copy.deepcopy(sound_day())
+    broken(day)
+    assert failing(tmp_path, day) == {check}
+
+
+@pytest.mark.parametrize(
+    "harmless", [state("pending"), state("erased"), audio(duration_s=61.5), audio(duration_mismatch=None)]
+)
+def test_what_is_no_fault_fails_nothing(tmp_path: Path, harmless: Callable[[Day], None]) -> None:
+    day = sound_day()
+    harmless(day)
+    assert failing(tmp_path, day) == set()
+
+
+def test_a_recording_may_exceed_its_call_by_a_tenth_or_by_the_tolerance(tmp_path: Path) -> None:
+    day = sound_day()
+    day["sessions"][3]["call_duration_s"] = 600.0
+    day["recordings"][3].update(duration_s=659.0)
+    day["sessions"][4]["call_duration_s"] = 3.0
+    day["recordings"][4].update(duration_s=4.9)
+    day["sessions"][5]["call_duration_s"] = None
+    assert failing(tmp_path, day) == set()
+    day["recordings"][3].update(duration_s=661.0)
+    day["recordings"][4].update(duration_s=5.1)
+    results = verdicts(tmp_path, day)
+    assert results["durations_plausible"].numbers["longer_than_call"] == 2
+
+
+@pytest.mark.parametrize(
+    ("broken", "limit"),
+    [
+        (fail_a_lookup, "max_failed_lookup_share"),
+        (state("failed"), "max_failed_recording_share"),
+        (audio(duration_mismatch=True), "max_duration_mismatch_share"),
+    ],
+    ids=["lookups", "recordings", "durations"],
+)
+def test_a_share_at_its_limit_passes_and_one_above_it_fails(
+    tmp_path: Path, broken: Callable[[Day], None], limit: str
+) -> None:
+    day = sound_day()
+    broken(day)
+    share = 1 / (2 * SESSIONS)
+    assert failing(tmp_path, day, limits=NO_TOLERANCE.model_copy(update={limit: share})) == set()
+    assert len(failing(tmp_path, day, limits=NO_TOLERANCE.model_copy(update={limit: share * 0.99}))) == 1
+
+
+def test_absurd_durations_fail_whatever_the_limit(tmp_path: Path) -> None:
+    day = sound_day()
+    audio(duration_s=0.0)(day)
+    generous = NO_TOLERANCE.model_copy(update={"max_duration_mismatch_share": 1.0})
+    assert failing(tmp_path, day, limits=generous) == {"durations_plausible"}
+
+
+def test_one_account_without_many_sessions_may_be_unknown(tmp_path: Path) -> None:
+    day = sound_day()
+    know_no_session_of_an_account(day)
+    for name in ("sessions", "session_ids"):
+        del day[name][SESSIONS + 9 :]
+    assert failing(tmp_path, day) == set()
+
+
+def test_checks_that_mean_wrong_tables_are_blocking_and_the_others_are_not(tmp_path: Path) -> None:
+    blocking = {name for name, result in verdicts(tmp_path, sound_day()).items() if result.blocking}
+    assert blocking == {
+        "every_session_accounted_for",
+        "sessions_unique",
+        "every_recording_accounted_for",
+        "recordings_unique",
+    }
+
+
+def test_a_verdict_names_whom_it_concerns_and_counts(tmp_path: Path) -> None:
+    day = sound_day()
+    for row in day["recordings"]:
+        row.update(archive_status="missing", error="not there", duration_s=None)
+    result = verdicts(tmp_path, day)["recordings_archived"]
+    assert (result.table, result.day) == (schemas.RECORDINGS, DAY)
+    assert result.numbers == {"missing": 24, "share": 1.0}
+    assert "24 missing" in result.summary
+    assert len(result.examples) == 20
+    assert result.examples[0] == "00000000-0668-41ec-9ae2-ff0d2c1b7a22: missing: not there"
+
+
+def test_only_the_checks_of_one_table_run_when_that_is_asked(tmp_path: Path) -> None:
+    catalog = Catalog.open(tmp_path)
+    for table in TABLES:
+        write_by_hand(catalog, table, sound_day()[table.name])
+    results = run_checks(catalog, DAY, limits=NO_TOLERANCE, transfer=TransferSettings(), table=schemas.RECORDINGS)
+    assert [result.name for result in results] == [c.name for c in CHECKS if c.table is schemas.RECORDINGS]
