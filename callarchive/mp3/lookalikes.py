@@ -42,7 +42,7 @@ def describe_non_audio(head: bytes) -> str:
     if not head:
         return "empty"
     if not head.strip(b"\0"):
-        return "zero bytes only"
+        return "zero bytes where mp3 frames should be"
     return container_of(head) or _describe_text(head) or _describe_bytes(head)
 
 

@@ -239,7 +239,7 @@ def test_a_tag_that_claims_audio_is_passed_over_as_players_do_and_told() -> None
     ("data", "reason"),
     [
         (b"", "empty"),
-        (bytes(5000), "zero bytes only"),
+        (bytes(5000), "zero bytes where mp3 frames should be"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><html><body>503</body></html>", "an HTML page"),
         (b"<HTML><HEAD>", "an HTML page"),
         (b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", "XML"),
