@@ -94,6 +94,8 @@ def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveErr
     Raise it `from None`: obstore's text quotes the answer's body, and S3's bodies quote session tokens.
     """
     text = str(err)
+    if isinstance(err, UnauthenticatedError) and "credential provider" in text:
+        return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired")
     answered = re.search(r"status code: (\d{3})", text)
     status = int(answered[1]) if answered else None
     if isinstance(err, FileNotFoundError):
@@ -107,8 +109,6 @@ def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveErr
         return _answered(code[1] if code else "", status, place=place, doing=doing)
     if "BareRedirect" in text or "redirect without LOCATION" in text:
         return _answered("PermanentRedirect", 301, place=place, doing=doing)
-    if re.search(r"Credential|SSO|TokenRetrieval", text):
-        return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired")
     return UnavailableError(f"{place}: {broken_because(err)}")
 
 
