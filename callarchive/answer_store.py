@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from callarchive.answers import UnreadableError, clean, parse_json, read_lookup
 from callarchive.call_log_rows import treated_rows
 from callarchive.days import parse_timestamp
 from callarchive.errors import ObjectNotFoundError, StoreError
@@ -25,6 +24,7 @@ from callarchive.identifiers import path_segment
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers, treat_numbers_in
 from callarchive.stores import Store
+from callarchive.voice_api.answers import UnreadableError, clean, parse_json, read_lookup
 
 _HASHED = "hmac-sha256:"
 _UNREADABLE_CHARS = 64 * 1024
@@ -55,8 +55,8 @@ class AnswerStore:
     ) -> None:
         """The day's answers hold these too.
 
-        For a session that has one already the newer wins, except that an error that names no recording never replaces
-        an answer: a bad day at 8x8 does not lose what it said on a good one.
+        For a session that has one already the newer wins, except that one without recordings never replaces one that
+        names some, and an error never an answer: neither a bad day at 8x8 nor its forgetting loses what it once said.
 
         Args:
             lookups: by subaccount_id.
@@ -189,9 +189,10 @@ def _kept(line: str, lookup: Lookup) -> _Kept:
 
 
 def _replaces(new: _Kept, old: _Kept) -> bool:
-    says_nothing = new.status is LookupStatus.ERROR and not new.has_recordings
-    if says_nothing and old.status is not LookupStatus.ERROR:
-        return False
+    if old.has_recordings and not new.has_recordings:
+        return False  # a failed look-up, or 8x8 has forgotten the session by now
+    if new.status is LookupStatus.ERROR and old.status is not LookupStatus.ERROR:
+        return new.has_recordings
     return new.looked_up_at >= old.looked_up_at
 
 

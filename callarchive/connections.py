@@ -16,7 +16,7 @@ from callarchive.settings import AccountSettings, Settings
 
 if TYPE_CHECKING:
     from callarchive.sources import SessionSource
-    from callarchive.voice import VoiceClient
+    from callarchive.voice_api.client import VoiceClient
 
 Clock = Callable[[], datetime]
 _LOCK_WAIT_S = 3600.0
@@ -71,7 +71,7 @@ class Connections:
 
     def voice(self, account: AccountSettings) -> "VoiceClient":
         """The account's API client."""
-        from callarchive.voice import VoiceClient
+        from callarchive.voice_api.client import VoiceClient
 
         with self._opening:
             if account.subaccount_id not in self._voices:

@@ -62,7 +62,7 @@ def _client(
     }
     try:
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=Config(**options))
-        if not _is_aws(client.meta.endpoint_url):
+        if not is_aws(client.meta.endpoint_url):
             # Elsewhere a bucket's name in front of the host rarely resolves; botocore would put it there.
             options["s3"] = {"addressing_style": "path"}
             client = session.client("s3", endpoint_url=settings.endpoint_url, config=Config(**options))
@@ -85,7 +85,7 @@ def object_store(settings: S3Settings, bucket: str, *, stall_timeout_s: float, d
     session = _session(settings)
     client = _client(session, settings)
     endpoint = client.meta.endpoint_url
-    virtual = _is_aws(endpoint) and "." not in bucket  # a dot breaks the certificate's wildcard
+    virtual = is_aws(endpoint) and "." not in bucket  # a dot breaks the certificate's wildcard
     if virtual:
         scheme, _, host = endpoint.partition("://")
         endpoint = f"{scheme}://{bucket}.{host}"
@@ -147,8 +147,14 @@ def arrow_filesystem(settings: S3Settings) -> "S3FileSystem":
         session_token=frozen.token,
         region=client.meta.region_name,
         scheme=endpoint.scheme,
-        endpoint_override=None if _is_aws(client.meta.endpoint_url) else endpoint.netloc,
+        endpoint_override=None if is_aws(client.meta.endpoint_url) else endpoint.netloc,
     )
+
+
+def is_aws(endpoint: str) -> bool:
+    """Whether the endpoint is AWS's own: elsewhere regions mean little, and buckets have no host names."""
+    host = urlsplit(endpoint).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def split_s3_url(url: str) -> tuple[str, str]:
@@ -170,11 +176,6 @@ def _session(settings: S3Settings) -> boto3.Session:
 def _service_descriptions() -> Any:
     """What botocore knows of AWS's services, read from its files once: 70 of the 80 ms that a first client costs."""
     return botocore.session.Session().get_component("data_loader")
-
-
-def _is_aws(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _routes(endpoint: str) -> "ClientConfig":

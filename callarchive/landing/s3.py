@@ -117,8 +117,9 @@ class S3Landing:
         """Returns when the landing can be listed, and lies where the configuration says."""
         page = self._page(self._below(""), MaxKeys=1)
         region = page["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-        ours = self._client().meta.region_name
-        if region and ours and region != ours:
+        meta = self._client().meta
+        ours = meta.region_name
+        if region and region != ours and s3_access.is_aws(meta.endpoint_url):
             # boto3 goes after a bucket in another region by itself, obstore does not.
             raise ConfigurationError(f"{self.uri}: the bucket is in {region}, not in {ours}: set accounts.s3.region")
 

@@ -9,20 +9,30 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
+import paramiko
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.errors import AccessDeniedError, ArchiveError, ExportError, SourceError
+from callarchive.simulator.audio import SHAPES, make_recording
+from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault
-from callarchive.simulator.world import Answer, FileState
+from callarchive.simulator.world import AccountPlan, Answer, FileState, Recording, World
 
 Start = Callable[..., Any]
+DAY = date(2026, 1, 5)
 _WHEN = {"archived_at", "looked_up_at"}
 """What two runs may differ in."""
 
@@ -45,8 +55,10 @@ def files(trial: Any) -> dict[str, str]:
 
 
 def api_requests(trial: Any) -> Counter[str]:
-    return Counter(request.method + (" recordings" if "/recordings/" in request.path else " other")
-                   for request in trial.simulator.api.requests)
+    return Counter(
+        request.method + (" recordings" if "/recordings/" in request.path else " other")
+        for request in trial.simulator.api.requests
+    )
 
 
 def test_every_session_and_recording_of_a_day_is_in_the_tables_once_in_its_right_state(start_trial: Start) -> None:
@@ -177,24 +189,310 @@ def test_a_run_killed_at_ten_moments_is_finished_by_the_next_as_if_it_had_not_be
     assert killed >= 5
     last = trial.run("archive", "--day", "2026-01-05")
     assert last.returncode == 0, last.stderr
-    assert tables(trial) == without_uris_of(undisturbed)
+    assert tables(trial) == undisturbed
     assert files(trial) == kept
-    assert not [path for path in trial.config.parent.rglob("*.part")]
+    assert not list(trial.config.parent.rglob("*.part"))
 
 
-def without_uris_of(rows: dict[str, Any]) -> dict[str, Any]:
-    """The undisturbed archive lay at the same place before it was renamed, so its URIs are comparable as they are."""
-    return rows
+def one_account(**more: Any) -> tuple[AccountPlan]:
+    return (AccountPlan("acme&co.sg", "s3", "acme-recordings/calls", **more),)
 
 
 def test_a_recording_that_becomes_ready_later_is_archived_by_the_next_run(start_trial: Start) -> None:
-    trial = start_trial(sessions_per_day=60)
-    world = trial.simulator.world
-    late = next(r for s in world.sessions for r in s.recordings if r.status == "PROCESSING" and s.exported)
+    clock = MovableClock(datetime(2026, 1, 5, 23, tzinfo=UTC))
+    world = World.generate(seed=1, accounts=one_account(), first_day=DAY, last_day=DAY, sessions_per_day=30)
+    late = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
+    trial = start_trial(world=altered(world, late, ready_at=clock() + timedelta(hours=2)), clock=clock)
     trial.archive()
-    states = {row["recording_id"]: row["archive_status"] for row in tables(trial)["recordings"]}
-    assert states[late.recording_id] == "pending"
-    trial.simulator.finish(late.recording_id)
+    assert state_of(trial, late.recording_id) == "pending"
+    clock.advance(timedelta(hours=3))
+    trial.simulator.deliver()
     trial.archive()
-    states = {row["recording_id"]: row["archive_status"] for row in tables(trial)["recordings"]}
-    assert states[late.recording_id] == "archived"
+    assert state_of(trial, late.recording_id) == "archived"
+
+
+def test_what_8x8_says_is_uploaded_is_pending_for_a_day_and_then_missing(start_trial: Start) -> None:
+    clock = MovableClock(datetime(2026, 1, 6, 0, 30, tzinfo=UTC))
+    world = World.generate(seed=1, accounts=one_account(), first_day=DAY, last_day=DAY, sessions_per_day=12)
+    absent = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
+    world = altered(world, absent, file=FileState.ABSENT, status="CALLBACK_FAILED")
+    trial = start_trial(world=world, clock=clock)
+    trial.archive()
+    assert state_of(trial, absent.recording_id) == "pending"
+    clock.set(absent.started_at + timedelta(hours=24, minutes=1))
+    trial.archive()
+    assert state_of(trial, absent.recording_id) == "missing"
+
+
+def test_bytes_that_differ_later_at_the_source_become_a_version_beside_the_first(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10, accounts=one_account())
+    trial.archive()
+    before = next(row for row in tables(trial)["recordings"] if row["archive_status"] == "archived")
+    path = before["source_uri"].removeprefix("s3://acme-recordings/calls/")
+    other = make_recording(shape=SHAPES[0], duration_s=33.0, seed=99)
+    trial.simulator.s3.overwrite(trial.simulator.world.accounts[0], path, other)
+    kept_before = files(trial)
+    trial.archive()
+    after = next(row for row in tables(trial)["recordings"] if row["recording_id"] == before["recording_id"])
+    assert after["sha256"] == hashlib.sha256(other).hexdigest()
+    assert after["versions"] == [before["archive_uri"], after["archive_uri"]]
+    assert after["archive_uri"].endswith(".mp3")
+    assert kept_before.items() <= files(trial).items()
+    assert len(files(trial)) == len(kept_before) + 1
+    trial.archive()
+    assert next(row for row in tables(trial)["recordings"] if row["recording_id"] == before["recording_id"]) == after
+
+
+def test_an_archived_file_that_was_deleted_is_fetched_again_and_verify_had_named_it(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10, accounts=one_account())
+    trial.archive()
+    kept = files(trial)
+    gone, flipped = sorted(name for name in kept if name.endswith(".mp3"))[:2]
+    root = trial.config.parent / "archive"
+    (root / gone).unlink()
+    data = bytearray((root / flipped).read_bytes())
+    data[len(data) // 2] ^= 1
+    (root / flipped).chmod(0o600)
+    (root / flipped).write_bytes(data)
+    (root / Path(gone).parent / "intruder.mp3").write_bytes(b"x")
+    told = trial.run("verify")
+    assert told.returncode == 1
+    assert {tuple(line.split()[::2]) for line in told.stdout.splitlines()[:-1]} == {
+        ("missing", f"file://{root}/{gone}"),
+        ("changed", f"file://{root}/{flipped}"),
+        ("extra", f"file://{root}/{Path(gone).parent}/intruder.mp3"),
+    }
+    trial.archive()
+    assert files(trial)[gone] == kept[gone]
+
+
+def test_a_refused_key_stops_the_run_at_once_with_one_error_and_exit_code_3(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=40)
+    trial.simulator.api.faults.add(Fault.answer(401), match="recordings", times=None)
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 3
+    assert done.stderr.count("error:") == 1
+    assert "demo_s3" in done.stderr
+    assert "api_key" in done.stderr
+    assert api_requests(trial)["GET recordings"] < 40
+    assert not (trial.config.parent / "catalog" / "sessions").exists()
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled", "error"])
+def test_a_log_export_that_fails_fails_the_day_and_leaves_its_tables(start_trial: Start, outcome: str) -> None:
+    trial = start_trial(sessions_per_day=6, accounts=one_account())
+    trial.archive()
+    before = tables(trial)
+    trial.simulator.api.faults.add(Fault.export_job(outcome), match="exports", times=None)
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 1
+    assert outcome in done.stderr + done.stdout
+    assert tables(trial) == before
+
+
+def test_an_empty_export_is_a_day_without_sessions(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=3, accounts=one_account())
+    done = trial.run("archive", "--day", "2026-01-08", "--json")
+    assert done.returncode == 0, done.stderr
+    catalog = Catalog.open(trial.config.parent / "catalog")
+    for table in schemas.PUBLIC_TABLES:
+        assert catalog.days(table) == [date(2026, 1, 8)]
+        assert catalog.arrow(table).num_rows == 0
+
+
+def test_sessions_that_8x8_does_not_answer_for_are_errors_and_the_others_go_on(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=20, accounts=one_account())
+    with_recordings = [s for s in trial.simulator.world.sessions if s.recordings and s.answer is Answer.RECORDINGS]
+    never, slow, broken, page, *_ = [s.session_id for s in with_recordings]
+    faults = trial.simulator.api.faults
+    faults.add(Fault.too_many_requests(retry_after=86400), match=never, times=None)
+    faults.add(Fault.too_many_requests(retry_after=0), match=slow, times=2)
+    faults.add(Fault.short_body(), match=broken, times=1)
+    faults.add(Fault.answer(200, body="<html>maintenance</html>"), match=page, times=None)
+    append(trial.config, "[lookups]\ndeadline_s = 3\n")
+    trial.archive()
+    status = {row["session_id"]: row for row in tables(trial)["sessions"]}
+    assert status[never]["lookup_status"] == "error"
+    assert "86400" in status[never]["lookup_error"]
+    assert status[page]["lookup_status"] == "error"
+    assert status[slow]["lookup_status"] == status[broken]["lookup_status"] == "ok"
+    assert sum(row["lookup_status"] == "error" for row in status.values()) == 2
+    faults.clear()
+    trial.archive()
+    assert not [row for row in tables(trial)["sessions"] if row["lookup_status"] == "error"]
+
+
+def test_a_failed_look_up_takes_nothing_out_of_the_catalog(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10, accounts=one_account())
+    trial.archive()
+    before = tables(trial)["recordings"]
+    append(trial.config, '[lookups]\nrecheck = "all"\ndeadline_s = 1\n')
+    trial.simulator.api.faults.add(Fault.answer(503), match="recordings", times=None)
+    trial.archive()
+    assert tables(trial)["recordings"] == before
+    assert {row["lookup_status"] for row in tables(trial)["sessions"]} == {"error"}
+
+
+def test_an_api_that_does_not_answer_at_all_fails_the_run(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=6, accounts=one_account(listed_share=1.0))
+    text = trial.config.read_text().replace(trial.simulator.api.url, "http://127.0.0.1:9")
+    trial.config.write_text(text.replace('[[accounts.session_sources]]\nkind = "log_export"\n', ""))
+    append(trial.config, "[lookups]\ndeadline_s = 1\n")
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 1
+    assert "127.0.0.1:9" in done.stdout + done.stderr
+
+
+def test_a_missing_id_file_fails_its_day_but_not_the_next(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=6, days=2, accounts=one_account(listed_share=1.0))
+    (trial.config.parent / "inbox" / "sessions-2026-01-05.csv").unlink()
+    done = trial.run("archive", "--from", "2026-01-05", "--to", "2026-01-06")
+    assert done.returncode == 1
+    assert "sessions-2026-01-05.csv" in done.stdout
+    assert Catalog.open(trial.config.parent / "catalog").days() == [date(2026, 1, 6)]
+
+
+def test_malformed_rows_are_named_and_do_not_sink_the_day(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=6, accounts=one_account(listed_share=1.0))
+    file = trial.config.parent / "inbox" / "sessions-2026-01-05.csv"
+    good = len(file.read_text().splitlines()) - 1
+    file.write_text(file.read_text() + "../../etc/passwd,\n=cmd|' /C calc'!A0,\n")
+    (summary,) = trial.archive()
+    assert summary.rows_set_aside == 2
+    check = next(check for check in summary.checks if check.name == "source_rows_readable")
+    assert not check.passed
+    assert any(f"sessions-2026-01-05.csv:{good + 2}" in example for example in check.examples)
+    assert "files" in {source for row in tables(trial)["sessions"] for source in row["sources"]}
+
+
+def test_a_changed_host_key_is_refused_with_exit_code_3(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=6)
+    known_hosts = trial.config.parent / "known_hosts"
+    other = paramiko.RSAKey.generate(2048)
+    host = known_hosts.read_text().split()[0]
+    known_hosts.write_text(f"{host} {other.get_name()} {other.get_base64()}\n")
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 3
+    assert "SHA256:" in done.stderr
+
+
+def test_an_sftp_server_that_is_gone_fails_the_run_and_the_next_finishes_it(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10)
+    trial.simulator.sftp.kill()
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 1
+    assert "sftp://" in done.stdout + done.stderr
+    trial.simulator.sftp.restart()
+    assert trial.run("archive", "--day", str(DAY)).returncode == 0
+    assert {row["subaccount_id"] for row in tables(trial)["recordings"]} == {"demo_s3", "demo_sftp"}
+
+
+def test_two_runs_on_one_day_wait_for_each_other(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=20)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: trial.run("archive", "--day", str(DAY), "--json"), range(2)))
+    assert [run.returncode for run in runs] == [0, 0], runs
+    fetched = [json.loads(run.stdout)["days"][0]["fetched_count"] for run in runs]
+    assert min(fetched) == 0
+    assert max(fetched) > 0
+    ids = [row["recording_id"] for row in tables(trial)["recordings"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_no_secret_and_no_phone_number_is_anywhere_that_we_write(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10)
+    done = trial.run("-vv", "archive", "--day", str(DAY))
+    assert done.returncode == 0
+    written = [done.stdout, done.stderr]
+    for folder in ("archive", "catalog"):
+        for path in (trial.config.parent / folder).rglob("*"):
+            if path.is_file() and path.suffix != ".mp3":
+                data = path.read_bytes()
+                written.append(path.name)
+                if path.suffix == ".zst":
+                    data = pa.input_stream(pa.BufferReader(data), compression="zstd").read()
+                if path.suffix == ".parquet":
+                    written.append(repr(pq.ParquetFile(path).read().to_pylist()))
+                written.append(data.decode("latin-1"))
+    numbers = {leg.source.digits for s in trial.simulator.world.sessions for leg in s.legs}
+    for told in (*trial.simulator.environment.values(), *numbers):
+        if told != trial.simulator.environment["AWS_ACCESS_KEY_ID"]:
+            assert not [text for text in written if told in text]
+
+
+def test_a_catalog_opens_with_the_same_counts_in_duckdb_pandas_polars_and_pyarrow(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10, days=3)
+    trial.archive()
+    root = trial.config.parent / "catalog"
+    for table in schemas.PUBLIC_TABLES:
+        files = f"{root}/{table.name}/*/*.parquet"
+        counts = {
+            "duckdb": duckdb.sql(f"select count(*) from read_parquet('{files}', hive_partitioning=true)").fetchall()[0][
+                0
+            ],
+            "polars": pl.scan_parquet(files, hive_partitioning=True).select(pl.len()).collect().item(),
+            "pandas": len(pd.read_parquet(root / table.name)),
+            "pyarrow": pads.dataset(root / table.name, partitioning="hive").count_rows(),
+            "catalog": Catalog.open(root).arrow(table).num_rows,
+            "views": Catalog.open(root).duckdb().sql(f"select count(*) from {table.name}").fetchall()[0][0],
+        }
+        assert len(set(counts.values())) == 1, counts
+        assert counts["duckdb"] > 0
+
+
+def test_answers_kept_are_read_again_without_asking(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10)
+    trial.archive()
+    before, asked = tables(trial), api_requests(trial)
+    done = trial.run("archive", "--day", str(DAY), "--reread")
+    assert done.returncode == 0, done.stderr
+    assert tables(trial) == before
+    assert api_requests(trial) == asked
+
+
+def test_find_tells_the_whole_chain_of_a_recording(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=10)
+    trial.archive()
+    row = next(row for row in tables(trial)["recordings"] if row["archive_status"] == "archived")
+    told = trial.run("find", row["recording_id"].upper(), "--json")
+    assert told.returncode == 0, told.stderr
+    (found,) = json.loads(told.stdout)["found"]
+    assert found["session"]["session_id"] == row["session_id"]
+    assert row["recording_id"] in found["answer"]
+    assert {r["recording_id"]: r["file_state"] for r in found["recordings"]}[row["recording_id"]] == "intact"
+    assert trial.run("find", "00000000-0000-1000-8000-000000000000").returncode == 1
+    assert trial.run("find", "../../etc/passwd").returncode == 2
+
+
+def test_the_doctor_is_content_with_what_works_and_names_what_is_broken(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=4)
+    sound = trial.run("doctor", "--json")
+    assert sound.returncode == 0, sound.stdout
+    assert {finding["verdict"] for finding in json.loads(sound.stdout)["findings"]} == {"ok"}
+    text = trial.config.read_text()
+    trial.config.write_text(text.replace("s3://demo-recordings/", "s3://another-bucket/"))
+    broken = trial.run("doctor", "--json")
+    assert broken.returncode == 1
+    findings = {finding["link"]: finding for finding in json.loads(broken.stdout)["findings"]}
+    assert findings["demo_s3: landing"]["verdict"] == "broken"
+    assert "another-bucket" in findings["demo_s3: landing"]["detail"]
+    assert findings["demo_sftp: landing"]["verdict"] == "ok"
+
+
+def altered(world: World, recording: Recording, **changes: Any) -> World:
+    """The world in which that one recording is otherwise."""
+    sessions = tuple(
+        replace(s, recordings=tuple(replace(r, **changes) if r is recording else r for r in s.recordings))
+        for s in world.sessions
+    )
+    return replace(world, sessions=sessions)
+
+
+def state_of(trial: Any, recording_id: str) -> str:
+    return {row["recording_id"]: row["archive_status"] for row in tables(trial)["recordings"]}[recording_id]
+
+
+def append(config: Path, section: str) -> None:
+    """The section before the accounts, for TOML has no way back from them."""
+    head, marker, accounts = config.read_text().partition("[[accounts]]")
+    config.write_text(f"{head}{section}\n{marker}{accounts}")

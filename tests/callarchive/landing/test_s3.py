@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -516,14 +516,25 @@ def test_an_archived_object_is_the_trouble_of_that_object_alone() -> None:
         read_from(lambda connection, _: connection.sendall(error_with("403 Forbidden", "InvalidObjectState")))
 
 
-def test_a_bucket_in_another_region_is_a_matter_of_configuration() -> None:
+@pytest.mark.parametrize("aws", [True, False], ids=["AWS", "elsewhere"])
+def test_a_bucket_in_another_region_is_a_matter_of_configuration_where_regions_count(
+    aws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def answer(connection: socket.socket, _: str) -> None:
         body = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
         connection.sendall(answer_with(body, extra="x-amz-bucket-region: eu-west-1\r\n"))
 
-    named = pytest.raises(ConfigurationError, match="eu-west-1")
-    with Liar(answer) as liar, closing(landing_at(liar.endpoint, "root")) as landing, named:
-        landing.check()
+    with Liar(answer) as liar:
+        monkeypatch.setenv("HTTP_PROXY", liar.endpoint)  # so that what is meant for AWS comes here
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        endpoint = "http://s3.us-east-1.amazonaws.com" if aws else liar.endpoint
+        named = pytest.raises(ConfigurationError, match="eu-west-1") if aws else nullcontext()
+        with closing(landing_at(endpoint, "root")) as landing, named:
+            landing.check()
+        assert len(liar.requests) == 1
+
+
+def test_an_endpoint_of_another_region_is_a_matter_of_configuration() -> None:
     with pytest.raises(ConfigurationError, match="another region"):
         read_from(lambda connection, _: connection.sendall(error_with("301 Moved", "PermanentRedirect")))
 

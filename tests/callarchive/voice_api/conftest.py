@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.voice import VoiceClient
+from callarchive.voice_api.client import VoiceClient
 
 NOW = datetime(2026, 11, 2, 6, tzinfo=UTC)
 KEY = "key-T0P-secret-7f3a"

@@ -3,7 +3,7 @@
 import pytest
 
 from callarchive.errors import ExportError
-from callarchive.export_links import export_url
+from callarchive.voice_api.export_links import export_url
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The client of 8x8's Voice (Number Masking) API: recordings of a session, the call log of a span, a check of the key.
 
-How requests travel is in `http`, what answers mean in `answers`, the export job in `log_export`.
+How requests travel is in `transport`, what answers mean in `answers`, the export job in `log_export`.
 """
 
 import logging
@@ -11,13 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from callarchive.answers import UnreadableError, decode, parse_json, read_lookup
 from callarchive.errors import AnswerError, InvalidIdError, UnavailableError
-from callarchive.http import NoAnswerError, Request, Transport
 from callarchive.identifiers import parse_id
-from callarchive.log_export import LogExport
 from callarchive.models import Lookup, LookupStatus
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.answers import UnreadableError, decode, parse_json, read_lookup
+from callarchive.voice_api.log_export import LogExport
+from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
 logger = logging.getLogger(__name__)
 

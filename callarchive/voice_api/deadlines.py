@@ -2,7 +2,7 @@
 
 The time-out of requests is per socket read, so a server that sends a byte now and then keeps a caller for ever. Here a
 watchdog shuts the socket down when the deadline has passed, whatever part of the answer is being read.
-What is sent, and what an answer means, is decided in `http`.
+What is sent, and what an answer means, is decided in `transport`.
 """
 
 import contextlib

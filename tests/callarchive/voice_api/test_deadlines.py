@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from callarchive.deadlines import Deadline, Watchdog
+from callarchive.voice_api.deadlines import Deadline, Watchdog
 
 
 def test_a_sleep_that_does_not_sleep_counts_all_the_same():

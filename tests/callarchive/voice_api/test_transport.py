@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from callarchive.errors import StoreError
-from callarchive.http import Request, Transport
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.transport import Request, Transport
 
 
 @pytest.fixture

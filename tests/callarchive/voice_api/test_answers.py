@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.answers import read_lookup
 from callarchive.models import ApiStatus, Lookup, LookupStatus
+from callarchive.voice_api.answers import read_lookup
 
 SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"
 ONE = "eef54fc2-065a-11ec-bce9-ed1000154345"

@@ -2,7 +2,7 @@
 
 import threading
 
-from callarchive.pacing import Pacer
+from callarchive.voice_api.pacing import Pacer
 
 
 def test_slots_are_evenly_apart_for_all_threads_together():
@@ -20,7 +20,7 @@ def test_slots_are_evenly_apart_for_all_threads_together():
 
 def test_an_idle_time_earns_no_burst(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("callarchive.pacing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("callarchive.voice_api.pacing.time.monotonic", lambda: now[0])
     waits = []
     pacer = Pacer(10, sleep=waits.append)
     pacer.wait()

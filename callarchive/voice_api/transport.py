@@ -1,6 +1,6 @@
 """The one way to 8x8's API: a request is paced, sent, read whole within its deadline, and sent again where that helps.
 
-Nothing here knows what an answer means; `answers`, `voice` and `log_export` do. The API key is revealed for each
+Nothing here knows what an answer means; `answers`, `client` and `log_export` do. The API key is revealed for each
 request, stands in its Authorization header only, and is in no message. It goes to the host that the caller names and
 never follows a redirect to another.
 """
@@ -26,12 +26,12 @@ import urllib3
 from requests.utils import get_environ_proxies
 
 from callarchive import __version__
-from callarchive.deadlines import Deadline, Watchdog, WatchedAdapter
 from callarchive.errors import AccessDeniedError, AnswerError, ConfigurationError, UnavailableError
-from callarchive.http_bodies import JSON_LIMIT_BYTES, Answer, read_answer
-from callarchive.http_failures import describe_failure, is_hopeless
-from callarchive.pacing import Pacer
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.bodies import JSON_LIMIT_BYTES, Answer, read_answer
+from callarchive.voice_api.deadlines import Deadline, Watchdog, WatchedAdapter
+from callarchive.voice_api.failures import describe_failure, is_hopeless
+from callarchive.voice_api.pacing import Pacer
 
 _MAX_REDIRECTS = 3
 _MAX_ATTEMPTS = 6

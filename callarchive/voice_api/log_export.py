@@ -15,9 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
-from callarchive.answers import UnreadableError, decode, field_of, parse_json, status_message
 from callarchive.days import parse_timestamp
-from callarchive.deadlines import Deadline
 from callarchive.errors import (
     AnswerError,
     ArchiveError,
@@ -28,10 +26,12 @@ from callarchive.errors import (
     ExportServerError,
     StoreError,
 )
-from callarchive.export_files import FILE_LIMIT_BYTES, unpack
-from callarchive.export_links import export_url
-from callarchive.http import NoAnswerError, Request, Transport
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.answers import UnreadableError, decode, field_of, parse_json, status_message
+from callarchive.voice_api.deadlines import Deadline
+from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, unpack
+from callarchive.voice_api.export_links import export_url
+from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
 _FIRST_POLL_S = 0.25
 _LONGEST_POLL_S = 15.0
@@ -103,7 +103,7 @@ class LogExport:
             return []
         if word in _BAD_ENDINGS:
             kind, meaning = _BAD_ENDINGS[word]
-            raise kind(f"{self._name(job_id)}: {meaning}{status_message(tree)}")
+            raise kind(f"{self._name(job_id)}: {word}: {meaning}{status_message(tree)}")
         finished = _read_finished(tree, self._name(job_id))
         if finished.expires_at is not None and finished.expires_at <= self._clock():
             raise ExportExpiredError(
