@@ -63,7 +63,7 @@ def s3_settings(s3_endpoint: str) -> S3Settings:
 
 @pytest.fixture
 def s3_store(boto: Any, s3_settings: S3Settings) -> S3Store:
-    return S3Store(f"s3://{BUCKET}/some/prefix-{next(_numbers)}", s3_settings, lease_s=2.0)
+    return S3Store(f"s3://{BUCKET}/some/prefix-{next(_numbers)}", s3_settings, lease_s=30.0)
 
 
 @pytest.fixture
