@@ -104,9 +104,11 @@ class Catalog:
                 columns = ", ".join(f'"{c.name}"' for c in table.columns)
                 connection.register(f"_empty_{table.name}", _with_call_date(table).empty_table())
                 connection.execute(
-                    f"create view {table.name} as select {columns}, call_date from _empty_{table.name} "  # noqa: S608
+                    # The columns are named once more outside: `env=prod` in the catalog's own path is a column to DuckDB.
+                    f"create view {table.name} as select {columns}, call_date from ("  # noqa: S608
+                    f"select * from _empty_{table.name} "
                     f"union all by name select * from read_parquet([{names}], hive_partitioning = true, "
-                    "hive_types = {'call_date': date}, union_by_name = true)"
+                    "hive_types = {'call_date': date}, union_by_name = true))"
                 )
             else:
                 connection.register(table.name, self.dataset(table, first, last))

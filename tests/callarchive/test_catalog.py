@@ -228,7 +228,7 @@ def files_in(catalog: Catalog) -> Iterator[Path]:
     yield from sorted(Path(catalog.store.url.removeprefix("file://")).rglob("*.parquet"))
 
 
-@pytest.mark.parametrize("table", (*PUBLIC_TABLES, *STEP_TABLES), ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [*PUBLIC_TABLES, *STEP_TABLES], ids=lambda table: table.name)
 def test_every_file_of_a_table_has_the_same_schema_even_where_all_is_null(tmp_path: Path, table: Table) -> None:
     catalog = Catalog.open(tmp_path)
     catalog.replace_partition(table, FULL, [])
