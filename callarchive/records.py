@@ -220,7 +220,8 @@ class Journal:
         table = schemas.RECORDING_FILES
         files = [file_from(row) for row in self._catalog.rows(table, self._day)]
         for item in self._catalog.store.list(self._folder):
-            piece = pq.read_table(pa.BufferReader(self._catalog.store.read(item.path)))
+            # The schema fills columns that a piece left by an older version lacks.
+            piece = pq.read_table(pa.BufferReader(self._catalog.store.read(item.path)), schema=table.schema)
             files += [file_from(row) for row in piece.to_pylist()]
         return {(file.subaccount_id, file.recording_id): file for file in files}
 

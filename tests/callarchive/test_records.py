@@ -1,0 +1,234 @@
+"""Rows give back what they were made of, and a killed transfer's journal tells what it had done."""
+
+import io
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from callarchive import schemas
+from callarchive.catalog import Catalog, to_arrow
+from callarchive.landing import LandingObject
+from callarchive.models import (
+    ApiRecording,
+    ApiStatus,
+    ArchiveStatus,
+    AudioIssue,
+    KeptFile,
+    Lookup,
+    LookupStatus,
+    Mp3Facts,
+    RecordingFile,
+    RowProblem,
+    Session,
+    Version,
+)
+from callarchive.records import (
+    Journal,
+    Row,
+    file_from,
+    file_row,
+    lookup_from,
+    lookup_row,
+    metadata_row,
+    problem_row,
+    recording_from,
+    session_row,
+)
+from callarchive.schemas import Table
+
+DAY = date(2026, 11, 1)
+AT = datetime(2026, 11, 1, 10, 46, 56, 535_000, tzinfo=UTC)
+JOURNAL = "_steps/recording_files_journal"
+
+
+def recording_id(number: int) -> str:
+    return f"{number:08x}-0668-41ec-9ae2-ff0d2c1b7a22"
+
+
+def archived(number: int = 1, *, sha256: str = "ab" * 32) -> RecordingFile:
+    path = f"acme_sg/call_date={DAY}/s/{recording_id(number)}.mp3"
+    return RecordingFile(
+        subaccount_id="acme_sg",
+        session_id="s",
+        recording_id=recording_id(number),
+        archive_status=ArchiveStatus.ARCHIVED,
+        source=LandingObject(path="s/r.mp3", uri="s3://b/s/r.mp3", size_bytes=1000, etag="e", modified_at=AT),
+        kept=KeptFile(
+            archive_path=path,
+            size_bytes=1000,
+            sha256=sha256,
+            audio=Mp3Facts(1.5, 42, 32.0, 8000, 1, AudioIssue.TRUNCATED, "cut short"),
+            archived_at=AT,
+        ),
+        versions=(Version("older.mp3", "cd" * 32), Version(path, sha256)),
+    )
+
+
+FILES = [
+    archived(),
+    replace(archived(), source=replace(archived().source, etag=None, modified_at=None)),  # type: ignore[type-var]
+    RecordingFile("acme_sg", "s", recording_id(2), ArchiveStatus.MISSING, error="not there"),
+    RecordingFile(
+        "acme_sg",
+        "s",
+        recording_id(3),
+        ArchiveStatus.REJECTED,
+        error="a web page",
+        source=LandingObject(path="x", uri="s3://b/x", size_bytes=0),
+        quarantine_uri="file:///q/x.bin",
+    ),
+    *(RecordingFile("acme_sg", "s", recording_id(4), status) for status in ArchiveStatus),
+]
+
+
+def through_parquet(table: Table, row: Row) -> Row:
+    """The row as the catalog gives it back."""
+    buffer = io.BytesIO()
+    pq.write_table(to_arrow(table, [row]), buffer)
+    (back,) = pq.read_table(buffer).to_pylist()
+    return dict(back)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_survives_the_way_into_a_row_and_back(file: RecordingFile) -> None:
+    assert file_from(through_parquet(schemas.RECORDING_FILES, file_row(file))) == file
+
+
+def test_a_file_with_everything_leaves_only_what_was_null_null() -> None:
+    row = file_row(archived())
+    assert {name for name, value in row.items() if value is None} == {"error", "quarantine_uri"}
+
+
+def test_a_recording_survives_the_way_into_a_row_and_back() -> None:
+    full = ApiRecording(recording_id(1), ApiStatus.CALLBACK_FAILED, "callback failed", "https://h/x.mp3", 12.5, AT)
+    for recording in (full, ApiRecording(recording_id(1), ApiStatus.UNKNOWN)):
+        row = through_parquet(schemas.RECORDING_METADATA, metadata_row("acme_sg", "s", recording))
+        assert recording_from(row) == recording
+        assert (row["subaccount_id"], row["session_id"]) == ("acme_sg", "s")
+
+
+def test_a_lookup_survives_the_way_into_a_row_and_back_but_for_the_answer_itself() -> None:
+    recordings = (ApiRecording(recording_id(1), ApiStatus.PROCESSING),)
+    lookup = Lookup("s", LookupStatus.ERROR, AT, recordings, "503", http_status=503, body="{}", unreachable=True)
+    row = through_parquet(schemas.LOOKUPS, lookup_row("acme_sg", lookup))
+    assert lookup_from(row, recordings) == replace(lookup, http_status=None, body=None)
+
+
+def test_a_session_is_written_with_all_it_has() -> None:
+    session = Session("acme_sg", "s", AT, AT, "COMPLETED", 2, 61.0, Decimal("0.0125"), "SGD", "1", "2", ("a", "b"))
+    row = through_parquet(schemas.SESSION_IDS, session_row(session))
+    assert row == {field.name: getattr(session, field.name) for field in fields(session)} | {"sources": ["a", "b"]}
+
+
+def test_a_problem_is_written_with_its_number() -> None:
+    row = through_parquet(
+        schemas.SESSION_PROBLEMS, problem_row("acme_sg", 7, RowProblem("files", "x.csv", None, "bad"))
+    )
+    assert row == {
+        "subaccount_id": "acme_sg",
+        "problem_number": 7,
+        "source": "files",
+        "file": "x.csv",
+        "line": None,
+        "reason": "bad",
+    }
+
+
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog.open(tmp_path)
+
+
+def journal(catalog: Catalog, *, piece: int = 3) -> Journal:
+    return Journal(catalog, DAY, piece=piece, piece_s=3600)
+
+
+def pieces(catalog: Catalog) -> int:
+    return len(catalog.store.list(JOURNAL))
+
+
+def by_key(*files: RecordingFile) -> dict[tuple[str, str], RecordingFile]:
+    return {(file.subaccount_id, file.recording_id): file for file in files}
+
+
+def test_a_day_that_never_ran_has_an_empty_journal(catalog: Catalog) -> None:
+    assert journal(catalog).load() == {}
+
+
+def test_what_was_flushed_before_a_kill_is_known_afterwards(catalog: Catalog) -> None:
+    files = [archived(n) for n in range(7)]
+    killed = journal(catalog, piece=3)
+    for file in files:
+        killed.add(file)
+    assert pieces(catalog) == 2
+    assert journal(catalog).load() == by_key(*files[:6])
+    killed.flush()
+    assert journal(catalog).load() == by_key(*files)
+
+
+def test_a_piece_is_written_after_a_while_even_if_it_is_small(catalog: Catalog) -> None:
+    hasty = Journal(catalog, DAY, piece=1000, piece_s=-1)
+    hasty.add(archived(1))
+    assert journal(catalog).load() == by_key(archived(1))
+
+
+def test_nothing_to_flush_writes_nothing(catalog: Catalog) -> None:
+    journal(catalog).flush()
+    assert pieces(catalog) == 0
+
+
+def test_closing_leaves_the_partition_and_no_piece(catalog: Catalog) -> None:
+    one = journal(catalog, piece=1)
+    one.add(archived(1))
+    one.add(archived(2))
+    one.close([archived(1), archived(3)])
+    assert pieces(catalog) == 0
+    assert journal(catalog).load() == by_key(archived(1), archived(3))
+    assert len(catalog.rows(schemas.RECORDING_FILES, DAY)) == 2
+
+
+def test_a_piece_is_newer_than_the_partition_and_a_later_piece_newer_than_an_earlier(catalog: Catalog) -> None:
+    journal(catalog).close([archived(1, sha256="00" * 32), archived(2)])
+    killed = journal(catalog, piece=1)
+    killed.add(archived(1, sha256="11" * 32))
+    assert journal(catalog).load() == by_key(archived(1, sha256="11" * 32), archived(2))
+    killed.add(archived(1, sha256="22" * 32))
+    assert journal(catalog).load() == by_key(archived(1, sha256="22" * 32), archived(2))
+
+
+def test_a_kill_while_closing_loses_nothing(catalog: Catalog) -> None:
+    one = journal(catalog, piece=1)
+    one.add(archived(1))
+    catalog.replace_partition(schemas.RECORDING_FILES, DAY, [file_row(archived(1)), file_row(archived(2))])
+    assert journal(catalog).load() == by_key(archived(1), archived(2))
+
+
+def test_days_do_not_see_each_others_pieces(catalog: Catalog) -> None:
+    journal(catalog, piece=1).add(archived(1))
+    other = Journal(catalog, date(2026, 11, 2))
+    assert other.load() == {}
+    other.close([])
+    assert pieces(catalog) == 1
+
+
+def test_pieces_and_partitions_of_an_older_version_are_read(catalog: Catalog) -> None:
+    later = ("versions_sha256", "quarantine_uri", "audio_issue_detail")
+    schema = pa.schema([field for field in schemas.RECORDING_FILES.schema if field.name not in later])
+    for path, number in ((f"{JOURNAL}/call_date={DAY}/0.parquet", 1), (schemas.RECORDING_FILES.partition_path(DAY), 2)):
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist([file_row(archived(number))], schema=schema), buffer)
+        catalog.store.replace(path, buffer.getvalue())
+    loaded = journal(catalog).load()
+    assert loaded.keys() == by_key(archived(1), archived(2)).keys()
+    for number in (1, 2):
+        kept = loaded["acme_sg", recording_id(number)].kept
+        assert kept is not None
+        assert kept.sha256 == "ab" * 32
