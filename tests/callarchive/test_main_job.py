@@ -496,3 +496,34 @@ def append(config: Path, section: str) -> None:
     """The section before the accounts, for TOML has no way back from them."""
     head, marker, accounts = config.read_text().partition("[[accounts]]")
     config.write_text(f"{head}{section}\n{marker}{accounts}")
+
+
+def test_archive_and_catalog_on_s3_hold_the_same_as_on_disk(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(sessions_per_day=12)
+    trial.archive()
+    on_disk, kept = tables(trial), {name: sha for name, sha in files(trial).items() if name.endswith(".mp3")}
+    trial.simulator.s3.client.create_bucket(
+        Bucket="our-archive", CreateBucketConfiguration={"LocationConstraint": "ap-southeast-1"}
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", trial.simulator.s3.endpoint_url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-1")
+    monkeypatch.setenv("CALLARCHIVE_ARCHIVE__URL", "s3://our-archive/calls/archive")
+    monkeypatch.setenv("CALLARCHIVE_CATALOG__URL", "s3://our-archive/calls/catalog")
+    for fetched in (True, False):
+        (summary,) = trial.archive()
+        assert (summary.fetched_count > 0) == fetched
+        with trial.connections() as connections:
+            catalog = connections.catalog
+            for table in (schemas.SESSIONS, schemas.STATUS_STATS, schemas.DURATION_STATS):
+                rows = catalog.arrow(table).to_pylist()
+                assert [{k: v for k, v in row.items() if k not in _WHEN} for row in rows] == on_disk[table.name]
+            recordings = catalog.arrow("recordings").to_pylist()
+            counted = catalog.duckdb().sql("select count(*) from recordings").fetchall()[0][0]
+            assert counted == len(recordings) == len(on_disk["recordings"])
+            assert [row["sha256"] for row in recordings] == [row["sha256"] for row in on_disk["recordings"]]
+            for row in recordings:
+                if row["archive_status"] == "archived":
+                    path = row["archive_uri"].removeprefix("s3://our-archive/calls/archive/")
+                    assert kept[path] == connections.archive.sha256_of(path) == row["sha256"]
