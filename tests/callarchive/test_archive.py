@@ -1,0 +1,322 @@
+"""A name that ends in .mp3 is a whole, verified recording; other bytes stand beside it or in quarantine."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from callarchive.archive import RecordingArchive, Rejection
+from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
+from callarchive.landing import LandingObject
+from callarchive.models import AudioIssue, KeptFile
+from callarchive.simulator.audio import break_recording, make_recording
+from callarchive.stores.local import LocalStore
+from callarchive.workers import StoppedError
+
+DAY = date(2026, 11, 1)
+NOW = datetime(2026, 11, 2, 3, 4, 5, tzinfo=UTC)
+SESSION = "5d9b4dd0-0668-11ec-8c5e-fd3f1c2a9a11"
+RECORDING = "61c2f3b0-0668-11ec-9ae2-ff0d2c1b7a22"
+FOLDER = f"acme_sg/call_date=2026-11-01/{SESSION}"
+SOUND = make_recording(shape="lame_cbr_8k_mono", duration_s=3, seed=1)
+OTHER = make_recording(shape="lame_cbr_8k_mono", duration_s=4, seed=2)
+
+
+class BytesDownload:
+    """An object in memory that is being read.
+
+    Args:
+        promised_bytes: what the landing says of its size.
+        md5: the landing's own hash of it, null if it has none.
+    """
+
+    def __init__(
+        self, data: bytes, *, promised_bytes: int | None = None, md5: str | None = None, chunk_bytes: int = 1000
+    ) -> None:
+        size_bytes = len(data) if promised_bytes is None else promised_bytes
+        self.object = LandingObject(path="s/r.mp3", uri="memory://landing/s/r.mp3", size_bytes=size_bytes)
+        self.read_count = 0
+        self._data = data
+        self._md5 = md5
+        self._chunk_bytes = chunk_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.read_count += 1
+        for at in range(0, len(self._data), self._chunk_bytes):
+            yield self._data[at : at + self._chunk_bytes]
+
+    def verify_md5(self, md5_hex: str) -> None:
+        if self._md5 is not None and md5_hex != self._md5:
+            raise TransferError("the landing has another hash")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+@pytest.fixture
+def archive(root: Path) -> RecordingArchive:
+    return RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW)
+
+
+def keep(archive: RecordingArchive, download: BytesDownload, *, account: str = "acme_sg") -> KeptFile | Rejection:
+    return archive.keep(
+        download, subaccount_id=account, day=DAY, session_id=SESSION, recording_id=RECORDING, stop=Event()
+    )
+
+
+def kept(archive: RecordingArchive, data: bytes) -> KeptFile:
+    result = keep(archive, BytesDownload(data))
+    assert isinstance(result, KeptFile)
+    return result
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    """Every file there is, temporary ones too."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_recording_is_kept_under_its_name_byte_for_byte(archive: RecordingArchive, root: Path) -> None:
+    file = kept(archive, SOUND)
+    assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
+    assert file.archive_path == f"{FOLDER}/{RECORDING}.mp3"
+    assert (file.size_bytes, file.sha256, file.archived_at) == (len(SOUND), hashlib.sha256(SOUND).hexdigest(), NOW)
+    assert file.audio.duration_s == pytest.approx(3, abs=0.1)
+    assert (file.audio.sample_rate_hz, file.audio.channels, file.audio.audio_issue) == (8000, 1, None)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 417, 1024 * 1024])
+def test_the_size_of_chunks_does_not_matter(archive: RecordingArchive, root: Path, chunk_bytes: int) -> None:
+    download = BytesDownload(SOUND, chunk_bytes=chunk_bytes)
+    result = keep(archive, download)
+    assert isinstance(result, KeptFile)
+    assert result.audio == kept(archive, SOUND).audio
+    assert download.read_count == 1
+    assert list(files_below(root).values()) == [SOUND]
+
+
+def test_an_account_whose_name_would_be_hidden_has_a_visible_folder(archive: RecordingArchive, root: Path) -> None:
+    keep(archive, BytesDownload(SOUND), account="_acme")
+    assert list(files_below(root)) == [f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3"]
+    assert archive.kept_sizes("_acme", DAY) == {f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3": len(SOUND)}
+
+
+def test_the_same_bytes_again_are_one_file(archive: RecordingArchive, root: Path) -> None:
+    assert kept(archive, SOUND) == kept(archive, SOUND)
+    assert list(files_below(root)) == [f"{FOLDER}/{RECORDING}.mp3"]
+
+
+def test_what_a_killed_run_left_whole_is_adopted_by_its_bytes(archive: RecordingArchive, root: Path) -> None:
+    (root / FOLDER).mkdir(parents=True)
+    (root / FOLDER / f"{RECORDING}.mp3").write_bytes(SOUND)
+    inode = (root / FOLDER / f"{RECORDING}.mp3").stat().st_ino
+    assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
+    assert (root / FOLDER / f"{RECORDING}.mp3").stat().st_ino == inode
+    assert len(files_below(root)) == 1
+
+
+def test_other_bytes_become_a_version_beside_it_and_never_an_overwrite(archive: RecordingArchive, root: Path) -> None:
+    kept(archive, SOUND)
+    version = kept(archive, OTHER)
+    name = f"{FOLDER}/{RECORDING}.{hashlib.sha256(OTHER).hexdigest()[:16]}.mp3"
+    assert version.archive_path == name
+    assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: OTHER}
+    assert kept(archive, OTHER).archive_path == name, "a version is kept once, too"
+    assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
+    assert len(files_below(root)) == 2
+
+
+def test_a_versions_name_that_holds_other_bytes_is_an_error(archive: RecordingArchive, root: Path) -> None:
+    kept(archive, SOUND)
+    name = f"{FOLDER}/{RECORDING}.{hashlib.sha256(OTHER).hexdigest()[:16]}.mp3"
+    (root / name).write_bytes(b"tampered")
+    with pytest.raises(AlreadyExistsError, match="holds other bytes than its name says"):
+        kept(archive, OTHER)
+    assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: b"tampered"}
+
+
+@pytest.mark.parametrize(
+    ("how", "issue"),
+    [("cut_half", AudioIssue.TRUNCATED), ("zero_tail", AudioIssue.TRUNCATED), ("hole", AudioIssue.DAMAGED)],
+)
+def test_broken_audio_is_kept_and_flagged(archive: RecordingArchive, root: Path, how: str, issue: AudioIssue) -> None:
+    data = break_recording(SOUND, how)
+    file = kept(archive, data)
+    assert file.audio.audio_issue is issue
+    assert file.audio.issue_detail
+    assert list(files_below(root).values()) == [data]
+
+
+@pytest.mark.parametrize("how", ["html", "json", "empty", "random"])
+def test_what_is_no_audio_is_in_quarantine_and_not_in_the_archive(
+    archive: RecordingArchive, root: Path, how: str
+) -> None:
+    data = break_recording(SOUND, how)
+    result = keep(archive, BytesDownload(data))
+    assert isinstance(result, Rejection)
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    name = f"_quarantine/{FOLDER}/{RECORDING}.{digest}.bin"
+    assert files_below(root) == {name: data}
+    assert result.quarantine_uri == f"file://{root}/{name}"
+    assert result.reason
+    assert archive.kept_sizes("acme_sg", DAY) == {}
+    assert keep(archive, BytesDownload(data)) == result
+    assert files_below(root) == {name: data}
+
+
+@pytest.mark.parametrize("promised_bytes", [0, len(SOUND) - 1, len(SOUND) + 1])
+def test_fewer_or_more_bytes_than_promised_leave_nothing(
+    archive: RecordingArchive, root: Path, promised_bytes: int
+) -> None:
+    with pytest.raises(TransferError, match=r"memory://landing/s/r\.mp3"):
+        keep(archive, BytesDownload(SOUND, promised_bytes=promised_bytes))
+    assert files_below(root) == {}
+
+
+def test_another_hash_than_the_landings_leaves_nothing(archive: RecordingArchive, root: Path) -> None:
+    with pytest.raises(TransferError):
+        keep(archive, BytesDownload(SOUND, md5="0" * 32))
+    assert files_below(root) == {}
+    keep(archive, BytesDownload(SOUND, md5=hashlib.md5(SOUND, usedforsecurity=False).hexdigest()))
+    assert list(files_below(root).values()) == [SOUND]
+
+
+def test_a_transfer_that_breaks_leaves_nothing(archive: RecordingArchive, root: Path) -> None:
+    class Broken(BytesDownload):
+        def __iter__(self) -> Iterator[bytes]:
+            yield SOUND[:1000]
+            raise TransferError("connection reset")
+
+    with pytest.raises(TransferError, match="connection reset"):
+        keep(archive, Broken(SOUND))
+    assert files_below(root) == {}
+
+
+def test_a_transfer_that_is_stopped_leaves_nothing(archive: RecordingArchive, root: Path) -> None:
+    stop = Event()
+
+    class Stopping(BytesDownload):
+        def __iter__(self) -> Iterator[bytes]:
+            yield SOUND[:1000]
+            stop.set()
+            yield SOUND[1000:2000]
+            raise AssertionError("nobody looked at the event")
+
+    with pytest.raises(StoppedError):
+        archive.keep(
+            Stopping(SOUND), subaccount_id="acme_sg", day=DAY, session_id=SESSION, recording_id=RECORDING, stop=stop
+        )
+    assert files_below(root) == {}
+
+
+def test_an_archive_that_cannot_be_written_is_a_store_error(root: Path) -> None:
+    root.write_bytes(b"a file where the folder should be")
+    with pytest.raises(StoreError, match=f"file://{root}"):
+        kept(RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW), SOUND)
+
+
+def test_the_sizes_are_those_of_the_days_mp3s_alone(archive: RecordingArchive, root: Path) -> None:
+    kept(archive, SOUND)
+    (root / FOLDER / ".0.part").write_bytes(b"temporary")
+    (root / FOLDER / "notes.txt").write_bytes(b"foreign")
+    other_day = root / f"acme_sg/call_date=2026-11-02/{SESSION}"
+    other_day.mkdir(parents=True)
+    (other_day / f"{RECORDING}.mp3").write_bytes(SOUND)
+    assert archive.kept_sizes("acme_sg", DAY) == {f"{FOLDER}/{RECORDING}.mp3": len(SOUND)}
+    assert archive.kept_sizes("acme_th", DAY) == {}
+
+
+def test_the_hash_of_a_kept_file_is_of_its_bytes_as_they_are_now(archive: RecordingArchive, root: Path) -> None:
+    path = kept(archive, SOUND).archive_path
+    assert archive.sha256_of(path) == hashlib.sha256(SOUND).hexdigest()
+    (root / path).write_bytes(OTHER)
+    assert archive.sha256_of(path) == hashlib.sha256(OTHER).hexdigest()
+    (root / path).unlink()
+    with pytest.raises(ObjectNotFoundError):
+        archive.sha256_of(path)
+
+
+# Each child keeps the recording and kills itself at the nth event: the opening, writing, syncing, linking, renaming or
+# removing of a file.
+KILLED_KEEPER = """
+import os, signal, sys
+from datetime import UTC, date, datetime
+from threading import Event
+from callarchive.archive import RecordingArchive
+from callarchive.landing import LandingObject
+from callarchive.stores.local import LocalStore
+
+data = open(sys.argv[2], "rb").read()
+
+class Download:
+    object = LandingObject(path="s/r.mp3", uri="memory://s/r.mp3", size_bytes=len(data))
+    def __iter__(self):
+        yield data[:5000]
+        yield data[5000:]
+    def verify_md5(self, md5_hex):
+        pass
+
+def keep(root, kill_at):
+    seen = 0
+    def event():
+        nonlocal seen
+        seen += 1
+        if seen == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def counted(function):
+        def call(*arguments):
+            event()
+            result = function(*arguments)
+            event()
+            return result
+        return call
+    os.fsync, os.write = counted(os.fsync), counted(os.write)
+    def audit(name, arguments):
+        if name == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            event()
+        elif name in ("os.rename", "os.link", "os.remove", "os.mkdir"):
+            event()
+    sys.addaudithook(audit)
+    RecordingArchive(LocalStore("file://" + root), clock=lambda: datetime.now(UTC)).keep(
+        Download(), subaccount_id="acme_sg", day=date(2026, 11, 1), session_id=sys.argv[3], recording_id=sys.argv[4],
+        stop=Event())
+
+for point in range(1, 200):
+    child = os.fork()
+    if child == 0:
+        keep(f"{sys.argv[1]}/{point}", point)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(point, code, flush=True)
+    if code == 0:
+        break
+"""
+
+
+def test_a_kill_at_any_point_leaves_no_name_or_a_whole_file_and_the_next_run_finishes(tmp_path: Path) -> None:
+    (tmp_path / "sound.mp3").write_bytes(SOUND)
+    arguments = [str(tmp_path), str(tmp_path / "sound.mp3"), SESSION, RECORDING]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_KEEPER, *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+    outcomes = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(outcomes) >= 10
+    assert [code for _, code in outcomes] == [-signal.SIGKILL] * (len(outcomes) - 1) + [0]
+    states = set()
+    for point, _ in outcomes:
+        root = tmp_path / str(point)
+        archive = RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW)
+        named = {path: data for path, data in files_below(root).items() if path.endswith(".mp3")}
+        assert named in ({}, {f"{FOLDER}/{RECORDING}.mp3": SOUND})
+        states.add(len(named))
+        archive.store.sweep(archive.day_folder("acme_sg", DAY))
+        assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
+        assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
+    assert states == {0, 1}
