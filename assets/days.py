@@ -34,7 +34,7 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
         raise
     if batch.failed:
         _keep_what_is_done(context, batch)
-        raise failure_of_days(batch.failed, day_count=len(context.partition_keys))
+        raise failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(batch.done))
     for key, summary in batch.done.items():
         context.add_asset_metadata(summary, partition_key=key)
     return dg.MaterializeResult(check_results=check_results(batch.verdicts))

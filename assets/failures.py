@@ -16,11 +16,22 @@ def failure(error: ArchiveError) -> dg.Failure:
     return dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=error.retryable)
 
 
-def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int) -> dg.Failure:
-    """One failure for all days of a batch that could not be done, by partition key. Retried if that can help every one."""
+def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int, done_count: int) -> dg.Failure:
+    """One failure for all days of a batch that could not be done, by partition key. Retried if that can help every one.
+
+    Args:
+        day_count: how many days the batch has.
+        done_count: how many of them went well. The rest was not tried.
+    """
     lines = [f"{key}: {error}" for key, error in failed.items()]
     if day_count > 1:
-        lines.insert(0, f"{len(failed)} of {day_count} days could not be done; days that could are materialized.")
+        untried = day_count - done_count - len(failed)
+        lines.insert(0, f"{len(failed)} of {day_count} days could not be done, {untried} were not tried.")
+    if done_count:
+        lines.append(
+            f"This step keeps the other {done_count}. To take them further, launch them without the failed days, or set "
+            "dagster.days_per_run = 1."
+        )
     return dg.Failure(
         "\n".join(lines),
         metadata={"errors": dg.MetadataValue.json({key: type(error).__name__ for key, error in failed.items()})},

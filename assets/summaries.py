@@ -1,7 +1,7 @@
 """What the UI shows of a day's partition: rows, place, counts, bytes, hours of audio, tables, what needs attention.
 
-Everything is read from the tables just written, and bounded. No phone number, no URL with a signature, no secret can be in
-it: of the sessions' columns only ids, states and errors are shown.
+Everything is read from the tables just written, and bounded. Of sessions only ids, states and errors are shown, so no phone
+number gets here; errors were cleared of them where they were written.
 """
 
 from collections import Counter
@@ -15,7 +15,6 @@ from assets.histogram import duration_histogram
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.main_job import Attention, needs_attention
-from callarchive.phone_numbers import mask_numbers
 from callarchive.records import Row
 from callarchive.schemas import Table
 from callarchive.steps import StepReport
@@ -116,7 +115,7 @@ def _attention(items: Iterable[Attention]) -> Summary:
                 "account": item.subaccount_id,
                 "concerns": item.concerns,
                 "state": item.state,
-                "reason": mask_numbers(item.reason or "")[:_REASON_CHARS],
+                "reason": (item.reason or "")[:_REASON_CHARS],
             }
         )
         for item in islice(listed, _ATTENTION)
@@ -130,7 +129,7 @@ def _attention(items: Iterable[Attention]) -> Summary:
 
 
 def _shown(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+    return round(value, 2) if isinstance(value, float) else value
 
 
 def _cell(value: object) -> str:

@@ -1,0 +1,76 @@
+from datetime import date
+
+import dagster as dg
+
+from assets import check_results as module
+from assets.check_results import check_results, check_specs
+from callarchive import schemas
+from callarchive.checks import CHECKS, CheckResult
+
+
+def verdict(
+    day: int, *, passed: bool, name: str = "recordings_archived", examples: tuple[str, ...] = ()
+) -> CheckResult:
+    return CheckResult(
+        name=name,
+        table=schemas.RECORDINGS,
+        day=date(2026, 1, day),
+        passed=passed,
+        blocking=False,
+        summary=f"summary of {day}",
+        numbers={"share": 0.25, "failed": 3},
+        examples=examples,
+    )
+
+
+def test_every_check_hangs_on_its_table_and_blocks_as_it_says() -> None:
+    specs = [spec for table in schemas.PUBLIC_TABLES for spec in check_specs(table)]
+    assert {(spec.name, spec.asset_key.to_user_string(), spec.blocking) for spec in specs} == {
+        (check.name, check.table.name, check.blocking) for check in CHECKS
+    }
+    assert all(spec.description for spec in specs)
+
+
+def test_one_day_shows_its_numbers() -> None:
+    (result,) = check_results([verdict(5, passed=True)])
+    assert result.passed
+    assert result.description == "summary of 5"
+    assert {key: value.value for key, value in result.metadata.items()} == {"share": 0.25, "failed": 3.0}
+
+
+def test_several_days_make_one_result_that_names_the_days_that_failed() -> None:
+    (result,) = check_results([verdict(5, passed=True), verdict(6, passed=False), verdict(7, passed=False)])
+    assert not result.passed
+    assert result.description == "failed on 2 of 3 days: 2026-01-06, 2026-01-07"
+    table = result.metadata["days"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [(record.data["day"], record.data["passed"]) for record in table.records] == [
+        ("2026-01-05", True),
+        ("2026-01-06", False),
+        ("2026-01-07", False),
+    ]
+
+
+def test_examples_are_bounded_and_stay_inside_their_backticks() -> None:
+    examples = tuple(f"id-{number}: `broken`\nline" for number in range(30))
+    (result,) = check_results([verdict(5, passed=False, examples=examples)])
+    lines = str(result.metadata["examples"].value).splitlines()
+    assert len(lines) == 20
+    assert lines[0] == "- 2026-01-05: `id-0: 'broken' line`"
+
+
+def test_examples_of_days_that_passed_give_way_to_those_of_days_that_failed() -> None:
+    days = [verdict(5, passed=True, examples=("tolerated",)), verdict(6, passed=False, examples=("too much",))]
+    (result,) = check_results(days)
+    assert "too much" in str(result.metadata["examples"].value)
+    assert "tolerated" not in str(result.metadata["examples"].value)
+
+
+def test_missing_recordings_are_errors_and_oddities_are_warnings() -> None:
+    lost, odd = check_results([verdict(5, passed=False), verdict(5, passed=False, name="durations_plausible")])
+    assert lost.severity == dg.AssetCheckSeverity.ERROR
+    assert odd.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_what_is_called_a_warning_is_a_check_that_does_not_block() -> None:
+    assert {check.name for check in CHECKS if not check.blocking} > module._WARNINGS

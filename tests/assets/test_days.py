@@ -1,0 +1,114 @@
+from collections.abc import Callable
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from assets.days import Step, run_days
+from callarchive import schemas
+from callarchive.connections import Connections
+from callarchive.errors import ArchiveError, SourceError, UnavailableError
+from callarchive.steps import StepReport
+
+DAYS = dg.DailyPartitionsDefinition("2026-01-01")
+FIRST, LAST = date(2026, 1, 5), date(2026, 1, 7)
+SESSION = "5e9e2a10-0000-11f1-8000-010203040506"
+
+
+def step_that_fails_on(day: int | None, error: Callable[[str], BaseException] = SourceError) -> Step:
+    """A step that writes one row a day into `session_ids`, and fails on that day of January."""
+
+    def step(connections: Connections, at: date) -> StepReport:
+        if at.day == day:
+            raise error(f"nothing is known of {at}")
+        row = {"subaccount_id": "acme_sg", "session_id": SESSION, "sources": ["files"]}
+        count = connections.catalog.replace_partition(schemas.SESSION_IDS, at, [row])
+        return StepReport(schemas.SESSION_IDS, at, count, {"files": 1})
+
+    return step
+
+
+def run(step: Step, connections: Connections, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    @dg.asset(partitions_def=DAYS)
+    def session_ids(
+        context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]
+    ) -> dg.MaterializeResult:
+        return run_days(context, connections, step)
+
+    return dg.materialize(
+        [session_ids],
+        resources={"connections": connections},
+        instance=instance,
+        raise_on_error=False,
+        tags={"dagster/asset_partition_range_start": str(FIRST), "dagster/asset_partition_range_end": str(LAST)},
+    )
+
+
+def materialized(instance: dg.DagsterInstance) -> dict[str | None, dict[str, object]]:
+    records = instance.fetch_materializations(dg.AssetKey("session_ids"), limit=100).records
+    events = [record.asset_materialization for record in records]
+    assert len({event.partition for event in events if event}) == len(events), "one event a day"
+    return {event.partition: {k: v.value for k, v in event.metadata.items()} for event in events if event}
+
+
+def test_each_day_of_a_batch_has_its_own_rows_and_place(connections: Connections, instance: dg.DagsterInstance) -> None:
+    assert run(step_that_fails_on(None), connections, instance).success
+    days = materialized(instance)
+    assert set(days) == {"2026-01-05", "2026-01-06", "2026-01-07"}
+    for key, metadata in days.items():
+        assert metadata["dagster/row_count"] == 1
+        assert metadata["files"] == 1
+        assert str(metadata["dagster/uri"]).endswith(f"/_steps/session_ids/call_date={key}/part-0.parquet")
+        assert str(metadata["dagster/uri"]) == f"file://{metadata['file']}"
+
+
+def test_a_day_that_fails_leaves_the_days_around_it_good(
+    connections: Connections, instance: dg.DagsterInstance
+) -> None:
+    result = run(step_that_fails_on(6), connections, instance)
+    assert not result.success
+    days = materialized(instance)
+    assert set(days) == {"2026-01-05", "2026-01-07"}
+    assert {metadata["dagster/row_count"] for metadata in days.values()} == {1}
+    (failed,) = result.get_step_failure_events()
+    shown = failed.step_failure_data.user_failure_data
+    assert shown is not None
+    assert "2026-01-06: nothing is known of 2026-01-06" in (shown.description or "")
+
+
+def test_an_outage_ends_the_batch_at_once(connections: Connections, instance: dg.DagsterInstance) -> None:
+    result = run(step_that_fails_on(6, UnavailableError), connections, instance)
+    assert not result.success
+    assert set(materialized(instance)) == {"2026-01-05"}
+    (failed,) = result.get_step_failure_events()
+    assert failed.step_failure_data.user_failure_data is not None
+    assert "1 were not tried" in (failed.step_failure_data.user_failure_data.description or "")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_days_before_a_mistake_in_the_code_or_a_termination_stay(
+    error: Callable[[str], BaseException], connections: Connections, instance: dg.DagsterInstance
+) -> None:
+    assert not run(step_that_fails_on(7, error), connections, instance).success
+    assert set(materialized(instance)) == {"2026-01-05", "2026-01-06"}
+
+
+def test_a_day_is_locked_while_its_step_runs_and_free_afterwards(
+    connections: Connections, instance: dg.DagsterInstance
+) -> None:
+    def locked(day: date) -> bool:
+        try:
+            with connections.catalog.store.lock(f"call_date={day}", wait_s=0):
+                return False
+        except UnavailableError:
+            return True
+
+    seen = []
+
+    def step(connections: Connections, day: date) -> StepReport:
+        seen.append(locked(day))
+        raise ArchiveError("enough seen")
+
+    run(step, connections, instance)
+    assert seen == [True, True, True]
+    assert not any(locked(date(2026, 1, day)) for day in (5, 6, 7))

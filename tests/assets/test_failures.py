@@ -1,0 +1,69 @@
+import dagster as dg
+import pytest
+
+from assets.failures import ends_batch, errors_as_failures, failure, failure_of_days
+from callarchive import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "retried"),
+    [
+        (errors.UnavailableError("no answer"), True),
+        (errors.ExportFailedError("the job failed"), True),
+        (errors.AccessDeniedError("401"), False),
+        (errors.HostKeyError("changed"), False),
+        (errors.ConfigurationError("bad key"), False),
+        (errors.StoreError("disk full"), False),
+        (errors.SourceError("no file"), False),
+    ],
+)
+def test_only_what_may_pass_by_itself_is_tried_again(error: errors.ArchiveError, retried: bool) -> None:
+    assert failure(error).allow_retries is retried
+
+
+def test_a_failure_says_what_the_error_says() -> None:
+    shown = failure(errors.AccessDeniedError("8x8 does not accept the key of acme_sg"))
+    assert shown.description == "8x8 does not accept the key of acme_sg"
+    assert shown.metadata["error"].value == "AccessDeniedError"
+
+
+def test_the_causes_of_an_error_stay_out_of_dagsters_database() -> None:
+    error = errors.AccessDeniedError("the store refuses")
+    error.__cause__ = OSError("https://bucket.example/?X-Amz-Signature=abc")
+    with pytest.raises(dg.Failure) as caught, errors_as_failures():
+        raise error
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+
+
+def test_errors_of_other_kinds_pass_as_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), errors_as_failures():
+        _ = 1 // 0
+
+
+def test_the_failure_of_one_day_names_the_day_and_nothing_else() -> None:
+    shown = failure_of_days({"2026-01-05": errors.SourceError("no file")}, day_count=1, done_count=0)
+    assert shown.description == "2026-01-05: no file"
+
+
+def test_the_failure_of_a_batch_counts_days_done_failed_and_not_tried() -> None:
+    failed = {"2026-01-05": errors.SourceError("no file"), "2026-01-06": errors.UnavailableError("no answer")}
+    shown = failure_of_days(failed, day_count=10, done_count=3)
+    first, *days, advice = (shown.description or "").splitlines()
+    assert first == "2 of 10 days could not be done, 5 were not tried."
+    assert days == ["2026-01-05: no file", "2026-01-06: no answer"]
+    assert "keeps the other 3" in advice
+
+
+def test_a_batch_is_tried_again_only_if_that_can_help_every_failed_day() -> None:
+    passing, lasting = errors.UnavailableError("no answer"), errors.SourceError("no file")
+    assert failure_of_days({"a": passing}, day_count=2, done_count=1).allow_retries
+    assert not failure_of_days({"a": passing, "b": lasting}, day_count=2, done_count=0).allow_retries
+
+
+def test_an_outage_a_refusal_and_a_full_disk_end_a_batch_and_a_bad_day_does_not() -> None:
+    assert ends_batch(errors.UnavailableError(""))
+    assert ends_batch(errors.AccessDeniedError(""))
+    assert ends_batch(errors.StoreError(""))
+    assert not ends_batch(errors.SourceError(""))
+    assert not ends_batch(errors.ExportFailedError(""))

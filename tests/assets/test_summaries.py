@@ -1,0 +1,108 @@
+from datetime import date
+from uuid import uuid4
+
+import dagster as dg
+
+from assets.summaries import Summary, summarize
+from callarchive import schemas
+from callarchive.connections import Connections
+from callarchive.schemas import Table
+from callarchive.steps import StepReport
+
+DAY = date(2026, 1, 5)
+
+
+def summary_of(connections: Connections, table: Table, rows: list[dict[str, object]]) -> Summary:
+    count = connections.catalog.replace_partition(table, DAY, rows)
+    return summarize(connections.catalog, StepReport(table, DAY, count))
+
+
+def recording(archive_status: str, **more: object) -> dict[str, object]:
+    row: dict[str, object] = {
+        "subaccount_id": "acme_sg",
+        "session_id": str(uuid4()),
+        "recording_id": str(uuid4()),
+        "api_status": "UPLOAD_COMPLETED",
+        "archive_status": archive_status,
+    }
+    return row | more
+
+
+def records(value: dg.MetadataValue) -> list[dict[str, object]]:
+    assert isinstance(value, dg.TableMetadataValue)
+    return [dict(record.data) for record in value.records]
+
+
+def test_recordings_are_summed_up_in_bytes_and_hours(connections: Connections) -> None:
+    rows = [
+        recording("archived", size_bytes=1000, duration_s=1800.0),
+        recording("archived", size_bytes=234, duration_s=900.0),
+        recording("missing", error="not found after 24 h"),
+    ]
+    told = summary_of(connections, schemas.RECORDINGS, rows)
+    assert told["dagster/row_count"].value == 3
+    assert told["archived"].value == 2
+    assert told["not_archived"].value == 1
+    assert told["size_bytes"].value == 1234
+    assert told["audio_hours"].value == 0.75
+    assert "| archived | 2 |\n| missing | 1 |" in str(told["archive_statuses"].value)
+
+
+def test_what_needs_attention_is_counted_in_full_and_listed_in_part(connections: Connections) -> None:
+    rows = [recording("failed", error="e" * 5000) for _ in range(60)]
+    told = summary_of(connections, schemas.RECORDINGS, rows)
+    assert told["needs_attention_count"].value == 60
+    listed = records(told["needs_attention"])
+    assert len(listed) == 50
+    assert {len(str(item["reason"])) for item in listed} == {200}
+    assert {str(item["concerns"]) for item in listed} <= {f"recording {row['recording_id']}" for row in rows}
+
+
+def test_a_day_without_calls_is_summed_up_as_nothing(connections: Connections) -> None:
+    for table in schemas.PUBLIC_TABLES:
+        told = summary_of(connections, table, [])
+        assert told["dagster/row_count"].value == 0
+        assert "needs_attention" not in told
+        assert "duration_histogram" not in told
+
+
+def test_numbers_of_people_are_not_shown(connections: Connections) -> None:
+    row = {
+        "subaccount_id": "acme_sg",
+        "session_id": str(uuid4()),
+        "source_number": "12025550123",
+        "destination_number": "447700900123",
+        "session_status": "COMPLETED",
+        "sources": ["log_export"],
+        "lookup_status": "error",
+        "lookup_error": "HTTP 500",
+        "recording_count": 0,
+    }
+    told = summary_of(connections, schemas.SESSIONS, [row])
+    assert records(told["needs_attention"]) == [
+        {
+            "account": "acme_sg",
+            "concerns": f"session {row['session_id']}",
+            "state": "look-up failed",
+            "reason": "HTTP 500",
+        }
+    ]
+    assert "12025550123" not in repr(told)
+    assert "447700900123" not in repr(told)
+
+
+def test_a_status_from_outside_stays_in_its_cell(connections: Connections) -> None:
+    row = recording("archived", api_status="a|b\n# c", size_bytes=1, duration_s=1.0)
+    told = summary_of(connections, schemas.RECORDINGS, [row])
+    assert str(told["api_statuses"].value).splitlines()[-1] == "| a/b # c | 1 |"
+
+
+def test_durations_come_with_their_table_and_a_picture(connections: Connections) -> None:
+    kept = [recording("archived", size_bytes=1, duration_s=seconds) for seconds in (10.0, 20.0, 30.0)]
+    connections.catalog.replace_partition(schemas.RECORDINGS, DAY, kept)
+    row = {"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 60.0, "p50_s": 20.004}
+    told = summary_of(connections, schemas.DURATION_STATS, [row])
+    (shown,) = records(told["duration_stats"])
+    assert shown["total_s"] == 60.0
+    assert shown["p50_s"] == 20.0
+    assert "3 archived recordings" in str(told["duration_histogram"].value)

@@ -1,0 +1,68 @@
+import dagster as dg
+import pytest
+
+from assets import catalog, collection, statistics
+from assets.table_assets import column_schema
+from callarchive import schemas
+from callarchive.schemas import Table
+
+ASSETS = {
+    asset.key.to_user_string(): asset
+    for asset in (
+        collection.session_ids,
+        collection.recording_metadata,
+        collection.recording_files,
+        catalog.sessions,
+        catalog.recordings,
+        statistics.status_stats,
+        statistics.duration_stats,
+    )
+}
+TABLES = {table.name: table for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES)}
+
+
+def spec(name: str) -> dg.AssetSpec:
+    (only,) = ASSETS[name].specs
+    return only
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_an_asset_says_what_a_row_is_and_who_owns_it(name: str) -> None:
+    description = spec(name).description or ""
+    assert TABLES[name].grain in description
+    assert description.index("\n\n") > 40, "it begins with a sentence of its own"
+    assert spec(name).owners == ["team:call-recordings"]
+    assert spec(name).kinds == {"python", "parquet"}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_the_columns_shown_are_those_of_the_files(table: Table) -> None:
+    shown = column_schema(table).columns
+    in_files = [(field.name, str(field.type), field.metadata[b"meaning"].decode()) for field in table.schema]
+    assert [(c.name, c.type, c.description) for c in shown[:-1]] == in_files
+    assert shown[-1].name == "call_date"
+    assert {c.name for c in shown if not c.constraints.nullable} == set(table.key)
+
+
+def test_the_chain_goes_from_ids_to_statistics() -> None:
+    edges = {name: {dep.asset_key.to_user_string() for dep in spec(name).deps} for name in ASSETS}
+    assert edges == {
+        "session_ids": set(),
+        "recording_metadata": {"session_ids"},
+        "recording_files": {"session_ids", "recording_metadata"},
+        "sessions": {"session_ids", "recording_metadata"},
+        "recordings": {"recording_metadata", "recording_files", "sessions"},
+        "status_stats": {"recordings"},
+        "duration_stats": {"recordings"},
+    }
+
+
+def test_only_the_step_that_reads_landings_waits_for_their_pool() -> None:
+    assert {name: asset.op.pool for name, asset in ASSETS.items() if asset.op.pool} == {"recording_files": "landing"}
+
+
+def test_tables_that_may_hold_phone_numbers_are_tagged() -> None:
+    assert {name for name in ASSETS if spec(name).tags["personal_data"] == "as-configured"} == {
+        "session_ids",
+        "sessions",
+    }
