@@ -21,18 +21,18 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     help="The archive for 8x8 Number Masking call recordings.\n\n"
     "Fetches every recording of a day from where 8x8 pushed it (S3 or SFTP) into a verified archive, and writes Parquet "
     "tables that say what was found, what is kept and what is wrong.",
     epilog="Configuration: `callarchive.toml` in the working directory, or `CALLARCHIVE_CONFIG`. "
     "`callarchive demo` tries everything without an account.",
 )
-app.command("archive")(archiving.archive)
-app.command("doctor")(checking.doctor)
-app.command("find")(checking.find)
-app.command("verify")(checking.verify)
-app.command("demo")(demonstrating.demo)
+app.command("archive", short_help="Archive a day or a range of days.")(archiving.archive)
+app.command("doctor", short_help="Check every link of the chain, and say what to do.")(checking.doctor)
+app.command("find", short_help="Tell everything known of a session or recording.")(checking.find)
+app.command("verify", short_help="Re-read the archive against the catalog.")(checking.verify)
+app.command("demo", short_help="Archive a made-up week from local stand-ins.")(demonstrating.demo)
 
 
 def _print_version(wanted: bool) -> None:

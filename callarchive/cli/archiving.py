@@ -40,10 +40,9 @@ def archive(
     Run it as often as you like: what is kept and unchanged is not read again, and each day's tables are replaced whole.
     Exits 0 when every day is accounted for, also if some recordings failed: they are rows, and listed under "needs attention".
 
+    \b
     Examples:
-
         callarchive archive --day 2026-11-01
-
         callarchive archive --from 2026-10-01 --to 2026-10-31 --json > october.json
     """
     from callarchive.connections import Connections

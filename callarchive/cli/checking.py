@@ -13,8 +13,8 @@ def doctor(context: typer.Context) -> None:
 
     Exits 1 if a link is broken. Run it after every change of the configuration.
 
+    \b
     Example:
-
         callarchive doctor
     """
     from callarchive.connections import Connections
@@ -40,8 +40,8 @@ def find(
 
     Exits 1 if the catalog does not know the id.
 
+    \b
     Example:
-
         callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
     """
     from callarchive.connections import Connections
@@ -92,10 +92,9 @@ def verify(
 
     Exits 1 if there is one. Without days it goes through all that the catalog knows.
 
+    \b
     Examples:
-
         callarchive verify --from 2026-10-01 --to 2026-10-31
-
         callarchive verify --sample 0.05
     """
     from callarchive import schemas

@@ -43,8 +43,8 @@ def demo(
 
     Nothing leaves this machine and no account is needed. Run it again: nothing is fetched twice.
 
+    \b
     Example:
-
         callarchive demo --directory /tmp/demo
     """
     from callarchive.connections import Connections

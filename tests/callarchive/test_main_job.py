@@ -399,6 +399,36 @@ def test_two_runs_on_one_day_wait_for_each_other(start_trial: Start) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_a_full_disk_fails_the_run_loudly_and_leaves_no_half_file_and_the_old_tables(start_trial: Start) -> None:
+    """A limit on the size of files makes the kernel refuse writes in the middle, as a full disk does."""
+    trial = start_trial(sessions_per_day=12)
+    world = trial.simulator.world
+    trial.archive()
+    before, kept = tables(trial), files(trial)
+    for path in (trial.config.parent / "archive").rglob("*.mp3"):
+        path.unlink()
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
+        "from callarchive.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "archive", "--day", str(DAY)],
+        env=trial.process_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert tables(trial) == before
+    assert max(recording.duration_s for recording in world.recordings) > 60  # so one did not fit
+    for name, sha256 in files(trial).items():
+        assert kept[name] == sha256
+    assert trial.run("archive", "--day", str(DAY)).returncode == 0
+    assert files(trial) == kept
+
+
 def test_no_secret_and_no_phone_number_is_anywhere_that_we_write(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=10)
     done = trial.run("-vv", "archive", "--day", str(DAY))

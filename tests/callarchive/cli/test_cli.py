@@ -1,0 +1,117 @@
+"""How the command line speaks: help, exit codes, what goes to which stream. What commands do is tested with the main job."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMANDS = ("archive", "doctor", "find", "verify", "demo")
+
+
+def run(*words: str, cwd: Path | None = None, code: str = "from callarchive.cli import main; main()") -> Any:
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False, cwd=cwd
+    )
+
+
+def test_help_lists_every_command_and_each_has_an_example() -> None:
+    top = run("--help")
+    assert top.returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in top.stdout
+        told = run(command, "--help")
+        assert told.returncode == 0
+        assert f"      callarchive {command}" in told.stdout
+
+
+def test_help_does_not_wait_for_the_libraries_that_only_work_needs() -> None:
+    code = (
+        "import sys\nfrom callarchive.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([n for n in ('pandas', 'pyarrow', 'boto3', 'paramiko', 'duckdb', 'requests', 'dagster') if n in sys.modules])"
+    )
+    assert run("archive", "--help", code=code).stdout.endswith("[]\n")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    pyproject = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+    version = next(line.split('"')[1] for line in pyproject.splitlines() if line.startswith("version ="))
+    assert run("--version").stdout == f"callarchive {version}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("archive",),
+        ("archive", "--day", "2026-01-05", "--from", "2026-01-05", "--to", "2026-01-06"),
+        ("archive", "--from", "2026-01-06", "--to", "2026-01-05"),
+        ("archive", "--from", "2026-01-06"),
+        ("archive", "--day", "05.01.2026"),
+        ("archive", "--no-such-option"),
+        ("no-such-command",),
+        ("verify", "--sample", "0"),
+        ("verify", "--sample", "2"),
+        ("find",),
+    ],
+)
+def test_a_wrong_call_exits_with_2_and_says_so_on_stderr(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr or not words
+
+
+def test_without_a_configuration_every_command_says_where_one_belongs(tmp_path: Path) -> None:
+    for words in (("archive", "--day", "2026-01-05"), ("doctor",), ("find", "x"), ("verify",)):
+        done = run(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert f"there is no configuration at {tmp_path}/callarchive.toml" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_json_alone_is_on_stdout_however_much_is_told_and_wherever_the_flags_stand(
+    start_trial: Callable[..., Any],
+) -> None:
+    trial = start_trial(sessions_per_day=4)
+    done = trial.run("archive", "-vv", "--day", "2026-01-05", "--json")
+    assert done.returncode == 0, done.stderr
+    (day,) = json.loads(done.stdout)["days"]
+    assert day["day"] == "2026-01-05"
+    assert day["session_count"] == sum(day["lookups"].values())
+    assert {check["name"] for check in day["checks"]} >= {"every_session_accounted_for", "recordings_archived"}
+    assert "\x1b" not in done.stderr  # no progress bar and no colour off a terminal
+
+
+def test_quiet_says_nothing_on_stderr(start_trial: Callable[..., Any]) -> None:
+    trial = start_trial(sessions_per_day=4)
+    done = trial.run("-q", "archive", "--day", "2026-01-05")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "2026-01-05" in done.stdout
+
+
+def test_a_day_that_has_not_begun_is_a_wrong_call(start_trial: Callable[..., Any]) -> None:
+    trial = start_trial(sessions_per_day=2)
+    done = trial.run("archive", "--day", "2199-01-01")
+    assert done.returncode == 2
+    assert "has not begun" in done.stderr
+
+
+def test_the_demo_archives_a_week_and_says_where_everything_is(tmp_path: Path) -> None:
+    done = run("demo", "--directory", str(tmp_path / "demo"), "--sessions", "3", "--last-day", "2026-03-01")
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "2026-02-23",
+        "2026-03-01",
+        f"{tmp_path}/demo/catalog/",
+        f"{tmp_path}/demo/callarchive.toml",
+        "quantile_cont",
+        "demo_sftp",
+        "make ui",
+    ):
+        assert said in done.stdout
