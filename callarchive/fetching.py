@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from threading import Event
+from threading import Event, Lock
 
 from callarchive.archive import RecordingArchive, Rejection
 from callarchive.errors import (
@@ -26,7 +26,7 @@ from callarchive.landing.places import ObjectFinder
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.settings import TransferSettings
 from callarchive.starts import recording_start
-from callarchive.workers import Progress, in_threads
+from callarchive.workers import Progress, StoppedError, in_threads
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class Fetcher:
         self._clock = clock
         self._finder = ObjectFinder(landing, root=root, day=day)
         self.counts = FetchCounts()
+        self._counting = Lock()
 
     @contextmanager
     def fetch(self, wanted: Iterable[Wanted], progress: Progress) -> Iterator[Iterator[RecordingFile]]:
@@ -137,7 +138,8 @@ class Fetcher:
                 )
                 earlier = replace(earlier, kept=None, source=None)
         if earlier is not None and self._still_holds(earlier, sources_now):
-            self.counts.unchanged_count += 1
+            with self._counting:
+                self.counts.unchanged_count += 1
             return earlier
         if item.recording.api_status is ApiStatus.PROCESSING:
             return self._without_object(item, earlier, "8x8 is still processing it")
@@ -170,7 +172,8 @@ class Fetcher:
                     self._landing.check()  # raises, and ends the run, unless only this object cannot be had
                 if attempt == self._transfer.attempts:
                     return self._state(item, earlier, ArchiveStatus.FAILED, f"after {attempt} attempts: {err}")
-                stop.wait(min(0.2 * 2**attempt, 10) * random.uniform(0.5, 1.0))  # noqa: S311
+                if stop.wait(min(0.2 * 2**attempt, 10) * random.uniform(0.5, 1.0)):  # noqa: S311
+                    raise StoppedError from None
         raise AssertionError("attempts is at least 1")
 
     def _transfer_once(self, item: Wanted, earlier: RecordingFile | None, stop: Event) -> RecordingFile:
@@ -189,8 +192,9 @@ class Fetcher:
                 stop=stop,
             )
             source = download.object
-        self.counts.fetched_count += 1
-        self.counts.fetched_bytes += source.size_bytes
+        with self._counting:
+            self.counts.fetched_count += 1
+            self.counts.fetched_bytes += source.size_bytes
         if isinstance(kept, Rejection):
             file = self._state(item, earlier, ArchiveStatus.REJECTED, kept.reason)
             return replace(file, source=source, quarantine_uri=kept.quarantine_uri)
