@@ -48,7 +48,9 @@ def find(connections: Connections, text: str) -> list[Passport]:
     if not found:
         for row in _rows_with(connections, schemas.RECORDINGS, "recording_id", wanted):
             day = row["call_date"]
-            found += _rows_with(connections, schemas.SESSIONS, "session_id", row["session_id"], days=[day])
+            sessions = _rows_with(connections, schemas.SESSIONS, "session_id", row["session_id"], days=[day])
+            # Another account may have a session of the same id: it is not this recording's.
+            found += [session for session in sessions if session["subaccount_id"] == row["subaccount_id"]]
     return [_passport(connections, session) for session in found]
 
 
