@@ -20,6 +20,12 @@ setup: .venv/.complete  ## .venv/ with everything, from requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+demo: setup  ## a made-up week, archived from stand-ins on this machine
+	$(BIN)/callarchive demo --directory $(DEMO_DIR)
+
+ui: setup  ## Dagster on the configured archive, or on the demo's, at http://127.0.0.1:3000
+	$(BIN)/python -m pipelines.ui
+
 test: setup  ## the test suite
 	$(BIN)/pytest
 

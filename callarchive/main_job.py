@@ -9,7 +9,7 @@ from datetime import date
 from callarchive import schemas, steps
 from callarchive.checks import CheckResult, run_checks
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError, RefusedError
+from callarchive.errors import ArchiveError, ConfigurationError, RefusedError
 from callarchive.records import Row
 from callarchive.steps import StepReport
 from callarchive.workers import Progress
@@ -71,12 +71,12 @@ def archive_days(
     """Archives one day after the other and tells of each when it is done.
 
     Raises:
-        RefusedError: credentials or a host key are refused; the other days would fare no better.
+        RefusedError, ConfigurationError: credentials, a host key or a place are wrong; the other days would fare no better.
     """
     for day in days:
         try:
             yield archive_day(connections, day, reread=reread, progress=progress)
-        except RefusedError:
+        except (RefusedError, ConfigurationError):
             raise
         except ArchiveError as err:
             log.error("%s: %s", day, err)
