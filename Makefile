@@ -35,6 +35,9 @@ check: setup  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: setup  ## how fast the main job is, into docs/performance.md
+	$(BIN)/python -m benchmarks.main_job
+
 lock: setup  ## requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
