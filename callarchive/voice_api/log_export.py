@@ -33,7 +33,7 @@ from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, unpack
 from callarchive.voice_api.export_links import export_url
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
-_FIRST_POLL_S = 0.25
+_FIRST_POLL_S = 0.1
 _LONGEST_POLL_S = 15.0
 _POLL_GROWTH = 1.4
 _MAX_UNKNOWN_POLLS = 10
