@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from callarchive.connections import Connections
@@ -18,6 +19,10 @@ from callarchive.main_job import DaySummary, archive_day
 from callarchive.settings import load_settings
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.simulator.world import World
+
+# No test asserts speed: on a busy machine an example may take longer than the 200 ms that Hypothesis allows it.
+hypothesis.settings.register_profile("no deadline", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # Where Debian puts servers, which the PATH of an ordinary user lacks.
 _SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
