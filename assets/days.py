@@ -35,9 +35,13 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
     if batch.failed:
         _keep_what_is_done(context, batch)
         raise failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(batch.done))
+    checks = check_results(batch.verdicts)
+    if len(batch.done) == 1:
+        (summary,) = batch.done.values()
+        return dg.MaterializeResult(metadata=summary, check_results=checks)
     for key, summary in batch.done.items():
         context.add_asset_metadata(summary, partition_key=key)
-    return dg.MaterializeResult(check_results=check_results(batch.verdicts))
+    return dg.MaterializeResult(check_results=checks)
 
 
 @dataclass

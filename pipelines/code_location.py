@@ -3,7 +3,6 @@
 `definitions` calls this with the configuration; tests call it with their own.
 """
 
-import warnings
 from datetime import timedelta
 
 import dagster as dg
@@ -26,16 +25,14 @@ def code_location(settings: Settings) -> dg.Definitions:
         "reason is tried again after 2 and after 4 minutes.",
         op_retry_policy=dg.RetryPolicy(max_retries=2, delay=120, backoff=dg.Backoff.EXPONENTIAL),
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"dagster\.")
-        nightly = dg.build_schedule_from_partitioned_job(
-            archive_day,
-            name="nightly",
-            description="Archives the day before. Off until it is switched on where Dagster runs for good.",
-            hour_of_day=settings.dagster.schedule_hour,
-            minute_of_hour=0,
-            default_status=dg.DefaultScheduleStatus.STOPPED,
-        )
+    nightly = dg.build_schedule_from_partitioned_job(
+        archive_day,
+        name="nightly",
+        description="Archives the day before. Off until it is switched on where Dagster runs for good.",
+        hour_of_day=settings.dagster.schedule_hour,
+        minute_of_hour=0,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+    )
     return dg.Definitions(
         assets=partitioned_assets(settings),
         jobs=[archive_day],

@@ -1,0 +1,157 @@
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
+
+from callarchive.settings import Settings, load_settings
+from pipelines.code_location import code_location, partitioned_assets
+
+CONFIGURATION = """
+timezone = "{timezone}"
+start_date = 2026-01-01
+archive.url = "archive"
+catalog.url = "catalog"
+dagster.days_per_run = 7
+dagster.schedule_hour = {hour}
+[[accounts]]
+subaccount_id = "acme_sg"
+api_key = {{ env = "A_KEY_THAT_IS_NOT_SET" }}
+landing = "s3://acme-recordings/pushed"
+session_sources = [{{ kind = "log_export" }}]
+"""
+
+
+def written_settings(folder: Path, *, timezone: str = "Europe/Berlin", hour: int = 4) -> Settings:
+    file = folder / "callarchive.toml"
+    file.write_text(CONFIGURATION.format(timezone=timezone, hour=hour), encoding="utf-8")
+    return load_settings(file)
+
+
+def test_everything_loads_without_a_secret_or_a_server(tmp_path: Path) -> None:
+    definitions = code_location(written_settings(tmp_path))
+    dg.Definitions.validate_loadable(definitions)
+    graph = definitions.resolve_asset_graph()
+    assert len(graph.get_all_asset_keys()) == 7
+    assert len(graph.asset_check_keys) == 9
+
+
+def test_the_whole_chain_shares_partitions_and_batches(tmp_path: Path) -> None:
+    assets = partitioned_assets(written_settings(tmp_path))
+    assert {asset.backfill_policy for asset in assets} == {dg.BackfillPolicy.multi_run(7)}
+    assert len({asset.partitions_def for asset in assets}) == 1
+
+
+def test_the_job_runs_all_seven_assets_in_an_order_that_works(tmp_path: Path) -> None:
+    job = code_location(written_settings(tmp_path)).resolve_job_def("archive_day")
+    order = [node.name for node in job.nodes_in_topological_order]
+    assert order[:3] == ["session_ids", "recording_metadata", "recording_files"] or order[2] == "sessions"
+    assert (
+        order.index("sessions")
+        < order.index("recordings")
+        < min(order.index("status_stats"), order.index("duration_stats"))
+    )
+    assert job.executor_def is dg.in_process_executor
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "hours"),
+    [
+        ("Europe/Berlin", date(2026, 3, 29), 23),
+        ("Europe/Berlin", date(2026, 10, 25), 25),
+        ("Asia/Singapore", date(2026, 3, 29), 24),
+        ("UTC", date(2026, 10, 25), 24),
+    ],
+)
+def test_a_partition_is_a_day_of_the_configured_zone(tmp_path: Path, timezone: str, day: date, hours: int) -> None:
+    days = partitioned_assets(written_settings(tmp_path, timezone=timezone))[0].partitions_def
+    assert isinstance(days, dg.DailyPartitionsDefinition)
+    window = days.time_window_for_partition_key(day.isoformat())
+    assert window.start == datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone))
+    assert window.end.astimezone(UTC) - window.start.astimezone(UTC) == timedelta(hours=hours)
+
+
+def test_partitions_begin_with_the_first_day_and_end_with_yesterday(tmp_path: Path) -> None:
+    days = partitioned_assets(written_settings(tmp_path, timezone="Asia/Singapore"))[0].partitions_def
+    assert isinstance(days, dg.DailyPartitionsDefinition)
+    # 16:30 UTC on the 4th is half past midnight on the 5th in Singapore: the 4th has just ended there.
+    keys = days.get_partition_keys(current_time=datetime(2026, 1, 4, 16, 30, tzinfo=UTC))
+    assert keys == ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"]
+
+
+@pytest.mark.filterwarnings("ignore:Function `JobDefinition.run_request_for_partition`:DeprecationWarning")  # its own
+@pytest.mark.parametrize(
+    ("hour", "tick", "day"),
+    [
+        (4, datetime(2026, 6, 15, 2, tzinfo=UTC), "2026-06-14"),  # summer: UTC+2
+        (4, datetime(2026, 1, 15, 3, tzinfo=UTC), "2026-01-14"),  # winter: UTC+1
+        (4, datetime(2026, 3, 29, 2, tzinfo=UTC), "2026-03-28"),  # the morning after the hour that does not exist
+        (4, datetime(2026, 3, 30, 2, tzinfo=UTC), "2026-03-29"),  # the day of 23 hours
+        (4, datetime(2026, 10, 26, 3, tzinfo=UTC), "2026-10-25"),  # the day of 25 hours
+        (2, datetime(2026, 10, 25, 1, tzinfo=UTC), "2026-10-24"),  # 02:00 comes twice that night
+    ],
+)
+def test_the_schedule_asks_for_the_day_before(tmp_path: Path, hour: int, tick: datetime, day: str) -> None:
+    definitions = code_location(written_settings(tmp_path, hour=hour))
+    schedule = definitions.resolve_schedule_def("nightly")
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=tick, repository_def=definitions.get_repository_def()
+        )
+        requests = schedule.evaluate_tick(context).run_requests
+    assert requests is not None
+    assert [request.partition_key for request in requests] == [day]
+
+
+@pytest.mark.parametrize(("hour", "change"), [(2, date(2026, 3, 29)), (2, date(2026, 10, 25)), (4, date(2026, 3, 29))])
+def test_the_schedule_ticks_once_a_day_also_when_clocks_change(tmp_path: Path, hour: int, change: date) -> None:
+    schedule = code_location(written_settings(tmp_path, hour=hour)).resolve_schedule_def("nightly")
+    before = datetime(change.year, change.month, change.day, tzinfo=UTC) - timedelta(days=2)
+    assert isinstance(schedule.cron_schedule, str)
+    ticks = schedule_execution_time_iterator(before.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
+    zone = ZoneInfo("Europe/Berlin")
+    days = [next(ticks).astimezone(zone).date() for _ in range(5)]
+    assert days == [days[0] + timedelta(days=offset) for offset in range(5)]
+    assert change in days
+
+
+def test_the_schedule_is_off_until_somebody_switches_it_on(tmp_path: Path) -> None:
+    schedule = code_location(written_settings(tmp_path)).resolve_schedule_def("nightly")
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert schedule.execution_timezone == "Europe/Berlin"
+
+
+def imported(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_loading_the_definitions_imports_nothing_that_only_runs_need(tmp_path: Path) -> None:
+    path = written_settings(tmp_path).path
+    code = (
+        "import sys, pipelines.definitions\n"
+        "heavy = ['numpy', 'pyarrow', 'pandas', 'matplotlib', 'requests', 'boto3', 'paramiko', 'duckdb', 'obstore']\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    result = imported(code, tmp_path, CALLARCHIVE_CONFIG=str(path))
+    assert result.stdout == "[]\n", result.stderr
+
+
+def test_without_a_configuration_the_code_location_says_what_to_do(tmp_path: Path) -> None:
+    result = imported("import pipelines.definitions", tmp_path)
+    assert result.returncode != 0
+    assert result.stderr.strip().splitlines()[-1] == (
+        f"callarchive.errors.ConfigurationError: there is no configuration at {tmp_path}/callarchive.toml: "
+        "copy callarchive.example.toml there, or set CALLARCHIVE_CONFIG"
+    )

@@ -1,0 +1,103 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+from dagster._core.instance.config import dagster_instance_config
+
+from callarchive.simulator.landings import free_port
+from pipelines import ui
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory; no configuration is named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CALLARCHIVE_CONFIG", raising=False)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts back the handlers that `ui.main` replaces."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_shipped_instance_configuration_is_valid_and_phones_nobody() -> None:
+    config, _ = dagster_instance_config(str(Path(ui.__file__).parent))
+    assert config["telemetry"] == {"enabled": False}
+    assert config["nux"] == {"enabled": False}
+    assert config["run_monitoring"]["enabled"]
+    assert config["run_retries"] == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
+
+
+def test_dagsters_home_is_made_in_the_working_directory(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back afterwards
+    assert ui.prepare_home() == workplace / ".dagster"
+    assert os.environ["DAGSTER_HOME"] == str(workplace / ".dagster")
+    with dg.DagsterInstance.get() as instance:
+        assert instance.run_monitoring_enabled
+        assert not instance.telemetry_enabled
+
+
+def test_an_instance_configuration_that_is_there_stays(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workplace / "home").mkdir()
+    (workplace / "home" / "dagster.yaml").write_text("# mine\n", encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", "home")
+    assert ui.prepare_home() == workplace / "home"
+    assert (workplace / "home" / "dagster.yaml").read_text(encoding="utf-8") == "# mine\n"
+
+
+@pytest.mark.usefixtures("signals")
+def test_without_configuration_and_demo_it_says_what_to_do(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ui.main([]) == 2
+    assert "run `make demo`, or set CALLARCHIVE_CONFIG" in capsys.readouterr().err
+    assert list(workplace.iterdir()) == []
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def test_the_ui_comes_up_on_a_configured_archive_and_leaves_no_process_behind(config: Path, tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.ui", "--port", str(port)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    family = psutil.Process(process.pid)
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(f"http://127.0.0.1:{port}/server_info"):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline, "the UI did not come up within a minute"
+            time.sleep(0.2)
+        members = family.children(recursive=True)
+        assert len(members) >= 3
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"http://127.0.0.1:{port}" in output
+    _, left = psutil.wait_procs(members, timeout=20)
+    assert left == []
