@@ -74,10 +74,10 @@ def _archive_to_show() -> Iterator[Callable[[], object]]:
     from callarchive.simulator.running import Simulator
 
     print(f"starting the stand-ins of the demo in {DEMO_DIRECTORY} ...", flush=True)
+    for name in list(os.environ):
+        if name.startswith(("CALLARCHIVE_", "AWS_")):  # no setting or profile of the user's own reaches the stand-ins
+            del os.environ[name]
     with Simulator.start(DEMO_DIRECTORY) as simulator:
-        for name in list(os.environ):
-            if name.startswith(("CALLARCHIVE_", "AWS_")):  # the user's own profile must not reach the stand-ins
-                del os.environ[name]
         os.environ.update(simulator.environment)
         os.environ[CONFIG_VARIABLE] = str(simulator.config)
         yield simulator.deliver

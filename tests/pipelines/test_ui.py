@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -6,14 +7,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
 import pytest
 from dagster._core.instance.config import dagster_instance_config
 
+from callarchive import schemas
+from callarchive.catalog import Catalog
 from callarchive.simulator.landings import free_port
+from callarchive.simulator.running import Simulator
 from pipelines import ui
 
 
@@ -67,37 +73,56 @@ def test_without_configuration_and_demo_it_says_what_to_do(workplace: Path, caps
     assert list(workplace.iterdir()) == []
 
 
-def answers(url: str) -> bool:
+def ask(port: int, query: str) -> dict[str, Any] | None:
+    """What the UI's server answers to a GraphQL query, or null while it does not."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": query}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.load(answer)["data"]
+            return found
     except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+        return None
 
 
-def test_the_ui_comes_up_on_a_configured_archive_and_leaves_no_process_behind(config: Path, tmp_path: Path) -> None:
+def test_the_ui_shows_the_demo_and_leaves_no_process_behind(workplace: Path) -> None:
+    day = date(2026, 10, 24)
+    with Simulator.start(workplace / ".demo", last_day=day, sessions_per_day=1) as made:
+        catalog = made.directory / "catalog"
+    Catalog.open(catalog).replace_partition(schemas.SESSIONS, day, [])
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.ui", "--port", str(port)],
-        cwd=tmp_path,
+        cwd=workplace,
+        env={**os.environ, "AWS_PROFILE": "one-that-is-not-there"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
-    family = psutil.Process(process.pid)
+    members: list[psutil.Process] = []
     try:
-        deadline = time.monotonic() + 60
-        while not answers(f"http://127.0.0.1:{port}/server_info"):
+        deadline = time.monotonic() + 90
+        query = "{ assetNodes { assetKey { path } partitionStats { numMaterialized } } }"
+        while not (answer := ask(port, query)) or not answer["assetNodes"]:
             assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline, "the UI did not come up within a minute"
+            assert time.monotonic() < deadline, "the UI did not come up in time"
             time.sleep(0.2)
-        members = family.children(recursive=True)
-        assert len(members) >= 3
+        members = psutil.Process(process.pid).children(recursive=True)
     finally:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
+    materialized = {
+        node["assetKey"]["path"][0]: node["partitionStats"]["numMaterialized"] for node in answer["assetNodes"]
+    }
+    assert len(materialized) == 7
+    assert materialized["sessions"] == 1
+    assert materialized["recordings"] == 0
     assert process.returncode == 0
     assert f"http://127.0.0.1:{port}" in output
+    assert len(members) >= 3
     _, left = psutil.wait_procs(members, timeout=20)
     assert left == []
