@@ -46,6 +46,10 @@ class AnswerStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def day_folders(self, day: date) -> list[str]:
+        """The folders that hold the day's answers, below the store's root, whether or not they are there."""
+        return [_lookups_path(day).rpartition("/")[0], _call_log_path(day, "any").rpartition("/")[0]]
+
     def save_lookups(
         self,
         day: date,

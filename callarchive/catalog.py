@@ -159,6 +159,10 @@ class Catalog:
         """The table has no partition of that day."""
         self.store.delete(table.partition_path(day))
 
+    def day_folders(self, day: date) -> list[str]:
+        """The folders that hold the day's partitions, below the store's root, whether or not they are there."""
+        return [table.partition_path(day).rpartition("/")[0] for table in (*PUBLIC_TABLES, *schemas.STEP_TABLES)]
+
     def partition_uri(self, table: Table, day: date) -> str:
         """Where the day's rows of the table lie."""
         return self.store.uri(table.partition_path(day))

@@ -4,8 +4,8 @@ Built in one place from settings, so that steps, commands and assets take it as 
 Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is imported where it is first opened.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Self
@@ -98,9 +98,19 @@ class Connections:
             reread=reread,
         )
 
-    def day_lock(self, day: date) -> AbstractContextManager[None]:
-        """Holds the day against every other run on the same catalog. Waits up to an hour for one under way."""
-        return self.catalog.store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S)
+    @contextmanager
+    def day_lock(self, day: date) -> Iterator[None]:
+        """Holds the day against every other run on the same catalog. Waits up to an hour for one under way.
+
+        What killed runs left unfinished beside the day's tables and answers is gone then.
+        """
+        from callarchive.records import journal_folder
+
+        store = self.catalog.store
+        with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
+            for folder in (*self.catalog.day_folders(day), *self.answers.day_folders(day), journal_folder(day)):
+                store.sweep(folder)
+            yield
 
 
 def landing_root(account: AccountSettings) -> str:

@@ -195,6 +195,11 @@ def file_from(row: Row) -> RecordingFile:
     )
 
 
+def journal_folder(day: date) -> str:
+    """Where the day's journal lies below the catalog's root."""
+    return f"_steps/recording_files_journal/call_date={day}"
+
+
 class Journal:
     """What a transfer under way has done, in small durable pieces, so that a killed run's work is not fetched again.
 
@@ -209,7 +214,7 @@ class Journal:
     def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 2.0) -> None:
         self._catalog = catalog
         self._day = day
-        self._folder = f"_steps/recording_files_journal/call_date={day}"
+        self._folder = journal_folder(day)
         self._piece = piece
         self._piece_s = piece_s
         self._waiting: list[RecordingFile] = []
