@@ -98,7 +98,10 @@ def _report_days() -> None:
 
 def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
     command = ["-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
-    dagster = subprocess.Popen([sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)])  # noqa: S603
+    dagster = subprocess.Popen(  # noqa: S603
+        [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
+        process_group=0,  # a terminal's Ctrl-C reaches us alone: `dagster dev` breaks off its shutdown at the second
+    )
     try:
         while True:
             try:
@@ -110,7 +113,7 @@ def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The process is gone. On Ctrl-C it has been told already, by the terminal; twice does not hurt."""
+    """The process is gone, and so are those that it started."""
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGINT)
