@@ -12,8 +12,6 @@ from callarchive.cli.archiving import print_results
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from callarchive.catalog import Catalog
 
 _QUESTION = """\
@@ -54,6 +52,7 @@ def demo(
 
     output: Output = context.obj
     begun = time.monotonic()
+    _forget_own_settings()
     _say(
         output,
         "starting stand-ins of 8x8's API, S3 and SFTP on this machine, and filling them with a week of calls ...",
@@ -61,7 +60,7 @@ def demo(
     with Simulator.start(
         directory, last_day=last_day.date() if last_day else None, sessions_per_day=sessions_per_day
     ) as simulator:
-        _use_only(simulator.environment)
+        os.environ.update(simulator.environment)
         days = sorted({session.started_at.date() for session in simulator.world.sessions})
         _say(output, f"archiving {days[0]} to {days[-1]}, {len(simulator.world.sessions)} sessions ...")
         with Connections(load_settings(simulator.config)) as connections, output.progress() as progress:
@@ -85,12 +84,11 @@ def _print_places(output: Output, catalog: "Catalog", *, directory: Path, took_s
     output.print_text(f"\nDone in {took_s:.0f} s. To see the week in Dagster's UI:  make ui")
 
 
-def _use_only(environment: "Mapping[str, str]") -> None:
-    """The process knows the stand-ins' credentials and no setting or profile of the user's own."""
+def _forget_own_settings() -> None:
+    """No setting, profile or credential of the user's own reaches the stand-ins, nor can a wrong one break the demo."""
     for name in list(os.environ):
         if name.startswith(("CALLARCHIVE_", "AWS_")):
             del os.environ[name]
-    os.environ.update(environment)
 
 
 def _say(output: Output, text: str) -> None:

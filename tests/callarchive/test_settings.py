@@ -494,6 +494,7 @@ def test_hash_without_a_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_unset_secrets_of_the_main_job_are_all_named(tmp_path: Path) -> None:
+    (tmp_path / "known_hosts").touch()
     text = SFTP.replace("# account", 'phone_numbers = "hash"\nphone_hash_key = { env = "ACME_HASH" }')
     settings = load(tmp_path, text)
     with pytest.raises(ConfigurationError) as caught:
@@ -532,6 +533,7 @@ def test_a_secret_file_whose_name_no_file_can_have_is_a_configuration_error(tmp_
 def test_secrets_of_push_and_webhooks_are_not_needed_by_the_main_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "known_hosts").touch()
     settings = load(tmp_path, WHOLE)
     monkeypatch.setenv("ACME_SG_API_KEY", "one")
     monkeypatch.setenv("ACME_SFTP_PASSWORD", "two")
@@ -555,6 +557,7 @@ def test_an_override_may_name_another_variable_with_our_prefix(tmp_path: Path, m
 
 
 def test_no_secret_is_in_any_form_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "known_hosts").touch()
     monkeypatch.setenv("ACME_SG_API_KEY", "hunter2")
     (tmp_path / "sftp").write_text("hunter3", encoding="utf-8")
     settings = load(tmp_path, SFTP.replace('{ env = "ACME_SFTP_PASSWORD" }', '{ file = "sftp" }'))
@@ -638,3 +641,21 @@ def test_settings_are_immutable(tmp_path: Path) -> None:
         settings.timezone = "Asia/Singapore"
     with pytest.raises(ValueError, match="frozen"):
         settings.accounts[0].api_url = "http://elsewhere"
+
+
+@pytest.mark.parametrize("key", ["known_hosts", "private_key"])
+def test_a_file_that_is_named_and_absent_is_named_with_its_key_before_anything_is_contacted(
+    tmp_path: Path, key: str
+) -> None:
+    for name in ("known_hosts", "private_key"):
+        if name != key:
+            (tmp_path / name).write_text("")
+    config = tmp_path / "callarchive.toml"
+    config.write_text(
+        'start_date = 2026-01-01\narchive = { url = "a" }\ncatalog = { url = "c" }\n'
+        '[[accounts]]\nsubaccount_id = "acme"\napi_key = { file = "callarchive.toml" }\n'
+        'landing = "sftp://u@127.0.0.1/x"\nsftp = { known_hosts = "known_hosts", private_key = "private_key" }\n'
+        'session_sources = [{ kind = "log_export" }]\n'
+    )
+    with pytest.raises(ConfigurationError, match=rf"^accounts\.0\.sftp\.{key}: {tmp_path}/{key} cannot be read"):
+        load_settings(config).require_secrets()

@@ -1,0 +1,142 @@
+"""Reads the file and the environment, merges them, and says in one error all that is wrong with them."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from callarchive.errors import ConfigurationError
+from callarchive.settings.sections import Settings
+from callarchive.settings.values import base_folder
+
+CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
+CONFIG_NAME = "callarchive.toml"
+_PREFIX = "CALLARCHIVE_"
+
+
+def load_settings(path: Path | str | None = None) -> Settings:
+    """The configuration, checked. Secrets are not looked at yet: see `Settings.require_secrets`.
+
+    A `.env` beside the file (or in the working directory) fills in variables that the environment lacks, for the
+    whole process, so that AWS credentials in it reach the AWS chain too.
+
+    Args:
+        path: the TOML file; null means `CALLARCHIVE_CONFIG`, or `callarchive.toml` in the working directory.
+
+    Raises:
+        ConfigurationError: one message that names every key that is unknown, absent or bad.
+    """
+    named = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME
+    try:
+        file = Path(named).expanduser().absolute()
+        tree = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as err:
+        raise ConfigurationError(
+            f"there is no configuration at {file}: copy callarchive.example.toml there, or set {CONFIG_VARIABLE}"
+        ) from err
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigurationError(f"{file} is not TOML: {err}") from err
+    except (OSError, UnicodeDecodeError, RuntimeError) as err:  # a RuntimeError is the home of a user that is not there
+        raise ConfigurationError(f"{named} cannot be read: {err}") from err
+    _fill_environment(file.parent)
+    overridden = _overlay(tree, _referenced_variables(tree))
+    try:
+        token = base_folder.set(file.parent)
+        try:
+            settings = Settings.model_validate(tree)
+        finally:
+            base_folder.reset(token)
+    except ValidationError as err:
+        raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err, overridden))) from None
+    settings._path = file
+    return settings
+
+
+def _fill_environment(folder: Path) -> None:
+    for env_file in dict.fromkeys((folder / ".env", Path.cwd() / ".env")):
+        if not env_file.is_file():
+            continue
+        try:
+            for name, value in dotenv_values(env_file).items():
+                if value is not None:
+                    os.environ.setdefault(name, value)
+        except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL
+            raise ConfigurationError(f"{env_file} cannot be read: {type(err).__name__}") from None
+
+
+def _referenced_variables(node: Any) -> set[str]:
+    """Names in `{ env = "NAME" }` anywhere: such a variable is a secret, whatever its name begins with."""
+    if isinstance(node, dict):
+        own = {node["env"]} if set(node) == {"env"} and isinstance(node["env"], str) else set()
+        return own.union(*(_referenced_variables(child) for child in node.values()))
+    if isinstance(node, list):
+        return set().union(*(_referenced_variables(child) for child in node))
+    return set()
+
+
+def _overlay(tree: dict[str, Any], secrets: set[str]) -> dict[str, str]:
+    """Puts every CALLARCHIVE_SECTION__KEY into the tree; a number stands for a place in a list, counted from 0.
+
+    Returns the key that each variable overrides, and the variable.
+    """
+    overridden: dict[str, str] = {}
+    # CALLARCHIVE_ACCOUNTS__0__API_KEY__ENV names another variable, which is a secret as well.
+    secrets = secrets | {
+        value for name, value in os.environ.items() if name.startswith(_PREFIX) and name.endswith("__ENV")
+    }
+    for name in sorted(os.environ):
+        if not name.startswith(_PREFIX) or name == CONFIG_VARIABLE or name in secrets:
+            continue
+        keys = name.removeprefix(_PREFIX).lower().split("__")
+        overridden[".".join(keys)] = name
+        node: Any = tree
+        for depth, key in enumerate(keys):
+            last = depth == len(keys) - 1
+            if isinstance(node, list):
+                if not key.isdecimal() or int(key) >= len(node):
+                    raise ConfigurationError(f"{name}: there is no {'.'.join(keys[: depth + 1])} in the configuration")
+                position: Any = int(key)
+            elif isinstance(node, dict):
+                position = key
+            else:
+                raise ConfigurationError(f"{name}: {'.'.join(keys[:depth])} is a value, not a section")
+            if last:
+                node[position] = os.environ[name]
+            else:
+                if isinstance(node, dict):
+                    node.setdefault(position, {})
+                node = node[position]
+    return overridden
+
+
+def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
+    """One line a mistake: the key as it is written in the file, what is wrong with it, the variable if that set it."""
+    lines = []
+    items = error.errors(include_input=False, include_url=False, include_context=False)
+    for item in items:
+        # A list whose only item is bad is also reported as too short: the item's own line is enough.
+        inside = any(other["loc"][: len(item["loc"])] == item["loc"] and other is not item for other in items)
+        if item["type"] == "too_short" and inside:
+            continue
+        # A discriminated union adds its tag to the location ("session_sources", 0, "files", "path"): not a key.
+        location = list(item["loc"])
+        if "session_sources" in location:
+            tag = location.index("session_sources") + 2
+            if tag < len(location) and location[tag] in ("log_export", "files"):
+                del location[tag]
+        key = ".".join(str(part) for part in location)
+        message = {
+            "extra_forbidden": "unknown key",
+            "missing": "is missing",
+        }.get(item["type"], item["msg"].removeprefix("Value error, "))
+        if item["type"] == "string_pattern_mismatch" and key.endswith("subaccount_id"):
+            message = "must be 3 to 50 characters of A-Z a-z 0-9 - . _ &"
+        if item["type"] == "union_tag_invalid":
+            message = "must be log_export or files (inbox and sql are not available in this version)"
+        if key in overridden:
+            message += f" (set by {overridden[key]})"
+        lines.append(f"{key}: {message}" if key else message)
+    return lines
