@@ -226,14 +226,17 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _write_session_files(directory: Path, world: World) -> None:
-    """There is a file for each day on which an account's own files list sessions: header `session_id,started_at`."""
+    """There is a file for each day of each account that has such files, if only its header: `session_id,started_at`."""
     zone = ZoneInfo(world.timezone)
     rows: dict[str, list[str]] = {}
     for session in world.sessions:
+        account = world.account(session.subaccount_id)
+        if account.listed_share == 0:
+            continue
+        day = day_of(session.started_at, zone).isoformat()
+        lines = rows.setdefault(account.session_files.replace("{day}", day), [])
         if session.listed:
-            day = day_of(session.started_at, zone).isoformat()
-            file = world.account(session.subaccount_id).session_files.replace("{day}", day)
-            rows.setdefault(file, []).append(f"{session.session_id},{iso_ms(session.started_at)}\n")
+            lines.append(f"{session.session_id},{iso_ms(session.started_at)}\n")
     for file, lines in rows.items():
         (directory / file).parent.mkdir(parents=True, exist_ok=True)
         (directory / file).write_text("session_id,started_at\n" + "".join(lines), encoding="utf-8")

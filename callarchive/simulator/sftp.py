@@ -5,16 +5,17 @@ Paths are relative to an account's landing root, as in `Recording.path`; the fol
 
 import asyncio
 import hmac
+import os
 from collections.abc import Collection, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
 from callarchive.errors import ArchiveError
 from callarchive.simulator.landings import due_recordings, object_bytes, require
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.simulator.world import AccountPlan, Recording, World
 
 USER = "demo"
 _WAIT_S = 10.0
@@ -139,8 +140,14 @@ class SimulatedSftp:
                 (self._folder / account.root).mkdir(parents=True, exist_ok=True)
         due = due_recordings(world, "sftp", now=now or datetime.now(UTC), but=but)
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda item: self.put(item[0], item[1].path, object_bytes(item[1])), due))
+            list(pool.map(lambda item: self._push(*item), due))
         return [recording.recording_id for _, recording in due]
+
+    def _push(self, account: AccountPlan, recording: Recording) -> None:
+        """The recording lies in its place with the time of its upload, so that filling again changes nothing."""
+        self.put(account, recording.path, object_bytes(recording))
+        uploaded_at = recording.ready_at or recording.started_at + timedelta(seconds=recording.duration_s)
+        os.utime(self._file(account, recording.path), (uploaded_at.timestamp(),) * 2)
 
     def _file(self, account: AccountPlan, path: str) -> Path:
         return self._folder / account.root / path

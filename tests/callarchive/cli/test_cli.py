@@ -115,3 +115,10 @@ def test_the_demo_archives_a_week_and_says_where_everything_is(tmp_path: Path) -
         "make ui",
     ):
         assert said in done.stdout
+
+
+def test_the_demo_run_again_fetches_nothing(tmp_path: Path) -> None:
+    words = ("--json", "-q", "demo", "--directory", str(tmp_path), "--sessions", "3", "--last-day", "2026-03-01")
+    fetched = [sum(day["fetched_count"] for day in json.loads(run(*words).stdout)["days"]) for _ in range(2)]
+    assert fetched[0] > 0
+    assert fetched[1] == 0
