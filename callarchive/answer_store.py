@@ -22,11 +22,10 @@ from callarchive.days import parse_timestamp
 from callarchive.errors import ObjectNotFoundError, StoreError
 from callarchive.identifiers import path_segment
 from callarchive.models import Lookup, LookupStatus
-from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers, treat_numbers_in
+from callarchive.phone_numbers import HASH_PREFIX, PhoneNumberTreatment, mask_numbers, treat_numbers_in
 from callarchive.stores import Store
 from callarchive.voice_api.answers import UnreadableError, clean, parse_json, read_lookup
 
-_HASHED = "hmac-sha256:"
 _UNREADABLE_CHARS = 64 * 1024
 
 
@@ -227,7 +226,6 @@ def _read_line(line: str) -> tuple[str, Lookup]:
             http_status=row["http_status"],
             body=row["body"],
             looked_up_at=looked_up_at,
-            subaccount_id=row["subaccount_id"],
         )
         return row["subaccount_id"], lookup
     return row["subaccount_id"], Lookup(
@@ -256,7 +254,7 @@ def _treated_body(body: str, treat: PhoneNumberTreatment) -> str:
 
 def _once(treat: PhoneNumberTreatment) -> PhoneNumberTreatment:
     """A kept answer that is saved again is not hashed again."""
-    return lambda number: number if number is not None and number.startswith(_HASHED) else treat(number)
+    return lambda number: number if number is not None and number.startswith(HASH_PREFIX) else treat(number)
 
 
 def _packed(files: Sequence[Path], treat: PhoneNumberTreatment) -> bytes:

@@ -13,12 +13,33 @@ from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers, treat_
 
 _LONGEST_FIELD = 64 * 1024 * 1024
 _MOST_LINES = 1000
+_IDS_TIMES_AND_AMOUNTS = frozenset(
+    (
+        "callid",
+        "accountid",
+        "subaccountid",
+        "initiatedat",
+        "connectedat",
+        "disconnectedat",
+        "durationinsec",
+        "billabledurationinsec",
+        "billingincrement",
+        "unitprice",
+        "totalpriceofcall",
+        "sipstatus",
+        "ttslength",
+        "mos",
+    )
+)
+"""Columns whose digits are no phone number, however many there are. A SessionId has a form that cannot be mistaken."""
+
 _DELIMITERS = (",", ";", "\t", "|")
 
 
 def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[str]]:
     """Every row of the CSV file, its header first, as it may be kept.
 
+    Where a number should not stand (a forged or mistaken row) it is starred out as in a message.
     The column Content (call flows as they were submitted, often with numbers in them) goes, unless numbers are kept.
     A row that is longer or shorter than the header has slipped, so its columns cannot be told: whatever looks like a
     phone number in it is starred out (unless numbers are kept), and so in a file whose header names no SessionId.
@@ -39,6 +60,7 @@ def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[st
                 yield [slipped(cell) for cell in _cells(record, delimiter)]
             return
         numbers = [_names_a_number(name) for name in names]
+        plains = [name in _IDS_TIMES_AND_AMOUNTS for name in names]
         stays = [keeps_all or name != "content" for name in names]
         yield [name for name, stay in zip(header, stays, strict=True) if stay]
         for record in records:
@@ -47,8 +69,8 @@ def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[st
                 yield [slipped(cell) for cell in row]
                 continue
             yield [
-                (treat(cell) or "") if number else cell
-                for cell, number, stay in zip(row, numbers, stays, strict=True)
+                (treat(cell) or "") if number else cell if plain else slipped(cell)
+                for cell, number, plain, stay in zip(row, numbers, plains, stays, strict=True)
                 if stay
             ]
 

@@ -43,12 +43,7 @@ def examine(connections: Connections) -> Iterator[Finding]:
     settings = connections.settings
     yield Finding("configuration", Verdict.OK, f"{settings.path}, {len(settings.accounts)} accounts, secrets are set")
     for account in settings.accounts:
-        name = account.subaccount_id
-        yield _tried(
-            f"{name}: API key",
-            lambda account=account: _api(connections, account),  # type: ignore[misc]
-            f"check accounts.{_number(connections, account)}.api_key and api_url ({account.api_url})",
-        )
+        yield _api(connections, account)
         yield _landing(connections, account)
         yield from _id_files(account)
     yield _tried(
@@ -70,9 +65,16 @@ def _number(connections: Connections, account: AccountSettings) -> int:
     return connections.settings.accounts.index(account)
 
 
-def _api(connections: Connections, account: AccountSettings) -> str:
-    connections.voice(account).check()
-    return f"{account.api_url} accepts it"
+def _api(connections: Connections, account: AccountSettings) -> Finding:
+    link = f"{account.subaccount_id}: API key"
+    try:
+        doubt = connections.voice(account).check()
+    except ArchiveError as err:
+        number = _number(connections, account)
+        return Finding(link, Verdict.BROKEN, str(err), f"check accounts.{number}.api_key and accounts.{number}.api_url")
+    if doubt is not None:
+        return Finding(link, Verdict.WARNING, doubt, "check api_url: is that 8x8's address?")
+    return Finding(link, Verdict.OK, f"{account.api_url} accepts it")
 
 
 def _landing(connections: Connections, account: AccountSettings) -> Finding:

@@ -14,12 +14,13 @@ from datetime import date, datetime, timedelta
 from threading import Event
 
 from callarchive import schemas, tables
+from callarchive.belonging import settled_sessions
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.fetching import Fetcher, Wanted, call_time
-from callarchive.models import ApiRecording, ArchiveStatus, Lookup, LookupStatus, RecordingFile
-from callarchive.phone_numbers import phone_number_treatment
+from callarchive.models import ApiRecording, ArchiveStatus, Lookup, LookupStatus, RecordingFile, RowProblem
+from callarchive.phone_numbers import kept_number_guard, phone_number_treatment
 from callarchive.records import (
     Journal,
     Key,
@@ -38,6 +39,7 @@ from callarchive.workers import NoProgress, Progress, in_threads
 
 log = logging.getLogger(__name__)
 
+_PROBLEMS_LOGGED = 20
 _UNREACHABLE_IN_A_ROW = 64
 """So many sessions without any answer, one after the other, are an outage: the rest would only wait for the same."""
 
@@ -53,7 +55,7 @@ class StepReport:
 
 
 def find_sessions(connections: Connections, day: date, *, reread: bool = False) -> StepReport:
-    """`session_ids` holds every session that the accounts' sources name for the day, once.
+    """`session_ids` holds every session that the accounts' sources name for the day, once; see `belonging` for reruns.
 
     Args:
         reread: use the call logs kept from an earlier run instead of asking 8x8 for a new export.
@@ -62,19 +64,29 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
         SourceError, ExportError, AccessDeniedError, UnavailableError: a source cannot tell, so the day is not known.
             The partition stays as it was.
     """
-    rows: list[Row] = []
-    problems: list[Row] = []
+    named: list[Row] = []
+    problems: list[tuple[str, RowProblem]] = []
     for account in connections.settings.accounts:
         found = unite(source.find(day) for source in connections.sources(account, reread=reread))
-        rows += [session_row(session) for session in found.sessions]
-        problems += [problem_row(account.subaccount_id, n, p) for n, p in enumerate(found.problems)]
-        for problem in found.problems[:20]:
-            log.warning("%s: set aside: %s", account.subaccount_id, problem)
+        named += [session_row(session) for session in found.sessions]
+        problems += [(account.subaccount_id, problem) for problem in found.problems]
     catalog = connections.catalog
-    catalog.replace_partition(schemas.SESSION_PROBLEMS, day, problems)
+    guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
+    rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
+    problems += elsewhere
+    for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
+        log.warning("%s: set aside: %s", subaccount_id, problem)
+    carried = len(rows) + len(elsewhere) - len(named)
+    if carried:
+        log.warning("%s: %d sessions with recordings stay though no source names them any more", day, carried)
+    catalog.replace_partition(
+        schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
+    )
     count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
     by_source = Counter(source for row in rows for source in row["sources"])
-    return StepReport(schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems)})
+    return StepReport(
+        schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
+    )
 
 
 def look_up_recordings(
@@ -97,7 +109,9 @@ def look_up_recordings(
     sessions = _rows(connections, schemas.SESSION_IDS, day)
     earlier = _earlier_lookups(connections, day)
     files = Journal(catalog, day).load()
-    lookups: dict[Key, Lookup] = {}
+    configured = {account.subaccount_id for account in connections.settings.accounts}
+    others = [_key(row) for row in sessions if row["subaccount_id"] not in configured]
+    lookups = {key: earlier[key] for key in others if key in earlier}
     asked_count = 0
     for account in connections.settings.accounts:
         own = [row for row in sessions if row["subaccount_id"] == account.subaccount_id]
@@ -193,8 +207,9 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             unchanged=fetcher.counts.unchanged_count,
             not_compared=fetcher.counts.uncompared_count,
         )
-    # Records of files that no source names any more stay: the bytes are still in the archive.
-    journal.close(file for key, file in files.items() if key in wanted_keys or file.kept is not None)
+    # Records of files that nobody names any more stay: the bytes are still in the archive.
+    named = {(row["subaccount_id"], row["recording_id"]) for row in metadata}
+    journal.close(file for key, file in files.items() if key in named or file.kept is not None)
     by_status = Counter(file.archive_status.value for key, file in files.items() if key in wanted_keys)
     return StepReport(schemas.RECORDING_FILES, day, len(wanted_keys), {**by_status, **counts})
 

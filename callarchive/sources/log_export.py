@@ -17,7 +17,7 @@ from callarchive.models import Findings
 from callarchive.phone_numbers import PhoneNumberTreatment
 from callarchive.sources.gathering import Gathering
 
-MARGIN = timedelta(hours=6)
+MARGIN = timedelta(hours=12)
 """How much longer than the day the export is: legs after midnight belong to sessions of the day, and the first legs of
 sessions that began before it must be seen, or they would be taken for sessions of this day."""
 

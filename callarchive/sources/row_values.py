@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 _LONGEST_SHOWN = 60
-_STATUS = re.compile(r"[A-Z0-9_]{1,40}")
+_STATUS = re.compile(r"(?!.*\d{5})[A-Z0-9_]{1,40}")  # more digits than that are a phone number in the wrong column
 _STATUSES = {
     **{word: word for word in ("COMPLETED", "NO_ANSWER", "BUSY", "CANCELED", "FAILED", "ERROR")},
     "CANCELLED": "CANCELED",

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,7 +46,6 @@ def read_lookup(
     http_status: int,
     body: str | bytes,
     looked_up_at: datetime,
-    subaccount_id: str | None = None,
 ) -> Lookup:
     """The answer of Get Recordings for a session, whatever came.
 
@@ -55,7 +54,7 @@ def read_lookup(
 
     Args:
         session_id: the one asked for, as `parse_id` gives it. A recording that names another is set aside.
-        subaccount_id: likewise, where it is given.
+            (The `subAccountId` in an answer decides nothing: the URL and the key did.)
     """
     text = decode(body)
 
@@ -85,12 +84,11 @@ def read_lookup(
     if not isinstance(listed, list):
         return lookup(LookupStatus.ERROR, f"`recordings` is not a list but {_shown(listed)}")
 
-    asked = _Asked(session_id, subaccount_id)
     found: dict[str, ApiRecording] = {}
     problems: list[str] = []
     for item in listed:
         try:
-            recording = _read_recording(item, asked=asked, now=looked_up_at)
+            recording = _read_recording(item, session_id=session_id, now=looked_up_at)
         except InvalidIdError as err:
             problems.append(mask_numbers(str(err)))
             continue
@@ -149,21 +147,13 @@ def status_message(tree: Any) -> str:
     return f"{text} (errorId {_short(clean(error_id))})" if isinstance(error_id, str) else text
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    session_id: str
-    subaccount_id: str | None
-
-
-def _read_recording(item: Any, *, asked: _Asked, now: datetime) -> ApiRecording:
+def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecording:
     """Raises InvalidIdError where the recording cannot be told, or is that of another call."""
     if not isinstance(item, dict):
         raise InvalidIdError(f"a recording is not a JSON object but {_shown(item)}")
     recording_id = parse_id(field_of(item, "recordingId"), kind="recording id")
     for key, value in item.items():
-        names_other_session = key.lower() == "sessionid" and _differs(value, asked.session_id)
-        names_other_account = key.lower() == "subaccountid" and _differs(value, asked.subaccount_id)
-        if names_other_session or names_other_account:
+        if key.lower() == "sessionid" and _differs(value, session_id):
             raise InvalidIdError(f"recording {recording_id} is set aside: its {key} is {_shown(value)}")
     status, raw = _read_status(field_of(item, "status"))
     url = field_of(item, "externalFileUrl")
@@ -178,9 +168,9 @@ def _read_recording(item: Any, *, asked: _Asked, now: datetime) -> ApiRecording:
     )
 
 
-def _differs(value: Any, asked: str | None) -> bool:
+def _differs(value: Any, asked: str) -> bool:
     """Only a text names something: a number or a null there is an oddity of the answer, not another call."""
-    return isinstance(value, str) and asked is not None and value.strip() != "" and value.casefold() != asked.casefold()
+    return isinstance(value, str) and value.strip() != "" and value.strip().casefold() != asked.casefold()
 
 
 def _read_status(value: Any) -> tuple[ApiStatus, str | None]:
@@ -190,7 +180,7 @@ def _read_status(value: Any) -> tuple[ApiStatus, str | None]:
         return ApiStatus.UNKNOWN, _shown(value)
     word = re.sub(r"[\s\-_]+", "_", value.strip()).upper()
     status = ApiStatus(word) if word in ApiStatus.__members__ else ApiStatus.UNKNOWN
-    return status, clean(value[:_RAW_STATUS_CHARS])
+    return status, mask_numbers(clean(value[:_RAW_STATUS_CHARS]))
 
 
 def _read_duration(value: Any) -> float | None:

@@ -71,7 +71,6 @@ class VoiceClient:
                 http_status=answer.status,
                 body=answer.body,
                 looked_up_at=self._clock(),
-                subaccount_id=self._account.subaccount_id,
             )
         logger.info("account %s, session %s: %s", self._account.subaccount_id, ascii(session_id)[:60], error)
         return Lookup(
@@ -99,8 +98,8 @@ class VoiceClient:
         with export.files(start, end) as files:
             yield files
 
-    def check(self) -> None:
-        """Returns when the API key is accepted for this subaccount. Costs one small request.
+    def check(self) -> str | None:
+        """Null when the API key is accepted for this subaccount, else why that is doubtful. Costs one small request.
 
         Raises:
             AccessDeniedError: it is not.
@@ -119,6 +118,12 @@ class VoiceClient:
                 f"account {self._account.subaccount_id}: {self._account.api_url} answers HTTP {answer.status};"
                 " check accounts.api_url"
             )
+        if _not_json(answer.body) is None:
+            return None
+        what = f"{self._account.api_url} answers HTTP {answer.status} with something that is not JSON, as 8x8 would not"
+        if answer.status == 200:
+            raise UnavailableError(f"account {self._account.subaccount_id}: {what}; check accounts.api_url")
+        return what
 
     def close(self) -> None:
         """Connections are closed. May be called twice."""

@@ -44,9 +44,7 @@ def answers(folder):
 
 def answer(session_id=ONE, *, body=OK, http_status=200, minutes=0):
     at = NOW + timedelta(minutes=minutes)
-    return read_lookup(
-        session_id=session_id, http_status=http_status, body=body, looked_up_at=at, subaccount_id="acme_sg"
-    )
+    return read_lookup(session_id=session_id, http_status=http_status, body=body, looked_up_at=at)
 
 
 def silence(session_id=ONE, *, minutes=0, unreachable=True):

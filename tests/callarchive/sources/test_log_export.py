@@ -119,13 +119,13 @@ def test_legs_of_the_export_become_sessions_of_the_day(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("timezone", "day", "start", "end"),
     [
-        ("UTC", DAY, "2026-10-31T18:00:00Z", "2026-11-02T06:00:00Z"),
-        ("Asia/Singapore", DAY, "2026-10-31T10:00:00Z", "2026-11-01T22:00:00Z"),
-        ("America/New_York", DAY, "2026-10-31T22:00:00Z", "2026-11-02T11:00:00Z"),  # 25 hours long
-        ("America/New_York", date(2026, 3, 8), "2026-03-07T23:00:00Z", "2026-03-09T10:00:00Z"),  # 23
+        ("UTC", DAY, "2026-10-31T12:00:00Z", "2026-11-02T12:00:00Z"),
+        ("Asia/Singapore", DAY, "2026-10-31T04:00:00Z", "2026-11-02T04:00:00Z"),
+        ("America/New_York", DAY, "2026-10-31T16:00:00Z", "2026-11-02T17:00:00Z"),  # 25 hours long
+        ("America/New_York", date(2026, 3, 8), "2026-03-07T17:00:00Z", "2026-03-09T16:00:00Z"),  # 23
     ],
 )
-def test_six_hours_more_than_the_day_are_asked_for_on_either_side(
+def test_twelve_hours_more_than_the_day_are_asked_for_on_either_side(
     timezone: str, day: date, start: str, end: str, tmp_path: Path
 ) -> None:
     calls = Calls(tmp_path)
@@ -137,14 +137,14 @@ def test_the_future_is_not_asked_for(tmp_path: Path) -> None:
     calls = Calls(tmp_path)
     now = datetime(2026, 11, 1, 15, 30, tzinfo=UTC)
     source(calls, now=now).find(DAY)
-    assert calls.asked == [(datetime(2026, 10, 31, 18, tzinfo=UTC), now)]
+    assert calls.asked == [(datetime(2026, 10, 31, 12, tzinfo=UTC), now)]
 
 
 @pytest.mark.parametrize("early", [timedelta(0), timedelta(days=30)])
 def test_a_day_that_has_not_begun_is_refused_without_asking(early: timedelta, tmp_path: Path) -> None:
     calls = Calls(tmp_path)
     with pytest.raises(SourceError, match="2026-11-01 has not begun"):
-        source(calls, now=datetime(2026, 10, 31, 18, tzinfo=UTC) - early).find(DAY)
+        source(calls, now=datetime(2026, 10, 31, 12, tzinfo=UTC) - early).find(DAY)
     assert calls.asked == []
 
 
