@@ -5,6 +5,7 @@ durable. Names are write-once. What a run knows of the files is in the catalog's
 """
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,6 +18,8 @@ from callarchive.models import KeptFile
 from callarchive.mp3 import Mp3Walk
 from callarchive.stores import Staging, Store
 from callarchive.workers import StoppedError
+
+log = logging.getLogger(__name__)
 
 QUARANTINE = "_quarantine"
 
@@ -84,6 +87,7 @@ class RecordingArchive:
                 self._commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
             path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
+        log.debug("%s: %d bytes, %.1f s, sha256 %s", self.store.uri(path), size_bytes, audio.duration_s, digest)
         return KeptFile(archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock())
 
     def sha256_of(self, path: str) -> str:

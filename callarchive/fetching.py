@@ -14,6 +14,7 @@ from threading import Event, Lock
 
 from callarchive.archive import RecordingArchive, Rejection
 from callarchive.errors import (
+    AccessDeniedError,
     ArchiveError,
     ConfigurationError,
     ObjectNotFoundError,
@@ -29,6 +30,9 @@ from callarchive.starts import recording_start
 from callarchive.workers import Progress, StoppedError, in_threads
 
 log = logging.getLogger(__name__)
+
+_DENIED_WITHOUT_A_READ = 5
+"""So many refused objects before a single one could be read: it is the credentials, not the objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class FetchCounts:
     fetched_count: int = 0
     fetched_bytes: int = 0
     unchanged_count: int = 0
+    denied_count: int = 0
     uncompared_count: int = 0
 
 
@@ -78,6 +83,7 @@ class Fetcher:
         self._transfer = transfer
         self._clock = clock
         self._finder = ObjectFinder(landing, root=root, day=day)
+        self._first_denial: AccessDeniedError | None = None
         self.counts = FetchCounts()
         self._counting = Lock()
 
@@ -104,7 +110,13 @@ class Fetcher:
 
         name = f"fetch-{self._subaccount_id}"
         with in_threads(settle, recordings, concurrency=self._landing.concurrency, name=name) as files:
-            yield files
+            yield self._unless_all_denied(files)
+
+    def _unless_all_denied(self, files: Iterator[RecordingFile]) -> Iterator[RecordingFile]:
+        """The files; at their end an AccessDeniedError if objects were refused and not one could be read."""
+        yield from files
+        if self._first_denial is not None and not self.counts.fetched_count and not self.counts.unchanged_count:
+            raise self._first_denial
 
     def _sources_now(self, recordings: list[Wanted]) -> dict[str, LandingObject | None] | None:
         """What the landing says now of the objects that earlier runs read; null if it cannot be asked."""
@@ -164,6 +176,8 @@ class Fetcher:
                 return self._transfer_once(item, earlier, stop)
             except ObjectNotFoundError as err:
                 return self._without_object(item, earlier, str(err))
+            except AccessDeniedError as err:
+                return self._denied(item, earlier, err)
             except (RefusedError, StoreError, ConfigurationError):
                 raise  # the next recording would fare no better
             except ArchiveError as err:
@@ -175,6 +189,21 @@ class Fetcher:
                 if stop.wait(min(0.2 * 2**attempt, 10) * random.uniform(0.5, 1.0)):  # noqa: S311
                     raise StoppedError from None
         raise AssertionError("attempts is at least 1")
+
+    def _denied(self, item: Wanted, earlier: RecordingFile | None, err: AccessDeniedError) -> RecordingFile:
+        """The recording has failed, if it alone is refused.
+
+        Raises:
+            AccessDeniedError: the landing as a whole is, or nothing could be read before a few objects were refused.
+        """
+        self._landing.check()
+        with self._counting:
+            self.counts.denied_count += 1
+            first_denial = self._first_denial = self._first_denial or err
+            nothing_was_readable = not self.counts.fetched_count and not self.counts.unchanged_count
+        if nothing_was_readable and self.counts.denied_count >= _DENIED_WITHOUT_A_READ:
+            raise first_denial
+        return self._state(item, earlier, ArchiveStatus.FAILED, str(err))
 
     def _transfer_once(self, item: Wanted, earlier: RecordingFile | None, stop: Event) -> RecordingFile:
         opening = self._finder.open(

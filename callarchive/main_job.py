@@ -70,17 +70,16 @@ def archive_days(
 ) -> Iterator[DaySummary | DayFailure]:
     """Archives one day after the other and tells of each when it is done.
 
-    Raises:
-        RefusedError, ConfigurationError: credentials, a host key or a place are wrong; the other days would fare no better.
+    A day that could not be done does not keep the others from being tried, unless they would fare no better: credentials, a
+    host key or a place are wrong. That failure is then the last.
     """
     for day in days:
         try:
             yield archive_day(connections, day, reread=reread, progress=progress)
-        except (RefusedError, ConfigurationError):
-            raise
         except ArchiveError as err:
-            log.error("%s: %s", day, err)
             yield DayFailure(day, err)
+            if isinstance(err, RefusedError | ConfigurationError):
+                return
 
 
 def archive_day(
@@ -92,14 +91,20 @@ def archive_day(
         ArchiveError: the run could not be done; see `steps` for which errors mean what.
     """
     with connections.day_lock(day):
-        found = steps.find_sessions(connections, day, reread=reread)
-        steps.look_up_recordings(connections, day, reread=reread, progress=progress)
-        fetched = steps.fetch_recordings(connections, day, progress=progress)
-        steps.write_sessions(connections, day)
-        steps.write_recordings(connections, day)
-        steps.write_status_stats(connections, day)
-        steps.write_duration_stats(connections, day)
+        found = _told(steps.find_sessions(connections, day, reread=reread))
+        _told(steps.look_up_recordings(connections, day, reread=reread, progress=progress))
+        fetched = _told(steps.fetch_recordings(connections, day, progress=progress))
+        _told(steps.write_sessions(connections, day))
+        _told(steps.write_recordings(connections, day))
+        _told(steps.write_status_stats(connections, day))
+        _told(steps.write_duration_stats(connections, day))
         return _summary(connections, day, found=found, fetched=fetched)
+
+
+def _told(report: StepReport) -> StepReport:
+    counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
+    log.info("%s: %s: %d rows%s", report.day, report.table.name, report.row_count, f" ({counts})" if counts else "")
+    return report
 
 
 def _summary(connections: Connections, day: date, *, found: StepReport, fetched: StepReport) -> DaySummary:

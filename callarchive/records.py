@@ -211,7 +211,7 @@ class Journal:
         piece_s: after how many seconds a smaller piece is written.
     """
 
-    def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 2.0) -> None:
+    def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 0.5) -> None:
         self._catalog = catalog
         self._day = day
         self._folder = journal_folder(day)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -37,6 +38,17 @@ class VerifiedDay:
     defects: tuple[tuple[Defect, str], ...]
 
 
+def days_to_verify(connections: Connections) -> list[date]:
+    """The days that the catalog knows or the archive has a folder of, oldest first."""
+    days = set(connections.catalog.days(schemas.RECORDING_FILES))
+    store = connections.archive.store
+    for account in _account_folders(connections):
+        for name in store.folders(account):
+            with suppress(ValueError):
+                days.add(date.fromisoformat(name.removeprefix("call_date=")))
+    return sorted(days)
+
+
 def verify_days(
     connections: Connections, days: list[date], *, sample: float = 1.0, progress: Progress
 ) -> Iterator[VerifiedDay]:
@@ -57,7 +69,7 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
         file = file_from(row)
         expected |= {version.archive_path: version.sha256 for version in file.versions}
     on_disk: dict[str, int] = {}
-    for account in sorted({path.partition("/")[0] for path in expected} | set(_accounts(connections, day))):
+    for account in _account_folders(connections):
         on_disk |= {item.path: item.size_bytes for item in archive.store.list(f"{account}/call_date={day}")}
     defects = [(Defect.MISSING, path) for path in expected.keys() - on_disk.keys()]
     defects += [(Defect.EXTRA, path) for path in on_disk.keys() - expected.keys()]
@@ -80,6 +92,6 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
     return VerifiedDay(day, len(expected), len(chosen), located)
 
 
-def _accounts(connections: Connections, day: date) -> Iterator[str]:
-    for account in connections.settings.accounts:
-        yield connections.archive.day_folder(account.subaccount_id, day).partition("/")[0]
+def _account_folders(connections: Connections) -> list[str]:
+    """Also of accounts that are configured no more. Quarantine and locks begin with `_`."""
+    return [name for name in connections.archive.store.folders("") if not name.startswith("_")]

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 something failed, 2 usage or configuration, 3 refused, 130
 need when they run, so that `--help` does not wait for pandas.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from callarchive.cli import archiving, checking, demonstrating
 from callarchive.cli.output import Output, begin_logging, say_error
 from callarchive.errors import ArchiveError
 
+_INTERRUPTED = 130
 _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
 
 app = typer.Typer(
@@ -65,8 +67,13 @@ def _globals(
     context.obj = Output(config=config, json=json_output, quiet=quiet)
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Runs the command line and exits. `--json`, `-v` and `-q` may stand anywhere."""
+    signal.signal(signal.SIGTERM, _interrupt)  # systemd and Kubernetes stop with it: as orderly as Ctrl-C
     words = sys.argv[1:]
     hoisted = [word for word in words if word in _GLOBAL_FLAGS]
     try:
@@ -74,6 +81,7 @@ def main() -> None:
     except ArchiveError as err:
         say_error(err)
         sys.exit(err.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: what was archived is kept, run the same command again to go on", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            typer.echo("interrupted: what was archived is kept; run the same command again to go on", err=True)
+        raise

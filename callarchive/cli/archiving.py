@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callarchive.cli.output import Output
+from callarchive.cli.output import Output, say_error
 
 if TYPE_CHECKING:
     from callarchive.main_job import DayFailure, DaySummary
@@ -47,7 +47,7 @@ def archive(
     """
     from callarchive.connections import Connections
     from callarchive.days import days_between
-    from callarchive.main_job import DayFailure, archive_days
+    from callarchive.main_job import archive_days
 
     output: Output = context.obj
     begin, end = _range(day, first, last)
@@ -61,8 +61,18 @@ def archive(
         with output.progress() as progress:
             results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
     print_results(output, results)
-    if any(isinstance(result, DayFailure) for result in results):
-        raise typer.Exit(1)
+    exit_for_failures(results)
+
+
+def exit_for_failures(results: "list[DaySummary | DayFailure]") -> None:
+    """Returns if every day was done; else says on stderr which was not, and exits with the gravest one's code."""
+    from callarchive.main_job import DayFailure
+
+    failures = [result for result in results if isinstance(result, DayFailure)]
+    for failure in failures:
+        say_error(failure.error, about=str(failure.day))
+    if failures:
+        raise typer.Exit(max(failure.error.exit_code for failure in failures))
 
 
 def _range(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date, date]:

@@ -90,16 +90,15 @@ def verify(
 ) -> None:
     """Re-reads the archive against the catalog, and names every file that is missing, changed or extra.
 
-    Exits 1 if there is one. Without days it goes through all that the catalog knows.
+    Exits 1 if there is one. Without days it goes through all that the catalog or the archive knows.
 
     \b
     Examples:
         callarchive verify --from 2026-10-01 --to 2026-10-31
         callarchive verify --sample 0.05
     """
-    from callarchive import schemas
     from callarchive.connections import Connections
-    from callarchive.verification import verify_days
+    from callarchive.verification import days_to_verify, verify_days
 
     if sample <= 0:
         raise typer.BadParameter("must be above 0", param_hint="--sample")
@@ -107,7 +106,7 @@ def verify(
     with Connections(output.settings()) as connections, output.progress() as progress:
         days = [
             day
-            for day in connections.catalog.days(schemas.RECORDING_FILES)
+            for day in days_to_verify(connections)
             if (first is None or day >= first.date()) and (last is None or day <= last.date())
         ]
         verified = list(verify_days(connections, days, sample=sample, progress=progress))

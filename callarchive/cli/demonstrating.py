@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callarchive.cli.archiving import print_results
+from callarchive.cli.archiving import exit_for_failures, print_results
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def demo(
     print_results(output, results)
     if not output.json:
         _print_places(output, connections.catalog, directory=directory, took_s=took_s)
+    exit_for_failures(results)
 
 
 def _print_places(output: Output, catalog: "Catalog", *, directory: Path, took_s: float) -> None:

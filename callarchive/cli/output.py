@@ -115,10 +115,10 @@ def begin_logging(*, verbose: int, quiet: bool) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def say_error(err: ArchiveError) -> None:
-    """The error on stderr, in one piece."""
+def say_error(err: ArchiveError, *, about: str | None = None) -> None:
+    """The error on stderr, in one piece; `about` says what it befell."""
     prefix = "configuration error" if isinstance(err, ConfigurationError) else "error"
-    typer.echo(f"{prefix}: {err}", err=True)
+    typer.echo(f"{prefix}: {err}" if about is None else f"{prefix}: {about}: {err}", err=True)
 
 
 def _plain(value: object) -> object:

@@ -95,7 +95,7 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
         if root_parts and parts[skipped : skipped + len(root_parts)] == root_parts:
             tails.append(parts[skipped + len(root_parts) :])
     tails.append(parts)
-    tails.append(parts[-2:])
+    tails += [parts[-2:], parts[-1:]]
     return list(dict.fromkeys("/".join(tail) for tail in tails if tail))
 
 

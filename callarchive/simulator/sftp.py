@@ -45,6 +45,7 @@ class SimulatedSftp:
         self._acceptor: Any = None
         self._connections: set[Any] = set()
         self._opens_left: int | None = None
+        self._denied: set[str] = set()
         self.opened: list[str] = []
         """Paths below the server's root of every file that was opened, in order."""
 
@@ -92,6 +93,10 @@ class SimulatedSftp:
     def drop_after(self, files: int) -> None:
         """Once so many more files were opened, opening the next one ends its connection without a word. Once."""
         self._opens_left = files
+
+    def deny(self, account: AccountPlan, path: str) -> None:
+        """Whoever opens the file at `path` is refused it from now on; it can still be listed."""
+        self._denied.add(f"/{account.root}/{path}")
 
     @property
     def port(self) -> int:
@@ -168,7 +173,7 @@ class SimulatedSftp:
             self._port,
             server_host_keys=[self._key],
             server_factory=_server_class(self._password, self._connections),
-            sftp_factory=_files_class(self._folder, self._count_open),
+            sftp_factory=_files_class(self._folder, self._count_open, self._denied),
             allow_scp=False,
             reuse_address=True,
         )
@@ -240,7 +245,7 @@ def _server_class(password: str, connections: set[Any]) -> Any:
     return Server
 
 
-def _files_class(folder: Path, may_open: Any) -> Any:
+def _files_class(folder: Path, may_open: Any, denied: Collection[str]) -> Any:
     import asyncssh
 
     class Files(asyncssh.SFTPServer):
@@ -251,6 +256,8 @@ def _files_class(folder: Path, may_open: Any) -> Any:
             if not may_open(path.decode(errors="replace")):
                 self.channel.get_connection().abort()
                 raise asyncssh.SFTPConnectionLost("dropped")
+            if path.decode(errors="replace") in denied:
+                raise asyncssh.SFTPPermissionDenied("not this one")
             return super().open(path, pflags, attrs)
 
     return Files

@@ -60,6 +60,9 @@ class Store(Protocol):
     def list(self, folder: str) -> list[StoredObject]:
         """Every object below `folder`, at any depth, ordered by path, without temporary ones."""
 
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Names of the folders directly below `folder`, in order; empty where there is no such folder."""
+
     def delete(self, path: str) -> None:
         """There is no object at `path`, durably. None before is fine."""
 

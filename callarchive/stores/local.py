@@ -90,6 +90,16 @@ class LocalStore:
             found.append(StoredObject(whole[len(str(self._root)) + 1 :], size_bytes))
         return sorted(found, key=lambda item: item.path)
 
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Names of the folders directly below `folder`."""
+        try:
+            with os.scandir(self.place(folder) if folder else self._root) as entries:
+                return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as err:
+            raise self.error(err, "listing", folder) from err
+
     def delete(self, path: str) -> None:
         """There is no object at `path`, durably; folders that this leaves empty are gone too."""
         target = self.place(path)

@@ -87,7 +87,7 @@ class S3Store:
 
     def list(self, folder: str) -> list[StoredObject]:
         """Every object below `folder`, ordered by path."""
-        prefix = self._key(folder) + "/" if folder else self._root + "/" if self._root else ""
+        prefix = self._below(folder)
         start = len(self._root) + 1 if self._root else 0
         found = []
         try:
@@ -100,6 +100,25 @@ class S3Store:
         except s3_errors.BOTO_ERRORS as err:
             raise s3_errors.translate_botocore(err, place=self.url, doing="listing") from err
         return sorted(found, key=lambda item: item.path)
+
+    def folders(self, folder: str) -> tuple[str, ...]:
+        """Names of the folders directly below `folder`."""
+        prefix = self._below(folder)
+        try:
+            pages = (
+                self._client()
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=self._bucket, Prefix=prefix, Delimiter="/")
+            )
+            entries = itertools.chain.from_iterable(page.get("CommonPrefixes", ()) for page in pages)
+            return tuple(sorted(entry["Prefix"][len(prefix) : -1] for entry in entries))
+        except s3_errors.BOTO_ERRORS as err:
+            raise s3_errors.translate_botocore(err, place=self.url, doing="listing") from err
+
+    def _below(self, folder: str) -> str:
+        if folder:
+            return self._key(folder) + "/"
+        return self._root + "/" if self._root else ""
 
     def delete(self, path: str) -> None:
         """There is no object at `path`. In a bucket with versioning, older versions stay for its lifecycle rules."""

@@ -266,6 +266,109 @@ def test_an_archived_file_that_was_deleted_is_fetched_again_and_verify_had_named
     assert files(trial)[gone] == kept[gone]
 
 
+def test_a_file_on_a_day_that_the_catalog_does_not_know_is_extra(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=4, accounts=one_account())
+    trial.archive()
+    stray = trial.config.parent / "archive" / "acme&co.sg" / "call_date=2026-01-19" / "x" / "y.mp3"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"x")
+    told = trial.run("verify")
+    assert told.returncode == 1
+    assert f"extra  2026-01-19  file://{stray}" in told.stdout
+
+
+def test_a_source_that_names_fewer_sessions_takes_no_recording_out_of_the_catalog(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=12, accounts=one_account())
+    trial.archive()
+    before = tables(trial)
+    trial.simulator.api.faults.add(Fault.export_job("empty"), match="exports", times=None)
+    trial.archive()
+    after = tables(trial)
+    assert after["recordings"] == before["recordings"]
+    assert after["duration_stats"] == before["duration_stats"]
+    with_recordings = [row for row in before["sessions"] if row["recording_count"]]
+    assert [row["session_id"] for row in after["sessions"]] == [row["session_id"] for row in with_recordings]
+    trial.simulator.api.faults.clear()
+    trial.archive()
+    assert tables(trial) == before
+
+
+def test_a_session_that_two_days_name_is_in_one_of_them_and_said_to_be(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=6, days=2, accounts=one_account(listed_share=1.0))
+    first, second = (trial.config.parent / "inbox" / f"sessions-2026-01-0{n}.csv" for n in (5, 6))
+    second.write_text(second.read_text() + first.read_text().partition("\n")[2])
+    _, summary = trial.archive()
+    for _ in range(2):
+        ids = [(row["subaccount_id"], row["session_id"]) for row in tables(trial)["sessions"]]
+        assert len(ids) == len(set(ids))
+        summary = trial.archive()[1]
+    assert summary.rows_set_aside == len(first.read_text().splitlines()) - 1
+    check = next(check for check in summary.checks if check.name == "source_rows_readable")
+    assert "belongs to 2026-01-05 already" in check.examples[0]
+
+
+def test_one_object_that_may_not_be_read_is_a_row_and_the_others_are_archived(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=12)
+    sftp = trial.simulator.world.accounts[1]
+    whole = [
+        r for r in trial.simulator.world.recordings if r.subaccount_id == "demo_sftp" and r.file is FileState.WHOLE
+    ]
+    trial.simulator.sftp.deny(sftp, whole[0].path)
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 0, done.stderr
+    states = {row["recording_id"]: row for row in tables(trial)["recordings"]}
+    assert states[whole[0].recording_id]["archive_status"] == "failed"
+    assert whole[0].recording_id in states[whole[0].recording_id]["error"]
+    assert states[whole[1].recording_id]["archive_status"] == "archived"
+
+
+def test_a_landing_in_which_nothing_may_be_read_stops_the_run_with_exit_code_3(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=12)
+    for recording in trial.simulator.world.recordings:
+        if recording.subaccount_id == "demo_sftp":
+            trial.simulator.sftp.deny(trial.simulator.world.accounts[1], recording.path)
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 3
+    assert "sftp://" in done.stderr
+
+
+def test_a_range_tells_of_the_days_before_the_one_that_was_refused(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=3, days=3, accounts=one_account())
+    trial.archive(DAY)
+    trial.simulator.api.faults.add(Fault.answer(403), match="recordings", times=None)
+    done = trial.run("archive", "--from", "2026-01-05", "--to", "2026-01-07", "--json")
+    assert done.returncode == 3
+    days = json.loads(done.stdout)["days"]
+    assert days[-1]["error"] is not None
+    assert str(days[-1]["day"]) in done.stderr
+    assert len(days) <= 2
+
+
+def test_sigterm_ends_a_run_in_order_and_nothing_is_fetched_twice(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=60, accounts=one_account())
+    append(trial.config, "[transfer]\nconcurrency = 1\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from callarchive.cli import main; main()", "archive", "--day", str(DAY)],
+        env=trial.process_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    archive = trial.config.parent / "archive"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(archive.rglob("*.mp3"))) < 5:
+        time.sleep(0.01)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in told
+    kept = len(list(archive.rglob("*.mp3")))
+    assert 5 <= kept < 60
+    assert not list(trial.config.parent.rglob("*.part"))
+    (summary,) = trial.archive()
+    assert summary.unchanged_count == kept
+
+
 def test_a_refused_key_stops_the_run_at_once_with_one_error_and_exit_code_3(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=40)
     trial.simulator.api.faults.add(Fault.answer(401), match="recordings", times=None)

@@ -32,6 +32,7 @@ class Endpoint:
 
     Attributes:
         path: where its clients find `files`.
+        log: what OpenSSH writes of itself; every log-in is a line in it.
         stop: kills it, with all of its connections.
     """
 
@@ -41,6 +42,7 @@ class Endpoint:
     path: str = ""
     user: str = USER
     private_key: Path | None = None
+    log: Path = Path(os.devnull)
     stop: Callable[[], None] = lambda: None
 
 
@@ -62,6 +64,7 @@ def open_landing(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenLanding]:
         timeout_s: float = 5,
         stall_timeout_s: float = 5,
         deadline_s: float = 20,
+        outage_s: float = 10,
         **sftp: Any,
     ) -> SftpLanding:
         log_in: dict[str, Any] = {"password": {"env": "SFTP_PASSWORD"}}
@@ -80,7 +83,7 @@ def open_landing(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenLanding]:
             }
         )
         transfer = TransferSettings(stall_timeout_s=stall_timeout_s, deadline_s=deadline_s)
-        landing = SftpLanding(account, transfer, concurrency=concurrency, backoff_s=0.02)
+        landing = SftpLanding(account, transfer, concurrency=concurrency, backoff_s=0.02, outage_s=outage_s)
         opened.append(landing)
         return landing
 
@@ -100,10 +103,13 @@ def _free_port() -> int:
 
 @pytest.fixture
 def openssh(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
-    """Starts OpenSSH servers that let the current user in with a key. `options` are lines of sshd_config."""
+    """Starts OpenSSH servers that let the current user in with a key.
+
+    `options` are lines of sshd_config, and override those below; `subsystem` is what serves SFTP, null for nothing.
+    """
     running: list[psutil.Popen] = []
 
-    def start(*options: str) -> Endpoint:
+    def start(*options: str, subsystem: str | None = "internal-sftp") -> Endpoint:
         home = tmp_path / f"sshd-{len(running)}"
         files = home / "files"
         files.mkdir(parents=True)
@@ -115,9 +121,10 @@ def openssh(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
         port = _free_port()
         config = home / "sshd_config"
         config.write_text(
-            f"ListenAddress 127.0.0.1:{port}\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
-            "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n"
-            "PermitRootLogin yes\n" + "".join(f"{option}\n" for option in options)
+            "".join(f"{option}\n" for option in options)
+            + f"ListenAddress 127.0.0.1:{port}\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\n"
+            "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+            + (f"Subsystem sftp {subsystem}\n" if subsystem else "")
         )
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
@@ -135,6 +142,7 @@ def openssh(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
             path=str(files),
             user=getpass.getuser(),
             private_key=home / "user",
+            log=home / "log",
             stop=lambda: _kill(process),
         )
 
@@ -261,6 +269,8 @@ class Faulty(Endpoint):
         hangs_up_after: the number of files after which the connection ends, again and again.
         sessions_max: per connection.
         subsystem_hangs: a session's start is never answered.
+        subsystem_refused: a session is opened, and may not be one of SFTP.
+        cuts_off_log_ins: the connection ends in answer to a log-in.
         questions: asked in place of a password, by keyboard-interactive.
         asked: every path that a client named.
         log_ins: every attempt to log in, as (kind, user).
@@ -277,6 +287,8 @@ class Faulty(Endpoint):
     hangs_up_after: int | None = None
     sessions_max: int = 10
     subsystem_hangs: bool = False
+    subsystem_refused: bool = False
+    cuts_off_log_ins: bool = False
     questions: tuple[str, ...] = ()
     log_ins: list[tuple[str, str]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -293,8 +305,9 @@ class Faulty(Endpoint):
 
 
 class _Gate(paramiko.ServerInterface):
-    def __init__(self, faulty: Faulty) -> None:
+    def __init__(self, faulty: Faulty, transport: paramiko.Transport) -> None:
         self.faulty = faulty
+        self.transport = transport
         self.sessions = 0
 
     def get_allowed_auths(self, username: str) -> str:
@@ -310,6 +323,8 @@ class _Gate(paramiko.ServerInterface):
 
     def check_auth_password(self, username: str, password: str) -> int:
         self.faulty.log_ins.append(("password", username))
+        if self.faulty.cuts_off_log_ins:
+            self.transport.close()
         right = password == PASSWORD and not self.faulty.questions
         return paramiko.AUTH_SUCCESSFUL if right else paramiko.AUTH_FAILED
 
@@ -328,6 +343,8 @@ class _Gate(paramiko.ServerInterface):
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         if self.faulty.subsystem_hangs:
             self.faulty.over.wait(20)
+            return False
+        if self.faulty.subsystem_refused:
             return False
         return super().check_channel_subsystem_request(channel, name)
 
@@ -428,7 +445,7 @@ def faulty(tmp_path: Path) -> Iterator[Faulty]:
             transport.add_server_key(faulty.host_key)
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _FaultyFiles, faulty, transport)
             faulty.transports.append(transport)
-            transport.start_server(event=threading.Event(), server=_Gate(faulty))
+            transport.start_server(event=threading.Event(), server=_Gate(faulty, transport))
 
     faulty.stop = stop
     thread = threading.Thread(target=serve)

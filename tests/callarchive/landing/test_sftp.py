@@ -194,7 +194,7 @@ def test_more_threads_than_sessions_take_turns(openssh: Any, open_landing: OpenL
 def test_root_that_is_not_there_is_a_wrong_setting(server: Any, open_landing: OpenLanding) -> None:
     write(server.files, "file.mp3")
     for path in ("/no/such/folder", f"{server.path}/file.mp3"):
-        with pytest.raises(ConfigurationError, match="accounts landing"):
+        with pytest.raises(ConfigurationError, match=r"accounts\.landing"):
             open_landing(server, path=path).check()
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from callarchive.errors import AccessDeniedError, ConfigurationError, HostKeyError
 from callarchive.landing.sftp import SftpLanding
-from callarchive.landing.sftp_connection import Server, load_private_key
+from callarchive.landing.sftp_connection import Server
+from callarchive.landing.sftp_credentials import load_private_key
 from callarchive.landing.sftp_host_keys import fingerprint, read_known_hosts
 from callarchive.settings import SftpSettings
 
@@ -39,6 +40,7 @@ def test_unknown_host_key_is_refused_before_any_log_in(faulty: Any, open_landing
     public = asyncssh.import_public_key(f"{faulty.host_key.get_name()} {faulty.host_key.get_base64()}")
     assert public.get_fingerprint() in str(refused.value)
     assert "ecdsa-sha2-nistp256" in str(refused.value)
+    assert str(refused.value).startswith("account acme_sg: ")
     assert f"ssh-keyscan -p {faulty.port} 127.0.0.1 >> {faulty.known_hosts}" in str(refused.value)
     assert len(faulty.transports) == 1
 
@@ -90,7 +92,9 @@ def test_known_hosts_that_cannot_be_read_is_a_wrong_setting(
     faulty.known_hosts = tmp_path / "other_hosts"
     if write is not None:
         write(faulty.known_hosts)
-    with pytest.raises(ConfigurationError, match=r"accounts sftp\.known_hosts: .*other_hosts cannot be read"):
+    with pytest.raises(
+        ConfigurationError, match=r"^account acme_sg: accounts\.sftp\.known_hosts: .*other_hosts cannot be read"
+    ):
         open_landing(faulty).check()
     assert faulty.transports == []
 
@@ -125,7 +129,7 @@ KNOWN, OTHER = new_key(), new_key()
 def test_line_of_known_hosts_pins_as_ssh_reads_it(tmp_path: Path, lines: str, believed: bool) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(lines)
-    pinned = read_known_hosts(file, host="sftp.example.com", port=22)
+    pinned = read_known_hosts(file, host="sftp.example.com", port=22, account="acme_sg")
     if believed:
         pinned.verify(KNOWN.get_name(), KNOWN.asbytes())
     else:
@@ -136,19 +140,23 @@ def test_line_of_known_hosts_pins_as_ssh_reads_it(tmp_path: Path, lines: str, be
 def test_line_with_a_port_comes_before_one_without(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(line(KNOWN, "sftp.example.com"))
-    read_known_hosts(file, host="sftp.example.com", port=2222).verify(KNOWN.get_name(), KNOWN.asbytes())
+    read_known_hosts(file, host="sftp.example.com", port=2222, account="acme_sg").verify(
+        KNOWN.get_name(), KNOWN.asbytes()
+    )
     file.write_text(
         line(KNOWN, "sftp.example.com") + line(OTHER, paramiko.HostKeys.hash_host("[sftp.example.com]:2222"))
     )
     with pytest.raises(HostKeyError):
-        read_known_hosts(file, host="sftp.example.com", port=2222).verify(KNOWN.get_name(), KNOWN.asbytes())
+        read_known_hosts(file, host="sftp.example.com", port=2222, account="acme_sg").verify(
+            KNOWN.get_name(), KNOWN.asbytes()
+        )
 
 
 def test_broken_revocation_is_not_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(line(KNOWN, "sftp.example.com") + "@revoked * ssh-rsa AAAA\n")
     with pytest.raises(ConfigurationError, match="line 2"):
-        read_known_hosts(file, host="sftp.example.com", port=22)
+        read_known_hosts(file, host="sftp.example.com", port=22, account="acme_sg")
 
 
 def test_fingerprint_is_the_one_that_ssh_prints() -> None:
@@ -166,6 +174,7 @@ def test_wrong_password_is_refused_without_being_shown(
         landing.check()
     assert "hunter2-is-wrong" not in str(refused.value)
     assert repr(server.user) in str(refused.value)
+    assert str(refused.value).startswith("account acme_sg: ")
 
 
 def test_wrong_password_is_tried_once_for_all_threads_that_wait(
@@ -200,7 +209,7 @@ def test_single_question_is_answered_with_the_password(
 
 
 def test_password_that_is_not_set_is_found_before_anything_is_contacted(faulty: Any, open_landing: OpenLanding) -> None:
-    with pytest.raises(ConfigurationError, match="NOT_SET_ANYWHERE"):
+    with pytest.raises(ConfigurationError, match=r"^account acme_sg: accounts\.sftp\.password: .*NOT_SET_ANYWHERE"):
         open_landing(faulty, password={"env": "NOT_SET_ANYWHERE"}).check()
     assert faulty.transports == []
 
@@ -236,25 +245,25 @@ def test_private_key_of_every_kind_is_read(
     # Few rounds make an OpenSSH key quick to open; the other forms have no such setting.
     key.write_private_key(tmp_path / "key", form, passphrase=passphrase, rounds=1, ignore_few_rounds=True)
     monkeypatch.setenv("PASSPHRASE", passphrase or "not needed")
-    loaded = load_private_key(settings_for(tmp_path / "key", passphrase={"env": "PASSPHRASE"}))
+    loaded = load_private_key(settings_for(tmp_path / "key", passphrase={"env": "PASSPHRASE"}), account="acme_sg")
     assert loaded is not None
     assert loaded.get_base64() == key.export_public_key().decode().split()[1]
     if passphrase is None:
-        assert load_private_key(settings_for(tmp_path / "key")) == loaded
+        assert load_private_key(settings_for(tmp_path / "key"), account="acme_sg") == loaded
         return
-    with pytest.raises(ConfigurationError, match="is encrypted"):
-        load_private_key(settings_for(tmp_path / "key"))
+    with pytest.raises(ConfigurationError, match=r"^account acme_sg: .* is encrypted"):
+        load_private_key(settings_for(tmp_path / "key"), account="acme_sg")
     monkeypatch.setenv("PASSPHRASE", "wrong")
-    with pytest.raises(ConfigurationError, match=r"wrong accounts sftp\.passphrase"):
-        load_private_key(settings_for(tmp_path / "key", passphrase={"env": "PASSPHRASE"}))
+    with pytest.raises(ConfigurationError, match=r"^account acme_sg: .* wrong accounts\.sftp\.passphrase"):
+        load_private_key(settings_for(tmp_path / "key", passphrase={"env": "PASSPHRASE"}), account="acme_sg")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"])
 def test_private_key_that_is_none_is_a_wrong_setting(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "key").write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"accounts sftp\.private_key"):
-        load_private_key(settings_for(tmp_path / "key"))
+    with pytest.raises(ConfigurationError, match=r"^account acme_sg: accounts\.sftp\.private_key: "):
+        load_private_key(settings_for(tmp_path / "key"), account="acme_sg")
 
 
 def test_private_key_of_another_user_is_refused(server: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
@@ -273,5 +282,5 @@ def test_private_key_of_another_user_is_refused(server: Any, open_landing: OpenL
 )
 def test_server_is_read_from_the_landing(landing: str, host: str, port: int, user: str, uri: str) -> None:
     settings = SftpSettings.model_validate({"known_hosts": "known_hosts", "password": {"env": "X"}})
-    server = Server.from_landing(landing, settings=settings, stall_timeout_s=1)
+    server = Server.from_landing(landing, account="acme_sg", settings=settings, stall_timeout_s=1)
     assert (server.host, server.port, server.user, server.uri) == (host, port, user, uri)
