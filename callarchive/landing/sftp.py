@@ -15,8 +15,10 @@ import paramiko
 
 from callarchive.errors import ConfigurationError, TransferError, UnavailableError
 from callarchive.landing import Download, LandingObject
-from callarchive.landing.sftp_connection import Connection, Server, connect, load_private_key
+from callarchive.landing.sftp_connection import Connection, Server, connect
+from callarchive.landing.sftp_credentials import load_private_key, read_password
 from callarchive.landing.sftp_download import SftpDownload
+from callarchive.landing.sftp_host_keys import read_known_hosts
 from callarchive.landing.sftp_messages import SessionLostError
 from callarchive.landing.sftp_pool import SessionPool
 from callarchive.landing.sftp_session import SftpSession
@@ -36,25 +38,28 @@ class SftpLanding:
     Args:
         concurrency: how many downloads may run at once; that many threads never wait for each other's sessions.
         backoff_s: how long is waited before a second attempt to connect or to list.
+        outage_s: how long a server that was found to be unusable is left alone; calls then fail at once.
     """
 
     def __init__(
-        self, account: AccountSettings, transfer: TransferSettings, *, concurrency: int, backoff_s: float = 0.5
+        self,
+        account: AccountSettings,
+        transfer: TransferSettings,
+        *,
+        concurrency: int,
+        backoff_s: float = 0.5,
+        outage_s: float = 10.0,
     ) -> None:
-        if account.sftp is None:
-            raise ConfigurationError(
-                f"accounts sftp: {account.subaccount_id} has an sftp:// landing and no [accounts.sftp]"
-            )
         self.concurrency = concurrency
         path = urlsplit(account.landing).path
-        self._server = Server.from_landing(
-            account.landing, settings=account.sftp, stall_timeout_s=transfer.stall_timeout_s
-        )
+        self._server = _server(account, stall_timeout_s=transfer.stall_timeout_s)
         self.uri = self._server.uri + path
         try:
             root = unquote(path, errors="strict").encode("utf-8") or b"."
         except UnicodeError as err:
-            raise ConfigurationError(f"accounts landing: the path of {self.uri} is not UTF-8") from err
+            raise ConfigurationError(
+                f"account {account.subaccount_id}: accounts.landing: the path of {self.uri} is not UTF-8"
+            ) from err
         self._tree = SftpTree(self.uri, root)
         self._deadline_s = transfer.deadline_s
         self._backoff_s = backoff_s
@@ -67,6 +72,7 @@ class SftpLanding:
             sessions_max=concurrency + 2,
             attempts=_ATTEMPTS,
             backoff_s=backoff_s,
+            outage_s=outage_s,
         )
 
     def list(self, folder: str) -> list[LandingObject]:
@@ -113,7 +119,7 @@ class SftpLanding:
     def _connect(self) -> Connection:
         with self._key_loaded:
             if self._key is None:
-                self._key = load_private_key(self._server.settings)
+                self._key = load_private_key(self._server.settings, account=self._server.account)
         return connect(self._server, key=self._key)
 
     def _repeatedly(self, work: Callable[[SftpSession, float], _T]) -> _T:
@@ -160,3 +166,27 @@ class SftpLanding:
 def open_sftp_landing(account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> SftpLanding:
     """The account's SFTP landing. Nothing is contacted before the first call."""
     return SftpLanding(account, transfer, concurrency=concurrency)
+
+
+def check_sftp_settings(account: AccountSettings) -> None:
+    """Returns when all that a log-in to the account's SFTP landing needs can be read. Contacts nothing.
+
+    That is: known_hosts, and the password, or the private key with its passphrase. An account whose landing is
+    elsewhere has nothing to check.
+
+    Raises:
+        ConfigurationError: it cannot; the message names the account and the key.
+    """
+    if urlsplit(account.landing).scheme != "sftp":
+        return
+    server = _server(account, stall_timeout_s=0)
+    read_known_hosts(server.settings.known_hosts, host=server.host, port=server.port, account=server.account)
+    read_password(server.settings, account=server.account)
+    load_private_key(server.settings, account=server.account)
+
+
+def _server(account: AccountSettings, *, stall_timeout_s: float) -> Server:
+    name = account.subaccount_id
+    if account.sftp is None:
+        raise ConfigurationError(f"account {name}: accounts.landing is sftp://, and there is no [accounts.sftp]")
+    return Server.from_landing(account.landing, account=name, settings=account.sftp, stall_timeout_s=stall_timeout_s)

@@ -1,10 +1,9 @@
 """One SSH connection to an SFTP server: connected, its host key compared, logged in. It opens sessions.
 
 Nothing is looked for beyond the account's settings: no agent, no ~/.ssh. How many connections there are is up to
-`sftp_pool`, which host keys are believed is in `sftp_host_keys`.
+`sftp_pool`, which host keys are believed is in `sftp_host_keys`, what we log in with is read by `sftp_credentials`.
 """
 
-import io
 import logging
 import socket
 import threading
@@ -13,11 +12,9 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from callarchive.errors import AccessDeniedError, ConfigurationError, UnavailableError
+from callarchive.errors import AccessDeniedError, UnavailableError
+from callarchive.landing.sftp_credentials import read_password
 from callarchive.landing.sftp_host_keys import SSH_PORT, read_known_hosts
 from callarchive.landing.sftp_messages import SessionLostError
 from callarchive.landing.sftp_session import SftpSession
@@ -41,28 +38,35 @@ class SessionRefusedError(UnavailableError):
     """The server does not open one more session on this connection; the connection itself is in order."""
 
 
+class LogInCutOffError(UnavailableError):
+    """The connection ended in answer to our log-in: some servers refuse one like that, and asking again may lock us out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """An SFTP server, and how to log in to it.
 
     Attributes:
+        account: the subaccount_id, for messages.
         stall_timeout_s: how long a session waits for the next byte.
     """
 
     host: str
     port: int
     user: str
+    account: str
     settings: SftpSettings = field(repr=False)
     stall_timeout_s: float
 
     @classmethod
-    def from_landing(cls, landing: str, *, settings: SftpSettings, stall_timeout_s: float) -> "Server":
+    def from_landing(cls, landing: str, *, account: str, settings: SftpSettings, stall_timeout_s: float) -> "Server":
         """The server in `sftp://user@host:port/path`; the user is percent-decoded."""
         parts = urlsplit(landing)
         return cls(
             host=parts.hostname or "",
             port=parts.port or SSH_PORT,
             user=unquote(parts.username or "", errors="strict"),
+            account=account,
             settings=settings,
             stall_timeout_s=stall_timeout_s,
         )
@@ -82,6 +86,7 @@ class Connection:
         self._server = server
         self._opening = threading.Lock()
         self._broken = False
+        self._worked = False
 
     @property
     def alive(self) -> bool:
@@ -114,10 +119,16 @@ class Connection:
             session.start(deadline=deadline)
         except (OSError, EOFError, paramiko.SSHException, SessionLostError) as err:
             session.close()
-            # OpenSSH opens the channel and refuses the subsystem when it has none; a full server may do the same.
+            if not self._worked and time.monotonic() < deadline:
+                # No limit on sessions can be the reason. OpenSSH opens the channel even if it has no such subsystem.
+                raise SessionRefusedError(
+                    f"{self._server.uri}: the server let us in but offers no SFTP ({_said(err)}): is the sftp subsystem "
+                    f"on, and may user {self._server.user!r} use it?"
+                ) from err
             raise SessionRefusedError(f"{self._server.uri} did not start its sftp subsystem: {_said(err)}") from err
         finally:
             watchdog.cancel()
+        self._worked = True
         return session
 
     def _open_channel(self, timeout_s: float) -> paramiko.Channel:
@@ -147,11 +158,12 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
         ConfigurationError: known_hosts or the password cannot be read. Nothing was contacted.
         HostKeyError: before any credentials were sent.
         AccessDeniedError: the server does not accept our credentials.
+        LogInCutOffError: it may be that it does not.
         UnavailableError: everything else.
     """
     settings = server.settings
-    pinned = read_known_hosts(settings.known_hosts, host=server.host, port=server.port)
-    password = settings.password.reveal() if settings.password is not None else None
+    pinned = read_known_hosts(settings.known_hosts, host=server.host, port=server.port, account=server.account)
+    password = read_password(settings, account=server.account)
     try:
         sock = socket.create_connection((server.host, server.port), timeout=settings.timeout_s)
     except (OSError, UnicodeError) as err:
@@ -181,49 +193,6 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
     return Connection(transport, server)
 
 
-def load_private_key(settings: SftpSettings) -> paramiko.PKey | None:
-    """The account's private key (RSA, ECDSA or Ed25519; OpenSSH's format, PEM or PKCS#8), null when it has a password.
-
-    Raises:
-        ConfigurationError: it cannot be read, or not with this passphrase.
-    """
-    if settings.private_key is None:
-        return None
-    place = f"accounts sftp.private_key: {settings.private_key}"
-    passphrase = settings.passphrase.reveal().encode("utf-8") if settings.passphrase is not None else None
-    try:
-        data = settings.private_key.read_bytes()
-    except OSError as err:
-        raise ConfigurationError(f"{place} cannot be read: {err.strerror}") from err
-    load = serialization.load_ssh_private_key if b"OPENSSH PRIVATE" in data else serialization.load_pem_private_key
-    try:
-        try:
-            loaded = load(data, passphrase)
-        except TypeError as err:
-            if passphrase is None:
-                raise ConfigurationError(f"{place} is encrypted: name accounts sftp.passphrase") from err
-            loaded = load(data, None)  # a passphrase is named, and the key needs none
-    except (ValueError, UnsupportedAlgorithm) as err:
-        wrong = (
-            "it is no private key, or damaged" if passphrase is None else "wrong accounts sftp.passphrase, or damaged"
-        )
-        raise ConfigurationError(f"{place} cannot be read: {wrong}") from err
-    kind: type[paramiko.PKey]
-    if isinstance(loaded, rsa.RSAPrivateKey):
-        kind = paramiko.RSAKey
-    elif isinstance(loaded, ec.EllipticCurvePrivateKey):
-        kind = paramiko.ECDSAKey
-    elif isinstance(loaded, ed25519.Ed25519PrivateKey):
-        kind = paramiko.Ed25519Key
-    else:
-        raise ConfigurationError(f"{place} is neither an RSA, an ECDSA nor an Ed25519 key")
-    # In memory only: paramiko reads fewer formats than cryptography does, and this is one of them.
-    plain = loaded.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    return kind.from_private_key(io.StringIO(plain.decode("ascii")))
-
-
 def _transport(sock: socket.socket) -> paramiko.Transport:
     # Without it a small request waits for the acknowledgement of the one before it.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -239,7 +208,8 @@ def _transport(sock: socket.socket) -> paramiko.Transport:
 
 def _log_in(transport: paramiko.Transport, server: Server, *, password: str | None, key: paramiko.PKey | None) -> None:
     began = time.monotonic()
-    means = "this private key" if key is not None else "this password"
+    means, name = ("this private key", "private_key") if key is not None else ("this password", "password")
+    check = f"check the user in accounts.landing and accounts.sftp.{name}"
     try:
         if key is not None:
             more = transport.auth_publickey(server.user, key)
@@ -249,21 +219,28 @@ def _log_in(transport: paramiko.Transport, server: Server, *, password: str | No
     except paramiko.BadAuthenticationType as err:
         offered = ", ".join(err.allowed_types)
         raise AccessDeniedError(
-            f"{server.uri} does not let user {server.user!r} log in with {means}; it offers: {offered}"
-        ) from err
-    except paramiko.AuthenticationException as err:
-        # The library raises the same for "no", for a connection that ended and for silence.
-        if not transport.is_active() or time.monotonic() - began >= server.settings.timeout_s:
-            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
-        raise AccessDeniedError(
-            f"{server.uri} does not accept user {server.user!r} with {means}: check the user in accounts landing and "
-            "accounts sftp.password or sftp.private_key"
+            f"account {server.account}: {server.uri} does not let user {server.user!r} log in with {means}; "
+            f"it offers: {offered}"
         ) from err
     except (OSError, EOFError, paramiko.SSHException) as err:
-        raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
+        # The library raises the same for "no", for a connection that ended and for silence.
+        if time.monotonic() - began >= server.settings.timeout_s:
+            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
+        if not transport.is_active():
+            # OpenSSH with MaxAuthTries 1 says no in this way, others say so that they are full.
+            raise LogInCutOffError(
+                f"account {server.account}: {server.uri} closed the connection when user {server.user!r} showed {means}: "
+                f"the log-in may have been refused; {check}"
+            ) from err
+        if not isinstance(err, paramiko.AuthenticationException):
+            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
+        raise AccessDeniedError(
+            f"account {server.account}: {server.uri} does not accept user {server.user!r} with {means}: {check}"
+        ) from err
     if more:
         raise AccessDeniedError(
-            f"{server.uri} accepts {means} of user {server.user!r} and asks for more ({', '.join(more)}): not supported"
+            f"account {server.account}: {server.uri} accepts {means} of user {server.user!r} and asks for more "
+            f"({', '.join(more)}): not supported"
         )
 
 

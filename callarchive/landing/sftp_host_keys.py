@@ -24,12 +24,14 @@ class PinnedKeys:
     """The keys that known_hosts holds for one server.
 
     Attributes:
+        account: the subaccount_id, for messages.
         keys: (key type, key blob) in the file's order, without revoked ones.
         revoked: blobs that no server may show.
     """
 
     host: str
     port: int
+    account: str
     path: Path
     keys: tuple[tuple[str, bytes], ...]
     revoked: frozenset[bytes]
@@ -48,7 +50,8 @@ class PinnedKeys:
         Raises:
             HostKeyError: otherwise; the message says how to pin the key.
         """
-        shown = f"sftp://{host_name(self.host, self.port)} shows the {key_type} host key {fingerprint(blob)}"
+        server = f"account {self.account}: sftp://{host_name(self.host, self.port)}"
+        shown = f"{server} shows the {key_type} host key {fingerprint(blob)}"
         if blob in self.revoked:
             raise HostKeyError(f"{shown}, which is marked @revoked in {self.path}: nothing was sent to the server")
         if any(hmac.compare_digest(blob, known) for _, known in self.keys):
@@ -65,7 +68,7 @@ class PinnedKeys:
         raise HostKeyError(f"{shown}, and {self.path} holds no key of that server. {ask}: {pin}")
 
 
-def read_known_hosts(path: Path, *, host: str, port: int) -> PinnedKeys:
+def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> PinnedKeys:
     """The keys that the file holds for `host` and `port`.
 
     As in ssh(1) a server on another port than 22 is looked for as `[host]:port`, and as `host` only when the file has
@@ -75,14 +78,14 @@ def read_known_hosts(path: Path, *, host: str, port: int) -> PinnedKeys:
     Raises:
         ConfigurationError: the file cannot be read, or a @revoked line in it is broken (it would protect from nothing).
     """
+    place = f"account {account}: accounts.sftp.known_hosts: {path}"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
+    except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL in the name
         reason = getattr(err, "strerror", None) or type(err).__name__
         pin = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {shlex.quote(str(path))}"
         raise ConfigurationError(
-            f"accounts sftp.known_hosts: {path} cannot be read ({reason}). Make it with: {pin}, "
-            "and have the server's owner confirm the fingerprint"
+            f"{place} cannot be read ({reason}). Make it with: {pin}, and have the server's owner confirm the fingerprint"
         ) from err
     exact: list[tuple[str, bytes]] = []
     without_port: list[tuple[str, bytes]] = []
@@ -97,9 +100,7 @@ def read_known_hosts(path: Path, *, host: str, port: int) -> PinnedKeys:
         blob = _blob(fields)
         if blob is None:
             if marker == "@revoked":
-                raise ConfigurationError(
-                    f"accounts sftp.known_hosts: {path}, line {number}: the revoked key is unreadable"
-                )
+                raise ConfigurationError(f"{place}, line {number}: the revoked key is unreadable")
             continue
         if marker == "@revoked":
             # Whatever the hosts in front of it: a key that was given up once is not to be believed anywhere.
@@ -109,7 +110,7 @@ def read_known_hosts(path: Path, *, host: str, port: int) -> PinnedKeys:
         elif port != SSH_PORT and _names(fields[0], host):
             without_port.append((fields[1], blob))
     keys = tuple(key for key in exact or without_port if key[1] not in revoked)
-    return PinnedKeys(host=host, port=port, path=path, keys=keys, revoked=frozenset(revoked))
+    return PinnedKeys(host=host, port=port, account=account, path=path, keys=keys, revoked=frozenset(revoked))
 
 
 def fingerprint(blob: bytes) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from callarchive.errors import ArchiveError, UnavailableError
-from callarchive.landing.sftp_connection import Connection, SessionRefusedError
+from callarchive.landing.sftp_connection import Connection, LogInCutOffError, SessionRefusedError
 from callarchive.landing.sftp_session import SftpSession
 
 SESSIONS_PER_CONNECTION = 8
@@ -23,11 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """A connection and how many of its sessions are open or being opened. Guarded by the pool's lock."""
+    """A connection and how many of its sessions are open or being opened. Guarded by the pool's lock.
+
+    Attributes:
+        proved: a session was opened on it. Until then only one thread tries, and the others wait for the outcome.
+    """
 
     connection: Connection
     room: int = SESSIONS_PER_CONNECTION
     sessions: int = 0
+    proved: bool = False
     retired: bool = False
 
     @property
@@ -45,18 +50,27 @@ class SessionPool:
         connect: makes a connection; raises what `sftp_connection.connect` raises.
         uri: the server, for messages.
         sessions_max: how many sessions may be open at once.
-        attempts: how often a connection is tried before the server counts as unavailable.
+        attempts: how often a connection, or the first session on one, is tried before the server counts as unavailable.
         backoff_s: how long is waited before the second attempt; twice as long before each further one.
+        outage_s: how long a server that counts as unavailable is not tried again, by any thread.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, uri: str, sessions_max: int, attempts: int, backoff_s: float
+        self,
+        connect: Callable[[], Connection],
+        *,
+        uri: str,
+        sessions_max: int,
+        attempts: int,
+        backoff_s: float,
+        outage_s: float,
     ) -> None:
         self._connect = connect
         self._uri = uri
         self._sessions_max = sessions_max
         self._attempts = attempts
         self._backoff_s = backoff_s
+        self._outage_s = outage_s
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._slots: list[_Slot] = []
@@ -64,7 +78,9 @@ class SessionPool:
         self._homes: dict[SftpSession, _Slot] = {}
         self._connecting = False
         self._connections_max = CONNECTIONS_MAX
+        self._useless_in_a_row = 0  # connections on which not even one session could be opened
         self._outages = 0
+        self._outage_until = 0.0
         self._outage: ArchiveError | None = None
 
     def acquire(self, *, wait_s: float) -> SftpSession:
@@ -149,15 +165,18 @@ class SessionPool:
                 return session
             self._homes.pop(session).sessions -= 1
         serving = [slot for slot in self._slots if slot.serves]
-        if self._outage is not None and self._outages != outages and not serving:
-            # Another thread has just tried, and each further refusal of a password brings a lock-out nearer.
+        tried = self._outages != outages or time.monotonic() < self._outage_until
+        if self._outage is not None and tried and not serving:
+            # Another thread has just tried. Each further refusal of a password brings a lock-out nearer, and so may
+            # a hundred log-ins to a server that is out of order.
             raise type(self._outage)(str(self._outage)) from self._outage
         if sum(slot.sessions for slot in self._slots) < self._sessions_max:
             for slot in serving:
-                if slot.sessions < slot.room:
+                if slot.sessions < (slot.room if slot.proved else 1):
                     slot.sessions += 1
                     return slot
-            if not self._connecting and len(serving) < self._connections_max:
+            wanted = len(serving) < self._connections_max and (not serving or any(slot.proved for slot in serving))
+            if wanted and not self._connecting:
                 self._connecting = True
                 return _CONNECT
         return None
@@ -187,8 +206,7 @@ class SessionPool:
             connection = self._try_connecting()
         except ArchiveError as err:
             with self._changed:
-                self._outages += 1
-                self._outage = err
+                self._note_outage(err)
             raise
         finally:
             with self._changed:
@@ -200,7 +218,17 @@ class SessionPool:
         if connection is not None:
             connection.close()  # the pool was closed meanwhile
 
+    def _note_outage(self, err: ArchiveError) -> None:
+        """Threads that wait now, and after UnavailableError those that come soon, get the same error. The lock is held."""
+        self._outages += 1
+        self._outage = err
+        self._useless_in_a_row = 0
+        if isinstance(err, UnavailableError):
+            self._outage_until = time.monotonic() + self._outage_s
+
     def _try_connecting(self) -> Connection | None:
+        if self._useless_in_a_row:
+            self._closing.wait(self._backoff_s * 2 ** (self._useless_in_a_row - 1))
         for attempt in range(1, self._attempts + 1):
             try:
                 return self._connect()
@@ -212,7 +240,8 @@ class SessionPool:
                         self._connections_max = serving
                         _log.debug("%s: staying with %d connections: %s", self._uri, serving, err)
                         return None
-                    if attempt == self._attempts or self._closing.is_set():
+                    last = attempt == self._attempts or isinstance(err, LogInCutOffError)
+                    if last or self._closing.is_set():
                         raise
                 _log.debug("%s: attempt %d of %d: %s", self._uri, attempt, self._attempts, err)
             if self._closing.wait(self._backoff_s * 2 ** (attempt - 1)):
@@ -238,6 +267,10 @@ class SessionPool:
                 if full and others:
                     self._connections_max = others if slot.retired else self._connections_max
                     _log.debug("%s: %d sessions on a connection: %s", self._uri, slot.room, err)
+                elif not slot.proved and not others:
+                    self._useless_in_a_row += 1
+                    if self._useless_in_a_row >= self._attempts:
+                        self._note_outage(err)
                 self._prune()
                 self._changed.notify_all()
             if full and others:
@@ -245,6 +278,10 @@ class SessionPool:
             raise
         with self._changed:
             self._homes[session] = slot
+            slot.proved = True
+            self._useless_in_a_row = 0
+            self._outage = None
+            self._changed.notify_all()
         if self._closing.is_set():
             self.release(session)
             return None

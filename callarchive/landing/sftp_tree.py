@@ -223,7 +223,7 @@ class SftpTree:
         if self._real_root is None:
             place = string(self._asked_root)
             real, stated = session.exchange([(REALPATH, place), (STAT, place)], deadline=deadline)
-            hint = "check accounts landing: its path is absolute on the server"
+            hint = "check accounts.landing: its path is absolute on the server"
             try:
                 attributes = stated.attributes(self.uri)
                 names = real.entries(self.uri)
