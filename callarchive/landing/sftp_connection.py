@@ -253,4 +253,4 @@ def _shut(transport: paramiko.Transport) -> None:
 
 def _said(err: BaseException) -> str:
     text = "".join(char for char in str(err) if char.isprintable())[:200]
-    return text or type(err).__name__
+    return text.rstrip(".") or type(err).__name__
