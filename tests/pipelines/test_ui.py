@@ -15,6 +15,7 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.instance.config import dagster_instance_config
+from dagster._core.storage.tags import CODE_LOCATION_TAG
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
@@ -47,6 +48,13 @@ def test_the_shipped_instance_configuration_is_valid_and_phones_nobody() -> None
     assert config["nux"] == {"enabled": False}
     assert config["run_monitoring"]["enabled"]
     assert config["run_retries"] == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
+
+
+def test_runs_from_the_command_line_take_no_place_in_the_queue() -> None:
+    config, _ = dagster_instance_config(str(Path(ui.__file__).parent))
+    runs = config["concurrency"]["runs"]
+    # Dagster puts this tag on runs that it launches from a code location, and on no other.
+    assert runs == {"max_concurrent_runs": -1, "tag_concurrency_limits": [{"key": CODE_LOCATION_TAG, "limit": 2}]}
 
 
 def test_dagsters_home_is_made_in_the_working_directory(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
