@@ -3,7 +3,16 @@
 Without a valid one it fails to load with the one message that names what is wrong. Secrets are looked up only by runs.
 """
 
+import click
+
+from callarchive.errors import ConfigurationError
 from callarchive.settings import load_settings
 from pipelines.code_location import code_location
 
-defs = code_location(load_settings())
+try:
+    defs = code_location(load_settings())
+except ConfigurationError as err:
+    # Of an error of click's Dagster's command line prints the message alone, of others sixty lines of traceback.
+    misconfigured = click.ClickException(str(err))
+    misconfigured.exit_code = err.exit_code
+    raise misconfigured from None

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -125,9 +126,11 @@ def test_the_schedule_is_off_until_somebody_switches_it_on(tmp_path: Path) -> No
     assert schedule.execution_timezone == "Europe/Berlin"
 
 
-def imported(code: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+def imported(
+    code: str, folder: Path, *, arguments: Sequence[str] = (), **environment: str
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder), **environment},
         capture_output=True,
@@ -148,10 +151,12 @@ def test_loading_the_definitions_imports_nothing_that_only_runs_need(tmp_path: P
     assert result.stdout == "[]\n", result.stderr
 
 
-def test_without_a_configuration_the_code_location_says_what_to_do(tmp_path: Path) -> None:
-    result = imported("import pipelines.definitions", tmp_path)
-    assert result.returncode != 0
+def test_without_a_configuration_dagster_says_what_to_do_in_one_line_and_shows_no_traceback(tmp_path: Path) -> None:
+    code = "from dagster._cli import main; main()"
+    result = imported(code, tmp_path, arguments=("asset", "list", "-m", "pipelines.definitions"))
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
     assert result.stderr.strip().splitlines()[-1] == (
-        f"callarchive.errors.ConfigurationError: there is no configuration at {tmp_path}/callarchive.toml: "
+        f"Error: there is no configuration at {tmp_path}/callarchive.toml: "
         "copy callarchive.example.toml there, or set CALLARCHIVE_CONFIG"
     )
