@@ -32,6 +32,24 @@ def check_results(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
     return [_result(name, days) for name, days in by_name.items()]
 
 
+def check_evaluations(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckEvaluation]:
+    """The same results as events, for where there is no step of the asset to return them from."""
+    verdicts = list(verdicts)
+    tables = {verdict.name: verdict.table.name for verdict in verdicts}
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(tables[result.check_name]),
+            check_name=result.check_name,
+            passed=result.passed,
+            metadata=result.metadata,
+            severity=result.severity,
+            description=result.description,
+        )
+        for result in check_results(verdicts)
+        if result.check_name is not None
+    ]
+
+
 def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     bad = [day for day in days if not day.passed]
     examples = [(day.day, example) for day in (bad or days) for example in day.examples]

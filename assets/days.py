@@ -1,14 +1,17 @@
 """A step run on every day of a Dagster run: its lock, its metadata, its checks, and what is left when a day fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.check_results import check_results
+from assets.check_results import check_evaluations, check_results
 from assets.failures import ends_batch, failure_of_days
+from assets.progress import LoggedProgress
+from callarchive import schemas
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError
 
@@ -17,14 +20,16 @@ if TYPE_CHECKING:
     from callarchive.steps import StepReport
 
 Step = Callable[[Connections, date], "StepReport"]
+Summary = dict[str, dg.MetadataValue]
 
 
 def run_days(context: dg.AssetExecutionContext, connections: Connections, step: Step) -> dg.MaterializeResult:
     """The step has run on every day of this run, and each day is materialized with its own metadata.
 
     Raises:
-        dg.Failure: a day could not be done. Days that could are materialized all the same; after an error that would
-            repeat itself (an outage, a refusal, a full disk) the days behind it are not tried.
+        dg.Failure: a day could not be done. The days that could are materialized all the same, and the steps behind this
+            one have run on them. After an error that would repeat itself (an outage, a refusal, a full disk) no further
+            day and no further step is tried.
     """
     batch = _Batch()
     try:
@@ -34,7 +39,10 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
         raise
     if batch.failed:
         _keep_what_is_done(context, batch)
-        raise failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(batch.done))
+        if batch.done and not batch.cut_short:
+            _take_further(context, connections, batch)
+        done = batch.done.keys() - batch.failed.keys()
+        raise failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(done))
     checks = check_results(batch.verdicts)
     if len(batch.done) == 1:
         (summary,) = batch.done.values()
@@ -46,30 +54,31 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
 
 @dataclass
 class _Batch:
-    """How far the days of a run have come, by partition key."""
+    """How far the days of a run have come, by partition key.
 
-    done: dict[str, dict[str, dg.MetadataValue]] = field(default_factory=dict)
+    Attributes:
+        cut_short: the last of `failed` would have come on every other day too.
+    """
+
+    done: dict[str, Summary] = field(default_factory=dict)
     failed: dict[str, ArchiveError] = field(default_factory=dict)
     verdicts: list["CheckResult"] = field(default_factory=list)
+    cut_short: bool = False
+
+    def fail(self, key: str, error: ArchiveError) -> None:
+        self.failed[key] = error
+        self.cut_short = ends_batch(error)
 
 
 def _work_through(context: dg.AssetExecutionContext, connections: Connections, step: Step, batch: _Batch) -> None:
-    from assets.summaries import summarize
-    from callarchive.checks import run_checks
-
-    settings = connections.settings
     for key in context.partition_keys:
         day = date.fromisoformat(key)
         try:
             with connections.day_lock(day):
-                report = step(connections, day)
-                summary = summarize(connections.catalog, report)
-                verdicts = run_checks(
-                    connections.catalog, day, limits=settings.checks, transfer=settings.transfer, table=report.table
-                )
+                summary, verdicts = _done(connections, day, step)
         except ArchiveError as err:
-            batch.failed[key] = err
-            if ends_batch(err):
+            batch.fail(key, err)
+            if batch.cut_short:
                 return
             context.log.warning("%s: %s", key, err)
         else:
@@ -77,7 +86,75 @@ def _work_through(context: dg.AssetExecutionContext, connections: Connections, s
             batch.verdicts += verdicts
 
 
+def _done(connections: Connections, day: date, step: Step) -> tuple[Summary, list["CheckResult"]]:
+    """The step has run on the day. Returns what the UI shows of it and the verdicts of its table's checks."""
+    from assets.summaries import summarize
+    from callarchive.checks import run_checks
+
+    settings = connections.settings
+    report = step(connections, day)
+    summary = summarize(connections.catalog, report)
+    verdicts = run_checks(
+        connections.catalog, day, limits=settings.checks, transfer=settings.transfer, table=report.table
+    )
+    return summary, verdicts
+
+
 def _keep_what_is_done(context: dg.AssetExecutionContext, batch: _Batch) -> None:
     """Of a step that fails or is terminated Dagster materializes nothing by itself."""
     for key, summary in batch.done.items():
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=summary))
+
+
+def _take_further(context: dg.AssetExecutionContext, connections: Connections, batch: _Batch) -> None:
+    """The run's later steps have run on the days that are done: behind a step that fails Dagster runs none, on no day.
+
+    A later step that does not depend on this one is run again by Dagster, and finds everything as it should be.
+    """
+    steps = _steps_behind(context)
+    if steps:
+        context.log.info("%s go on without the failed days: %s", ", ".join(steps), ", ".join(batch.done))
+    verdicts = list(batch.verdicts)
+    for key in batch.done:
+        day = date.fromisoformat(key)
+        try:
+            with connections.day_lock(day):
+                for name, step in steps.items():
+                    summary, of_step = _done(connections, day, step)
+                    context.log_event(dg.AssetMaterialization(name, partition=key, metadata=summary))
+                    verdicts += of_step
+                    _hold_back(of_step)
+        except ArchiveError as err:
+            batch.fail(key, err)
+            if batch.cut_short:
+                break
+            context.log.warning("%s: %s", key, err)
+    for evaluation in check_evaluations(verdicts):
+        context.log_event(evaluation)  # type: ignore[arg-type]  # takes them, though its annotation does not say so
+
+
+def _hold_back(verdicts: Iterable["CheckResult"]) -> None:
+    """Raises where Dagster would not go on to the next step: the tables of the day are wrong."""
+    for verdict in verdicts:
+        if verdict.blocking and not verdict.passed:
+            raise ArchiveError(f"the check {verdict.name} failed: {verdict.summary}")
+
+
+def _steps_behind(context: dg.AssetExecutionContext) -> Mapping[str, Step]:
+    """The steps of this run that come after the one it is in, by asset name and in order."""
+    from callarchive import steps
+
+    progress = LoggedProgress(context.log)
+    chain: dict[str, Step] = {
+        schemas.SESSION_IDS.name: steps.find_sessions,
+        schemas.RECORDING_METADATA.name: partial(steps.look_up_recordings, progress=progress),
+        schemas.RECORDING_FILES.name: partial(steps.fetch_recordings, progress=progress),
+        schemas.SESSIONS.name: steps.write_sessions,
+        schemas.RECORDINGS.name: steps.write_recordings,
+        schemas.STATUS_STATS.name: steps.write_status_stats,
+        schemas.DURATION_STATS.name: steps.write_duration_stats,
+    }
+    names = list(chain)
+    behind = names[names.index(context.asset_key.to_user_string()) + 1 :]
+    in_run = {node.name for node in context.job_def.nodes_in_topological_order}
+    return {name: chain[name] for name in behind if name in in_run}

@@ -21,17 +21,16 @@ def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int, done_
 
     Args:
         day_count: how many days the batch has.
-        done_count: how many of them went well. The rest was not tried.
+        done_count: how many of them went well. The rest was not tried, or not to the end.
     """
     lines = [f"{key}: {error}" for key, error in failed.items()]
     if day_count > 1:
         untried = day_count - done_count - len(failed)
         lines.insert(0, f"{len(failed)} of {day_count} days could not be done, {untried} were not tried.")
     if done_count:
-        lines.append(
-            f"This step keeps the other {done_count}. To take them further, launch them without the failed days, or set "
-            "dagster.days_per_run = 1."
-        )
+        cut_short = any(ends_batch(error) for error in failed.values())
+        kept = "This step keeps" if cut_short else "All steps of the run are done for"
+        lines.append(f"{kept} the other {done_count}.")
     return dg.Failure(
         "\n".join(lines),
         metadata={"errors": dg.MetadataValue.json({key: type(error).__name__ for key, error in failed.items()})},

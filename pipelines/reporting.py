@@ -4,7 +4,7 @@ from datetime import date
 
 import dagster as dg
 
-from assets.check_results import check_results
+from assets.check_results import check_evaluations
 from assets.summaries import summarize
 from callarchive import schemas
 from callarchive.catalog import Catalog
@@ -51,18 +51,8 @@ def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, 
     verdicts: list[CheckResult] = []
     for day in described:
         verdicts += run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer, table=table)
-    for result in check_results(verdicts):
-        if result.check_name is not None:
-            instance.report_runless_asset_event(
-                dg.AssetCheckEvaluation(
-                    asset_key=dg.AssetKey(table.name),
-                    check_name=result.check_name,
-                    passed=result.passed,
-                    metadata=result.metadata,
-                    severity=result.severity,
-                    description=result.description,
-                )
-            )
+    for evaluation in check_evaluations(verdicts):
+        instance.report_runless_asset_event(evaluation)
     return len(unseen)
 
 

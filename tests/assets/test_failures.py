@@ -49,10 +49,19 @@ def test_the_failure_of_one_day_names_the_day_and_nothing_else() -> None:
 def test_the_failure_of_a_batch_counts_days_done_failed_and_not_tried() -> None:
     failed = {"2026-01-05": errors.SourceError("no file"), "2026-01-06": errors.UnavailableError("no answer")}
     shown = failure_of_days(failed, day_count=10, done_count=3)
-    first, *days, advice = (shown.description or "").splitlines()
+    first, *days, last = (shown.description or "").splitlines()
     assert first == "2 of 10 days could not be done, 5 were not tried."
     assert days == ["2026-01-05: no file", "2026-01-06: no answer"]
-    assert "keeps the other 3" in advice
+    assert last == "This step keeps the other 3."
+
+
+def test_the_failure_of_a_bad_day_says_that_the_other_days_went_on() -> None:
+    shown = failure_of_days({"2026-01-05": errors.SourceError("no file")}, day_count=3, done_count=2)
+    assert (shown.description or "").splitlines() == [
+        "1 of 3 days could not be done, 0 were not tried.",
+        "2026-01-05: no file",
+        "All steps of the run are done for the other 2.",
+    ]
 
 
 def test_a_batch_is_tried_again_only_if_that_can_help_every_failed_day() -> None:

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
-from callarchive import schemas
+from callarchive import schemas, tables
 from callarchive.catalog import Catalog
+from callarchive.checks import CHECKS
 from callarchive.connections import Connections
 from callarchive.settings import Settings
 from callarchive.simulator.faults import FOREVER, Fault
@@ -98,17 +100,74 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
     assert {name for name, check in checks.items() if check.blocking and not check.passed} == set()
 
 
-def test_a_bad_day_leaves_the_other_days_of_its_batch_materialized(
-    config: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
+def test_a_bad_day_fails_the_run_and_the_other_days_of_its_batch_go_through_all_steps(
+    simulator: Simulator, config: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
     result = archive(definitions, instance, DAYS[0], DAYS[2])
     assert not result.success
-    assert instance.get_materialized_partitions(dg.AssetKey("session_ids")) == {DAYS[0], DAYS[2]}
+    for table in TABLES:
+        assert instance.get_materialized_partitions(dg.AssetKey(table)) == {DAYS[0], DAYS[2]}
+    for day in (DAYS[0], DAYS[2]):
+        assert metadata(instance, "sessions", day)["dagster/row_count"] == known_sessions(simulator, day)
+        assert (
+            metadata(instance, "recordings", day)["archived"] == metadata(instance, "recording_files", day)["archived"]
+        )
+    events = [entry.dagster_event for entry in instance.all_logs(result.run_id)]
+    evaluations = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event and event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    assert sorted(f"{check.asset_key.to_user_string()}.{check.check_name}" for check in evaluations) == sorted(
+        f"{check.table.name}.{check.name}" for check in CHECKS
+    )
+    assert "recordings_archived" in {check.check_name for check in evaluations if not check.passed}
     (failed,) = result.get_step_failure_events()
+    assert failed.step_key == "session_ids"
     shown = failed.step_failure_data.user_failure_data
     assert shown is not None
     assert f"sessions-{DAYS[1]}.csv" in (shown.description or "")
+
+
+def test_good_days_go_no_further_than_the_assets_that_the_run_was_asked_for(
+    config: Path, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
+    with Connections(settings) as connections:
+        result = dg.materialize(
+            partitioned_assets(settings),
+            selection=["session_ids", "recording_metadata"],
+            resources={"connections": connections},
+            instance=instance,
+            raise_on_error=False,
+            tags={"dagster/asset_partition_range_start": DAYS[0], "dagster/asset_partition_range_end": DAYS[2]},
+        )
+    assert not result.success
+    seen = {table: instance.get_materialized_partitions(dg.AssetKey(table)) for table in TABLES}
+    assert {table for table, days in seen.items() if days} == {"session_ids", "recording_metadata"}
+    assert seen["recording_metadata"] == {DAYS[0], DAYS[2]}
+
+
+def test_a_day_whose_blocking_check_fails_goes_no_further_and_the_days_beside_it_do(
+    config: Path, definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
+    whole = tables.session_rows
+
+    def forgetful(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        monkeypatch.setattr("callarchive.tables.session_rows", whole)  # forgets the first day alone
+        return []
+
+    monkeypatch.setattr("callarchive.tables.session_rows", forgetful)
+    result = archive(definitions, instance, DAYS[0], DAYS[2])
+    assert not result.success
+    assert instance.get_materialized_partitions(dg.AssetKey("sessions")) == {DAYS[0], DAYS[2]}
+    assert instance.get_materialized_partitions(dg.AssetKey("recordings")) == {DAYS[2]}
+    (failed,) = result.get_step_failure_events()
+    shown = failed.step_failure_data.user_failure_data
+    assert shown is not None
+    assert f"{DAYS[0]}: the check every_session_accounted_for failed" in (shown.description or "")
 
 
 def test_a_blocking_check_that_fails_fails_the_run_and_holds_back_what_is_downstream(
