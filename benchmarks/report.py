@@ -85,8 +85,8 @@ def _section(figures: Sequence[Figures], command: str, directory: Path, load: fl
         "```",
         "",
         f"Machine: {_cpu_model()}, {os.cpu_count()} cores, {memory_gb:.0f} GiB of memory, {_file_system(directory)},"
-        f" {platform.system()} {platform.release()}; load average {load:.1f} before the first run."
-        " The servers run on the same cores.",
+        f" {platform.system()} {platform.release()}; load average {load:.1f} before the first run"
+        f"{': other programs had their share of the cores' if load > 1 else ''}. The servers run on the same cores.",
         f"Software: Python {platform.python_version()}, {packages}, {_openssh()}.",
         "",
         "Each run is a whole process, `callarchive archive --day ...` with the configuration's defaults, on loopback without"
