@@ -41,6 +41,11 @@ class Connections:
         from callarchive.stores.opening import open_store
 
         settings.require_secrets()
+        for account in settings.accounts:
+            if account.landing.startswith("sftp://"):
+                from callarchive.landing.sftp import check_sftp_settings
+
+                check_sftp_settings(account)
         self.settings = settings
         self.clock = clock
         self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3), s3=settings.catalog.s3)

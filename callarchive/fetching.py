@@ -88,10 +88,16 @@ class Fetcher:
         self._counting = Lock()
 
     @contextmanager
-    def fetch(self, wanted: Iterable[Wanted], progress: Progress) -> Iterator[Iterator[RecordingFile]]:
+    def fetch(
+        self, wanted: Iterable[Wanted], progress: Progress, *, record: Callable[[RecordingFile], None]
+    ) -> Iterator[Iterator[RecordingFile]]:
         """An iterator over the state of every wanted recording, in the order in which they are settled.
 
         Kept and unchanged files are told without reading them. Leaving the block stops the transfers.
+
+        Args:
+            record: called with each state by the thread that settled it, also for those that were under way when the block
+                was left and that nobody iterates over any more.
 
         Raises, while iterating:
             AccessDeniedError, HostKeyError: the landing or the archive refuses us.
@@ -105,6 +111,7 @@ class Fetcher:
 
         def settle(item: Wanted, stop: Event) -> RecordingFile:
             file = self._settle(item, kept_sizes=kept_sizes, sources_now=sources_now, stop=stop)
+            record(file)
             progress.advance()
             return file
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from datetime import date
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -218,6 +219,7 @@ class Journal:
         self._piece = piece
         self._piece_s = piece_s
         self._waiting: list[RecordingFile] = []
+        self._adding = Lock()
         self._written_at = time.monotonic()
 
     def load(self) -> dict[Key, RecordingFile]:
@@ -231,13 +233,18 @@ class Journal:
         return {(file.subaccount_id, file.recording_id): file for file in files}
 
     def add(self, file: RecordingFile) -> None:
-        """The file's record is on its way into a piece."""
-        self._waiting.append(file)
-        if len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s:
-            self.flush()
+        """The file's record is on its way into a piece. Thread-safe."""
+        with self._adding:
+            self._waiting.append(file)
+            if len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s:
+                self._write()
 
     def flush(self) -> None:
-        """Every record that was added is durable."""
+        """Every record that was added is durable. Thread-safe."""
+        with self._adding:
+            self._write()
+
+    def _write(self) -> None:
         self._written_at = time.monotonic()
         if not self._waiting:
             return

@@ -192,13 +192,15 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             transfer=connections.settings.transfer,
             clock=connections.clock,
         )
+        known = dict(files)
+
+        def record(file: RecordingFile, known: dict[Key, RecordingFile] = known) -> None:
+            if file != known.get((file.subaccount_id, file.recording_id)):
+                journal.add(file)
+
         try:
-            with fetcher.fetch(wanted, progress) as settled:
-                for file in settled:
-                    key = (file.subaccount_id, file.recording_id)
-                    if file != files.get(key):
-                        journal.add(file)
-                    files[key] = file
+            with fetcher.fetch(wanted, progress, record=record) as settled:
+                files |= {(file.subaccount_id, file.recording_id): file for file in settled}
         finally:
             journal.flush()
         counts.update(

@@ -172,6 +172,7 @@ class Run:
         self.archive = RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: LATE)
         self.counts = FetchCounts()
         self.progress = Counting()
+        self.recorded: list[RecordingFile] = []
 
     def fetch(self, *wanted: Wanted, now: datetime = LATE, attempts: int = 2) -> dict[str, RecordingFile]:
         """The states by recording id; each recording is settled once."""
@@ -184,9 +185,10 @@ class Run:
             transfer=TransferSettings(attempts=attempts),
             clock=lambda: now,
         )
-        self.counts, self.progress = fetcher.counts, Counting()
-        with fetcher.fetch(wanted, self.progress) as files:
+        self.counts, self.progress, self.recorded = fetcher.counts, Counting(), []
+        with fetcher.fetch(wanted, self.progress, record=self.recorded.append) as files:
             settled = list(files)
+        assert sorted(map(str, self.recorded)) == sorted(map(str, settled))
         assert sorted(file.recording_id for file in settled) == sorted(w.recording.recording_id for w in wanted)
         assert (self.progress.total, self.progress.done) == (len(wanted), len(wanted))
         return {file.recording_id: file for file in settled}
@@ -551,7 +553,7 @@ def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Ru
         """The consumer has had enough."""
 
     def consume() -> None:
-        with fetcher.fetch([wanted(n) for n in range(20)], NoProgress()) as files:
+        with fetcher.fetch([wanted(n) for n in range(20)], NoProgress(), record=lambda _: None) as files:
             assert next(files).archive_status is ArchiveStatus.ARCHIVED
             raise EnoughError
 
@@ -567,11 +569,11 @@ def test_a_stop_while_a_transfer_waits_for_its_next_attempt_ends_it(run: Run, mo
     run.landing.objects = {place(1): SOUND, place(2): SOUND}
     run.landing.faults = {
         place(1): [UnavailableError("this object alone")] * 9,
-        place(2): [AccessDeniedError("denied")],
+        place(2): [HostKeyError("changed")],
     }
     run.landing.while_checked = waits.set  # asked when an object cannot be had, just before the wait
     run.landing.while_reading = lambda path: path == place(1) or waits.wait(PATIENCE_S)
-    with pytest.raises(AccessDeniedError):
+    with pytest.raises(HostKeyError):
         run.fetch(wanted(1), wanted(2), attempts=10)
     assert run.landing.opened[place(1)] == 1
 
