@@ -6,6 +6,7 @@ which tables there are (Dagster, `--help`) need not import pyarrow.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # 0.15 s of import
@@ -45,7 +46,7 @@ class Table:
     columns: tuple[Column, ...]
     public: bool = True
 
-    @property
+    @cached_property
     def schema(self) -> "pa.Schema":
         """The same in every file, also where a column is all null."""
         import pyarrow as pa

@@ -52,6 +52,8 @@ class Download(Protocol):
     def verify_md5(self, md5_hex: str) -> None:
         """Returns when the store's own hash of the object, if it has one, is that of the bytes that came.
 
+        Need not be called for an object without an ETag.
+
         Raises:
             TransferError: it differs.
         """

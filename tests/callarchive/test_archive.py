@@ -40,7 +40,7 @@ class BytesDownload:
         self, data: bytes, *, promised_bytes: int | None = None, md5: str | None = None, chunk_bytes: int = 1000
     ) -> None:
         size_bytes = len(data) if promised_bytes is None else promised_bytes
-        self.object = LandingObject(path="s/r.mp3", uri="memory://landing/s/r.mp3", size_bytes=size_bytes)
+        self.object = LandingObject("s/r.mp3", "memory://landing/s/r.mp3", size_bytes, etag=md5)
         self.read_count = 0
         self._data = data
         self._md5 = md5
