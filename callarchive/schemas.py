@@ -175,6 +175,27 @@ RECORDING_METADATA = Table(
     public=False,
 )
 
+_STATE = (
+    _text("archive_status", "archived, pending, missing, rejected, failed, not_uploaded, erased"),
+    _text("error", "why there is no file"),
+)
+
+_KEPT_FILE = (
+    _text("quarantine_uri", "where bytes that are not audio are kept"),
+    _count("size_bytes", "size of the kept file, bytes"),
+    _text("sha256", "SHA-256 of the kept file, hex"),
+    _seconds("duration_s", "duration measured from the audio, seconds: what can be heard"),
+)
+
+_AUDIO = (
+    _text("audio_issue", "truncated or damaged; null for sound audio"),
+    _text("audio_issue_detail", "what is wrong with the audio, and where"),
+    Column("bitrate_kbps", NUMBER, "mean bit rate, 1000 bit/s"),
+    _count("sample_rate_hz", "sample rate of the first frame, Hz"),
+    _count("channels", "1 mono, 2 stereo"),
+    _at("archived_at", "when the file got its final name"),
+)
+
 RECORDING_FILES = Table(
     "recording_files",
     grain="one row per (subaccount_id, recording_id): what was fetched and kept, so that a rerun can skip it",
@@ -183,25 +204,16 @@ RECORDING_FILES = Table(
         _ACCOUNT,
         _SESSION,
         _RECORDING,
-        _text("archive_status", "archived, pending, missing, rejected, failed, not_uploaded, erased"),
-        _text("error", "why there is no file"),
+        *_STATE,
         _text("source_path", "the object's place below the landing's root"),
         _text("source_uri", "the object's whole place"),
         _count("source_size_bytes", "the object's size when it was read, bytes"),
         _text("source_etag", "the object's ETag when it was read; null on SFTP"),
         _at("source_modified_at", "the object's time of change when it was read"),
         _text("archive_path", "the kept file's place below the archive's root"),
-        _text("quarantine_uri", "where bytes that are not audio are kept"),
-        _count("size_bytes", "size of the kept file, bytes"),
-        _text("sha256", "SHA-256 of the kept file, hex"),
-        _seconds("duration_s", "measured duration, seconds"),
-        _text("audio_issue", "truncated or damaged; null for sound audio"),
-        _text("audio_issue_detail", "what is wrong with the audio, and where"),
-        Column("bitrate_kbps", NUMBER, "mean bit rate, 1000 bit/s"),
-        _count("sample_rate_hz", "sample rate of the first frame, Hz"),
-        _count("channels", "1 mono, 2 stereo"),
+        *_KEPT_FILE,
+        *_AUDIO,
         _count("frame_count", "mp3 frames that can be decoded"),
-        _at("archived_at", "when the file got its final name"),
         Column("versions", TEXTS, "archive paths of all versions kept, oldest first"),
         Column("versions_sha256", TEXTS, "their SHA-256, hex, in the same order"),
     ),
@@ -231,16 +243,12 @@ RECORDINGS = Table(
         _SESSION,
         _RECORDING,
         *_API_FACTS,
-        _text("archive_status", "archived, pending, missing, rejected, failed, not_uploaded, erased"),
-        _text("error", "why there is no file"),
+        *_STATE,
         _at("started_at", "when the recording started"),
         _text("started_at_source", "what says so: api, filename, uuid; null when nothing does"),
         _text("source_uri", "where the object lies in the landing"),
         _text("archive_uri", "where the verified file is kept"),
-        _text("quarantine_uri", "where bytes that are not audio are kept"),
-        _count("size_bytes", "size of the kept file, bytes"),
-        _text("sha256", "SHA-256 of the kept file, hex"),
-        _seconds("duration_s", "duration measured from the audio, seconds: what can be heard"),
+        *_KEPT_FILE,
         _seconds("duration_api_s", "duration as 8x8's API gives it, seconds"),
         _seconds("duration_event_s", "duration as the webhook event gives it, seconds"),
         Column(
@@ -249,12 +257,7 @@ RECORDINGS = Table(
             "whether duration_s differs from duration_api_s or duration_event_s by more than the tolerance; "
             "null where there is nothing to compare",
         ),
-        _text("audio_issue", "truncated or damaged; null for sound audio"),
-        _text("audio_issue_detail", "what is wrong with the audio, and where"),
-        Column("bitrate_kbps", NUMBER, "mean bit rate, 1000 bit/s"),
-        _count("sample_rate_hz", "sample rate of the first frame, Hz"),
-        _count("channels", "1 mono, 2 stereo"),
-        _at("archived_at", "when the file got its final name"),
+        *_AUDIO,
         Column("versions", TEXTS, "URIs of all versions kept, oldest first"),
     ),
 )
