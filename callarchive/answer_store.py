@@ -8,12 +8,13 @@ day (per account for call logs), below `_answers/`, which Parquet readers do not
 import csv
 import json
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 
@@ -24,7 +25,7 @@ from callarchive.identifiers import path_segment
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import HASH_PREFIX, PhoneNumberTreatment, mask_numbers, treat_numbers_in
 from callarchive.stores import Store
-from callarchive.voice_api.answers import UnreadableError, clean, parse_json, read_lookup
+from callarchive.voice_api.answers import UnreadableError, clean, parse_json, read_lookup, without_credentials
 
 _UNREADABLE_CHARS = 64 * 1024
 
@@ -52,7 +53,7 @@ class AnswerStore:
     def save_lookups(
         self,
         day: date,
-        lookups: Mapping[str, Iterable[Lookup]],
+        lookups: Mapping[str, Sequence[Lookup]],
         *,
         treat: Mapping[str, PhoneNumberTreatment],
     ) -> None:
@@ -65,6 +66,8 @@ class AnswerStore:
             lookups: by subaccount_id.
             treat: the accounts' treatment of phone numbers; of an account without one they are dropped.
         """
+        if not any(lookups.values()):
+            return
         kept = {key: _kept(line, lookup) for key, line, lookup in self._lines(day)}
         before = dict(kept)
         for subaccount_id, answers in lookups.items():
@@ -115,21 +118,6 @@ class AnswerStore:
             return
         with TemporaryDirectory(prefix="callarchive-log-") as folder:
             yield self._unpack(data, Path(folder), path)
-
-    def forget_sessions(self, day: date, subaccount_id: str, session_ids: Collection[str]) -> None:
-        """No kept answer of the day names these sessions (in lower case) any more."""
-        lines = self._lines(day)
-        rest = [line for (account, session), line, _ in lines if account != subaccount_id or session not in session_ids]
-        if len(rest) < len(lines):
-            self._write_lines(day, rest)
-        with self.load_call_log(day, subaccount_id) as files:
-            if files is None:
-                return
-            cut = [path.with_suffix(".cut") for path in files]
-            for path, target in zip(files, cut, strict=True):
-                _without_sessions(path, target, session_ids)
-            if any(path.stat().st_size != target.stat().st_size for path, target in zip(files, cut, strict=True)):
-                self.save_call_log(day, subaccount_id, cut, lambda number: number)
 
     def _lines(self, day: date) -> list[tuple[tuple[str, str], str, Lookup]]:
         """Each kept line with its key and the look-up that it reads as."""
@@ -246,10 +234,22 @@ def _treated_body(body: str, treat: PhoneNumberTreatment) -> str:
     """
     try:
         tree = parse_json(body)
-        treated = treat_numbers_in(tree, treat)
+        treated = _without_credentials(treat_numbers_in(tree, treat))
         return body if treated == tree else clean(json.dumps(treated, ensure_ascii=False))
     except (UnreadableError, RecursionError):
         return mask_numbers(clean(body[:_UNREADABLE_CHARS]))
+
+
+def _without_credentials(value: Any) -> Any:
+    """A copy of the JSON value in which no `externalFileUrl` carries a password or a signature."""
+    if isinstance(value, dict):
+        return {
+            key: without_credentials(child)
+            if str(key).lower() == "externalfileurl" and isinstance(child, str)
+            else _without_credentials(child)
+            for key, child in value.items()
+        }
+    return [_without_credentials(child) for child in value] if isinstance(value, list) else value
 
 
 def _once(treat: PhoneNumberTreatment) -> PhoneNumberTreatment:
@@ -274,12 +274,3 @@ def _packed(files: Sequence[Path], treat: PhoneNumberTreatment) -> bytes:
             with treated.open("rb") as file:
                 archive.addfile(member, file)
     return target.getvalue().to_pybytes()
-
-
-def _without_sessions(source: Path, target: Path, session_ids: Collection[str]) -> None:
-    """Any cell counts, so that a row whose columns have slipped is found too."""
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        for row in treated_rows(source, treat=lambda number: number):
-            if not any(cell.strip().lower() in session_ids for cell in row):
-                writer.writerow(row)

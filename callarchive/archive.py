@@ -6,12 +6,21 @@ durable. Names are write-once. What a run knows of the files is in the catalog's
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import Event
 
-from callarchive.errors import AlreadyExistsError, NotAudioError, TransferError
+from callarchive.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ArchiveDeniedError,
+    ArchiveUnavailableError,
+    NotAudioError,
+    TransferError,
+    UnavailableError,
+)
 from callarchive.identifiers import path_segment
 from callarchive.landing import Download
 from callarchive.models import KeptFile
@@ -58,39 +67,24 @@ class RecordingArchive:
 
         Raises:
             TransferError: the bytes are not what the landing promised. Nothing is kept.
-            StoreError: they could not be written.
+            StoreError, ArchiveDeniedError, ArchiveUnavailableError: they could not be written.
             StoppedError: `stop` was set.
         """
         folder = f"{self.day_folder(subaccount_id, day)}/{session_id}"
-        with self.store.stage(folder) as staging:
-            sha256, walk = hashlib.sha256(), Mp3Walk()
-            # Only a store with ETags can compare it; an SFTP server has nothing to compare with.
-            md5 = None if download.object.etag is None else hashlib.md5(usedforsecurity=False)
-            size_bytes = 0
-            for chunk in download:
-                if stop.is_set():
-                    raise StoppedError
-                staging.write(chunk)
-                sha256.update(chunk)
-                if md5 is not None:
-                    md5.update(chunk)
-                walk.feed(chunk)
-                size_bytes += len(chunk)
-            if size_bytes != download.object.size_bytes:
-                raise TransferError(
-                    f"{download.object.uri}: {size_bytes} bytes came, {download.object.size_bytes} were promised"
-                )
-            if md5 is not None:
-                download.verify_md5(md5.hexdigest())
-            digest = sha256.hexdigest()
+        with ExitStack() as open_until_committed:
+            with _trouble_of_the_archive():
+                staging = open_until_committed.enter_context(self.store.stage(folder))
+            size_bytes, digest, walk = _receive(download, staging, stop)
             try:
                 audio = walk.finish()
             except NotAudioError as err:
                 segment = path_segment(subaccount_id)
                 path = f"{QUARANTINE}/{segment}/call_date={day}/{session_id}/{recording_id}.{digest[:16]}.bin"
-                self._commit_once(staging, path)
+                with _trouble_of_the_archive():
+                    self._commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
-            path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
+            with _trouble_of_the_archive():
+                path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
         log.debug("%s: %d bytes, %.1f s, sha256 %s", self.store.uri(path), size_bytes, audio.duration_s, digest)
         return KeptFile(archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock())
 
@@ -122,3 +116,38 @@ class RecordingArchive:
             staging.commit(path)
         except AlreadyExistsError:
             return
+
+
+def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, str, Mp3Walk]:
+    """Size in bytes, SHA-256 and walk of the object's bytes, which are staged: read once, whole, as promised."""
+    sha256, walk = hashlib.sha256(), Mp3Walk()
+    # Only a store with ETags can compare it; an SFTP server has nothing to compare with.
+    md5 = None if download.object.etag is None else hashlib.md5(usedforsecurity=False)
+    size_bytes = 0
+    for chunk in download:
+        if stop.is_set():
+            raise StoppedError
+        staging.write(chunk)
+        sha256.update(chunk)
+        if md5 is not None:
+            md5.update(chunk)
+        walk.feed(chunk)
+        size_bytes += len(chunk)
+    if size_bytes != download.object.size_bytes:
+        raise TransferError(
+            f"{download.object.uri}: {size_bytes} bytes came, {download.object.size_bytes} were promised"
+        )
+    if md5 is not None:
+        download.verify_md5(md5.hexdigest())
+    return size_bytes, sha256.hexdigest(), walk
+
+
+@contextmanager
+def _trouble_of_the_archive() -> Iterator[None]:
+    """What the archive's store refuses is told apart from what the landing refuses: it concerns every recording."""
+    try:
+        yield
+    except AccessDeniedError as err:
+        raise ArchiveDeniedError(str(err)) from err
+    except UnavailableError as err:
+        raise ArchiveUnavailableError(str(err)) from err

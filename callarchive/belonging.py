@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.models import RowProblem
+from callarchive.models import LookupStatus, RowProblem
 from callarchive.records import Key, Row
 
 _NUMBERS = ("source_number", "destination_number")
@@ -18,6 +18,8 @@ _FACTS = tuple(
     for column in schemas.SESSION_IDS.columns
     if column.name not in (*schemas.SESSION_IDS.key, *_NUMBERS, "sources")
 )
+
+_WITHOUT_RECORDINGS = (LookupStatus.NO_RECORDINGS.value, LookupStatus.NOT_FOUND.value)
 
 NumberGuard = Callable[[str | None], str | None]
 
@@ -28,15 +30,17 @@ def settled_sessions(
     """The rows of `session_ids` for the day, and per account what was set aside because it belongs to another day.
 
     - A session that a neighbouring day holds already stays there; if both days hold it, the earlier one keeps it.
-    - A session that an earlier run found, and for which 8x8 named a recording, stays though no source names it any more.
+    - A session that an earlier run found stays though no source names it any more, unless 8x8 said that it has no
+      recording. So does every session of an account that is configured no more.
     - A fact that no source tells any more stays as it was told, phone numbers excepted.
 
     Args:
         named: rows as the sources name them now.
-        guards: by account, what may be written of a phone number that was kept before; without one it is dropped.
+        guards: by configured account, what may be written of a phone number that was kept before; without one it is
+            dropped.
     """
     before = {_key(row): row for row in catalog.rows(schemas.SESSION_IDS, day)}
-    with_recordings = {_key(row) for row in catalog.rows(schemas.RECORDING_METADATA, day)}
+    status = {_key(row): row["lookup_status"] for row in catalog.rows(schemas.LOOKUPS, day)}
     day_before, day_after = (_keys(catalog, day + timedelta(days=offset)) for offset in (-1, 1))
     rows: dict[Key, Row] = {}
     elsewhere: list[tuple[str, RowProblem]] = []
@@ -50,7 +54,8 @@ def settled_sessions(
         told = before.get(key, {})
         rows[key] = {**row, **{name: told[name] for name in _FACTS if told and row[name] is None}}
     for key, row in before.items():
-        if key not in rows and key in with_recordings and key not in day_before:
+        settled_without = key[0] in guards and status.get(key) in _WITHOUT_RECORDINGS
+        if key not in rows and not settled_without and key not in day_before:
             guard = guards.get(key[0], _dropped)
             rows[key] = {**row, **{name: guard(row[name]) for name in _NUMBERS}}
     return list(rows.values()), elsewhere
@@ -61,7 +66,8 @@ def _dropped(_: str | None) -> None:
 
 
 def _keys(catalog: Catalog, day: date) -> set[Key]:
-    return {_key(row) for row in catalog.rows(schemas.SESSION_IDS, day)}
+    keys = catalog.arrow(schemas.SESSION_IDS, day, day, columns=schemas.SESSION_IDS.key)
+    return {_key(row) for row in keys.to_pylist()}
 
 
 def _key(row: Row) -> Key:

@@ -155,10 +155,6 @@ class Catalog:
         self.store.replace(table.partition_path(day), buffer.getvalue())
         return int(data.num_rows)
 
-    def drop_partition(self, table: Table, day: date) -> None:
-        """The table has no partition of that day."""
-        self.store.delete(table.partition_path(day))
-
     def day_folders(self, day: date) -> list[str]:
         """The folders that hold the day's partitions, below the store's root, whether or not they are there."""
         return [table.partition_path(day).rpartition("/")[0] for table in (*PUBLIC_TABLES, *schemas.STEP_TABLES)]

@@ -75,6 +75,8 @@ def run_checks(
     catalog: Catalog, day: date, *, limits: CheckSettings, transfer: TransferSettings, table: Table | None = None
 ) -> list[CheckResult]:
     """Every check's verdict on the day, or those on one table only."""
+    if table is not None and not any(check.table is table for check in CHECKS):
+        return []
     seen = _Day(
         session_ids=catalog.rows(schemas.SESSION_IDS, day),
         problems=catalog.rows(schemas.SESSION_PROBLEMS, day),
@@ -124,8 +126,15 @@ def _recordings_accounted_for(day: _Day) -> Verdict:
     listed = {_recording(row) for row in day.recordings}
     wrong = named ^ listed
     counts = Counter(_session(row) for row in day.recordings)
-    off = [_session(row) for row in day.sessions if counts[_session(row)] != row["recording_count"]]
-    summary = f"8x8 names {len(named)} recordings, {len(listed)} in recordings, {len(off)} sessions whose count differs"
+    off = [
+        _session(row)
+        for row in day.sessions
+        if counts[_session(row)] != row["recording_count"]
+        or (row["lookup_status"] == "ok" and not row["recording_count"])
+    ]
+    summary = (
+        f"8x8 names {len(named)} recordings, {len(listed)} in recordings, {len(off)} sessions whose count is wrong"
+    )
     return not wrong and not off, summary, {"lost": len(wrong), "miscounted": len(off)}, map("/".join, [*wrong, *off])
 
 

@@ -5,7 +5,7 @@ Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is import
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Self
@@ -102,6 +102,10 @@ class Connections:
             clock=self.clock,
             reread=reread,
         )
+
+    def neighbours_lock(self) -> AbstractContextManager[None]:
+        """Held, for a moment, by whoever decides which of two neighbouring days a session belongs to."""
+        return self.catalog.store.lock("session_ids", wait_s=_LOCK_WAIT_S)
 
     @contextmanager
     def day_lock(self, day: date) -> Iterator[None]:

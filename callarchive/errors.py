@@ -43,6 +43,14 @@ class UnavailableError(ArchiveError):
     retryable = True
 
 
+class ArchiveDeniedError(AccessDeniedError):
+    """The archive's own store does not accept our credentials: no recording can be kept."""
+
+
+class ArchiveUnavailableError(UnavailableError):
+    """The archive's own store cannot be reached: no recording can be kept."""
+
+
 class AnswerError(ArchiveError):
     """An answer arrived and could not be understood."""
 

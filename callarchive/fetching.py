@@ -15,7 +15,9 @@ from threading import Event, Lock
 from callarchive.archive import RecordingArchive, Rejection
 from callarchive.errors import (
     AccessDeniedError,
+    ArchiveDeniedError,
     ArchiveError,
+    ArchiveUnavailableError,
     ConfigurationError,
     ObjectNotFoundError,
     RefusedError,
@@ -167,7 +169,7 @@ class Fetcher:
     def _still_holds(self, earlier: RecordingFile, sources_now: dict[str, LandingObject | None] | None) -> bool:
         """Whether what an earlier run read is still all that there is to read.
 
-        A source that is gone does not take back what we hold.
+        A source that is gone does not take back what we hold; one that was no audio may lie elsewhere by now.
         """
         if earlier.source is None or earlier.archive_status not in (ArchiveStatus.ARCHIVED, ArchiveStatus.REJECTED):
             return False
@@ -175,7 +177,9 @@ class Fetcher:
             return True
         now = sources_now.get(earlier.source.path)
         then = earlier.source
-        return now is None or now.same_as(size_bytes=then.size_bytes, etag=then.etag, modified_at=then.modified_at)
+        if now is None:
+            return earlier.archive_status is ArchiveStatus.ARCHIVED
+        return now.same_as(size_bytes=then.size_bytes, etag=then.etag, modified_at=then.modified_at)
 
     def _transfer_with_retries(self, item: Wanted, earlier: RecordingFile | None, stop: Event) -> RecordingFile:
         for attempt in range(1, self._transfer.attempts + 1):
@@ -183,6 +187,8 @@ class Fetcher:
                 return self._transfer_once(item, earlier, stop)
             except ObjectNotFoundError as err:
                 return self._without_object(item, earlier, str(err))
+            except (ArchiveDeniedError, ArchiveUnavailableError):
+                raise  # the next recording would fare no better
             except AccessDeniedError as err:
                 return self._denied(item, earlier, err)
             except (RefusedError, StoreError, ConfigurationError):

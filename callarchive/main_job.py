@@ -59,7 +59,7 @@ class DaySummary:
 
 @dataclass(frozen=True)
 class DayFailure:
-    """A day that could not be done, and why. Its tables are as they were before."""
+    """A day that could not be done, and why. Each of its tables is as it was before or new, never in between."""
 
     day: date
     error: ArchiveError

@@ -255,9 +255,10 @@ class Journal:
         self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
         self._waiting.clear()
 
-    def close(self, files: Iterable[RecordingFile]) -> None:
-        """The partition of `recording_files` holds these records, and no piece is left."""
-        self._catalog.replace_partition(schemas.RECORDING_FILES, self._day, [file_row(file) for file in files])
+    def close(self, files: Iterable[RecordingFile]) -> int:
+        """The partition of `recording_files` holds these records, and no piece is left. Returns how many there are."""
+        count = self._catalog.replace_partition(schemas.RECORDING_FILES, self._day, [file_row(file) for file in files])
         self._waiting.clear()
         for item in self._catalog.store.list(self._folder):
             self._catalog.store.delete(item.path)
+        return count

@@ -126,7 +126,7 @@ SESSION_PROBLEMS = Table(
     key=("subaccount_id", "problem_number"),
     columns=(
         _ACCOUNT,
-        _count("problem_number", "counted from 0 within the account's day"),
+        _count("problem_number", "counted from 0 within the day"),
         _text("source", "kind of the session source"),
         _text("file", "file that the row stands in"),
         _count("line", "line in it, counted from 1; null where the format has no lines"),

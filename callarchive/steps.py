@@ -17,7 +17,13 @@ from callarchive import schemas, tables
 from callarchive.belonging import settled_sessions
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
-from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.errors import (
+    ArchiveDeniedError,
+    ArchiveError,
+    ArchiveUnavailableError,
+    StoreError,
+    UnavailableError,
+)
 from callarchive.fetching import Fetcher, Wanted, call_time
 from callarchive.models import ApiRecording, ArchiveStatus, Lookup, LookupStatus, RecordingFile, RowProblem
 from callarchive.phone_numbers import kept_number_guard, phone_number_treatment
@@ -72,17 +78,18 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
         problems += [(account.subaccount_id, problem) for problem in found.problems]
     catalog = connections.catalog
     guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
-    rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
+    with connections.neighbours_lock():
+        rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
+        count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
     problems += elsewhere
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)
     carried = len(rows) + len(elsewhere) - len(named)
     if carried:
-        log.warning("%s: %d sessions with recordings stay though no source names them any more", day, carried)
+        log.warning("%s: %d sessions stay though no source names them any more", day, carried)
     catalog.replace_partition(
         schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
     )
-    count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
     by_source = Counter(source for row in rows for source in row["sources"])
     return StepReport(
         schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
@@ -112,15 +119,17 @@ def look_up_recordings(
     configured = {account.subaccount_id for account in connections.settings.accounts}
     others = [_key(row) for row in sessions if row["subaccount_id"] not in configured]
     lookups = {key: earlier[key] for key in others if key in earlier}
+    kept = connections.answers.load_lookups(day) if reread else {}
     asked_count = 0
     for account in connections.settings.accounts:
         own = [row for row in sessions if row["subaccount_id"] == account.subaccount_id]
         if reread:
-            kept = connections.answers.load_lookups(day)
-            lookups |= {
-                _key(row): kept.get(_key(row)) or earlier.get(_key(row)) or _never_asked(connections, row)
-                for row in own
-            }
+            for row in own:
+                key = _key(row)
+                known = earlier.get(key)
+                lookups[key] = (
+                    _with_earlier(kept[key], known) if key in kept else known or _never_asked(connections, row)
+                )
             continue
         to_ask = [row for row in own if not _is_settled(connections, row, earlier.get(_key(row)), files, day)]
         asking = {row["session_id"] for row in to_ask}
@@ -142,10 +151,11 @@ def look_up_recordings(
             key = (account.subaccount_id, answer.session_id)
             lookups[key] = _with_earlier(answer, earlier.get(key))
     metadata = _metadata_rows(lookups)
+    # In this order: an `ok` without its recordings, after a kill in between, would look settled and never be asked again.
+    count = catalog.replace_partition(schemas.RECORDING_METADATA, day, metadata)
     catalog.replace_partition(
         schemas.LOOKUPS, day, [lookup_row(subaccount_id, lookup) for (subaccount_id, _), lookup in lookups.items()]
     )
-    count = catalog.replace_partition(schemas.RECORDING_METADATA, day, metadata)
     by_status = Counter(lookup.status.value for lookup in lookups.values())
     return StepReport(schemas.RECORDING_METADATA, day, count, {**by_status, "asked": asked_count})
 
@@ -153,9 +163,11 @@ def look_up_recordings(
 def fetch_recordings(connections: Connections, day: date, *, progress: Progress | None = None) -> StepReport:
     """`recording_files` says for every recording of the day what the archive holds of it, or why it holds nothing.
 
+    An account whose landing is out of reach does not keep the others' recordings from being archived.
+
     Raises:
-        AccessDeniedError, HostKeyError, UnavailableError, StoreError: the run cannot go on. What was archived until then
-            is in the journal and is not fetched again.
+        AccessDeniedError, HostKeyError, UnavailableError, StoreError: an account could not be done, or the archive takes no
+            more. What was archived until then is in the journal and is not fetched again.
     """
     progress = progress or NoProgress()
     metadata = _rows(connections, schemas.RECORDING_METADATA, day)
@@ -165,6 +177,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     files = journal.load()
     counts: Counter[str] = Counter()
     wanted_keys: set[Key] = set()
+    failures: list[ArchiveError] = []
     for account in connections.settings.accounts:
         own = [row for row in metadata if row["subaccount_id"] == account.subaccount_id]
         connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
@@ -201,6 +214,11 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         try:
             with fetcher.fetch(wanted, progress, record=record) as settled:
                 files |= {(file.subaccount_id, file.recording_id): file for file in settled}
+        except (ArchiveDeniedError, ArchiveUnavailableError, StoreError):
+            raise  # no account's recordings can be kept
+        except ArchiveError as err:
+            log.error("account %s: %s", account.subaccount_id, err)
+            failures.append(err)
         finally:
             journal.flush()
         counts.update(
@@ -209,11 +227,13 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             unchanged=fetcher.counts.unchanged_count,
             not_compared=fetcher.counts.uncompared_count,
         )
+    if failures:
+        raise failures[0]
     # Records of files that nobody names any more stay: the bytes are still in the archive.
     named = {(row["subaccount_id"], row["recording_id"]) for row in metadata}
-    journal.close(file for key, file in files.items() if key in named or file.kept is not None)
+    count = journal.close(file for key, file in files.items() if key in named or file.kept is not None)
     by_status = Counter(file.archive_status.value for key, file in files.items() if key in wanted_keys)
-    return StepReport(schemas.RECORDING_FILES, day, len(wanted_keys), {**by_status, **counts})
+    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts})
 
 
 def write_sessions(connections: Connections, day: date) -> StepReport:
@@ -281,6 +301,8 @@ def _is_settled(
 ) -> bool:
     """Whether asking 8x8 again can tell nothing new: all recordings are kept, and the grace time was over when asked."""
     if lookup is None or lookup.status is not LookupStatus.OK or connections.settings.lookups.recheck == "all":
+        return False
+    if not lookup.recordings:
         return False
     states = (files.get((session["subaccount_id"], recording.recording_id)) for recording in lookup.recordings)
     if not all(file is not None and file.archive_status is ArchiveStatus.ARCHIVED for file in states):

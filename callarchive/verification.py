@@ -1,5 +1,6 @@
 """Re-reads the archive against the catalog: what is missing, what has changed, what nobody wrote down."""
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,9 +10,12 @@ from enum import StrEnum
 
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.errors import ObjectNotFoundError
-from callarchive.records import file_from
+from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
+from callarchive.landing.places import PlaceRefusedError
+from callarchive.records import Journal
 from callarchive.workers import Progress, in_threads
+
+log = logging.getLogger(__name__)
 
 
 class Defect(StrEnum):
@@ -20,6 +24,7 @@ class Defect(StrEnum):
     MISSING = "missing"
     CHANGED = "changed"
     EXTRA = "extra"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,7 @@ def verify_days(
 def _verify(connections: Connections, day: date, *, sample: float, progress: Progress) -> VerifiedDay:
     archive = connections.archive
     expected: dict[str, str] = {}
-    for row in connections.catalog.rows(schemas.RECORDING_FILES, day):
-        file = file_from(row)
+    for file in Journal(connections.catalog, day).load().values():
         expected |= {version.archive_path: version.sha256 for version in file.versions}
     on_disk: dict[str, int] = {}
     for account in _account_folders(connections):
@@ -82,6 +86,9 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
             same = archive.sha256_of(path) == expected[path]
         except ObjectNotFoundError:
             return Defect.MISSING, path
+        except (StoreError, AccessDeniedError, PlaceRefusedError) as err:
+            log.warning("%s", err)
+            return Defect.UNREADABLE, path
         finally:
             progress.advance()
         return None if same else (Defect.CHANGED, path)

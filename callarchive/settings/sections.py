@@ -246,13 +246,6 @@ class Settings(BaseSettings):
         """The file that the settings came from."""
         return self._path
 
-    def account(self, subaccount_id: str) -> AccountSettings:
-        """The account of that id. Raises ConfigurationError when none has it."""
-        for account in self.accounts:
-            if account.subaccount_id == subaccount_id:
-                return account
-        raise ConfigurationError(f"no [[accounts]] has subaccount_id {subaccount_id}")
-
     def require_secrets(self) -> None:
         """Returns when every secret and every file that the main job needs is there and can be read.
 

@@ -137,6 +137,15 @@ def field_of(tree: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in tree.items() if key.lower() == name.lower()), None)
 
 
+def without_credentials(place: str) -> str:
+    """The place without user, password, query and fragment: a presigned signature must not be written anywhere."""
+    scheme, separator, rest = place.partition("://")
+    if not separator:
+        return place.partition("?")[0]
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def status_message(tree: Any) -> str:
     """What an error answer says of itself, as the end of a sentence: ": statusMessage (errorId ...)", or nothing."""
     if not isinstance(tree, dict):
@@ -162,7 +171,9 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
         recording_id=recording_id,
         api_status=status,
         api_status_raw=raw,
-        external_file_url=clean(url) if isinstance(url, str) and 0 < len(url) <= _URL_CHARS else None,
+        external_file_url=without_credentials(clean(url))
+        if isinstance(url, str) and 0 < len(url) <= _URL_CHARS
+        else None,
         duration_api_s=_read_duration(field_of(item, "duration")),
         started_at=started_at if plausible(started_at, now=now) else None,
     )

@@ -258,16 +258,6 @@ def test_a_damaged_call_log_is_named(answers, tmp_path, folder):
         load(answers)
 
 
-def test_forgotten_sessions_are_in_no_answer(answers, tmp_path, folder):
-    save(answers, answer(ONE), answer(TWO))
-    save(answers, answer(ONE), account="other")
-    rows = f"{HEADER}\n{ONE},1,{NUMBER},,,\n{TWO},2,,,,\nx,{ONE.upper()}\n"
-    answers.save_call_log(DAY, "acme_sg", write(tmp_path, rows), keep)
-    answers.forget_sessions(DAY, "acme_sg", {ONE})
-    assert set(answers.load_lookups(DAY)) == {("acme_sg", TWO), ("other", ONE)}
-    assert load(answers) == [[HEADER.split(","), [TWO, "2", "", "", "", ""]]]
-
-
 @pytest.mark.needs("zstd", "tar")
 def test_standard_tools_open_what_is_kept(answers, tmp_path, folder):
     save(answers, answer())
@@ -277,3 +267,13 @@ def test_standard_tools_open_what_is_kept(answers, tmp_path, folder):
     assert json.loads(line)["session_id"] == ONE
     listed = subprocess.run(["tar", "--zstd", "-tf", next(log)], capture_output=True, check=True, timeout=10).stdout
     assert listed == b"log-0000.csv\n"
+
+
+def test_no_password_and_no_signature_of_a_place_is_kept(answers, folder):
+    url = "sftp://pushuser:hunter2@h/up/a.mp3?X-Amz-Signature=abcdef"
+    body = json.dumps({"recordings": [{"recordingId": ONE, "status": "UPLOAD_COMPLETED", "externalFileUrl": url}]})
+    save(answers, answer(body=body))
+    ((lookup),) = answers.load_lookups(DAY).values()
+    assert lookup.recordings[0].external_file_url == "sftp://h/up/a.mp3"
+    assert "hunter2" not in (lookup.body or "")
+    assert "abcdef" not in (lookup.body or "")

@@ -205,8 +205,6 @@ def test_days_are_those_that_have_a_partition_be_it_empty(catalog: Catalog) -> N
     assert catalog.days(SESSIONS) == []
     assert catalog.has(RECORDINGS, EMPTY)
     assert not catalog.has(RECORDINGS, date(2026, 11, 2))
-    catalog.drop_partition(RECORDINGS, EMPTY)
-    assert catalog.days(RECORDINGS) == [FULL, OLD, LAST]
 
 
 def test_a_day_without_partitions_has_the_views_of_all_tables(tmp_path: Path) -> None:

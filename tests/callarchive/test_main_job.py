@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,10 +27,12 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
+from callarchive.errors import AccessDeniedError, StoreError
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Recording, World
+from callarchive.stores.local import LocalStore
 
 Start = Callable[..., Any]
 DAY = date(2026, 1, 5)
@@ -305,6 +308,125 @@ def test_a_session_that_two_days_name_is_in_one_of_them_and_said_to_be(start_tri
     assert summary.rows_set_aside == len(first.read_text().splitlines()) - 1
     check = next(check for check in summary.checks if check.name == "source_rows_readable")
     assert "belongs to 2026-01-05 already" in check.examples[0]
+
+
+def test_a_run_that_breaks_at_any_write_of_a_table_is_made_good_by_the_next(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(sessions_per_day=8, accounts=one_account())
+    trial.archive()
+    undisturbed = tables(trial)
+    write = Catalog.replace_partition
+    writes = 0
+
+    def count(self: Catalog, *arguments: Any) -> int:
+        nonlocal writes
+        writes += 1
+        return write(self, *arguments)
+
+    monkeypatch.setattr(Catalog, "replace_partition", count)
+    trial.archive()
+    assert writes == 9
+    for broken in range(1, 10):
+        for name in ("archive", "catalog"):
+            shutil.rmtree(trial.config.parent / name)
+        writes = 0
+
+        def break_once(self: Catalog, *arguments: Any, broken: int = broken) -> int:
+            nonlocal writes
+            writes += 1
+            if writes == broken:
+                raise StoreError("no space left")
+            return write(self, *arguments)
+
+        monkeypatch.setattr(Catalog, "replace_partition", break_once)
+        with pytest.raises(StoreError, match="no space left"):
+            trial.archive()
+        (summary,) = trial.archive()
+        assert tables(trial) == undisturbed, f"after the {broken}th write broke"
+        assert all(check.passed for check in summary.checks if check.blocking)
+
+
+def test_a_session_that_was_never_looked_up_stays_when_its_source_names_it_no_more(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(sessions_per_day=8, accounts=one_account())
+    with monkeypatch.context() as broken:
+        broken.setattr("callarchive.steps.look_up_recordings", raise_store_error)
+        with pytest.raises(StoreError):
+            trial.archive()
+    trial.simulator.api.faults.add(Fault.export_job("empty"), match="exports", times=None)
+    trial.archive()
+    assert len(tables(trial)["sessions"]) == len([s for s in trial.simulator.world.sessions if s.exported])
+    assert [row for row in tables(trial)["recordings"] if row["archive_status"] == "archived"]
+
+
+def raise_store_error(*_: Any, **__: Any) -> Any:
+    raise StoreError("no space left")
+
+
+def test_reading_kept_answers_again_takes_no_recording_out(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=8, accounts=one_account())
+    trial.archive()
+    session = next(s for s in trial.simulator.world.sessions if s.recordings and s.answer is Answer.RECORDINGS)
+    other = {"recordingId": "eef54fc2-065a-11ec-bce9-ed1000154345", "status": "PROCESSING"}
+    trial.simulator.api.faults.add(
+        Fault.answer(200, body={"recordings": [other], "statusCode": 0}), match=session.session_id, times=None
+    )
+    append(trial.config, '[lookups]\nrecheck = "all"\n')
+    trial.archive()
+    both = tables(trial)
+    assert {row["recording_id"] for row in both["recordings"]} >= {
+        other["recordingId"],
+        *(recording.recording_id for recording in session.recordings),
+    }
+    assert trial.run("archive", "--day", str(DAY), "--reread").returncode == 0
+    assert tables(trial) == both
+
+
+def test_what_was_rejected_and_is_pushed_again_elsewhere_is_archived(start_trial: Start) -> None:
+    world = World.generate(seed=1, accounts=one_account(layout="flat"), first_day=DAY, last_day=DAY, sessions_per_day=8)
+    whole = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
+    trial = start_trial(world=altered(world, whole, file=FileState.HTML))
+    trial.archive()
+    assert state_of(trial, whole.recording_id) == "rejected"
+    account = world.accounts[0]
+    trial.simulator.s3.delete(account, whole.path)
+    trial.simulator.s3.put(account, f"2026-01-06/{whole.path}", make_recording(shape=SHAPES[0], duration_s=20, seed=5))
+    trial.archive()
+    assert state_of(trial, whole.recording_id) == "archived"
+
+
+def test_an_archive_that_refuses_us_stops_the_run_instead_of_failing_each_recording(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(sessions_per_day=8, accounts=one_account())
+    with monkeypatch.context() as broken:
+        broken.setattr(LocalStore, "stage", refuse)
+        with pytest.raises(AccessDeniedError, match="credentials have expired"):
+            trial.archive()
+    trial.archive()
+    assert "failed" not in {row["archive_status"] for row in tables(trial)["recordings"]}
+
+
+def refuse(*_: Any) -> Any:
+    raise AccessDeniedError("credentials have expired")
+
+
+def test_a_landing_that_is_down_keeps_no_other_accounts_recordings_out_of_the_archive(start_trial: Start) -> None:
+    accounts = (AccountPlan("down", "sftp", "upload"), AccountPlan("healthy", "s3", "healthy-recordings/calls"))
+    trial = start_trial(sessions_per_day=8, accounts=accounts)
+    trial.simulator.sftp.kill()
+    done = trial.run("archive", "--day", str(DAY))
+    assert done.returncode == 1
+    assert "sftp://" in done.stderr
+    kept = [name for name in files(trial) if name.endswith(".mp3")]
+    assert kept
+    assert all(name.startswith("healthy/") for name in kept)
+    assert "0 defects" in trial.run("verify").stdout
+    trial.simulator.sftp.restart()
+    (summary,) = trial.archive()
+    assert summary.unchanged_count == len(kept)
 
 
 def test_one_object_that_may_not_be_read_is_a_row_and_the_others_are_archived(start_trial: Start) -> None:
