@@ -1,5 +1,6 @@
 """What every test may use. The marker `needs` names programs that a test runs: see `pytest_runtest_setup`."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from callarchive import schemas
+from callarchive.catalog import Catalog
 from callarchive.connections import Connections
 from callarchive.main_job import DaySummary, archive_day
 from callarchive.settings import load_settings
@@ -36,6 +39,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{', '.join(absent)} must be installed where CI=true", pytrace=False)
         if absent:
             pytest.skip(f"{', '.join(absent)} is not installed (on Debian, .ci/run says from which package)")
+
+
+_WHEN = {"archived_at", "looked_up_at"}
 
 
 @dataclass
@@ -71,6 +77,36 @@ class Trial:
             timeout=timeout_s,
             check=False,
         )
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of every public table, without the times at which runs differ."""
+        catalog = Catalog.open(self.config.parent / "catalog")
+        return {
+            table.name: [{k: v for k, v in row.items() if k not in _WHEN} for row in catalog.arrow(table).to_pylist()]
+            for table in schemas.PUBLIC_TABLES
+        }
+
+    def state_of(self, recording_id: str) -> str:
+        """The recording's archive_status."""
+        return {row["recording_id"]: row["archive_status"] for row in self.tables()["recordings"]}[recording_id]
+
+    def files(self) -> dict[str, str]:
+        """Path and SHA-256 of every file in the archive, locks excepted."""
+        root = self.config.parent / "archive"
+        return {
+            str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and "_locks" not in path.parts
+        }
+
+    def look_up_count(self) -> int:
+        """How many times the API was asked for a session's recordings."""
+        return sum(r.method == "GET" and "/recordings/" in r.path for r in self.simulator.api.requests)
+
+    def configure(self, section: str) -> None:
+        """The section stands in the configuration, before the accounts: TOML has no way back from them."""
+        head, marker, accounts = self.config.read_text().partition("[[accounts]]")
+        self.config.write_text(f"{head}{section}\n{marker}{accounts}")
 
     def process_environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))}

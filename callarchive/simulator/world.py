@@ -5,12 +5,12 @@ How a world is made up is in `generation`, how 8x8 would tell of it in `answers`
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from callarchive.days import day_of
@@ -184,6 +184,14 @@ class World:
     accounts: tuple[AccountPlan, ...]
     sessions: tuple[Session, ...]
     timezone: str = "UTC"
+
+    def altered(self, recording: Recording, **changes: Any) -> "World":
+        """The world in which that one recording is otherwise: `world.altered(one, file=FileState.ABSENT)`."""
+        sessions = (
+            replace(s, recordings=tuple(replace(r, **changes) if r is recording else r for r in s.recordings))
+            for s in self.sessions
+        )
+        return replace(self, sessions=tuple(sessions))
 
     @classmethod
     def generate(
