@@ -25,7 +25,7 @@ from pipelines import ui
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory; no configuration is named."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CALLARCHIVE_CONFIG", raising=False)
@@ -57,28 +57,28 @@ def test_runs_from_the_command_line_take_no_place_in_the_queue() -> None:
     assert runs == {"max_concurrent_runs": -1, "tag_concurrency_limits": [{"key": CODE_LOCATION_TAG, "limit": 2}]}
 
 
-def test_dagsters_home_is_made_in_the_working_directory(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dagsters_home_is_made_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back afterwards
-    assert ui.prepare_home() == workplace / ".dagster"
-    assert os.environ["DAGSTER_HOME"] == str(workplace / ".dagster")
+    assert ui.prepare_home() == folder / ".dagster"
+    assert os.environ["DAGSTER_HOME"] == str(folder / ".dagster")
     with dg.DagsterInstance.get() as instance:
         assert instance.run_monitoring_enabled
         assert not instance.telemetry_enabled
 
 
-def test_an_instance_configuration_that_is_there_stays(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (workplace / "home").mkdir()
-    (workplace / "home" / "dagster.yaml").write_text("# mine\n", encoding="utf-8")
+def test_an_instance_configuration_that_is_there_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "home").mkdir()
+    (folder / "home" / "dagster.yaml").write_text("# mine\n", encoding="utf-8")
     monkeypatch.setenv("DAGSTER_HOME", "home")
-    assert ui.prepare_home() == workplace / "home"
-    assert (workplace / "home" / "dagster.yaml").read_text(encoding="utf-8") == "# mine\n"
+    assert ui.prepare_home() == folder / "home"
+    assert (folder / "home" / "dagster.yaml").read_text(encoding="utf-8") == "# mine\n"
 
 
 @pytest.mark.usefixtures("signals")
-def test_without_configuration_and_demo_it_says_what_to_do(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_configuration_and_demo_it_says_what_to_do(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ui.main([]) == 2
     assert "run `make demo`, or set CALLARCHIVE_CONFIG" in capsys.readouterr().err
-    assert list(workplace.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def ask(port: int, query: str) -> dict[str, Any] | None:
@@ -96,15 +96,15 @@ def ask(port: int, query: str) -> dict[str, Any] | None:
         return None
 
 
-def test_the_ui_shows_the_demo_and_leaves_no_process_behind(workplace: Path) -> None:
+def test_the_ui_shows_the_demo_and_leaves_no_process_behind(folder: Path) -> None:
     day = date(2026, 10, 24)
-    with Simulator.start(workplace / ".demo", last_day=day, sessions_per_day=1) as made:
+    with Simulator.start(folder / ".demo", last_day=day, sessions_per_day=1) as made:
         catalog = made.directory / "catalog"
     Catalog.open(catalog).replace_partition(schemas.SESSIONS, day, [])
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.ui", "--port", str(port)],
-        cwd=workplace,
+        cwd=folder,
         env={**os.environ, "AWS_PROFILE": "one-that-is-not-there"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
