@@ -30,8 +30,8 @@ def settled_sessions(
     """The rows of `session_ids` for the day, and per account what was set aside because it belongs to another day.
 
     - A session that a neighbouring day holds already stays there; if both days hold it, the earlier one keeps it.
-    - A session that an earlier run found stays though no source names it any more, unless 8x8 said that it has no
-      recording. So does every session of an account that is configured no more.
+    - A session that an earlier run found stays though no source names it any more, unless all that 8x8 ever said is that
+      it has no recording. So does every session of an account that is configured no more.
     - A fact that no source tells any more stays as it was told, phone numbers excepted.
 
     Args:
@@ -41,6 +41,8 @@ def settled_sessions(
     """
     before = {_key(row): row for row in catalog.rows(schemas.SESSION_IDS, day)}
     status = {_key(row): row["lookup_status"] for row in catalog.rows(schemas.LOOKUPS, day)}
+    # An answer of today without recordings does not undo one of earlier that named some.
+    with_recordings = {_key(row) for row in catalog.rows(schemas.RECORDING_METADATA, day)}
     day_before, day_after = (_keys(catalog, day + timedelta(days=offset)) for offset in (-1, 1))
     rows: dict[Key, Row] = {}
     elsewhere: list[tuple[str, RowProblem]] = []
@@ -54,7 +56,8 @@ def settled_sessions(
         told = before.get(key, {})
         rows[key] = {**row, **{name: told[name] for name in _FACTS if told and row[name] is None}}
     for key, row in before.items():
-        settled_without = key[0] in guards and status.get(key) in _WITHOUT_RECORDINGS
+        answered_without = status.get(key) in _WITHOUT_RECORDINGS and key not in with_recordings
+        settled_without = key[0] in guards and answered_without
         if key not in rows and not settled_without and key not in day_before:
             guard = guards.get(key[0], _dropped)
             rows[key] = {**row, **{name: guard(row[name]) for name in _NUMBERS}}

@@ -16,7 +16,9 @@ PhoneNumberTreatment = Callable[[str | None], str | None]
 HASH_PREFIX = "hmac-sha256:"
 """What a hashed number begins with."""
 
-_NUMBER_KEY = re.compile(r"msisdn|endpoint|phone|caller|callee|^(source|destination|from|to|number)$", re.IGNORECASE)
+_NUMBER_KEY = re.compile(
+    r"msisdn|endpoint|phone|caller|callee|called|calling|party|^(source|destination|from|to|number)$", re.IGNORECASE
+)
 _NO_NUMBERS = frozenset(
     ("sessionid", "recordingid", "subaccountid", "startrecordingtime", "externalfileurl", "timestamp")
 )

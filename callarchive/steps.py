@@ -217,7 +217,6 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         except (ArchiveDeniedError, ArchiveUnavailableError, StoreError):
             raise  # no account's recordings can be kept
         except ArchiveError as err:
-            log.error("account %s: %s", account.subaccount_id, err)
             failures.append(err)
         finally:
             journal.flush()
@@ -228,6 +227,8 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             not_compared=fetcher.counts.uncompared_count,
         )
     if failures:
+        for other in failures[1:]:
+            log.error("%s", other)
         raise failures[0]
     # Records of files that nobody names any more stay: the bytes are still in the archive.
     named = {(row["subaccount_id"], row["recording_id"]) for row in metadata}

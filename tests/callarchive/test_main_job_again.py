@@ -132,6 +132,19 @@ def test_a_source_that_names_fewer_sessions_takes_no_recording_out_of_the_catalo
     assert trial.tables() == before
 
 
+def test_a_recording_stays_when_8x8_forgets_it_and_then_its_source_names_it_no_more(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=12, accounts=one_account())
+    trial.configure('[lookups]\nrecheck = "all"\n')
+    trial.archive()
+    before = trial.tables()["recordings"]
+    trial.simulator.api.faults.add(Fault.answer(404), match="recordings", times=None)
+    trial.archive()
+    trial.simulator.api.faults.add(Fault.export_job("empty"), match="exports", times=None)
+    for _ in range(2):
+        trial.archive()
+        assert trial.tables()["recordings"] == before
+
+
 def test_a_session_that_two_days_name_is_in_one_of_them_and_said_to_be(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=6, days=2, accounts=one_account(listed_share=1.0))
     first, second = (trial.config.parent / "inbox" / f"sessions-2026-01-0{n}.csv" for n in (5, 6))
