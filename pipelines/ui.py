@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -21,7 +21,8 @@ DEMO_DIRECTORY = Path(".demo")
 HOME_VARIABLE = "DAGSTER_HOME"
 _INSTANCE_CONFIG = Path(__file__).with_name("dagster.yaml")
 _DELIVERY_INTERVAL_S = 30.0
-_PATIENCE_S = 30.0
+_PATIENCE_S = 10.0
+_INTERRUPTS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,12 +117,14 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     """The process is gone, and so are those that it started."""
     if process.poll() is not None:
         return
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    for _ in range(_INTERRUPTS):  # one that comes while `dagster dev` still starts its services is lost
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+            break
+    with suppress(ProcessLookupError):  # whoever of its group is left, for a second interrupt breaks off the shutdown
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
