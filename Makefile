@@ -23,7 +23,7 @@ setup: .venv/.complete  ## .venv/ with everything, from requirements.lock
 demo: setup  ## a made-up week, archived from stand-ins on this machine
 	$(BIN)/callarchive demo --directory $(DEMO_DIR)
 
-ui: setup  ## Dagster on the configured archive, or on the demo's, at http://127.0.0.1:3000
+ui: setup  ## Dagster on the configured archive, or on the demo's: port 3000 of this machine
 	$(BIN)/python -m pipelines.ui
 
 test: setup  ## the test suite
