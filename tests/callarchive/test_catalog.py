@@ -200,6 +200,32 @@ def test_chosen_columns_are_all_that_is_read(catalog: Catalog) -> None:
     assert list(catalog.pandas("recordings", OLD, OLD, columns=["versions"]).columns) == ["versions"]
 
 
+@pytest.mark.parametrize("day", [FULL, EMPTY, OLD, LAST, date(2026, 11, 2)])
+def test_a_partition_is_one_day_in_the_tables_schema(catalog: Catalog, day: date) -> None:
+    whole = catalog.partition(RECORDINGS, day)
+    assert whole.schema.equals(RECORDINGS.schema)
+    assert whole.to_pylist() == catalog.arrow(RECORDINGS, day, day).drop_columns(["call_date"]).to_pylist()
+    names = ["versions", "duration_event_s", "started_at"]
+    assert catalog.partition(RECORDINGS, day, columns=names).equals(whole.select(names))
+
+
+def test_a_partition_of_another_type_is_read_in_the_tables(tmp_path: Path) -> None:
+    catalog = Catalog.open(tmp_path)
+    rows = [{"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 7, "written_by": "another program"}]
+    schema = pa.schema([("recording_count", pa.int32()), ("total_s", pa.int32()), ("subaccount_id", pa.large_string())])
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema.append(pa.field("written_by", pa.string()))), buffer)
+    catalog.store.replace(schemas.DURATION_STATS.partition_path(FULL), buffer.getvalue())
+    table = catalog.partition(schemas.DURATION_STATS, FULL)
+    assert table.schema.equals(schemas.DURATION_STATS.schema)
+    (row,) = table.to_pylist()
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "subaccount_id": "acme_sg",
+        "recording_count": 3,
+        "total_s": 7.0,
+    }
+
+
 def test_days_are_those_that_have_a_partition_be_it_empty(catalog: Catalog) -> None:
     assert catalog.days(RECORDINGS) == [FULL, EMPTY, OLD, LAST]
     assert catalog.days(SESSIONS) == []
