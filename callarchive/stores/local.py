@@ -6,27 +6,25 @@ are files below `_locks/`: see `file_lock`.
 """
 
 import contextlib
-import errno
-import logging
+import mmap
 import os
-import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
-from callarchive.errors import AccessDeniedError, AlreadyExistsError, ObjectNotFoundError, StoreError
+from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.stores import StoredObject
 from callarchive.stores.file_lock import take_lock
-from callarchive.stores.naming import LOCKS, TEMPORARY_PREFIX, TEMPORARY_SUFFIX, is_temporary
+from callarchive.stores.local_staging import LocalStaging, OpenFolder, sync_folder
+from callarchive.stores.naming import LOCKS, is_temporary
 
-log = logging.getLogger(__name__)
-
-_FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
 _CHUNK_BYTES = 1024 * 1024
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What link(2) says on file systems that have no hard links (vfat, some FUSE and SMB mounts)."""
+_BUFFER_BYTES = 256 * 1024
+"""Most recordings are shorter: one write each."""
 
 
 class LocalStore:
@@ -35,6 +33,10 @@ class LocalStore:
     def __init__(self, url: str) -> None:
         self.url = url
         self._root = Path(url.removeprefix("file://"))
+        self._making = Lock()
+        self._durable: set[str] = set()
+        # Memory that is new costs more than what is written into it, so buffers are kept.
+        self._buffers: deque[memoryview] = deque()
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url})"
@@ -44,23 +46,27 @@ class LocalStore:
         return f"{self.url}/{check_path(path)}"
 
     @contextmanager
-    def stage(self, folder: str) -> Iterator["LocalStaging"]:
+    def stage(self, folder: str) -> Iterator[LocalStaging]:
         """A new temporary file in `folder`, which is made with its parents. It is gone on leaving."""
-        staging = LocalStaging(self, folder)
         try:
-            yield staging
+            buffer = self._buffers.pop()
+        except IndexError:
+            buffer = memoryview(mmap.mmap(-1, _BUFFER_BYTES))
+        try:
+            with self._staging(folder, buffer) as staging:
+                yield staging
         finally:
-            staging.discard()
+            self._buffers.append(buffer)
 
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, durable."""
-        with self.stage(_folder_of(path)) as staging:
+        with self._staging(_folder_of(path), None) as staging:
             staging.write(data)
             staging.commit_over(path)
 
     def create(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, for the first time."""
-        with self.stage(_folder_of(path)) as staging:
+        with self._staging(_folder_of(path), None) as staging:
             staging.write(data)
             staging.commit(path)
 
@@ -157,8 +163,46 @@ class LocalStore:
         check_path(path)
         target = self._root / path
         if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(self._root)):
-            raise PlaceRefusedError(f"{self.url}: a symbolic link leads {path} out of the store")
+            raise _led_out(self.url, path)
         return target
+
+    def open_folder(self, folder: str) -> OpenFolder:
+        """The folder, made if need be; its entry in the one above is durable once it was synced, all those above are.
+
+        Raises:
+            PlaceRefusedError: a symbolic link is on the way.
+            StoreError, AccessDeniedError: it cannot be made or opened.
+        """
+        parent, _, name = check_path(folder).rpartition("/") if folder else ("", "", "")
+        for attempt in range(2):
+            self._make_durably(parent, anew=attempt > 0)
+            try:
+                above = os.open(self._root / parent, os.O_RDONLY | os.O_DIRECTORY)
+                if name:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, _FOLDER_MODE, dir_fd=above)
+                return OpenFolder(above, name)
+            except OSError as err:
+                if isinstance(err, FileNotFoundError) and attempt == 0:
+                    continue  # deleted since, when it was empty
+                if (self._root / folder).is_symlink():
+                    raise _led_out(self.url, folder) from err
+                raise self.error(err, "writing below", folder) from err
+        raise AssertionError
+
+    def _make_durably(self, folder: str, *, anew: bool) -> None:
+        """The folder is there, durably, with its parents."""
+        if folder in self._durable and not anew:
+            return
+        with self._making:
+            place = self.place(f"{folder}/_") if folder else self.place("_")
+            try:
+                self.make_folder(place.parent)
+                # It may be another process's, which has not come to syncing it.
+                sync_folder(place.parent.parent)
+            except OSError as err:
+                raise self.error(err, "writing below", folder) from err
+            self._durable.add(folder)
 
     def make_folder(self, folder: Path) -> None:
         """The folder is there, durably, with its parents."""
@@ -171,6 +215,14 @@ class LocalStore:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(_FOLDER_MODE)
         sync_folder(folder.parent)
+
+    @contextmanager
+    def _staging(self, folder: str, buffer: memoryview | None) -> Iterator[LocalStaging]:
+        staging = LocalStaging(self, folder, buffer=buffer)
+        try:
+            yield staging
+        finally:
+            staging.discard()
 
     def _chunks(self, path: str) -> Iterator[bytes]:
         try:
@@ -204,134 +256,9 @@ class LocalStore:
         return StoreError(what)
 
 
-class LocalStaging:
-    """Bytes in a temporary file. After a failed write or fsync it takes no more and commits nothing.
-
-    The kernel may drop a page that it could not write and report success at the next fsync: so a file whose fsync has
-    failed once can never be trusted again.
-    """
-
-    def __init__(self, store: LocalStore, folder: str) -> None:
-        self._store = store
-        self._folder = folder
-        self._broken = False
-        self._descriptor = -1
-        self._open_temporary()
-
-    def write(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
-        self._refuse_if_broken()
-        rest = memoryview(chunk)
-        try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError as err:
-            self._broken = True
-            raise self._store.error(err, "writing below", self._folder) from err
-
-    def commit(self, path: str) -> None:
-        """Makes the bytes durable under `path`, whole, for the first time."""
-        target = self._durable(path)
-        try:
-            self._name(target)
-        except FileExistsError as err:
-            # An earlier run may have been killed before it made the name durable; whoever trusts it now needs it so.
-            with contextlib.suppress(OSError):
-                sync_folder(target.parent)
-            raise AlreadyExistsError(f"{self._store.uri(path)} is there already") from err
-        except OSError as err:
-            raise self._store.error(err, "committing", path) from err
-        self._broken = True
-        self._settle(target, path)
-
-    def commit_over(self, path: str) -> None:
-        """Makes the bytes durable under `path`, in place of what was there."""
-        target = self._durable(path)
-        try:
-            self._temporary.replace(target)
-            self._broken = True
-            sync_folder(target.parent)
-        except OSError as err:
-            raise self._store.error(err, "replacing", path) from err
-
-    def discard(self) -> None:
-        """The temporary name is gone. May be called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-        try:
-            self._temporary.unlink()
-        except FileNotFoundError:
-            pass
-        except OSError as err:  # a later sweep will take it
-            log.warning("%s could not be removed: %s", self._temporary, err)
-
-    def _open_temporary(self) -> None:
-        name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-        self._temporary = self._store.place(f"{self._folder}/{name}" if self._folder else name)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        for attempt in range(3):
-            try:
-                self._store.make_folder(self._temporary.parent)
-                self._descriptor = os.open(self._temporary, flags, _FILE_MODE)
-                return
-            except FileNotFoundError as err:  # somebody's delete took the folder that was empty just then
-                if attempt == 2:
-                    raise self._store.error(err, "writing below", self._folder) from err
-            except OSError as err:
-                raise self._store.error(err, "writing below", self._folder) from err
-
-    def _durable(self, path: str) -> Path:
-        self._refuse_if_broken()
-        target = self._store.place(path)
-        try:
-            self._store.make_folder(target.parent)
-            self._broken = True
-            os.fsync(self._descriptor)
-            self._broken = False
-        except OSError as err:
-            raise self._store.error(err, "writing", path) from err
-        return target
-
-    def _name(self, target: Path) -> None:
-        """The bytes have their final name as well. Raises FileExistsError when it is taken."""
-        try:
-            os.link(self._temporary, target, follow_symlinks=False)
-        except OSError as err:
-            if err.errno not in _NO_LINKS:
-                raise
-            # rename(2) overwrites, so whoever looks and renames must be alone in the store while at it.
-            with self._store.lock("commit", wait_s=60):
-                if os.path.lexists(target):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from err
-                self._temporary.rename(target)
-
-    def _settle(self, target: Path, path: str) -> None:
-        """The final name is durable and the only one; if it cannot be made durable, it is taken back."""
-        self.discard()
-        try:
-            sync_folder(target.parent)
-        except OSError as err:
-            with contextlib.suppress(OSError):
-                target.unlink()
-            raise self._store.error(err, "committing", path) from err
-
-    def _refuse_if_broken(self) -> None:
-        if self._broken:
-            raise StoreError(f"{self._store.url}: these bytes were committed already, or could not be written")
-
-
-def sync_folder(folder: Path) -> None:
-    """The folder's entries are durable, as far as the file system offers that for folders. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as err:
-        if err.errno != errno.EINVAL:  # what network and FUSE file systems without that answer
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def _folder_of(path: str) -> str:
     return check_path(path).rpartition("/")[0]
+
+
+def _led_out(url: str, path: str) -> PlaceRefusedError:
+    return PlaceRefusedError(f"{url}: a symbolic link leads {path} out of the store")

@@ -1,8 +1,10 @@
 """What a folder must survive: kills at every step, a full disk, errors of fsync, races, links that lead out."""
 
 import errno
+import fcntl
 import logging
 import os
+import random
 import resource
 import signal
 import stat
@@ -216,8 +218,12 @@ def test_a_write_that_finds_no_room_is_loud_and_leaves_the_old(tmp_path: Path, l
     with pytest.raises(StoreError, match="File too large"):
         local_store.replace(PATH, bytes(100_001))
     with local_store.stage("acme/day/session") as staging:
+        staging.write(bytes(100_001))  # waits in memory for the end of its block
+        with pytest.raises(StoreError, match=r"acme/day/session/b.mp3 failed: File too large"):
+            staging.commit("acme/day/session/b.mp3")
+    with local_store.stage("acme/day/session") as staging:
         with pytest.raises(StoreError, match=r"acme/day/session failed: File too large"):
-            staging.write(bytes(100_001))
+            staging.write(bytes(1_000_000))
         with pytest.raises(StoreError, match="could not be written"):
             staging.commit("acme/day/session/b.mp3")
         with pytest.raises(StoreError, match="could not be written"):
@@ -276,6 +282,89 @@ def outcome(
             return str(err)
     assert not failed
     return None
+
+
+SIZES = [0, 1, 4095, 4096, 4097, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 700_001, 1024 * 1024]
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+@pytest.mark.parametrize("chunk_bytes", [4096, 50_001, 2_000_000])
+def test_bytes_come_out_as_they_went_in_whatever_their_number(
+    local_store: LocalStore, size_bytes: int, chunk_bytes: int
+) -> None:
+    data = random.Random(size_bytes).randbytes(size_bytes)
+    with local_store.stage("day") as staging:
+        for at in range(0, size_bytes, chunk_bytes):
+            staging.write(data[at : at + chunk_bytes])
+        staging.commit("day/a.mp3")
+    assert local_store.read("day/a.mp3") == data
+    assert [(item.path, item.size_bytes) for item in local_store.list("")] == [("day/a.mp3", size_bytes)]
+
+
+def test_a_buffer_keeps_nothing_of_the_recording_before(local_store: LocalStore) -> None:
+    for number, data in enumerate((b"\xff" * 300_000, b"short", bytes(5000), b"")):
+        with local_store.stage("day") as staging:
+            staging.write(data)
+            staging.commit(f"day/{number}.mp3")
+        assert local_store.read(f"day/{number}.mp3") == data
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+@pytest.mark.parametrize("refused", ["open", "write"])
+def test_where_there_are_no_direct_writes_bytes_go_through_the_cache(
+    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, refused: str, size_bytes: int
+) -> None:
+    real_open, real_write = os.open, os.write
+
+    def open_without(path: str, flags: int, *args: int, **kwargs: int) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_open(path, flags, *args, **kwargs)
+
+    def write_without(descriptor: int, data: bytes) -> int:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, refused, open_without if refused == "open" else write_without)
+    data = random.Random(1).randbytes(size_bytes)
+    with local_store.stage("day") as staging:
+        staging.write(data)
+        staging.commit("day/a.mp3")
+    assert local_store.read("day/a.mp3") == data
+    assert [item.path for item in local_store.list("")] == ["day/a.mp3"]
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+def test_writes_that_are_cut_short_are_gone_on_with(
+    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: max(1, len(data) // 2 - 7)]))
+    data = random.Random(1).randbytes(size_bytes)
+    with local_store.stage("day") as staging:
+        staging.write(data)
+        staging.commit("day/a.mp3")
+    assert local_store.read("day/a.mp3") == data
+
+
+def test_a_folder_that_is_deleted_between_two_recordings_is_made_again(tmp_path: Path, local_store: LocalStore) -> None:
+    for number in range(3):
+        with local_store.stage("acme/day/session") as staging:
+            staging.write(b"x")
+            staging.commit(f"acme/day/session/{number}.mp3")
+        local_store.delete(f"acme/day/session/{number}.mp3")
+        assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_no_file_stays_open(tmp_path: Path, local_store: LocalStore) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(20):
+        with local_store.stage("acme/day/session") as staging:
+            staging.write(b"x")
+            if number % 3:
+                staging.commit(f"{'acme' if number % 2 else '_quarantine'}/{number}.mp3")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_failed_fsync_is_not_tried_again_as_if_nothing_had_happened(
