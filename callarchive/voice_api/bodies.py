@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-from requests.structures import CaseInsensitiveDict
+import urllib3
 
 from callarchive.errors import AnswerError, StoreError
 
@@ -32,7 +31,7 @@ class Answer:
     end_announced: bool
 
 
-def read_answer(response: requests.Response, *, save_to: Path | None, limit_bytes: int) -> Answer:
+def read_answer(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, limit_bytes: int) -> Answer:
     """The answer with its whole body. The caller closes the response.
 
     Args:
@@ -42,25 +41,25 @@ def read_answer(response: requests.Response, *, save_to: Path | None, limit_byte
     Raises:
         AnswerError: the body is longer.
         StoreError: the file cannot be written.
-        requests.RequestException, urllib3.exceptions.HTTPError, OSError: it did not come whole.
+        urllib3.exceptions.HTTPError, OSError: it did not come whole.
     """
-    headers: Mapping[str, str] = CaseInsensitiveDict(response.headers)
+    headers: Mapping[str, str] = response.headers
     announced = "chunked" in headers.get("Transfer-Encoding", "").lower() or "Content-Length" in headers
-    if response.status_code == 200 and save_to is not None:
+    if response.status == 200 and save_to is not None:
         sha256 = _save(_chunks(response, limit_bytes, decode=False), save_to)
         return Answer(200, headers, b"", sha256, announced)
     limit_bytes = min(limit_bytes, JSON_LIMIT_BYTES)
     body = b"".join(_chunks(response, limit_bytes, decode=True))
-    return Answer(response.status_code, headers, body, None, announced)
+    return Answer(response.status, headers, body, None, announced)
 
 
-def _chunks(response: requests.Response, limit_bytes: int, *, decode: bool) -> Iterator[bytes]:
+def _chunks(response: urllib3.BaseHTTPResponse, limit_bytes: int, *, decode: bool) -> Iterator[bytes]:
     """urllib3 itself raises when fewer bytes come than Content-Length or the chunks promise."""
     size_bytes = 0
-    for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=decode):
+    for chunk in response.stream(_CHUNK_BYTES, decode_content=decode):
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
-            raise AnswerError(f"the body is longer than {limit_bytes} bytes (HTTP {response.status_code})")
+            raise AnswerError(f"the body is longer than {limit_bytes} bytes (HTTP {response.status})")
         yield chunk
 
 

@@ -1,6 +1,6 @@
 """Deadlines that hold: over several attempts, and over an answer that drips.
 
-The time-out of requests is per socket read, so a server that sends a byte now and then keeps a caller for ever. Here a
+The time-out of a socket is per read, so a server that sends a byte now and then keeps a caller for ever. Here a
 watchdog shuts the socket down when the deadline has passed, whatever part of the answer is being read.
 What is sent, and what an answer means, is decided in `transport`.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
@@ -88,7 +87,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watching(self, seconds: float) -> Iterator[_Watch]:
-        """Requests sent in this thread, inside the block, through a `WatchedAdapter`, end within `seconds`."""
+        """Requests sent in this thread, inside the block, over watched connections, end within `seconds`."""
         watch = _Watch(time.monotonic() + seconds)
         with self._wake:
             self._watched.add(watch)
@@ -126,13 +125,17 @@ class Watchdog:
                 self._wake.wait(None if self._wakes_at == float("inf") else max(0.0, self._wakes_at - now))
 
 
-class _Connection(HTTPConnection):
+class WatchedConnection(HTTPConnection):
+    """A connection that tells the watch of the thread that uses it which socket to shut down."""
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         _note(self)
         return super().getresponse()
 
 
-class _TlsConnection(HTTPSConnection):
+class WatchedTlsConnection(HTTPSConnection):
+    """The same over TLS."""
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         _note(self)
         return super().getresponse()
@@ -143,25 +146,3 @@ def _note(connection: HTTPConnection) -> None:
     watch = _watch.get()
     if watch is not None:
         watch.socket = connection.sock
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class WatchedAdapter(HTTPAdapter):
-    """requests' adapter over connections that a `Watchdog` can end. Redirects, cookies and retries are not its part."""
-
-    def init_poolmanager(self, *args: object, **kwargs: object) -> None:
-        super().init_poolmanager(*args, **kwargs)  # type: ignore[arg-type]
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: object) -> urllib3.ProxyManager:
-        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-        return manager

@@ -6,12 +6,10 @@ never follows a redirect to another.
 """
 
 import logging
-import os
 import random
 import re
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,15 +21,15 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.utils import get_environ_proxies
 
 from callarchive import __version__
 from callarchive.errors import AccessDeniedError, AnswerError, ConfigurationError, UnavailableError
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.bodies import JSON_LIMIT_BYTES, Answer, read_answer
-from callarchive.voice_api.deadlines import Deadline, Watchdog, WatchedAdapter
+from callarchive.voice_api.deadlines import Deadline, Watchdog
 from callarchive.voice_api.failures import describe_failure, is_hopeless
 from callarchive.voice_api.pacing import Pacer
+from callarchive.voice_api.routes import Routes
 
 _MAX_REDIRECTS = 3
 _MAX_ATTEMPTS = 6
@@ -39,6 +37,11 @@ _MAX_TOO_MANY = 100
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 15.0
 _PROVING_WAIT_S = 2.0
+_NO_RETRIES = urllib3.Retry(False, redirect=False)
+"""Errors come as they are, redirects as answers: what to do about them is decided here."""
+
+_USER_AGENT = f"callarchive/{__version__}"
+_HEADER_VALUE = re.compile(r"[!-~]+", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +101,7 @@ class _State:
 
 
 class Transport:
-    """Requests in the name of one account. Thread-safe: one connection pool a thread, one rate cap for all."""
+    """Requests in the name of one account. Thread-safe: one pool of connections and one rate cap for all threads."""
 
     def __init__(
         self,
@@ -114,12 +117,9 @@ class Transport:
         self._sleep = sleep
         self._pacer = Pacer(account.requests_per_second, sleep=sleep)
         self._watchdog = Watchdog()
-        self._local = threading.local()
-        # Weak: a thread that ends takes its connections with it.
-        self._adapters: weakref.WeakSet[WatchedAdapter] = weakref.WeakSet()
-        self._adapters_lock = threading.Lock()
+        # Twice as many as look-ups at once: two days may be at work, and a connection too many would be closed with a warning.
+        self._routes = Routes(connection_count=2 * lookups.concurrency)
         self._key = _State()
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
     def __repr__(self) -> str:
         return f"Transport(account={self._account.subaccount_id!r})"
@@ -176,9 +176,7 @@ class Transport:
     def close(self) -> None:
         """Connections are closed and no thread of ours runs. May be called twice; no request may be under way."""
         self._watchdog.close()
-        with self._adapters_lock:
-            for adapter in list(self._adapters):
-                adapter.close()
+        self._routes.close()
 
     def _pause(self, reason: str, asked_s: float | None, failures: int, deadline: Deadline, status: int | None) -> None:
         """The time until the next attempt has passed.
@@ -254,69 +252,56 @@ class Transport:
         timeout_s = min(self._lookups.timeout_s, deadline.remaining_s)
         if timeout_s <= 0:
             raise _BrokenError(f"no whole answer within {deadline.seconds:g} s", http_status=None, again=False)
-        prepared = self._prepare(request, url)
-        response: requests.Response | None = None
+        headers = self._headers(request)
+        response: urllib3.BaseHTTPResponse | None = None
         with self._watchdog.watching(deadline.remaining_s) as watch:
             try:
-                response = self._adapter().send(
-                    prepared,
-                    stream=True,
-                    timeout=(timeout_s, timeout_s),
-                    verify=self._verify,
-                    proxies=self._proxies(url),
+                route = self._routes.to(url)
+                response = route.pool.urlopen(
+                    request.method,
+                    route.target(url),
+                    body=request.payload,
+                    headers=headers,
+                    timeout=timeout_s,
+                    retries=_NO_RETRIES,
+                    redirect=False,
+                    assert_same_host=False,
+                    preload_content=False,
+                    decode_content=False,
                 )
                 return read_answer(response, save_to=request.save_to, limit_bytes=request.limit_bytes)
             except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as err:
-                status = None if response is None else response.status_code
+                status = None if response is None else response.status
                 if watch.barked or deadline.passed:
                     reason = f"no whole answer within {deadline.seconds:g} s"
                     raise _BrokenError(reason, http_status=status, again=False) from err
                 reason = describe_failure(err, timeout_s=timeout_s)
                 raise _BrokenError(reason, http_status=status, again=not is_hopeless(err)) from err
             finally:
-                if response is not None:
+                if response is not None:  # a connection with part of an answer still on it is closed by this
                     response.close()
+                    response.release_conn()
 
-    def _prepare(self, request: Request, url: str) -> requests.PreparedRequest:
-        """Made without a Session: that would let ~/.netrc replace our Authorization header, and would keep cookies."""
+    def _headers(self, request: Request) -> dict[str, str]:
         headers = {
             "Accept": "application/json" if request.save_to is None else "*/*",
             # A file's bytes are wanted as they are; `log_export` unpacks and notices a cut.
             "Accept-Encoding": "gzip" if request.save_to is None else "identity",
-            "User-Agent": f"callarchive/{__version__}",
+            "User-Agent": _USER_AGENT,
             "Authorization": f"Bearer {self._reveal_key()}",
         }
         if request.payload is not None:
             headers["Content-Type"] = "application/json"
-        prepared = requests.PreparedRequest()
-        prepared.prepare(method=request.method, url=url, headers=headers, data=request.payload)
-        return prepared
+        return headers
 
     def _reveal_key(self) -> str:
         key = self._account.api_key.reveal()
-        if not re.fullmatch(r"[!-~]+", key, re.ASCII):  # requests would say so too, and print the key
+        if not _HEADER_VALUE.fullmatch(key):  # http.client would say so too, and print the key
             raise ConfigurationError(
                 f"accounts.api_key of {self._account.subaccount_id}: holds a space, a line end or another character"
                 " that cannot stand in a header; check how the secret was stored"
             )
         return key
-
-    def _adapter(self) -> WatchedAdapter:
-        adapter: WatchedAdapter | None = getattr(self._local, "adapter", None)
-        if adapter is None:
-            adapter = self._local.adapter = WatchedAdapter(pool_connections=4, pool_maxsize=1, max_retries=0)
-            self._local.proxies = {}
-            with self._adapters_lock:
-                self._adapters.add(adapter)
-        return adapter
-
-    def _proxies(self, url: str) -> dict[str, str]:
-        """The environment's proxies for the URL's origin. Looked up once an origin: it costs as much as a request."""
-        known: dict[str, dict[str, str]] = self._local.proxies
-        origin = "/".join(url.split("/", 3)[:3])
-        if origin not in known:
-            known[origin] = get_environ_proxies(url)
-        return known[origin]
 
     def _refuse_if_denied(self) -> None:
         if self._key.denied is not None:
