@@ -5,17 +5,18 @@ number gets here; errors were cleared of them where they were written.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from assets.histogram import duration_histogram
 from callarchive import schemas
+from callarchive.attention import AttentionList, needs_attention
 from callarchive.catalog import Catalog
-from callarchive.main_job import Attention, needs_attention
-from callarchive.records import Row
+from callarchive.columns import count_values, pc
 from callarchive.schemas import Table
 from callarchive.steps import StepReport
 
@@ -27,7 +28,7 @@ _REASON_CHARS = 200
 
 def summarize(catalog: Catalog, report: StepReport) -> Summary:
     """The metadata of one partition: what holds for every table, the step's own counts, and what its rows tell."""
-    rows = catalog.rows(report.table, report.day)
+    rows = catalog.partition(report.table, report.day)
     uri = catalog.partition_uri(report.table, report.day)
     summary: Summary = {
         "dagster/row_count": dg.MetadataValue.int(len(rows)),
@@ -40,49 +41,49 @@ def summarize(catalog: Catalog, report: StepReport) -> Summary:
     return summary | _TOLD.get(report.table.name, _nothing)(catalog, report, rows)
 
 
-def _nothing(_: Catalog, __: StepReport, ___: Sequence[Row]) -> Summary:
+def _nothing(_: Catalog, __: StepReport, ___: pa.Table) -> Summary:
     return {}
 
 
-def _of_sessions(_: Catalog, report: StepReport, rows: Sequence[Row]) -> Summary:
+def _of_sessions(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     return {
         "lookup_statuses": _counted(rows, "lookup_status"),
         "session_statuses": _counted(rows, "session_status"),
-        "recordings_named": dg.MetadataValue.int(sum(row["recording_count"] for row in rows)),
-        **_attention(needs_attention(report.day, rows, ())),
+        "recordings_named": dg.MetadataValue.int(_sum(rows, "recording_count")),
+        **_attention(needs_attention(report.day, sessions=rows)),
     }
 
 
-def _of_recordings(_: Catalog, report: StepReport, rows: Sequence[Row]) -> Summary:
-    kept = [row for row in rows if row["archive_status"] == "archived"]
+def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
+    kept = _archived(rows)
     return {
         "archived": dg.MetadataValue.int(len(kept)),
         "not_archived": dg.MetadataValue.int(len(rows) - len(kept)),
-        "size_bytes": dg.MetadataValue.int(sum(row["size_bytes"] for row in kept)),
-        "audio_hours": dg.MetadataValue.float(round(sum(row["duration_s"] for row in kept) / 3600, 3)),
+        "size_bytes": dg.MetadataValue.int(_sum(kept, "size_bytes")),
+        "audio_hours": dg.MetadataValue.float(round(_sum(kept, "duration_s") / 3600, 3)),
         "archive_statuses": _counted(rows, "archive_status"),
         "api_statuses": _counted(rows, "api_status"),
-        **_attention(needs_attention(report.day, (), rows)),
+        **_attention(needs_attention(report.day, recordings=rows)),
     }
 
 
-def _of_status_stats(_: Catalog, __: StepReport, rows: Sequence[Row]) -> Summary:
+def _of_status_stats(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
     return {"status_stats": _table(schemas.STATUS_STATS, rows)}
 
 
-def _of_duration_stats(catalog: Catalog, report: StepReport, rows: Sequence[Row]) -> Summary:
+def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     told: Summary = {
-        "audio_hours": dg.MetadataValue.float(round(sum(row["total_s"] for row in rows) / 3600, 3)),
+        "audio_hours": dg.MetadataValue.float(round(_sum(rows, "total_s") / 3600, 3)),
         "duration_stats": _table(schemas.DURATION_STATS, rows),
     }
-    recordings = catalog.arrow(schemas.RECORDINGS, report.day, report.day, columns=["archive_status", "duration_s"])
-    durations_s = [row["duration_s"] for row in recordings.to_pylist() if row["archive_status"] == "archived"]
+    recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
+    durations_s = _archived(recordings)["duration_s"].to_pylist()
     if durations_s:
         told["duration_histogram"] = dg.MetadataValue.md(duration_histogram(durations_s))
     return told
 
 
-_TOLD: Mapping[str, Callable[[Catalog, StepReport, Sequence[Row]], Summary]] = {
+_TOLD: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
     schemas.SESSIONS.name: _of_sessions,
     schemas.RECORDINGS.name: _of_recordings,
     schemas.STATUS_STATS.name: _of_status_stats,
@@ -90,24 +91,34 @@ _TOLD: Mapping[str, Callable[[Catalog, StepReport, Sequence[Row]], Summary]] = {
 }
 
 
-def _counted(rows: Iterable[Row], column: str) -> dg.MetadataValue:
+def _archived(recordings: pa.Table) -> pa.Table:
+    return recordings.filter(pc.equal(recordings["archive_status"], "archived"))
+
+
+def _sum(rows: pa.Table, column: str) -> Any:
+    return pc.sum(rows[column]).as_py() or 0
+
+
+def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
     """How many rows have each value of the column, the most frequent first."""
-    counts = Counter(row[column] for row in rows)
+    counts = Counter(count_values(rows[column]))
     lines = [f"| {column} | rows |", "|---|---:|"]
     lines += [f"| {_cell(value)} | {count} |" for value, count in counts.most_common(30)]
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def _table(table: Table, rows: Sequence[Row]) -> dg.MetadataValue:
+def _table(table: Table, rows: pa.Table) -> dg.MetadataValue:
     """The whole table. Only for tables whose rows are accounts and states."""
     columns = [dg.TableColumn(column.name, column.type, column.meaning) for column in table.columns]
-    records = [dg.TableRecord({name: _shown(row[name]) for name in table.schema.names}) for row in rows[:200]]
+    records = [
+        dg.TableRecord({name: _shown(row[name]) for name in table.schema.names})
+        for row in rows.slice(0, 200).to_pylist()
+    ]
     return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
-def _attention(items: Iterable[Attention]) -> Summary:
+def _attention(items: AttentionList) -> Summary:
     """What a person should look at: how many, and the first 50."""
-    listed = list(items)
     columns = ("account", "concerns", "state", "reason")
     records = [
         dg.TableRecord(
@@ -118,9 +129,9 @@ def _attention(items: Iterable[Attention]) -> Summary:
                 "reason": (item.reason or "")[:_REASON_CHARS],
             }
         )
-        for item in islice(listed, _ATTENTION)
+        for item in islice(items, _ATTENTION)
     ]
-    summary: Summary = {"needs_attention_count": dg.MetadataValue.int(len(listed))}
+    summary: Summary = {"needs_attention_count": dg.MetadataValue.int(items.count)}
     if records:
         summary["needs_attention"] = dg.MetadataValue.table(
             records, dg.TableSchema([dg.TableColumn(name) for name in columns])

@@ -14,6 +14,9 @@ SUBACCOUNT_PATTERN = r"^[A-Za-z0-9\-._&]{3,50}$"
 EARLIEST_PLAUSIBLE_AT = datetime(2015, 1, 1, tzinfo=UTC)
 """No Number Masking call is older than this: an earlier time stamp is a default value or a mistake."""
 
+LATEST_PLAUSIBLE_AHEAD = timedelta(days=2)
+"""How far ahead of our clock another's may be: what is later than that is no time of a call."""
+
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
@@ -48,7 +51,7 @@ def uuid_time(text: str) -> datetime | None:
 
 def plausible(at: datetime | None, *, now: datetime) -> bool:
     """Whether a time stamp can be that of a call: not before Number Masking existed, at most two days ahead of us."""
-    return at is not None and EARLIEST_PLAUSIBLE_AT <= at <= now + timedelta(days=2)
+    return at is not None and EARLIEST_PLAUSIBLE_AT <= at <= now + LATEST_PLAUSIBLE_AHEAD
 
 
 def path_segment(subaccount_id: str) -> str:

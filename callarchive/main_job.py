@@ -1,33 +1,23 @@
 """The main job without Dagster: one day after the other, and what there is to say of each."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 
 from callarchive import schemas, steps
+from callarchive.attention import ATTENTION_IN_RECORDINGS, ATTENTION_IN_SESSIONS, Attention, needs_attention
 from callarchive.checks import CheckResult, run_checks
+from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError, ConfigurationError, RefusedError
-from callarchive.records import Row
 from callarchive.steps import StepReport
 from callarchive.workers import Progress
 
 log = logging.getLogger(__name__)
 
 _ATTENTION_PER_DAY = 200
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Something that a person should look at: which account, what it concerns, its state, and why."""
-
-    day: date
-    subaccount_id: str
-    concerns: str
-    state: str
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -108,45 +98,24 @@ def _told(report: StepReport) -> StepReport:
 
 
 def _summary(connections: Connections, day: date, *, found: StepReport, fetched: StepReport) -> DaySummary:
-    settings = connections.settings
-    sessions = connections.catalog.rows(schemas.SESSIONS, day)
-    recordings = connections.catalog.rows(schemas.RECORDINGS, day)
-    kept = [row for row in recordings if row["archive_status"] == "archived"]
-    attention = list(needs_attention(day, sessions, recordings))
-    checks = run_checks(connections.catalog, day, limits=settings.checks, transfer=settings.transfer)
+    settings, catalog = connections.settings, connections.catalog
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=ATTENTION_IN_SESSIONS)
+    recordings = catalog.partition(schemas.RECORDINGS, day, columns=(*ATTENTION_IN_RECORDINGS, "size_bytes"))
+    kept = recordings.filter(pc.equal(recordings["archive_status"], "archived"))
+    attention = needs_attention(day, sessions=sessions, recordings=recordings)
+    checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer)
     return DaySummary(
         day=day,
         session_count=len(sessions),
-        lookups=dict(Counter(row["lookup_status"] for row in sessions)),
-        recordings=dict(Counter(row["archive_status"] for row in recordings)),
-        size_bytes=sum(row["size_bytes"] for row in kept),
-        duration_s=sum(row["duration_s"] for row in kept),
+        lookups=count_values(sessions["lookup_status"]),
+        recordings=count_values(recordings["archive_status"]),
+        size_bytes=pc.sum(kept["size_bytes"]).as_py() or 0,
+        duration_s=pc.sum(kept["duration_s"]).as_py() or 0.0,
         fetched_count=fetched.counts.get("fetched", 0),
         fetched_bytes=fetched.counts.get("fetched_bytes", 0),
         unchanged_count=fetched.counts.get("unchanged", 0),
         rows_set_aside=found.counts["rows_set_aside"],
-        attention_count=len(attention),
-        attention=tuple(attention[:_ATTENTION_PER_DAY]),
+        attention_count=attention.count,
+        attention=tuple(islice(attention, _ATTENTION_PER_DAY)),
         checks=tuple(checks),
     )
-
-
-def needs_attention(day: date, sessions: Iterable[Row], recordings: Iterable[Row]) -> Iterator[Attention]:
-    """What a person should look at, from a day's rows: recordings that are not archived, odd audio, failed look-ups."""
-    for row in recordings:
-        what = f"recording {row['recording_id']}"
-        if row["archive_status"] != "archived":
-            yield Attention(day, row["subaccount_id"], what, row["archive_status"], row["error"])
-        elif row["audio_issue"] is not None:
-            yield Attention(day, row["subaccount_id"], what, row["audio_issue"], row["audio_issue_detail"])
-        elif row["duration_mismatch"]:
-            told = ", ".join(
-                f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None
-            )
-            reason = f"{row['duration_s']:.1f} s measured, 8x8 says {told}"
-            yield Attention(day, row["subaccount_id"], what, "duration mismatch", reason)
-    for row in sessions:
-        if row["lookup_status"] == "error":
-            yield Attention(
-                day, row["subaccount_id"], f"session {row['session_id']}", "look-up failed", row["lookup_error"]
-            )

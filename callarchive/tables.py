@@ -1,16 +1,24 @@
-"""The public tables' rows, computed from the rows of the steps. Pure functions; reading and writing is in `steps`."""
+"""The public tables, computed from the tables of the steps. Pure functions; reading and writing is in `steps`.
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+Columns all the way: what is worked out row by row in Python is only a start that 8x8's answer does not tell.
+"""
+
+import math
+from collections.abc import Callable
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from callarchive.columns import Column, key_counts, keys_of, matching_rows, pc
+from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.models import ArchiveStatus
-from callarchive.records import Key, Row
-from callarchive.schemas import RECORDINGS
+from callarchive.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
 from callarchive.starts import recording_start
 
+_SESSION = ("subaccount_id", "session_id")
+_RECORDING = ("subaccount_id", "recording_id")
 _COPIED_FROM_FILE = (
     "archive_status",
     "error",
@@ -26,131 +34,151 @@ _COPIED_FROM_FILE = (
     "channels",
     "archived_at",
 )
+FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
+"""What `recordings_table` needs of `recording_files`."""
 
 
-def session_rows(*, sessions: Iterable[Row], lookups: Iterable[Row], metadata: Iterable[Row]) -> list[Row]:
-    """Rows of `sessions`: one per row of `session_ids`, with its look-up. A session that was not asked for is an error."""
-    by_key = {_session(row): row for row in lookups}
-    recording_count = Counter(_session(row) for row in metadata)
-    rows = []
-    for session in sessions:
-        lookup = by_key.get(_session(session))
-        rows.append(
-            {
-                **session,
-                "lookup_status": lookup["lookup_status"] if lookup else "error",
-                "lookup_error": lookup["lookup_error"] if lookup else "8x8 has not been asked for this session yet",
-                "looked_up_at": lookup["looked_up_at"] if lookup else None,
-                "recording_count": recording_count[_session(session)],
-            }
-        )
-    return rows
+def sessions_table(*, sessions: pa.Table, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
+    """`sessions`: one row per row of `session_ids`, with its look-up. A session that was not asked for is an error.
+
+    Args:
+        sessions: `session_ids`.
+        metadata: `recording_metadata`, of which the session's key is enough.
+    """
+    keys = keys_of(sessions, _SESSION)
+    rows = matching_rows(keys, among=keys_of(lookups, _SESSION))
+    asked = pc.is_valid(rows)
+    found = lookups.select(["lookup_status", "lookup_error", "looked_up_at"]).take(rows)
+    columns = {name: sessions[name] for name in sessions.column_names} | {
+        "lookup_status": pc.if_else(asked, found["lookup_status"], "error"),
+        "lookup_error": pc.if_else(asked, found["lookup_error"], "8x8 has not been asked for this session yet"),
+        "looked_up_at": found["looked_up_at"],
+        "recording_count": key_counts(keys, among=keys_of(metadata, _SESSION)),
+    }
+    return pa.table([columns[name] for name in SESSIONS.schema.names], schema=SESSIONS.schema)
 
 
-def recording_rows(
+def recordings_table(
     *,
-    metadata: Iterable[Row],
-    files: Iterable[Row],
+    metadata: pa.Table,
+    files: pa.Table,
     call_date: date,
     now: datetime,
     archive_uri: Callable[[str], str],
     tolerance_s: float,
-) -> list[Row]:
-    """Rows of `recordings`: one per row of `recording_metadata`, with what `recording_files` says of it.
+) -> pa.Table:
+    """`recordings`: one row per row of `recording_metadata`, with what `recording_files` says of it.
 
     Args:
+        files: `recording_files`, at least its `FILE_COLUMNS`.
         archive_uri: from a path in the archive to its URI.
         tolerance_s: by how much a told duration may differ from the measured one before it is flagged.
     """
-    by_key = {_recording(row): row for row in files}
+    rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
+    fetched = pc.is_valid(rows)
+    file = files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]).take(rows)
+    started_at, started_at_source = _starts(
+        metadata, pc.coalesce(file["source_path"], metadata["external_file_url"]), call_date=call_date, now=now
+    )
+    columns: dict[str, Column] = {
+        name: metadata[name] for name in RECORDINGS.schema.names if name in metadata.column_names
+    }
+    columns |= {name: file[name] for name in _COPIED_FROM_FILE}
+    columns |= {
+        "archive_status": pc.if_else(fetched, file["archive_status"], ArchiveStatus.PENDING.value),
+        "error": pc.if_else(fetched, file["error"], "not fetched yet"),
+        "started_at": started_at,
+        "started_at_source": started_at_source,
+        "archive_uri": _uris(file["archive_path"].combine_chunks(), archive_uri),
+        "duration_event_s": pa.nulls(len(metadata), pa.float64()),
+        "versions": _uri_lists(file["versions"].combine_chunks(), archive_uri),
+    }
+    columns["duration_mismatch"] = _mismatches(
+        columns["duration_s"], (columns["duration_api_s"], columns["duration_event_s"]), tolerance_s
+    )
+    return pa.table([columns[name] for name in RECORDINGS.schema.names], schema=RECORDINGS.schema)
+
+
+def status_stats_table(recordings: pa.Table) -> pa.Table:
+    """`status_stats`. Sizes and durations are sums over the group; 0 where nothing is kept."""
+    zero_if_none = pc.ScalarAggregateOptions(min_count=0)
+    groups = recordings.group_by(list(STATUS_STATS.key), use_threads=False).aggregate(
+        [([], "count_all"), ("size_bytes", "sum", zero_if_none), ("duration_s", "sum", zero_if_none)]
+    )
+    columns = [*(groups[name] for name in STATUS_STATS.key), *(groups[name] for name in _SUMS)]
+    return pa.table(columns, schema=STATUS_STATS.schema)
+
+
+_SUMS = ("count_all", "size_bytes_sum", "duration_s_sum")
+
+
+def duration_stats_table(recordings: pa.Table) -> pa.Table:
+    """`duration_stats`: accounts that have an archived recording. Percentiles are linear between neighbours."""
+    measured = recordings.filter(
+        pc.and_(
+            pc.equal(recordings["archive_status"], ArchiveStatus.ARCHIVED.value), recordings["duration_s"].is_valid()
+        )
+    )
     rows = []
-    for told in metadata:
-        file = by_key.get(_recording(told))
-        found = file is not None and file["source_path"] is not None
-        started_at, started_at_source = recording_start(
-            api=told["started_at_api"],
-            file_name=file["source_path"] if file is not None and found else told["external_file_url"],
-            recording_id=told["recording_id"],
-            call_date=call_date,
-            now=now,
-        )
-        row: Row = dict.fromkeys(RECORDINGS.schema.names)
-        for name in ("subaccount_id", "session_id", "recording_id", "api_status", "api_status_raw", "duration_api_s"):
-            row[name] = told[name]
-        if file is None:
-            row.update(archive_status=ArchiveStatus.PENDING.value, error="not fetched yet", versions=[])
-        else:
-            row.update({name: file[name] for name in _COPIED_FROM_FILE})
-            row["archive_uri"] = None if file["archive_path"] is None else archive_uri(file["archive_path"])
-            row["versions"] = [archive_uri(path) for path in file["versions"] or ()]
-        row.update(
-            started_at=started_at,
-            started_at_source=started_at_source,
-            duration_mismatch=_mismatch(
-                row["duration_s"], (row["duration_api_s"], row["duration_event_s"]), tolerance_s
-            ),
-        )
-        rows.append(row)
-    return rows
-
-
-def status_stat_rows(recordings: Iterable[Row]) -> list[Row]:
-    """Rows of `status_stats`. Sizes and durations are sums over the group; 0 where nothing is kept."""
-    groups: dict[tuple[str, str, str], Row] = {}
-    for row in recordings:
-        key = (row["subaccount_id"], row["api_status"], row["archive_status"])
-        group = groups.setdefault(
-            key,
-            {
-                **dict(zip(("subaccount_id", "api_status", "archive_status"), key, strict=True)),
-                "recording_count": 0,
-                "size_bytes": 0,
-                "duration_s": 0.0,
-            },
-        )
-        group["recording_count"] += 1
-        group["size_bytes"] += row["size_bytes"] or 0
-        group["duration_s"] += row["duration_s"] or 0.0
-    return list(groups.values())
-
-
-def duration_stat_rows(recordings: Iterable[Row]) -> list[Row]:
-    """Rows of `duration_stats`: accounts that have an archived recording. Percentiles are linear between neighbours."""
-    durations: dict[str, list[float]] = {}
-    for row in recordings:
-        if row["archive_status"] == ArchiveStatus.ARCHIVED:
-            durations.setdefault(row["subaccount_id"], []).append(row["duration_s"])
-    rows = []
-    for subaccount_id, values_s in durations.items():
+    for subaccount_id in measured["subaccount_id"].unique().to_pylist():
+        own = measured.filter(pc.equal(measured["subaccount_id"], subaccount_id))
+        values_s = own["duration_s"].to_numpy()
         p50, p90, p95, p99 = (float(value) for value in np.quantile(values_s, [0.5, 0.9, 0.95, 0.99]))
-        total_s = sum(sorted(values_s))
+        total_s = math.fsum(values_s)  # exact, so it does not depend on the order of rows
         rows.append(
             {
                 "subaccount_id": subaccount_id,
                 "recording_count": len(values_s),
                 "total_s": total_s,
-                "min_s": min(values_s),
+                "min_s": float(values_s.min()),
                 "mean_s": total_s / len(values_s),
                 "p50_s": p50,
                 "p90_s": p90,
                 "p95_s": p95,
                 "p99_s": p99,
-                "max_s": max(values_s),
+                "max_s": float(values_s.max()),
             }
         )
-    return rows
+    return pa.Table.from_pylist(rows, schema=DURATION_STATS.schema)
 
 
-def _session(row: Row) -> Key:
-    return row["subaccount_id"], row["session_id"]
+def _starts(metadata: pa.Table, file_names: Column, *, call_date: date, now: datetime) -> tuple[Column, Column]:
+    """When each recording started and what says so: by 8x8's answer where that can be, else worked out row by row.
+
+    Args:
+        file_names: of the object found, else of the URL.
+    """
+    told = metadata["started_at_api"].combine_chunks()
+    latest = pa.scalar(now + LATEST_PLAUSIBLE_AHEAD, told.type)
+    believed = pc.and_(
+        pc.greater_equal(told, pa.scalar(EARLIEST_PLAUSIBLE_AT, told.type)), pc.less_equal(told, latest)
+    ).fill_null(False)
+    odd = pc.invert(believed)
+    names: list[str | None] = file_names.filter(odd).to_pylist()
+    ids: list[Any] = metadata["recording_id"].filter(odd).to_pylist()
+    found = [
+        recording_start(api=None, file_name=name, recording_id=id_, call_date=call_date, now=now)
+        for name, id_ in zip(names, ids, strict=True)
+    ]
+    starts = pa.array((at for at, _ in found), told.type, size=len(found))
+    sources = pa.array((source for _, source in found), pa.string(), size=len(found))
+    by_api = pc.if_else(believed, "api", pa.scalar(None, pa.string()))
+    return pc.replace_with_mask(told, odd, starts), pc.replace_with_mask(by_api, odd, sources)
 
 
-def _recording(row: Row) -> Key:
-    return row["subaccount_id"], row["recording_id"]
+def _mismatches(measured_s: Column, told_s: tuple[Column, ...], tolerance_s: float) -> Column:
+    """Whether any told duration is off by more than the tolerance; null where there is nothing to compare."""
+    differences_s = (pc.abs(pc.subtract(measured_s, seconds)) for seconds in told_s)
+    return pc.greater(pc.max_element_wise(*differences_s, skip_nulls=True), tolerance_s)
 
 
-def _mismatch(measured_s: float | None, told_s: Iterable[float | None], tolerance_s: float) -> bool | None:
-    told = [seconds for seconds in told_s if seconds is not None]
-    if measured_s is None or not told:
-        return None
-    return any(abs(measured_s - seconds) > tolerance_s for seconds in told)
+def _uris(paths: Column, archive_uri: Callable[[str], str]) -> Column:
+    uris = (None if path is None else archive_uri(path) for path in paths.to_pylist())
+    return pa.array(uris, pa.string(), size=len(paths))
+
+
+def _uri_lists(path_lists: Column, archive_uri: Callable[[str], str]) -> Column:
+    """The same for lists of paths; a list that is null becomes empty."""
+    counts = pc.fill_null(pc.list_value_length(path_lists), 0)
+    offsets: Any = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, _uris(pc.list_flatten(path_lists), archive_uri))

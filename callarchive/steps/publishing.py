@@ -1,53 +1,53 @@
 """The last steps of a day: the public tables, computed from what the steps before wrote."""
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 from callarchive import schemas, tables
 from callarchive.connections import Connections
-from callarchive.records import Row
 from callarchive.schemas import Table
-from callarchive.steps.reports import StepReport, rows_of
+from callarchive.steps.reports import StepReport, partition_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def write_sessions(connections: Connections, day: date) -> StepReport:
     """`sessions` holds one row per session of the day, with its call facts and how the look-up went."""
-    rows = tables.session_rows(
-        sessions=rows_of(connections, schemas.SESSION_IDS, day),
-        lookups=rows_of(connections, schemas.LOOKUPS, day),
-        metadata=rows_of(connections, schemas.RECORDING_METADATA, day),
+    sessions = tables.sessions_table(
+        sessions=partition_of(connections, schemas.SESSION_IDS, day),
+        lookups=partition_of(connections, schemas.LOOKUPS, day),
+        metadata=partition_of(connections, schemas.RECORDING_METADATA, day, columns=schemas.SESSIONS.key),
     )
-    return _written(connections, schemas.SESSIONS, day, rows)
+    return _written(connections, schemas.SESSIONS, day, sessions)
 
 
 def write_recordings(connections: Connections, day: date) -> StepReport:
     """`recordings` holds one row per recording that 8x8 named for the day, with what the archive has of it."""
-    rows = tables.recording_rows(
-        metadata=rows_of(connections, schemas.RECORDING_METADATA, day),
-        files=rows_of(connections, schemas.RECORDING_FILES, day),
+    recordings = tables.recordings_table(
+        metadata=partition_of(connections, schemas.RECORDING_METADATA, day),
+        files=partition_of(connections, schemas.RECORDING_FILES, day, columns=tables.FILE_COLUMNS),
         call_date=day,
         now=connections.clock(),
         archive_uri=connections.archive.store.uri,
         tolerance_s=connections.settings.transfer.duration_tolerance_s,
     )
-    return _written(connections, schemas.RECORDINGS, day, rows)
+    return _written(connections, schemas.RECORDINGS, day, recordings)
 
 
 def write_status_stats(connections: Connections, day: date) -> StepReport:
     """`status_stats` counts the day's `recordings` by account and states."""
-    return _written(
-        connections, schemas.STATUS_STATS, day, tables.status_stat_rows(rows_of(connections, schemas.RECORDINGS, day))
-    )
+    columns = (*schemas.STATUS_STATS.key, "size_bytes", "duration_s")
+    recordings = partition_of(connections, schemas.RECORDINGS, day, columns=columns)
+    return _written(connections, schemas.STATUS_STATS, day, tables.status_stats_table(recordings))
 
 
 def write_duration_stats(connections: Connections, day: date) -> StepReport:
     """`duration_stats` describes the durations of the day's archived recordings by account."""
-    return _written(
-        connections,
-        schemas.DURATION_STATS,
-        day,
-        tables.duration_stat_rows(rows_of(connections, schemas.RECORDINGS, day)),
-    )
+    columns = ("subaccount_id", "archive_status", "duration_s")
+    recordings = partition_of(connections, schemas.RECORDINGS, day, columns=columns)
+    return _written(connections, schemas.DURATION_STATS, day, tables.duration_stats_table(recordings))
 
 
-def _written(connections: Connections, table: Table, day: date, rows: list[Row]) -> StepReport:
+def _written(connections: Connections, table: Table, day: date, rows: "pa.Table") -> StepReport:
     return StepReport(table, day, connections.catalog.replace_partition(table, day, rows))

@@ -10,7 +10,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import to_arrow
-from callarchive.tables import duration_stat_rows, recording_rows, session_rows, status_stat_rows
+from callarchive.tables import duration_stats_table, recordings_table, sessions_table, status_stats_table
 
 Row = dict[str, Any]
 DAY = date(2026, 11, 1)
@@ -64,6 +64,35 @@ def in_duckdb(rows: list[Row], query: str) -> list[Row]:
     with duckdb.connect() as connection:
         connection.register("recordings", pa.Table.from_pylist(rows, schema=schemas.RECORDINGS.schema))
         return connection.sql(query).to_arrow_table().to_pylist()
+
+
+def table_of(table: schemas.Table, rows: list[Row]) -> pa.Table:
+    """In two chunks, as a file may have several row groups."""
+    whole = pa.Table.from_pylist(rows, schema=table.schema)
+    return pa.concat_tables([whole.slice(0, len(rows) // 2), whole.slice(len(rows) // 2)])
+
+
+def duration_stat_rows(recordings: list[Row]) -> list[Row]:
+    return checked(schemas.DURATION_STATS, duration_stats_table(table_of(schemas.RECORDINGS, recordings)))
+
+
+def status_stat_rows(recordings: list[Row]) -> list[Row]:
+    return checked(schemas.STATUS_STATS, status_stats_table(table_of(schemas.RECORDINGS, recordings)))
+
+
+def session_rows(*, sessions: list[Row], lookups: list[Row], metadata: list[Row]) -> list[Row]:
+    table = sessions_table(
+        sessions=table_of(schemas.SESSION_IDS, sessions),
+        lookups=table_of(schemas.LOOKUPS, lookups),
+        metadata=table_of(schemas.RECORDING_METADATA, metadata),
+    )
+    return checked(schemas.SESSIONS, table)
+
+
+def checked(table: schemas.Table, made: pa.Table) -> list[Row]:
+    assert made.schema.equals(table.schema)
+    made.validate(full=True)
+    return made.to_pylist()
 
 
 def by_key(rows: list[Row], *names: str) -> list[Row]:
@@ -227,17 +256,15 @@ def file(number: int, status: str = "archived", account: str = "acme_sg", **valu
 
 
 def made(metadata: list[Row], files: list[Row], tolerance_s: float = 2.0) -> list[Row]:
-    rows = recording_rows(
-        metadata=metadata,
-        files=files,
+    table = recordings_table(
+        metadata=table_of(schemas.RECORDING_METADATA, metadata),
+        files=table_of(schemas.RECORDING_FILES, files),
         call_date=DAY,
         now=NOW,
         archive_uri=lambda path: f"file:///archive/{path}",
         tolerance_s=tolerance_s,
     )
-    assert to_arrow(schemas.RECORDINGS, rows).schema.equals(schemas.RECORDINGS.schema)
-    assert all(row.keys() == set(schemas.RECORDINGS.schema.names) for row in rows)
-    return rows
+    return checked(schemas.RECORDINGS, table)
 
 
 def test_every_recording_that_8x8_names_is_there_once() -> None:

@@ -1,0 +1,93 @@
+"""What a person should look at on a day: recordings that are not archived, odd audio, look-ups that failed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+
+from callarchive import schemas
+from callarchive.columns import pc
+from callarchive.records import Row
+
+ATTENTION_IN_SESSIONS = ("subaccount_id", "session_id", "lookup_status", "lookup_error")
+ATTENTION_IN_RECORDINGS = (
+    "subaccount_id",
+    "recording_id",
+    "archive_status",
+    "error",
+    "audio_issue",
+    "audio_issue_detail",
+    "duration_s",
+    "duration_api_s",
+    "duration_event_s",
+    "duration_mismatch",
+)
+"""The columns that `needs_attention` looks at."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Something that a person should look at: which account, what it concerns, its state, and why."""
+
+    day: date
+    subaccount_id: str
+    concerns: str
+    state: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class AttentionList:
+    """All of a day's items, counted; each is put into words when it is iterated over, recordings first."""
+
+    day: date
+    recordings: pa.Table
+    sessions: pa.Table
+
+    @property
+    def count(self) -> int:
+        """How many items there are."""
+        return len(self.recordings) + len(self.sessions)
+
+    def __iter__(self) -> Iterator[Attention]:
+        for row in _rows(self.recordings):
+            yield Attention(self.day, row["subaccount_id"], f"recording {row['recording_id']}", *_trouble(row))
+        for row in _rows(self.sessions):
+            yield Attention(
+                self.day, row["subaccount_id"], f"session {row['session_id']}", "look-up failed", row["lookup_error"]
+            )
+
+
+def needs_attention(
+    day: date, *, sessions: pa.Table | None = None, recordings: pa.Table | None = None
+) -> AttentionList:
+    """What a person should look at in rows of `sessions` and of `recordings`, of which the columns above are enough."""
+    if recordings is None:
+        recordings = schemas.RECORDINGS.schema.empty_table()
+    if sessions is None:
+        sessions = schemas.SESSIONS.schema.empty_table()
+    sound = pc.and_(
+        pc.equal(pc.fill_null(recordings["archive_status"], ""), "archived"),
+        pc.and_(recordings["audio_issue"].is_null(), pc.invert(pc.fill_null(recordings["duration_mismatch"], False))),
+    )
+    return AttentionList(
+        day,
+        recordings=recordings.select(ATTENTION_IN_RECORDINGS).filter(pc.invert(sound)),
+        sessions=sessions.select(ATTENTION_IN_SESSIONS).filter(pc.equal(sessions["lookup_status"], "error")),
+    )
+
+
+def _trouble(row: Row) -> tuple[str, str | None]:
+    """State and reason."""
+    if row["archive_status"] != "archived":
+        return row["archive_status"], row["error"]
+    if row["audio_issue"] is not None:
+        return row["audio_issue"], row["audio_issue_detail"]
+    told = ", ".join(f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None)
+    return "duration mismatch", f"{row['duration_s']:.1f} s measured, 8x8 says {told}"
+
+
+def _rows(table: pa.Table) -> Iterator[Row]:
+    for batch in table.to_batches(max_chunksize=100):
+        yield from batch.to_pylist()

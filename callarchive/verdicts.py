@@ -1,0 +1,209 @@
+"""How each check of `checks` comes to its verdict on a day: one function a check, over columns of the day's tables."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.columns import Column, count_values, key_counts, keys_of, matching_rows, pc
+from callarchive.settings import CheckSettings
+
+LONGEST_PLAUSIBLE_S = 24 * 3600.0
+_SESSION = ("subaccount_id", "session_id")
+_RECORDING = ("subaccount_id", "recording_id")
+_OF_SESSIONS = (*_SESSION, "lookup_status", "lookup_error", "recording_count", "call_duration_s")
+_OF_RECORDINGS = (
+    *_RECORDING,
+    "session_id",
+    "archive_status",
+    "error",
+    "duration_s",
+    "duration_mismatch",
+    "audio_issue",
+)
+_UNSUCCESSFUL = ("failed", "missing", "rejected", "not_uploaded")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the day passed, one sentence with the figures, the figures, and ids or places of all that is wrong."""
+
+    passed: bool
+    summary: str
+    numbers: dict[str, float]
+    examples: Iterable[str]
+
+
+@dataclass(frozen=True)
+class Day:
+    """What checks read: of the day's tables the columns that they look at, and the thresholds."""
+
+    session_ids: pa.Table
+    problems: pa.Table
+    sessions: pa.Table
+    metadata: pa.Table
+    recordings: pa.Table
+    limits: CheckSettings
+    tolerance_s: float
+
+
+def read_day(catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s: float) -> Day:
+    """The day as the catalog has it; a table without a partition has no rows."""
+    return Day(
+        session_ids=catalog.partition(schemas.SESSION_IDS, day, columns=_SESSION),
+        problems=catalog.partition(schemas.SESSION_PROBLEMS, day),
+        sessions=catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS),
+        metadata=catalog.partition(schemas.RECORDING_METADATA, day, columns=_RECORDING),
+        recordings=catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS),
+        limits=limits,
+        tolerance_s=tolerance_s,
+    )
+
+
+def every_session_accounted_for(day: Day) -> Verdict:
+    named, listed = _distinct(day.session_ids, _SESSION), _distinct(day.sessions, _SESSION)
+    lost, invented = _without(named, listed), _without(listed, named)
+    summary = (
+        f"{len(named)} session ids, {len(listed)} in sessions, {len(lost)} lost, {len(invented)} that no source names"
+    )
+    return Verdict(
+        not lost and not invented,
+        summary,
+        {"lost": len(lost), "invented": len(invented)},
+        [*lost, *invented],
+    )
+
+
+def _unique(rows: pa.Table, key: tuple[str, str]) -> Verdict:
+    counted = pc.value_counts(keys_of(rows, key))
+    twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1)).to_pylist()
+    return Verdict(
+        not twice,
+        f"{len(rows)} rows, {len(twice)} keys more than once",
+        {"repeated": len(twice)},
+        twice,
+    )
+
+
+def every_recording_accounted_for(day: Day) -> Verdict:
+    named, listed = _distinct(day.metadata, _RECORDING), _distinct(day.recordings, _RECORDING)
+    wrong = _without(named, listed) + _without(listed, named)
+    keys = keys_of(day.sessions, _SESSION)
+    told = pc.fill_null(day.sessions["recording_count"], 0)
+    miscounted = pc.not_equal(told, key_counts(keys, among=keys_of(day.recordings, _SESSION)))
+    none_of_some = pc.and_(_true(pc.equal(day.sessions["lookup_status"], "ok")), pc.equal(told, 0))
+    off = keys.filter(pc.or_(pc.or_(miscounted, none_of_some), day.sessions["recording_count"].is_null())).to_pylist()
+    summary = (
+        f"8x8 names {len(named)} recordings, {len(listed)} in recordings, {len(off)} sessions whose count is wrong"
+    )
+    return Verdict(not wrong and not off, summary, {"lost": len(wrong), "miscounted": len(off)}, [*wrong, *off])
+
+
+def source_rows_readable(day: Day) -> Verdict:
+    bad = [f"{row['file']}:{row['line']}: {row['reason']}" for row in day.problems.to_pylist()]
+    return Verdict(not bad, f"{len(bad)} rows of session sources were set aside", {"rows_set_aside": len(bad)}, bad)
+
+
+def lookups_succeeded(day: Day) -> Verdict:
+    failed = day.sessions.filter(pc.equal(day.sessions["lookup_status"], "error"))
+    share = len(failed) / len(day.sessions) if len(day.sessions) else 0.0
+    limit = day.limits.max_failed_lookup_share
+    summary = f"{len(failed)} of {len(day.sessions)} look-ups failed ({share:.1%}, limit {limit:.1%})"
+    examples = (f"{id_}: {error}" for id_, error in _values(failed, "session_id", "lookup_error"))
+    return Verdict(share <= limit, summary, {"failed": len(failed), "share": share}, examples)
+
+
+def accounts_known(day: Day) -> Verdict:
+    asked = count_values(day.sessions["subaccount_id"])
+    not_found = day.sessions.filter(pc.equal(day.sessions["lookup_status"], "not_found"))
+    unknown = count_values(not_found["subaccount_id"])
+    all_unknown = [account for account, count in unknown.items() if count == asked[account] and count >= 10]
+    summary = f"{len(all_unknown)} accounts of which 8x8 knows no session at all" + (
+        ": check subaccount_id and api_url" if all_unknown else ""
+    )
+    return Verdict(not all_unknown, summary, {"not_found": len(not_found)}, all_unknown)
+
+
+def recordings_archived(day: Day) -> Verdict:
+    unsuccessful = pc.is_in(day.recordings["archive_status"], value_set=pa.array(_UNSUCCESSFUL))
+    bad = day.recordings.filter(unsuccessful)
+    share = len(bad) / len(day.recordings) if len(day.recordings) else 0.0
+    limit = day.limits.max_failed_recording_share
+    by_status = count_values(bad["archive_status"])
+    told = ", ".join(f"{by_status.get(status, 0)} {status}" for status in _UNSUCCESSFUL)
+    summary = f"{told} of {len(day.recordings)} recordings ({share:.1%}, limit {limit:.1%})"
+    examples = (
+        f"{id_}: {status}: {error}" for id_, status, error in _values(bad, "recording_id", "archive_status", "error")
+    )
+    return Verdict(share <= limit, summary, {**by_status, "share": share}, examples)
+
+
+def durations_plausible(day: Day) -> Verdict:
+    kept = day.recordings.filter(pc.equal(day.recordings["archive_status"], "archived"))
+    keys = keys_of(kept, _RECORDING)
+    measured_s = pc.fill_null(kept["duration_s"], 0.0)
+    in_call = matching_rows(keys_of(kept, _SESSION), among=keys_of(day.sessions, _SESSION))
+    told_s = day.sessions["call_duration_s"].take(in_call)
+    allowed_s = pc.add(told_s, pc.max_element_wise(pc.multiply(told_s, 0.1), day.tolerance_s))
+    absurd = pc.invert(pc.and_(pc.greater(measured_s, 0.0), pc.less_equal(measured_s, LONGEST_PLAUSIBLE_S)))
+    longer = _true(pc.greater(measured_s, allowed_s))
+    off = _true(kept["duration_mismatch"])
+    broken = kept["audio_issue"].is_valid()
+    suspect = pc.or_(pc.or_(off, longer), broken)
+    share = len(keys.filter(suspect).unique()) / len(kept) if len(kept) else 0.0
+    limit = day.limits.max_duration_mismatch_share
+    numbers: dict[str, float] = {
+        "mismatch": _count(off),
+        "longer_than_call": _count(longer),
+        "audio_issue": _count(broken),
+        "absurd": _count(absurd),
+        "share": share,
+    }
+    summary = (
+        f"of {len(kept)} recordings {numbers['mismatch']} differ from what 8x8 says, {numbers['longer_than_call']} are "
+        f"longer than their call, {numbers['audio_issue']} are truncated or damaged ({share:.1%} in all, "
+        f"limit {limit:.1%}), {numbers['absurd']} are absurd"
+    )
+    examples = keys.filter(pc.or_(suspect, absurd)).unique().to_pylist()
+    return Verdict(not numbers["absurd"] and share <= limit, summary, numbers, examples)
+
+
+VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
+    "every_session_accounted_for": every_session_accounted_for,
+    "sessions_unique": lambda day: _unique(day.sessions, _SESSION),
+    "source_rows_readable": source_rows_readable,
+    "lookups_succeeded": lookups_succeeded,
+    "accounts_known": accounts_known,
+    "every_recording_accounted_for": every_recording_accounted_for,
+    "recordings_unique": lambda day: _unique(day.recordings, _RECORDING),
+    "recordings_archived": recordings_archived,
+    "durations_plausible": durations_plausible,
+}
+"""By the name of the check."""
+
+
+def _distinct(rows: pa.Table, key: tuple[str, str]) -> Column:
+    return keys_of(rows, key).unique()
+
+
+def _without(some: Column, others: Column) -> list[str]:
+    """The keys that the others lack."""
+    lacking: list[str] = some.filter(pc.invert(pc.is_in(some, value_set=others))).to_pylist()
+    return lacking
+
+
+def _values(rows: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(rows[name].to_pylist() for name in names), strict=True)
+
+
+def _true(flags: Column) -> Column:
+    """Nulls are false."""
+    return pc.fill_null(flags, False)
+
+
+def _count(flags: Column) -> int:
+    return int(pc.sum(flags).as_py() or 0)
