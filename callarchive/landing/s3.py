@@ -1,4 +1,4 @@
-"""A landing in an S3 bucket. Bodies come through obstore, outside the interpreter; listings and stats through boto3.
+"""A landing in an S3 bucket. Bodies and long listings come through obstore, outside the interpreter; the rest through boto3.
 
 Where a recording's object lies is worked out in `landing.places`; how S3 is reached in `s3_access`, what its errors mean in
 `s3_errors`.
@@ -9,17 +9,23 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
 
 from callarchive import s3_access, s3_errors
-from callarchive.errors import ConfigurationError, ObjectNotFoundError, TransferError, UnavailableError
+from callarchive.errors import (
+    ArchiveError,
+    ConfigurationError,
+    ObjectNotFoundError,
+    RefusedError,
+    TransferError,
+    UnavailableError,
+)
 from callarchive.landing import LandingObject
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.settings import AccountSettings, TransferSettings
@@ -28,7 +34,8 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import S3Store as ObjectStore
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 512 * 1024
+"""Most recordings are shorter and come as one chunk: each chunk costs some turns at the interpreter lock."""
 _MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_KEY_BYTES = 1024
 """S3 takes no longer keys."""
@@ -37,6 +44,27 @@ _PAGE_KEYS = 1000
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _NEVER = datetime.fromtimestamp(0, UTC)
 """What obstore gives where an answer has no Last-Modified."""
+
+
+_Objects = list[LandingObject]
+
+
+class _AmbiguousError(Exception):
+    """A listing of obstore's that boto3 must make."""
+
+
+class _Listed(NamedTuple):
+    """A line of a listing. `etag` is without quotes, and empty where there is none."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_at: datetime | None
+
+
+def _entry(listed: dict[str, Any]) -> _Listed:
+    """The line, from boto3's."""
+    return _Listed(listed["Key"], listed["Size"], listed.get("ETag", "").strip('"'), listed.get("LastModified"))
 
 
 class S3Landing:
@@ -60,11 +88,28 @@ class S3Landing:
 
     def list(self, folder: str) -> list[LandingObject]:
         """Every object below `folder`, at any depth."""
+        refusal: ArchiveError | None = None
+        try:
+            if self._below(folder):  # of a whole bucket obstore would list "/a" as "a"
+                entries = [entry for page in self._pages(self._below(folder)) for entry in page]
+                return [item for entry in entries if (item := self._described(entry)) is not None]
+        except _AmbiguousError:
+            pass
+        except s3_errors.OBSTORE_ERRORS as err:
+            refusal = s3_errors.translate_obstore(err, place=self.uri, doing="listing")
+        # Outside of the `except`, so that no error has obstore's in its traceback, which quotes secrets.
+        if isinstance(refusal, RefusedError):
+            raise refusal
+        return self._list_with_boto3(folder)
+
+    def _list_with_boto3(self, folder: str) -> "_Objects":
+        """The same, ten times slower: for keys that obstore does not list, and to learn what is wrong."""
         found = []
         token: dict[str, str] = {}
         while True:
             page = self._page(self._below(folder), **token)
-            found += [item for entry in page.get("Contents", ()) if (item := self._described(entry)) is not None]
+            entries = map(_entry, page.get("Contents", ()))
+            found += [item for entry in entries if (item := self._described(entry)) is not None]
             if not page.get("IsTruncated"):
                 return found
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -73,10 +118,9 @@ class S3Landing:
         """Whether an object lies below `folder`."""
         # Two, for the first may be the folder's own marker, an empty object whose key ends in a slash.
         page = self._page(self._below(folder), MaxKeys=2)
-        return any(self._described(entry) is not None for entry in page.get("Contents", ()))
+        return any(self._described(_entry(listed)) is not None for listed in page.get("Contents", ()))
 
-    @contextmanager
-    def open(self, path: str) -> Iterator["S3Download"]:
+    def open(self, path: str) -> "S3Download":
         """Begins to read one object with one GET; a body that breaks off is resumed for a while."""
         key, place = self._key(path), self._place(path)
         ends_at = time.monotonic() + self._transfer.deadline_s
@@ -95,7 +139,7 @@ class S3Landing:
             etag=(meta["e_tag"] or "").strip('"') or None,
             modified_at=None if modified_at == _NEVER else modified_at,
         )
-        yield S3Download(described, result, landing=self, ends_at=ends_at)
+        return S3Download(described, result, landing=self, ends_at=ends_at)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
         """What S3 says of each path now, null for one that is not there.
@@ -125,7 +169,7 @@ class S3Landing:
 
     def sample(self) -> LandingObject | None:
         """Some object among the first few keys of the landing, null if there is none."""
-        entries = self._page(self._below(""), MaxKeys=_SAMPLE_KEYS).get("Contents", ())
+        entries = map(_entry, self._page(self._below(""), MaxKeys=_SAMPLE_KEYS).get("Contents", ()))
         return next((item for entry in entries if (item := self._described(entry)) is not None), None)
 
     def close(self) -> None:
@@ -150,19 +194,37 @@ class S3Landing:
 
     def _stat_by_listing(self, keys: dict[str, str], seen: dict[str, LandingObject | None]) -> bool:
         """Puts into `seen` what a listing shows of the keys. Returns whether it went past the last of them."""
-        prefix = os.path.commonprefix(list(keys))  # noqa: RUF071 - a listing takes any beginning of a key
-        last = max(key.encode() for key in keys)  # S3 lists in the order of UTF-8 bytes
-        token: dict[str, str] = {}
-        for _ in range(2 + 2 * math.ceil(len(keys) / _PAGE_KEYS)):
-            page = self._page(prefix, **token)
-            entries = page.get("Contents", [])
-            for entry in entries:
-                if entry["Key"] in keys and (item := self._described(entry)) is not None:
-                    seen[item.path] = item
-            if not page.get("IsTruncated") or (entries and entries[-1]["Key"].encode() >= last):
-                return True
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-        return False
+        folder = os.path.commonprefix(list(keys)).rpartition("/")[0]  # noqa: RUF071 - the beginning of a key
+        first = min(keys, key=str.encode)  # S3 lists in the order of UTF-8 bytes
+        last = max(key.encode() for key in keys)
+        pages_left = 2 + 2 * math.ceil(len(keys) / _PAGE_KEYS)
+        try:
+            for page in self._pages(folder, after=first[:-1]):
+                for entry in page:
+                    if entry.key in keys:
+                        seen[keys[entry.key]] = self._described(entry)
+                pages_left -= 1
+                if page and page[-1].key.encode() >= last:
+                    return True
+                if not pages_left:
+                    return False
+        except (*s3_errors.OBSTORE_ERRORS, _AmbiguousError):
+            return False  # each is asked for by itself, which also tells what is wrong
+        return True
+
+    def _pages(self, prefix: str, *, after: str | None = None) -> "Iterator[Sequence[_Listed]]":
+        """What lies below a folder, in the order of keys, page by page.
+
+        Raises:
+            OBSTORE_ERRORS: it cannot be listed, or holds a key that obstore does not take.
+            _AmbiguousError: it holds an object without bytes, which may be a folder's marker: obstore drops the slash.
+        """
+        objects = self._objects()
+        for page in obstore.list(objects, prefix=prefix or None, offset=after or None, chunk_size=_PAGE_KEYS):
+            listed = [_Listed(m["path"], m["size"], (m["e_tag"] or "").strip('"'), m["last_modified"]) for m in page]
+            if not all(entry.size_bytes for entry in listed):
+                raise _AmbiguousError
+            yield listed
 
     def _stat(self, path: str) -> LandingObject | None:
         head = self._head(path)
@@ -196,10 +258,10 @@ class S3Landing:
             raise error from err
         return page
 
-    def _described(self, entry: dict[str, Any]) -> LandingObject | None:
+    def _described(self, entry: "_Listed") -> LandingObject | None:
         """The listed object; null for a folder's marker and for a key that we would not ask for."""
         start = len(self._root) + 1 if self._root else 0
-        path = entry["Key"][start:]
+        path = entry.key[start:]
         try:
             self._key(path)
         except PlaceRefusedError:
@@ -207,9 +269,9 @@ class S3Landing:
         return LandingObject(
             path=path,
             uri=self._place(path),
-            size_bytes=entry["Size"],
-            etag=entry.get("ETag", "").strip('"') or None,
-            modified_at=entry.get("LastModified"),
+            size_bytes=entry.size_bytes,
+            etag=entry.etag or None,
+            modified_at=entry.modified_at,
         )
 
     def _key(self, path: str) -> str:
@@ -260,6 +322,12 @@ class S3Download:
         self._landing = landing
         self._ends_at = ends_at
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._result  # the connection goes back, or is closed if the body was not read to its end
+
     def __iter__(self) -> Iterator[bytes]:
         came, promised = 0, self.object.size_bytes
         try:
@@ -269,6 +337,9 @@ class S3Download:
                     raise TransferError(f"{self.object.uri}: more bytes came than the {promised} promised")
                 if time.monotonic() > self._ends_at:
                     raise TransferError(f"{self.object.uri}: the deadline passed after {came} of {promised} bytes")
+                if len(chunk) <= _MAX_CHUNK_BYTES:
+                    yield chunk
+                    continue
                 for start in range(0, len(chunk), _MAX_CHUNK_BYTES):
                     yield chunk[start : start + _MAX_CHUNK_BYTES]
         except s3_errors.OBSTORE_ERRORS as err:
