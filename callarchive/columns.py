@@ -6,6 +6,7 @@ A key is what its columns' texts make when a `/` stands between them, which no a
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -26,6 +27,13 @@ def keys_of(table: pa.Table, names: Sequence[str]) -> Column:
 def matching_rows(keys: Column, *, among: Column) -> Column:
     """For each key the number of the first row that has it, counted from 0; null where none has."""
     return pc.index_in(keys, value_set=among)
+
+
+def rows_at(table: pa.Table, numbers: Column) -> pa.Table:
+    """The table's rows of these numbers, in their order; a row of nulls where a number is null."""
+    if numbers.equals(pa.array(np.arange(len(table), dtype=np.int32))):
+        return table  # tables of one day mostly have the same keys: why hold it twice
+    return table.take(numbers)
 
 
 def key_counts(keys: Column, *, among: Column) -> Column:

@@ -4,14 +4,13 @@ Columns all the way: what is worked out row by row in Python is only a start tha
 """
 
 import math
-from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from callarchive.columns import Column, key_counts, keys_of, matching_rows, pc
+from callarchive.columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
 from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.models import ArchiveStatus
 from callarchive.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
@@ -48,7 +47,7 @@ def sessions_table(*, sessions: pa.Table, lookups: pa.Table, metadata: pa.Table)
     keys = keys_of(sessions, _SESSION)
     rows = matching_rows(keys, among=keys_of(lookups, _SESSION))
     asked = pc.is_valid(rows)
-    found = lookups.select(["lookup_status", "lookup_error", "looked_up_at"]).take(rows)
+    found = rows_at(lookups.select(["lookup_status", "lookup_error", "looked_up_at"]), rows)
     columns = {name: sessions[name] for name in sessions.column_names} | {
         "lookup_status": pc.if_else(asked, found["lookup_status"], "error"),
         "lookup_error": pc.if_else(asked, found["lookup_error"], "8x8 has not been asked for this session yet"),
@@ -64,19 +63,19 @@ def recordings_table(
     files: pa.Table,
     call_date: date,
     now: datetime,
-    archive_uri: Callable[[str], str],
+    archive_root: str,
     tolerance_s: float,
 ) -> pa.Table:
     """`recordings`: one row per row of `recording_metadata`, with what `recording_files` says of it.
 
     Args:
         files: `recording_files`, at least its `FILE_COLUMNS`.
-        archive_uri: from a path in the archive to its URI.
+        archive_root: what makes a path in the archive a URI when it stands before it.
         tolerance_s: by how much a told duration may differ from the measured one before it is flagged.
     """
     rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
     fetched = pc.is_valid(rows)
-    file = files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]).take(rows)
+    file = rows_at(files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]), rows)
     started_at, started_at_source = _starts(
         metadata, pc.coalesce(file["source_path"], metadata["external_file_url"]), call_date=call_date, now=now
     )
@@ -89,9 +88,9 @@ def recordings_table(
         "error": pc.if_else(fetched, file["error"], "not fetched yet"),
         "started_at": started_at,
         "started_at_source": started_at_source,
-        "archive_uri": _uris(file["archive_path"].combine_chunks(), archive_uri),
+        "archive_uri": _uris(archive_root, file["archive_path"]),
         "duration_event_s": pa.nulls(len(metadata), pa.float64()),
-        "versions": _uri_lists(file["versions"].combine_chunks(), archive_uri),
+        "versions": _uri_lists(archive_root, file["versions"].combine_chunks()),
     }
     columns["duration_mismatch"] = _mismatches(
         columns["duration_s"], (columns["duration_api_s"], columns["duration_event_s"]), tolerance_s
@@ -172,13 +171,12 @@ def _mismatches(measured_s: Column, told_s: tuple[Column, ...], tolerance_s: flo
     return pc.greater(pc.max_element_wise(*differences_s, skip_nulls=True), tolerance_s)
 
 
-def _uris(paths: Column, archive_uri: Callable[[str], str]) -> Column:
-    uris = (None if path is None else archive_uri(path) for path in paths.to_pylist())
-    return pa.array(uris, pa.string(), size=len(paths))
+def _uris(root: str, paths: Column) -> Column:
+    return pc.binary_join_element_wise(root, paths, "")
 
 
-def _uri_lists(path_lists: Column, archive_uri: Callable[[str], str]) -> Column:
+def _uri_lists(root: str, path_lists: Column) -> Column:
     """The same for lists of paths; a list that is null becomes empty."""
     counts = pc.fill_null(pc.list_value_length(path_lists), 0)
     offsets: Any = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
-    return pa.ListArray.from_arrays(offsets, _uris(pc.list_flatten(path_lists), archive_uri))
+    return pa.ListArray.from_arrays(offsets, _uris(root, pc.list_flatten(path_lists)))

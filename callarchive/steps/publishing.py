@@ -29,7 +29,7 @@ def write_recordings(connections: Connections, day: date) -> StepReport:
         files=partition_of(connections, schemas.RECORDING_FILES, day, columns=tables.FILE_COLUMNS),
         call_date=day,
         now=connections.clock(),
-        archive_uri=connections.archive.store.uri,
+        archive_root=connections.archive.store.uri("_")[:-1],  # for columns; one by one it takes half of the step
         tolerance_s=connections.settings.transfer.duration_tolerance_s,
     )
     return _written(connections, schemas.RECORDINGS, day, recordings)

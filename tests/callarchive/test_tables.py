@@ -261,7 +261,7 @@ def made(metadata: list[Row], files: list[Row], tolerance_s: float = 2.0) -> lis
         files=table_of(schemas.RECORDING_FILES, files),
         call_date=DAY,
         now=NOW,
-        archive_uri=lambda path: f"file:///archive/{path}",
+        archive_root="file:///archive/",
         tolerance_s=tolerance_s,
     )
     return checked(schemas.RECORDINGS, table)
