@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DIR ?= .demo
+BENCH_DIR ?= .bench
 
-.PHONY: help setup demo ui test check bench lock clean
+.PHONY: help setup demo ui test check bench bench-quick lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,12 +36,15 @@ check: setup  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup  ## how fast the main job is, into docs/performance.md
-	$(BIN)/python -m benchmarks.main_job
+bench: setup  ## callarchive beside s5cmd, rclone, lftp, sftp, into docs/performance.md: about 20 minutes
+	$(BIN)/python -m benchmarks --directory $(BENCH_DIR) $(BENCH)
+
+bench-quick: setup  ## the same, small and rough, printed only: under 3 minutes
+	$(BIN)/python -m benchmarks --quick --directory $(BENCH_DIR) $(BENCH)
 
 lock: setup  ## requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
 
 clean:  ## everything that this Makefile made, the demo's archive included
-	rm -rf .venv $(DEMO_DIR) .dagster
+	rm -rf .venv $(DEMO_DIR) $(BENCH_DIR) .dagster

@@ -1,6 +1,6 @@
 """The recordings that benchmarks archive: whole mp3 files with the sizes of real calls, made once and kept in a folder.
 
-What is asked of them is in `main_job`; who serves them is in `servers` and `stand_ins`.
+What is asked of them is for the cases to say; who serves them is in `servers` and `stand_ins`.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import math
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -21,14 +21,34 @@ from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.generation import file_name, uuid_at
 
 DAY = date(2026, 1, 5)
-"""The day on which all of them were recorded."""
+"""The first day, and mostly the only one, on which they were recorded."""
 
-_MEDIAN_BYTES = 140_000
-_SPREAD = 0.755
-"""Standard deviation of the sizes' natural logarithm: with this median the mean is 186 kB, so 5,000 are 0.93 GB."""
 _SEED = 20260105
-_RECIPE = 1
+_VERSION = 2
 """To be raised with every change that gives other bytes, so that a corpus kept from before is not taken for this one."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a corpus is made.
+
+    Attributes:
+        median_bytes, spread: of the sizes, which are log-normal; the spread is their natural logarithm's standard deviation.
+        days: over how many days the samples are spread, beginning with `DAY`, as many on each.
+    """
+
+    name: str
+    median_bytes: int
+    spread: float
+    days: int = 1
+
+
+CALLS = Recipe("calls", median_bytes=140_000, spread=0.755)
+"""Sizes of real calls: their mean is 186 kB, so 5,000 are 0.93 GB."""
+SHORT_CALLS = Recipe("short-calls", median_bytes=8_000, spread=0.2)
+"""So small that what is done for each recording, and not its bytes, is what costs."""
+SHORT_CALLS_OF_TEN_DAYS = Recipe("ten-days", median_bytes=8_000, spread=0.2, days=10)
+_PIECE_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +67,23 @@ class Sample:
     size_bytes: int
     md5: str
 
+    @property
+    def day(self) -> date:
+        """On which it was recorded."""
+        return self.started_at.date()
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """Samples, and the folder in which each lies at its path."""
+    """Samples, kept in a folder of their own, `home`."""
 
-    folder: Path
+    home: Path
     samples: tuple[Sample, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where the samples lie at their paths."""
+        return self.home / "files"
 
     @property
     def size_bytes(self) -> int:
@@ -62,7 +92,7 @@ class Corpus:
 
     def first(self, count: int) -> "Corpus":
         """The same folder, of which only so many samples count."""
-        return Corpus(self.folder, self.samples[:count])
+        return Corpus(self.home, self.samples[:count])
 
     def link_into(self, folder: Path) -> None:
         """The samples, and nothing else, lie below `folder` as well, as hard links."""
@@ -78,47 +108,79 @@ class Corpus:
             (self.folder / sample.path).read_bytes()
 
 
-def make_corpus(directory: Path, count: int) -> Corpus:
+def make_corpus(directory: Path, count: int, recipe: Recipe = CALLS) -> Corpus:
     """The corpus of that size below `directory`, made if it is not there. The same count gives the same bytes."""
-    home = directory / f"corpus-{count}-{_RECIPE}"
+    home = directory / f"{recipe.name}-{count}-{_VERSION}"
+
+    def samples() -> Iterator[Sample]:
+        bounds = [count * part // 16 for part in range(17)]
+        with ProcessPoolExecutor() as pool:
+            numbers = [range(*pair) for pair in pairwise(bounds)]
+            for part in pool.map(_make_samples, [home / "files"] * 16, numbers, [count] * 16, [recipe] * 16):
+                yield from part
+
+    return _made(home, samples)
+
+
+def make_long_recording(directory: Path, size_bytes: int) -> Corpus:
+    """A corpus below `directory` of one recording that has about this size: as a line left open for a week would give."""
+    home = directory / f"long-{size_bytes}-{_VERSION}"
+
+    def samples() -> Iterator[Sample]:
+        shape = (
+            "ffmpeg_cbr_22k_no_xing"  # has neither header nor tag, so that pieces after one another are one recording
+        )
+        pieces = max(1, round(size_bytes / _PIECE_BYTES))
+        piece_s = size_bytes / pieces / _bytes_per_second(shape)
+        piece = make_recording(shape=shape, duration_s=piece_s, seed=_SEED)
+        started_at = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+        yield _keep([piece] * pieces, home / "files", started_at, piece_s * pieces, random.Random(_SEED))
+
+    return _made(home, samples)
+
+
+def load_corpus(home: Path) -> Corpus:
+    """A corpus that was made in this folder."""
+    rows = map(json.loads, (home / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
+    samples = (Sample(**{**row, "started_at": datetime.fromisoformat(row["started_at"])}) for row in rows)
+    return Corpus(home, tuple(samples))
+
+
+def _made(home: Path, samples: Callable[[], Iterator[Sample]]) -> Corpus:
     manifest = home / "manifest.jsonl"
     if not manifest.exists():  # written last: a corpus without it was not finished
         shutil.rmtree(home, ignore_errors=True)
-        bounds = [count * part // 16 for part in range(17)]
-        with ProcessPoolExecutor() as pool:
-            made = pool.map(_make_samples, [home / "files"] * 16, pairwise(bounds))
-            lines = [json.dumps(asdict(sample), default=str) for part in made for sample in part]
+        lines = [json.dumps(asdict(sample), default=str) for sample in samples()]
         manifest.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return load_corpus(home)
 
 
-def load_corpus(home: Path) -> Corpus:
-    """A corpus that `make_corpus` has made in this folder."""
-    rows = map(json.loads, (home / "manifest.jsonl").read_text(encoding="utf-8").splitlines())
-    samples = (Sample(**{**row, "started_at": datetime.fromisoformat(row["started_at"])}) for row in rows)
-    return Corpus(home / "files", tuple(samples))
+def _make_samples(folder: Path, numbers: range, count: int, recipe: Recipe) -> list[Sample]:
+    return [_make_sample(folder, number, number * recipe.days // count, recipe) for number in numbers]
 
 
-def _make_samples(folder: Path, bounds: tuple[int, int]) -> list[Sample]:
-    return list(_samples(folder, range(*bounds)))
+def _make_sample(folder: Path, number: int, day: int, recipe: Recipe) -> Sample:
+    rng = random.Random(_SEED * 1_000_003 + number)
+    shape = rng.choice(SHAPES)
+    started_at = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(
+        days=day, milliseconds=rng.randrange(86_400_000)
+    )
+    duration_s = max(1.5, rng.lognormvariate(math.log(recipe.median_bytes), recipe.spread) / _bytes_per_second(shape))
+    data = make_recording(shape=shape, duration_s=duration_s, seed=rng.getrandbits(31))
+    return _keep([data], folder, started_at, duration_s, rng)
 
 
-def _samples(folder: Path, numbers: range) -> Iterator[Sample]:
-    for number in numbers:
-        rng = random.Random(_SEED * 1_000_003 + number)
-        shape = rng.choice(SHAPES)
-        started_at = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(
-            milliseconds=rng.randrange(86_400_000)
-        )
-        duration_s = max(1.5, rng.lognormvariate(math.log(_MEDIAN_BYTES), _SPREAD) / _bytes_per_second(shape))
-        data = make_recording(shape=shape, duration_s=duration_s, seed=rng.getrandbits(31))
-        session_id, recording_id = uuid_at(started_at - timedelta(seconds=5), rng), uuid_at(started_at, rng)
-        path = f"{DAY}/{session_id}/{file_name(recording_id, started_at)}"
-        target = folder / path
-        target.parent.mkdir(parents=True)
-        target.write_bytes(data)
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        yield Sample(session_id, recording_id, path, started_at, duration_s, len(data), md5)
+def _keep(pieces: Sequence[bytes], folder: Path, started_at: datetime, duration_s: float, rng: random.Random) -> Sample:
+    session_id, recording_id = uuid_at(started_at - timedelta(seconds=5), rng), uuid_at(started_at, rng)
+    path = f"{started_at.date()}/{session_id}/{file_name(recording_id, started_at)}"
+    target = folder / path
+    target.parent.mkdir(parents=True)
+    md5 = hashlib.md5(usedforsecurity=False)
+    with target.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            md5.update(piece)
+    return Sample(session_id, recording_id, path, started_at, duration_s, sum(map(len, pieces)), md5.hexdigest())
 
 
 @cache

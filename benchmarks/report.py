@@ -1,4 +1,4 @@
-"""Figures as text: on standard output, and as the main job's section of `docs/performance.md`. Nothing is measured here."""
+"""What was measured as text: on standard output, and in `docs/performance.md`. Nothing is measured here."""
 
 import os
 import platform
@@ -9,143 +9,166 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import psutil
 
+from benchmarks.peers import Peers
+from benchmarks.processes import Runs, cpu, middle, peak_mb, wall
 from benchmarks.servers import sshd
 
 REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
 
-_BEGIN, _END = "<!-- main job: written by benchmarks/main_job.py -->", "<!-- main job: end -->"
-_TITLE = "# Performance\n\nMeasured, not promised: each section says when, on what and by which command.\n"
-_PACKAGES = ("obstore", "boto3", "requests", "urllib3", "paramiko", "pyarrow")
-_STAGES = ("start", "find", "look up", "fetch", "tables", "summary")
-
-Stages = dict[str, tuple[float, float]]
-"""Wall and CPU seconds by stage."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one process cost: its own CPU seconds, and those that the servers spent on it."""
-
-    wall_s: float
-    cpu_s: float
-    peak_rss_bytes: int
-    servers_cpu_s: float
+_BEGIN, _END = "<!-- benchmarks: written by make bench -->", "<!-- benchmarks: end -->"
+_TITLE = "# Performance\n\nMeasured, not promised.\n"
+_PACKAGES = ("obstore", "boto3", "requests", "urllib3", "paramiko", "pyarrow", "duckdb", "dagster")
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Runs of one kind over one day."""
+class Claim:
+    """A target, what was measured of it, and whether it is met."""
 
-    day: str
-    kind: str
-    recording_count: int
-    size_bytes: int
-    runs: tuple[Measured, ...]
-    stages: tuple[Stages, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.recording_count:,} on {self.day} ({self.size_bytes / 1e6:,.0f} MB)"
+    work: str
+    target: str
+    measured: str
+    met: bool
 
 
-def print_figures(figures: Iterable[Figures]) -> None:
-    """The tables are on standard output."""
-    figures = list(figures)
-    print("\n".join([*_run_table(figures), "", *_stage_table(figures)]))
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows of cells. The first column is of words, the others are of numbers."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
-def write_report(figures: Iterable[Figures], *, command: str, directory: Path, load: float) -> None:
-    """The main job's section of the report holds these figures; other sections stay as they are.
+@dataclass(frozen=True)
+class Section:
+    """What came of one case: `prose` says what was done, and anything that a reader must know to judge it."""
 
-    Args:
+    title: str
+    prose: str
+    claims: tuple[Claim, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Under which everything was measured.
+
+    Attributes:
+        command: what a reader types to measure the same.
         load: the load average before anything was measured.
     """
-    section = "\n".join([_BEGIN, *_section(list(figures), command, directory, load), _END])
+
+    command: str
+    directory: Path
+    load: float
+    repeat: int
+    peers: Peers
+
+
+def at_most(work: str, values: Sequence[float], limit: float, unit: str) -> Claim:
+    """The median is not above the limit."""
+    return Claim(work, f"≤ {limit:g} {unit}", f"{spread(values)} {unit}", middle(values) <= limit)
+
+
+def at_least(work: str, values: Sequence[float], limit: float, unit: str) -> Claim:
+    """The median is not below the limit."""
+    return Claim(work, f"≥ {limit:,g} {unit}", f"{spread(values)} {unit}", middle(values) >= limit)
+
+
+def in_proportion(work: str, ours: Sequence[float], theirs: Sequence[float], limit: float, whose: str) -> Claim:
+    """The median of ours is at most so many times the median of theirs; in brackets the extremes of the rounds' ratios."""
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    ratio = middle(ours) / middle(theirs)
+    told = f"{ratio:.2f} × ({min(ratios):.2f}-{max(ratios):.2f})"
+    return Claim(work, f"≤ {limit:g} × {whose}", told, ratio <= limit)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, the least and the greatest."""
+    digits = 0 if middle(values) >= 100 else 1 if middle(values) >= 10 else 2
+    return f"{middle(values):,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
+
+
+def run_table(runs: Runs, *, servers: bool = True, size_bytes: int | None = None) -> Table:
+    """What each contender's runs cost; with servers what these spent, with a size how fast that is."""
+    headings = ["run", "wall s", "CPU s", "peak MB"]
+    rows = [
+        [name, spread(wall(each)), spread(cpu(each)), f"{middle(peak_mb(each)):.0f}"] for name, each in runs.items()
+    ]
+    if servers:
+        headings.append("servers' CPU s")
+        for row, each in zip(rows, runs.values(), strict=True):
+            row.append(f"{middle([run.servers_cpu_s for run in each]):.1f}")
+    if size_bytes is not None:
+        headings.append("MB/s")
+        for row, each in zip(rows, runs.values(), strict=True):
+            row.append(f"{size_bytes / 1e6 / middle(wall(each)):,.0f}")
+    return Table(tuple(headings), tuple(map(tuple, rows)))
+
+
+def as_text(sections: Iterable[Section]) -> str:
+    """The sections as they stand in the report."""
+    return "\n".join(line for section in sections for line in _section(section))
+
+
+def overview(sections: Iterable[Section]) -> str:
+    """Every target on one page."""
+    return "\n".join(_claims([claim for section in sections for claim in section.claims]))
+
+
+def write_report(sections: Sequence[Section], circumstances: Circumstances) -> None:
+    """What `make bench` wrote into the report before is replaced; whatever else stands there stays as it is."""
+    lines = [_BEGIN, *_introduction(circumstances), "", overview(sections), "", as_text(sections).rstrip(), _END]
     text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else _TITLE
     marked = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
-    text = marked.sub(lambda _: section, text) if marked.search(text) else f"{text.rstrip()}\n\n{section}\n"
+    written = "\n".join(lines)
+    text = marked.sub(lambda _: written, text) if marked.search(text) else f"{text.rstrip()}\n\n{written}\n"
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(text, encoding="utf-8")
 
 
-def _section(figures: Sequence[Figures], command: str, directory: Path, load: float) -> list[str]:
+def _introduction(told: Circumstances) -> list[str]:
+    packages = [f"{name} {version(name)}" for name in _PACKAGES]
+    software = ", ".join([f"Python {platform.python_version()}", *packages, _openssh(), *told.peers.versions()])
     memory_gb = psutil.virtual_memory().total / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    busy = ": other programs had their share of the cores" if told.load > 1 else ""
     return [
-        "## The main job",
+        f"{datetime.now(UTC):%Y-%m-%d}, callarchive {version('callarchive')}, `{told.command}`.",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, callarchive {version('callarchive')}, `make bench`:",
+        f"Machine: {_cpu_model()}, {os.cpu_count()} cores, {memory_gb:.0f} GiB of memory, {_file_system(told.directory)},"
+        f" {platform.system()} {platform.release()}; load average {told.load:.1f} before the first run{busy}."
+        " The servers run on the same cores.",
+        f"Software: {software}.",
         "",
-        "```sh",
-        command,
-        "```",
-        "",
-        f"Machine: {_cpu_model()}, {os.cpu_count()} cores, {memory_gb:.0f} GiB of memory, {_file_system(directory)},"
-        f" {platform.system()} {platform.release()}; load average {load:.1f} before the first run"
-        f"{': other programs had their share of the cores' if load > 1 else ''}. The servers run on the same cores.",
-        f"Software: Python {platform.python_version()}, {packages}, {_openssh()}.",
-        "",
-        "Each run is a whole process, `callarchive archive --day ...` with the configuration's defaults, on loopback without"
-        " latency; every recording is hashed, walked frame by frame and synced to disk. One recording to a session; sizes are"
-        " log-normal with a median of 140 kB. S3 and 8x8's API are played by `benchmarks/stand_ins.py`, which does nothing but"
-        " answer; SFTP is OpenSSH's sshd with its own limits. The rate cap is set to 5,000 requests/s; 8x8's may be lower, and"
-        " then it decides. What the servers read is in the page cache.",
-        "",
-        f"Medians of {len(figures[0].runs)} runs, the fastest and the slowest in brackets:" if figures else "",
-        "",
-        *_run_table(figures),
-        "",
-        "Where the time goes, in further runs (wall seconds / CPU seconds of the process; `start` is imports and the end of"
-        " the process, `summary` the checks and what is printed):",
-        "",
-        *_stage_table(figures),
+        f"Every figure is the median of {told.repeat} rounds, in brackets the least and the greatest; in a round each contender"
+        " runs once, one after the other. A run is a whole process, imports included, as a user starts it. CPU and peak memory"
+        " are the process's own; what the servers, and a delay before them, spent is beside it. Before each run what the last"
+        " one wrote is deleted and the disk is synced. What the servers read is in the page cache. callarchive syncs every"
+        " recording to disk and hashes and measures it; the peers only copy, and sync nothing. A ratio is of the medians, in"
+        " brackets the extremes of the rounds' own ratios. The rate cap is out of the way; with 8x8's at 100 requests/s, 5,000"
+        " look-ups take 50 s.",
     ]
 
 
-def _run_table(figures: Sequence[Figures]) -> list[str]:
-    rows = [
-        (
-            f.name,
-            f.kind,
-            _spread([run.wall_s for run in f.runs]),
-            _spread([run.cpu_s for run in f.runs]),
-            f"{median(run.peak_rss_bytes for run in f.runs) / 1e6:.0f}",
-            f"{f.recording_count / median(run.wall_s for run in f.runs):,.0f}",
-            f"{median(run.servers_cpu_s for run in f.runs):.1f}",
-        )
-        for f in figures
-    ]
-    headings = ("day", "run", "wall s", "CPU s", "peak MB", "recordings/s", "servers' CPU s")
-    return _table(headings, rows)
+def _section(section: Section) -> list[str]:
+    lines = [f"## {section.title}", "", section.prose, ""]
+    if section.claims:
+        lines += [*_claims(section.claims), ""]
+    for table in section.tables:
+        lines += [*_table(table), ""]
+    return lines
 
 
-def _stage_table(figures: Sequence[Figures]) -> list[str]:
-    rows = [
-        (
-            f"{f.recording_count:,} on {f.day}",
-            f.kind,
-            *(f"{_median(f, stage, 0):.2f} / {_median(f, stage, 1):.2f}" for stage in _STAGES),
-        )
-        for f in figures
-    ]
-    return _table(("day", "run", *_STAGES), rows)
+def _claims(claims: Sequence[Claim]) -> list[str]:
+    rows = tuple((c.work, c.target, c.measured, "yes" if c.met else "**no**") for c in claims)
+    return _table(Table(("work", "target", "measured", "met"), rows))
 
 
-def _median(figures: Figures, stage: str, which: int) -> float:
-    return median(stages[stage][which] for stages in figures.stages)
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    rule = ["---", "---", *["---:"] * (len(headings) - 2)]
-    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)]
+def _table(table: Table) -> list[str]:
+    rule = ("---", *["---:"] * (len(table.headings) - 1))
+    return [f"| {' | '.join(cells)} |" for cells in (table.headings, rule, *table.rows)]
 
 
 def _cpu_model() -> str:

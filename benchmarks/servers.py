@@ -1,6 +1,6 @@
 """The servers that a benchmark talks to, as processes of their own on loopback, and the CPU time that they use up.
 
-What the stand-ins answer is in `stand_ins`.
+What the stand-ins answer is in `stand_ins`, how a delay is put before a server in `delay`.
 """
 
 import getpass
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -20,10 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from benchmarks.corpus import Corpus
-from benchmarks.stand_ins import BUCKET, PREFIX, SUBACCOUNT_ID
+from benchmarks.stand_ins import BUCKET, PREFIX
+
+ROOT = Path(__file__).parent.parent
+"""Where `python -m benchmarks...` is started."""
 
 _START_S = 30.0
-_KEY_VARIABLE = "BENCHMARK_API_KEY"
 
 
 @dataclass(frozen=True)
@@ -47,41 +49,88 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Landing:
-    """A landing that holds a corpus.
-
-    Attributes:
-        settings: what stands of it in the account's part of a configuration.
-    """
+class S3Place:
+    """A bucket that holds a corpus."""
 
     server: Server
-    settings: str
+    port: int
+
+    def at(self, port: int) -> "S3Place":
+        """The same, reached through another port."""
+        return replace(self, port=port)
+
+    @property
+    def settings(self) -> str:
+        """What stands of it in the account's part of a configuration."""
+        return f"""\
+landing = "s3://{BUCKET}/{PREFIX}"
+[accounts.s3]
+endpoint_url = "http://127.0.0.1:{self.port}"
+region = "ap-southeast-1"
+"""
+
+
+@dataclass(frozen=True)
+class SftpPlace:
+    """A folder on an SFTP server that holds a corpus; `home` has the keys, and the folder under the name of `files`."""
+
+    server: Server
+    port: int
+    home: Path
+
+    def at(self, port: int) -> "SftpPlace":
+        """The same, reached through another port, at which the server's key is known from now on."""
+        host_key = (self.home / "host.pub").read_text(encoding="ascii")
+        with self.known_hosts.open("a", encoding="utf-8") as file:
+            file.write(f"[127.0.0.1]:{port} {host_key}\n")
+        return replace(self, port=port)
+
+    @property
+    def settings(self) -> str:
+        """What stands of it in the account's part of a configuration."""
+        return f"""\
+landing = "sftp://{getpass.getuser()}@127.0.0.1:{self.port}{self.folder}"
+[accounts.sftp]
+private_key = "{self.private_key}"
+known_hosts = "{self.known_hosts}"
+"""
+
+    @property
+    def folder(self) -> Path:
+        return self.home / "files"
+
+    @property
+    def private_key(self) -> Path:
+        return self.home / "user"
+
+    @property
+    def known_hosts(self) -> Path:
+        """Names the server's key at each port under which it can be reached."""
+        return self.home / "known_hosts"
+
+
+Place = S3Place | SftpPlace
 
 
 @contextmanager
 def stand_in(kind: str, corpus: Corpus) -> Iterator[Server]:
     """The stand-in of that kind (`s3` or `api`), until the block is left."""
-    words = [sys.executable, "-m", "benchmarks.stand_ins", kind, str(corpus.folder.parent), str(len(corpus.samples))]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield Server(int(process.stdout.readline()), psutil.Process(process.pid))
-        finally:
-            process.stdin.close()
+    with _listening("benchmarks.stand_ins", kind, corpus.home, len(corpus.samples)) as server:
+        yield server
 
 
 @contextmanager
-def s3_landing(corpus: Corpus) -> Iterator[Landing]:
+def delay(port: int, round_trip_ms: float) -> Iterator[Server]:
+    """Something that listens, that far away from the server at the port, until the block is left."""
+    with _listening("benchmarks.delay", round_trip_ms, port) as server:
+        yield server
+
+
+@contextmanager
+def s3_place(corpus: Corpus) -> Iterator[S3Place]:
     """The corpus in a bucket, until the block is left."""
     with stand_in("s3", corpus) as server:
-        settings = f"""\
-landing = "s3://{BUCKET}/{PREFIX}"
-[accounts.s3]
-endpoint_url = "http://127.0.0.1:{server.port}"
-region = "ap-southeast-1"
-"""
-        yield Landing(server, settings)
+        yield S3Place(server, server.port)
 
 
 def sshd() -> str | None:
@@ -90,7 +139,7 @@ def sshd() -> str | None:
 
 
 @contextmanager
-def sftp_landing(corpus: Corpus, home: Path) -> Iterator[Landing]:
+def sftp_place(corpus: Corpus, home: Path) -> Iterator[SftpPlace]:
     """The corpus behind OpenSSH's sshd with its own limits, until the block is left. Keys and files are put in `home`."""
     program = sshd()
     assert program is not None
@@ -98,8 +147,8 @@ def sftp_landing(corpus: Corpus, home: Path) -> Iterator[Landing]:
     corpus.link_into(home / "files")
     host_key, user_key = _make_key(home / "host"), _make_key(home / "user")
     port = _free_port()
+    (home / "host.pub").write_text(host_key, encoding="ascii")
     (home / "authorized_keys").write_text(f"{user_key}\n", encoding="ascii")
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n", encoding="ascii")
     (home / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {home}/host\nAuthorizedKeysFile {home}/authorized_keys\nPidFile none\n"
         "UsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n",
@@ -110,13 +159,7 @@ def sftp_landing(corpus: Corpus, home: Path) -> Iterator[Landing]:
     process = psutil.Popen([program, "-D", "-f", str(home / "sshd_config"), "-E", str(home / "log")])
     try:
         _await(port)
-        settings = f"""\
-landing = "sftp://{getpass.getuser()}@127.0.0.1:{port}{home / "files"}"
-[accounts.sftp]
-private_key = "{home / "user"}"
-known_hosts = "{home / "known_hosts"}"
-"""
-        yield Landing(Server(port, process), settings)
+        yield SftpPlace(Server(port, process), port, home).at(port)
     finally:
         for one in (*process.children(recursive=True), process):
             with suppress(psutil.NoSuchProcess):
@@ -124,42 +167,16 @@ known_hosts = "{home / "known_hosts"}"
         process.wait(10)
 
 
-def write_configuration(home: Path, *, api: Server, landing: Landing) -> dict[str, str]:
-    """`home/callarchive.toml` archives the landing's account below `home`. Returns the environment that it needs.
-
-    The rate cap is far above what any server here answers, so that it is not what is measured.
-    """
-    (home / "callarchive.toml").write_text(
-        f"""\
-timezone   = "UTC"
-start_date = 2026-01-01
-
-[archive]
-url = "{home.as_uri()}/archive"
-
-[catalog]
-url = "{home.as_uri()}/catalog"
-
-[[accounts]]
-subaccount_id = "{SUBACCOUNT_ID}"
-api_url = "http://127.0.0.1:{api.port}"
-api_key = {{ env = "{_KEY_VARIABLE}" }}
-requests_per_second = 5000
-{landing.settings}
-[[accounts.session_sources]]
-kind = "files"
-path = "sessions-{{day}}.csv"
-""",
-        encoding="utf-8",
-    )
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_"))}
-    return {
-        **inherited,
-        "CALLARCHIVE_CONFIG": str(home / "callarchive.toml"),
-        _KEY_VARIABLE: "benchmark",
-        "AWS_ACCESS_KEY_ID": "benchmark",
-        "AWS_SECRET_ACCESS_KEY": "benchmark",
-    }
+@contextmanager
+def _listening(module: str, *words: object) -> Iterator[Server]:
+    command = [sys.executable, "-m", module, *map(str, words)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Server(int(process.stdout.readline()), psutil.Process(process.pid))
+        finally:
+            process.stdin.close()
 
 
 def _make_key(path: Path) -> str:

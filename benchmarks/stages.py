@@ -1,4 +1,5 @@
-"""`python -m benchmarks.stages DAY`: archives a day as the command line does, and tells how long each stage took, as JSON.
+"""`python -m benchmarks.stages DAY [STEP...]`: archives a day as the command line does, or does these steps of it alone, and
+tells how long each stage took, as JSON.
 
 The steps are timed from outside, so the code that is measured knows nothing of it.
 """
@@ -45,16 +46,22 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Archives the day and prints `{stage: [wall_s, cpu_s]}`; "summary" is what follows the last table."""
+    """Archives the day, or does the steps that are named, and prints `{stage: [wall_s, cpu_s]}`.
+
+    Of a whole day, "day" is all of it; steps that are named are told under their own names.
+    """
+    day, names = date.fromisoformat(sys.argv[1]), sys.argv[2:]
     watch = Stopwatch()
-    for stage, names in STAGES.items():
-        for name in names:
-            setattr(steps, name, watch.timed(stage, getattr(steps, name)))
     with Connections(load_settings(None)) as connections:
-        watch.timed("all", archive_day)(connections, date.fromisoformat(sys.argv[1]))
-    wall_s, cpu_s = watch.spent.pop("all")
-    stages = watch.spent.values()
-    watch.spent["summary"] = (wall_s - sum(wall for wall, _ in stages), cpu_s - sum(cpu for _, cpu in stages))
+        if names:
+            with connections.day_lock(day):
+                for name in names:
+                    watch.timed(name, getattr(steps, name))(connections, day)
+        else:
+            for stage, parts in STAGES.items():
+                for part in parts:
+                    setattr(steps, part, watch.timed(stage, getattr(steps, part)))
+            watch.timed("day", archive_day)(connections, day)
     json.dump(watch.spent, sys.stdout)
 
 

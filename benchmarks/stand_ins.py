@@ -1,17 +1,21 @@
 """`python -m benchmarks.stand_ins s3|api CORPUS COUNT`: S3 and 8x8's API, as fast as one process of Python serves them.
 
-They answer what the main job asks on a good day and nothing else, from a corpus: GET and ListObjectsV2, and Get Recordings.
-No signature and no key is checked. The simulator's servers, which know faults, would be measured in place of the main job.
-Each writes its port to standard output and ends when its standard input does.
+They answer what the main job and its peers ask on a good day and nothing else, from a corpus: GET (whole or a range), HEAD and
+ListObjectsV2, and Get Recordings. No signature and no key is checked. The simulator's servers, which know faults, would be
+measured in place of the main job. Each writes its port to standard output and ends when its standard input does.
 """
 
 import asyncio
 import json
+import mmap
 import os
+import re
 import sys
 import threading
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import format_datetime
 from pathlib import Path
 from typing import cast
@@ -25,11 +29,29 @@ from benchmarks.corpus import Corpus, Sample, load_corpus
 BUCKET = "benchmark-recordings"
 PREFIX = "my-recordings-path"
 SUBACCOUNT_ID = "benchmark"
+ARRIVALS = "/arrivals"
+"""Asked of the API's stand-in, this gives the times of the look-ups since it was last asked, seconds of a steady clock."""
 
 _PAGE_KEYS = 1000
+_RANGE = re.compile(rb"\r\nrange: *bytes=(\d+)-(\d*)", re.IGNORECASE)
 
-Answer = Callable[[str, str], list[bytes]]
-"""From a request's method and target to the pieces of the whole answer, its head included."""
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request without a body.
+
+    Attributes:
+        bounds: first and last byte asked for, the last one null for the end; null for the whole.
+    """
+
+    method: str
+    target: str
+    bounds: tuple[int, int | None] | None
+
+
+Body = bytes | memoryview
+Answer = Callable[[Request], list[Body]]
+"""From a request to the pieces of the whole answer, its head included."""
 
 
 def s3_answers(corpus: Corpus) -> Answer:
@@ -37,44 +59,73 @@ def s3_answers(corpus: Corpus) -> Answer:
     samples = {f"{PREFIX}/{sample.path}": sample for sample in corpus.samples}
     keys = sorted(samples)
 
-    def get(key: str, *, body: bool) -> list[bytes]:
+    def get(request: Request, key: str) -> list[Body]:
         sample = samples.get(key)
         if sample is None:
             refusal = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
-            return [_head(404, len(refusal), "application/xml"), refusal]
-        head = _head(200, sample.size_bytes, "audio/mpeg", etag=sample.md5, modified=sample)
-        return [head, (corpus.folder / sample.path).read_bytes()] if body else [head]
+            return [_head(404, len(refusal), "application/xml"), *([refusal] if request.method == "GET" else [])]
+        first, last = 0, sample.size_bytes - 1
+        part = None
+        if request.bounds is not None and request.method == "GET":
+            first = min(request.bounds[0], last)
+            last = last if request.bounds[1] is None else min(request.bounds[1], last)
+            part = f"bytes {first}-{last}/{sample.size_bytes}"
+        status = 200 if part is None else 206
+        head = _head(status, last + 1 - first, "audio/mpeg", etag=sample.md5, modified=sample, part=part)
+        if request.method != "GET":
+            return [head]
+        with (corpus.folder / sample.path).open("rb") as file:  # mapped, not read: a file may be larger than memory is
+            return [head, memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))[first : last + 1]]
 
-    def page(query: dict[str, list[str]]) -> list[bytes]:
-        prefix = query.get("prefix", [""])[0]
-        after = query.get("continuation-token", [""])[0]
-        begin = bisect_right(keys, after) if after else bisect_left(keys, prefix)
-        limit = min(_PAGE_KEYS, int(query.get("max-keys", [str(_PAGE_KEYS)])[0]))
-        found = []
-        for key in keys[begin : begin + limit + 1]:
-            if not key.startswith(prefix):
-                break
-            found.append(key)
-        more, found = len(found) > limit, found[:limit]
-        entries = "".join(_entry(key, samples[key]) for key in found)
-        token = f"<NextContinuationToken>{escape(found[-1])}</NextContinuationToken>" if more else ""
+    def page(query: dict[str, str]) -> list[Body]:
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        limit = min(_PAGE_KEYS, int(query.get("max-keys", _PAGE_KEYS)))
+        after = query.get("continuation-token") or query.get("start-after") or ""
+        at = max(_index_after(keys, after, delimiter), bisect_left(keys, prefix))
+        entries: list[str] = []
+        last = ""
+        while at < len(keys) and keys[at].startswith(prefix) and len(entries) < limit:
+            last = key = keys[at]
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            if end < 0:
+                entries.append(_entry(key, samples[key]))
+                at += 1
+            else:
+                last = key[: end + 1]
+                entries.append(f"<CommonPrefixes><Prefix>{escape(last)}</Prefix></CommonPrefixes>")
+                at = _index_after(keys, last, delimiter)
+        more = at < len(keys) and keys[at].startswith(prefix)
+        token = f"<NextContinuationToken>{escape(last)}</NextContinuationToken>" if more else ""
         xml = (
-            f"<ListBucketResult><Name>{BUCKET}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(found)}</KeyCount>"
-            f"<MaxKeys>{limit}</MaxKeys><IsTruncated>{str(more).lower()}</IsTruncated>{token}{entries}</ListBucketResult>"
+            f"<ListBucketResult><Name>{BUCKET}</Name><Prefix>{escape(prefix)}</Prefix><Delimiter>{delimiter}</Delimiter>"
+            f"<KeyCount>{len(entries)}</KeyCount><MaxKeys>{limit}</MaxKeys><IsTruncated>{str(more).lower()}</IsTruncated>"
+            f"{token}{''.join(entries)}</ListBucketResult>"
         ).encode()
         return [_head(200, len(xml), "application/xml"), xml]
 
-    def answer(method: str, target: str) -> list[bytes]:
-        url = urlsplit(target)
+    def answer(request: Request) -> list[Body]:
+        url = urlsplit(request.target)
         _, _, key = unquote(url.path).lstrip("/").partition("/")
-        return get(key, body=method == "GET") if key else page(parse_qs(url.query))
+        if key:
+            return get(request, key)
+        if request.method == "HEAD":
+            return [_head(200, 0, "application/xml")]
+        return page({name: values[0] for name, values in parse_qs(url.query).items()})
 
     return answer
 
 
+def _index_after(keys: list[str], place: str, delimiter: str) -> int:
+    """Where the keys begin that come after a key, or after a whole folder that `place` names by ending in the delimiter."""
+    if delimiter and place.endswith(delimiter):
+        return bisect_left(keys, f"{place[:-1]}{chr(ord(delimiter) + 1)}")
+    return bisect_right(keys, place)
+
+
 def api_answers(corpus: Corpus) -> Answer:
     """Get Recordings for each sample's session. The answers are made beforehand."""
-    prepared = {}
+    prepared: dict[str, list[Body]] = {}
+    arrivals: list[float] = []
     for sample in corpus.samples:
         _, session_id, name = sample.path.split("/")
         body = json.dumps(
@@ -96,10 +147,15 @@ def api_answers(corpus: Corpus) -> Answer:
         ).encode()
         place = f"/api/v1/subaccounts/{SUBACCOUNT_ID}/recordings/{session_id}"
         prepared[place] = [_head(200, len(body), "application/json"), body]
-    unknown = [_head(404, 0, "application/json")]
+    unknown: list[Body] = [_head(404, 0, "application/json")]
 
-    def answer(method: str, target: str) -> list[bytes]:  # noqa: ARG001
-        return prepared.get(target, unknown)
+    def answer(request: Request) -> list[Body]:
+        if request.target == ARRIVALS:
+            body = json.dumps(arrivals).encode()
+            arrivals.clear()
+            return [_head(200, len(body), "application/json"), body]
+        arrivals.append(time.monotonic())
+        return prepared.get(request.target, unknown)
 
     return answer
 
@@ -118,13 +174,26 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         while self._transport is not None and (end := self._received.find(b"\r\n\r\n")) >= 0:
-            method, target, _ = self._received[: self._received.index(b"\r\n")].decode("ascii").split(" ")
+            head = bytes(self._received[:end])
             del self._received[: end + 4]
-            self._transport.writelines(self._answer(method, target))
+            method, target, _ = head.partition(b"\r\n")[0].decode("ascii").split(" ")
+            asked = _RANGE.search(head)
+            bounds = None if asked is None else (int(asked[1]), int(asked[2]) if asked[2] else None)
+            self._transport.writelines(self._answer(Request(method, target, bounds)))
 
 
-def _head(status: int, length: int, kind: str, *, etag: str | None = None, modified: Sample | None = None) -> bytes:
+def _head(
+    status: int,
+    length: int,
+    kind: str,
+    *,
+    etag: str | None = None,
+    modified: Sample | None = None,
+    part: str | None = None,
+) -> bytes:
     lines = [f"HTTP/1.1 {status} -", f"Content-Length: {length}", f"Content-Type: {kind}"]
+    if part is not None:
+        lines.append(f"Content-Range: {part}")
     if etag is not None:
         lines.append(f'ETag: "{etag}"')
     if modified is not None:
@@ -146,16 +215,21 @@ async def _serve(answer: Answer) -> None:
     await server.serve_forever()
 
 
-def _end_with_input() -> None:
-    sys.stdin.buffer.read()
-    os._exit(0)
+def end_with_input() -> None:
+    """This process ends when its standard input does: with whoever started it, however that came to end."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def main() -> None:
     """Serves until standard input ends."""
     kind, home, count = sys.argv[1:]
     corpus = load_corpus(Path(home)).first(int(count))
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    end_with_input()
     uvloop.run(_serve(s3_answers(corpus) if kind == "s3" else api_answers(corpus)))
 
 

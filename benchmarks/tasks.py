@@ -1,0 +1,184 @@
+"""`python -m benchmarks.tasks TASK ...`: what is timed inside a process of its own, so that neither imports nor the making of
+its input count. It prints `{"wall_s": ..., "cpu_s": ...}` of the task alone, as JSON.
+
+Imports stand in the functions, for one task's must not be in another's memory.
+"""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+FIRST_DAY = date(2025, 1, 1)
+
+_QUESTION = """
+    select date_trunc('month', call_date) as month, subaccount_id, count(*) as recordings, sum(size_bytes) as bytes,
+           avg(duration_s) as mean_s, count(*) filter (where audio_issue is not null) as with_issue
+    from {} where archive_status = 'archived' group by all order by all
+"""
+_ASKED_COLUMNS = ["call_date", "subaccount_id", "archive_status", "size_bytes", "duration_s", "audio_issue"]
+
+
+def walk(corpus_home: str, count: str) -> None:
+    """Walks the frames of recordings that are in memory."""
+    from callarchive.mp3 import probe_mp3
+
+    files = sorted(Path(corpus_home, "files").rglob("*.mp3"))[: int(count)]
+    recordings = [file.read_bytes() for file in files]
+    with _timed(bytes=sum(map(len, recordings))):
+        for recording in recordings:
+            probe_mp3(recording)
+
+
+def make_rows(file: str, count: str) -> None:
+    """`file` holds an Arrow table of so many recordings of one day, in the order of their key."""
+    import pyarrow.feather
+
+    pyarrow.feather.write_feather(_recordings(int(count), random.Random(1)), file, compression="uncompressed")
+
+
+def make_year(catalog: str, count: str, days: str) -> None:
+    """The catalog holds so many recordings, spread over so many days."""
+    from callarchive import schemas
+    from callarchive.catalog import Catalog
+
+    opened, rng = Catalog.open(catalog), random.Random(2)
+    for number in range(int(days)):
+        rows = _recordings(int(count) // int(days), rng)
+        opened.replace_partition(schemas.RECORDINGS, FIRST_DAY + timedelta(days=number), rows)
+
+
+def write_catalog(file: str, catalog: str, order: str) -> None:
+    """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
+    from callarchive import schemas
+    from callarchive.catalog import Catalog
+
+    rows = _rows_in(file, order)
+    with _timed():
+        Catalog.open(catalog).replace_partition(schemas.RECORDINGS, FIRST_DAY, rows)
+
+
+def write_pyarrow(file: str, folder: str, order: str) -> None:
+    """Writes the same table as pyarrow does it, with the same compression, and no more."""
+    import pyarrow.parquet
+
+    rows = _rows_in(file, order)
+    Path(folder).mkdir(parents=True)
+    with _timed():
+        pyarrow.parquet.write_table(rows, f"{folder}/part-0.parquet", compression="zstd")
+
+
+def ask_catalog(catalog: str) -> None:
+    """Asks the question through `Catalog.duckdb`."""
+    import duckdb  # noqa: F401
+
+    from callarchive.catalog import Catalog
+
+    with _timed():
+        Catalog.open(catalog).duckdb().execute(_QUESTION.format("recordings")).fetchall()
+
+
+def ask_pandas(catalog: str) -> None:
+    """Answers the question with the frame that `Catalog.pandas` gives."""
+    import pandas  # noqa: F401
+
+    from callarchive.catalog import Catalog
+
+    with _timed():
+        frame = Catalog.open(catalog).pandas("recordings", columns=_ASKED_COLUMNS)
+        frame = frame[frame["archive_status"] == "archived"]
+        frame = frame.assign(month=frame["call_date"].astype("datetime64[s]").dt.to_period("M"))
+        groups = frame.groupby(["month", "subaccount_id"])
+        groups.agg({"size_bytes": "sum", "duration_s": "mean", "audio_issue": "count", "call_date": "size"})
+
+
+def ask_duckdb(catalog: str) -> None:
+    """Asks DuckDB the question, without us."""
+    import duckdb
+
+    files = f"read_parquet('{catalog}/recordings/*/*.parquet', hive_partitioning = true)"
+    with _timed():
+        duckdb.connect().execute(_QUESTION.format(files)).fetchall()
+
+
+TASKS = {
+    task.__name__.replace("_", "-"): task
+    for task in (walk, make_rows, make_year, write_catalog, write_pyarrow, ask_catalog, ask_pandas, ask_duckdb)
+}
+
+
+def _recordings(count: int, rng: random.Random) -> Any:
+    """Rows of `recordings` as a day leaves them: almost all archived, names and URIs as long as real ones."""
+    import pyarrow as pa
+
+    from callarchive import schemas
+
+    def hexes(digits: int) -> list[str]:
+        return [f"{rng.getrandbits(4 * digits):0{digits}x}" for _ in range(count)]
+
+    def uuids() -> list[str]:
+        return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in hexes(32)]
+
+    recording_ids, session_ids = sorted(uuids()), uuids()
+    accounts = sorted(rng.choices(("acme_id", "acme_sg", "acme_th"), k=count))
+    uris = [f"{s}/{r}.mp3" for s, r in zip(session_ids, recording_ids, strict=True)]
+    seconds = [rng.lognormvariate(4, 0.8) for _ in range(count)]
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    started_at = [at + timedelta(milliseconds=rng.randrange(86_400_000)) for _ in range(count)]
+    columns: dict[str, Any] = {
+        "subaccount_id": accounts,
+        "session_id": session_ids,
+        "recording_id": recording_ids,
+        "api_status": ["CALLBACK_COMPLETED"] * count,
+        "api_status_raw": ["CALLBACK_COMPLETED"] * count,
+        "archive_status": rng.choices(("archived", "pending", "missing"), (98, 1, 1), k=count),
+        "started_at": started_at,
+        "started_at_source": ["api"] * count,
+        "source_uri": [f"s3://acme-recordings/my-recordings-path/2025-01-01/{uri}" for uri in uris],
+        "archive_uri": [f"file:///srv/callarchive/archive/acme/call_date=2025-01-01/{uri}" for uri in uris],
+        "size_bytes": [round(4000 * s) for s in seconds],
+        "sha256": hexes(64),
+        "duration_s": seconds,
+        "duration_api_s": [float(round(s)) for s in seconds],
+        "duration_mismatch": [False] * count,
+        "audio_issue": rng.choices((None, "truncated"), (99, 1), k=count),
+        "bitrate_kbps": [32.0] * count,
+        "sample_rate_hz": [16_000] * count,
+        "channels": [1] * count,
+        "archived_at": [one + timedelta(days=1) for one in started_at],
+    }
+    schema = schemas.RECORDINGS.schema
+    return pa.table({f.name: pa.array(columns.get(f.name, [None] * count), f.type) for f in schema}, schema=schema)
+
+
+def _rows_in(file: str, order: str) -> Any:
+    import numpy as np
+    import pyarrow.feather
+
+    rows = pyarrow.feather.read_table(file, memory_map=False)
+    if order == "shuffled":
+        return rows.take(np.random.default_rng(1).permutation(rows.num_rows))
+    return rows
+
+
+@contextmanager
+def _timed(**more: float) -> Iterator[None]:
+    """Prints what the block took, and whatever more there is to tell."""
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    yield
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    json.dump({"wall_s": wall_s, "cpu_s": cpu_s, **more}, sys.stdout)
+
+
+def main() -> None:
+    """Does the task that is named."""
+    TASKS[sys.argv[1]](*sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
