@@ -7,7 +7,7 @@ is in `sftp_tree` and `sftp_download`, how connections are made and shared in `s
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -19,13 +19,18 @@ from callarchive.landing.sftp_connection import Connection, Server, connect
 from callarchive.landing.sftp_credentials import load_private_key, read_password
 from callarchive.landing.sftp_download import SftpDownload
 from callarchive.landing.sftp_host_keys import read_known_hosts
-from callarchive.landing.sftp_messages import SessionLostError
+from callarchive.landing.sftp_messages import READ_SIZE_MAX, SessionLostError
 from callarchive.landing.sftp_pool import SessionPool
 from callarchive.landing.sftp_session import SftpSession
 from callarchive.landing.sftp_tree import SftpTree
 from callarchive.settings import AccountSettings, TransferSettings
 
 _ATTEMPTS = 3
+_AHEAD_BYTES = 64 << 20
+"""How far the requests of all downloads together may run ahead of what was handed on: it bounds their memory."""
+_AHEAD_MAX_BYTES = 4 << 20
+"""For one download: 100 MB/s over 40 ms."""
+_AHEAD_MIN_BYTES = 2 * READ_SIZE_MAX
 
 _T = TypeVar("_T")
 
@@ -36,7 +41,7 @@ class SftpLanding:
     The path in the account's `landing` is absolute on the server; without one the landing is where log-ins arrive.
 
     Args:
-        concurrency: how many downloads may run at once; that many threads never wait for each other's sessions.
+        concurrency: how many downloads may run at once.
         backoff_s: how long is waited before a second attempt to connect or to list.
         outage_s: how long a server that was found to be unusable is left alone; calls then fail at once.
     """
@@ -63,13 +68,13 @@ class SftpLanding:
         self._tree = SftpTree(self.uri, root)
         self._deadline_s = transfer.deadline_s
         self._backoff_s = backoff_s
+        self._ahead_bytes = max(_AHEAD_MIN_BYTES, min(_AHEAD_BYTES // concurrency, _AHEAD_MAX_BYTES))
         self._key: paramiko.PKey | None = None
         self._key_loaded = threading.Lock()
-        # Two more than downloads, so that somebody can look for an object while all of those run.
         self._pool = SessionPool(
             self._connect,
             uri=self.uri,
-            sessions_max=concurrency + 2,
+            callers_max=concurrency,
             attempts=_ATTEMPTS,
             backoff_s=backoff_s,
             outage_s=outage_s,
@@ -92,11 +97,9 @@ class SftpLanding:
         deadline = time.monotonic() + self._deadline_s
         session, handle, described = self._begin(path, deadline)
         try:
-            yield SftpDownload(session, handle, described, deadline=deadline)
+            yield SftpDownload(session, handle, described, deadline=deadline, ahead_bytes=self._ahead_bytes)
         finally:
-            with suppress(SessionLostError):
-                if session.usable:
-                    session.close_handle(handle)
+            session.close_handle(handle)
             self._pool.release(session)
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
@@ -130,7 +133,7 @@ class SftpLanding:
             try:
                 return work(session, deadline)
             except SessionLostError as err:
-                session.close()
+                session.retire()
                 if attempt == _ATTEMPTS or time.monotonic() >= deadline:
                     raise UnavailableError(f"{self.uri}: {err}") from err
             except TransferError as err:
@@ -151,7 +154,7 @@ class SftpLanding:
             try:
                 handle, described = self._tree.open_file(session, path, deadline)
             except SessionLostError as err:
-                session.close()
+                session.retire()
                 self._pool.release(session)
                 if replaced or err.silent:
                     raise SessionLostError(f"{self._tree.uri_of(path)}: {err}", silent=err.silent) from err

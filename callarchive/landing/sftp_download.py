@@ -7,21 +7,26 @@ from collections.abc import Iterator
 
 from callarchive.errors import TransferError
 from callarchive.landing import LandingObject
-from callarchive.landing.sftp_messages import END_OF_FILE, READ_SIZE_MAX, READ_SIZE_MIN, SessionLostError, read_request
-from callarchive.landing.sftp_session import SftpSession
-
-_AHEAD_BYTES = 4 * READ_SIZE_MAX
-"""How far requests run ahead of what was handed on; bounds the memory of a download, whatever the file's size."""
+from callarchive.landing.sftp_messages import END_OF_FILE, READ_SIZE_MIN, SessionLostError, read_request
+from callarchive.landing.sftp_session import Caller, SftpSession
 
 
 class SftpDownload:
-    """A file being read. Its size is what the server said when it was opened."""
+    """A file being read. Its size is what the server said when it was opened.
 
-    def __init__(self, session: SftpSession, handle: bytes, described: LandingObject, *, deadline: float) -> None:
+    Args:
+        ahead_bytes: how far requests run ahead of what was handed on; bounds the memory of a download, whatever the
+            file's size.
+    """
+
+    def __init__(
+        self, session: SftpSession, handle: bytes, described: LandingObject, *, deadline: float, ahead_bytes: int
+    ) -> None:
         self.object = described
         self._session = session
         self._handle = handle
         self._deadline = deadline
+        self._ahead_bytes = ahead_bytes
         self._begun = False
 
     def verify_md5(self, md5_hex: str) -> None:
@@ -31,35 +36,32 @@ class SftpDownload:
         if self._begun:
             raise TransferError(f"{self.object.uri}: its bytes were handed out already; open it again")
         self._begun = True
-        asked: dict[int, tuple[int, int]] = {}
         try:
-            yield from self._chunks(asked)
+            with Caller(self._session, deadline=self._deadline) as caller:
+                yield from self._chunks(caller)
         except SessionLostError as err:
-            self._session.close()
+            self._session.retire()
             raise SessionLostError(f"{self.object.uri}: {err}", silent=err.silent) from err
-        finally:
-            self._session.forget(asked)
 
-    def _chunks(self, asked: dict[int, tuple[int, int]]) -> Iterator[bytes]:
-        """The bytes in order. `asked` holds each request without a reply: its offset and length."""
+    def _chunks(self, caller: Caller) -> Iterator[bytes]:
+        """The bytes in order."""
         size, uri = self.object.size_bytes, self.object.uri
-        arrived: dict[int, bytes] = {}
+        asked: dict[int, tuple[int, int]] = {}  # each request without a reply: its offset and length
+        arrived: dict[int, bytes] = {}  # what came out of order, by its offset
         handed_on = ask_at = 0
         end_seen = end_asked = False
         while handed_on < size or not end_seen:
             wanted = []
-            while ask_at < size and ask_at - handed_on < _AHEAD_BYTES:
+            while ask_at < size and ask_at - handed_on < self._ahead_bytes:
                 wanted.append((ask_at, min(self._session.read_size, size - ask_at)))
                 ask_at += wanted[-1][1]
             if ask_at >= size and not end_asked:
                 # The byte after the last: only its absence tells that the size was not a lie.
                 wanted.append((size, 1))
                 end_asked = True
-            self._ask(wanted, asked)
-            reply = self._session.reply(deadline=self._deadline)
-            offset, length = asked.pop(reply.request, (None, 0))
-            if offset is None:
-                raise SessionLostError(f"the server answers request {reply.request}, which was not made")
+            self._ask(caller, wanted, asked)
+            reply = caller.reply()
+            offset, length = asked.pop(reply.request)
             if reply.status == END_OF_FILE:
                 if offset < size:
                     raise TransferError(f"{uri} ended before byte {offset}; the server promised {size} bytes")
@@ -73,13 +75,13 @@ class SftpDownload:
             arrived[offset] = data
             if len(data) < length:
                 self._session.read_size = min(self._session.read_size, max(len(data), READ_SIZE_MIN))
-                self._ask([(offset + len(data), length - len(data))], asked)
+                self._ask(caller, [(offset + len(data), length - len(data))], asked)
             while handed_on in arrived:
                 chunk = arrived.pop(handed_on)
                 handed_on += len(chunk)
                 yield chunk
 
-    def _ask(self, wanted: list[tuple[int, int]], asked: dict[int, tuple[int, int]]) -> None:
+    def _ask(self, caller: Caller, wanted: list[tuple[int, int]], asked: dict[int, tuple[int, int]]) -> None:
         if wanted:
-            numbers = self._session.request(*(read_request(self._handle, at, length) for at, length in wanted))
+            numbers = caller.request(*(read_request(self._handle, at, length) for at, length in wanted))
             asked.update(zip(numbers, wanted, strict=True))

@@ -68,7 +68,7 @@ class Reply:
 
     request: int
     kind: int
-    body: bytes
+    body: bytes | memoryview
 
     @property
     def status(self) -> int | None:
@@ -137,15 +137,15 @@ def read_request(handle: bytes, offset: int, length: int) -> tuple[int, bytes]:
     return READ, string(handle) + struct.pack(">QI", offset, length)
 
 
-def _take_string(body: bytes, at: int) -> tuple[bytes, int]:
+def _take_string(body: bytes | memoryview, at: int) -> tuple[bytes, int]:
     length = _take_int(body, at)
     end = at + 4 + length
     if end > len(body):
         raise _torn()
-    return body[at + 4 : end], end
+    return bytes(body[at + 4 : end]), end
 
 
-def _take_int(body: bytes, at: int) -> int:
+def _take_int(body: bytes | memoryview, at: int) -> int:
     if at + 4 > len(body):
         raise _torn()
     return int.from_bytes(body[at : at + 4], "big")
@@ -155,7 +155,7 @@ def _torn() -> SessionLostError:
     return SessionLostError("the server does not speak SFTP: a packet ends too early")
 
 
-def _take_attributes(body: bytes, at: int) -> tuple[Attributes, int]:
+def _take_attributes(body: bytes | memoryview, at: int) -> tuple[Attributes, int]:
     """Attributes as the draft's section 5 lays them out: flags, and what the flags say is there."""
     flags = _take_int(body, at)
     at += 4

@@ -91,9 +91,9 @@ class SftpTree:
             [(LSTAT, place), (REALPATH, place), (OPEN, place + OPEN_TO_READ)], deadline=deadline
         )
         try:
-            described = self._file(path, stated, real, root)
+            described = self._file(path, uri, stated, real, root)
         except BaseException:
-            if opened.kind == HANDLE and session.usable:
+            if opened.kind == HANDLE:
                 session.close_handle(opened.handle(uri))
             raise
         return opened.handle(uri), described
@@ -175,9 +175,8 @@ class SftpTree:
                     for entry in reply.entries(self.uri_of(folder)):
                         yield folder, entry
         finally:
-            if session.usable:
-                for handle in handles.values():
-                    session.close_handle(handle)
+            for handle in handles.values():
+                session.close_handle(handle)
 
     def _open_folders(self, session: SftpSession, folders: Sequence[str], deadline: float) -> dict[str, bytes]:
         """A handle for each of the folders that is there, is none of links, and lies in the root."""
@@ -251,8 +250,7 @@ class SftpTree:
         if not all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in names):
             raise ObjectNotFoundError(f"{uri} leads out of the landing by a symbolic link: not followed")
 
-    def _file(self, path: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
-        uri = self.uri_of(path)
+    def _file(self, path: str, uri: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
         attributes = stated.attributes(uri)
         # Where the server tells no mode, its having opened the name as a file must do.
         if attributes.mode is not None and not attributes.is_file():
@@ -260,7 +258,7 @@ class SftpTree:
         self._check_within(real, uri, root)
         if attributes.size_bytes is None:
             raise AnswerError(f"{uri}: the server does not tell its size")
-        return self._described(path, attributes.size_bytes, attributes)
+        return LandingObject(path=path, uri=uri, size_bytes=attributes.size_bytes, modified_at=attributes.modified_at)
 
     def _check_folder(self, uri: str, stated: Reply, real: Reply, root: bytes) -> None:
         attributes = stated.attributes(uri)
