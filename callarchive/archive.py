@@ -6,7 +6,7 @@ durable. Names are write-once. What a run knows of the files is in the catalog's
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -52,10 +52,9 @@ class RecordingArchive:
         """Where the account's files of the day lie."""
         return f"{path_segment(subaccount_id)}/call_date={day}"
 
-    def kept_sizes(self, subaccount_id: str, day: date) -> dict[str, int]:
-        """Path and size in bytes of every mp3 that the archive holds for the account's day."""
-        listed = self.store.list(self.day_folder(subaccount_id, day))
-        return {item.path: item.size_bytes for item in listed if item.path.endswith(".mp3")}
+    def sizes(self, subaccount_id: str, day: date, paths: Iterable[str]) -> dict[str, int]:
+        """Size in bytes of each of these files of the account's day that the archive holds."""
+        return self.store.sizes(self.day_folder(subaccount_id, day), paths)
 
     def keep(
         self, download: Download, *, subaccount_id: str, day: date, session_id: str, recording_id: str, stop: Event

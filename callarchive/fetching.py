@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 from callarchive.archive import RecordingArchive, Rejection
+from callarchive.concurrency import Adaptive
 from callarchive.errors import (
     AccessDeniedError,
     ArchiveDeniedError,
@@ -22,6 +24,7 @@ from callarchive.errors import (
     ObjectNotFoundError,
     RefusedError,
     StoreError,
+    TransferError,
     UnavailableError,
 )
 from callarchive.landing import Landing, LandingObject
@@ -29,10 +32,23 @@ from callarchive.landing.places import ObjectFinder
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.settings import TransferSettings
 from callarchive.starts import recording_start
-from callarchive.workers import Progress, StoppedError, in_threads
+from callarchive.workers import StoppedError, in_threads
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
+_COMPARED = (
+    "recording_id",
+    "archive_status",
+    "archive_path",
+    "size_bytes",
+    "source_path",
+    "source_size_bytes",
+    "source_etag",
+    "source_modified_at",
+)
 _DENIED_WITHOUT_A_READ = 5
 """So many refused objects before a single one could be read: it is the credentials, not the objects."""
 
@@ -57,6 +73,19 @@ class FetchCounts:
     unchanged_count: int = 0
     denied_count: int = 0
     uncompared_count: int = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What archive and landing hold now of what earlier runs kept.
+
+    Attributes:
+        archived_sizes: of the kept files that are in the archive, in bytes, by path.
+        as_they_are: ids of recordings for which there is nothing to do: kept and unchanged, or erased.
+    """
+
+    archived_sizes: Mapping[str, int]
+    as_they_are: frozenset[str]
 
 
 class Fetcher:
@@ -88,16 +117,53 @@ class Fetcher:
         self._first_denial: AccessDeniedError | None = None
         self.counts = FetchCounts()
         self._counting = Lock()
+        self._concurrency = Adaptive(landing.concurrency)
+
+    def compare(self, known: "pa.Table") -> Comparison:
+        """What archive and landing hold now of what earlier runs kept, without reading any of it.
+
+        A source that is gone does not take back what we hold; one that was no audio may lie elsewhere by now. A landing that
+        cannot be asked puts nothing in doubt.
+
+        Args:
+            known: rows of `recording_files` of this account's day.
+
+        Raises:
+            AccessDeniedError, HostKeyError: the landing refuses us.
+        """
+        rows = list(zip(*(known[name].to_pylist() for name in _COMPARED), strict=True))
+        sizes = self._archive.sizes(self._subaccount_id, self._day, [row[2] for row in rows if row[2] is not None])
+        sources = self._sources_now([row[4] for row in rows if row[4] is not None])
+        unchanged, erased = set(), set()
+        for recording_id, status, path, size_bytes, source_path, source_size_bytes, etag, modified_at in rows:
+            if status == ArchiveStatus.ERASED:
+                erased.add(recording_id)
+                continue
+            held = path is None or sizes.get(path) == size_bytes
+            if not held or source_path is None or status not in (ArchiveStatus.ARCHIVED, ArchiveStatus.REJECTED):
+                continue
+            if sources is not None:
+                now = sources.get(source_path)
+                if now is None and status != ArchiveStatus.ARCHIVED:
+                    continue
+                if now is not None and not now.same_as(
+                    size_bytes=source_size_bytes, etag=etag, modified_at=modified_at
+                ):
+                    continue
+            unchanged.add(recording_id)
+        self.counts.unchanged_count += len(unchanged)
+        return Comparison(archived_sizes=sizes, as_they_are=frozenset(unchanged | erased))
 
     @contextmanager
     def fetch(
-        self, wanted: Iterable[Wanted], progress: Progress, *, record: Callable[[RecordingFile], None]
+        self, wanted: Iterable[Wanted], comparison: Comparison, *, record: Callable[[RecordingFile], None]
     ) -> Iterator[Iterator[RecordingFile]]:
         """An iterator over the state of every wanted recording, in the order in which they are settled.
 
-        Kept and unchanged files are told without reading them. Leaving the block stops the transfers.
+        Leaving the block stops the transfers.
 
         Args:
+            wanted: none of those that are as they were; taken from it as transfers begin.
             record: called with each state by the thread that settled it, also for those that were under way when the block
                 was left and that nobody iterates over any more.
 
@@ -106,19 +172,14 @@ class Fetcher:
             UnavailableError: the landing cannot be reached.
             StoreError: the archive cannot take a write.
         """
-        recordings = list(wanted)
-        progress.begin(f"{self._subaccount_id} {self._day} recordings", len(recordings))
-        kept_sizes = self._archive.kept_sizes(self._subaccount_id, self._day)
-        sources_now = self._sources_now(recordings)
 
         def settle(item: Wanted, stop: Event) -> RecordingFile:
-            file = self._settle(item, kept_sizes=kept_sizes, sources_now=sources_now, stop=stop)
+            file = self._settle(item, comparison, stop)
             record(file)
-            progress.advance()
             return file
 
         name = f"fetch-{self._subaccount_id}"
-        with in_threads(settle, recordings, concurrency=self._landing.concurrency, name=name) as files:
+        with in_threads(settle, wanted, concurrency=self._concurrency, name=name) as files:
             yield self._unless_all_denied(files)
 
     def _unless_all_denied(self, files: Iterator[RecordingFile]) -> Iterator[RecordingFile]:
@@ -127,9 +188,8 @@ class Fetcher:
         if self._first_denial is not None and not self.counts.fetched_count and not self.counts.unchanged_count:
             raise self._first_denial
 
-    def _sources_now(self, recordings: list[Wanted]) -> dict[str, LandingObject | None] | None:
+    def _sources_now(self, paths: list[str]) -> dict[str, LandingObject | None] | None:
         """What the landing says now of the objects that earlier runs read; null if it cannot be asked."""
-        paths = [w.earlier.source.path for w in recordings if w.earlier is not None and w.earlier.source is not None]
         if not paths:
             return {}
         try:
@@ -139,47 +199,19 @@ class Fetcher:
             log.warning("%d files kept earlier were not compared with their source: %s", len(paths), err)
             return None
 
-    def _settle(
-        self,
-        item: Wanted,
-        *,
-        kept_sizes: Mapping[str, int],
-        sources_now: dict[str, LandingObject | None] | None,
-        stop: Event,
-    ) -> RecordingFile:
+    def _settle(self, item: Wanted, comparison: Comparison, stop: Event) -> RecordingFile:
         earlier = item.earlier
-        if earlier is not None and earlier.archive_status is ArchiveStatus.ERASED:
-            return earlier
         if earlier is not None and earlier.kept is not None:
-            on_disk = kept_sizes.get(earlier.kept.archive_path)
+            on_disk = comparison.archived_sizes.get(earlier.kept.archive_path)
             if on_disk != earlier.kept.size_bytes:
                 log.error(
                     "%s is gone from the archive or has another size: it is fetched anew",
                     self._archive.store.uri(earlier.kept.archive_path),
                 )
                 earlier = replace(earlier, kept=None, source=None)
-        if earlier is not None and self._still_holds(earlier, sources_now):
-            with self._counting:
-                self.counts.unchanged_count += 1
-            return earlier
         if item.recording.api_status is ApiStatus.PROCESSING:
             return self._without_object(item, earlier, "8x8 is still processing it")
         return self._transfer_with_retries(item, earlier, stop)
-
-    def _still_holds(self, earlier: RecordingFile, sources_now: dict[str, LandingObject | None] | None) -> bool:
-        """Whether what an earlier run read is still all that there is to read.
-
-        A source that is gone does not take back what we hold; one that was no audio may lie elsewhere by now.
-        """
-        if earlier.source is None or earlier.archive_status not in (ArchiveStatus.ARCHIVED, ArchiveStatus.REJECTED):
-            return False
-        if sources_now is None:
-            return True
-        now = sources_now.get(earlier.source.path)
-        then = earlier.source
-        if now is None:
-            return earlier.archive_status is ArchiveStatus.ARCHIVED
-        return now.same_as(size_bytes=then.size_bytes, etag=then.etag, modified_at=then.modified_at)
 
     def _transfer_with_retries(self, item: Wanted, earlier: RecordingFile | None, stop: Event) -> RecordingFile:
         for attempt in range(1, self._transfer.attempts + 1):
@@ -195,6 +227,8 @@ class Fetcher:
                 raise  # the next recording would fare no better
             except ArchiveError as err:
                 log.info("recording %s, attempt %d: %s", item.recording.recording_id, attempt, err)
+                if isinstance(err, (UnavailableError, TransferError)):
+                    self._concurrency.too_much()
                 if isinstance(err, UnavailableError):
                     self._landing.check()  # raises, and ends the run, unless only this object cannot be had
                 if attempt == self._transfer.attempts:

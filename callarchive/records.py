@@ -26,6 +26,7 @@ from callarchive.models import (
     Session,
     Version,
 )
+from callarchive.stores import StoredObject
 
 Row = dict[str, Any]
 Key = tuple[str, str]
@@ -196,6 +197,10 @@ def file_from(row: Row) -> RecordingFile:
     )
 
 
+_BEGUN = "begun"
+"""A piece without rows: its file is empty."""
+
+
 def journal_folder(day: date) -> str:
     """Where the day's journal lies below the catalog's root."""
     return f"_steps/recording_files_journal/call_date={day}"
@@ -220,45 +225,77 @@ class Journal:
         self._piece_s = piece_s
         self._waiting: list[RecordingFile] = []
         self._adding = Lock()
+        self._writing = Lock()
         self._written_at = time.monotonic()
 
-    def load(self) -> dict[Key, RecordingFile]:
-        """What is known of the day's files: the partition, then what later pieces say."""
+    def known(self) -> pa.Table:
+        """What is known of the day's files: the partition, and in its place what later pieces say. One row per recording.
+
+        In the schema of `recording_files`, ordered by its key.
+        """
         table = schemas.RECORDING_FILES
-        files = [file_from(row) for row in self._catalog.rows(table, self._day)]
-        for item in self._catalog.store.list(self._folder):
-            # The schema fills columns that a piece left by an older version lacks.
-            piece = pq.read_table(pa.BufferReader(self._catalog.store.read(item.path)), schema=table.schema)
-            files += [file_from(row) for row in piece.to_pylist()]
-        return {(file.subaccount_id, file.recording_id): file for file in files}
+        known = self._catalog.partition(table, self._day)
+        pieces = self._pieces()
+        if not pieces:
+            return known
+        rows = pa.concat_tables([known, *(self._read(item.path) for item in pieces)])
+        keys = zip(*(rows[name].to_pylist() for name in table.key), strict=True)
+        last = dict(zip(keys, range(rows.num_rows), strict=True))
+        return rows.take(pa.array(last.values(), pa.int64())).sort_by([(name, "ascending") for name in table.key])
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run on this day was killed, or failed, since its last end; also when it has never been run."""
+        return bool(self._pieces()) or not self._catalog.has(schemas.RECORDING_FILES, self._day)
+
+    def begin(self) -> None:
+        """From here until `close` the day counts as interrupted."""
+        self._catalog.store.replace(f"{self._folder}/{_BEGUN}", b"")
 
     def add(self, file: RecordingFile) -> None:
         """The file's record is on its way into a piece. Thread-safe."""
         with self._adding:
             self._waiting.append(file)
-            if len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s:
-                self._write()
+            due = len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s
+        if due:
+            self.flush()
 
     def flush(self) -> None:
-        """Every record that was added is durable. Thread-safe."""
-        with self._adding:
-            self._write()
+        """Every record that was added is durable. Thread-safe; other threads may add meanwhile."""
+        with self._writing:
+            with self._adding:
+                waiting, self._waiting = self._waiting, []
+                self._written_at = time.monotonic()
+            if not waiting:
+                return
+            try:
+                self._write(waiting)
+            except BaseException:
+                with self._adding:
+                    self._waiting = waiting + self._waiting
+                raise
 
-    def _write(self) -> None:
-        self._written_at = time.monotonic()
-        if not self._waiting:
-            return
-        rows = to_arrow(schemas.RECORDING_FILES, [file_row(file) for file in self._waiting])
+    def _write(self, files: list[RecordingFile]) -> None:
+        rows = to_arrow(schemas.RECORDING_FILES, [file_row(file) for file in files])
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, compression="zstd")
         name = f"{self._folder}/{time.time_ns():020}.parquet"
         self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
-        self._waiting.clear()
 
-    def close(self, files: Iterable[RecordingFile]) -> int:
-        """The partition of `recording_files` holds these records, and no piece is left. Returns how many there are."""
-        count = self._catalog.replace_partition(schemas.RECORDING_FILES, self._day, [file_row(file) for file in files])
+    def close(self, files: pa.Table) -> int:
+        """The partition of `recording_files` holds these rows, and no piece is left. Returns how many there are."""
+        count = self._catalog.replace_partition(schemas.RECORDING_FILES, self._day, files)
         self._waiting.clear()
         for item in self._catalog.store.list(self._folder):
             self._catalog.store.delete(item.path)
         return count
+
+    def _pieces(self) -> list[StoredObject]:
+        return self._catalog.store.list(self._folder)
+
+    def _read(self, path: str) -> pa.Table:
+        schema = schemas.RECORDING_FILES.schema
+        if path.endswith(_BEGUN):
+            return schema.empty_table()
+        # The schema fills columns that a piece left by an older version lacks.
+        return pq.read_table(pa.BufferReader(self._catalog.store.read(path)), schema=schema)

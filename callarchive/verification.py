@@ -70,8 +70,9 @@ def verify_days(
 def _verify(connections: Connections, day: date, *, sample: float, progress: Progress) -> VerifiedDay:
     archive = connections.archive
     expected: dict[str, str] = {}
-    for file in Journal(connections.catalog, day).load().values():
-        expected |= {version.archive_path: version.sha256 for version in file.versions}
+    known = Journal(connections.catalog, day).known()
+    for paths, hashes in zip(known["versions"].to_pylist(), known["versions_sha256"].to_pylist(), strict=True):
+        expected |= dict(zip(paths or (), hashes or (), strict=True))
     on_disk: dict[str, int] = {}
     for account in _account_folders(connections):
         on_disk |= {item.path: item.size_bytes for item in archive.store.list(f"{account}/call_date={day}")}

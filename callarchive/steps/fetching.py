@@ -2,19 +2,27 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date
 
+import pyarrow as pa
+
 from callarchive import schemas
+from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
-from callarchive.fetching import Fetcher, Wanted, call_time
-from callarchive.models import RecordingFile
-from callarchive.records import Journal, Key, recording_from
-from callarchive.steps.reports import StepReport, key_of, rows_of
+from callarchive.fetching import Comparison, Fetcher, Wanted, call_time
+from callarchive.records import Journal, file_from, recording_from
+from callarchive.settings import AccountSettings
+from callarchive.steps.reports import StepReport, partition_of
 from callarchive.workers import NoProgress, Progress
 
 log = logging.getLogger(__name__)
+
+_RECORDING = ("subaccount_id", "recording_id")
+_SESSION = ("subaccount_id", "session_id")
+_ROWS_AT_ONCE = 1000
 
 
 def fetch_recordings(connections: Connections, day: date, *, progress: Progress | None = None) -> StepReport:
@@ -27,32 +35,18 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             more. What was archived until then is in the journal and is not fetched again.
     """
     progress = progress or NoProgress()
-    metadata = rows_of(connections, schemas.RECORDING_METADATA, day)
-    started_at = {key_of(row): row["started_at"] for row in rows_of(connections, schemas.SESSION_IDS, day)}
-    _, day_end = day_bounds(day, connections.settings.zone)
+    metadata = partition_of(connections, schemas.RECORDING_METADATA, day)
     journal = Journal(connections.catalog, day)
-    files = journal.load()
+    interrupted = journal.interrupted
+    known = journal.known()
     counts: Counter[str] = Counter()
-    wanted_keys: set[Key] = set()
     failures: list[ArchiveError] = []
     for account in connections.settings.accounts:
-        own = [row for row in metadata if row["subaccount_id"] == account.subaccount_id]
-        connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
-        if not own:
+        if interrupted:
+            connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
+        named = _of(account, metadata)
+        if not named.num_rows:
             continue
-        wanted = []
-        for row in own:
-            recording = recording_from(row)
-            key = (account.subaccount_id, recording.recording_id)
-            wanted_keys.add(key)
-            call_at = call_time(
-                recording=recording,
-                session_started_at=started_at.get(key_of(row)),
-                day=day,
-                day_end=day_end,
-                now=connections.clock(),
-            )
-            wanted.append(Wanted(row["session_id"], recording, files.get(key), call_at))
         fetcher = Fetcher(
             subaccount_id=account.subaccount_id,
             day=day,
@@ -62,15 +56,8 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             transfer=connections.settings.transfer,
             clock=connections.clock,
         )
-        known = dict(files)
-
-        def record(file: RecordingFile, known: dict[Key, RecordingFile] = known) -> None:
-            if file != known.get((file.subaccount_id, file.recording_id)):
-                journal.add(file)
-
         try:
-            with fetcher.fetch(wanted, progress, record=record) as settled:
-                files |= {(file.subaccount_id, file.recording_id): file for file in settled}
+            _fetch(connections, account, day, named, _of(account, known), fetcher, journal, progress)
         except (ArchiveDeniedError, ArchiveUnavailableError, StoreError):
             raise  # no account's recordings can be kept
         except ArchiveError as err:
@@ -87,8 +74,69 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         for other in failures[1:]:
             log.error("%s", other)
         raise failures[0]
+    files = journal.known()
+    is_named = _are_named(files, metadata)
     # Records of files that nobody names any more stay: the bytes are still in the archive.
-    named = {(row["subaccount_id"], row["recording_id"]) for row in metadata}
-    count = journal.close(file for key, file in files.items() if key in named or file.kept is not None)
-    by_status = Counter(file.archive_status.value for key, file in files.items() if key in wanted_keys)
+    count = journal.close(files.filter(pc.or_(is_named, pc.is_valid(files["archive_path"]))))
+    by_status = count_values(files.filter(is_named)["archive_status"])
     return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts})
+
+
+def _fetch(
+    connections: Connections,
+    account: AccountSettings,
+    day: date,
+    named: pa.Table,
+    known: pa.Table,
+    fetcher: Fetcher,
+    journal: Journal,
+    progress: Progress,
+) -> None:
+    """One account's recordings are settled, and the journal has what is new of them. Raises as `fetch_recordings`."""
+    known = known.filter(_are_named(known, named))
+    comparison = fetcher.compare(known)
+    progress.begin(f"{account.subaccount_id} {day} recordings", named.num_rows)
+    progress.advance(len(comparison.as_they_are))
+    if len(comparison.as_they_are) == named.num_rows:
+        return
+    journal.begin()
+    wanted = _wanted(connections, day, named, known, comparison)
+    with fetcher.fetch(wanted, comparison, record=journal.add) as settled:
+        for _ in settled:
+            progress.advance()
+
+
+def _wanted(
+    connections: Connections, day: date, named: pa.Table, known: pa.Table, comparison: Comparison
+) -> Iterator[Wanted]:
+    """The recordings for which there is something to do, with what is known of them. A few at a time: a day may be long."""
+    as_they_are = pa.array(comparison.as_they_are, pa.string())
+    named = named.filter(pc.invert(pc.is_in(named["recording_id"], value_set=as_they_are)))
+    sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=[*_SESSION, "started_at"])
+    numbers = matching_rows(keys_of(named, _SESSION), among=keys_of(sessions, _SESSION))
+    named = named.append_column("started_at", sessions["started_at"].take(numbers))
+    named = named.append_column(
+        "known_number", matching_rows(keys_of(named, _RECORDING), among=keys_of(known, _RECORDING))
+    )
+    _, day_end = day_bounds(day, connections.settings.zone)
+    for batch in named.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            recording, number = recording_from(row), row["known_number"]
+            call_at = call_time(
+                recording=recording,
+                session_started_at=row["started_at"],
+                day=day,
+                day_end=day_end,
+                now=connections.clock(),
+            )
+            file = None if number is None else file_from(known.slice(number, 1).to_pylist()[0])
+            yield Wanted(row["session_id"], recording, file, call_at)
+
+
+def _of(account: AccountSettings, rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.equal(rows["subaccount_id"], account.subaccount_id))
+
+
+def _are_named(files: pa.Table, metadata: pa.Table) -> Column:
+    """Of each file, whether 8x8 names its recording for the day."""
+    return pc.is_in(keys_of(files, _RECORDING), value_set=keys_of(metadata, _RECORDING))

@@ -1,22 +1,27 @@
 """The second step of a day: what 8x8's API says of the recordings of each session."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from threading import Event
+from typing import Any
+
+import pyarrow as pa
 
 from callarchive import schemas
+from callarchive.answer_journal import AnswerJournal
+from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
 from callarchive.connections import Connections
 from callarchive.days import day_bounds
 from callarchive.errors import UnavailableError
-from callarchive.models import ApiRecording, ArchiveStatus, Lookup, LookupStatus, RecordingFile
+from callarchive.lookup_tables import AnsweredRows, final, lookups_with_earlier, recordings_with_earlier
+from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import phone_number_treatment
-from callarchive.records import Journal, Key, Row, lookup_from, lookup_row, metadata_row, recording_from
+from callarchive.records import Journal
+from callarchive.schemas import Table
 from callarchive.settings import AccountSettings
-from callarchive.steps.reports import StepReport, key_of, rows_of
+from callarchive.steps.reports import StepReport, partition_of
 from callarchive.workers import NoProgress, Progress, in_threads
 
 log = logging.getLogger(__name__)
@@ -24,14 +29,20 @@ log = logging.getLogger(__name__)
 _UNREACHABLE_IN_A_ROW = 64
 """So many sessions without any answer, one after the other, are an outage: the rest would only wait for the same."""
 
+_LEFT_IS_GOOD = timedelta(hours=1)
+"""How old an answer may be that a broken-off run left: younger ones stand for asking again."""
+
+_SESSION = schemas.SESSION_IDS.key
+
 
 def look_up_recordings(
     connections: Connections, day: date, *, reread: bool = False, progress: Progress | None = None
 ) -> StepReport:
     """`lookups` says how 8x8 answered for every session of the day, `recording_metadata` which recordings it named.
 
-    A session whose recordings are all archived, and which was looked up after its grace time, is not asked for again unless
-    `lookups.recheck` is "all". A recording that an earlier look-up named stays.
+    A session is final, and not asked for again unless `lookups.recheck` is "all", when 8x8 was asked after its grace time
+    and every recording that it named is archived; also when it named none, or did not know the session. A recording that
+    an earlier look-up named stays. Answers that a killed or failed run left less than an hour ago stand for asking again.
 
     Args:
         reread: read the answers kept from earlier runs instead of asking 8x8.
@@ -40,83 +51,120 @@ def look_up_recordings(
         AccessDeniedError: 8x8 does not accept the API key.
         UnavailableError: 8x8 gave no answer at all. Answers that did come are kept in the answer store.
     """
-    progress = progress or NoProgress()
     catalog = connections.catalog
-    sessions = rows_of(connections, schemas.SESSION_IDS, day)
-    earlier = _earlier_lookups(connections, day)
-    files = Journal(catalog, day).load()
-    configured = {account.subaccount_id for account in connections.settings.accounts}
-    others = [key_of(row) for row in sessions if row["subaccount_id"] not in configured]
-    lookups = {key: earlier[key] for key in others if key in earlier}
-    kept = connections.answers.load_lookups(day) if reread else {}
+    sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
+    lookups = catalog.partition(schemas.LOOKUPS, day)
+    metadata = catalog.partition(schemas.RECORDING_METADATA, day)
+    answered = AnsweredRows()
     asked_count = 0
-    for account in connections.settings.accounts:
-        own = [row for row in sessions if row["subaccount_id"] == account.subaccount_id]
-        if reread:
-            for row in own:
-                key = key_of(row)
-                known = earlier.get(key)
-                lookups[key] = (
-                    _with_earlier(kept[key], known) if key in kept else known or _never_asked(connections, row)
-                )
-            continue
-        to_ask = [row for row in own if not _is_settled(connections, row, earlier.get(key_of(row)), files, day)]
-        asking = {row["session_id"] for row in to_ask}
-        lookups |= {key_of(row): earlier[key_of(row)] for row in own if row["session_id"] not in asking}
-        progress.begin(f"{account.subaccount_id} {day} look-ups", len(to_ask))
-        asked_count += len(to_ask)
-        answers: list[Lookup] = []
-        try:
-            with _asked(connections, account, [row["session_id"] for row in to_ask], progress) as arriving:
-                answers.extend(arriving)
-        finally:
-            treat = {account.subaccount_id: phone_number_treatment(account)}
-            connections.answers.save_lookups(day, {account.subaccount_id: answers}, treat=treat)
-        if answers and all(answer.unreachable for answer in answers):
-            raise UnavailableError(
-                f"{account.api_url} gave no answer for any of {len(answers)} sessions: {answers[0].error}"
-            )
-        for answer in answers:
-            key = (account.subaccount_id, answer.session_id)
-            lookups[key] = _with_earlier(answer, earlier.get(key))
-    metadata = _metadata_rows(lookups)
-    # In this order: an `ok` without its recordings, after a kill in between, would look settled and never be asked again.
-    count = catalog.replace_partition(schemas.RECORDING_METADATA, day, metadata)
-    catalog.replace_partition(
-        schemas.LOOKUPS, day, [lookup_row(subaccount_id, lookup) for (subaccount_id, _), lookup in lookups.items()]
+
+    def write() -> StepReport:
+        new_lookups, new_metadata = answered.tables()
+        all_metadata = recordings_with_earlier(new_metadata, metadata, sessions=sessions)
+        all_lookups = lookups_with_earlier(new_lookups, lookups, sessions=sessions)
+        # In this order: an `ok` without its recordings, after a kill in between, would look final and never be asked again.
+        count = _replace(connections, schemas.RECORDING_METADATA, day, all_metadata, before=metadata)
+        _replace(connections, schemas.LOOKUPS, day, all_lookups, before=lookups)
+        counts = {**count_values(all_lookups["lookup_status"]), "asked": asked_count}
+        return StepReport(schemas.RECORDING_METADATA, day, count, counts)
+
+    if reread:
+        _read_kept(connections, day, _of_accounts(connections, sessions), lookups, answered)
+        return write()
+    to_ask = _to_ask(connections, day, sessions, lookups=lookups, metadata=metadata)
+    accounts = connections.settings.accounts
+    treat = {account.subaccount_id: phone_number_treatment(account) for account in accounts}
+    with connections.answers.journal(day, treat=treat) as journal:
+        to_ask = _without_left(connections, journal, to_ask, lookups, answered)
+        for account in accounts:
+            own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
+            asked_count += len(own)
+            _ask(connections, day, account, own, journal, answered, progress or NoProgress())
+        # Tables first: pieces of the journal that a kill leaves here are older than the tables, and so do not count.
+        return write()
+
+
+def _of_accounts(connections: Connections, sessions: pa.Table) -> pa.Table:
+    """The sessions of accounts that are configured: an account that was taken out keeps its tables, but is not asked."""
+    accounts = pa.array([account.subaccount_id for account in connections.settings.accounts])
+    return sessions.filter(pc.is_in(sessions["subaccount_id"], value_set=accounts))
+
+
+def _of(sessions: pa.Table, account: AccountSettings) -> pa.Table:
+    return sessions.filter(pc.equal(sessions["subaccount_id"], account.subaccount_id))
+
+
+def _to_ask(
+    connections: Connections, day: date, sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table
+) -> pa.Table:
+    """The sessions that are not final."""
+    asking = _of_accounts(connections, sessions)
+    if connections.settings.lookups.recheck == "all":
+        return asking
+    settings = connections.settings
+    is_final: Column = final(
+        asking,
+        lookups=lookups,
+        metadata=metadata,
+        files=Journal(connections.catalog, day).known(),
+        day_end=day_bounds(day, settings.zone)[1],
+        grace=timedelta(hours=settings.transfer.missing_after_hours),
     )
-    by_status = Counter(lookup.status.value for lookup in lookups.values())
-    return StepReport(schemas.RECORDING_METADATA, day, count, {**by_status, "asked": asked_count})
+    return asking.filter(pc.invert(is_final))
 
 
-def _earlier_lookups(connections: Connections, day: date) -> dict[Key, Lookup]:
-    named: dict[Key, list[ApiRecording]] = {}
-    for row in connections.catalog.rows(schemas.RECORDING_METADATA, day):
-        named.setdefault(key_of(row), []).append(recording_from(row))
-    return {
-        key_of(row): lookup_from(row, named.get(key_of(row), ()))
-        for row in connections.catalog.rows(schemas.LOOKUPS, day)
-    }
+def _without_left(
+    connections: Connections, journal: AnswerJournal, to_ask: pa.Table, lookups: pa.Table, answered: AnsweredRows
+) -> pa.Table:
+    """The sessions to ask for that a broken-off run has no good answer for; good ones are among `answered`.
+
+    Good is what is no error, is younger than an hour, and is newer than what the tables say: of a run that came to its end,
+    and was killed while it tidied up, nothing is.
+    """
+    now: datetime = connections.clock()
+    good: dict[str, tuple[str, Lookup]] = {}
+    for (subaccount_id, session_id), lookup in journal.left():
+        if lookup.status is not LookupStatus.ERROR and now - _LEFT_IS_GOOD <= lookup.looked_up_at <= now:
+            good[f"{subaccount_id}/{session_id}"] = subaccount_id, lookup
+    if not good:
+        return to_ask
+    keys = keys_of(to_ask, _SESSION)
+    told_at = lookups["looked_up_at"].take(matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    asking = []
+    for key, before in zip(keys.to_pylist(), told_at.to_pylist(), strict=True):
+        usable = key in good and (before is None or before < good[key][1].looked_up_at)
+        if usable:
+            answered.add(*good[key])
+        asking.append(not usable)
+    log.info("%d answers of a run that was broken off are used", len(asking) - sum(asking))
+    return to_ask.filter(pa.array(asking, pa.bool_()))
 
 
-def _is_settled(
-    connections: Connections, session: Row, lookup: Lookup | None, files: dict[Key, RecordingFile], day: date
-) -> bool:
-    """Whether asking 8x8 again can tell nothing new: all recordings are kept, and the grace time was over when asked."""
-    if lookup is None or lookup.status is not LookupStatus.OK or connections.settings.lookups.recheck == "all":
-        return False
-    if not lookup.recordings:
-        return False
-    states = (files.get((session["subaccount_id"], recording.recording_id)) for recording in lookup.recordings)
-    if not all(file is not None and file.archive_status is ArchiveStatus.ARCHIVED for file in states):
-        return False
-    _, day_end = day_bounds(day, connections.settings.zone)
-    over_at: datetime = session["ended_at"] or session["started_at"] or day_end
-    return lookup.looked_up_at >= over_at + timedelta(hours=connections.settings.transfer.missing_after_hours)
+def _ask(
+    connections: Connections,
+    day: date,
+    account: AccountSettings,
+    session_ids: list[str],
+    journal: AnswerJournal,
+    answered: AnsweredRows,
+    progress: Progress,
+) -> None:
+    """8x8 has answered for each of the account's sessions. Raises UnavailableError if it did not for a single one."""
+    progress.begin(f"{account.subaccount_id} {day} look-ups", len(session_ids))
+    reached = not session_ids
+    error = None
+    with _answers(connections, account, session_ids, progress) as arriving:
+        for answer in arriving:
+            journal.add(account.subaccount_id, answer)
+            answered.add(account.subaccount_id, answer)
+            reached = reached or not answer.unreachable
+            error = error or answer.error
+    if not reached:
+        raise UnavailableError(f"{account.api_url} gave no answer for any of {len(session_ids)} sessions: {error}")
 
 
 @contextmanager
-def _asked(
+def _answers(
     connections: Connections, account: AccountSettings, session_ids: list[str], progress: Progress
 ) -> Iterator[Iterator[Lookup]]:
     """The API's answers, as they come. Raises UnavailableError while iterating when there is clearly an outage."""
@@ -142,40 +190,31 @@ def _asked(
         yield watched(answers)
 
 
-def _with_earlier(answer: Lookup, earlier: Lookup | None) -> Lookup:
-    """The answer, with the recordings that an earlier answer named and this one does not.
+def _read_kept(
+    connections: Connections, day: date, sessions: pa.Table, lookups: pa.Table, answered: AnsweredRows
+) -> None:
+    """Every session has its kept answer among `answered`, or is an error there if it has no answer of any kind."""
+    wanted = set(keys_of(sessions, _SESSION).to_pylist())
+    for (subaccount_id, session_id), lookup in connections.answers.lookups(day):
+        key = f"{subaccount_id}/{session_id}"
+        if key in wanted:
+            answered.add(subaccount_id, lookup)
+            wanted.remove(key)
+    for key in sorted(wanted.difference(keys_of(lookups, _SESSION).to_pylist())):
+        subaccount_id, _, session_id = key.partition("/")
+        answered.add(
+            subaccount_id,
+            Lookup(
+                session_id=session_id,
+                status=LookupStatus.ERROR,
+                looked_up_at=connections.clock(),
+                error="no answer of 8x8 is kept for this session: archive the day without --reread",
+            ),
+        )
 
-    A look-up may fail, and 8x8 may forget a session that is old: neither takes a recording out of the catalog.
-    """
-    if earlier is None:
-        return answer
-    named = {recording.recording_id for recording in answer.recordings}
-    lost = tuple(recording for recording in earlier.recordings if recording.recording_id not in named)
-    return replace(answer, recordings=answer.recordings + lost)
 
-
-def _never_asked(connections: Connections, session: Row) -> Lookup:
-    return Lookup(
-        session_id=session["session_id"],
-        status=LookupStatus.ERROR,
-        looked_up_at=connections.clock(),
-        error="no answer of 8x8 is kept for this session: archive the day without --reread",
-    )
-
-
-def _metadata_rows(lookups: dict[Key, Lookup]) -> list[Row]:
-    """One row per recording; one that two sessions name belongs to the session whose id comes first, with a warning."""
-    rows: dict[Key, Row] = {}
-    for (subaccount_id, session_id), lookup in sorted(lookups.items()):
-        for recording in lookup.recordings:
-            key = (subaccount_id, recording.recording_id)
-            if key in rows:
-                log.warning(
-                    "recording %s is named by the sessions %s and %s: kept under the first",
-                    recording.recording_id,
-                    rows[key]["session_id"],
-                    session_id,
-                )
-                continue
-            rows[key] = metadata_row(subaccount_id, session_id, recording)
-    return list(rows.values())
+def _replace(connections: Connections, table: Table, day: date, rows: pa.Table, *, before: pa.Table) -> int:
+    """The day's partition holds these rows. One that does already is left alone: on S3 a write takes 0.1 s."""
+    if rows.num_rows and rows.equals(before):
+        return int(rows.num_rows)
+    return connections.catalog.replace_partition(table, day, rows)

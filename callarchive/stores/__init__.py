@@ -4,7 +4,7 @@ Paths are relative to the store's root. A name becomes visible only when all of 
 reader never meets half a file, whenever the writer is killed. Temporary names begin with a dot and end in `.part`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -59,6 +59,9 @@ class Store(Protocol):
 
     def list(self, folder: str) -> list[StoredObject]:
         """Every object below `folder`, at any depth, ordered by path, without temporary ones."""
+
+    def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:
+        """Size in bytes of each of these objects that is there. All lie below `folder`; many cost little more than one."""
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly below `folder`, in order; empty where there is no such folder."""

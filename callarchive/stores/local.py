@@ -8,8 +8,9 @@ are files below `_locks/`: see `file_lock`.
 import contextlib
 import mmap
 import os
+import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -95,6 +96,20 @@ class LocalStore:
                 raise self.error(err, "listing", folder) from err
             found.append(StoredObject(whole[len(str(self._root)) + 1 :], size_bytes))
         return sorted(found, key=lambda item: item.path)
+
+    def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:  # noqa: ARG002 - asked for one by one
+        """Sizes of those of the files that are there: a stat each is quicker than to read each one's folder."""
+        found = {}
+        for path in paths:
+            try:
+                status = os.stat(f"{self._root}/{check_path(path)}", follow_symlinks=False)  # noqa: PTH116
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as err:
+                raise self.error(err, "reading", path) from err
+            if stat.S_ISREG(status.st_mode):
+                found[path] = status.st_size
+        return found
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly below `folder`."""

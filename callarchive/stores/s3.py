@@ -11,7 +11,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -100,6 +100,11 @@ class S3Store:
         except s3_errors.BOTO_ERRORS as err:
             raise s3_errors.translate_botocore(err, place=self.url, doing="listing") from err
         return sorted(found, key=lambda item: item.path)
+
+    def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:
+        """Sizes of those of the objects that are there, from one listing of `folder`."""
+        wanted = set(paths)
+        return {item.path: item.size_bytes for item in self.list(folder) if item.path in wanted} if wanted else {}
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly below `folder`."""

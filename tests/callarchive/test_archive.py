@@ -105,7 +105,8 @@ def test_the_size_of_chunks_does_not_matter(archive: RecordingArchive, root: Pat
 def test_an_account_whose_name_would_be_hidden_has_a_visible_folder(archive: RecordingArchive, root: Path) -> None:
     keep(archive, BytesDownload(SOUND), account="_acme")
     assert list(files_below(root)) == [f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3"]
-    assert archive.kept_sizes("_acme", DAY) == {f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3": len(SOUND)}
+    path = f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3"
+    assert archive.sizes("_acme", DAY, [path]) == {path: len(SOUND)}
 
 
 def test_the_same_bytes_again_are_one_file(archive: RecordingArchive, root: Path) -> None:
@@ -166,7 +167,6 @@ def test_what_is_no_audio_is_in_quarantine_and_not_in_the_archive(
     assert files_below(root) == {name: data}
     assert result.quarantine_uri == f"file://{root}/{name}"
     assert result.reason
-    assert archive.kept_sizes("acme_sg", DAY) == {}
     assert keep(archive, BytesDownload(data)) == result
     assert files_below(root) == {name: data}
 
@@ -222,15 +222,11 @@ def test_an_archive_that_cannot_be_written_is_a_store_error(root: Path) -> None:
         kept(RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW), SOUND)
 
 
-def test_the_sizes_are_those_of_the_days_mp3s_alone(archive: RecordingArchive, root: Path) -> None:
+def test_the_sizes_are_those_of_the_files_that_are_there(archive: RecordingArchive, root: Path) -> None:
     kept(archive, SOUND)
-    (root / FOLDER / ".0.part").write_bytes(b"temporary")
-    (root / FOLDER / "notes.txt").write_bytes(b"foreign")
-    other_day = root / f"acme_sg/call_date=2026-11-02/{SESSION}"
-    other_day.mkdir(parents=True)
-    (other_day / f"{RECORDING}.mp3").write_bytes(SOUND)
-    assert archive.kept_sizes("acme_sg", DAY) == {f"{FOLDER}/{RECORDING}.mp3": len(SOUND)}
-    assert archive.kept_sizes("acme_th", DAY) == {}
+    path, gone = f"{FOLDER}/{RECORDING}.mp3", f"{FOLDER}/gone.mp3"
+    assert archive.sizes("acme_sg", DAY, [path, gone]) == {path: len(SOUND)}
+    assert archive.sizes("acme_sg", DAY, []) == {}
 
 
 def test_the_hash_of_a_kept_file_is_of_its_bytes_as_they_are_now(archive: RecordingArchive, root: Path) -> None:

@@ -14,6 +14,7 @@ from threading import Event
 import pytest
 
 from callarchive.archive import RecordingArchive
+from callarchive.catalog import to_arrow
 from callarchive.errors import (
     AccessDeniedError,
     HostKeyError,
@@ -22,13 +23,14 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
-from callarchive.fetching import FetchCounts, Fetcher, Wanted, call_time
+from callarchive.fetching import Comparison, FetchCounts, Fetcher, Wanted, call_time
 from callarchive.landing import Download, LandingObject
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
+from callarchive.records import file_row
+from callarchive.schemas import RECORDING_FILES
 from callarchive.settings import TransferSettings
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.stores.local import LocalStore
-from callarchive.workers import NoProgress
 
 DAY = date(2026, 11, 1)
 CALL_AT = datetime(2026, 11, 1, 10, tzinfo=UTC)
@@ -145,19 +147,6 @@ class MemoryDownload:
             raise TransferError("the landing has another hash")
 
 
-class Counting(NoProgress):
-    """Progress that counts."""
-
-    def __init__(self) -> None:
-        self.total = self.done = 0
-
-    def begin(self, stage: str, total: int) -> None:
-        self.total += total
-
-    def advance(self, count: int = 1) -> None:
-        self.done += count
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "archive"
@@ -171,7 +160,6 @@ class Run:
         self.landing = MemoryLanding()
         self.archive = RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: LATE)
         self.counts = FetchCounts()
-        self.progress = Counting()
         self.recorded: list[RecordingFile] = []
 
     def fetch(self, *wanted: Wanted, now: datetime = LATE, attempts: int = 2) -> dict[str, RecordingFile]:
@@ -185,12 +173,16 @@ class Run:
             transfer=TransferSettings(attempts=attempts),
             clock=lambda: now,
         )
-        self.counts, self.progress, self.recorded = fetcher.counts, Counting(), []
-        with fetcher.fetch(wanted, self.progress, record=self.recorded.append) as files:
+        self.counts, self.recorded = fetcher.counts, []
+        known = [w.earlier for w in wanted if w.earlier is not None]
+        comparison = fetcher.compare(to_arrow(RECORDING_FILES, [file_row(file) for file in known]))
+        as_they_are = [file for file in known if file.recording_id in comparison.as_they_are]
+        changed = [w for w in wanted if w.recording.recording_id not in comparison.as_they_are]
+        with fetcher.fetch(changed, comparison, record=self.recorded.append) as files:
             settled = list(files)
         assert sorted(map(str, self.recorded)) == sorted(map(str, settled))
+        settled += as_they_are
         assert sorted(file.recording_id for file in settled) == sorted(w.recording.recording_id for w in wanted)
-        assert (self.progress.total, self.progress.done) == (len(wanted), len(wanted))
         return {file.recording_id: file for file in settled}
 
     def fetch_one(
@@ -553,7 +545,7 @@ def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Ru
         """The consumer has had enough."""
 
     def consume() -> None:
-        with fetcher.fetch([wanted(n) for n in range(20)], NoProgress(), record=lambda _: None) as files:
+        with fetcher.fetch([wanted(n) for n in range(20)], Comparison({}, frozenset()), record=lambda _: None) as files:
             assert next(files).archive_status is ArchiveStatus.ARCHIVED
             raise EnoughError
 

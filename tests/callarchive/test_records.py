@@ -12,6 +12,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog, to_arrow
+from callarchive.errors import StoreError
 from callarchive.landing import LandingObject
 from callarchive.models import (
     ApiRecording,
@@ -151,6 +152,16 @@ def journal(catalog: Catalog, *, piece: int = 3) -> Journal:
     return Journal(catalog, DAY, piece=piece, piece_s=3600)
 
 
+def known(catalog: Catalog, day: date = DAY) -> dict[tuple[str, str], RecordingFile]:
+    rows = Journal(catalog, day).known()
+    assert rows.schema.equals(schemas.RECORDING_FILES.schema)
+    return by_key(*map(file_from, rows.to_pylist()))
+
+
+def rows_of(*files: RecordingFile) -> pa.Table:
+    return pa.Table.from_pylist([file_row(file) for file in files], schema=schemas.RECORDING_FILES.schema)
+
+
 def pieces(catalog: Catalog) -> int:
     return len(catalog.store.list(JOURNAL))
 
@@ -160,7 +171,7 @@ def by_key(*files: RecordingFile) -> dict[tuple[str, str], RecordingFile]:
 
 
 def test_a_day_that_never_ran_has_an_empty_journal(catalog: Catalog) -> None:
-    assert journal(catalog).load() == {}
+    assert known(catalog) == {}
 
 
 def test_what_was_flushed_before_a_kill_is_known_afterwards(catalog: Catalog) -> None:
@@ -169,15 +180,15 @@ def test_what_was_flushed_before_a_kill_is_known_afterwards(catalog: Catalog) ->
     for file in files:
         killed.add(file)
     assert pieces(catalog) == 2
-    assert journal(catalog).load() == by_key(*files[:6])
+    assert known(catalog) == by_key(*files[:6])
     killed.flush()
-    assert journal(catalog).load() == by_key(*files)
+    assert known(catalog) == by_key(*files)
 
 
 def test_a_piece_is_written_after_a_while_even_if_it_is_small(catalog: Catalog) -> None:
     hasty = Journal(catalog, DAY, piece=1000, piece_s=-1)
     hasty.add(archived(1))
-    assert journal(catalog).load() == by_key(archived(1))
+    assert known(catalog) == by_key(archived(1))
 
 
 def test_nothing_to_flush_writes_nothing(catalog: Catalog) -> None:
@@ -189,33 +200,63 @@ def test_closing_leaves_the_partition_and_no_piece(catalog: Catalog) -> None:
     one = journal(catalog, piece=1)
     one.add(archived(1))
     one.add(archived(2))
-    one.close([archived(1), archived(3)])
+    one.close(rows_of(archived(1), archived(3)))
     assert pieces(catalog) == 0
-    assert journal(catalog).load() == by_key(archived(1), archived(3))
+    assert known(catalog) == by_key(archived(1), archived(3))
     assert len(catalog.rows(schemas.RECORDING_FILES, DAY)) == 2
 
 
 def test_a_piece_is_newer_than_the_partition_and_a_later_piece_newer_than_an_earlier(catalog: Catalog) -> None:
-    journal(catalog).close([archived(1, sha256="00" * 32), archived(2)])
+    journal(catalog).close(rows_of(archived(1, sha256="00" * 32), archived(2)))
     killed = journal(catalog, piece=1)
     killed.add(archived(1, sha256="11" * 32))
-    assert journal(catalog).load() == by_key(archived(1, sha256="11" * 32), archived(2))
+    assert known(catalog) == by_key(archived(1, sha256="11" * 32), archived(2))
     killed.add(archived(1, sha256="22" * 32))
-    assert journal(catalog).load() == by_key(archived(1, sha256="22" * 32), archived(2))
+    assert known(catalog) == by_key(archived(1, sha256="22" * 32), archived(2))
 
 
 def test_a_kill_while_closing_loses_nothing(catalog: Catalog) -> None:
     one = journal(catalog, piece=1)
     one.add(archived(1))
     catalog.replace_partition(schemas.RECORDING_FILES, DAY, [file_row(archived(1)), file_row(archived(2))])
-    assert journal(catalog).load() == by_key(archived(1), archived(2))
+    assert known(catalog) == by_key(archived(1), archived(2))
+
+
+def test_a_day_counts_as_interrupted_from_its_beginning_to_its_end(catalog: Catalog) -> None:
+    assert journal(catalog).interrupted, "it has never been run"
+    journal(catalog).close(rows_of())
+    assert not journal(catalog).interrupted
+    journal(catalog).begin()
+    assert journal(catalog).interrupted
+    assert known(catalog) == {}
+    journal(catalog).add(archived(1))
+    journal(catalog).close(rows_of(archived(1)))
+    assert not journal(catalog).interrupted
+    assert pieces(catalog) == 0
+
+
+def test_a_piece_that_could_not_be_written_is_written_by_the_next_flush(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = journal(catalog, piece=2)
+    failing.add(archived(1))
+
+    def no_room(*_: object) -> None:
+        raise StoreError("no room")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(catalog.store, "replace", no_room)
+        with pytest.raises(StoreError):
+            failing.add(archived(2))
+    failing.flush()
+    assert known(catalog) == by_key(archived(1), archived(2))
 
 
 def test_days_do_not_see_each_others_pieces(catalog: Catalog) -> None:
     journal(catalog, piece=1).add(archived(1))
     other = Journal(catalog, date(2026, 11, 2))
-    assert other.load() == {}
-    other.close([])
+    assert known(catalog, date(2026, 11, 2)) == {}
+    other.close(rows_of())
     assert pieces(catalog) == 1
 
 
@@ -226,7 +267,7 @@ def test_pieces_and_partitions_of_an_older_version_are_read(catalog: Catalog) ->
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist([file_row(archived(number))], schema=schema), buffer)
         catalog.store.replace(path, buffer.getvalue())
-    loaded = journal(catalog).load()
+    loaded = known(catalog)
     assert loaded.keys() == by_key(archived(1), archived(2)).keys()
     for number in (1, 2):
         kept = loaded["acme_sg", recording_id(number)].kept

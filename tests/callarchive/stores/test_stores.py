@@ -148,6 +148,14 @@ def test_listing_is_ordered_deep_and_without_what_is_the_stores_own(store: Store
     assert store.list("nothing/there") == []
 
 
+def test_sizes_are_those_of_the_objects_that_are_there(store: Store) -> None:
+    for path in ("b/z", "b/a/deep/x", "b/a.mp3"):
+        store.replace(path, path.encode())
+    assert store.sizes("b", ["b/z", "b/a.mp3", "b/none", "b/a", "b/z/under"]) == {"b/z": 3, "b/a.mp3": 7}
+    assert store.sizes("none", ["none/a"]) == {}
+    assert store.sizes("b", []) == {}
+
+
 def test_what_is_not_there_is_said_to_be_so(store: Store) -> None:
     with pytest.raises(ObjectNotFoundError, match="day/a"):
         store.read("day/a")
