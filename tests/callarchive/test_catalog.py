@@ -319,6 +319,91 @@ def test_the_same_rows_in_any_order_make_the_same_file(tmp_path: Path) -> None:
     assert list(files_in(catalog)) == [file]
 
 
+def written(catalog: Catalog, rows: list[Row]) -> bool:
+    """Whether the full day's file was replaced when it was to hold these rows."""
+    (file,) = (path for path in files_in(catalog) if path.parent.name == f"call_date={FULL}")
+    before = file.stat()
+    assert catalog.replace_partition(RECORDINGS, FULL, rows) == len(rows)
+    assert catalog.partition(RECORDINGS, FULL).equals(to_arrow(RECORDINGS, rows))
+    after = file.stat()
+    assert file.stat().st_mode == before.st_mode
+    return (after.st_ino, after.st_mtime_ns) != (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_partition_that_holds_the_rows_already_is_left_alone(catalog: Catalog) -> None:
+    rows = [recording(n) for n in range(50)]
+    assert not written(catalog, rows)
+    assert not written(catalog, rows[::-1])
+    assert written(catalog, rows[:-1])
+    assert written(catalog, [])
+    assert not written(catalog, [])
+
+
+def test_comparing_goes_on_past_its_first_rows(tmp_path: Path) -> None:
+    catalog = Catalog.open(tmp_path)
+    rows = [recording(n) for n in range(40_000)]
+    catalog.replace_partition(RECORDINGS, FULL, rows)
+    assert not written(catalog, rows)
+    rows[39_000] |= {"error": "only this one has changed"}
+    assert written(catalog, rows)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"duration_s": 7.5}, {"error": ""}, {"versions": None}, {"started_at": None}, {"session_id": "é"}],
+    ids=str,
+)
+def test_one_changed_value_is_written(catalog: Catalog, changed: Row) -> None:
+    rows = [recording(n) for n in range(50)]
+    rows[9] |= {"error": None} | changed
+    assert written(catalog, rows)
+    assert not written(catalog, rows)
+
+
+def without(name: str) -> pa.Schema:
+    return pa.schema([field for field in RECORDINGS.schema if field.name != name])
+
+
+OLDER_FILES = {
+    "other compression": {"compression": "snappy"},
+    "a column less": {"schema": without("audio_issue_detail")},
+    "columns in another order": {"schema": pa.schema(list(RECORDINGS.schema)[::-1])},
+    "another type": {"schema": pa.schema([*without("channels"), pa.field("channels", pa.int32())])},
+    "no meanings": {"schema": pa.schema([field.remove_metadata() for field in RECORDINGS.schema])},
+}
+
+
+@pytest.mark.parametrize("older", OLDER_FILES)
+def test_a_file_that_holds_the_rows_in_an_older_form_is_written_anew(tmp_path: Path, older: str) -> None:
+    catalog = Catalog.open(tmp_path)
+    rows = to_arrow(RECORDINGS, [recording(n) for n in range(20)]).to_pylist()
+    form = {"compression": "zstd", "schema": RECORDINGS.schema, **OLDER_FILES[older]}
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=form["schema"]), buffer, compression=form["compression"])
+    catalog.store.replace(RECORDINGS.partition_path(FULL), buffer.getvalue())
+    assert written(catalog, rows)
+    (file,) = files_in(catalog)
+    assert pq.read_schema(file).equals(RECORDINGS.schema)
+    assert not written(catalog, rows)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a table", None])
+def test_a_damaged_file_is_written_anew(catalog: Catalog, damage: bytes | None) -> None:
+    (file,) = (path for path in files_in(catalog) if path.parent.name == f"call_date={FULL}")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 3] + whole[len(whole) // 3 + 99 :] if damage is None else damage)
+    assert written(catalog, [recording(n) for n in range(50)])
+    assert file.read_bytes() == whole
+
+
+def test_a_partition_left_alone_is_durable_all_the_same(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr("callarchive.catalog.sync_folder", synced.append)
+    assert not written(catalog, [recording(n) for n in range(50)])
+    (file,) = (path for path in files_in(catalog) if path.parent.name == f"call_date={FULL}")
+    assert synced == [file.parent]
+
+
 def test_rows_are_ordered_by_key() -> None:
     table = to_arrow(RECORDINGS, [recording(n) for n in (3, 1, 2, 0)])
     keys = list(zip(*(table[name].to_pylist() for name in RECORDINGS.key), strict=True))
