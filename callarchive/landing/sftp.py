@@ -18,6 +18,7 @@ from callarchive.landing import Download, LandingObject
 from callarchive.landing.sftp_connection import Connection, Server, connect
 from callarchive.landing.sftp_credentials import load_private_key, read_password
 from callarchive.landing.sftp_download import SftpDownload
+from callarchive.landing.sftp_handles import OpenFiles
 from callarchive.landing.sftp_host_keys import read_known_hosts
 from callarchive.landing.sftp_messages import READ_SIZE_MAX, SessionLostError
 from callarchive.landing.sftp_pool import SessionPool
@@ -71,6 +72,7 @@ class SftpLanding:
         self._ahead_bytes = max(_AHEAD_MIN_BYTES, min(_AHEAD_BYTES // concurrency, _AHEAD_MAX_BYTES))
         self._key: paramiko.PKey | None = None
         self._key_loaded = threading.Lock()
+        self._files = OpenFiles()
         self._pool = SessionPool(
             self._connect,
             uri=self.uri,
@@ -95,12 +97,13 @@ class SftpLanding:
     def open(self, path: str) -> Iterator[Download]:
         """Begins to read a file. The deadline for the whole of it runs from here."""
         deadline = time.monotonic() + self._deadline_s
-        session, handle, described = self._begin(path, deadline)
+        session, handle, described = self._files.opened(lambda: self._begin(path, deadline), deadline=deadline)
         try:
             yield SftpDownload(session, handle, described, deadline=deadline, ahead_bytes=self._ahead_bytes)
         finally:
             session.close_handle(handle)
             self._pool.release(session)
+            self._files.closed()
 
     def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
         """What the server says of each path now, null for one that is no regular file. Many share a round trip."""

@@ -13,7 +13,7 @@ from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundEr
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT = 1, 2, 3, 4, 5, 7
 OPENDIR, READDIR, REALPATH, STAT = 11, 12, 16, 17
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
-END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, NO_CONNECTION, CONNECTION_LOST = 1, 2, 3, 6, 7
+END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, NO_CONNECTION, CONNECTION_LOST = 1, 2, 3, 4, 6, 7
 
 OPEN_TO_READ = struct.pack(">II", 1, 0)
 """What follows the name in an OPEN: the flag for reading, and no attributes."""

@@ -20,7 +20,7 @@ from callarchive.landing.sftp_messages import CLOSE, INIT, READ_SIZE_MAX, VERSIO
 
 _VERSION_SPOKEN = 3
 _PACKET_MAX = 1 << 20
-_RECEIVE_AT_ONCE = 256 << 10
+_RECEIVE_AT_ONCE = 512 << 10
 """Also how much memory a reply may keep beyond its own size until it is read."""
 _NUMBERS = 1 << 32
 

@@ -14,8 +14,10 @@ from urllib.parse import quote
 from callarchive.errors import AnswerError, ConfigurationError, ObjectNotFoundError
 from callarchive.landing import LandingObject
 from callarchive.landing.places import PlaceRefusedError, check_path
+from callarchive.landing.sftp_handles import OpenRefusedError
 from callarchive.landing.sftp_messages import (
     END_OF_FILE,
+    FAILURE,
     HANDLE,
     LSTAT,
     NO_SUCH_FILE,
@@ -82,6 +84,7 @@ class SftpTree:
 
         Raises:
             ObjectNotFoundError: there is none, it is no regular file, or it is reached through a link out of the root.
+            OpenRefusedError: it is there, and the server did not open it.
             PlaceRefusedError: it was not asked for: see `places.check_path`.
         """
         uri = self.uri_of(path)
@@ -96,6 +99,8 @@ class SftpTree:
             if opened.kind == HANDLE:
                 session.close_handle(opened.handle(uri))
             raise
+        if opened.status == FAILURE:
+            raise OpenRefusedError(str(opened.refusal(uri)))
         return opened.handle(uri), described
 
     def walk(self, session: SftpSession, folder: str, deadline: float) -> list[LandingObject]:

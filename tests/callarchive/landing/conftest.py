@@ -204,7 +204,9 @@ def asyncssh_server(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
 
         return asyncio.run_coroutine_threadsafe(wait(), loop).result(10)
 
-    def start(*, key_types: tuple[str, ...] = ("ssh-ed25519",)) -> Endpoint:
+    def start(
+        *, key_types: tuple[str, ...] = ("ssh-ed25519",), behaviour: type[asyncssh.SFTPServer] = asyncssh.SFTPServer
+    ) -> Endpoint:
         home = tmp_path / f"asyncssh-{len(acceptors)}"
         files = home / "files"
         files.mkdir(parents=True)
@@ -215,7 +217,7 @@ def asyncssh_server(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
                 0,
                 server_factory=lambda: _PasswordServer(connections),
                 server_host_keys=keys,
-                sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=os.fsencode(files)),
+                sftp_factory=lambda channel: behaviour(channel, chroot=os.fsencode(files)),
             )
         )
         acceptors.append(acceptor)
@@ -265,6 +267,7 @@ class Faulty(Endpoint):
         reply_max: how many bytes it sends at most in reply to a READ.
         ends_at, stalls_at, dies_at, drips_at: the offset from which reads are answered by the end of the file, by
             nothing, by the end of the connection, or a byte at a time.
+        read_takes_s: how long each read takes, one after the other.
         denied: names that may not be opened.
         hangs_up_after: the number of files after which the connection ends, again and again.
         sessions_max: per connection.
@@ -283,6 +286,7 @@ class Faulty(Endpoint):
     stalls_at: int | None = None
     dies_at: int | None = None
     drips_at: int | None = None
+    read_takes_s: float = 0
     denied: tuple[str, ...] = ()
     hangs_up_after: int | None = None
     sessions_max: int = 10
@@ -401,6 +405,7 @@ class _FaultyHandle(paramiko.SFTPHandle):
 
     def read(self, offset: int, length: int) -> Any:
         faulty = self.files.faulty
+        time.sleep(faulty.read_takes_s)
         if faulty.dies_at is not None and offset >= faulty.dies_at:
             self.files.transport.close()
         if faulty.stalls_at is not None and offset >= faulty.stalls_at:
