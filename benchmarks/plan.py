@@ -27,15 +27,15 @@ class Sizes:
 
 FULL = Sizes()
 QUICK = Sizes(
-    s3=600,
-    sftp=300,
-    far_sftp=100,
+    s3=400,
+    sftp=200,
+    far_sftp=60,
     long_sftp_bytes=100_000_000,
     long_s3_bytes=200_000_000,
-    look_ups=600,
+    look_ups=400,
     walked=300,
-    day=1_000,
-    ten_days=1_000,
+    day=600,
+    ten_days=600,
     table_rows=100_000,
     year_rows=90_000,
     year_days=90,

@@ -33,8 +33,8 @@ class Measured:
 
     Attributes:
         cpu_s: its own and that of processes that it started and waited for.
-        peak_rss_bytes: of the largest of these. Linux hands down the peak of whoever starts a process, so what is below
-            this program's own, some 45 MB, is told as that.
+        peak_rss_bytes: of the largest of these. Linux hands the peak of whoever starts a process down to it, so what is
+            below this program's own, some 45 MB, is told as that.
         servers_cpu_s: what the servers, and a delay between, spent meanwhile.
         told: what the process printed of itself, as one JSON object.
     """

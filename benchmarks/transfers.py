@@ -103,7 +103,7 @@ def far_sftp(plan: Plan) -> Section | None:
         round_trip_ms=ROUND_TRIP_MS,
         api_round_trip_ms=API_ROUND_TRIP_MS,
     ) as day:
-        runs = by_turns([*_ours(day), *_peers(day, plan.peers, SFTP_RCLONE, LFTP)], plan.repeat)
+        runs = by_turns([*_ours(day), *_peers(day, plan.peers, SFTP_RCLONE)], plan.repeat)
     title = f"SFTP {ROUND_TRIP_MS:.0f} ms away"
     claims = (
         *_compared(f"{title}: transfer", runs, TRANSFER, SFTP_RCLONE, wall_limit=0.2),
