@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 something failed, 2 usage or configuration, 3 refused, 130
 need when they run, so that `--help` does not wait for pandas.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -85,6 +86,8 @@ def _interrupt(*_: object) -> None:
 def main() -> None:
     """Runs the command line and exits. `--json`, `-v` and `-q` may stand anywhere."""
     sys.meta_path.insert(0, _NoPandas())
+    # arrow's own allocator keeps what it was given: a day of 100,000 recordings peaks 70 MB higher with it, and no faster.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     signal.signal(signal.SIGTERM, _interrupt)  # systemd and Kubernetes stop with it: as orderly as Ctrl-C
     words = sys.argv[1:]
     hoisted = [word for word in words if word in _GLOBAL_FLAGS]
