@@ -20,8 +20,7 @@ from callarchive.landing.sftp_messages import CLOSE, INIT, READ_SIZE_MAX, VERSIO
 
 _VERSION_SPOKEN = 3
 _PACKET_MAX = 1 << 20
-_RECEIVE_AT_ONCE = 512 << 10
-"""Also how much memory a reply may keep beyond its own size until it is read."""
+_RECEIVE_AT_ONCE = 1 << 20
 _NUMBERS = 1 << 32
 
 
@@ -204,7 +203,10 @@ class SftpSession:
         begin = self._read_to + 4
         self._read_to = begin + length
         number = int.from_bytes(self._received[begin + 1 : begin + 5], "big")
-        return self._received[begin], number, memoryview(self._received)[begin + 5 : self._read_to]
+        body = memoryview(self._received)[begin + 5 : self._read_to]
+        if 4 * length < len(self._received):
+            body = memoryview(bytes(body))  # what is small must not keep much in memory until it is read
+        return self._received[begin], number, body
 
     def _gather(self, count: int) -> None:
         """At least so many bytes that were not read yet are in `_received`."""

@@ -267,6 +267,7 @@ class Faulty(Endpoint):
         reply_max: how many bytes it sends at most in reply to a READ.
         ends_at, stalls_at, dies_at, drips_at: the offset from which reads are answered by the end of the file, by
             nothing, by the end of the connection, or a byte at a time.
+        protocol: what takes requests and sends replies.
         read_takes_s: how long each read takes, one after the other.
         denied: names that may not be opened.
         hangs_up_after: the number of files after which the connection ends, again and again.
@@ -286,6 +287,7 @@ class Faulty(Endpoint):
     stalls_at: int | None = None
     dies_at: int | None = None
     drips_at: int | None = None
+    protocol: type[paramiko.SFTPServer] = paramiko.SFTPServer
     read_takes_s: float = 0
     denied: tuple[str, ...] = ()
     hangs_up_after: int | None = None
@@ -448,7 +450,7 @@ def faulty(tmp_path: Path) -> Iterator[Faulty]:
             transport = paramiko.Transport(connection)
             transport.set_log_channel("tests.sftp.faulty")
             transport.add_server_key(faulty.host_key)
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _FaultyFiles, faulty, transport)
+            transport.set_subsystem_handler("sftp", faulty.protocol, _FaultyFiles, faulty, transport)
             faulty.transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Gate(faulty, transport))
 

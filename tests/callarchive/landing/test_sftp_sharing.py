@@ -1,21 +1,21 @@
 """Downloads that share a session: what one of them meets is nothing to the others."""
 
-import asyncio
 import errno
 import hashlib
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import asyncssh
+import paramiko
 import pytest
 
 from callarchive.errors import TransferError
 from callarchive.landing.sftp import SftpLanding
+from callarchive.landing.sftp_messages import READ
 
 OpenLanding = Callable[..., SftpLanding]
 
@@ -37,52 +37,29 @@ def one_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callarchive.landing.sftp_pool.CALLERS_PER_SESSION", 1000)
 
 
-def file_name(file: Any) -> str:
-    return Path(os.fsdecode(file.name)).name
+class Shuffling(paramiko.SFTPServer):
+    """Answers the reads of all files only when a last one is asked, of a single byte, and the latest first."""
+
+    held: list[tuple[int, bytes]]
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        if kind != READ:
+            super()._process(kind, number, message)
+            return
+        self.held = [(number, message.get_remainder()), *getattr(self, "held", [])]
+        if message.get_remainder().endswith(b"\0\0\0\1"):
+            for held, body in self.held:
+                super()._process(READ, held, paramiko.Message(body))
+            self.held = []
 
 
-class Shuffling(asyncssh.SFTPServer):
-    """Answers reads in another order than they were asked in, and the later ones first."""
+class Ignoring(paramiko.SFTPServer):
+    """Never answers a read of stuck.mp3, and everything else at once."""
 
-    async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
-        await asyncio.sleep(0.02 / (1 + offset / 100_000))
-        return bytes(super().read(file_obj, offset, size))
-
-
-class Ignoring(asyncssh.SFTPServer):
-    """Does not answer a read of stuck.mp3 before the test is over, and everything else at once."""
-
-    over: ClassVar[threading.Event]
-    left_open: ClassVar[set[str]]
-
-    def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
-        self.left_open.add(Path(os.fsdecode(path)).name)
-        return super().open(path, pflags, attrs)
-
-    async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
-        while file_name(file_obj) == "stuck.mp3" and not self.over.is_set():
-            await asyncio.sleep(0.01)
-        return bytes(super().read(file_obj, offset, size))
-
-    def close(self, file_obj: Any) -> None:
-        self.left_open.discard(file_name(file_obj))
-        super().close(file_obj)
-
-
-@pytest.fixture
-def ignoring() -> Iterator[type[Ignoring]]:
-    """The behaviour, and at the end every file that was opened has been closed: also the one that stalled."""
-
-    class Behaviour(Ignoring):
-        over = threading.Event()
-        left_open: ClassVar[set[str]] = set()
-
-    yield Behaviour
-    Behaviour.over.set()
-    give_up_at = time.monotonic() + 5
-    while Behaviour.left_open and time.monotonic() < give_up_at:
-        time.sleep(0.01)
-    assert not Behaviour.left_open
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        handle = paramiko.Message(message.get_remainder()).get_binary() if kind == READ else None
+        if handle is None or not self.file_table[handle].readfile.name.endswith("stuck.mp3"):
+            super()._process(kind, number, message)
 
 
 class Narrow(asyncssh.SFTPServer):
@@ -103,19 +80,18 @@ class Narrow(asyncssh.SFTPServer):
         super().close(file_obj)
 
 
-def test_replies_in_any_order_make_every_file_whole(asyncssh_server: Any, open_landing: OpenLanding) -> None:
-    server = asyncssh_server(behaviour=Shuffling)
-    contents = write(server.files, *(f"{number}.mp3" for number in range(12)), size_bytes=1_500_000)
-    landing = open_landing(server, concurrency=6)
+def test_replies_in_any_order_make_every_file_whole(faulty: Any, open_landing: OpenLanding) -> None:
+    faulty.protocol = Shuffling
+    contents = write(faulty.files, *(f"{number}.mp3" for number in range(12)), size_bytes=1_500_000)
+    landing = open_landing(faulty, concurrency=6)
     with ThreadPoolExecutor(6) as threads:
         assert dict(zip(contents, threads.map(lambda path: read(landing, path), contents), strict=True)) == contents
 
 
-def test_file_that_stalls_ends_alone(asyncssh_server: Any, open_landing: OpenLanding, ignoring: type[Ignoring]) -> None:
-    server = asyncssh_server(behaviour=ignoring)
-    contents = write(server.files, "stuck.mp3", "good.mp3", "first.mp3", size_bytes=3_000_000)
-    landing = open_landing(server, stall_timeout_s=0.4)
-    read(landing, "first.mp3")
+def test_file_that_stalls_ends_alone(faulty: Any, open_landing: OpenLanding) -> None:
+    faulty.protocol = Ignoring
+    contents = write(faulty.files, "stuck.mp3", "good.mp3", size_bytes=12_000_000)
+    landing = open_landing(faulty, stall_timeout_s=0.4)
     with ThreadPoolExecutor(1) as threads, landing.open("good.mp3") as good:
         chunks = iter(good)
         got = [next(chunks)]
