@@ -4,6 +4,7 @@ Reading needs nothing but this module: notebooks open a catalog with `Catalog.op
 frames or DuckDB views. What the tables mean is in `schemas`; who fills them, in `steps`.
 """
 
+import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -181,9 +182,9 @@ class Catalog:
         """
         data = to_arrow(table, rows)
         if not self._keeps(table, day, data):
-            buffer = pa.BufferOutputStream()
+            buffer = io.BytesIO()  # grows and is handed on without a copy, unlike an arrow stream
             pq.write_table(data, buffer, compression=_COMPRESSION, coerce_timestamps="us", store_schema=True)
-            self.store.replace(table.partition_path(day), buffer.getvalue().to_pybytes())
+            self.store.replace(table.partition_path(day), buffer.getvalue())
         # What a large day took would stay with pyarrow, beside what the next step takes.
         pa.default_memory_pool().release_unused()
         return int(data.num_rows)
