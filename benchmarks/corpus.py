@@ -167,6 +167,15 @@ def _make_sample(folder: Path, number: int, day: int, recipe: Recipe) -> Sample:
     return _keep([data], folder, started_at, duration_s, rng)
 
 
+def _make_long_sample(folder: Path, size_bytes: int) -> Sample:
+    shape = "ffmpeg_cbr_22k_no_xing"  # has neither header nor tag, so that pieces after one another are one recording
+    pieces = max(1, round(size_bytes / _PIECE_BYTES))
+    piece_s = size_bytes / pieces / _bytes_per_second(shape)
+    piece = make_recording(shape=shape, duration_s=piece_s, seed=_SEED)
+    started_at = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+    return _keep([piece] * pieces, folder, started_at, piece_s * pieces, random.Random(_SEED))
+
+
 def _keep(pieces: Sequence[bytes], folder: Path, started_at: datetime, duration_s: float, rng: random.Random) -> Sample:
     session_id, recording_id = uuid_at(started_at - timedelta(seconds=5), rng), uuid_at(started_at, rng)
     path = f"{started_at.date()}/{session_id}/{file_name(recording_id, started_at)}"
