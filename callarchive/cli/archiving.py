@@ -29,7 +29,7 @@ def archive(
         datetime | None, typer.Option("--to", help="Last day of it.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
     ] = None,
     recheck: Annotated[
-        bool, typer.Option("--recheck", help="Ask 8x8 again also for sessions whose recordings are all archived.")
+        bool, typer.Option("--recheck", help="Ask 8x8 again also for final sessions: all archived, or none.")
     ] = False,
     reread: Annotated[
         bool, typer.Option("--reread", help="Use the answers of 8x8 that are kept instead of asking again.")

@@ -54,7 +54,9 @@ def silence(session_id=ONE, *, minutes=0, unreachable=True):
 
 
 def save(answers, *lookups, account="acme_sg", treat=keep):
-    answers.save_lookups(DAY, {account: lookups}, treat={account: treat})
+    with answers.journal(DAY, treat={account: treat}) as journal:
+        for lookup in lookups:
+            journal.add(account, lookup)
 
 
 def text_of(folder):
@@ -89,7 +91,8 @@ def test_every_kind_of_answer_comes_back_as_it_was(answers, folder):
 def test_accounts_are_kept_apart_and_other_days_too(answers):
     save(answers, answer(ONE))
     save(answers, answer(ONE, body="", http_status=404), account="other")
-    answers.save_lookups(DAY + timedelta(days=1), {"acme_sg": [answer(TWO)]}, treat={})
+    with answers.journal(DAY + timedelta(days=1), treat={}) as journal:
+        journal.add("acme_sg", answer(TWO))
     found = answers.load_lookups(DAY)
     assert {key: lookup.status for key, lookup in found.items()} == {
         ("acme_sg", ONE): LookupStatus.OK,
@@ -146,7 +149,8 @@ def test_numbers_in_bodies_are_treated_before_they_are_kept(answers, folder):
         assert "9123" not in text_of(folder)
         assert answers.load_lookups(DAY)["acme_sg", ONE].recordings == answer(body=body).recordings
         shutil.rmtree(folder)
-    answers.save_lookups(DAY, {"acme_sg": [answer(body=body)]}, treat={})
+    with answers.journal(DAY, treat={}) as journal:
+        journal.add("acme_sg", answer(body=body))
     assert "9123" not in text_of(folder)
 
 

@@ -46,7 +46,8 @@ def write_everything(connections: Connections, day: date) -> None:
     journal = Journal(connections.catalog, day, piece=1)
     journal.add(RecordingFile("acme_sg", "s", "r", ArchiveStatus.PENDING))
     lookup = Lookup("s", LookupStatus.NO_RECORDINGS, datetime(2026, 11, 3, tzinfo=UTC), body="[]")
-    connections.answers.save_lookups(day, {"acme_sg": [lookup]}, treat={})
+    with connections.answers.journal(day, treat={}) as answers:
+        answers.add("acme_sg", lookup)
     connections.answers.save_call_log(day, "acme_sg", [], lambda number: number)
 
 
