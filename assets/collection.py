@@ -27,8 +27,8 @@ def recording_metadata(
 ) -> dg.MaterializeResult:
     """What 8x8's API names for each session: its recordings, their status, where they were put.
 
-    A session that is final is not asked for again: its recordings are all archived, or after a day 8x8 names none. How each look-up went is kept beside it, in
-    `_steps/lookups`.
+    A session that is final is not asked for again: its recordings are all archived, or 8x8 named none after the grace time.
+    How each look-up went is kept beside it, in `_steps/lookups`.
     """
     from callarchive.steps import look_up_recordings
 

@@ -1,0 +1,132 @@
+"""The tables of a day's look-ups: which sessions are final, and what earlier answers leave in them."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from callarchive import schemas
+from callarchive.lookup_tables import AnsweredRows, final, lookups_with_earlier, recordings_with_earlier
+from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, Lookup, LookupStatus
+
+END = datetime(2026, 11, 1, 12, tzinfo=UTC)
+GRACE = timedelta(hours=24)
+LATE = END + GRACE
+ONE, TWO = (f"e35e3d0e-065a-11ec-b119-676cb2bc33e{n}" for n in (1, 2))
+
+
+def sessions(*keys, ended_at=END, started_at=None):
+    rows = [dict(zip(("subaccount_id", "session_id"), key, strict=True)) for key in keys]
+    for row in rows:
+        row.update(started_at=started_at, ended_at=ended_at)
+    return pa.Table.from_pylist(rows, schema=schemas.SESSION_IDS.schema)
+
+
+def answers(*answered):
+    rows = AnsweredRows()
+    for subaccount_id, lookup in answered:
+        rows.add(subaccount_id, lookup)
+    return rows.tables()
+
+
+def lookup(session_id=ONE, status=LookupStatus.OK, *recording_ids, at=LATE):
+    recordings = tuple(ApiRecording(recording_id, ApiStatus.UPLOAD_COMPLETED) for recording_id in recording_ids)
+    return Lookup(session_id, status, at, recordings)
+
+
+def files(**states):
+    rows = [{"subaccount_id": "acme", "recording_id": name, "archive_status": state} for name, state in states.items()]
+    return pa.Table.from_pylist(rows, schema=schemas.RECORDING_FILES.schema)
+
+
+def is_final(found, *, states=None, account="acme", **session):
+    lookups, metadata = answers((account, found)) if found else answers()
+    return final(
+        sessions(("acme", ONE), **session),
+        lookups=lookups,
+        metadata=metadata,
+        files=files(**(states or {})),
+        day_end=END + timedelta(hours=12),
+        grace=GRACE,
+    ).to_pylist() == [True]
+
+
+def test_a_session_is_final_when_all_that_was_named_late_enough_is_archived():
+    found = lookup(ONE, LookupStatus.OK, "a", "b")
+    assert is_final(found, states={"a": "archived", "b": "archived"})
+    assert not is_final(found, states={"a": "archived"})
+    for state in set(ArchiveStatus) - {ArchiveStatus.ARCHIVED}:
+        assert not is_final(found, states={"a": "archived", "b": state.value})
+    early = lookup(ONE, LookupStatus.OK, "a", at=LATE - timedelta(microseconds=1))
+    assert not is_final(early, states={"a": "archived"})
+
+
+@pytest.mark.parametrize("status", [LookupStatus.NO_RECORDINGS, LookupStatus.NOT_FOUND])
+def test_nothing_there_is_final_after_the_grace_time_only_and_if_nothing_named_before_is_wanting(status):
+    assert is_final(lookup(ONE, status))
+    assert not is_final(lookup(ONE, status, at=LATE - timedelta(seconds=1)))
+    assert is_final(lookup(ONE, status, "a"), states={"a": "archived"})
+    assert not is_final(lookup(ONE, status, "a"), states={"a": "missing"})
+
+
+def test_errors_silence_and_an_ok_without_its_recordings_are_never_final():
+    assert not is_final(None)
+    assert not is_final(lookup(ONE, LookupStatus.ERROR))
+    assert not is_final(lookup(ONE, LookupStatus.ERROR, "a"), states={"a": "archived"})
+    assert not is_final(lookup(ONE, LookupStatus.OK))
+
+
+def test_another_accounts_session_and_files_of_the_same_ids_say_nothing():
+    assert not is_final(lookup(ONE, LookupStatus.NO_RECORDINGS), account="other")
+    lookups, metadata = answers(("other", lookup(ONE, LookupStatus.OK, "a")))
+    found = final(
+        sessions(("other", ONE)),
+        lookups=lookups,
+        metadata=metadata,
+        files=files(a="archived"),
+        day_end=LATE,
+        grace=GRACE,
+    )
+    assert found.to_pylist() == [False]
+
+
+def test_the_grace_time_runs_from_the_calls_end_or_its_start_or_the_days_end():
+    found = lookup(ONE, LookupStatus.NO_RECORDINGS, at=LATE)
+    assert is_final(found, ended_at=END, started_at=END + timedelta(hours=9))
+    assert is_final(found, ended_at=None, started_at=END)
+    assert not is_final(found, ended_at=None, started_at=END + timedelta(seconds=1))
+    assert not is_final(found, ended_at=None), "the day ends twelve hours later"
+    assert is_final(lookup(ONE, LookupStatus.NO_RECORDINGS, at=LATE + timedelta(hours=12)), ended_at=None)
+
+
+def test_a_new_answer_stands_in_place_of_the_earlier_one_and_loses_no_recording():
+    earlier_lookups, earlier = answers(("acme", lookup(ONE, LookupStatus.OK, "a", "b")), ("acme", lookup(TWO)))
+    new_lookups, new = answers(("acme", lookup(ONE, LookupStatus.ERROR, "b", "c")))
+    day = sessions(("acme", ONE), ("acme", TWO))
+    lookups = lookups_with_earlier(new_lookups, earlier_lookups, sessions=day).to_pylist()
+    assert {row["session_id"]: row["lookup_status"] for row in lookups} == {ONE: "error", TWO: "ok"}
+    rows = recordings_with_earlier(new, earlier, sessions=day).to_pylist()
+    assert sorted((row["session_id"], row["recording_id"]) for row in rows) == [(ONE, "a"), (ONE, "b"), (ONE, "c")]
+
+
+def test_sessions_that_the_day_has_no_more_leave_both_tables():
+    lookups, metadata = answers(("acme", lookup(ONE, LookupStatus.OK, "a")))
+    nothing = answers()
+    assert lookups_with_earlier(nothing[0], lookups, sessions=sessions(("acme", TWO))).num_rows == 0
+    assert recordings_with_earlier(nothing[1], metadata, sessions=sessions(("other", ONE))).num_rows == 0
+
+
+def test_a_recording_that_two_sessions_name_is_kept_under_the_first_and_said_to_be(caplog):
+    _, metadata = answers(("acme", lookup(TWO, LookupStatus.OK, "a", "b")), ("acme", lookup(ONE, LookupStatus.OK, "a")))
+    day = sessions(("acme", ONE), ("acme", TWO))
+    with caplog.at_level(logging.WARNING):
+        rows = recordings_with_earlier(metadata, answers()[1], sessions=day).to_pylist()
+    assert [(row["recording_id"], row["session_id"]) for row in rows] == [("a", ONE), ("b", TWO)]
+    assert caplog.messages == [f"recording a is named by the sessions {ONE} and {TWO}: kept under the first"]
+
+
+def test_more_answers_than_a_batch_are_all_there():
+    lookups, metadata = answers(*(("acme", lookup(f"s{n}", LookupStatus.OK, f"r{n}")) for n in range(2500)))
+    assert lookups["session_id"].to_pylist() == [f"s{n}" for n in range(2500)]
+    assert metadata["recording_id"].to_pylist() == [f"r{n}" for n in range(2500)]
