@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import S3Store as ObjectStore
 
-_CHUNK_BYTES = 512 * 1024
-"""Most recordings are shorter and come as one chunk: each chunk costs some turns at the interpreter lock."""
+_CHUNK_BYTES = 256 * 1024
+_WHOLE_BYTES = 1024 * 1024
+"""Objects up to this size, most recordings, come as one chunk: each further one costs turns at the interpreter lock."""
 _MAX_CHUNK_BYTES = 1024 * 1024
 _MAX_KEY_BYTES = 1024
 """S3 takes no longer keys."""
@@ -331,13 +332,13 @@ class S3Download:
     def __iter__(self) -> Iterator[bytes]:
         came, promised = 0, self.object.size_bytes
         try:
-            for chunk in self._result.stream(_CHUNK_BYTES):
+            for chunk in self._chunks():
                 came += len(chunk)
                 if came > promised:
                     raise TransferError(f"{self.object.uri}: more bytes came than the {promised} promised")
                 if time.monotonic() > self._ends_at:
                     raise TransferError(f"{self.object.uri}: the deadline passed after {came} of {promised} bytes")
-                if len(chunk) <= _MAX_CHUNK_BYTES:
+                if 0 < len(chunk) <= _MAX_CHUNK_BYTES:
                     yield chunk
                     continue
                 for start in range(0, len(chunk), _MAX_CHUNK_BYTES):
@@ -347,6 +348,12 @@ class S3Download:
             raise TransferError(f"{self.object.uri}: {reason} ({came} of {promised} bytes)") from None
         if came != promised:
             raise TransferError(f"{self.object.uri}: {came} bytes came, {promised} were promised")
+
+    def _chunks(self) -> Iterable[Any]:
+        """What obstore gives: buffers of its own, which are used as bytes are."""
+        if self.object.size_bytes <= _WHOLE_BYTES:
+            return (self._result.bytes(),)
+        return self._result.stream(_CHUNK_BYTES)
 
     def verify_md5(self, md5_hex: str) -> None:
         """Returns when the ETag, where it is a hash of the bytes, is that of the bytes that came."""

@@ -73,7 +73,7 @@ class SftpSettings(Section):
 class TransferSettings(Section):
     """How recordings are fetched, and when one that cannot be found is called missing."""
 
-    concurrency: int = Field(default=16, ge=1, le=256)
+    concurrency: int = Field(default=64, ge=1, le=256)
     duration_tolerance_s: float = Field(default=2.0, ge=0, le=3600)
     missing_after_hours: float = Field(default=24.0, ge=0, le=24 * 365)
     attempts: int = Field(default=4, ge=1, le=10)
