@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from callarchive import schemas, tables
@@ -153,13 +154,13 @@ def test_a_day_whose_blocking_check_fails_goes_no_further_and_the_days_beside_it
     config: Path, definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
-    whole = tables.session_rows
+    whole = tables.sessions_table
 
-    def forgetful(*arguments: Any, **options: Any) -> list[dict[str, Any]]:
-        monkeypatch.setattr("callarchive.tables.session_rows", whole)  # forgets the first day alone
-        return []
+    def forgetful(*arguments: Any, **options: Any) -> pa.Table:
+        monkeypatch.setattr("callarchive.tables.sessions_table", whole)  # forgets the first day alone
+        return schemas.SESSIONS.schema.empty_table()
 
-    monkeypatch.setattr("callarchive.tables.session_rows", forgetful)
+    monkeypatch.setattr("callarchive.tables.sessions_table", forgetful)
     result = archive(definitions, instance, DAYS[0], DAYS[2])
     assert not result.success
     assert instance.get_materialized_partitions(dg.AssetKey("sessions")) == {DAYS[0], DAYS[2]}
@@ -173,10 +174,10 @@ def test_a_day_whose_blocking_check_fails_goes_no_further_and_the_days_beside_it
 def test_a_blocking_check_that_fails_fails_the_run_and_holds_back_what_is_downstream(
     definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forgetful(**_: object) -> list[dict[str, object]]:
-        return []
+    def forgetful(**_: object) -> pa.Table:
+        return schemas.SESSIONS.schema.empty_table()
 
-    monkeypatch.setattr("callarchive.tables.session_rows", forgetful)
+    monkeypatch.setattr("callarchive.tables.sessions_table", forgetful)
     result = archive(definitions, instance, DAYS[0], DAYS[0])
     assert not result.success
     bad = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}
