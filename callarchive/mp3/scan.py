@@ -20,6 +20,10 @@ _HEADERS_TO_RESUME = 2
 # Enough for three frames and the header of a fourth: with so many bytes at hand no decision depends on later ones.
 _LOOKAHEAD_BYTES = 3 * LONGEST_FRAME_BYTES + 64
 _HEADER_BYTES = 4
+# A constant bitrate gives runs of hundreds of equal headers, which are counted at once. Looking for one that is not there
+# costs as much as walking three frames.
+_WORTH_A_LOOK = 16
+_FRAMES_BETWEEN_LOOKS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +126,20 @@ class FrameScan:
     def _step(self, data: bytes, at: int, stream: Stream) -> int:
         """The place behind the last whole frame of this stream, all of them counted. This loop is the walk's speed."""
         begin = at
-        length = 0
-        frame_count = 0
+        length = frame_count = 0
         length_by_header = stream.lengths.get
         while next_length := length_by_header(data[at : at + 3]):
             length = next_length
-            at += length
-            frame_count += 1
+            run = _frames_alike(data, at, length)
+            at += run * length
+            frame_count += run
+            for _ in range(_FRAMES_BETWEEN_LOOKS):
+                next_length = length_by_header(data[at : at + 3])
+                if not next_length:
+                    break
+                length = next_length
+                at += length
+                frame_count += 1
         if at > len(data):
             at -= length
             frame_count -= 1
@@ -138,15 +149,19 @@ class FrameScan:
 
     def _count(self, data: bytes, begin: int, end: int, frame_count: int, stream: Stream) -> None:
         heard = self.heard
-        if not heard.frame_count:
-            heard.sample_rate_hz = stream.sample_rate_hz
-            heard.channels = channels_of(data[begin : begin + _HEADER_BYTES])
-            heard.samples_per_frame = stream.samples
+        self._note_first(data, begin, stream)
         heard.frame_count += frame_count
         heard.samples[stream.sample_rate_hz] += frame_count * stream.samples
         heard.audio_bytes += end - begin
         heard.end = heard.rest_offset = self.offset + end
         heard.last_frame_zeroed = not any(data[end - 4 : end])
+
+    def _note_first(self, data: bytes, at: int, stream: Stream) -> None:
+        """What the first frame that is heard tells of all."""
+        if not self.heard.frame_count:
+            self.heard.sample_rate_hz = stream.sample_rate_hz
+            self.heard.channels = channels_of(data[at : at + _HEADER_BYTES])
+            self.heard.samples_per_frame = stream.samples
 
     def _note_cut_frame(self, data: bytes, at: int) -> bool:
         """Whether the data end within a frame, or with it. Half a frame is heard as a frame: decoders fill it up."""
@@ -161,6 +176,7 @@ class FrameScan:
             return False
         self.heard.cut_frame_bytes = (len(left), length)
         if 2 * len(left) >= length and self._stream is not None:
+            self._note_first(data, at, self._stream)
             self.heard.frame_count += 1
             self.heard.samples[self._stream.sample_rate_hz] += self._stream.samples
             self.heard.audio_bytes += length
@@ -226,3 +242,19 @@ class FrameScan:
         # What a frame plays begins in the bytes of the frames before it (the bit reservoir): decoders that have lost
         # those, behind damage or a tag, give out nothing for the first frame.
         return behind
+
+
+def _frames_alike(data: bytes, at: int, length: int) -> int:
+    """How many whole frames of this length follow one another from `at` on whose headers begin with the same three bytes.
+
+    0 if that is fewer than are worth counting so.
+    """
+    last_bytes = data[at + 2 : at + _WORTH_A_LOOK * length : length]
+    if len(last_bytes) < _WORTH_A_LOOK or last_bytes.count(last_bytes[0]) < _WORTH_A_LOOK:
+        return 0
+    run = (len(data) - at) // length
+    end = at + run * length
+    for number in range(3):
+        column = data[at + number : end : length]  # the headers' bytes of this number, one after the other
+        run = min(run, len(column) - len(column.lstrip(column[:1])))
+    return run

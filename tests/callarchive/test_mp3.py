@@ -182,6 +182,27 @@ def test_a_file_that_ends_within_a_frame_is_truncated(rest_bytes: int, heard: in
         assert f"byte {99 * 144} " in facts.issue_detail
 
 
+@pytest.mark.parametrize("there_bytes", [72, 100, 143])
+def test_a_file_cut_within_the_frame_behind_its_header_frame_has_the_facts_of_that_frame(there_bytes: int) -> None:
+    facts = probe_mp3(info_frame(frames=50) + WIDE[:there_bytes])
+    assert (facts.frame_count, facts.sample_rate_hz, facts.channels) == (1, 16000, 1)
+    assert facts.duration_s == pytest.approx(0.036)
+    assert facts.audio_issue is AudioIssue.TRUNCATED
+
+
+def test_runs_of_equal_headers_end_where_another_begins() -> None:
+    slower = bytes.fromhex("fff338c4") + b"\x33" * 104  # 24 kbit/s at 16 kHz
+    padded = bytes.fromhex("fff34ac4") + b"\x22" * 141
+    for runs in ([(WIDE, 15), (slower, 16), (WIDE, 17)], [(WIDE, 500), (padded, 1), (WIDE, 500)], [(slower, 4000)]):
+        facts = probe_mp3(b"".join(frame * count for frame, count in runs))
+        assert facts.frame_count == sum(count for _, count in runs)
+        assert facts.audio_issue is None
+    cut = probe_mp3(WIDE * 400 + WIDE[:50])
+    assert (cut.frame_count, cut.audio_issue) == (400, AudioIssue.TRUNCATED)
+    holed = probe_mp3(WIDE * 300 + NOISE[:500] + WIDE * 300)
+    assert (holed.frame_count, holed.audio_issue) == (599, AudioIssue.DAMAGED)
+
+
 @pytest.mark.parametrize("zero_bytes", [1000, 5000, 50_000, 500_000])
 def test_a_tail_overwritten_with_zeros_is_truncated(zero_bytes: int) -> None:
     facts = probe_mp3(PHONE * 100 + PHONE[:70] + bytes(74) + bytes(zero_bytes))
