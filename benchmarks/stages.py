@@ -1,7 +1,8 @@
 """`python -m benchmarks.stages DAY [STEP...]`: archives a day as the command line does, or does these steps of it alone, and
 tells how long each stage took, as JSON.
 
-The steps are timed from outside, so the code that is measured knows nothing of it.
+The steps are timed from outside, so the code that is measured knows nothing of it. What they import is imported before
+the first of them, so that it is start-up here as it is elsewhere.
 """
 
 import json
@@ -11,10 +12,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from callarchive import steps
-from callarchive.connections import Connections
-from callarchive.main_job import archive_day
-from callarchive.settings import load_settings
+from callarchive.cli import prepare_process
 
 STAGES = {
     "find": ("find_sessions",),
@@ -50,9 +48,18 @@ def main() -> None:
 
     Of a whole day, "day" is all of it; steps that are named are told under their own names.
     """
+    prepare_process()  # as the command line does, before it imports anything
+    from callarchive import steps
+    from callarchive.connections import Connections
+    from callarchive.main_job import archive_day
+    from callarchive.settings import load_settings
+
     day, names = date.fromisoformat(sys.argv[1]), sys.argv[2:]
     watch = Stopwatch()
     with Connections(load_settings(None)) as connections:
+        for account in connections.settings.accounts:
+            connections.sources(account)
+            connections.landing(account)
         if names:
             with connections.day_lock(day):
                 for name in names:
