@@ -1,0 +1,108 @@
+"""The number of transfers at once follows what it brings, within its ceiling, and gives way to a server that has enough."""
+
+import threading
+from threading import Event
+
+import pytest
+
+from callarchive.concurrency import Adaptive
+from callarchive.workers import in_threads
+
+
+class Server:
+    """Answers so many transfers a second at a given concurrency; its clock is the transfers'."""
+
+    def __init__(self, *, each_s: float, at_most_per_s: float) -> None:
+        self.now = 100.0
+        self._each_s = each_s
+        self._at_most_per_s = at_most_per_s
+
+    def serve(self, adaptive: Adaptive, seconds: float) -> None:
+        ends_at = self.now + seconds
+        while self.now < ends_at:
+            self.now += 1 / min(adaptive.limit / self._each_s, self._at_most_per_s)
+            adaptive.finished()
+
+
+def adaptive_for(server: Server, ceiling: int = 64) -> Adaptive:
+    return Adaptive(ceiling, clock=lambda: server.now)
+
+
+def test_it_begins_low_and_grows_to_the_ceiling_while_that_brings_more() -> None:
+    far = Server(each_s=0.04, at_most_per_s=1e9)
+    adaptive = adaptive_for(far)
+    assert adaptive.limit == 8
+    far.serve(adaptive, 2)
+    assert adaptive.limit == 64
+
+
+def test_it_does_not_grow_where_that_brings_nothing() -> None:
+    near = Server(each_s=0.001, at_most_per_s=800)
+    adaptive = adaptive_for(near)
+    limits = set()
+    for _ in range(200):
+        near.serve(adaptive, 0.1)
+        limits.add(adaptive.limit)
+    assert limits == {8, 16}, "a step is tried now and then and taken back"
+    assert adaptive.limit in (8, 16)
+
+
+@pytest.mark.parametrize("ceiling", [1, 5])
+def test_it_never_exceeds_its_ceiling(ceiling: int) -> None:
+    far = Server(each_s=1.0, at_most_per_s=1e9)
+    adaptive = adaptive_for(far, ceiling)
+    assert adaptive.limit == ceiling
+    far.serve(adaptive, 100)
+    assert adaptive.limit == ceiling
+
+
+def test_it_is_halved_once_for_a_burst_of_refusals_and_grows_again_later() -> None:
+    far = Server(each_s=0.04, at_most_per_s=1e9)
+    adaptive = adaptive_for(far)
+    far.serve(adaptive, 2)
+    for _ in range(32):
+        adaptive.too_much()
+    assert adaptive.limit == 32
+    far.serve(adaptive, 2)
+    assert adaptive.limit == 32, "it waits a while"
+    far.serve(adaptive, 10)
+    assert adaptive.limit == 64
+
+
+def test_refusals_that_go_on_bring_it_down_to_one_and_no_lower() -> None:
+    far = Server(each_s=0.04, at_most_per_s=1e9)
+    adaptive = adaptive_for(far)
+    for _ in range(10):
+        far.now += 2
+        adaptive.too_much()
+    assert adaptive.limit == 1
+
+
+def test_threads_follow_the_limit_down() -> None:
+    """Eight are at work when the server has enough; of the items that are begun afterwards no more than four at once."""
+    adaptive = Adaptive(8)
+    all_here = threading.Barrier(8)
+    lock = threading.Lock()
+    running = peak_afterwards = begun = 0
+    throttled = Event()
+
+    def work(number: int, _: Event) -> int:
+        nonlocal running, peak_afterwards, begun
+        with lock:
+            begun += 1
+            early = begun <= 8
+            running += not early
+            peak_afterwards = max(peak_afterwards, running)
+        if early:
+            all_here.wait(10)
+            adaptive.too_much()
+            throttled.set()
+        else:
+            assert throttled.wait(10)
+        with lock:
+            running -= not early
+        return number
+
+    with in_threads(work, range(200), concurrency=adaptive, name="adaptive-test") as results:
+        assert sorted(results) == list(range(200))
+    assert 1 <= peak_afterwards <= 4
