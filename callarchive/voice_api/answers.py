@@ -122,7 +122,7 @@ def parse_json(text: str) -> Any:
         UnreadableError: says "is not JSON" and where it stops to be, or "is nested too deeply".
     """
     try:
-        return json.loads(text, parse_float=_finite, parse_int=_integer, parse_constant=lambda _: None)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as err:
         where = f"at character {err.pos} of {len(text)}" if text.strip() else "(it is empty)"
         raise UnreadableError(f"is not JSON {where}") from err
@@ -230,6 +230,10 @@ def _finite(text: str) -> float | None:
 
 def _integer(text: str) -> int | None:
     return int(text) if len(text) <= _LONGEST_INTEGER else None
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=lambda _: None)
+"""Made once: `json.loads` with these options would make one for each answer."""
 
 
 def _short(text: str) -> str:
