@@ -1,7 +1,7 @@
 """Rows of the step tables to and from the models, and the journal of a transfer under way."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from threading import Lock
 from typing import Any
@@ -32,28 +32,12 @@ Row = dict[str, Any]
 Key = tuple[str, str]
 """(subaccount_id, session_id) or (subaccount_id, recording_id)."""
 
-_CALL_FACTS = (
-    "started_at",
-    "ended_at",
-    "session_status",
-    "call_count",
-    "call_duration_s",
-    "price",
-    "price_currency",
-    "source_number",
-    "destination_number",
-)
 
-
-def session_row(session: Session) -> Row:
-    """A row of `session_ids`."""
-    facts = {name: getattr(session, name) for name in _CALL_FACTS}
-    return {
-        "subaccount_id": session.subaccount_id,
-        "session_id": session.session_id,
-        **facts,
-        "sources": list(session.sources),
-    }
+def session_table(sessions: Sequence[Session]) -> pa.Table:
+    """Rows of `session_ids`, in the order of the sessions."""
+    schema = schemas.SESSION_IDS.schema
+    columns = [pa.array([getattr(session, field.name) for session in sessions], field.type) for field in schema]
+    return pa.table(columns, schema=schema)
 
 
 def problem_row(subaccount_id: str, number: int, problem: RowProblem) -> Row:

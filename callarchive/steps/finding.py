@@ -1,15 +1,17 @@
 """The first step of a day: which sessions its sources name."""
 
 import logging
-from collections import Counter
 from datetime import date
+
+import pyarrow as pa
 
 from callarchive import schemas
 from callarchive.belonging import settled_sessions
+from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
-from callarchive.records import Row, problem_row, session_row
+from callarchive.records import problem_row, session_table
 from callarchive.sources import unite
 from callarchive.steps.reports import StepReport
 
@@ -28,12 +30,13 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
         SourceError, ExportError, AccessDeniedError, UnavailableError: a source cannot tell, so the day is not known.
             The partition stays as it was.
     """
-    named: list[Row] = []
+    tables: list[pa.Table] = []
     problems: list[tuple[str, RowProblem]] = []
     for account in connections.settings.accounts:
         found = unite(source.find(day) for source in connections.sources(account, reread=reread))
-        named += [session_row(session) for session in found.sessions]
+        tables.append(session_table(found.sessions))
         problems += [(account.subaccount_id, problem) for problem in found.problems]
+    named = pa.concat_tables(tables)
     catalog = connections.catalog
     guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
     with connections.neighbours_lock():
@@ -48,7 +51,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     catalog.replace_partition(
         schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
     )
-    by_source = Counter(source for row in rows for source in row["sources"])
+    by_source = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
         schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
     )

@@ -38,7 +38,7 @@ from callarchive.records import (
     metadata_row,
     problem_row,
     recording_from,
-    session_row,
+    session_table,
 )
 from callarchive.schemas import Table
 
@@ -122,8 +122,12 @@ def test_a_lookup_survives_the_way_into_a_row_and_back_but_for_the_answer_itself
 
 def test_a_session_is_written_with_all_it_has() -> None:
     session = Session("acme_sg", "s", AT, AT, "COMPLETED", 2, 61.0, Decimal("0.0125"), "SGD", "1", "2", ("a", "b"))
-    row = through_parquet(schemas.SESSION_IDS, session_row(session))
+    [row] = session_table([session]).to_pylist()
     assert row == {field.name: getattr(session, field.name) for field in fields(session)} | {"sources": ["a", "b"]}
+
+
+def test_a_day_without_sessions_is_a_table_of_the_same_columns() -> None:
+    assert session_table([]).equals(schemas.SESSION_IDS.schema.empty_table())
 
 
 def test_a_problem_is_written_with_its_number() -> None:
