@@ -8,6 +8,7 @@ Columns, not rows: a rerun of a day of 100,000 sessions compares them all with w
 
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
+from typing import Any
 
 import pyarrow as pa
 
@@ -74,7 +75,7 @@ def _set_aside(sessions: pa.Table, days: Column) -> list[tuple[str, RowProblem]]
 
 def _with_facts_told(sessions: pa.Table, before: pa.Table, *, places: Column) -> pa.Table:
     """The sessions; a fact that is null is as it was before. `places`: the row that each had there, null for none."""
-    columns = {
+    columns: dict[str, Any] = {
         name: pc.coalesce(sessions[name], before[name].take(places)) if name in _FACTS else sessions[name]
         for name in sessions.column_names
     }
@@ -94,8 +95,8 @@ def _settled_without_recordings(catalog: Catalog, day: date, sessions: pa.Table,
 
 def _guarded(sessions: pa.Table, guards: Mapping[str, NumberGuard]) -> pa.Table:
     """The sessions, and of their phone numbers what may still be written."""
-    accounts = sessions["subaccount_id"].to_pylist()
-    columns = {
+    accounts: list[Any] = sessions["subaccount_id"].to_pylist()
+    columns: dict[str, Any] = {
         name: [
             guards.get(account, _dropped)(number)
             for account, number in zip(accounts, sessions[name].to_pylist(), strict=True)
