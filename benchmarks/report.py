@@ -145,7 +145,7 @@ def _introduction(told: Circumstances) -> list[str]:
         f"Every figure is the median of {told.repeat} rounds, in brackets the least and the greatest; in a round each contender"
         " runs once, one after the other. A run is a whole process, imports included, as a user starts it. CPU and peak memory"
         " are the process's own; what the servers, and a delay before them, spent is beside it. Before each run what the last"
-        " one wrote is deleted and the disk is synced. What the servers read is in the page cache. callarchive syncs every"
+        " one wrote is put aside and the disk is synced. What the servers read is in the page cache. callarchive syncs every"
         " recording to disk and hashes and measures it; the peers only copy, and sync nothing. A ratio is of the medians, in"
         " brackets the extremes of the rounds' own ratios. The rate cap is out of the way; with 8x8's at 100 requests/s, 5,000"
         " look-ups take 50 s.",
