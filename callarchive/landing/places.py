@@ -113,6 +113,9 @@ class ObjectFinder:
         self._root = root
         self._day = day
         self._lock = Lock()
+        self._near = [str(day + timedelta(days=offset)) for offset in (0, 1, -1)]
+        self._date_prefixes = [f"{folder}/" for folder in self._near]
+        self._last_prefix = ""
         self._date_folders: list[str] | None = None
         self._indexes: dict[str, dict[str, list[LandingObject]]] = {}
 
@@ -120,7 +123,8 @@ class ObjectFinder:
         """Begins to read the recording's object.
 
         Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
-        URL, the listing of the call's date folder and of its neighbours, the listing of the session's folder.
+        URL and the same path below the call's date folder or a neighbour of it, beginning with what was right for the last
+        recording, the listings of these date folders, the listing of the session's folder.
 
         Raises:
             ObjectNotFoundError: it is in none of these places; the message says why the URL was refused, if it was.
@@ -133,17 +137,28 @@ class ObjectFinder:
         refused = ""
         if place:
             try:
-                for path in paths_from(place, session_id=session_id, root=self._root):
-                    try:
-                        return self._opened(path)
-                    except ObjectNotFoundError:
-                        continue
+                opened = self._by_url(paths_from(place, session_id=session_id, root=self._root), session_id)
+                if opened is not None:
+                    return opened
             except PlaceRefusedError as err:
                 refused = f"; 8x8's URL was {err}"
         found = self._by_listing(session_id, recording_id)
         if found is None:
             raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
         return self._opened(found.path)
+
+    def _by_url(self, paths: list[str], session_id: str) -> AbstractContextManager[Download] | None:
+        """The first of the paths at which there is an object. What begins with the session is also below date folders."""
+        dated = [path for path in paths[:1] if path.lower().startswith(f"{session_id}/")]
+        candidates = [("", path) for path in paths]
+        candidates += [(folder, f"{folder}{path}") for path in dated for folder in self._date_prefixes]
+        # The sort is stable: what was right for the last recording comes first, the others stay in order.
+        for prefix, path in sorted(candidates, key=lambda candidate: candidate[0] != self._last_prefix):
+            with suppress(ObjectNotFoundError):
+                opened = self._opened(path)
+                self._last_prefix = prefix
+                return opened
+        return None
 
     def _opened(self, path: str) -> AbstractContextManager[Download]:
         """Enters the download to learn whether the object is there, and hands it on entered."""
@@ -153,13 +168,12 @@ class ObjectFinder:
 
     def _by_listing(self, session_id: str, recording_id: str) -> LandingObject | None:
         folders = self._existing_date_folders()
-        near = [str(self._day + timedelta(days=offset)) for offset in (0, 1, -1)]
-        for folder in near:
+        for folder in self._near:
             if folder in folders:
                 found = self._in_indexes(recording_id, [self._indexed(folder)])
                 if found is not None:
                     return found
-        later = [folder for folder in folders if folder not in near]
+        later = [folder for folder in folders if folder not in self._near]
         for folder in (session_id, *(f"{folder}/{session_id}" for folder in later)):
             found = _best([item for item in self._landing.list(folder) if _names(item.path, recording_id)])
             if found is not None:

@@ -317,6 +317,20 @@ def test_a_days_folder_is_listed_once_and_not_once_per_recording() -> None:
     assert sum(times for (what, _), times in landing.asked.items() if what == "open") <= count + 10
 
 
+@pytest.mark.parametrize("offset", [0, 1, -1])
+def test_files_below_a_date_folder_cost_one_request_each_and_no_listing(offset: int) -> None:
+    count = 20
+    names = [(session_id(n), NAME.replace(RECORDING, recording_id(n))) for n in range(count)]
+    landing = MemoryLanding(*(item(f"{DAY + timedelta(days=offset)}/{session}/{name}") for session, name in names))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    for n, (session, name) in enumerate(names):
+        path = found(finder, number=n, place=f"https://host/{ROOT}/{session}/{quote(name)}")
+        assert path == f"{DAY + timedelta(days=offset)}/{session}/{name}"
+    assert {what for what, _ in landing.asked} == {"open"}
+    first = sum(times for (_, path), times in landing.asked.items() if session_id(0) in path)
+    assert sum(landing.asked.values()) == first + count - 1, "the second is looked for where the first was"
+
+
 def test_recordings_that_are_nowhere_cost_no_second_listing_of_the_day() -> None:
     landing = MemoryLanding(*(item(f"{DAY + timedelta(days=n)}/x/y.mp3") for n in (-1, 0, 1)))
     finder = ObjectFinder(landing, root=ROOT, day=DAY)
