@@ -327,7 +327,7 @@ def test_files_below_a_date_folder_cost_one_request_each_and_no_listing(offset: 
         path = found(finder, number=n, place=f"https://host/{ROOT}/{session}/{quote(name)}")
         assert path == f"{DAY + timedelta(days=offset)}/{session}/{name}"
     assert {what for what, _ in landing.asked} == {"open"}
-    first = sum(times for (_, path), times in landing.asked.items() if session_id(0) in path)
+    first = sum(times for (_, path), times in landing.asked.items() if recording_id(0) in path)
     assert sum(landing.asked.values()) == first + count - 1, "the second is looked for where the first was"
 
 
