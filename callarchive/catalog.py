@@ -18,15 +18,16 @@ from callarchive import schemas
 from callarchive.columns import in_order
 from callarchive.errors import ArchiveError, ObjectNotFoundError
 from callarchive.schemas import PUBLIC_TABLES, Table
-from callarchive.settings import S3Settings, load_settings
 from callarchive.stores import Store
 from callarchive.stores.local_staging import sync_folder
 from callarchive.stores.opening import open_store
 
-if TYPE_CHECKING:  # up to 0.3 s of import each, which the main job does not need
+if TYPE_CHECKING:  # up to 0.3 s of import each, which the main job or a reader does not need
     import duckdb
     import pandas as pd
     import pyarrow.dataset as ds
+
+    from callarchive.settings import S3Settings
 
 _CALL_DATE = pa.field("call_date", pa.date32())
 _COMPRESSION: Final = "zstd"
@@ -41,24 +42,26 @@ class Catalog:
         store: where they lie; its URL is the catalog's.
     """
 
-    def __init__(self, store: Store, *, s3: S3Settings | None = None) -> None:
+    def __init__(self, store: Store, *, s3: "S3Settings | None" = None) -> None:
         self.store = store
-        self._s3 = s3 or S3Settings()
+        self._s3 = s3
 
     @classmethod
-    def open(cls, url: str | Path | None = None, *, s3: S3Settings | None = None) -> Self:
+    def open(cls, url: str | Path | None = None, *, s3: "S3Settings | None" = None) -> Self:
         """The catalog at a folder, a file:// or an s3:// URL; by default the one of the configuration.
 
         Raises:
             ConfigurationError: no URL was given and the configuration cannot be read.
         """
         if url is None:
+            from callarchive.settings import load_settings
+
             settings = load_settings().catalog
             url, s3 = settings.url, settings.s3
         text = str(url)
         if "://" not in text:
             text = "file://" + os.path.normpath(Path(text).expanduser().absolute())
-        return cls(open_store(text, s3 or S3Settings()), s3=s3)
+        return cls(open_store(text, s3), s3=s3)
 
     def days(self, table: Table = schemas.SESSIONS) -> list[date]:
         """The days that have a partition of the table, oldest first."""
@@ -100,21 +103,13 @@ class Catalog:
         import duckdb
 
         connection = duckdb.connect()
+        # A view binds its files when it is made and again when it is asked: their footers are read once for both.
+        connection.execute("set parquet_metadata_cache = true")
         for table in PUBLIC_TABLES:
-            files = [path for _, path in self._partitions(table, first, last)]
-            if files and self.store.url.startswith("file://"):
+            if self.store.url.startswith("file://"):
                 root = self.store.url.removeprefix("file://")
-                # One prototype row source for columns that older files lack: union_by_name with an empty typed table.
-                names = ", ".join("'" + f"{root}/{file}".replace("'", "''") + "'" for file in files)
-                columns = ", ".join(f'"{c.name}"' for c in table.columns)
-                connection.register(f"_empty_{table.name}", _with_call_date(table).empty_table())
-                connection.execute(
-                    # The columns are named once more outside: `env=prod` in the catalog's own path is a column to DuckDB.
-                    f"create view {table.name} as select {columns}, call_date from ("  # noqa: S608
-                    f"select * from _empty_{table.name} "
-                    f"union all by name select * from read_parquet([{names}], hive_partitioning = true, "
-                    "hive_types = {'call_date': date}, union_by_name = true))"
-                )
+                files = [f"{root}/{path}" for _, path in self._partitions(table, first, last)]
+                connection.execute(f"create view {table.name} as {_select(table, files)}")
             else:
                 connection.register(table.name, self.dataset(table, first, last))
         return connection
@@ -231,8 +226,9 @@ class Catalog:
 
             return LocalFileSystem(), self.store.url.removeprefix("file://")
         from callarchive.s3_access import arrow_filesystem
+        from callarchive.settings import S3Settings
 
-        return arrow_filesystem(self._s3), self.store.url.removeprefix("s3://")
+        return arrow_filesystem(self._s3 or S3Settings()), self.store.url.removeprefix("s3://")
 
 
 def table_named(name: str) -> Table:
@@ -281,6 +277,23 @@ def _holds(file: pq.ParquetFile, data: pa.Table) -> bool:
             return False
         at += len(batch)
     return True
+
+
+def _select(table: Table, files: Sequence[str]) -> str:
+    """DuckDB's select of the table's columns and `call_date` from these local files, of which there may be none."""
+    typed = [f'null::{schemas.SQL_TYPES[column.type]} as "{column.name}"' for column in table.columns]
+    no_rows = f"select {', '.join((*typed, 'null::date as call_date'))} where false"
+    if not files:
+        return no_rows
+    names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    return (
+        # The columns are named once more outside: `env=prod` in the catalog's own path is a column to DuckDB. A column that
+        # all of the files lack is null.
+        f"select {columns}, call_date from ({no_rows} union all by name "  # noqa: S608
+        f"select * from read_parquet([{names}], hive_partitioning = true, hive_types = {{'call_date': date}}, "
+        "union_by_name = true))"
+    )
 
 
 def _with_call_date(table: Table) -> pa.Schema:

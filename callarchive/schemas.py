@@ -20,6 +20,17 @@ TIMESTAMP = "timestamp[us, tz=UTC]"
 PRICE = "decimal128(18, 6)"
 TEXTS = "list<item: string>"
 
+SQL_TYPES = {
+    TEXT: "varchar",
+    COUNT: "bigint",
+    NUMBER: "double",
+    FLAG: "boolean",
+    TIMESTAMP: "timestamp with time zone",
+    PRICE: "decimal(18, 6)",
+    TEXTS: "varchar[]",
+}
+"""What DuckDB reads each type as."""
+
 
 @dataclass(frozen=True)
 class Column:
