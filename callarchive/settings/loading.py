@@ -9,12 +9,13 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from callarchive.errors import ConfigurationError
-from callarchive.settings.sections import Settings
-from callarchive.settings.values import base_folder
+from callarchive.settings.configuration import Settings
+from callarchive.settings.values import REFERENCE, WRITTEN_OUT, base_folder
 
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
 _PREFIX = "CALLARCHIVE_"
+_SOURCE_KINDS = ("log_export", "inbox", "files", "sql")
 
 
 def load_settings(path: Path | str | None = None) -> Settings:
@@ -125,8 +126,9 @@ def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
         location = list(item["loc"])
         if "session_sources" in location:
             tag = location.index("session_sources") + 2
-            if tag < len(location) and location[tag] in ("log_export", "files"):
+            if tag < len(location) and location[tag] in _SOURCE_KINDS:
                 del location[tag]
+        location = [part for part in location if part not in (WRITTEN_OUT, REFERENCE)]
         key = ".".join(str(part) for part in location)
         message = {
             "extra_forbidden": "unknown key",
@@ -135,7 +137,7 @@ def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
         if item["type"] == "string_pattern_mismatch" and key.endswith("subaccount_id"):
             message = "must be 3 to 50 characters of A-Z a-z 0-9 - . _ &"
         if item["type"] == "union_tag_invalid":
-            message = "must be log_export or files (inbox and sql are not available in this version)"
+            message = f"must be one of {', '.join(_SOURCE_KINDS)}"
         if key in overridden:
             message += f" (set by {overridden[key]})"
         lines.append(f"{key}: {message}" if key else message)

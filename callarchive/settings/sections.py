@@ -1,26 +1,18 @@
-"""The sections of the configuration, one class each, and `Settings`, the whole of it. How it is read is in `loading`."""
+"""The sections of the configuration that hold for all accounts, one class each. An account's own are in `accounts`."""
 
-from datetime import date
-from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, Field, model_validator
 
-from callarchive.errors import ConfigurationError
-from callarchive.identifiers import SUBACCOUNT_PATTERN
 from callarchive.settings.values import (
-    ConfigPath,
     HttpUrl,
     Secret,
+    SecretHttpUrl,
     Section,
     StoreUrl,
-    absolute_path,
-    check_bucket,
+    address_range,
     database_url,
-    landing_url,
+    mail_address,
 )
 
 
@@ -47,27 +39,27 @@ class CatalogSettings(Section):
 
 
 class InboxSettings(Section):
-    """Where webhook events are kept."""
+    """Where webhook events are kept, and for how long after their day was brought up to date."""
 
     url: Annotated[str, AfterValidator(database_url)] = Field(default="sqlite:///inbox.sqlite3", validate_default=True)
+    keep_days: float = Field(default=90.0, ge=1, le=3650)
 
 
-class SftpSettings(Section):
-    """How to log in to an SFTP landing, and which host keys to believe."""
+class ReceiverSettings(Section):
+    """What the receiver of webhook events lets in.
 
-    known_hosts: ConfigPath
-    password: Secret | None = None
-    private_key: ConfigPath | None = None
-    passphrase: Secret | None = None
-    timeout_s: float = Field(default=30.0, gt=0, le=600)
+    Attributes:
+        allow_from: who may send: addresses, networks (203.0.113.0/24), or 8x8-singapore for its four outbound addresses.
+            Empty lets everyone in who knows the account's header.
+        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For is believed.
+        max_in_flight: so many requests are worked on at once; what comes on top is told 503.
+    """
 
-    @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
-        if (self.password is None) == (self.private_key is None):
-            raise ValueError("name one way to log in: password or private_key")
-        if self.passphrase is not None and self.private_key is None:
-            raise ValueError("passphrase belongs to private_key")
-        return self
+    allow_from: tuple[Annotated[str, AfterValidator(address_range)], ...] = ()
+    trusted_proxies: tuple[Annotated[str, AfterValidator(address_range)], ...] = ()
+    max_body_bytes: int = Field(default=262_144, ge=1024, le=16 * 1024 * 1024)
+    body_deadline_s: float = Field(default=10.0, gt=0, le=600)
+    max_in_flight: int = Field(default=256, ge=1, le=10_000)
 
 
 class TransferSettings(Section):
@@ -95,12 +87,78 @@ class LookupSettings(Section):
     recheck: Literal["unsettled", "all"] = "unsettled"
 
 
+class ReopenSettings(Section):
+    """When a day that is not final yet is archived again by itself.
+
+    A session or recording without a final state is looked at again `first_minutes` after it was looked at last, or a share
+    `growth` of its age then, whichever is longer, up to `max_hours`; after `max_age_days` it is given up as missing.
+    """
+
+    first_minutes: float = Field(default=30.0, gt=0, le=24 * 60)
+    growth: float = Field(default=0.5, ge=0, le=10)
+    max_hours: float = Field(default=24.0, gt=0, le=24 * 30)
+    max_age_days: float = Field(default=14.0, gt=0, le=3650)
+
+
+class ReconciliationLimits(Section):
+    """So many open rows of each kind may a day have in `reconciliation`; one more and the kind's check fails.
+
+    Without a number the check only tells: a connected call need not have been recorded.
+    """
+
+    connected_call_without_recording: int | None = Field(default=None, ge=0)
+    recording_without_file: int | None = Field(default=0, ge=0)
+    orphan_object: int | None = Field(default=0, ge=0)
+    file_without_row: int | None = Field(default=0, ge=0)
+    row_without_file: int | None = Field(default=0, ge=0)
+    event_without_session: int | None = Field(default=0, ge=0)
+    duration_mismatch: int | None = Field(default=None, ge=0)
+
+
 class CheckSettings(Section):
     """Above which share a day's check fails. 0 means that one is too many."""
 
     max_failed_lookup_share: float = Field(default=0.01, ge=0, le=1)
     max_failed_recording_share: float = Field(default=0.01, ge=0, le=1)
     max_duration_mismatch_share: float = Field(default=0.05, ge=0, le=1)
+    reconciliation: ReconciliationLimits = ReconciliationLimits()
+
+
+class AlertWebhookSettings(Section):
+    """A URL to which alerts are posted as JSON. The URL may hold a token, so it may be a secret."""
+
+    url: SecretHttpUrl
+    auth_header: Secret | None = None
+
+
+class SmtpSettings(Section):
+    """A mail server, and who gets the alerts."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: Secret | None = None
+    sender: Annotated[str, AfterValidator(mail_address)]
+    recipients: tuple[Annotated[str, AfterValidator(mail_address)], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together")
+        if self.password is not None and self.security == "none":
+            raise ValueError('password would cross the network in clear: security must be "starttls" or "tls"')
+        return self
+
+
+class AlertSettings(Section):
+    """Who is told of failed runs, failed checks and recordings about to be lost, and how often at most."""
+
+    webhook: AlertWebhookSettings | None = None
+    smtp: SmtpSettings | None = None
+    repeat_after_hours: float = Field(default=24.0, gt=0, le=24 * 365)
+    max_per_hour: int = Field(default=10, ge=1, le=1000)
+    countdown_hours: float = Field(default=12.0, gt=0, le=24 * 30)
 
 
 class DagsterSettings(Section):
@@ -108,186 +166,5 @@ class DagsterSettings(Section):
 
     days_per_run: int = Field(default=10, ge=1, le=1000)
     schedule_hour: int = Field(default=4, ge=0, le=23)
-
-
-class LogExportSource(Section):
-    """8x8's export job: every call leg of the day."""
-
-    kind: Literal["log_export"]
-
-
-class FilesSource(Section):
-    """Ids in files. `{day}` in the path stands for YYYY-MM-DD; without it rows are dated by themselves."""
-
-    kind: Literal["files"]
-    path: str = Field(min_length=1)
-
-    @field_validator("path")
-    @classmethod
-    def _readable_kind(cls, path: str, info: ValidationInfo) -> str:
-        if not path.lower().endswith((".csv", ".txt", ".jsonl", ".parquet")):
-            raise ValueError("must end in .csv, .txt, .jsonl or .parquet")
-        if path.startswith("s3://"):
-            check_bucket(urlsplit(path).netloc)
-            return path
-        return str(absolute_path(Path(path.removeprefix("file://")), info))
-
-    @property
-    def folder(self) -> Path:
-        """The folder of a local path, up to the first part that holds `{day}`."""
-        return Path(self.path.partition("{day}")[0] + "x").parent
-
-
-SessionSource = Annotated[LogExportSource | FilesSource, Field(discriminator="kind")]
-
-
-class PushSettings(Section):
-    """What 8x8 should be told about where to push recordings."""
-
-    protocol: Literal["S3", "SFTP"]
-    host: str
-    port: int = Field(default=22, ge=1, le=65535)
-    username: str
-    password: Secret
-    path: str
-
-
-class WebhookSettings(Section):
-    """What 8x8 should be told about where to send events."""
-
-    url: HttpUrl
-    auth_header: Secret | None = None
-
-
-class AccountSettings(Section):
-    """One 8x8 subaccount: its API, where it pushes, and who names its sessions."""
-
-    subaccount_id: str = Field(pattern=SUBACCOUNT_PATTERN)
-    api_url: HttpUrl = "https://voice.8x8.com"
-    api_key: Secret
-    requests_per_second: float = Field(default=100.0, gt=0, le=100_000)
-    landing: Annotated[str, AfterValidator(landing_url)]
-    phone_numbers: Literal["drop", "hash", "keep"] = "drop"
-    phone_hash_key: Secret | None = None
-    s3: S3Settings = S3Settings()
-    sftp: SftpSettings | None = None
-    session_sources: tuple[SessionSource, ...] = Field(min_length=1)
-    push: PushSettings | None = None
-    webhooks: WebhookSettings | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.landing.startswith("sftp:") and self.sftp is None:
-            raise ValueError("landing is sftp://, so [accounts.sftp] must say known_hosts and how to log in")
-        if self.phone_numbers == "hash" and self.phone_hash_key is None:
-            raise ValueError('phone_numbers = "hash" needs phone_hash_key = { env = "NAME" }')
-        return self
-
-
-class Settings(BaseSettings):
-    """The whole configuration. Immutable; paths in it are absolute; secrets are references.
-
-    Made by `load_settings`, which merges file and environment itself and makes paths relative to the file's folder:
-    pydantic-settings' own environment source knows no place in a list (`CALLARCHIVE_ACCOUNTS__0__API_URL`) and passes
-    over a misspelt variable in silence.
-    """
-
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    timezone: str = "UTC"
-    start_date: date
-    archive: ArchiveSettings
-    catalog: CatalogSettings
-    inbox: InboxSettings = Field(default_factory=InboxSettings)
-    transfer: TransferSettings = TransferSettings()
-    lookups: LookupSettings = LookupSettings()
-    checks: CheckSettings = CheckSettings()
-    dagster: DagsterSettings = DagsterSettings()
-    accounts: tuple[AccountSettings, ...] = Field(min_length=1)
-
-    _path: Path | None = PrivateAttr(default=None)
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_timezone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("is not an IANA time zone name such as Asia/Singapore") from None
-        return name
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        seen: set[str] = set()
-        for account in self.accounts:
-            if account.subaccount_id in seen:
-                raise ValueError(f"accounts: subaccount_id {account.subaccount_id} stands there twice")
-            seen.add(account.subaccount_id)
-        if self.archive.url == self.catalog.url:
-            raise ValueError("catalog.url: must not be the same place as archive.url")
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed over."""
-        return (init_settings,)
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The time zone in which days are cut."""
-        return ZoneInfo(self.timezone)
-
-    @property
-    def path(self) -> Path | None:
-        """The file that the settings came from."""
-        return self._path
-
-    def require_secrets(self) -> None:
-        """Returns when every secret and every file that the main job needs is there and can be read.
-
-        Raises:
-            ConfigurationError: names every key whose secret or file is not.
-        """
-        lacking = []
-        for key, secret in _main_job_secrets(self):
-            try:
-                secret.reveal()
-            except ConfigurationError as err:
-                lacking.append(f"{key}: {err}")
-        for key, file in _main_job_files(self):
-            try:
-                with file.open("rb"):
-                    pass
-            except OSError as err:
-                lacking.append(f"{key}: {file} cannot be read: {err.strerror}")
-        if lacking:
-            raise ConfigurationError("\n".join(lacking))
-
-
-def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret]]:
-    found: list[tuple[str, Secret | None]] = []
-    for number, account in enumerate(settings.accounts):
-        at = f"accounts.{number}"
-        found += [(f"{at}.api_key", account.api_key), (f"{at}.phone_hash_key", account.phone_hash_key)]
-        if account.sftp is not None:
-            found += [
-                (f"{at}.sftp.password", account.sftp.password),
-                (f"{at}.sftp.passphrase", account.sftp.passphrase),
-            ]
-    return [(key, secret) for key, secret in found if secret is not None]
-
-
-def _main_job_files(settings: Settings) -> list[tuple[str, Path]]:
-    found: list[tuple[str, Path | None]] = []
-    for number, account in enumerate(settings.accounts):
-        if account.sftp is not None:
-            at = f"accounts.{number}.sftp"
-            found += [(f"{at}.known_hosts", account.sftp.known_hosts), (f"{at}.private_key", account.sftp.private_key)]
-    return [(key, file) for key, file in found if file is not None]
+    sensors: Literal["off", "on"] = "off"
+    event_pause_max_minutes: float = Field(default=15.0, ge=0, le=24 * 60)

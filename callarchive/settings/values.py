@@ -1,5 +1,6 @@
 """What a single value may be: secrets by reference, places, paths relative to the configuration's folder."""
 
+import ipaddress
 import os
 import re
 from contextvars import ContextVar
@@ -7,7 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
 
 from callarchive.errors import ConfigurationError
 
@@ -133,6 +143,43 @@ def database_url(url: str, info: ValidationInfo) -> str:
     return url
 
 
+EIGHT_BY_EIGHT = {"8x8-singapore": ("18.140.80.2", "52.220.253.234", "54.255.116.8", "52.74.232.241")}
+"""The addresses that 8x8 sends webhook events from, by the name that stands for them in the configuration."""
+
+
+def address_range(text: str) -> str:
+    """An address, a network, or a name in `EIGHT_BY_EIGHT`."""
+    if text in EIGHT_BY_EIGHT:
+        return text
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        names = ", ".join(EIGHT_BY_EIGHT)
+        raise ValueError(f"is no address, no network such as 203.0.113.0/24, and none of {names}") from None
+
+
+def mail_address(text: str) -> str:
+    if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
+        raise ValueError("is no mail address: name@host")
+    return text
+
+
 ConfigPath = Annotated[Path, AfterValidator(absolute_path)]
 StoreUrl = Annotated[str, AfterValidator(store_url)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
+DatabaseUrl = Annotated[str, AfterValidator(database_url)]
+
+
+def _literal_or_secret(value: Any) -> str:
+    return WRITTEN_OUT if isinstance(value, str) else REFERENCE
+
+
+WRITTEN_OUT, REFERENCE = "(written out)", "(reference)"
+"""What pydantic calls the two in the place of a mistake: no keys of the file."""
+
+SqlUrl = Annotated[
+    Annotated[DatabaseUrl, Tag(WRITTEN_OUT)] | Annotated[Secret, Tag(REFERENCE)], Discriminator(_literal_or_secret)
+]
+SecretHttpUrl = Annotated[
+    Annotated[HttpUrl, Tag(WRITTEN_OUT)] | Annotated[Secret, Tag(REFERENCE)], Discriminator(_literal_or_secret)
+]

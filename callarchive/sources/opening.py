@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from callarchive.errors import ConfigurationError
 from callarchive.phone_numbers import phone_number_treatment
-from callarchive.settings import AccountSettings, LogExportSource
+from callarchive.settings import AccountSettings, FilesSource, LogExportSource
 from callarchive.sources import SessionSource
 from callarchive.sources.files import FilesSessions
 from callarchive.sources.log_export import CallLogApi, CallLogStore, LogExportSessions
@@ -47,7 +48,7 @@ def open_sources(
                     reread=reread,
                 )
             )
-        else:
+        elif isinstance(source, FilesSource):
             sources.append(
                 FilesSessions(
                     source.path,
@@ -58,4 +59,6 @@ def open_sources(
                     clock=clock,
                 )
             )
+        else:
+            raise ConfigurationError(f"session_sources: {source.kind} is not available in this version")
     return sources

@@ -1,0 +1,137 @@
+"""`Settings`, the whole of the configuration, and what of it the main job needs. How it is read is in `loading`."""
+
+from datetime import date
+from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from callarchive.errors import ConfigurationError
+from callarchive.settings.accounts import AccountSettings
+from callarchive.settings.sections import (
+    AlertSettings,
+    ArchiveSettings,
+    CatalogSettings,
+    CheckSettings,
+    DagsterSettings,
+    InboxSettings,
+    LookupSettings,
+    ReceiverSettings,
+    ReopenSettings,
+    TransferSettings,
+)
+from callarchive.settings.values import Secret
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Immutable; paths in it are absolute; secrets are references.
+
+    Made by `load_settings`, which merges file and environment itself and makes paths relative to the file's folder:
+    pydantic-settings' own environment source knows no place in a list (`CALLARCHIVE_ACCOUNTS__0__API_URL`) and passes
+    over a misspelt variable in silence.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    timezone: str = "UTC"
+    start_date: date
+    archive: ArchiveSettings
+    catalog: CatalogSettings
+    inbox: InboxSettings = Field(default_factory=InboxSettings)
+    transfer: TransferSettings = TransferSettings()
+    lookups: LookupSettings = LookupSettings()
+    receiver: ReceiverSettings = ReceiverSettings()
+    reopen: ReopenSettings = ReopenSettings()
+    checks: CheckSettings = CheckSettings()
+    alerts: AlertSettings = AlertSettings()
+    dagster: DagsterSettings = DagsterSettings()
+    accounts: tuple[AccountSettings, ...] = Field(min_length=1)
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is not an IANA time zone name such as Asia/Singapore") from None
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        seen: set[str] = set()
+        for account in self.accounts:
+            if account.subaccount_id in seen:
+                raise ValueError(f"accounts: subaccount_id {account.subaccount_id} stands there twice")
+            seen.add(account.subaccount_id)
+        if self.archive.url == self.catalog.url:
+            raise ValueError("catalog.url: must not be the same place as archive.url")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed over."""
+        return (init_settings,)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which days are cut."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the settings came from."""
+        return self._path
+
+    def require_secrets(self) -> None:
+        """Returns when every secret and every file that the main job needs is there and can be read.
+
+        Raises:
+            ConfigurationError: names every key whose secret or file is not.
+        """
+        lacking = []
+        for key, secret in _main_job_secrets(self):
+            try:
+                secret.reveal()
+            except ConfigurationError as err:
+                lacking.append(f"{key}: {err}")
+        for key, file in _main_job_files(self):
+            try:
+                with file.open("rb"):
+                    pass
+            except OSError as err:
+                lacking.append(f"{key}: {file} cannot be read: {err.strerror}")
+        if lacking:
+            raise ConfigurationError("\n".join(lacking))
+
+
+def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret]]:
+    found: list[tuple[str, Secret | None]] = []
+    for number, account in enumerate(settings.accounts):
+        at = f"accounts.{number}"
+        found += [(f"{at}.api_key", account.api_key), (f"{at}.phone_hash_key", account.phone_hash_key)]
+        if account.sftp is not None:
+            found += [
+                (f"{at}.sftp.password", account.sftp.password),
+                (f"{at}.sftp.passphrase", account.sftp.passphrase),
+            ]
+    return [(key, secret) for key, secret in found if secret is not None]
+
+
+def _main_job_files(settings: Settings) -> list[tuple[str, Path]]:
+    found: list[tuple[str, Path | None]] = []
+    for number, account in enumerate(settings.accounts):
+        if account.sftp is not None:
+            at = f"accounts.{number}.sftp"
+            found += [(f"{at}.known_hosts", account.sftp.known_hosts), (f"{at}.private_key", account.sftp.private_key)]
+    return [(key, file) for key, file in found if file is not None]
