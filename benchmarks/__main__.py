@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import alone
+from benchmarks.days import remove_aside
 from benchmarks.growth import growth
 from benchmarks.look_ups import look_ups
 from benchmarks.peers import find_peers
@@ -61,6 +62,7 @@ def main() -> None:
     sizes = QUICK if options.quick else FULL
     plan = Plan(directory, sizes, repeat=repeat, long=options.long, peers=find_peers(directory))
     sections, failed = _measured(names, plan)
+    remove_aside(directory)
     print(f"{overview(sections)}\n\n{as_text(sections)}")
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}. The report is as it was.")

@@ -24,6 +24,7 @@ from benchmarks.servers import Place, Server, delay, s3_place, sftp_place, stand
 from benchmarks.stand_ins import ARRIVALS, SUBACCOUNT_ID
 
 _KEY_VARIABLE = "BENCHMARK_API_KEY"
+ASIDE = "aside"
 _NO_RATE_CAP = 50_000
 _COMMAND_LINE = (sys.executable, "-c", "from callarchive.cli import main; main()", "--json", "--quiet")
 
@@ -75,7 +76,7 @@ class Day:
         What there was is put aside until the end: for five minutes after a deletion ext4 looks long for the inode of a new
         file, and whoever runs next would pay for it (half of a transfer's CPU time, seen with perf).
         """
-        aside = self.home / "aside"
+        aside = self.home / ASIDE
         aside.mkdir(exist_ok=True)
         for name in ("archive", "catalog", "copied"):
             if (self.home / name).exists():
@@ -182,7 +183,7 @@ def set_up(
         kind: `s3` or `sftp`.
         round_trip_ms: how far away the landing is; 0 is next door, with nothing between.
     """
-    shutil.rmtree(home, ignore_errors=True)
+    put_aside(home)
     home.mkdir(parents=True)
     _write_sessions(home, corpus)
     corpus.warm()
@@ -203,7 +204,25 @@ def set_up(
             servers.append(api)
         _write_configuration(home, place=place, api=api, limits=limits or Limits())
         yield Day(home, corpus, place, api, tuple(servers), stand_in_)
-    shutil.rmtree(home)
+    put_aside(home)
+
+
+def put_aside(folder: Path) -> None:
+    """The folder is out of the way and takes no room, but its files are not deleted before `remove_aside`: see `Day.clear`."""
+    if not folder.exists():
+        return
+    for file in folder.rglob("*"):
+        # The corpus is linked into what an SFTP server shows: it must stay whole.
+        if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
+            os.truncate(file, 0)
+    aside = folder.parent / ASIDE
+    aside.mkdir(exist_ok=True)
+    folder.rename(aside / f"{folder.name}-{time.time_ns()}")
+
+
+def remove_aside(directory: Path) -> None:
+    """What was put aside in the directory is gone."""
+    shutil.rmtree(directory / ASIDE, ignore_errors=True)
 
 
 def _write_sessions(home: Path, corpus: Corpus) -> None:
