@@ -1,4 +1,6 @@
-"""The tables that readers use: sessions and recordings, each with the checks that say whether the day is accounted for."""
+"""The tables that readers use: sessions, recordings and what does not fit, with the checks that say whether the day is
+accounted for.
+"""
 
 import dagster as dg
 
@@ -29,3 +31,17 @@ def recordings(context: dg.AssetExecutionContext, connections: dg.ResourceParam[
     from callarchive.steps import write_recordings
 
     return run_days(context, connections, write_recordings)
+
+
+@table_asset(schemas.RECONCILIATION, group=GROUP, deps=[sessions, recordings, recording_files])
+def reconciliation(
+    context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]
+) -> dg.MaterializeResult:
+    """What does not fit on the day, and what did not and does by now: each with its reason and when it was first seen.
+
+    Connected calls without a recording, recordings without a file, objects in the landing that no recording names, files in the
+    archive without a row and rows without a file, events without a session, durations that disagree.
+    """
+    from callarchive.steps import write_reconciliation
+
+    return run_days(context, connections, write_reconciliation)

@@ -8,7 +8,15 @@ from callarchive.checks import CHECKS, CheckResult
 from callarchive.schemas import Table
 
 _EXAMPLES = 20
-_WARNINGS = frozenset({"source_rows_readable", "durations_plausible"})
+_WARNINGS = frozenset(
+    (
+        "source_rows_readable",
+        "durations_plausible",
+        "connected_calls_recorded",
+        "archive_files_known",
+        "durations_agree",
+    )
+)
 """Of the checks that do not block, those that tell of oddities. The others tell of recordings or answers that we lack."""
 
 

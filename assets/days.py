@@ -153,6 +153,7 @@ def _steps_behind(context: dg.AssetExecutionContext) -> Mapping[str, Step]:
         schemas.RECORDINGS.name: steps.write_recordings,
         schemas.STATUS_STATS.name: steps.write_status_stats,
         schemas.DURATION_STATS.name: steps.write_duration_stats,
+        schemas.RECONCILIATION.name: steps.write_reconciliation,
     }
     names = list(chain)
     behind = names[names.index(context.asset_key.to_user_string()) + 1 :]

@@ -83,11 +83,25 @@ def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> 
     return told
 
 
+def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
+    still = rows.filter(pc.equal(rows["state"], "open"))
+    told: Summary = {"open": dg.MetadataValue.int(len(still)), "open_by_kind": _counted(still, "kind")}
+    columns = ("subaccount_id", "kind", "subject", "reason")
+    records = [
+        dg.TableRecord({name: str(row[name])[:_REASON_CHARS] for name in columns})
+        for row in still.slice(0, _ATTENTION).to_pylist()
+    ]
+    if records:
+        told["open_rows"] = dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in columns]))
+    return told
+
+
 _TOLD: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
     schemas.SESSIONS.name: _of_sessions,
     schemas.RECORDINGS.name: _of_recordings,
     schemas.STATUS_STATS.name: _of_status_stats,
     schemas.DURATION_STATS.name: _of_duration_stats,
+    schemas.RECONCILIATION.name: _of_reconciliation,
 }
 
 

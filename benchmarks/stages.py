@@ -19,6 +19,7 @@ STAGES = {
     "look up": ("look_up_recordings",),
     "fetch": ("fetch_recordings",),
     "tables": ("write_sessions", "write_recordings", "write_status_stats", "write_duration_stats"),
+    "reconcile": ("write_reconciliation",),
 }
 
 

@@ -52,6 +52,10 @@ class RecordingArchive:
         """Where the account's files of the day lie."""
         return f"{path_segment(subaccount_id)}/call_date={day}"
 
+    def account_folders(self) -> list[str]:
+        """Folders of all accounts that the archive holds files of, also of those that are configured no more."""
+        return [name for name in self.store.folders("") if not name.startswith("_")]  # quarantine and locks begin so
+
     def sizes(self, subaccount_id: str, day: date, paths: Iterable[str]) -> dict[str, int]:
         """Size in bytes of each of these files of the account's day that the archive holds."""
         return self.store.sizes(self.day_folder(subaccount_id, day), paths)

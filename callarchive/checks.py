@@ -12,6 +12,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from callarchive import schemas
+from callarchive.models import Discrepancy
 from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, TransferSettings
 
@@ -79,6 +80,38 @@ def run_checks(
     return results
 
 
+RECONCILIATION_CHECKS = {
+    Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING: (
+        "connected_calls_recorded",
+        "8x8 names a recording for every connected call, which it need not: callRecording may have been off for it.",
+    ),
+    Discrepancy.RECORDING_WITHOUT_FILE: (
+        "recordings_have_files",
+        "Every recording that 8x8 names is archived when the grace time is over.",
+    ),
+    Discrepancy.ORPHAN_OBJECT: (
+        "landing_objects_known",
+        "Every mp3 in the landing is of a recording that 8x8 names for a session that we know.",
+    ),
+    Discrepancy.FILE_WITHOUT_ROW: (
+        "archive_files_known",
+        "Every file in the archive stands in a row.",
+    ),
+    Discrepancy.ROW_WITHOUT_FILE: (
+        "archive_files_there",
+        "Every file that a row says is kept is in the archive, with the size that it had.",
+    ),
+    Discrepancy.EVENT_WITHOUT_SESSION: (
+        "events_known",
+        "Every session and every recording of which a webhook event told is named by a session source and by 8x8's API.",
+    ),
+    Discrepancy.DURATION_MISMATCH: (
+        "durations_agree",
+        "A recording is as long by our measure as by 8x8's API and by its event, and no longer than its call.",
+    ),
+}
+"""By kind of row the name of the check that counts the open ones, and what it means if there is none."""
+
 CHECKS: tuple[Check, ...] = (
     Check(
         "every_session_accounted_for",
@@ -134,5 +167,14 @@ CHECKS: tuple[Check, ...] = (
         False,
         "Measured durations are above 0 and below 24 h; the share that disagrees with 8x8, exceeds its call or is broken is "
         "below checks.max_duration_mismatch_share.",
+    ),
+    *(
+        Check(
+            check_name,
+            schemas.RECONCILIATION,
+            False,
+            f"{meaning} At most checks.reconciliation.{kind.value} rows of that kind are open.",
+        )
+        for kind, (check_name, meaning) in RECONCILIATION_CHECKS.items()
     ),
 )

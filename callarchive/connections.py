@@ -15,6 +15,7 @@ from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
 
 if TYPE_CHECKING:
+    from callarchive.landing.contents import LandingContents
     from callarchive.sources import SessionSource
     from callarchive.voice_api.client import VoiceClient
 
@@ -53,7 +54,9 @@ class Connections:
         self.answers = AnswerStore(self.catalog.store)
         self._voices: dict[str, VoiceClient] = {}
         self._landings: dict[str, Landing] = {}
+        self._contents: dict[str, LandingContents] = {}
         self._opening = Lock()
+        self._listing = Lock()
 
     def __repr__(self) -> str:
         return f"Connections({self.settings.path})"
@@ -73,6 +76,7 @@ class Connections:
                 landing.close()
             self._voices.clear()
             self._landings.clear()
+            self._contents.clear()
 
     def voice(self, account: AccountSettings) -> "VoiceClient":
         """The account's API client."""
@@ -89,6 +93,22 @@ class Connections:
             if account.subaccount_id not in self._landings:
                 self._landings[account.subaccount_id] = _open_landing(account, self.settings)
             return self._landings[account.subaccount_id]
+
+    def landing_contents(self, account: AccountSettings) -> "LandingContents":
+        """What lies in the account's landing, by day: listed once for all days of a run, and again after 15 minutes.
+
+        Raises:
+            ArchiveError: the landing cannot be listed.
+        """
+        from callarchive.landing.contents import GOOD_FOR, list_contents
+
+        with self._listing:
+            known, now = self._contents.get(account.subaccount_id), self.clock()
+            if known is None or now - known.listed_at > GOOD_FOR:
+                self._contents.pop(account.subaccount_id, None)  # two at once would take twice the memory
+                known = list_contents(self.landing(account), zone=self.settings.zone, now=now)
+                self._contents[account.subaccount_id] = known
+            return known
 
     def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":
         """The account's session sources. With `reread`, kept answers are read instead of asking 8x8 again."""

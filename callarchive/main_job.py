@@ -88,6 +88,7 @@ def archive_day(
         _told(steps.write_recordings(connections, day))
         _told(steps.write_status_stats(connections, day))
         _told(steps.write_duration_stats(connections, day))
+        _told(steps.write_reconciliation(connections, day))
         return _summary(connections, day, found=found, fetched=fetched)
 
 

@@ -49,6 +49,18 @@ class LookupStatus(StrEnum):
     ERROR = "error"
 
 
+class Discrepancy(StrEnum):
+    """Ways in which what was told and what is there do not fit: the kinds of rows in `reconciliation`."""
+
+    CONNECTED_CALL_WITHOUT_RECORDING = "connected_call_without_recording"
+    RECORDING_WITHOUT_FILE = "recording_without_file"
+    ORPHAN_OBJECT = "orphan_object"
+    FILE_WITHOUT_ROW = "file_without_row"
+    ROW_WITHOUT_FILE = "row_without_file"
+    EVENT_WITHOUT_SESSION = "event_without_session"
+    DURATION_MISMATCH = "duration_mismatch"
+
+
 class AudioIssue(StrEnum):
     """What is wrong with audio that was kept all the same."""
 

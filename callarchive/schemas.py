@@ -302,5 +302,30 @@ DURATION_STATS = Table(
     ),
 )
 
-PUBLIC_TABLES = (SESSIONS, RECORDINGS, STATUS_STATS, DURATION_STATS)
+RECONCILIATION = Table(
+    "reconciliation",
+    grain="one row per (subaccount_id, kind, subject) that does not fit, or did not",
+    key=("subaccount_id", "kind", "subject"),
+    columns=(
+        _ACCOUNT,
+        _text(
+            "kind",
+            "connected_call_without_recording, recording_without_file, orphan_object, file_without_row, "
+            "row_without_file, event_without_session, duration_mismatch",
+        ),
+        _text(
+            "subject",
+            "what does not fit: a session id, a recording id, a path below the landing's or the archive's root",
+        ),
+        _text("session_id", "Number Masking session that it concerns, UUID in lower case"),
+        _text("recording_id", "recording that it concerns, UUID in lower case"),
+        _text("place", "where the object or file lies, or should; null where there is none"),
+        _text("reason", "what does not fit, in words"),
+        _at("first_seen_at", "when a run found it for the first time; stays when it comes back"),
+        _text("state", "open or resolved"),
+        _at("resolved_at", "when a run found that it fits now; null while open"),
+    ),
+)
+
+PUBLIC_TABLES = (SESSIONS, RECORDINGS, STATUS_STATS, DURATION_STATS, RECONCILIATION)
 STEP_TABLES = (SESSION_IDS, SESSION_PROBLEMS, LOOKUPS, RECORDING_METADATA, RECORDING_FILES)

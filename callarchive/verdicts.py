@@ -3,13 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
+from callarchive.checks import RECONCILIATION_CHECKS
 from callarchive.columns import Column, count_values, key_counts, keys_of, matching_rows, pc
+from callarchive.models import Discrepancy
+from callarchive.reconciliation import OPEN
 from callarchive.settings import CheckSettings
 
 LONGEST_PLAUSIBLE_S = 24 * 3600.0
@@ -25,6 +29,7 @@ _OF_RECORDINGS = (
     "duration_mismatch",
     "audio_issue",
 )
+_OF_RECONCILIATION = ("kind", "subject", "reason", "state")
 _UNSUCCESSFUL = ("failed", "missing", "rejected", "not_uploaded")
 
 
@@ -47,6 +52,7 @@ class Day:
     sessions: pa.Table
     metadata: pa.Table
     recordings: pa.Table
+    reconciliation: pa.Table
     limits: CheckSettings
     tolerance_s: float
 
@@ -59,6 +65,7 @@ def read_day(catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s:
         sessions=catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS),
         metadata=catalog.partition(schemas.RECORDING_METADATA, day, columns=_RECORDING),
         recordings=catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS),
+        reconciliation=catalog.partition(schemas.RECONCILIATION, day, columns=_OF_RECONCILIATION),
         limits=limits,
         tolerance_s=tolerance_s,
     )
@@ -172,6 +179,18 @@ def durations_plausible(day: Day) -> Verdict:
     return Verdict(not numbers["absurd"] and share <= limit, summary, numbers, examples)
 
 
+def _discrepancies(day: Day, kind: Discrepancy) -> Verdict:
+    rows = day.reconciliation.filter(pc.equal(day.reconciliation["kind"], kind.value))
+    still = rows.filter(pc.equal(rows["state"], OPEN))
+    limit: int | None = getattr(day.limits.reconciliation, kind.value)
+    resolved_count = len(rows) - len(still)
+    told_limit = "no limit" if limit is None else f"limit {limit}"
+    summary = f"{len(still)} {kind.value} open ({told_limit}), {resolved_count} resolved"
+    examples = (f"{subject}: {reason}" for subject, reason in _values(still, "subject", "reason"))
+    passed = limit is None or len(still) <= limit
+    return Verdict(passed, summary, {"open": len(still), "resolved": resolved_count}, examples)
+
+
 VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
     "every_session_accounted_for": every_session_accounted_for,
     "sessions_unique": lambda day: _unique(day.sessions, _SESSION),
@@ -182,6 +201,7 @@ VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
     "recordings_unique": lambda day: _unique(day.recordings, _RECORDING),
     "recordings_archived": recordings_archived,
     "durations_plausible": durations_plausible,
+    **{name: partial(_discrepancies, kind=kind) for kind, (name, _) in RECONCILIATION_CHECKS.items()},
 }
 """By the name of the check."""
 

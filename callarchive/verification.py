@@ -47,7 +47,7 @@ def days_to_verify(connections: Connections) -> list[date]:
     """The days that the catalog knows or the archive has a folder of, oldest first."""
     days = set(connections.catalog.days(schemas.RECORDING_FILES))
     store = connections.archive.store
-    for account in _account_folders(connections):
+    for account in connections.archive.account_folders():
         for name in store.folders(account):
             with suppress(ValueError):
                 days.add(date.fromisoformat(name.removeprefix("call_date=")))
@@ -74,7 +74,7 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
     for paths, hashes in zip(known["versions"].to_pylist(), known["versions_sha256"].to_pylist(), strict=True):
         expected |= dict(zip(paths or (), hashes or (), strict=True))
     on_disk: dict[str, int] = {}
-    for account in _account_folders(connections):
+    for account in connections.archive.account_folders():
         on_disk |= {item.path: item.size_bytes for item in archive.store.list(f"{account}/call_date={day}")}
     defects = [(Defect.MISSING, path) for path in expected.keys() - on_disk.keys()]
     defects += [(Defect.EXTRA, path) for path in on_disk.keys() - expected.keys()]
@@ -98,8 +98,3 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
         defects += [defect for defect in results if defect is not None]
     located = tuple(sorted((defect, archive.store.uri(path)) for defect, path in defects))
     return VerifiedDay(day, len(expected), len(chosen), located)
-
-
-def _account_folders(connections: Connections) -> list[str]:
-    """Also of accounts that are configured no more. Quarantine and locks begin with `_`."""
-    return [name for name in connections.archive.store.folders("") if not name.startswith("_")]

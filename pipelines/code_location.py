@@ -44,7 +44,7 @@ def code_location(settings: Settings) -> dg.Definitions:
 
 
 def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The seven assets by day, in batches of at most `dagster.days_per_run`.
+    """The eight assets by day, in batches of at most `dagster.days_per_run`.
 
     One partitions definition and one backfill policy for the whole chain: a check blocks what is downstream only
     inside one run, and runs are cut where either of them differs.

@@ -41,7 +41,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"{', '.join(absent)} is not installed (on Debian, .ci/run says from which package)")
 
 
-_WHEN = {"archived_at", "looked_up_at"}
+_WHEN = {"archived_at", "looked_up_at", "first_seen_at", "resolved_at"}
 
 
 @dataclass

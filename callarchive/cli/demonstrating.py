@@ -10,6 +10,7 @@ import typer
 
 from callarchive.cli.archiving import exit_for_failures, print_results
 from callarchive.cli.output import Output
+from callarchive.schemas import PUBLIC_TABLES
 
 if TYPE_CHECKING:
     from callarchive.catalog import Catalog
@@ -75,9 +76,8 @@ def demo(
 def _print_places(output: Output, catalog: "Catalog", *, directory: Path, took_s: float) -> None:
     root = catalog.store.url.removeprefix("file://")
     output.print_text(f"\nArchive        {Path(root).parent / 'archive'}")
-    output.print_text(
-        f"Parquet files  {root}/{{sessions,recordings,status_stats,duration_stats}}/call_date=*/*.parquet"
-    )
+    tables = ",".join(table.name for table in PUBLIC_TABLES)
+    output.print_text(f"Parquet files  {root}/{{{tables}}}/call_date=*/*.parquet")
     output.print_text(f"Configuration  {directory / 'callarchive.toml'}")
     output.print_text(f"\nA question in DuckDB, with a view for each table:\n\n{_QUESTION}\n")
     answer = catalog.duckdb().sql(_QUESTION)

@@ -4,7 +4,7 @@ Paths are relative to the landing's root (the prefix or folder in the account's 
 already decoded, and checked by `places.check_path` before they get here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,6 +72,12 @@ class Landing(Protocol):
 
     def list(self, folder: str) -> list[LandingObject]:
         """Every object below `folder`, at any depth; empty when there is no such folder."""
+
+    def pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
+        """The same objects, a part at a time where the store gives them so: all of a landing may be a million."""
+
+    def uri_of(self, path: str) -> str:
+        """The whole place of an object, without credentials, as listings give it. Contacts nothing."""
 
     def has_folder(self, folder: str) -> bool:
         """Whether anything lies below `folder` (on SFTP: whether it is a directory)."""

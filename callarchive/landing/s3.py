@@ -47,9 +47,6 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 """What obstore gives where an answer has no Last-Modified."""
 
 
-_Objects = list[LandingObject]
-
-
 class _AmbiguousError(Exception):
     """A listing of obstore's that boto3 must make."""
 
@@ -89,11 +86,18 @@ class S3Landing:
 
     def list(self, folder: str) -> list[LandingObject]:
         """Every object below `folder`, at any depth."""
+        return [item for page in self.pages(folder) for item in page]
+
+    def pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
+        """The same, up to 1,000 at a time."""
         refusal: ArchiveError | None = None
+        last: str | None = None
         try:
             if self._below(folder):  # of a whole bucket obstore would list "/a" as "a"
-                entries = [entry for page in self._pages(self._below(folder)) for entry in page]
-                return [item for entry in entries if (item := self._described(entry)) is not None]
+                for page in self._pages(self._below(folder)):
+                    last = page[-1].key if page else last
+                    yield [item for entry in page if (item := self._described(entry)) is not None]
+                return
         except _AmbiguousError:
             pass
         except s3_errors.OBSTORE_ERRORS as err:
@@ -101,19 +105,22 @@ class S3Landing:
         # Outside of the `except`, so that no error has obstore's in its traceback, which quotes secrets.
         if isinstance(refusal, RefusedError):
             raise refusal
-        return self._list_with_boto3(folder)
+        yield from self._pages_of_boto3(folder, after=last)
 
-    def _list_with_boto3(self, folder: str) -> "_Objects":
-        """The same, ten times slower: for keys that obstore does not list, and to learn what is wrong."""
-        found = []
-        token: dict[str, str] = {}
+    def _pages_of_boto3(self, folder: str, *, after: str | None) -> "Iterator[Sequence[LandingObject]]":
+        """What comes after a key, ten times slower: for keys that obstore does not list, and to learn what is wrong."""
+        token = {} if after is None else {"StartAfter": after}
         while True:
             page = self._page(self._below(folder), **token)
             entries = map(_entry, page.get("Contents", ()))
-            found += [item for entry in entries if (item := self._described(entry)) is not None]
+            yield [item for entry in entries if (item := self._described(entry)) is not None]
             if not page.get("IsTruncated"):
-                return found
+                return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def uri_of(self, path: str) -> str:
+        """The object's place as an s3:// URL, characters as they are."""
+        return self._place(path)
 
     def has_folder(self, folder: str) -> bool:
         """Whether an object lies below `folder`."""

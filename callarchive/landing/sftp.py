@@ -6,7 +6,7 @@ is in `sftp_tree` and `sftp_download`, how connections are made and shared in `s
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -88,6 +88,14 @@ class SftpLanding:
         Symbolic links are passed over, as are names that `places.check_path` refuses or that are not UTF-8.
         """
         return self._repeatedly(lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline))
+
+    def pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
+        """The same in one part: a session that is lost half-way is begun again."""
+        yield self.list(folder)
+
+    def uri_of(self, path: str) -> str:
+        """The whole place of a file, percent-encoded."""
+        return self._tree.uri_of(path)
 
     def has_folder(self, folder: str) -> bool:
         """Whether `folder` is a directory; a symbolic link to one is not."""

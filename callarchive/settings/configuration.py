@@ -19,6 +19,7 @@ from callarchive.settings.sections import (
     InboxSettings,
     LookupSettings,
     ReceiverSettings,
+    ReconciliationSettings,
     ReopenSettings,
     TransferSettings,
 )
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     lookups: LookupSettings = LookupSettings()
     receiver: ReceiverSettings = ReceiverSettings()
     reopen: ReopenSettings = ReopenSettings()
+    reconciliation: ReconciliationSettings = ReconciliationSettings()
     checks: CheckSettings = CheckSettings()
     alerts: AlertSettings = AlertSettings()
     dagster: DagsterSettings = DagsterSettings()

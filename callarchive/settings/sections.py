@@ -100,6 +100,17 @@ class ReopenSettings(Section):
     max_age_days: float = Field(default=14.0, gt=0, le=3650)
 
 
+class ReconciliationSettings(Section):
+    """What is compared to find out what does not fit.
+
+    Attributes:
+        list_landing: whether landings are listed, to find objects that no recording names. A run lists each landing once,
+            in whole: S3 gives 1,000 objects a request, SFTP about ten session folders a round trip.
+    """
+
+    list_landing: bool = True
+
+
 class ReconciliationLimits(Section):
     """So many open rows of each kind may a day have in `reconciliation`; one more and the kind's check fails.
 

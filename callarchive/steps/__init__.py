@@ -9,6 +9,7 @@ from callarchive.steps.fetching import fetch_recordings
 from callarchive.steps.finding import find_sessions
 from callarchive.steps.looking_up import look_up_recordings
 from callarchive.steps.publishing import write_duration_stats, write_recordings, write_sessions, write_status_stats
+from callarchive.steps.reconciling import write_reconciliation
 from callarchive.steps.reports import StepReport
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "find_sessions",
     "look_up_recordings",
     "write_duration_stats",
+    "write_reconciliation",
     "write_recordings",
     "write_sessions",
     "write_status_stats",

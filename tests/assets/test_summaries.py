@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import UTC, date, datetime
 from uuid import uuid4
 
 import dagster as dg
@@ -106,3 +106,18 @@ def test_durations_come_with_their_table_and_a_picture(connections: Connections)
     assert shown["total_s"] == 60.0
     assert shown["p50_s"] == 20.0
     assert "3 archived recordings" in str(told["duration_histogram"].value)
+
+
+def test_what_does_not_fit_is_counted_by_kind_and_listed_in_part(connections: Connections) -> None:
+    def row(number: int, kind: str, state: str = "open") -> dict[str, object]:
+        found = {"subaccount_id": "acme_sg", "kind": kind, "subject": f"{number:03}|" + "x" * 300, "reason": "why"}
+        return {**found, "state": state, "first_seen_at": datetime(2026, 1, 6, tzinfo=UTC)}
+
+    rows = [row(number, "orphan_object") for number in range(60)]
+    rows += [row(60, "file_without_row"), row(61, "file_without_row", "resolved")]
+    told = summary_of(connections, schemas.RECONCILIATION, rows)
+    assert told["open"].value == 61
+    assert "| orphan_object | 60 |\n| file_without_row | 1 |" in str(told["open_by_kind"].value)
+    listed = records(told["open_rows"])
+    assert len(listed) == 50
+    assert {len(str(item["subject"])) for item in listed} == {200}

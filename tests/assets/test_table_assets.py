@@ -14,6 +14,7 @@ ASSETS = {
         collection.recording_files,
         catalog.sessions,
         catalog.recordings,
+        catalog.reconciliation,
         statistics.status_stats,
         statistics.duration_stats,
     )
@@ -54,6 +55,7 @@ def test_the_chain_goes_from_ids_to_statistics() -> None:
         "recordings": {"recording_metadata", "recording_files", "sessions"},
         "status_stats": {"recordings"},
         "duration_stats": {"recordings"},
+        "reconciliation": {"sessions", "recordings", "recording_files"},
     }
 
 

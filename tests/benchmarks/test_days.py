@@ -23,7 +23,7 @@ def test_a_far_day_is_looked_up_transferred_archived_and_archived_again(corpus: 
 
     assert all(run.wall_s > 0 and run.cpu_s > 0 and run.peak_rss_bytes > 1_000_000 for run in runs)
     assert list(runs[0].told) == ["fetch_recordings"]
-    assert all(list(run.told) == ["find", "look up", "fetch", "tables", "day"] for run in stages)
+    assert all(list(run.told) == ["find", "look up", "fetch", "tables", "reconcile", "day"] for run in stages)
 
 
 @pytest.mark.needs("sshd", "sftp", "lftp")

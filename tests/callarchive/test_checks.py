@@ -13,9 +13,10 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.checks import CHECKS, CheckResult, run_checks
+from callarchive.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult, run_checks
+from callarchive.models import Discrepancy
 from callarchive.schemas import Table
-from callarchive.settings import CheckSettings, TransferSettings
+from callarchive.settings import CheckSettings, ReconciliationLimits, TransferSettings
 
 Row = dict[str, Any]
 Day = dict[str, list[Row]]
@@ -28,6 +29,7 @@ TABLES = (
     schemas.RECORDING_METADATA,
     schemas.SESSIONS,
     schemas.RECORDINGS,
+    schemas.RECONCILIATION,
 )
 NO_TOLERANCE = CheckSettings(max_failed_lookup_share=0, max_failed_recording_share=0, max_duration_mismatch_share=0)
 
@@ -274,3 +276,44 @@ def test_only_the_checks_of_one_table_run_when_that_is_asked(tmp_path: Path) -> 
         write_by_hand(catalog, table, sound_day()[table.name])
     results = run_checks(catalog, DAY, limits=NO_TOLERANCE, transfer=TransferSettings(), table=schemas.RECORDINGS)
     assert [result.name for result in results] == [c.name for c in CHECKS if c.table is schemas.RECORDINGS]
+
+
+def discrepancy(number: int, kind: Discrepancy, *, state: str = "open") -> Row:
+    return {
+        "subaccount_id": "acme_sg",
+        "kind": kind.value,
+        "subject": f"subject {number}",
+        "reason": "why",
+        "first_seen_at": NOW,
+        "state": state,
+    }
+
+
+def test_every_kind_of_discrepancy_has_its_check_and_its_limit() -> None:
+    assert set(RECONCILIATION_CHECKS) == set(Discrepancy)
+    assert set(ReconciliationLimits.model_fields) == {kind.value for kind in Discrepancy}
+    assert {name for name, _ in RECONCILIATION_CHECKS.values()} == {
+        check.name for check in CHECKS if check.table is schemas.RECONCILIATION
+    }
+
+
+@pytest.mark.parametrize("kind", Discrepancy)
+def test_one_open_discrepancy_more_than_its_limit_fails_the_check_of_its_kind_alone(
+    tmp_path: Path, kind: Discrepancy
+) -> None:
+    day = sound_day()
+    day["reconciliation"] = [discrepancy(number, kind) for number in range(3)]
+    day["reconciliation"].append(discrepancy(3, kind, state="resolved"))
+    name, _ = RECONCILIATION_CHECKS[kind]
+
+    def limited(limit: int | None) -> CheckSettings:
+        limits = ReconciliationLimits(**{other.value: 0 for other in Discrepancy} | {kind.value: limit})
+        return NO_TOLERANCE.model_copy(update={"reconciliation": limits})
+
+    assert failing(tmp_path, day, limits=limited(2)) == {name}
+    assert failing(tmp_path, day, limits=limited(3)) == set()
+    result = verdicts(tmp_path, day, limits=limited(None))[name]
+    assert result.passed
+    assert result.numbers == {"open": 3, "resolved": 1}
+    assert result.examples == ("subject 0: why", "subject 1: why", "subject 2: why")
+    assert f"3 {kind.value} open (no limit)" in result.summary

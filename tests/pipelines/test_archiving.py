@@ -29,6 +29,7 @@ TABLES = {
     "recordings",
     "status_stats",
     "duration_stats",
+    "reconciliation",
 }
 KEY_REFUSED = Fault.answer(401, body={"message": "Unauthorized"})
 
@@ -76,7 +77,7 @@ def test_one_run_makes_all_tables_of_a_day_and_a_second_run_fetches_nothing(
     assert job.execute_in_process(instance=instance, partition_key=DAYS[2]).success
     again = {table: metadata(instance, table, DAYS[2]) for table in TABLES}
     assert again["recording_files"]["fetched"] == 0
-    for table in ("sessions", "recordings", "status_stats", "duration_stats"):
+    for table in ("sessions", "recordings", "status_stats", "duration_stats", "reconciliation"):
         assert again[table] == first[table]
 
 
@@ -96,7 +97,7 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
         lost += row["archive_status"] in ("failed", "missing", "rejected", "not_uploaded")
     assert lost > 0, "the simulated days should hold recordings that are lost"
     checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
-    assert len(checks) == 9
+    assert len(checks) == len(CHECKS)
     assert not checks["recordings_archived"].passed
     assert {name for name, check in checks.items() if check.blocking and not check.passed} == set()
 

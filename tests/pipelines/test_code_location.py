@@ -37,8 +37,8 @@ def test_everything_loads_without_a_secret_or_a_server(tmp_path: Path) -> None:
     definitions = code_location(written_settings(tmp_path))
     dg.Definitions.validate_loadable(definitions)
     graph = definitions.resolve_asset_graph()
-    assert len(graph.get_all_asset_keys()) == 7
-    assert len(graph.asset_check_keys) == 9
+    assert len(graph.get_all_asset_keys()) == 8
+    assert len(graph.asset_check_keys) == 16
 
 
 def test_the_whole_chain_shares_partitions_and_batches(tmp_path: Path) -> None:
@@ -47,14 +47,14 @@ def test_the_whole_chain_shares_partitions_and_batches(tmp_path: Path) -> None:
     assert len({asset.partitions_def for asset in assets}) == 1
 
 
-def test_the_job_runs_all_seven_assets_in_an_order_that_works(tmp_path: Path) -> None:
+def test_the_job_runs_all_eight_assets_in_an_order_that_works(tmp_path: Path) -> None:
     job = code_location(written_settings(tmp_path)).resolve_job_def("archive_day")
     order = [node.name for node in job.nodes_in_topological_order]
     assert order[:3] == ["session_ids", "recording_metadata", "recording_files"] or order[2] == "sessions"
     assert (
         order.index("sessions")
         < order.index("recordings")
-        < min(order.index("status_stats"), order.index("duration_stats"))
+        < min(order.index("status_stats"), order.index("duration_stats"), order.index("reconciliation"))
     )
     assert job.executor_def is dg.in_process_executor
 

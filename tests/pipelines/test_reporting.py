@@ -63,7 +63,7 @@ def shown_by(instance: dg.DagsterInstance, table: str) -> dict[str | None, dict[
 def test_days_archived_without_dagster_are_shown_by_it(
     catalog: Catalog, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    assert report_catalog(instance, catalog, settings) == len(DAYS) * 7
+    assert report_catalog(instance, catalog, settings) == len(DAYS) * 8
     for table in TABLES:
         assert set(shown_by(instance, table)) == {"2026-10-23", "2026-10-24"}
     sessions = shown_by(instance, "sessions")
@@ -96,5 +96,5 @@ def test_days_before_the_first_partition_are_passed_over(
     catalog: Catalog, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     later = settings.model_copy(update={"start_date": DAYS[1]})
-    assert report_catalog(instance, catalog, later) == 7
+    assert report_catalog(instance, catalog, later) == 8
     assert set(shown_by(instance, "recordings")) == {"2026-10-24"}

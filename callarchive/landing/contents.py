@@ -1,0 +1,99 @@
+"""What lies in a landing, by the day that each object seems to belong to: one listing for all days of a run.
+
+Only mp3s count, and only their paths are kept, as bytes: a million take some 120 MB. An object is dated by what 8x8 wrote
+into its place; which recording it belongs to is found out by whoever knows the recordings.
+"""
+
+import re
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from callarchive.days import day_of
+from callarchive.identifiers import plausible, uuid_time
+from callarchive.landing import Landing, LandingObject
+from callarchive.starts import time_in_name
+
+GOOD_FOR = timedelta(minutes=15)
+"""So long a listing stands for the landing."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+
+
+class LandingContents:
+    """The paths of a landing's mp3s by day. Made by `list_contents`.
+
+    Attributes:
+        listed_at: when the listing began.
+        object_count: mp3s.
+        undated_count: those that nothing dates, and that therefore belong to no day.
+    """
+
+    def __init__(self, *, zone: ZoneInfo, listed_at: datetime) -> None:
+        self.listed_at = listed_at
+        self.object_count = self.undated_count = 0
+        self._zone = zone
+        self._days: dict[date, bytearray] = {}
+
+    def paths(self, day: date) -> list[str]:
+        """Paths below the landing's root of the objects that seem to be of the day's calls, in the listing's order."""
+        return self._days.get(day, b"").decode().split("\n")[:-1]
+
+    def add(self, item: LandingObject) -> None:
+        """The object is in its day, if it is an mp3."""
+        if item.path[-4:].lower() != ".mp3":
+            return
+        self.object_count += 1
+        at = object_time(item, now=self.listed_at)
+        if at is None:
+            self.undated_count += 1
+            return
+        # Of a path that was checked no part holds a control character, so a line is a path.
+        self._days.setdefault(day_of(at, self._zone), bytearray()).extend(f"{item.path}\n".encode())
+
+
+def list_contents(landing: Landing, *, zone: ZoneInfo, now: datetime) -> LandingContents:
+    """What lies in the landing now.
+
+    Raises:
+        ArchiveError: as `Landing.list`.
+    """
+    contents = LandingContents(zone=zone, listed_at=now)
+    for page in landing.pages(""):
+        for item in page:
+            contents.add(item)
+    return contents
+
+
+def object_time(item: LandingObject, *, now: datetime) -> datetime | None:
+    """When the recording in the object seems to have started; null when nothing plausible says so.
+
+    What `time_in_path` says, else when the object was put there, so that it turns up on some day.
+    """
+    at = time_in_path(item.path, now=now)
+    return at if at is not None or not plausible(item.modified_at, now=now) else item.modified_at
+
+
+def time_in_path(path: str, *, now: datetime) -> datetime | None:
+    """The first plausible of the time stamp in the file's name, the time in the version-1 UUID with which the name begins, and
+    that in its folder's, which is the session's; null when none is.
+    """
+    at = time_in_name(path)
+    if plausible(at, now=now):
+        return at
+    for id_ in (recording_id_in(path), session_id_in(path)):
+        at = None if id_ is None else uuid_time(id_)
+        if plausible(at, now=now):
+            return at
+    return None
+
+
+def recording_id_in(path: str) -> str | None:
+    """The UUID with which a file's name begins, in lower case: its recording's in 8x8's names and in ours."""
+    name = path.rpartition("/")[2][:36]
+    return name.lower() if _UUID.fullmatch(name) else None
+
+
+def session_id_in(path: str) -> str | None:
+    """The UUID that is the name of the file's folder, in lower case: its session's in 8x8's places and in ours."""
+    folder = path.rpartition("/")[0].rpartition("/")[2]
+    return folder.lower() if _UUID.fullmatch(folder) else None

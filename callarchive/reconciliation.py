@@ -1,0 +1,256 @@
+"""The table `reconciliation`: what does not fit on a day, and what became of it. Pure functions over columns.
+
+Here is what the day's tables tell by themselves, and how a run's findings and the earlier rows become the new rows. What is
+found by looking into landings, the archive and the inbox is in `strays`; reading and writing is in `steps.reconciling`.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive.columns import Column, keys_of, matching_rows, pc
+from callarchive.models import ArchiveStatus, Discrepancy, LookupStatus
+from callarchive.schemas import RECONCILIATION
+
+SESSION = ("subaccount_id", "session_id")
+RECORDING = ("subaccount_id", "recording_id")
+OPEN, RESOLVED = "open", "resolved"
+
+SESSION_COLUMNS = (
+    *SESSION,
+    "started_at",
+    "ended_at",
+    "session_status",
+    "call_duration_s",
+    "lookup_status",
+    "looked_up_at",
+)
+RECORDING_COLUMNS = (
+    *RECORDING,
+    "session_id",
+    "archive_status",
+    "error",
+    "started_at",
+    "source_uri",
+    "archive_uri",
+    "duration_s",
+    "duration_api_s",
+    "duration_event_s",
+)
+"""What is looked at in `sessions` and in `recordings`."""
+
+FOUND: pa.Schema = pa.schema(
+    [f for f in RECONCILIATION.schema if f.name not in ("first_seen_at", "state", "resolved_at")]
+)
+"""Columns of what a run finds."""
+
+_KIND = ("subaccount_id", "kind")
+_UNANSWERED = ("NO_ANSWER", "BUSY", "CANCELED")
+_WITHOUT_FILE = tuple(
+    status.value for status in ArchiveStatus if status not in (ArchiveStatus.ARCHIVED, ArchiveStatus.ERASED)
+)
+_WHY_NO_RECORDING = {
+    LookupStatus.OK.value: "8x8 names no recording that we know of",
+    LookupStatus.NO_RECORDINGS.value: "8x8 says that it has no recording",
+    LookupStatus.NOT_FOUND.value: "8x8 does not know the session",
+}
+_WHY_NO_FILE = {
+    ArchiveStatus.PENDING.value: "it is not there yet",
+    ArchiveStatus.MISSING.value: "8x8 says that it was uploaded",
+    ArchiveStatus.REJECTED.value: "what was found is no audio",
+    ArchiveStatus.FAILED.value: "it could not be fetched",
+    ArchiveStatus.NOT_UPLOADED.value: "it was not uploaded",
+}
+
+
+def calls_without_recording(
+    sessions: pa.Table, recordings: pa.Table, *, day_end: datetime, grace: timedelta
+) -> tuple[pa.Table, list[str]]:
+    """Connected calls for which 8x8 names no recording, and the keys of those of which it may still name one.
+
+    Connected is a call with a duration that was not told as unanswered, or a COMPLETED one whose duration nobody told.
+
+    Args:
+        sessions, recordings: the day's rows, of which the columns above are enough.
+        day_end: counts where a session has neither end nor start.
+        grace: how long after the call 8x8 may still come up with a recording.
+    """
+    lasting_s, status = sessions["call_duration_s"], sessions["session_status"]
+    unanswered = pc.is_in(status, value_set=pa.array(_UNANSWERED))
+    connected = pc.or_(
+        pc.and_not(_true(pc.greater(lasting_s, 0)), unanswered),
+        pc.and_(lasting_s.is_null(), _true(pc.equal(status, "COMPLETED"))),
+    )
+    has_one = pc.is_in(keys_of(sessions, SESSION), value_set=keys_of(recordings, SESSION))
+    silent = sessions.filter(pc.and_not(connected, has_one))
+    over_at = pc.add(
+        pc.coalesce(silent["ended_at"], silent["started_at"], _at(day_end)), pa.scalar(grace, pa.duration("us"))
+    )
+    answered = pc.is_in(silent["lookup_status"], value_set=pa.array(list(_WHY_NO_RECORDING)))
+    final = pc.and_(answered, _true(pc.greater_equal(silent["looked_up_at"], over_at)))
+    kind, undecided = Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING, silent.filter(pc.invert(final))
+    silent = silent.filter(final)
+    seconds = pc.binary_join_element_wise("the call lasted ", _seconds(silent["call_duration_s"]), " s", "")
+    reason = pc.binary_join_element_wise(
+        pc.if_else(silent["call_duration_s"].is_valid(), pc.fill_null(seconds, ""), "the call was connected"),
+        _worded(silent["lookup_status"], _WHY_NO_RECORDING),
+        ", and ",
+    )
+    found = _found(kind, silent, subject=silent["session_id"], session_id=silent["session_id"], reason=reason)
+    return found, reconciliation_keys(kind, undecided, "session_id")
+
+
+def recordings_without_file(
+    recordings: pa.Table, sessions: pa.Table, *, day_end: datetime, grace: timedelta, now: datetime
+) -> tuple[pa.Table, list[str]]:
+    """Recordings that 8x8 names and that are not archived when the grace time is over, and the keys of younger ones.
+
+    Args: as for `calls_without_recording`.
+    """
+    lacking = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_WITHOUT_FILE)))
+    call = sessions["started_at"].take(matching_rows(keys_of(lacking, SESSION), among=keys_of(sessions, SESSION)))
+    call_at = pc.coalesce(lacking["started_at"], call, _at(day_end))
+    over = pc.or_(
+        pc.equal(lacking["archive_status"], ArchiveStatus.MISSING.value),  # was over when that was said
+        pc.less_equal(call_at, _at(now - grace)),
+    )
+    kind, young = Discrepancy.RECORDING_WITHOUT_FILE, lacking.filter(pc.invert(over))
+    lacking = lacking.filter(over)
+    why = _worded(lacking["archive_status"], _WHY_NO_FILE)
+    reason = pc.binary_join_element_wise(why, lacking["error"], ": ", null_handling="skip")
+    found = _found(
+        kind,
+        lacking,
+        subject=lacking["recording_id"],
+        session_id=lacking["session_id"],
+        recording_id=lacking["recording_id"],
+        place=lacking["source_uri"],
+        reason=reason,
+    )
+    return found, reconciliation_keys(kind, young, "recording_id")
+
+
+def disagreeing_durations(recordings: pa.Table, sessions: pa.Table, *, tolerance_s: float) -> pa.Table:
+    """Recordings whose durations, as measured and as 8x8's API and its event tell them, differ by more than the tolerance,
+    or that are longer than their call: by more than the tolerance and more than a tenth.
+    """
+    rows = recordings.filter(pc.not_equal(recordings["archive_status"], ArchiveStatus.ERASED.value))
+    numbers = matching_rows(keys_of(rows, SESSION), among=keys_of(sessions, SESSION))
+    call_s = sessions["call_duration_s"].take(numbers)
+    told_s = {"measured": rows["duration_s"], "8x8's API": rows["duration_api_s"], "event": rows["duration_event_s"]}
+    names = list(told_s)
+    off: Column = pc.greater(
+        pc.subtract(rows["duration_s"], call_s), pc.max_element_wise(pc.multiply(call_s, 0.1), tolerance_s)
+    )
+    off = pc.and_(_true(off), _true(pc.equal(rows["archive_status"], ArchiveStatus.ARCHIVED.value)))
+    for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
+        apart_s = pc.abs(pc.subtract(told_s[one], told_s[other]))
+        off = pc.or_(off, _true(pc.greater(apart_s, tolerance_s)))
+    rows, told = rows.filter(off), {name: seconds.filter(off).to_pylist() for name, seconds in told_s.items()}
+    calls: list[Any] = call_s.filter(off).to_pylist()
+    reasons = [
+        _disagreement(dict(zip(told, seconds, strict=True)), lasted_s, tolerance_s)
+        for *seconds, lasted_s in zip(*told.values(), calls, strict=True)
+    ]
+    return _found(
+        Discrepancy.DURATION_MISMATCH,
+        rows,
+        subject=rows["recording_id"],
+        session_id=rows["session_id"],
+        recording_id=rows["recording_id"],
+        place=rows["archive_uri"],
+        reason=pa.array(reasons, pa.string()),
+    )
+
+
+def reconciled(
+    earlier: pa.Table,
+    found: Sequence[pa.Table],
+    *,
+    now: datetime,
+    unknown_kinds: Collection[tuple[str, str]] = (),
+    unknown: Collection[str] = (),
+) -> pa.Table:
+    """The rows of `reconciliation`: what was found is open, what was open and was not found is resolved, and all stay.
+
+    What was found again keeps the time at which it was first seen, also if it had been resolved in between. Unchanged findings
+    give unchanged rows, at whatever time.
+
+    Args:
+        earlier: the day's rows so far.
+        found: tables with the columns `FOUND`; no key comes twice.
+        unknown_kinds: (subaccount_id, kind) of which this run could not tell whether they still do not fit: open rows stay.
+        unknown: keys of rows for which the same holds, as `reconciliation_keys` makes them.
+    """
+    key = RECONCILIATION.key
+    rows = pa.concat_tables([FOUND.empty_table(), *found])
+    numbers = matching_rows(keys_of(rows, key), among=keys_of(earlier, key))
+    opened = {name: rows[name] for name in FOUND.names} | {
+        "first_seen_at": pc.coalesce(earlier["first_seen_at"].take(numbers), _at(now)),
+        "state": pa.repeat(OPEN, len(rows)),
+        "resolved_at": pa.nulls(len(rows), _at(now).type),
+    }
+    others = earlier.filter(pc.invert(pc.is_in(keys_of(earlier, key), value_set=keys_of(rows, key))))
+    kept = pc.or_(
+        pc.is_in(keys_of(others, _KIND), value_set=pa.array(["/".join(pair) for pair in unknown_kinds], pa.string())),
+        pc.is_in(keys_of(others, key), value_set=pa.array(list(unknown), pa.string())),
+    )
+    fits_now = pc.and_not(pc.equal(others["state"], OPEN), kept)
+    closed = {name: others[name] for name in others.column_names} | {
+        "state": pc.if_else(fits_now, RESOLVED, others["state"]),
+        "resolved_at": pc.if_else(fits_now, _at(now), others["resolved_at"]),
+    }
+    schema = RECONCILIATION.schema
+    tables = [pa.table([part[name] for name in schema.names], schema=schema) for part in (opened, closed)]
+    return pa.concat_tables(tables)
+
+
+def reconciliation_keys(kind: Discrepancy, rows: pa.Table, subject: str) -> list[str]:
+    """For each row the key that it has in `reconciliation`, its parts joined by `/`; `subject` is the name of a column."""
+    keys: list[str] = pc.binary_join_element_wise(rows["subaccount_id"], kind.value, rows[subject], "/").to_pylist()
+    return keys
+
+
+def _found(kind: Discrepancy, rows: pa.Table, **columns: Column) -> pa.Table:
+    """Findings of one kind; a column that is not given is null."""
+    given = {"subaccount_id": rows["subaccount_id"], "kind": pa.repeat(kind.value, len(rows)), **columns}
+    return pa.table([given.get(f.name, pa.nulls(len(rows), f.type)) for f in FOUND], schema=FOUND)
+
+
+def _disagreement(told_s: dict[str, float | None], call_s: float | None, tolerance_s: float) -> str:
+    """Which durations differ and by how much, then what each is."""
+    known = {name: seconds for name, seconds in told_s.items() if seconds is not None}
+    names = list(known)
+    differing = [
+        f"{one} and {other} differ by {abs(known[one] - known[other]):.1f} s"
+        for number, one in enumerate(names)
+        for other in names[number + 1 :]
+        if abs(known[one] - known[other]) > tolerance_s
+    ]
+    measured_s = told_s["measured"]
+    if measured_s is not None and call_s is not None and measured_s - call_s > max(tolerance_s, 0.1 * call_s):
+        differing.append(f"measured is {measured_s - call_s:.1f} s longer than the call")
+    if call_s is not None:
+        known["call"] = call_s
+    return "; ".join((*differing, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in known.items())))
+
+
+def _worded(column: Column, words: dict[str, str]) -> Column:
+    """The column with each of its values put into words; a value without words is null."""
+    return pa.array(list(words.values()), pa.string()).take(pc.index_in(column, value_set=pa.array(list(words))))
+
+
+def _seconds(column: Column) -> Column:
+    """Whole seconds as text."""
+    return pc.cast(pc.cast(pc.round(column), pa.int64()), pa.string())
+
+
+def _at(moment: datetime) -> Any:
+    return pa.scalar(moment, pa.timestamp("us", "UTC"))
+
+
+def _true(flags: Column) -> Column:
+    """Nulls are false."""
+    return pc.fill_null(flags, False)

@@ -1,0 +1,209 @@
+"""The last step of a day: what does not fit between calls, recordings, events, the landings and the archive."""
+
+import logging
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive import reconciliation, schemas, strays
+from callarchive.columns import count_values, pc
+from callarchive.connections import Connections
+from callarchive.days import day_bounds
+from callarchive.errors import ArchiveError
+from callarchive.landing.contents import LandingContents, time_in_path
+from callarchive.models import Discrepancy
+from callarchive.neighbourhood import Neighbourhood
+from callarchive.reconciliation import OPEN
+from callarchive.records import Journal, Row
+from callarchive.schemas import RECONCILIATION
+from callarchive.settings import AccountSettings
+from callarchive.steps.reports import StepReport, partition_of
+
+log = logging.getLogger(__name__)
+
+_SETTLED_AFTER = timedelta(hours=1)
+"""So long after its end, or after an event came, a day's sources and 8x8's answers have had the time to name what there is."""
+
+_OF_THE_DAY_BEFORE = timedelta(hours=4)
+"""So far into a day there may be recordings of calls that began the day before."""
+
+
+def write_reconciliation(connections: Connections, day: date) -> StepReport:
+    """`reconciliation` has a row for everything of the day that does not fit, and keeps those that fit by now.
+
+    A landing or an inbox that cannot be asked is a warning: what was open of it stays open.
+
+    Raises:
+        AccessDeniedError, UnavailableError, StoreError: the archive cannot be listed, or the catalog takes no write.
+    """
+    sessions = partition_of(connections, schemas.SESSIONS, day, columns=reconciliation.SESSION_COLUMNS)
+    recordings = partition_of(connections, schemas.RECORDINGS, day, columns=reconciliation.RECORDING_COLUMNS)
+    partition_of(connections, schemas.RECORDING_FILES, day, columns=("subaccount_id",))
+    files = Journal(connections.catalog, day).known()
+    earlier = connections.catalog.partition(RECONCILIATION, day)
+    settings, now = connections.settings, connections.clock()
+    _, day_end = day_bounds(day, settings.zone)
+    grace = timedelta(hours=settings.transfer.missing_after_hours)
+    silent, may_be_named = reconciliation.calls_without_recording(sessions, recordings, day_end=day_end, grace=grace)
+    lacking, young = reconciliation.recordings_without_file(recordings, sessions, day_end=day_end, grace=grace, now=now)
+    tolerance_s = settings.transfer.duration_tolerance_s
+    search = _Search(connections, day, earlier, files=files)
+    rows = search.archive()
+    if now >= day_end + _SETTLED_AFTER:
+        rows += search.landings() + search.events()
+    else:
+        search.cannot_tell(Discrepancy.ORPHAN_OBJECT)
+        search.cannot_tell(Discrepancy.EVENT_WITHOUT_SESSION)
+    table = reconciliation.reconciled(
+        earlier,
+        [
+            silent,
+            lacking,
+            reconciliation.disagreeing_durations(recordings, sessions, tolerance_s=tolerance_s),
+            strays.found_table(rows),
+        ],
+        now=now,
+        unknown_kinds=search.unknown_kinds,
+        unknown=[*may_be_named, *young, *search.unknown],
+    )
+    count = connections.catalog.replace_partition(RECONCILIATION, day, table)
+    is_open = pc.equal(table["state"], OPEN)
+    still_open = table.filter(is_open)
+    return StepReport(
+        RECONCILIATION, day, count, {**count_values(still_open["kind"]), "resolved": count - len(still_open)}
+    )
+
+
+class _Search:
+    """Looks through the archive, the landings and the inbox for what belongs to nothing that is known of the day.
+
+    Attributes:
+        unknown_kinds, unknown: of what it could not tell; see `reconciliation.reconciled`.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        day: date,
+        earlier: pa.Table,
+        *,
+        files: pa.Table,
+    ) -> None:
+        self._connections = connections
+        self._catalog = connections.catalog
+        self._accounts = connections.settings.accounts
+        self._day = day
+        self._earlier = earlier
+        self._files = files
+        self.unknown_kinds: set[tuple[str, str]] = set()
+        self.unknown: list[str] = []
+
+    def archive(self) -> list[Row]:
+        """Files without a row and rows without a file."""
+        archive = self._connections.archive
+        root = archive.store.uri("_")[:-1]
+        stored = [
+            item
+            for account in archive.account_folders()
+            for item in archive.store.list(f"{account}/call_date={self._day}")
+        ]
+        return [
+            *strays.files_without_row(stored, self._files, archive_root=root),
+            *strays.rows_without_file(stored, self._files, archive_root=root),
+        ]
+
+    def landings(self) -> list[Row]:
+        """Objects that no recording names. Where landings overlap, each is told for the account that comes first."""
+        self.cannot_tell(Discrepancy.ORPHAN_OBJECT, but=[account.subaccount_id for account in self._accounts])
+        told: set[str] = set()
+        rows: list[Row] = []
+        for account in self._accounts:
+            contents = self._contents(account)
+            if contents is None:
+                self.unknown_kinds.add((account.subaccount_id, Discrepancy.ORPHAN_OBJECT.value))
+                continue
+            landing = self._connections.landing(account)
+            objects = [(path, landing.uri_of(path)) for path in self._nameless(account, contents.paths(self._day))]
+            fresh = [item for item in objects if item[1] not in told]
+            rows += strays.orphan_rows(account.subaccount_id, fresh, landing_uri=landing.uri)
+            told.update(uri for _, uri in objects)
+        return rows
+
+    def events(self) -> list[Row]:
+        """Events whose session, or whose recording, nobody else names."""
+        kind = Discrepancy.EVENT_WITHOUT_SESSION
+        self.cannot_tell(kind, but=[account.subaccount_id for account in self._accounts])
+        rows: list[Row] = []
+        try:
+            inbox = getattr(self._connections, "inbox", lambda: None)()
+            for account in self._accounts:
+                rows += self._events(inbox, account)
+        except ArchiveError as err:
+            log.warning("events were not compared with sessions: %s", err)
+            self.cannot_tell(kind)
+            return []
+        return rows
+
+    def cannot_tell(self, kind: Discrepancy, *, but: Collection[str] = ()) -> None:
+        """Rows of that kind stay as they were, save those of the accounts `but`."""
+        accounts: list[Any] = self._earlier["subaccount_id"].unique().to_pylist()
+        self.unknown_kinds |= {(account, kind.value) for account in accounts if account not in but}
+
+    def _contents(self, account: AccountSettings) -> LandingContents | None:
+        if not self._connections.settings.reconciliation.list_landing:
+            return None
+        try:
+            return self._connections.landing_contents(account)
+        except ArchiveError as err:
+            log.warning("%s: the landing was not looked through for orphans: %s", account.subaccount_id, err)
+            return None
+
+    def _nameless(self, account: AccountSettings, paths: list[str]) -> list[str]:
+        """Those of the landing's paths that no known recording is named by."""
+        # An account that was taken out of the configuration may have shared any landing: it is no stranger.
+        strangers = self._others(strays.accounts_sharing(account, self._accounts))
+        left = Neighbourhood(self._catalog, self._day, strangers=strangers).without_recording(paths)
+        if not left or self._catalog.has(schemas.RECORDINGS, self._day - timedelta(days=1)):
+            return left
+        day_begin, _ = day_bounds(self._day, self._connections.settings.zone)
+        early = {path for path in left if _begins_before(path, day_begin + _OF_THE_DAY_BEFORE)}
+        self.unknown += strays.orphan_keys(account.subaccount_id, early)
+        return [path for path in left if path not in early]
+
+    def _events(self, inbox: Any, account: AccountSettings) -> list[Row]:
+        """Of one account. What was open is looked at again: its events may have been pruned since."""
+        kind, account_id = Discrepancy.EVENT_WITHOUT_SESSION, account.subaccount_id
+        open_rows = self._earlier.filter(
+            pc.and_(
+                pc.and_(pc.equal(self._earlier["kind"], kind.value), pc.equal(self._earlier["state"], OPEN)),
+                pc.equal(self._earlier["subaccount_id"], account_id),
+            )
+        ).select(["session_id", "recording_id"])
+        told: set[tuple[Any, Any]] = {(row["session_id"], row["recording_id"]) for row in open_rows.to_pylist()}
+        if inbox is not None:
+            begin, end = day_bounds(self._day, self._connections.settings.zone)
+            session_ids = [session.session_id for session in inbox.sessions(account_id, begin, end)]
+            told |= {(session_id, None) for session_id in session_ids}
+            recordings = inbox.recordings(account_id, session_ids)
+            latest = self._connections.clock() - _SETTLED_AFTER
+            told |= {(r.session_id, r.recording_id) for r in recordings if r.first_received_at <= latest}
+        around = Neighbourhood(self._catalog, self._day, strangers=self._others([account_id]))
+        no_session = around.unknown_sessions({session_id for session_id, _ in told})
+        # One row for a session that nobody names, and none for each recording of it.
+        recording_ids = {id_ for session_id, id_ in told if id_ is not None and session_id not in no_session}
+        no_row = around.unknown_recordings(recording_ids)
+        return [
+            strays.event_row(account_id, session_id=session_id, recording_id=recording_id)
+            for session_id, recording_id in sorted(told, key=str)
+            if (session_id in no_session if recording_id is None else recording_id in no_row)
+        ]
+
+    def _others(self, accounts: Collection[str]) -> set[str]:
+        return {account.subaccount_id for account in self._accounts} - set(accounts)
+
+
+def _begins_before(path: str, at: datetime) -> bool:
+    named = time_in_path(path, now=at)
+    return named is not None and named < at

@@ -1,0 +1,172 @@
+"""What lies or is told somewhere and belongs to nothing: objects in a landing, files in the archive, webhook events; and rows
+whose file is gone. Pure functions; reading landings, the archive, the inbox and the catalog is in `steps.reconciling`.
+
+Names in landings and in the archive may be anybody's: what is written of them has no control character and no digits that
+look like a phone number.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from callarchive.columns import Column, matching_rows, pc
+from callarchive.landing.contents import recording_id_in, session_id_in
+from callarchive.models import ArchiveStatus, Discrepancy
+from callarchive.reconciliation import FOUND
+from callarchive.records import Row
+from callarchive.settings import AccountSettings
+from callarchive.stores import StoredObject
+
+_UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_TIME = r"\d{4}-\d\d-\d\d(?!\d)(?:[T ]\d\d[:.\-_]?\d\d[:.\-_]?\d\d(?:\.\d{1,9})?Z?)?"
+_HASH = r"(?<=\.)[0-9a-f]{16}(?=\.)"
+_NUMBER = re.compile(rf"({_UUID}|{_TIME}|{_HASH})|\+?\d(?:[ ().\-]?\d){{6,}}", re.ASCII)
+_LONGEST = 1024
+
+
+def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSettings]) -> list[str]:
+    """The accounts, the given one among them, whose landings hold some of the same objects as its landing."""
+    scheme, server, parts = _place(account)
+    found = []
+    for other in accounts:
+        other_scheme, other_server, other_parts = _place(other)
+        length = min(len(parts), len(other_parts))
+        if (scheme, server) == (other_scheme, other_server) and parts[:length] == other_parts[:length]:
+            found.append(other.subaccount_id)
+    return found
+
+
+def orphan_rows(subaccount_id: str, objects: Iterable[tuple[str, str]], *, landing_uri: str) -> list[Row]:
+    """Findings: these objects, paths with URIs, are no known recording's."""
+    places = [
+        (subaccount_id, path, uri if shown(path) == path else f"{landing_uri.rstrip('/')}/{shown(path)}")
+        for path, uri in objects
+    ]
+    return _of_places(
+        Discrepancy.ORPHAN_OBJECT, places, reason="no recording that is known of the days around is in it"
+    )
+
+
+def orphan_keys(subaccount_id: str, paths: Iterable[str]) -> list[str]:
+    """The keys that rows of these objects have in `reconciliation`, as `reconciliation.reconciled` takes them."""
+    return [f"{subaccount_id}/{Discrepancy.ORPHAN_OBJECT.value}/{shown(path)}" for path in paths]
+
+
+def files_without_row(stored: Iterable[StoredObject], files: pa.Table, *, archive_root: str) -> list[Row]:
+    """Findings: files of the day in the archive that no row of `recording_files` names, not even as a version."""
+    named = {path for path in _named_paths(files).to_pylist() if path is not None}
+    unnamed = sorted(item.path for item in stored if item.path not in named)
+    places = [(_account_in(path), path, archive_root + shown(path)) for path in unnamed]
+    return _of_places(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row names the file")
+
+
+def rows_without_file(stored: Sequence[StoredObject], files: pa.Table, *, archive_root: str) -> list[Row]:
+    """Findings: files that rows of `recording_files` name, versions too, and that are gone or have another size."""
+    paths = pa.array([item.path.encode("utf-8", "replace") for item in stored], pa.binary()).cast(pa.string())
+    sizes = pa.array([item.size_bytes for item in stored], pa.int64())
+    kept = files.filter(pc.not_equal(files["archive_status"], ArchiveStatus.ERASED.value))
+    is_archived = pc.equal(kept["archive_status"], ArchiveStatus.ARCHIVED.value)
+    versions = kept["versions"].combine_chunks()
+    lost = pc.invert(pc.is_in(pc.list_flatten(versions), value_set=paths))
+    with_lost = pc.unique(pc.filter(pc.list_parent_indices(versions), lost))
+    sizes_now = sizes.take(matching_rows(kept["archive_path"].combine_chunks(), among=paths))
+    changed = pc.and_(is_archived, pc.fill_null(pc.not_equal(sizes_now, kept["size_bytes"]), True))
+    numbers = pa.array(range(len(kept)), with_lost.type)
+    suspect = kept.filter(pc.or_(changed, pc.is_in(numbers, value_set=with_lost)))
+    present = {item.path: item.size_bytes for item in stored}
+    found = {}
+    for row in suspect.to_pylist():
+        expected = dict.fromkeys(row["versions"] or ())
+        if row["archive_status"] == ArchiveStatus.ARCHIVED and row["archive_path"] is not None:
+            expected[row["archive_path"]] = row["size_bytes"]
+        for path, size_bytes in expected.items():
+            if path not in present:
+                reason = "the archive has no such file"
+            elif size_bytes is not None and present[path] != size_bytes:
+                reason = f"the file has {present[path]} bytes, its row says {size_bytes}"
+            else:
+                continue
+            found[path] = {
+                "subaccount_id": row["subaccount_id"],
+                "kind": Discrepancy.ROW_WITHOUT_FILE.value,
+                "subject": path,
+                "session_id": row["session_id"],
+                "recording_id": row["recording_id"],
+                "place": archive_root + path,
+                "reason": reason,
+            }
+    return list(found.values())
+
+
+def event_row(subaccount_id: str, *, session_id: str, recording_id: str | None) -> Row:
+    """A finding: events tell of this session, or of this recording of it, and no source or answer of 8x8's does."""
+    return {
+        "subaccount_id": subaccount_id,
+        "kind": Discrepancy.EVENT_WITHOUT_SESSION.value,
+        "subject": recording_id or session_id,
+        "session_id": session_id,
+        "recording_id": recording_id,
+        "place": None,
+        "reason": "a webhook event tells of the session, and no session source of the days around it does"
+        if recording_id is None
+        else "a webhook event tells of the recording, and 8x8's answers for its session do not",
+    }
+
+
+def found_table(rows: Sequence[Row]) -> pa.Table:
+    """The findings as `reconciliation.reconciled` takes them."""
+    return pa.Table.from_pylist(list(rows), schema=FOUND)
+
+
+def shown(text: str) -> str:
+    """A foreign path as it may stand in tables, logs and messages: one line, bounded, without phone numbers."""
+    masked = _NUMBER.sub(lambda match: match[1] or "***", text)
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in masked)
+    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 3] + "..."
+
+
+def _of_places(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, reason: str) -> list[Row]:
+    """A row for each place: account, path, URI as it is shown. Paths that are shown alike are one row, which says so."""
+    rows: dict[tuple[str, str], Row] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for subaccount_id, path, uri in places:
+        key = subaccount_id, shown(path)
+        counts[key] = counts.get(key, 0) + 1
+        rows.setdefault(
+            key,
+            {
+                "subaccount_id": subaccount_id,
+                "kind": kind.value,
+                "subject": key[1],
+                "session_id": session_id_in(path),
+                "recording_id": recording_id_in(path),
+                "place": uri,
+                "reason": reason,
+            },
+        )
+    for key, count in counts.items():
+        if count > 1:
+            rows[key]["reason"] += f"; {count} that are written alike here"
+    return list(rows.values())
+
+
+def _named_paths(files: pa.Table) -> Column:
+    return pa.concat_arrays(
+        [files["archive_path"].combine_chunks(), pc.list_flatten(files["versions"].combine_chunks())]
+    )
+
+
+def _account_in(path: str) -> str:
+    """The account whose folder the path begins with: see `identifiers.path_segment`."""
+    segment = path.partition("/")[0]
+    return shown(re.sub(r"^%(2E|5F)", lambda match: chr(int(match[1], 16)), segment))
+
+
+def _place(account: AccountSettings) -> tuple[str, Any, list[str]]:
+    """Scheme, server and path of the landing, as far as they tell whether two landings overlap."""
+    url = urlsplit(account.landing)
+    server = (account.s3.endpoint_url, url.hostname) if url.scheme == "s3" else (url.hostname, url.port or 22)
+    return url.scheme, server, [part for part in url.path.split("/") if part]
