@@ -15,6 +15,7 @@ from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
 
 if TYPE_CHECKING:
+    from callarchive.inbox.inbox import Inbox
     from callarchive.landing.contents import LandingContents
     from callarchive.sources import SessionSource
     from callarchive.voice_api.client import VoiceClient
@@ -55,6 +56,7 @@ class Connections:
         self._voices: dict[str, VoiceClient] = {}
         self._landings: dict[str, Landing] = {}
         self._contents: dict[str, LandingContents] = {}
+        self._inbox: Inbox | None = None
         self._opening = Lock()
         self._listing = Lock()
 
@@ -74,6 +76,9 @@ class Connections:
                 voice.close()
             for landing in self._landings.values():
                 landing.close()
+            if self._inbox is not None:
+                self._inbox.close()
+            self._inbox = None
             self._voices.clear()
             self._landings.clear()
             self._contents.clear()
@@ -109,6 +114,19 @@ class Connections:
                 known = list_contents(self.landing(account), zone=self.settings.zone, now=now)
                 self._contents[account.subaccount_id] = known
             return known
+
+    def inbox(self) -> "Inbox | None":
+        """The inbox of webhook events; null as long as no receiver has made its file.
+
+        Raises:
+            UnavailableError, StoreError, ConfigurationError: it cannot be opened.
+        """
+        from callarchive.inbox.inbox import Inbox
+
+        with self._opening:
+            if self._inbox is None:
+                self._inbox = Inbox.open_existing(self.settings.inbox.url, clock=self.clock)
+            return self._inbox
 
     def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":
         """The account's session sources. With `reread`, kept answers are read instead of asking 8x8 again."""

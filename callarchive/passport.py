@@ -1,6 +1,10 @@
-"""Everything that is known of one session or recording, link by link, from its sources to the bytes in the archive."""
+"""Everything that is known of one session or recording, link by link, from its sources to the checks of its day.
 
-from collections.abc import Iterator
+What the links are and which hold is in `passport_links`. Nothing is asked of 8x8 or a landing; kept files are read and
+hashed. Phone numbers are masked, whatever the account's setting.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -8,13 +12,39 @@ from typing import Any
 import pyarrow.compute as pc
 
 from callarchive import schemas
+from callarchive.checks import run_checks
 from callarchive.connections import Connections
+from callarchive.days import day_of
 from callarchive.errors import ObjectNotFoundError
-from callarchive.identifiers import parse_id, uuid_time
+from callarchive.identifiers import parse_id, plausible, uuid_time
 from callarchive.models import Lookup
-from callarchive.phone_numbers import mask_numbers
+from callarchive.passport_links import (
+    Link,
+    LinkState,
+    broken_at,
+    checks_link,
+    events_link,
+    reconciliation_link,
+    recording_links,
+    session_links,
+)
+from callarchive.phone_numbers import HASH_PREFIX, mask_numbers
 from callarchive.records import Row
 from callarchive.schemas import Table
+
+_MASKED = "***"
+_OF_FILES = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions", "versions_sha256")
+
+
+@dataclass(frozen=True)
+class RecordingPassport:
+    """One recording: its row of `recordings` with what `recording_files` adds, and its links.
+
+    `recording["file_state"]` is `intact`, `changed`, `gone`, or null where no file is kept.
+    """
+
+    recording: Row
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True)
@@ -22,23 +52,23 @@ class Passport:
     """One session with its recordings.
 
     Attributes:
+        call_date: the session's day; null where nothing dates it.
+        session: its row of `sessions`; where only events know it, account and id alone.
         answer: 8x8's last answer for the session as it came; null when none is kept.
-        recordings: rows of `recordings` with what `recording_files` adds and `file_state`: `intact`, `changed`,
-            `gone`, or null where no file is kept.
-        broken_at: the first link that does not hold, in words; null when all do.
+        links: those of the session and its day; each recording has its own.
+        broken_at: the first link of the whole chain that does not hold, in words; null when all do.
     """
 
-    call_date: date
+    call_date: date | None
     session: Row
     answer: str | None
-    recordings: tuple[Row, ...]
+    links: tuple[Link, ...]
+    recordings: tuple[RecordingPassport, ...]
     broken_at: str | None
 
 
 def find(connections: Connections, text: str) -> list[Passport]:
-    """Passports of the session or recording with that id; empty when the catalog does not know it.
-
-    Nothing is asked of 8x8 or a landing; kept files are read and hashed.
+    """Passports of the session or recording with that id; empty when neither the catalog nor the inbox knows it.
 
     Raises:
         InvalidIdError: the text is not an id.
@@ -51,56 +81,138 @@ def find(connections: Connections, text: str) -> list[Passport]:
             sessions = _rows_with(connections, schemas.SESSIONS, "session_id", row["session_id"], days=[day])
             # Another account may have a session of the same id: it is not this recording's.
             found += [session for session in sessions if session["subaccount_id"] == row["subaccount_id"]]
-    return [_passport(connections, session) for session in found]
+    if found:
+        return [_passport(connections, session) for session in found]
+    return _known_by_events(connections, wanted)
 
 
 def _passport(connections: Connections, session: Row) -> Passport:
     day: date = session.pop("call_date")
-    key = (session["subaccount_id"], session["session_id"])
-    answer: Lookup | None = connections.answers.load_lookups(day).get(key)
-    recordings = []
-    for row in _rows_with(connections, schemas.RECORDINGS, "session_id", session["session_id"], days=[day]):
-        if row["subaccount_id"] == session["subaccount_id"]:
-            row.pop("call_date")
-            recordings.append({**row, **_file(connections, day, row)})
+    for name in ("source_number", "destination_number"):
+        session[name] = _masked(session[name])
+    account, session_id = session["subaccount_id"], session["session_id"]
+    lookup: Lookup | None = connections.answers.load_lookups(day).get((account, session_id))
+    answer = None if lookup is None or lookup.body is None else mask_numbers(lookup.body)
+    rows = [
+        row
+        for row in _rows_with(connections, schemas.RECORDINGS, "session_id", session_id, days=[day])
+        if row["subaccount_id"] == account
+    ]
+    recordings = tuple(_recording(connections, day, row, session) for row in rows)
+    events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
+    reconciled = _reconciled(connections, day, session, rows)
+    checks = run_checks(
+        connections.catalog, day, limits=connections.settings.checks, transfer=connections.settings.transfer
+    )
+    failed = {check.name: check.summary for check in checks if not check.passed}
+    from_source_to_answer = list(session_links(session, events=events, answer=answer))
+    of_the_day = [reconciliation_link(reconciled), checks_link(failed, run=len(checks))]
+    chain = [*from_source_to_answer, *(link for found in recordings for link in _named(found)), *of_the_day]
     return Passport(
         call_date=day,
         session=session,
-        answer=None if answer is None or answer.body is None else mask_numbers(answer.body),
-        recordings=tuple(recordings),
-        broken_at=next(_broken_links(session, recordings), None),
+        answer=answer,
+        links=(*from_source_to_answer, *of_the_day),
+        recordings=recordings,
+        broken_at=broken_at(chain),
     )
 
 
-def _file(connections: Connections, day: date, recording: Row) -> dict[str, Any]:
+def _named(found: RecordingPassport) -> list[Link]:
+    """The recording's links with its id in their names: a session may have several."""
+    name = f"recording {found.recording['recording_id']}"
+    return [Link(f"{name}: {link.name}", link.state, link.told, link.facts) for link in found.links]
+
+
+def _recording(connections: Connections, day: date, row: Row, session: Row) -> RecordingPassport:
+    row.pop("call_date")
     files = connections.catalog.rows(schemas.RECORDING_FILES, day)
-    key = (recording["subaccount_id"], recording["recording_id"])
-    row = next((file for file in files if (file["subaccount_id"], file["recording_id"]) == key), None)
-    if row is None or row["archive_path"] is None:
-        return {"file_state": None}
-    told = {name: row[name] for name in ("source_size_bytes", "source_etag", "source_modified_at", "frame_count")}
+    key = (row["subaccount_id"], row["recording_id"])
+    file = next((file for file in files if (file["subaccount_id"], file["recording_id"]) == key), None)
+    recording = {**row, "file_state": None}
+    versions: list[Row] = []
+    if file is not None:
+        recording |= {name: file[name] for name in _OF_FILES if name != "versions"}
+        if file["archive_path"] is not None:
+            recording["file_state"] = _state_of(connections, file["archive_path"], file["sha256"])
+        versions = [
+            {
+                "uri": connections.archive.store.uri(path),
+                "sha256": sha256,
+                "state": _state_of(connections, path, sha256),
+            }
+            for path, sha256 in zip(file["versions"] or (), file["versions_sha256"] or (), strict=False)
+        ]
+    links = recording_links(recording, versions=versions, call_duration_s=session["call_duration_s"])
+    return RecordingPassport(recording, tuple(links))
+
+
+def _state_of(connections: Connections, path: str, sha256: str) -> str:
     try:
-        intact = connections.archive.sha256_of(row["archive_path"]) == row["sha256"]
+        return "intact" if connections.archive.sha256_of(path) == sha256 else "changed"
     except ObjectNotFoundError:
-        return {**told, "file_state": "gone"}
-    return {**told, "file_state": "intact" if intact else "changed"}
+        return "gone"
 
 
-def _broken_links(session: Row, recordings: list[Row]) -> Iterator[str]:
-    if session["lookup_status"] == "error":
-        yield f"look-up at 8x8: {session['lookup_error']}"
-    if session["lookup_status"] == "not_found":
-        yield "look-up at 8x8: 8x8 does not know the session"
-    for row in recordings:
-        name = f"recording {row['recording_id']}"
-        if row["archive_status"] != "archived":
-            yield f"{name}: {row['archive_status']}: {row['error']}"
-        elif row["file_state"] != "intact":
-            yield f"{name}: the archived file is {row['file_state']}"
-        elif row["audio_issue"] is not None:
-            yield f"{name}: audio is {row['audio_issue']}: {row['audio_issue_detail']}"
-        elif row["duration_mismatch"]:
-            yield f"{name}: {row['duration_s']:.1f} s measured, 8x8 says otherwise"
+def _reconciled(connections: Connections, day: date, session: Row, recordings: Iterable[Row]) -> list[Row]:
+    ids = {row["recording_id"] for row in recordings}
+    return [
+        row
+        for row in connections.catalog.rows(schemas.RECONCILIATION, day)
+        if row["subaccount_id"] == session["subaccount_id"]
+        and (row["session_id"] == session["session_id"] or row["recording_id"] in ids)
+    ]
+
+
+def _known_by_events(connections: Connections, wanted: str) -> list[Passport]:
+    """Sessions that the catalog does not have, and of which the inbox knows by an event."""
+    events = _events(connections, [wanted])
+    found = sorted({(event["subaccount_id"], event["session_id"]) for event in events if event["session_id"]})
+    return [_unarchived(connections, account, session_id) for account, session_id in found]
+
+
+def _unarchived(connections: Connections, account: str, session_id: str) -> Passport:
+    events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
+    at = uuid_time(session_id)
+    day = None
+    if at is not None and plausible(at, now=connections.clock()):
+        day = day_of(at, connections.settings.zone)
+    if day is None:
+        told = "nothing tells the session's day, so no day has it"
+    elif connections.catalog.has(schemas.SESSIONS, day):
+        told = f"{day} was archived and does not have the session: archive it again, and see that the account has a source inbox"
+    else:
+        told = f"{day} has not been archived: callarchive archive --day {day}"
+    links = (events_link(events), Link("sessions", LinkState.BROKEN, told))
+    session = {"subaccount_id": account, "session_id": session_id}
+    return Passport(day, session, None, links, (), broken_at(links))
+
+
+def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
+    """What the inbox holds of these ids, oldest first; none where there is no inbox."""
+    inbox = connections.inbox()
+    if inbox is None:
+        return []
+    found = {event.number: event for identifier in identifiers for event in inbox.events_of(identifier)}
+    return [
+        {
+            "number": number,
+            "subaccount_id": event.subaccount_id,
+            "session_id": event.session_id,
+            "recording_id": event.recording_id,
+            "kind": event.kind,
+            "first_received_at": event.first_received_at,
+            "last_received_at": event.last_received_at,
+            "delivery_count": event.delivery_count,
+            "payload": mask_numbers(event.payload),
+        }
+        for number, event in sorted(found.items())
+    ]
+
+
+def _masked(number: Any) -> Any:
+    """A hash stays: it names nobody."""
+    return number if number is None or str(number).startswith(HASH_PREFIX) else _MASKED
 
 
 def _rows_with(

@@ -1,11 +1,15 @@
 """`callarchive doctor`, `find` and `verify`: is everything as it should be?"""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callarchive.cli.output import Output
+
+if TYPE_CHECKING:
+    from callarchive.passport import Passport
+    from callarchive.passport_links import Link
 
 
 def doctor(context: typer.Context) -> None:
@@ -38,7 +42,7 @@ def find(
 ) -> None:
     """Tells everything that is known of a session or a recording, and the first link of the chain that does not hold.
 
-    Exits 1 if the catalog does not know the id.
+    Exits 1 if neither the catalog nor the inbox knows the id. Phone numbers are masked.
 
     \b
     Example:
@@ -57,23 +61,32 @@ def find(
     if output.json:
         output.print_json({"found": passports})
     for passport in () if output.json else passports:
-        output.print_table(
-            f"Session {passport.session['session_id']} of {passport.call_date}",
-            ("field", "value"),
-            [(name, str(value)) for name, value in passport.session.items() if value is not None],
-        )
-        for recording in passport.recordings:
-            output.print_table(
-                f"Recording {recording['recording_id']}",
-                ("field", "value"),
-                [(name, str(value)) for name, value in recording.items() if value not in (None, [])],
-            )
-        if passport.answer is not None:
-            output.print_text(f"8x8's last answer: {passport.answer}")
-        output.print_text("All links hold." if passport.broken_at is None else f"Broken at: {passport.broken_at}")
+        _print_passport(output, passport)
     if not passports:
-        typer.echo(f"the catalog does not know {ascii(wanted)[1:-1]}: archive its day first", err=True)
+        typer.echo(f"neither catalog nor inbox knows {ascii(wanted)[1:-1]}: archive its day first", err=True)
         raise typer.Exit(1)
+
+
+def _print_passport(output: Output, passport: "Passport") -> None:
+    day = passport.call_date or "an unknown day"
+    output.print_table(
+        f"Session {passport.session['session_id']} of {passport.session['subaccount_id']}, {day}",
+        ("link", "state", "what is known"),
+        [row for link in passport.links for row in _link_rows(link)],
+    )
+    for found in passport.recordings:
+        output.print_table(
+            f"Recording {found.recording['recording_id']}",
+            ("link", "state", "what is known"),
+            [row for link in found.links for row in _link_rows(link)],
+        )
+    output.print_text("All links hold." if passport.broken_at is None else f"Broken at: {passport.broken_at}")
+
+
+def _link_rows(link: "Link") -> list[tuple[str, str, str]]:
+    """What the link tells, then a line for each of its facts."""
+    facts = [("", "", f"{name}: {value}") for name, value in link.facts.items() if value is not None]
+    return [(link.name, link.state.value, link.told), *facts]
 
 
 def verify(

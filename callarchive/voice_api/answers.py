@@ -24,7 +24,7 @@ _LONGEST_INTEGER = 300
 _LONGEST_S = timedelta(days=7).total_seconds()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
-_PROGRESS = (
+PROGRESS = (
     ApiStatus.UNKNOWN,
     ApiStatus.PROCESSING,
     ApiStatus.PROCESSING_FAILED,
@@ -164,7 +164,7 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
     for key, value in item.items():
         if key.lower() == "sessionid" and _differs(value, session_id):
             raise InvalidIdError(f"recording {recording_id} is set aside: its {key} is {_shown(value)}")
-    status, raw = _read_status(field_of(item, "status"))
+    status, raw = read_status(field_of(item, "status"))
     url = field_of(item, "externalFileUrl")
     started_at = parse_timestamp(field_of(item, "startRecordingTime"))
     return ApiRecording(
@@ -174,7 +174,7 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
         external_file_url=without_credentials(clean(url))
         if isinstance(url, str) and 0 < len(url) <= _URL_CHARS
         else None,
-        duration_api_s=_read_duration(field_of(item, "duration")),
+        duration_api_s=read_duration(field_of(item, "duration")),
         started_at=started_at if plausible(started_at, now=now) else None,
     )
 
@@ -184,7 +184,8 @@ def _differs(value: Any, asked: str) -> bool:
     return isinstance(value, str) and value.strip() != "" and value.strip().casefold() != asked.casefold()
 
 
-def _read_status(value: Any) -> tuple[ApiStatus, str | None]:
+def read_status(value: Any) -> tuple[ApiStatus, str | None]:
+    """The status that 8x8's word means, UNKNOWN where it means none, and the word as it came."""
     if value is None:
         return ApiStatus.UNKNOWN, None
     if not isinstance(value, str):
@@ -194,7 +195,8 @@ def _read_status(value: Any) -> tuple[ApiStatus, str | None]:
     return status, mask_numbers(clean(value[:_RAW_STATUS_CHARS]))
 
 
-def _read_duration(value: Any) -> float | None:
+def read_duration(value: Any) -> float | None:
+    """Seconds, from 0 to a week; null for anything else."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip(), re.ASCII):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -204,7 +206,7 @@ def _read_duration(value: Any) -> float | None:
 
 def _united(one: ApiRecording, other: ApiRecording) -> ApiRecording:
     """Of two rows about one recording the one that has come further, with what only the other tells."""
-    ahead, behind = sorted((one, other), key=lambda recording: _PROGRESS.index(recording.api_status), reverse=True)
+    ahead, behind = sorted((one, other), key=lambda recording: PROGRESS.index(recording.api_status), reverse=True)
     return replace(
         ahead,
         external_file_url=ahead.external_file_url or behind.external_file_url,

@@ -1,0 +1,202 @@
+"""The inbox's tables, and how its database is opened: SQLite in a file of its own, or PostgreSQL.
+
+Errors of SQLAlchemy and of drivers become the house's here: their texts quote parameters, which are personal data.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.types import TypeDecorator
+
+from callarchive.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.stores.local_staging import sync_folder
+
+VERSION = 1
+_LOCK = 0x63616C6C61726368
+"""Of PostgreSQL's advisory locks the one of an inbox: "callarch"."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BUSY_S = 30.0
+_CONNECT_S = 10
+_NO_ROOM = ("disk is full", "disk i/o error", "readonly", "read-only")
+_NO_DATABASE = ("not a database", "malformed", "file is encrypted")
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time as microseconds since 1970: the same, and ordered, in every database."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
+        if value is None:
+            return None
+        since = value.astimezone(UTC) - _EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+metadata = sa.MetaData()
+
+ABOUT = sa.Table(
+    "inbox_about",
+    metadata,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+
+# SQLite counts rows by itself only where the key is INTEGER.
+_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+EVENTS = sa.Table(
+    "inbox_events",
+    metadata,
+    sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
+    sa.Column("identity", sa.String(64), nullable=False, unique=True),
+    sa.Column("subaccount_id", sa.String(50), nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("event_type", sa.Text),
+    sa.Column("session_id", sa.String(36)),
+    sa.Column("recording_id", sa.String(36)),
+    sa.Column("first_received_at", Moment, nullable=False),
+    sa.Column("last_received_at", Moment, nullable=False),
+    sa.Column("delivery_count", sa.BigInteger, nullable=False),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Index("inbox_events_of_session", "session_id"),
+    sa.Index("inbox_events_of_recording", "recording_id"),
+    sa.Index("inbox_events_by_arrival", "first_received_at"),
+    sqlite_autoincrement=True,  # a pruned event's number is never given again
+)
+
+SESSIONS = sa.Table(
+    "inbox_sessions",
+    metadata,
+    sa.Column("subaccount_id", sa.String(50), primary_key=True),
+    sa.Column("session_id", sa.String(36), primary_key=True),
+    sa.Column("call_at", Moment),
+    sa.Column("told_by_event", sa.Boolean, nullable=False),
+    sa.Column("first_received_at", Moment, nullable=False),
+    sa.Index("inbox_sessions_by_call", "subaccount_id", "call_at"),
+)
+
+
+def open_engine(url: str, *, create: bool) -> sa.Engine:
+    """The inbox's database, with its tables.
+
+    Args:
+        create: a SQLite file that is not there is made, readable by its owner alone.
+
+    Raises:
+        ConfigurationError: the URL's database is of no kind that is installed, or is a newer version's inbox.
+        UnavailableError: it cannot be reached.
+        StoreError: the file is no database, or cannot be made.
+    """
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            engine = _sqlite(Path(parsed.database or ""), create=create)
+        else:
+            engine = sa.create_engine(
+                parsed,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                pool_size=4,
+                max_overflow=4,
+                connect_args={"connect_timeout": _CONNECT_S} if parsed.get_backend_name() == "postgresql" else {},
+            )
+    except (NoSuchModuleError, ModuleNotFoundError) as err:
+        raise ConfigurationError(
+            f"inbox.url: no driver is installed for it ({type(err).__name__}): use sqlite:///path, or "
+            "postgresql+psycopg://..., which needs pip install 'callarchive[postgresql]'"
+        ) from None
+    except SQLAlchemyError as err:
+        raise ConfigurationError(f"inbox.url: is not a database URL ({type(err).__name__})") from None
+    with errors_translated(engine):
+        if not sa.inspect(engine).has_table(ABOUT.name):
+            with engine.begin() as connection:
+                lock_writers(connection)
+                _create_tables(connection)
+        _check_version(engine)
+    return engine
+
+
+def lock_writers(connection: sa.Connection) -> None:
+    """No other transaction writes to the inbox before this one has ended, so numbers are given in the order of commits."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    elif connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def errors_translated(engine: sa.Engine) -> Iterator[None]:
+    """Whatever the database raises inside the block is a StoreError or an UnavailableError, without its parameters.
+
+    Raises:
+        UnavailableError: it cannot be reached, or stays locked.
+        StoreError: it takes no writes, or is damaged.
+    """
+    try:
+        yield
+    except DBAPIError as err:
+        told = str(err.orig).strip().partition("\n")[0][:300]
+        place = engine.url.render_as_string(hide_password=True)
+        lowered = told.lower()
+        if any(word in lowered for word in _NO_DATABASE):
+            raise StoreError(f"inbox.url: {place} is no inbox, or is damaged: {told}") from None
+        if any(word in lowered for word in _NO_ROOM):
+            raise StoreError(f"inbox.url: {place} takes no writes: {told}") from None
+        if isinstance(err, OperationalError) or err.connection_invalidated:
+            raise UnavailableError(f"inbox.url: {place} cannot be reached: {told}") from None
+        raise StoreError(f"inbox.url: {place} failed: {type(err.orig).__name__}") from None
+    except SQLAlchemyError as err:
+        raise UnavailableError(
+            f"inbox.url: {engine.url.render_as_string(hide_password=True)}: {type(err).__name__}"
+        ) from None
+
+
+def _sqlite(file: Path, *, create: bool) -> sa.Engine:
+    if create and not file.exists():
+        try:
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
+            sync_folder(file.parent)
+        except OSError as err:
+            raise StoreError(f"inbox.url: {file} cannot be made: {err.strerror}") from err
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(file)),
+        hide_parameters=True,
+        connect_args={"timeout": _BUSY_S, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _durable(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        # WAL: readers never wait for the writer. FULL: a commit is on the disk when it returns.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    return engine
+
+
+def _create_tables(connection: sa.Connection) -> None:
+    metadata.create_all(connection)
+    if connection.execute(sa.select(ABOUT.c.number).where(ABOUT.c.name == "version")).scalar() is None:
+        connection.execute(sa.insert(ABOUT).values(name="version", number=VERSION))
+
+
+def _check_version(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        known = connection.execute(sa.select(ABOUT.c.number).where(ABOUT.c.name == "version")).scalar()
+    if known != VERSION:
+        raise ConfigurationError(
+            f"inbox.url: the inbox is of version {known} and ours is {VERSION}: use its callarchive"
+        )

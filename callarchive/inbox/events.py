@@ -1,0 +1,236 @@
+"""Reading 8x8's webhook events: VRU (a recording was uploaded) and VSS (a session has ended).
+
+Pure functions. The fields are those of 8x8's page on call recordings and of its OpenAPI file; what is odd in one field makes
+that field null, what is odd in an id refuses the event.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from callarchive.days import parse_timestamp
+from callarchive.errors import ArchiveError, InvalidIdError
+from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id
+from callarchive.models import ApiStatus
+from callarchive.phone_numbers import PhoneNumberTreatment, treat_numbers_in
+from callarchive.voice_api.answers import (
+    UnreadableError,
+    clean,
+    decode,
+    field_of,
+    parse_json,
+    read_duration,
+    read_status,
+    without_credentials,
+)
+
+MAX_DEPTH = 32
+MAX_VALUES = 10_000
+_PATH_CHARS = 4096
+_TEXT_CHARS = 200
+_MOST_CALLS = 10_000
+_STATUS_SPELLINGS = {"CANCELLED": "CANCELED"}
+
+
+class EventRefusedError(ArchiveError):
+    """A body is no event of 8x8's. The message holds nothing of the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEvent:
+    """VRU, `CALL_RECORDING_STATUS`: how far a recording has come.
+
+    Attributes:
+        duration_s: `durationSeconds`.
+        file_path: where the file lies, as sent: raw colons, a date folder, no scheme. Never trusted.
+    """
+
+    session_id: str
+    recording_id: str
+    status: ApiStatus
+    status_raw: str | None = None
+    duration_s: float | None = None
+    file_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """VSS, `SESSION_SUMMARY`: a session has ended.
+
+    Attributes:
+        session_status: in the catalog's spelling: NO_ANSWER, CANCELED.
+        call_duration_s: of the longest leg.
+        source_number, destination_number: A's caller and B's callee, treated.
+    """
+
+    session_id: str
+    session_status: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    call_count: int | None = None
+    call_duration_s: float | None = None
+    source_number: str | None = None
+    destination_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An event of a type that means nothing here: kept aside and counted."""
+
+    event_type: str | None = None
+
+
+Event = RecordingEvent | SessionEvent | UnknownEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvent:
+    """An event with what is kept of it.
+
+    Attributes:
+        payload: the body as JSON, phone numbers treated.
+        identity: SHA-256, hex, over account and payload: an exact repeat has the same.
+    """
+
+    event: Event
+    payload: str
+    identity: str
+
+
+def read_event(body: bytes, *, subaccount_id: str, treat: PhoneNumberTreatment) -> ReadEvent:
+    """The event in a webhook's body.
+
+    Args:
+        subaccount_id: whose URL it was sent to. An event that names another account is refused.
+        treat: what becomes of phone numbers, before anything is kept.
+
+    Raises:
+        EventRefusedError: the body is not a JSON object, is nested deeper than 32, holds more than 10,000 values, or lacks
+            the ids of its type.
+    """
+    try:
+        tree = parse_json(decode(body))
+    except UnreadableError as err:
+        raise EventRefusedError(f"the body {err}") from None
+    if not isinstance(tree, dict):
+        raise EventRefusedError("the body is not a JSON object")
+    _check_size(tree)
+    event = _event(tree, subaccount_id, treat)
+    payload = clean(
+        json.dumps(treat_numbers_in(tree, treat), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    )
+    payload = payload.replace("\0", "\ufffd").replace("\\u0000", "\\ufffd")  # PostgreSQL's text holds no NUL
+    identity = hashlib.sha256(f"{subaccount_id}\0{payload}".encode()).hexdigest()
+    return ReadEvent(event, payload, identity)
+
+
+def event_in(payload: str) -> Event:
+    """The event that a kept payload tells. Its numbers have been treated already. Raises EventRefusedError."""
+    tree = parse_json(payload)
+    if not isinstance(tree, dict):
+        raise EventRefusedError("the kept payload is not a JSON object")
+    return _event(tree, None, lambda number: number)
+
+
+def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumberTreatment) -> Event:
+    kind = field_of(tree, "eventType")
+    word = kind.strip().upper() if isinstance(kind, str) else None
+    fields = field_of(tree, "payload")
+    if word not in ("CALL_RECORDING_STATUS", "SESSION_SUMMARY"):
+        return UnknownEvent(None if word is None else clean(word)[:_TEXT_CHARS])
+    if not isinstance(fields, dict):
+        raise EventRefusedError(f"{word}: the payload is not a JSON object")
+    _check_account(fields, subaccount_id)
+    try:
+        session_id = parse_id(field_of(fields, "sessionId"), kind="session id")
+        if word == "SESSION_SUMMARY":
+            return _session_event(session_id, fields, treat)
+        recording_id = parse_id(field_of(fields, "recordingId"), kind="recording id")
+    except InvalidIdError:
+        raise EventRefusedError(f"{word}: an id in the payload is not a UUID") from None
+    status, status_raw = read_status(field_of(fields, "status"))
+    return RecordingEvent(
+        session_id=session_id,
+        recording_id=recording_id,
+        status=status,
+        status_raw=status_raw,
+        duration_s=read_duration(field_of(fields, "durationSeconds")),
+        file_path=_file_path(field_of(fields, "filePath")),
+    )
+
+
+def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumberTreatment) -> SessionEvent:
+    details = field_of(fields, "details")
+    legs = [field_of(details, name) for name in ("callA", "callB")] if isinstance(details, dict) else []
+    legs = [leg for leg in legs if isinstance(leg, dict)]
+    durations_s = [seconds for leg in legs if (seconds := read_duration(field_of(leg, "callDuration"))) is not None]
+    count = field_of(fields, "callCount")
+    return SessionEvent(
+        session_id=session_id,
+        session_status=_session_status(field_of(fields, "sessionStatus")),
+        started_at=_time(field_of(fields, "startTime")),
+        ended_at=_time(field_of(fields, "endTime")),
+        call_count=count if type(count) is int and 0 <= count <= _MOST_CALLS else None,
+        call_duration_s=max(durations_s, default=None),
+        source_number=treat(_number(legs[0], "source")) if legs else None,
+        # As in the export, where the first leg's callee is the masking number that A dialled.
+        destination_number=treat(_number(legs[0], "destination")) if legs else None,
+    )
+
+
+def _check_account(fields: Mapping[str, Any], subaccount_id: str | None) -> None:
+    named = field_of(fields, "subAccountId")
+    if subaccount_id is None or not isinstance(named, str) or not named.strip():
+        return
+    if named.strip().casefold() != subaccount_id.casefold():
+        raise EventRefusedError("the event is another subaccount's")
+
+
+def _session_status(value: Any) -> str | None:
+    if not isinstance(value, str) or not value.strip():
+        return None
+    word = "_".join(clean(value)[:_TEXT_CHARS].upper().replace("-", " ").replace("_", " ").replace("\0", " ").split())
+    return _STATUS_SPELLINGS.get(word, word) or None
+
+
+def _time(value: Any) -> datetime | None:
+    """8x8 writes a time that was never set as 1969 or 1970."""
+    at = parse_timestamp(value)
+    return at if at is not None and at >= EARLIEST_PLAUSIBLE_AT else None
+
+
+def _file_path(value: Any) -> str | None:
+    if not isinstance(value, str) or not 0 < len(value) <= _PATH_CHARS or "\0" in value:
+        return None
+    return without_credentials(clean(value)) or None
+
+
+def _number(leg: Mapping[str, Any], name: str) -> str | None:
+    """A leg's phone number: a text, a JSON integer, or an object that holds one."""
+    value = field_of(leg, name)
+    if isinstance(value, dict):
+        value = next((value[key] for key in value if key.lower() in ("msisdn", "endpoint", "number")), None)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = clean(str(value)).replace("\0", "")[:64].strip()
+    return text or None
+
+
+def _check_size(tree: Any) -> None:
+    """Level by level: a body may be too deep for recursion."""
+    level, count = [tree], 1
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        count += len(level)
+        if count > MAX_VALUES:
+            raise EventRefusedError(f"the body holds more than {MAX_VALUES} values")
+    if any(isinstance(node, dict | list) for node in level):
+        raise EventRefusedError(f"the body is nested deeper than {MAX_DEPTH}")
