@@ -4,7 +4,7 @@ Paths are relative to the landing's root (the prefix or folder in the account's 
 already decoded, and checked by `places.check_path` before they get here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,12 +69,17 @@ class Landing(Protocol):
     uri: str
     concurrency: int
     """How many downloads at once do this landing good."""
+    walks_folders: bool
+    """Whether a listing goes from folder to folder, so that it is quicker when some are left out."""
 
     def list(self, folder: str) -> list[LandingObject]:
         """Every object below `folder`, at any depth; empty when there is no such folder."""
 
-    def pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
-        """The same objects, a part at a time where the store gives them so: all of a landing may be a million."""
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> "Iterator[Sequence[LandingObject]]":
+        """The same objects, a part at a time where the store gives them so: all of a landing may be a million.
+
+        A landing that walks folders leaves out those, at any depth, for whose path `skip` is true.
+        """
 
     def uri_of(self, path: str) -> str:
         """The whole place of an object, without credentials, as listings give it. Contacts nothing."""

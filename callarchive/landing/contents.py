@@ -1,11 +1,16 @@
-"""What lies in a landing, by the day that each object seems to belong to: one listing for all days of a run.
+"""What lies in a landing, by the day that each object seems to belong to.
+
+A bucket is listed once for all days of a run. Where a listing goes from folder to folder, only those are looked into that may
+hold what belongs to one day: sessions' folders tell their time, as do date folders.
 
 Only mp3s count, and only their paths are kept, as bytes: a million take some 120 MB. An object is dated by what 8x8 wrote
 into its place; which recording it belongs to is found out by whoever knows the recordings.
 """
 
 import re
+from contextlib import suppress
 from datetime import date, datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from callarchive.days import day_of
@@ -16,6 +21,13 @@ from callarchive.starts import time_in_name
 GOOD_FOR = timedelta(minutes=15)
 """So long a listing stands for the landing."""
 
+_DAYS_OFF = 2
+"""How many days a folder's name may be off from the day of the recordings in it: time zones, calls over midnight."""
+
+_PUSHED_WITHIN_DAYS = 9
+"""How many days after the call the date folder may be: a push that failed is tried again later."""
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -23,12 +35,14 @@ class LandingContents:
     """The paths of a landing's mp3s by day. Made by `list_contents`.
 
     Attributes:
+        only: the only day of which it is complete; null where it is of all.
         listed_at: when the listing began.
         object_count: mp3s.
         undated_count: those that nothing dates, and that therefore belong to no day.
     """
 
-    def __init__(self, *, zone: ZoneInfo, listed_at: datetime) -> None:
+    def __init__(self, *, only: date | None, zone: ZoneInfo, listed_at: datetime) -> None:
+        self.only = only
         self.listed_at = listed_at
         self.object_count = self.undated_count = 0
         self._zone = zone
@@ -51,17 +65,29 @@ class LandingContents:
         self._days.setdefault(day_of(at, self._zone), bytearray()).extend(f"{item.path}\n".encode())
 
 
-def list_contents(landing: Landing, *, zone: ZoneInfo, now: datetime) -> LandingContents:
-    """What lies in the landing now.
+def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime) -> LandingContents:
+    """What lies in the landing now of at least that day's calls.
 
     Raises:
         ArchiveError: as `Landing.list`.
     """
-    contents = LandingContents(zone=zone, listed_at=now)
-    for page in landing.pages(""):
+    contents = LandingContents(only=day if landing.walks_folders else None, zone=zone, listed_at=now)
+    for page in landing.pages("", skip=partial(_is_of_another_day, day=day)):
         for item in page:
             contents.add(item)
     return contents
+
+
+def _is_of_another_day(folder: str, *, day: date) -> bool:
+    """Whether nothing below the folder is of the day's calls, going by its name: 8x8's date folder, or the session's id."""
+    name = folder.rpartition("/")[2]
+    if _DATE.fullmatch(name):
+        with suppress(ValueError):
+            return not -_DAYS_OFF <= (date.fromisoformat(name) - day).days <= _PUSHED_WITHIN_DAYS
+    if _UUID.fullmatch(name):
+        at = uuid_time(name)
+        return at is not None and abs((at.date() - day).days) > _DAYS_OFF
+    return False
 
 
 def object_time(item: LandingObject, *, now: datetime) -> datetime | None:

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -72,6 +72,8 @@ class S3Landing:
     obstore could not ask for all of them as they are.
     """
 
+    walks_folders = False
+
     def __init__(self, account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> None:
         place = urlsplit(account.landing)
         self.uri = account.landing
@@ -88,7 +90,12 @@ class S3Landing:
         """Every object below `folder`, at any depth."""
         return [item for page in self.pages(folder) for item in page]
 
-    def pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
+    def pages(
+        self,
+        folder: str,
+        *,
+        skip: Callable[[str], bool] | None = None,  # noqa: ARG002 - a bucket has no folders: a listing goes through all keys
+    ) -> "Iterator[Sequence[LandingObject]]":
         """The same, up to 1,000 at a time."""
         refusal: ArchiveError | None = None
         last: str | None = None

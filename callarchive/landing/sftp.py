@@ -47,6 +47,8 @@ class SftpLanding:
         outage_s: how long a server that was found to be unusable is left alone; calls then fail at once.
     """
 
+    walks_folders = True
+
     def __init__(
         self,
         account: AccountSettings,
@@ -89,9 +91,11 @@ class SftpLanding:
         """
         return self._repeatedly(lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline))
 
-    def pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
-        """The same in one part: a session that is lost half-way is begun again."""
-        yield self.list(folder)
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> "Iterator[Sequence[LandingObject]]":
+        """The same in one part, for it begins anew when the session is lost; without the folders that `skip` names."""
+        yield self._repeatedly(
+            lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline, skip=skip)
+        )
 
     def uri_of(self, path: str) -> str:
         """The whole place of a file, percent-encoded."""

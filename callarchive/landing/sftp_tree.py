@@ -7,7 +7,7 @@ Sessions, and what is done when one is lost, are in `sftp`.
 """
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from urllib.parse import quote
 
@@ -103,8 +103,10 @@ class SftpTree:
             raise OpenRefusedError(str(opened.refusal(uri)))
         return opened.handle(uri), described
 
-    def walk(self, session: SftpSession, folder: str, deadline: float) -> list[LandingObject]:
-        """Every file below `folder`, ordered by path."""
+    def walk(
+        self, session: SftpSession, folder: str, deadline: float, *, skip: Callable[[str], bool] | None = None
+    ) -> list[LandingObject]:
+        """Every file below `folder`, ordered by path, save those below folders for whose path `skip` is true."""
         found: list[LandingObject] = []
         passed_over = 0
         level = [folder]
@@ -125,7 +127,8 @@ class SftpTree:
                     path = f"{parent}/{name}" if parent else name
                     attributes = entry.attributes
                     if attributes.is_folder():
-                        below.append(path)
+                        if skip is None or not skip(path):
+                            below.append(path)
                     elif attributes.is_file() and attributes.size_bytes is not None:
                         found.append(self._described(path, attributes.size_bytes, attributes))
                     else:

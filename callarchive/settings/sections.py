@@ -104,8 +104,8 @@ class ReconciliationSettings(Section):
     """What is compared to find out what does not fit.
 
     Attributes:
-        list_landing: whether landings are listed, to find objects that no recording names. A run lists each landing once,
-            in whole: S3 gives 1,000 objects a request, SFTP about ten session folders a round trip.
+        list_landing: whether landings are listed, to find objects that no recording names. A run lists each bucket once, in
+            whole, 1,000 objects a request; of an SFTP landing the day's session folders, about five a round trip.
     """
 
     list_landing: bool = True

@@ -155,7 +155,7 @@ class _Search:
         if not self._connections.settings.reconciliation.list_landing:
             return None
         try:
-            return self._connections.landing_contents(account)
+            return self._connections.landing_contents(account, self._day)
         except ArchiveError as err:
             log.warning("%s: the landing was not looked through for orphans: %s", account.subaccount_id, err)
             return None

@@ -66,7 +66,9 @@ class InMemoryLanding:
         self.out_of_reach = False
         self.listed_count = 0
 
-    def pages(self, folder: str) -> Iterator[Sequence[LandingObject]]:
+    walks_folders = False
+
+    def pages(self, folder: str, **_: object) -> Iterator[Sequence[LandingObject]]:
         self.listed_count += 1
         for path in self.paths:
             if self.out_of_reach:
