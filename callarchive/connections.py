@@ -99,8 +99,9 @@ class Connections:
                 self._landings[account.subaccount_id] = _open_landing(account, self.settings)
             return self._landings[account.subaccount_id]
 
-    def landing_contents(self, account: AccountSettings) -> "LandingContents":
-        """What lies in the account's landing, by day: listed once for all days of a run, and again after 15 minutes.
+    def landing_contents(self, account: AccountSettings, day: date) -> "LandingContents":
+        """What lies in the account's landing of the day's calls: a bucket is listed once for all days of a run, and again
+        after 15 minutes.
 
         Raises:
             ArchiveError: the landing cannot be listed.
@@ -109,9 +110,9 @@ class Connections:
 
         with self._listing:
             known, now = self._contents.get(account.subaccount_id), self.clock()
-            if known is None or now - known.listed_at > GOOD_FOR:
+            if known is None or known.only not in (None, day) or now - known.listed_at > GOOD_FOR:
                 self._contents.pop(account.subaccount_id, None)  # two at once would take twice the memory
-                known = list_contents(self.landing(account), zone=self.settings.zone, now=now)
+                known = list_contents(self.landing(account), day, zone=self.settings.zone, now=now)
                 self._contents[account.subaccount_id] = known
             return known
 
