@@ -7,6 +7,7 @@ Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is import
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
@@ -122,6 +123,9 @@ class Connections:
         Raises:
             UnavailableError, StoreError, ConfigurationError: it cannot be opened.
         """
+        url = self.settings.inbox.url
+        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+            return None  # before SQLAlchemy is imported, which takes 0.2 s
         from callarchive.inbox.inbox import Inbox
 
         with self._opening:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -20,6 +20,9 @@ from callarchive.records import Journal, Row
 from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
 from callarchive.steps.reports import StepReport, partition_of
+
+if TYPE_CHECKING:
+    from callarchive.inbox.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +140,7 @@ class _Search:
         self.cannot_tell(kind, but=[account.subaccount_id for account in self._accounts])
         rows: list[Row] = []
         try:
-            inbox = getattr(self._connections, "inbox", lambda: None)()
+            inbox = self._connections.inbox()
             for account in self._accounts:
                 rows += self._events(inbox, account)
         except ArchiveError as err:
@@ -172,7 +175,7 @@ class _Search:
         self.unknown += strays.orphan_keys(account.subaccount_id, early)
         return [path for path in left if path not in early]
 
-    def _events(self, inbox: Any, account: AccountSettings) -> list[Row]:
+    def _events(self, inbox: "Inbox | None", account: AccountSettings) -> list[Row]:
         """Of one account. What was open is looked at again: its events may have been pruned since."""
         kind, account_id = Discrepancy.EVENT_WITHOUT_SESSION, account.subaccount_id
         open_rows = self._earlier.filter(

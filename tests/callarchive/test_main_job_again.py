@@ -257,3 +257,38 @@ def test_the_doctor_is_content_with_what_works_and_names_what_is_broken(start_tr
 
 def raise_store_error(*_: Any, **__: Any) -> Any:
     raise StoreError("no space left")
+
+
+def test_what_nobody_knows_in_landings_and_archive_is_told_and_resolved_when_it_is_gone(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=12)
+    trial.archive()
+    fitting = trial.tables()["reconciliation"]
+    assert {row["kind"] for row in fitting} <= {
+        "connected_call_without_recording",
+        "recording_without_file",
+        "duration_mismatch",
+    }
+    on_s3, on_sftp = trial.simulator.world.accounts
+    name = "5e9e2a10-ea2a-11f0-8000-010203040506_2026-01-05T10:00:00.000Z.mp3"
+    trial.simulator.s3.put(on_s3, f"2026-01-05/5e9e2a10-ea2a-11f0-8000-010203040507/{name}", b"x")
+    pushed = trial.config.parent / "sftp" / on_sftp.root / "5e9e2a10-ea2a-11f0-8000-010203040507" / name
+    pushed.parent.mkdir()
+    pushed.write_bytes(b"x")
+    stray = trial.config.parent / "archive" / "demo_s3" / "call_date=2026-01-05" / "x" / "y.mp3"
+    stray.parent.mkdir()
+    stray.write_bytes(b"x")
+    (summary,) = trial.archive()
+    failed = {check.name for check in summary.checks if not check.passed}
+    assert failed > {"landing_objects_known", "archive_files_known"}
+    told = [row for row in trial.tables()["reconciliation"] if row not in fitting]
+    assert {(row["subaccount_id"], row["kind"], row["state"]) for row in told} == {
+        ("demo_s3", "orphan_object", "open"),
+        ("demo_sftp", "orphan_object", "open"),
+        ("demo_s3", "file_without_row", "open"),
+    }
+    trial.simulator.s3.delete(on_s3, f"2026-01-05/5e9e2a10-ea2a-11f0-8000-010203040507/{name}")
+    pushed.unlink()
+    stray.unlink()
+    trial.archive()
+    after = [row for row in trial.tables()["reconciliation"] if row not in fitting]
+    assert after == [row | {"state": "resolved"} for row in told]

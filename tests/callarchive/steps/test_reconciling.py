@@ -1,8 +1,10 @@
 """The table `reconciliation`: each kind of discrepancy opens, stays, is resolved when it fits, and opens again."""
 
+import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 from callarchive import schemas
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.inbox.events import read_event
+from callarchive.inbox.inbox import Inbox
 from callarchive.landing import LandingObject
 from callarchive.records import Journal
 from callarchive.settings import load_settings
@@ -588,6 +592,107 @@ def test_what_is_written_of_foreign_names_is_one_line_without_phone_numbers(worl
     assert "a\\u202eb\\u2028<script>_2026-10-25T12:00:00.000Z.mp3" in subjects
     assert f"acme_sg/call_date={DAY}/***\\n.mp3" in subjects
     assert all(subject.isprintable() and len(subject) <= 1024 for subject in subjects)
+
+
+# --- events ---------------------------------------------------------------------------------------------------------------
+
+
+def tell(world: World, number: int, *, account: str = "acme_sg", recording: bool = True, at: datetime = NOON) -> None:
+    """A webhook event of the call's recording, or of the call itself, that arrives now."""
+    payload: Row = {"sessionId": session_id(number, at)}
+    if recording:
+        payload |= {"recordingId": recording_id(number, at), "status": "UPLOAD_COMPLETED", "durationSeconds": 59}
+    event_type = "CALL_RECORDING_STATUS" if recording else "SESSION_SUMMARY"
+    body = json.dumps({"eventType": event_type, "payload": payload}).encode()
+    with closing(Inbox.open(world.connections.settings.inbox.url, clock=world.clock)) as inbox:
+        inbox.add([(account, read_event(body, subaccount_id=account, treat=lambda _: None))])
+
+
+@pytest.mark.parametrize("recording", [True, False])
+def test_an_event_of_a_session_that_no_source_names_is_open_until_one_does_and_opens_again(
+    world: World, recording: bool
+) -> None:
+    world.call(1)
+    tell(world, 1)
+    tell(world, 7, recording=recording)
+    late = TWO_DAYS_LATER + timedelta(hours=2)
+    assert world.reconcile(late).counts == {"event_without_session": 1, "resolved": 0}
+    (row,) = world.rows()
+    assert (row["subject"], row["session_id"], row["recording_id"]) == (session_id(7), session_id(7), None)
+    world.reconcile(late + timedelta(hours=1))
+    assert world.rows() == [row]
+    world.call(7)
+    world.reconcile(late + timedelta(hours=2))
+    assert world.rows() == [row | {"state": "resolved", "resolved_at": late + timedelta(hours=2)}]
+    for part in (world.sessions, world.recordings):
+        part.pop()
+    world.files[-1]["recording_id"] = recording_id(8)
+    world.reconcile(late + timedelta(hours=3))
+    assert row in world.rows()
+
+
+def test_an_event_of_a_recording_that_8x8_does_not_name_is_told_an_hour_after_it_came(world: World) -> None:
+    world.session(7, call_duration_s=None, session_status=None)
+    tell(world, 7)
+    assert world.reconcile(TWO_DAYS_LATER + timedelta(minutes=59)).row_count == 0
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    (row,) = world.rows()
+    assert (row["kind"], row["subject"]) == ("event_without_session", recording_id(7))
+    world.recording(7)
+    world.reconcile()
+    assert world.states() == {"event_without_session": "resolved"}
+
+
+def test_an_event_that_was_pruned_does_not_resolve_what_it_told(world: World) -> None:
+    tell(world, 7)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    before = world.rows()
+    with closing(Inbox.open(world.connections.settings.inbox.url, clock=world.clock)) as inbox:
+        assert inbox.prune(world.clock()) == 1
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=3))
+    assert world.rows() == before
+
+
+def test_events_of_other_days_and_other_accounts_are_left_out(world: World) -> None:
+    world.call(7, account="acme_th")
+    tell(world, 7, account="acme_th")
+    tell(world, 8, at=datetime(2026, 10, 24, 21, 59, tzinfo=UTC))
+    tell(world, 9, at=datetime(2026, 10, 25, 23, 0, tzinfo=UTC))
+    tell(world, 7, account="acme_sg")
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    assert [(row["subaccount_id"], row["subject"]) for row in world.rows()] == [("acme_sg", session_id(7))]
+
+
+def test_an_event_of_a_call_near_midnight_may_be_of_a_session_of_the_day_before(world: World) -> None:
+    just_after = datetime(2026, 10, 24, 22, 0, 1, tzinfo=UTC)
+    world.session(session_id=session_id(7, just_after))
+    world.recording(session_id=session_id(7, just_after), recording_id=recording_id(7, just_after))
+    world.write(DAY - timedelta(days=1))
+    for part in (world.sessions, world.recordings, world.files):
+        part.clear()
+    for file in (world.folder / "archive").rglob("*.mp3"):
+        file.unlink()
+    tell(world, 7, at=just_after)
+    assert world.reconcile(TWO_DAYS_LATER + timedelta(hours=2)).row_count == 0
+
+
+def test_an_inbox_that_cannot_be_read_is_a_warning_and_leaves_its_rows_as_they_were(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell(world, 7)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    before = world.rows()
+    world.connections.close()
+    world.connections._landings.update(world.landings)  # type: ignore[arg-type]
+    file = Path(world.connections.settings.inbox.url.removeprefix("sqlite:///"))
+    for leftover in file.parent.glob(f"{file.name}-*"):
+        leftover.unlink()
+    file.write_bytes(b"no database" * 1000)
+    world.call(7)
+    with caplog.at_level(logging.WARNING):
+        world.reconcile()
+    assert "events were not compared with sessions" in caplog.text
+    assert world.rows() == before
 
 
 # --- durations ------------------------------------------------------------------------------------------------------------
