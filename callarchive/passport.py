@@ -37,17 +37,6 @@ _OF_FILES = ("source_size_bytes", "source_etag", "source_modified_at", "frame_co
 
 
 @dataclass(frozen=True)
-class RecordingPassport:
-    """One recording: its row of `recordings` with what `recording_files` adds, and its links.
-
-    `recording["file_state"]` is `intact`, `changed`, `gone`, or null where no file is kept.
-    """
-
-    recording: Row
-    links: tuple[Link, ...]
-
-
-@dataclass(frozen=True)
 class Passport:
     """One session with its recordings.
 
@@ -55,7 +44,9 @@ class Passport:
         call_date: the session's day; null where nothing dates it.
         session: its row of `sessions`; where only events know it, account and id alone.
         answer: 8x8's last answer for the session as it came; null when none is kept.
-        links: those of the session and its day; each recording has its own.
+        links: those of the session and its day.
+        recordings: rows of `recordings` with what `recording_files` adds, `file_state` (`intact`, `changed`, `gone`, or null
+            where no file is kept) and `links`, the recording's own.
         broken_at: the first link of the whole chain that does not hold, in words; null when all do.
     """
 
@@ -63,7 +54,7 @@ class Passport:
     session: Row
     answer: str | None
     links: tuple[Link, ...]
-    recordings: tuple[RecordingPassport, ...]
+    recordings: tuple[Row, ...]
     broken_at: str | None
 
 
@@ -118,13 +109,13 @@ def _passport(connections: Connections, session: Row) -> Passport:
     )
 
 
-def _named(found: RecordingPassport) -> list[Link]:
+def _named(recording: Row) -> list[Link]:
     """The recording's links with its id in their names: a session may have several."""
-    name = f"recording {found.recording['recording_id']}"
-    return [Link(f"{name}: {link.name}", link.state, link.told, link.facts) for link in found.links]
+    name = f"recording {recording['recording_id']}"
+    return [Link(f"{name}: {link.name}", link.state, link.told, link.facts) for link in recording["links"]]
 
 
-def _recording(connections: Connections, day: date, row: Row, session: Row) -> RecordingPassport:
+def _recording(connections: Connections, day: date, row: Row, session: Row) -> Row:
     row.pop("call_date")
     files = connections.catalog.rows(schemas.RECORDING_FILES, day)
     key = (row["subaccount_id"], row["recording_id"])
@@ -144,7 +135,7 @@ def _recording(connections: Connections, day: date, row: Row, session: Row) -> R
             for path, sha256 in zip(file["versions"] or (), file["versions_sha256"] or (), strict=False)
         ]
     links = recording_links(recording, versions=versions, call_duration_s=session["call_duration_s"])
-    return RecordingPassport(recording, tuple(links))
+    return {**recording, "links": tuple(links)}
 
 
 def _state_of(connections: Connections, path: str, sha256: str) -> str:
@@ -180,7 +171,7 @@ def _unarchived(connections: Connections, account: str, session_id: str) -> Pass
     if day is None:
         told = "nothing tells the session's day, so no day has it"
     elif connections.catalog.has(schemas.SESSIONS, day):
-        told = f"{day} was archived and does not have the session: archive it again, and see that the account has a source inbox"
+        told = f"{day} was archived and does not have the session: has the account a source of kind inbox? Archive it again"
     else:
         told = f"{day} has not been archived: callarchive archive --day {day}"
     links = (events_link(events), Link("sessions", LinkState.BROKEN, told))

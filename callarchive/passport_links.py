@@ -84,7 +84,9 @@ def events_link(events: Sequence[Row]) -> Link:
     if not events:
         return Link("events", LinkState.ABSENT, "the inbox holds none")
     deliveries = sum(event["delivery_count"] for event in events)
-    return Link("events", LinkState.HOLDS, f"{len(events)} events, delivered {deliveries} times", {"events": events})
+    return Link(
+        "events", LinkState.HOLDS, f"{len(events)} events, delivered {deliveries} times", {"event": list(events)}
+    )
 
 
 def recording_links(recording: Row, *, versions: Sequence[Row], call_duration_s: float | None) -> Iterator[Link]:
@@ -102,7 +104,7 @@ def recording_links(recording: Row, *, versions: Sequence[Row], call_duration_s:
     if len(versions) > 1:
         bad = [row for row in versions if row["state"] != "intact"]
         state = LinkState.BROKEN if bad else LinkState.HOLDS
-        yield Link("later versions", state, f"{len(versions)} versions are kept", {"versions": list(versions)})
+        yield Link("later versions", state, f"{len(versions)} versions are kept", {"version": list(versions)})
 
 
 def checks_link(failed: Mapping[str, str], *, run: int) -> Link:
@@ -123,7 +125,9 @@ def reconciliation_link(rows: Sequence[Row]) -> Link:
     if not open_rows:
         return Link("reconciliation", LinkState.HOLDS, "nothing is open")
     told = "; ".join(f"{row['kind']}: {row['reason']}" for row in open_rows)
-    return Link("reconciliation", LinkState.BROKEN, told, {"rows": open_rows})
+    return Link(
+        "reconciliation", LinkState.BROKEN, told, {"open since": min(row["first_seen_at"] for row in open_rows)}
+    )
 
 
 def broken_at(links: Sequence[Link]) -> str | None:
@@ -151,7 +155,7 @@ def _file_links(recording: Row) -> Iterator[Link]:
     if status in _WITHOUT_BYTES:
         yield Link("object in the landing", _WITHOUT_BYTES[status], f"{status}: {recording['error']}", object_facts)
         return
-    yield Link("object in the landing", LinkState.HOLDS, recording["source_uri"] or "was read", object_facts)
+    yield Link("object in the landing", LinkState.HOLDS, "was found and read", object_facts)
     if status == "erased":
         yield Link("file in the archive", LinkState.ABSENT, "erased", _present(recording, ("error",)))
         return

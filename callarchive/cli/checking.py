@@ -74,19 +74,30 @@ def _print_passport(output: Output, passport: "Passport") -> None:
         ("link", "state", "what is known"),
         [row for link in passport.links for row in _link_rows(link)],
     )
-    for found in passport.recordings:
+    for recording in passport.recordings:
         output.print_table(
-            f"Recording {found.recording['recording_id']}",
+            f"Recording {recording['recording_id']}",
             ("link", "state", "what is known"),
-            [row for link in found.links for row in _link_rows(link)],
+            [row for link in recording["links"] for row in _link_rows(link)],
         )
     output.print_text("All links hold." if passport.broken_at is None else f"Broken at: {passport.broken_at}")
 
 
 def _link_rows(link: "Link") -> list[tuple[str, str, str]]:
-    """What the link tells, then a line for each of its facts."""
-    facts = [("", "", f"{name}: {value}") for name, value in link.facts.items() if value is not None]
-    return [(link.name, link.state.value, link.told), *facts]
+    """What the link tells, then a line for each of its facts; a fact that is a list has one for each item."""
+    rows = [(link.name, link.state.value, link.told)]
+    for name, value in link.facts.items():
+        for item in value if isinstance(value, list) else [value]:
+            rows.append(("", "", f"{name}: {_fact(item)}"))
+    return rows
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(item)}" for name, item in value.items() if item is not None)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value.isoformat(sep=" ", timespec="milliseconds") if isinstance(value, datetime) else str(value)
 
 
 def verify(
