@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from callarchive.days import day_of
+from callarchive.days import day_of, parse_timestamp
 from callarchive.identifiers import plausible, uuid_time
 from callarchive.landing import Landing, LandingObject
 from callarchive.starts import time_in_name
@@ -28,6 +28,7 @@ _PUSHED_WITHIN_DAYS = 9
 """How many days after the call the date folder may be: a push that failed is tried again later."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_HOUR_IN_NAME = re.compile(r"[0-9a-f-]{36}_(\d{4}-\d\d-\d\dT\d\d):[0-5]\d:[0-5]\d\.\d{3}Z\.mp3$", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -47,6 +48,7 @@ class LandingContents:
         self.object_count = self.undated_count = 0
         self._zone = zone
         self._days: dict[date, bytearray] = {}
+        self._hours: dict[str, date | None] = {}
 
     def paths(self, day: date) -> list[str]:
         """Paths below the landing's root of the objects that seem to be of the day's calls, in the listing's order."""
@@ -57,12 +59,37 @@ class LandingContents:
         if item.path[-4:].lower() != ".mp3":
             return
         self.object_count += 1
-        at = object_time(item, now=self.listed_at)
-        if at is None:
-            self.undated_count += 1
-            return
+        day = self._day_by_hour(item.path)
+        if day is None:
+            at = object_time(item, now=self.listed_at)
+            if at is None:
+                self.undated_count += 1
+                return
+            day = day_of(at, self._zone)
         # Of a path that was checked no part holds a control character, so a line is a path.
-        self._days.setdefault(day_of(at, self._zone), bytearray()).extend(f"{item.path}\n".encode())
+        self._days.setdefault(day, bytearray()).extend(f"{item.path}\n".encode())
+
+    def _day_by_hour(self, path: str) -> date | None:
+        """The day of an object whose name is just as 8x8 writes it, if all of its hour is in that day: saves two thirds."""
+        named = _HOUR_IN_NAME.match(path, path.rfind("/") + 1)
+        if named is None:
+            return None
+        hour = named[1]
+        if hour not in self._hours:
+            self._hours[hour] = self._day_of_hour(hour)
+        return self._hours[hour]
+
+    def _day_of_hour(self, hour: str) -> date | None:
+        begin = parse_timestamp(f"{hour}:00:00Z")
+        end = parse_timestamp(f"{hour}:59:59.999999Z")
+        if (
+            begin is None
+            or end is None
+            or not (plausible(begin, now=self.listed_at) and plausible(end, now=self.listed_at))
+        ):
+            return None
+        day = day_of(begin, self._zone)
+        return day if day == day_of(end, self._zone) else None
 
 
 def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime) -> LandingContents:

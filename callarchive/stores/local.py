@@ -84,17 +84,17 @@ class LocalStore:
     def list(self, folder: str) -> list[StoredObject]:
         """Every object below `folder`, ordered by path."""
         found = []
-        for directory, name in self._files(folder):
-            if is_temporary(name):
+        start = len(str(self._root)) + 1
+        for entry in self._files(folder):
+            if is_temporary(entry.name):
                 continue
-            whole = os.path.join(directory, name)  # noqa: PTH118 - a Path for each of a million names takes seconds
             try:
-                size_bytes = os.stat(whole, follow_symlinks=False).st_size  # noqa: PTH116
+                size_bytes = entry.stat(follow_symlinks=False).st_size
             except FileNotFoundError:  # deleted since the folder was read
                 continue
             except OSError as err:
                 raise self.error(err, "listing", folder) from err
-            found.append(StoredObject(whole[len(str(self._root)) + 1 :], size_bytes))
+            found.append(StoredObject(entry.path[start:], size_bytes))
         return sorted(found, key=lambda item: item.path)
 
     def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:  # noqa: ARG002 - asked for one by one
@@ -144,10 +144,10 @@ class LocalStore:
     def sweep(self, folder: str) -> int:
         """Temporary files below `folder` are gone. Returns how many there were."""
         count = 0
-        for directory, name in self._files(folder):
-            if is_temporary(name):
+        for entry in self._files(folder):
+            if is_temporary(entry.name):
                 try:
-                    Path(directory, name).unlink()
+                    Path(entry.path).unlink()
                     count += 1
                 except FileNotFoundError:
                     continue
@@ -250,19 +250,26 @@ class LocalStore:
         except OSError as err:
             raise self.error(err, "reading", path) from err
 
-    def _files(self, folder: str) -> Iterator[tuple[str, str]]:
-        """Folder and name of every file below `folder`, but for the locks; none where there is no such folder."""
+    def _files(self, folder: str) -> "Iterator[os.DirEntry[str]]":
+        """Every file below `folder`, but for the locks; none where there is no such folder.
 
-        def fail(err: OSError) -> None:
-            if not isinstance(err, (FileNotFoundError, NotADirectoryError)):
+        Like os.walk, which takes twice the time for a day of recordings, each in a folder of its own: folders that are
+        links are passed over.
+        """
+        locks = str(self._root / LOCKS)
+        left = [str(self.place(folder) if folder else self._root)]
+        while left:
+            try:
+                with os.scandir(left.pop()) as entries:
+                    for entry in entries:
+                        if not entry.is_dir():
+                            yield entry
+                        elif not entry.is_symlink() and entry.path != locks:
+                            left.append(entry.path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as err:
                 raise self.error(err, "listing", folder) from err
-
-        start = self.place(folder) if folder else self._root
-        for directory, folders, names in os.walk(start, onerror=fail):
-            if directory == str(self._root) and LOCKS in folders:
-                folders.remove(LOCKS)
-            for name in names:
-                yield directory, name
 
     def error(self, err: OSError, doing: str, path: str) -> StoreError | AccessDeniedError:
         what = f"{self.url}: {doing} {path} failed: {os.strerror(err.errno) if err.errno else err}"
