@@ -72,7 +72,7 @@ EVENTS = sa.Table(
     sa.Column("payload", sa.Text, nullable=False),
     sa.Index("inbox_events_of_session", "session_id"),
     sa.Index("inbox_events_of_recording", "recording_id"),
-    sa.Index("inbox_events_by_arrival", "first_received_at"),
+    sa.Index("inbox_events_by_arrival", "last_received_at"),
     sqlite_autoincrement=True,  # a pruned event's number is never given again
 )
 

@@ -15,6 +15,7 @@ from callarchive.errors import AnswerError, InvalidIdError, UnavailableError
 from callarchive.identifiers import parse_id
 from callarchive.models import Lookup, LookupStatus
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.account_setup import AccountSetup
 from callarchive.voice_api.answers import UnreadableError, decode, parse_json, read_lookup
 from callarchive.voice_api.log_export import LogExport
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
@@ -124,6 +125,11 @@ class VoiceClient:
         if answer.status == 200:
             raise UnavailableError(f"account {self._account.subaccount_id}: {what}; check accounts.api_url")
         return what
+
+    @property
+    def setup(self) -> AccountSetup:
+        """What 8x8 has been told about the account."""
+        return AccountSetup(self._transport, self._account, self._lookups, url=self._url)
 
     def close(self) -> None:
         """Connections are closed. May be called twice."""

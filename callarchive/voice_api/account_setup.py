@@ -1,0 +1,193 @@
+"""What 8x8 is told about an account: where to push recordings, and where to send events.
+
+Routes and fields are those of 8x8's OpenAPI file, read with the tolerance of `answers`. What they should be, and how they
+differ from that, is in `push_config` and `webhook_registrations`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from callarchive.errors import AnswerError, ArchiveError, UnavailableError
+from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.answers import UnreadableError, clean, decode, field_of, parse_json, status_message
+from callarchive.voice_api.bodies import Answer
+from callarchive.voice_api.transport import NoAnswerError, Request, Transport
+
+_HIDDEN = "(hidden)"
+
+
+class RejectedError(ArchiveError):
+    """8x8 does not take what it was told; the message has its words and its errorId."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushConfig:
+    """Where 8x8 pushes an account's recordings, as it tells. The password is never told, only whether there is one."""
+
+    protocol: str | None
+    host: str | None
+    port: int | None
+    username: str | None
+    password_set: bool
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRegistration:
+    """Where 8x8 sends an account's events of one type. The auth header is never told, only whether there is one."""
+
+    type: str
+    url: str
+    enabled: bool
+    has_auth_header: bool
+
+
+class AccountSetup:
+    """8x8's configuration of one account.
+
+    Every method raises AccessDeniedError when the API key is refused, UnavailableError when no usable answer comes, and those
+    that change something RejectedError when 8x8 does not take it. Secrets are in no message.
+    """
+
+    def __init__(self, transport: Transport, account: AccountSettings, lookups: LookupSettings, *, url: str) -> None:
+        self._transport = transport
+        self._account = account
+        self._lookups = lookups
+        self._url = url
+
+    def push_config(self) -> PushConfig | None:
+        """The recording push configuration; null when none is set."""
+        status, tree = self._ask("GET", "recording-push-config")
+        return None if status == 404 else _read_push_config(tree)
+
+    def set_push_config(self, *, protocol: str, host: str, port: int, username: str, password: str, path: str) -> None:
+        """8x8 has been told this configuration."""
+        told = {
+            "protocol": protocol,
+            "host": host,
+            "port": port,
+            "username": username,
+            "password": password,
+            "path": path,
+        }
+        self._ask("POST", "recording-push-config", told, secrets=(password,), none_at=())
+
+    def delete_push_config(self) -> bool:
+        """No configuration is set any more. Returns whether one was."""
+        status, _ = self._ask("DELETE", "recording-push-config")
+        return status != 404
+
+    def webhooks(self) -> list[WebhookRegistration]:
+        """The account's webhooks, ordered by type."""
+        status, tree = self._ask("GET", "webhooks")
+        if status == 404:
+            return []
+        listed = field_of(tree, "webhooks")
+        found = [_read_webhook(item) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+        return sorted(found, key=lambda hook: hook.type)
+
+    def register_webhook(self, *, type_: str, url: str, auth_header: str | None) -> None:
+        """Events of the type are sent to the URL from now on, in place of where they went before."""
+        told: dict[str, Any] = {"type": type_, "url": url, "enabled": True}
+        if auth_header is not None:
+            told["httpAuthHeader"] = auth_header
+        self._ask("POST", "webhooks", told, secrets=() if auth_header is None else (auth_header,), none_at=())
+
+    def unregister_webhook(self, type_: str) -> bool:
+        """Events of the type are sent nowhere any more. Returns whether they were."""
+        status, _ = self._ask("DELETE", f"webhooks/{quote(type_, safe='')}")
+        return status != 404
+
+    def _ask(
+        self,
+        method: str,
+        route: str,
+        told: Mapping[str, Any] | None = None,
+        *,
+        secrets: tuple[str, ...] = (),
+        none_at: tuple[int, ...] = (404,),
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and JSON object of an answer that is a 2xx, or one of `none_at`, whose object is empty."""
+        what = f"account {self._account.subaccount_id}: {method} {route.partition('/')[0]}"
+        request = Request(
+            method=method,
+            url=f"{self._url}/{route}",
+            payload=None if told is None else json.dumps(told).encode(),
+            unusable=_not_json if method == "GET" else None,
+        )
+        try:
+            answer = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
+        except (NoAnswerError, AnswerError) as err:
+            # Not chained: what a library says of a request may show what was sent.
+            raise UnavailableError(f"{what}: {_without(str(err), secrets)}") from None
+        if answer.status in none_at:
+            return answer.status, {}
+        tree = _object_in(answer)
+        said = _without(status_message(tree), secrets)
+        if not 200 <= answer.status < 300:
+            raise RejectedError(f"{what}: 8x8 answers HTTP {answer.status}{said}")
+        if method == "GET" and not tree:
+            raise UnavailableError(f"{what}: the answer is not a JSON object; check accounts.api_url")
+        code = field_of(tree, "statusCode")
+        if code not in (None, 0, "0"):
+            raise RejectedError(f"{what}: 8x8 answers status code {ascii(code)[:20]}{said}")
+        return answer.status, tree
+
+
+def _without(text: str, secrets: tuple[str, ...]) -> str:
+    """8x8 may say a request's fields back. A secret of a few characters would take half the text with it: so be it."""
+    for secret in secrets:
+        for spelling in (secret, json.dumps(secret)[1:-1]):
+            text = text.replace(spelling, _HIDDEN)
+    return text
+
+
+def _read_push_config(tree: Mapping[str, Any]) -> PushConfig:
+    port = field_of(tree, "port")
+    if isinstance(port, str) and port.strip().isdecimal():
+        port = int(port)
+    return PushConfig(
+        protocol=_text(tree, "protocol"),
+        host=_text(tree, "host"),
+        port=port if isinstance(port, int) and not isinstance(port, bool) else None,
+        username=_text(tree, "username"),
+        password_set=field_of(tree, "passwordSet") is True,
+        path=_text(tree, "path"),
+    )
+
+
+def _read_webhook(item: Mapping[str, Any]) -> WebhookRegistration:
+    """8x8's guides say `active` where its OpenAPI file says `enabled`."""
+    enabled = field_of(item, "enabled")
+    if enabled is None:
+        enabled = field_of(item, "active")
+    return WebhookRegistration(
+        type=(_text(item, "type") or "").upper(),
+        url=_text(item, "url") or "",
+        enabled=enabled is not False,
+        has_auth_header=field_of(item, "httpAuthHeaderAvailable") is True,
+    )
+
+
+def _text(tree: Mapping[str, Any], name: str) -> str | None:
+    value = field_of(tree, name)
+    return clean(value)[:2000] if isinstance(value, str) and value else None
+
+
+def _object_in(answer: Answer) -> dict[str, Any]:
+    try:
+        tree = parse_json(decode(answer.body))
+    except UnreadableError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def _not_json(body: bytes) -> str | None:
+    try:
+        parse_json(decode(body))
+    except UnreadableError as err:
+        return f"the answer {err}"
+    return None
