@@ -197,11 +197,12 @@ class _Search:
         # One row for a session that nobody names, and none for each recording of it.
         recording_ids = {id_ for session_id, id_ in told if id_ is not None and session_id not in no_session}
         no_row = around.unknown_recordings(recording_ids)
-        return [
+        rows = [
             strays.event_row(account_id, session_id=session_id, recording_id=recording_id)
             for session_id, recording_id in sorted(told, key=str)
             if (session_id in no_session if recording_id is None else recording_id in no_row)
         ]
+        return list({row["subject"]: row for row in rows}.values())  # events may tell one id as anything
 
     def _others(self, accounts: Collection[str]) -> set[str]:
         return {account.subaccount_id for account in self._accounts} - set(accounts)

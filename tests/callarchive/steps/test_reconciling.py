@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -582,8 +583,9 @@ def test_what_is_written_of_foreign_names_is_one_line_without_phone_numbers(worl
         f"{'x' * 2000}_2026-10-25T12:00:00.000Z.mp3",
     ]
     world.keep(f"acme_sg/call_date={DAY}/447700900123\n.mp3")
+    Path(os.fsdecode(os.fsencode(world.folder / "archive" / f"acme_sg/call_date={DAY}") + b"/\xff.mp3")).touch()
     report = world.reconcile()
-    assert report.counts == {"file_without_row": 1, "orphan_object": 4, "resolved": 0}
+    assert report.counts == {"file_without_row": 2, "orphan_object": 4, "resolved": 0}
     told = repr(world.rows())
     for number in ("6123", "9999", "447700900123"):
         assert number not in told
@@ -591,17 +593,27 @@ def test_what_is_written_of_foreign_names_is_one_line_without_phone_numbers(worl
     assert "2 that are written alike" in subjects["***_2026-10-25T12:00:00.000Z.mp3"]
     assert "a\\u202eb\\u2028<script>_2026-10-25T12:00:00.000Z.mp3" in subjects
     assert f"acme_sg/call_date={DAY}/***\\n.mp3" in subjects
+    assert f"acme_sg/call_date={DAY}/\\udcff.mp3" in subjects
     assert all(subject.isprintable() and len(subject) <= 1024 for subject in subjects)
 
 
 # --- events ---------------------------------------------------------------------------------------------------------------
 
 
-def tell(world: World, number: int, *, account: str = "acme_sg", recording: bool = True, at: datetime = NOON) -> None:
+def tell(
+    world: World,
+    number: int,
+    *,
+    account: str = "acme_sg",
+    recording: bool = True,
+    at: datetime = NOON,
+    recording_is: str | None = None,
+) -> None:
     """A webhook event of the call's recording, or of the call itself, that arrives now."""
     payload: Row = {"sessionId": session_id(number, at)}
     if recording:
-        payload |= {"recordingId": recording_id(number, at), "status": "UPLOAD_COMPLETED", "durationSeconds": 59}
+        id_ = recording_is or recording_id(number, at)
+        payload |= {"recordingId": id_, "status": "UPLOAD_COMPLETED", "durationSeconds": 59}
     event_type = "CALL_RECORDING_STATUS" if recording else "SESSION_SUMMARY"
     body = json.dumps({"eventType": event_type, "payload": payload}).encode()
     with closing(Inbox.open(world.connections.settings.inbox.url, clock=world.clock)) as inbox:
@@ -651,6 +663,17 @@ def test_an_event_that_was_pruned_does_not_resolve_what_it_told(world: World) ->
         assert inbox.prune(world.clock()) == 1
     world.reconcile(TWO_DAYS_LATER + timedelta(hours=3))
     assert world.rows() == before
+
+
+def test_events_that_tell_one_id_as_a_session_and_as_a_recording_make_one_row(world: World) -> None:
+    world.session(7, call_duration_s=0.0)
+    world.session(8, call_duration_s=0.0)
+    for number in (7, 8):
+        tell(world, number, recording_is=session_id(9))
+    tell(world, 9, recording=False)
+    for hour in (2, 3):
+        world.reconcile(TWO_DAYS_LATER + timedelta(hours=hour))
+        assert [(row["kind"], row["subject"]) for row in world.rows()] == [("event_without_session", session_id(9))]
 
 
 def test_events_of_other_days_and_other_accounts_are_left_out(world: World) -> None:
