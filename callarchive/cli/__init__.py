@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli import archiving, checking, demonstrating, setting_up
+from callarchive.cli import archiving, checking, demonstrating, serving, setting_up
 from callarchive.cli.output import Output, begin_logging, say_error
 from callarchive.errors import ArchiveError
 
@@ -35,6 +35,7 @@ app.command("archive", short_help="Archive a day or a range of days.")(archiving
 app.command("doctor", short_help="Check every link of the chain, and say what to do.")(checking.doctor)
 app.add_typer(setting_up.push_config_app, name="push-config", short_help="Where 8x8 pushes recordings.")
 app.add_typer(setting_up.webhooks_app, name="webhooks", short_help="Where 8x8 sends events, and the receiver.")
+setting_up.webhooks_app.command("serve", short_help="Run the receiver of events.")(serving.serve)
 app.command("find", short_help="Tell everything known of a session or recording.")(checking.find)
 app.command("verify", short_help="Re-read the archive against the catalog.")(checking.verify)
 app.command("demo", short_help="Archive a made-up week from local stand-ins.")(demonstrating.demo)

@@ -1,0 +1,199 @@
+"""The receiver's answers: `POST /webhooks/{subaccount_id}`, `GET /healthz`, `GET /metrics`.
+
+200 is said when the event is durable, and only then. Every refusal closes its connection, so that a body that was not read
+cannot go on arriving.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from callarchive.errors import ArchiveError
+from callarchive.inbox.events import EventRefusedError, RecordingEvent, SessionEvent, read_event
+from callarchive.inbox.inbox import Inbox
+from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.receiver.admission import (
+    ForgedAddressError,
+    Network,
+    client_address,
+    is_allowed,
+    networks,
+    same_header,
+)
+from callarchive.receiver.metrics import CONTENT_TYPE, Metrics
+from callarchive.receiver.writer import Writer
+from callarchive.settings import ReceiverSettings
+
+log = logging.getLogger(__name__)
+
+_HEALTH_DEADLINE_S = 5.0
+_SAID_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class Sender:
+    """An account whose events are taken.
+
+    Attributes:
+        auth_header: what must stand in `Authorization`; null where nothing is asked for.
+        treat: what becomes of phone numbers.
+    """
+
+    subaccount_id: str
+    auth_header: bytes | None
+    treat: PhoneNumberTreatment
+
+    def __repr__(self) -> str:
+        return f"Sender({self.subaccount_id!r})"
+
+
+class _RefusedError(Exception):
+    """A request that is not taken: HTTP status, the reason in a word for the metrics, and in a sentence for the sender."""
+
+    def __init__(self, status: int, reason: str, told: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(told)
+        self.status = status
+        self.reason = reason
+        self.told = told
+        self.retry_after_s = retry_after_s
+
+
+class Receiver:
+    """Takes events of these accounts into the inbox.
+
+    Args:
+        senders: by subaccount id.
+    """
+
+    def __init__(
+        self,
+        senders: Mapping[str, Sender],
+        settings: ReceiverSettings,
+        *,
+        inbox: Inbox,
+        writer: Writer,
+        metrics: Metrics,
+    ) -> None:
+        self._senders = senders
+        self._settings = settings
+        self._inbox = inbox
+        self._writer = writer
+        self._metrics = metrics
+        self._allowed: tuple[Network, ...] = networks(settings.allow_from)
+        self._trusted: tuple[Network, ...] = networks(settings.trusted_proxies)
+        self._in_flight = 0
+        self._said_at: dict[str, float] = {}
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/webhooks/{subaccount_id}", self._receive, methods=["POST"]),
+                Route("/healthz", self._health, methods=["GET"]),
+                Route("/metrics", self._figures, methods=["GET"]),
+            ]
+        )
+
+    async def _receive(self, request: Request) -> Response:
+        try:
+            await self._take(request)
+        except _RefusedError as refusal:
+            self._metrics.refused(refusal.reason)
+            self._say(refusal)
+            headers = {"Connection": "close"}
+            if refusal.retry_after_s is not None:
+                headers["Retry-After"] = str(refusal.retry_after_s)
+            return Response(refusal.told + "\n", refusal.status, headers, "text/plain")
+        return Response(status_code=200)
+
+    async def _take(self, request: Request) -> None:
+        sender = self._sender(request)
+        length = request.headers.get("content-length", "")
+        if length and (not length.isdecimal() or int(length[:20]) > self._settings.max_body_bytes):
+            raise self._too_large()
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise _RefusedError(415, "encoding", "bodies are taken without Content-Encoding")
+        if self._in_flight >= self._settings.max_in_flight:
+            raise _RefusedError(503, "busy", "too many requests at once", retry_after_s=1)
+        self._in_flight += 1
+        try:
+            body = await self._body(request)
+            try:
+                event = read_event(body, subaccount_id=sender.subaccount_id, treat=sender.treat)
+            except EventRefusedError as err:
+                raise _RefusedError(400, "payload", str(err)) from None
+            try:
+                await asyncio.wrap_future(self._writer.add(sender.subaccount_id, event))
+            except ArchiveError:
+                raise _RefusedError(503, "inbox", "the inbox takes no events now", retry_after_s=5) from None
+        finally:
+            self._in_flight -= 1
+        kind = "unknown"
+        if isinstance(event.event, RecordingEvent):
+            kind = "recording"
+        elif isinstance(event.event, SessionEvent):
+            kind = "session"
+        self._metrics.received(sender.subaccount_id, kind, self._inbox.now())
+
+    def _sender(self, request: Request) -> Sender:
+        """The account, when whoever asks may send for it. Nothing of the body has been read."""
+        sender = self._senders.get(request.path_params["subaccount_id"])
+        if sender is None:
+            raise _RefusedError(404, "account", "there is no such account")
+        peer = request.client.host if request.client is not None else "127.0.0.1"  # a Unix socket is this machine's
+        try:
+            address = client_address(peer, request.headers.getlist("x-forwarded-for"), trusted=self._trusted)
+        except ForgedAddressError:
+            raise _RefusedError(403, "address", "events are not taken from this address") from None
+        if not is_allowed(address, self._allowed):
+            raise _RefusedError(403, "address", "events are not taken from this address")
+        if sender.auth_header is not None:
+            sent = [value.encode("latin-1") for value in request.headers.getlist("authorization")]
+            if not same_header(sent, sender.auth_header):
+                raise _RefusedError(401, "header", "the Authorization header is not the one that was agreed")
+        return sender
+
+    async def _body(self, request: Request) -> bytes:
+        received = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_deadline_s):
+                async for chunk in request.stream():
+                    received += chunk
+                    if len(received) > self._settings.max_body_bytes:
+                        raise self._too_large()
+        except TimeoutError:
+            raise _RefusedError(408, "slow", "the body did not come in time") from None
+        except ClientDisconnect:
+            raise _RefusedError(400, "gone", "the body did not come whole") from None
+        return bytes(received)
+
+    def _too_large(self) -> _RefusedError:
+        return _RefusedError(413, "size", f"the body is longer than {self._settings.max_body_bytes} bytes")
+
+    async def _health(self, _: Request) -> Response:
+        """200 when the inbox can be asked and its last commit succeeded."""
+        try:
+            async with asyncio.timeout(_HEALTH_DEADLINE_S):
+                await asyncio.to_thread(self._inbox.latest_number)
+        except (ArchiveError, TimeoutError):
+            return Response("the inbox does not answer\n", 503, media_type="text/plain")
+        if self._writer.failing:
+            return Response("the inbox takes no events\n", 503, media_type="text/plain")
+        return Response("ok\n", media_type="text/plain")
+
+    async def _figures(self, _: Request) -> Response:
+        return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    def _say(self, refusal: _RefusedError) -> None:
+        """One line for each kind of refusal now and then: a flood must not fill the log."""
+        now = time.monotonic()
+        if now - self._said_at.get(refusal.reason, -_SAID_EVERY_S) >= _SAID_EVERY_S:
+            self._said_at[refusal.reason] = now
+            log.warning("refused, HTTP %d: %s", refusal.status, refusal.told)

@@ -1,0 +1,139 @@
+"""Runs the receiver until SIGTERM or Ctrl-C: what is in flight then is finished, and committed, before the process ends."""
+
+import asyncio
+import logging
+import socket
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from callarchive.errors import ConfigurationError, UnavailableError
+from callarchive.inbox.inbox import Inbox
+from callarchive.phone_numbers import phone_number_treatment
+from callarchive.receiver.app import Receiver, Sender
+from callarchive.receiver.metrics import Metrics
+from callarchive.receiver.writer import Writer
+from callarchive.settings import AccountSettings, Settings
+
+log = logging.getLogger(__name__)
+
+_HEADERS_DEADLINE_S = 10.0
+_LONGEST_HEADERS_BYTES = 16 * 1024
+_GRACE_S = 15
+_CONNECTIONS_EACH = 4
+_BACKLOG = 512
+
+
+def serve(settings: Settings, *, host: str, port: int) -> None:
+    """Events of all accounts are taken at `http://host:port/webhooks/{subaccount_id}` until the process is told to stop.
+
+    Args:
+        port: 0 takes a free one, which the log names.
+
+    Raises:
+        ConfigurationError: a header's or a key's secret is not set, or inbox.url cannot be used.
+        UnavailableError, StoreError: the address is taken, or the inbox cannot be opened.
+    """
+    senders = {account.subaccount_id: _sender(account) for account in settings.accounts}
+    inbox = Inbox.open(settings.inbox.url)
+    try:
+        listening = _listen(host, port)
+        metrics = Metrics()
+        metrics.remember(inbox.statistics(), accounts=senders)
+        writer = Writer(inbox, metrics, room=2 * settings.receiver.max_in_flight)
+        try:
+            receiver = Receiver(senders, settings.receiver, inbox=inbox, writer=writer, metrics=metrics)
+            shown = f"[{host}]" if ":" in host else host
+            log.warning("listening on http://%s:%d/webhooks/{subaccount_id}", shown, listening.getsockname()[1])
+            _Server(_configuration(receiver, settings)).run(sockets=[listening])
+        finally:
+            writer.close()
+            listening.close()
+    finally:
+        inbox.close()
+
+
+def _sender(account: AccountSettings) -> Sender:
+    header = account.webhooks.auth_header if account.webhooks is not None else None
+    if header is None:
+        log.warning(
+            "%s: takes events from everyone who reaches this address: accounts.webhooks.auth_header is not set",
+            account.subaccount_id,
+        )
+        return Sender(account.subaccount_id, None, phone_number_treatment(account))
+    try:
+        expected = header.reveal().encode("latin-1")
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"account {account.subaccount_id}: accounts.webhooks.auth_header holds what cannot stand in a header"
+        ) from None
+    return Sender(account.subaccount_id, expected, phone_number_treatment(account))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as err:
+        reason = getattr(err, "strerror", None) or type(err).__name__
+        raise UnavailableError(f"cannot listen on {host}, port {port}: {reason}") from err
+
+
+def _configuration(receiver: Receiver, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        receiver.app(),
+        http=_DeadlineProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # `admission` decides which proxies are believed
+        server_header=False,
+        h11_max_incomplete_event_size=_LONGEST_HEADERS_BYTES,
+        limit_concurrency=max(1024, _CONNECTIONS_EACH * settings.receiver.max_in_flight),
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Stops at the first signal, and does not raise it again afterwards: a stop that was asked for is no failure."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.should_exit = True
+
+
+class _DeadlineProtocol(H11Protocol):
+    """uvicorn's HTTP with a deadline for a request's headers, from the connection's or their own first byte on."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._disarm()
+        elif self._late is None:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        self._late = self.loop.call_later(_HEADERS_DEADLINE_S, self._cut_off)
+
+    def _disarm(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _cut_off(self) -> None:
+        self._late = None
+        if not self.transport.is_closing():
+            self.transport.abort()
