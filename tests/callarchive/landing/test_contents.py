@@ -40,7 +40,7 @@ def a_month(ids: Ids) -> dict[str, datetime]:
         for hour in (1, 23):
             at = datetime(2026, 10, 25, hour, 30, tzinfo=UTC) + timedelta(days=offset)
             path = f"{ids.at(at)}/{file_name(ids.at(at), at)}"
-            pushed = at.date() + timedelta(days=3 if offset == 0 else 0)
+            pushed = at.date() + timedelta(days=9 if offset == -1 else 0)
             found[path if hour == 1 else f"{pushed}/{path}"] = at
     return found
 
@@ -97,15 +97,33 @@ def described(path: str, modified_at: datetime | None = None) -> LandingObject:
     return LandingObject(path, path, 1, modified_at=modified_at)
 
 
+class InMemory:
+    """A landing that can be listed."""
+
+    walks_folders = False
+
+    def __init__(self, *paths: str) -> None:
+        self._paths = paths
+
+    def pages(self, folder: str, **_: object) -> Iterator[list[LandingObject]]:
+        yield [described(path) for path in self._paths]
+
+
 def test_an_object_that_nothing_dates_is_counted_and_of_no_day() -> None:
-    class One:
-        walks_folders = False
-
-        def pages(self, folder: str, **_: object) -> Iterator[list[LandingObject]]:
-            yield [described("audio.mp3")]
-
-    contents = list_contents(One(), DAY, zone=BERLIN, now=NOW)  # type: ignore[arg-type]
+    contents = list_contents(InMemory("audio.mp3"), DAY, zone=BERLIN, now=NOW)  # type: ignore[arg-type]
     assert (contents.object_count, contents.undated_count, contents.paths(DAY)) == (1, 1, [])
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana", "UTC"])
+def test_days_are_cut_in_the_zone_also_where_midnight_is_within_an_hour_and_clocks_change(zone: str) -> None:
+    ids, expected = Ids(), dict[date, list[str]]()
+    for number in range(24 * 60):  # the first day of November in Havana has 25 hours
+        at = datetime(2026, 10, 31, 12, tzinfo=UTC) + timedelta(minutes=2 * number)
+        path = f"{ids.at(at)}/{file_name(ids.at(at), at)}"
+        expected.setdefault(at.astimezone(ZoneInfo(zone)).date(), []).append(path)
+    landing = InMemory(*(path for paths in expected.values() for path in paths))
+    contents = list_contents(landing, DAY, zone=ZoneInfo(zone), now=NOW)  # type: ignore[arg-type]
+    assert {day: contents.paths(day) for day in expected} == expected
 
 
 def test_an_absurd_time_is_passed_over_for_the_next() -> None:

@@ -67,11 +67,10 @@ class InMemoryLanding:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        self.walks_folders = False
         self.paths: list[str] = []
         self.out_of_reach = False
         self.listed_count = 0
-
-    walks_folders = False
 
     def pages(self, folder: str, **_: object) -> Iterator[Sequence[LandingObject]]:
         self.listed_count += 1
@@ -397,9 +396,9 @@ def test_versions_are_known_files_and_are_missed_when_they_are_gone(world: World
     }
 
 
-def test_erased_recordings_lack_no_file(world: World) -> None:
+def test_erased_recordings_lack_no_file_and_have_no_duration_that_is_wrong(world: World) -> None:
     world.session()
-    world.recording()
+    world.recording(duration_api_s=30.0)
     row = world.files[-1]
     (world.folder / "archive" / row["archive_path"]).unlink()
     row["archive_status"] = world.recordings[-1]["archive_status"] = "erased"
@@ -454,7 +453,7 @@ def test_an_object_belongs_to_the_day_of_its_time_stamp_else_of_its_uuid_else_of
         f"{session_id()}/{recording_id(1, NOON + GRACE)}_2026-10-24T22:00:00.000Z.mp3",
         f"{session_id(2, NOON + GRACE)}/{recording_id(2, evening)}.mp3",
         f"{session_id(3, morning)}/{uuid.UUID(int=4, version=4)}.mp3",
-        f"{session_id(4, morning)}/audio_1969-12-31T23:59:59.999Z.mp3",
+        f"{session_id(4, morning)}/audio_1969-12-31T23:59:59.999Z.MP3",
     ]
     others = [
         f"{session_id()}/{recording_id(1)}_2026-10-24T21:59:59.999Z.mp3",
@@ -553,6 +552,14 @@ def test_one_listing_serves_all_days_of_a_run_for_a_quarter_of_an_hour(world: Wo
     assert [landing.listed_count for landing in world.landings.values()] == [2, 2]
 
 
+def test_a_landing_that_is_walked_by_folders_is_listed_for_each_day(world: World) -> None:
+    world.landings["acme_th"].walks_folders = True
+    world.write()
+    for offset in (0, 0, -1, 1):
+        write_reconciliation(world.connections, DAY + timedelta(days=offset))
+    assert [landing.listed_count for landing in world.landings.values()] == [1, 3]
+
+
 def test_a_day_that_is_not_over_has_no_orphans_yet_and_no_landing_is_listed(world: World) -> None:
     push_a_foreign_object(world)
     world.reconcile(datetime(2026, 10, 25, 23, 59, tzinfo=UTC))
@@ -572,6 +579,9 @@ def test_objects_of_the_small_hours_are_left_alone_where_the_day_before_was_neve
     world.write(DAY - timedelta(days=1))
     world.reconcile()
     assert {row["subject"] for row in world.rows()} == {small_hours, later}
+    world.connections.catalog.store.delete(schemas.RECORDINGS.partition_path(DAY - timedelta(days=1)))
+    world.reconcile()
+    assert {row["state"] for row in world.rows()} == {"open"}, "it is not known to fit"
 
 
 def test_what_is_written_of_foreign_names_is_one_line_without_phone_numbers(world: World) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from callarchive.errors import AccessDeniedError, AlreadyExistsError, ArchiveError, ObjectNotFoundError, StoreError
+from callarchive.stores import StoredObject
 from callarchive.stores.local import LocalStore
 
 PATH = "acme/day/session/a.mp3"
@@ -480,3 +481,16 @@ def test_a_folder_without_permission_is_told_as_such(local_store: LocalStore, mo
     failing(monkeypatch, "mkdir", 1, errno.EACCES, times=1000)
     with pytest.raises(AccessDeniedError, match="Permission denied"):
         local_store.replace("a/b", b"x")
+
+
+def test_a_listing_passes_over_folders_that_are_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.mp3").write_bytes(b"x")
+    store = LocalStore(f"file://{tmp_path}/root")
+    store.create("day/a.mp3", b"abc")
+    (tmp_path / "root/day/link").symlink_to(outside)
+    (tmp_path / "root/day/loop").symlink_to(tmp_path / "root/day")
+    assert store.list("day") == store.list("") == [StoredObject("day/a.mp3", 3)]
+    (outside / ".0123456789abcdef.part").write_bytes(b"x")
+    assert store.sweep("day") == 0
