@@ -126,7 +126,7 @@ def test_the_ui_shows_the_demo_and_leaves_no_process_behind(folder: Path) -> Non
     materialized = {
         node["assetKey"]["path"][0]: node["partitionStats"]["numMaterialized"] for node in answer["assetNodes"]
     }
-    assert len(materialized) == 7
+    assert len(materialized) == 8
     assert materialized["sessions"] == 1
     assert materialized["recordings"] == 0
     assert process.returncode == 0
