@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], datetime]
 _LOCK_WAIT_S = 3600.0
+_SQLITE = "sqlite:///"
 
 
 def utc_now() -> datetime:
@@ -126,6 +127,9 @@ class Connections:
         url = self.settings.inbox.url
         if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
             return None  # before SQLAlchemy is imported, which takes 0.2 s
+        url = self.settings.inbox.url
+        if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
+            return None  # before SQLAlchemy costs 0.2 s of import
         from callarchive.inbox.inbox import Inbox
 
         with self._opening:
@@ -143,6 +147,7 @@ class Connections:
             voice=self.voice(account),
             answers=self.answers,
             clock=self.clock,
+            inbox=self.inbox,
             reread=reread,
         )
 

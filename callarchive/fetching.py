@@ -257,6 +257,7 @@ class Fetcher:
             session_id=item.session_id,
             recording_id=item.recording.recording_id,
             place=item.recording.external_file_url,
+            event_place=item.recording.file_path,
         )
         with opening as download:
             kept = self._archive.keep(
@@ -325,7 +326,7 @@ def call_time(
     *, recording: ApiRecording, session_started_at: datetime | None, day: date, day_end: datetime, now: datetime
 ) -> datetime:
     """When the call was: the recording's start, else the session's, else the end of its day."""
-    name = recording.external_file_url
+    name = recording.external_file_url or recording.file_path
     started_at, _ = recording_start(
         api=recording.started_at, file_name=name, recording_id=recording.recording_id, call_date=day, now=now
     )

@@ -186,6 +186,22 @@ RECORDING_METADATA = Table(
     public=False,
 )
 
+RECORDING_EVENTS = Table(
+    "recording_events",
+    grain="one row per (subaccount_id, recording_id) that a webhook event names for the day's sessions",
+    key=("subaccount_id", "recording_id"),
+    columns=(
+        _ACCOUNT,
+        _SESSION,
+        _RECORDING,
+        *_API_FACTS,
+        _text("file_path", "where the event says that the file lies; never trusted"),
+        _seconds("duration_event_s", "duration as the event gives it, seconds"),
+        _at("first_received_at", "when the first event came"),
+    ),
+    public=False,
+)
+
 _STATE = (
     _text("archive_status", "archived, pending, missing, rejected, failed, not_uploaded, erased"),
     _text("error", "why there is no file"),
@@ -328,4 +344,4 @@ RECONCILIATION = Table(
 )
 
 PUBLIC_TABLES = (SESSIONS, RECORDINGS, STATUS_STATS, DURATION_STATS, RECONCILIATION)
-STEP_TABLES = (SESSION_IDS, SESSION_PROBLEMS, LOOKUPS, RECORDING_METADATA, RECORDING_FILES)
+STEP_TABLES = (SESSION_IDS, SESSION_PROBLEMS, RECORDING_EVENTS, LOOKUPS, RECORDING_METADATA, RECORDING_FILES)

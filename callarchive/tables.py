@@ -13,6 +13,7 @@ import pyarrow as pa
 from callarchive.columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
 from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.models import ArchiveStatus
+from callarchive.recording_events import event_column
 from callarchive.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
 from callarchive.starts import recording_start
 
@@ -61,6 +62,7 @@ def recordings_table(
     *,
     metadata: pa.Table,
     files: pa.Table,
+    events: pa.Table,
     call_date: date,
     now: datetime,
     archive_root: str,
@@ -70,6 +72,7 @@ def recordings_table(
 
     Args:
         files: `recording_files`, at least its `FILE_COLUMNS`.
+        events: `recording_events`.
         archive_root: what makes a path in the archive a URI when it stands before it.
         tolerance_s: by how much a told duration may differ from the measured one before it is flagged.
     """
@@ -89,7 +92,7 @@ def recordings_table(
         "started_at": started_at,
         "started_at_source": started_at_source,
         "archive_uri": _uris(archive_root, file["archive_path"]),
-        "duration_event_s": pa.nulls(len(metadata), pa.float64()),
+        "duration_event_s": event_column(metadata, events, "duration_event_s"),
         "versions": _uri_lists(archive_root, file["versions"].combine_chunks()),
     }
     columns["duration_mismatch"] = _mismatches(

@@ -119,12 +119,18 @@ class ObjectFinder:
         self._date_folders: list[str] | None = None
         self._indexes: dict[str, dict[str, list[LandingObject]]] = {}
 
-    def open(self, *, session_id: str, recording_id: str, place: str | None) -> AbstractContextManager[Download]:
+    def open(
+        self, *, session_id: str, recording_id: str, place: str | None, event_place: str | None = None
+    ) -> AbstractContextManager[Download]:
         """Begins to read the recording's object.
 
         Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
-        URL and the same path below the call's date folder or a neighbour of it, beginning with what was right for the last
-        recording, the listings of these date folders, the listing of the session's folder.
+        URL, the one that a webhook event tells, and the URL's below the call's date folder or a neighbour of it, beginning
+        with what was right for the last recording, the listings of these date folders, the listing of the session's folder.
+
+        Args:
+            place: `externalFileUrl`.
+            event_place: `filePath`.
 
         Raises:
             ObjectNotFoundError: it is in none of these places; the message says why the URL was refused, if it was.
@@ -134,20 +140,33 @@ class ObjectFinder:
             # It may have been moved since the listing: then the other places are tried.
             with suppress(ObjectNotFoundError):
                 return self._opened(known.path)
-        refused = ""
-        if place:
-            try:
-                opened = self._by_url(paths_from(place, session_id=session_id, root=self._root), session_id)
-                if opened is not None:
-                    return opened
-            except PlaceRefusedError as err:
-                refused = f"; 8x8's URL was {err}"
+        paths, refused = self._told_paths(session_id, place, event_place)
+        if paths:
+            opened = self._by_path(paths, session_id)
+            if opened is not None:
+                return opened
         found = self._by_listing(session_id, recording_id)
         if found is None:
             raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
         return self._opened(found.path)
 
-    def _by_url(self, paths: list[str], session_id: str) -> AbstractContextManager[Download] | None:
+    def _told_paths(self, session_id: str, place: str | None, event_place: str | None) -> tuple[list[str], str]:
+        """The paths that 8x8's URL and an event may mean, likeliest first; and why one of them was refused, if it was."""
+        by_url, url_refused = self._paths(place, "8x8's URL", session_id)
+        by_event, event_refused = self._paths(event_place, "the event's path", session_id)
+        # An event's path has the date folder that the URL leaves out, so it is worth more than the URL's shorter ends.
+        dated = [path for path in by_event if _DATE.match(path)]
+        return list(dict.fromkeys([*by_url[:1], *dated, *by_event, *by_url])), url_refused + event_refused
+
+    def _paths(self, place: str | None, name: str, session_id: str) -> tuple[list[str], str]:
+        if not place:
+            return [], ""
+        try:
+            return paths_from(place, session_id=session_id, root=self._root), ""
+        except PlaceRefusedError as err:
+            return [], f"; {name} was {err}"
+
+    def _by_path(self, paths: list[str], session_id: str) -> AbstractContextManager[Download] | None:
         """The first of the paths at which there is an object. What begins with the session is also below date folders."""
         dated = [path for path in paths[:1] if path.lower().startswith(f"{session_id}/")]
         candidates = [("", path) for path in paths]

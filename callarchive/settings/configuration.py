@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from callarchive.errors import ConfigurationError
-from callarchive.settings.accounts import AccountSettings
+from callarchive.settings.accounts import AccountSettings, SqlSource
 from callarchive.settings.sections import (
     AlertSettings,
     ArchiveSettings,
@@ -122,6 +122,11 @@ def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret]]:
     for number, account in enumerate(settings.accounts):
         at = f"accounts.{number}"
         found += [(f"{at}.api_key", account.api_key), (f"{at}.phone_hash_key", account.phone_hash_key)]
+        found += [
+            (f"{at}.session_sources.{place}.url", source.url)
+            for place, source in enumerate(account.session_sources)
+            if isinstance(source, SqlSource) and isinstance(source.url, Secret)
+        ]
         if account.sftp is not None:
             found += [
                 (f"{at}.sftp.password", account.sftp.password),

@@ -49,7 +49,7 @@ def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
             yield LogRow(line, LegFacts(), "not JSON that can be read: nested too deeply")
             continue
         if isinstance(value, str):
-            yield LogRow(line, LegFacts(session_id=_as_text(value)))
+            yield LogRow(line, LegFacts(session_id=as_text(value)))
         elif isinstance(value, dict):
             yield _object_row(line, value)
         else:
@@ -62,7 +62,7 @@ def _object_row(line: int, value: dict[str, Any]) -> LogRow:
         places = column_places(names, file="")
     except SourceError:
         return LogRow(line, LegFacts(), "has no session_id (or sessionId)")
-    facts = ("" if place is None else _as_text(value[names[place]]) for place in places)
+    facts = ("" if place is None else as_text(value[names[place]]) for place in places)
     return LogRow(line, LegFacts._make(facts))
 
 
@@ -118,7 +118,7 @@ def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
             wanted = {place: names[place] for place in places if place is not None}
             for batch in parquet.iter_batches(batch_size=_BATCH, columns=list(dict.fromkeys(wanted.values()))):
                 columns = {
-                    name: [_as_text(value) for value in batch.column(name).to_pylist()] for name in wanted.values()
+                    name: [as_text(value) for value in batch.column(name).to_pylist()] for name in wanted.values()
                 }
                 empty = [""] * batch.num_rows
                 picked = [empty if place is None else columns[wanted[place]] for place in places]
@@ -130,7 +130,7 @@ def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
         raise SourceError(f"{file}: not a whole, readable Parquet file ({type(err).__name__})") from err
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """The value as a CSV would hold it. What cannot stand in a CSV becomes a text that no reader of facts accepts."""
     if value is None:
         return ""

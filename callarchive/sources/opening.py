@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from callarchive.errors import ConfigurationError
 from callarchive.phone_numbers import phone_number_treatment
-from callarchive.settings import AccountSettings, FilesSource, LogExportSource
+from callarchive.settings import AccountSettings, FilesSource, InboxSource, LogExportSource
 from callarchive.sources import SessionSource
 from callarchive.sources.files import FilesSessions
 from callarchive.sources.log_export import CallLogApi, CallLogStore, LogExportSessions
+
+if TYPE_CHECKING:
+    from callarchive.inbox.inbox import Inbox
 
 
 def open_sources(
@@ -19,6 +22,7 @@ def open_sources(
     voice: CallLogApi,
     answers: CallLogStore,
     clock: Callable[[], datetime],
+    inbox: Callable[[], "Inbox | None"],
     reread: bool = False,
 ) -> list[SessionSource]:
     """A source for each of the account's `session_sources`, in their order. Nothing is contacted or read yet.
@@ -28,14 +32,16 @@ def open_sources(
         voice: the account's API client.
         answers: where call logs are kept.
         clock: the time now.
+        inbox: opens the inbox; null where there is none yet. Called only where a source asks for it.
         reread: kept call logs are read instead of asking 8x8 again.
 
     Raises:
         ConfigurationError: the key for hashing phone numbers is not set.
+        UnavailableError, StoreError: the inbox cannot be opened.
     """
     treat = phone_number_treatment(account)
     sources: list[SessionSource] = []
-    for source in account.session_sources:
+    for number, source in enumerate(account.session_sources):
         if isinstance(source, LogExportSource):
             sources.append(
                 LogExportSessions(
@@ -59,6 +65,21 @@ def open_sources(
                     clock=clock,
                 )
             )
+        elif isinstance(source, InboxSource):
+            from callarchive.sources.inbox import InboxSessions
+
+            sources.append(InboxSessions(inbox(), subaccount_id=account.subaccount_id, timezone=zone))
         else:
-            raise ConfigurationError(f"session_sources: {source.kind} is not available in this version")
+            from callarchive.sources.sql import SqlSessions
+
+            sources.append(
+                SqlSessions(
+                    source,
+                    name=f"account {account.subaccount_id}: session_sources.{number}",
+                    subaccount_id=account.subaccount_id,
+                    timezone=zone,
+                    treat=treat,
+                    clock=clock,
+                )
+            )
     return sources

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
 from callarchive.fetching import Comparison, Fetcher, Wanted, call_time
+from callarchive.recording_events import event_column
 from callarchive.records import Journal, file_from, recording_from
 from callarchive.settings import AccountSettings
 from callarchive.steps.reports import StepReport, partition_of
@@ -118,10 +120,13 @@ def _wanted(
     named = named.append_column(
         "known_number", matching_rows(keys_of(named, _RECORDING), among=keys_of(known, _RECORDING))
     )
+    events = connections.catalog.partition(schemas.RECORDING_EVENTS, day, columns=[*_RECORDING, "file_path"])
+    named = named.append_column("file_path", event_column(named, events, "file_path"))
     _, day_end = day_bounds(day, connections.settings.zone)
     for batch in named.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            recording, number = recording_from(row), row["known_number"]
+            recording = replace(recording_from(row), file_path=row["file_path"])
+            number = row["known_number"]
             call_at = call_time(
                 recording=recording,
                 session_started_at=row["started_at"],

@@ -11,6 +11,7 @@ from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
+from callarchive.recording_events import write_recording_events
 from callarchive.records import problem_row, session_table
 from callarchive.sources import unite
 from callarchive.steps.reports import StepReport
@@ -42,6 +43,8 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     with connections.neighbours_lock():
         rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
         count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
+        if (inbox := connections.inbox()) is not None:
+            write_recording_events(catalog, day, inbox, sessions=rows)
     problems += elsewhere
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)

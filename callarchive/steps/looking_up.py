@@ -18,6 +18,7 @@ from callarchive.errors import UnavailableError
 from callarchive.lookup_tables import AnsweredRows, final, lookups_with_earlier, recordings_with_earlier
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import phone_number_treatment
+from callarchive.recording_events import with_recordings_of_events
 from callarchive.records import Journal
 from callarchive.settings import AccountSettings
 from callarchive.steps.reports import StepReport, partition_of
@@ -54,6 +55,7 @@ def look_up_recordings(
     sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
     lookups = catalog.partition(schemas.LOOKUPS, day)
     metadata = catalog.partition(schemas.RECORDING_METADATA, day)
+    events = catalog.partition(schemas.RECORDING_EVENTS, day)
     answered = AnsweredRows()
     asked_count = 0
 
@@ -61,6 +63,7 @@ def look_up_recordings(
         new_lookups, new_metadata = answered.tables()
         all_metadata = recordings_with_earlier(new_metadata, metadata, sessions=sessions)
         all_lookups = lookups_with_earlier(new_lookups, lookups, sessions=sessions)
+        all_metadata = with_recordings_of_events(all_metadata, events, sessions=sessions)
         # In this order: an `ok` without its recordings, after a kill in between, would look final and never be asked again.
         count = catalog.replace_partition(schemas.RECORDING_METADATA, day, all_metadata)
         catalog.replace_partition(schemas.LOOKUPS, day, all_lookups)

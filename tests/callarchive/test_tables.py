@@ -255,10 +255,13 @@ def file(number: int, status: str = "archived", account: str = "acme_sg", **valu
     return {**row, **values}
 
 
-def made(metadata: list[Row], files: list[Row], tolerance_s: float = 2.0) -> list[Row]:
+def made(
+    metadata: list[Row], files: list[Row], tolerance_s: float = 2.0, *, events: list[Row] | None = None
+) -> list[Row]:
     table = recordings_table(
         metadata=table_of(schemas.RECORDING_METADATA, metadata),
         files=table_of(schemas.RECORDING_FILES, files),
+        events=table_of(schemas.RECORDING_EVENTS, events or []),
         call_date=DAY,
         now=NOW,
         archive_root="file:///archive/",

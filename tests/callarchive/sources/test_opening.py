@@ -52,6 +52,7 @@ def open_all(settings: AccountSettings, tmp_path: Path) -> list[Any]:
         ZoneInfo("UTC"),
         voice=fake,
         answers=fake,
+        inbox=lambda: None,
         clock=lambda: datetime(2026, 11, 20, tzinfo=UTC),
     )
 
