@@ -46,7 +46,7 @@ def orphan_rows(subaccount_id: str, objects: Iterable[tuple[str, str]], *, landi
         for path, uri in objects
     ]
     return _of_places(
-        Discrepancy.ORPHAN_OBJECT, places, reason="no recording that is known of the days around is in it"
+        Discrepancy.ORPHAN_OBJECT, places, reason="the catalog names no recording of the days around that it belongs to"
     )
 
 
