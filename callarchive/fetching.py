@@ -94,6 +94,7 @@ class Fetcher:
     Args:
         root: the landing's prefix or folder, as in the account's `landing`.
         clock: the time now; decides between pending and missing.
+        give_up_after: so long after the call a recording that 8x8 is still processing is missing; null is never.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Fetcher:
         archive: RecordingArchive,
         transfer: TransferSettings,
         clock: Callable[[], datetime],
+        give_up_after: timedelta | None = None,
     ) -> None:
         self._subaccount_id = subaccount_id
         self._day = day
@@ -113,6 +115,7 @@ class Fetcher:
         self._archive = archive
         self._transfer = transfer
         self._clock = clock
+        self._give_up_after = give_up_after
         self._finder = ObjectFinder(landing, root=root, day=day)
         self._first_denial: AccessDeniedError | None = None
         self.counts = FetchCounts()
@@ -299,7 +302,10 @@ class Fetcher:
         status = item.recording.api_status
         grace = timedelta(hours=self._transfer.missing_after_hours)
         if status is ApiStatus.PROCESSING:
-            return self._state(item, earlier, ArchiveStatus.PENDING, reason)
+            if self._give_up_after is None or self._clock() - item.call_at < self._give_up_after:
+                return self._state(item, earlier, ArchiveStatus.PENDING, reason)
+            late = f"{reason}, {self._give_up_after.days} days after the call and more: given up"
+            return self._state(item, earlier, ArchiveStatus.MISSING, late)
         if not status.uploaded:
             raw = item.recording.api_status_raw or "nothing"
             return self._state(item, earlier, ArchiveStatus.NOT_UPLOADED, f"8x8 says {ascii(raw)[1:-1]}; {reason}")

@@ -10,6 +10,7 @@ import dagster as dg
 from assets import catalog, collection, statistics
 from callarchive.settings import Settings
 from pipelines.resources import connections_resource
+from pipelines.sensors import sensors
 
 _STALE_AFTER = timedelta(hours=36)
 """A table that nobody has written for so long is shown as stale: a night was left out."""
@@ -37,6 +38,7 @@ def code_location(settings: Settings) -> dg.Definitions:
         assets=partitioned_assets(settings),
         jobs=[archive_day],
         schedules=[nightly],
+        sensors=sensors(settings, archive_day),
         resources={"connections": connections_resource(settings)},
         # Threads inside the steps do the work; a process for each step would cost seconds apiece.
         executor=dg.in_process_executor,

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pyarrow as pa
 
@@ -57,6 +57,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             archive=connections.archive,
             transfer=connections.settings.transfer,
             clock=connections.clock,
+            give_up_after=timedelta(days=connections.settings.reopen.max_age_days),
         )
         try:
             _fetch(connections, account, day, named, _of(account, known), fetcher, journal, progress)

@@ -1,0 +1,97 @@
+"""Days that are not final yet, and when each is due to be archived again.
+
+A session is looked at in growing intervals: an answer that came soon after the call soon again, one that came days later
+rarely. The intervals follow from the catalog alone, so nothing has to be remembered.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from callarchive import schemas
+from callarchive.days import day_bounds, day_of
+from callarchive.settings import ReopenSettings, Settings
+
+if TYPE_CHECKING:
+    from callarchive.catalog import Catalog
+
+_OF_SESSIONS = ("subaccount_id", "session_id", "started_at", "ended_at")
+_OF_FILES = ("subaccount_id", "recording_id", "archive_status")
+
+
+@dataclass(frozen=True)
+class ReopenDay:
+    """A day with sessions that are not final.
+
+    Attributes:
+        due_at: when the first of them is due.
+        session_count: how many are not final.
+        due_count: how many of them are due now.
+    """
+
+    day: date
+    due_at: datetime
+    session_count: int
+    due_count: int
+
+
+def days_to_reopen(catalog: "Catalog", settings: Settings, *, now: datetime) -> list[ReopenDay]:
+    """Days of the catalog with a session that is not final and not given up, the one that is due first before the others.
+
+    A session is given up that was looked at when it was older than `reopen.max_age_days`.
+    """
+    reopen = settings.reopen
+    oldest = day_of(now - timedelta(days=reopen.max_age_days, hours=reopen.max_hours), settings.zone) - timedelta(
+        days=1
+    )
+    days = [day for day in catalog.days(schemas.SESSIONS) if day >= max(oldest, settings.start_date)]
+    found = [_reopened(catalog, settings, day, now) for day in days]
+    return sorted((day for day in found if day is not None), key=lambda day: (day.due_at, day.day))
+
+
+def due_at(call_ended_at: datetime, looked_up_at: datetime, reopen: ReopenSettings) -> datetime | None:
+    """When a session that was last looked at then is to be looked at again; null when it is given up."""
+    age = max(looked_up_at - call_ended_at, timedelta(0))
+    if age >= timedelta(days=reopen.max_age_days):
+        return None
+    pause = max(timedelta(minutes=reopen.first_minutes), age * reopen.growth)
+    again_at = looked_up_at + min(pause, timedelta(hours=reopen.max_hours))
+    # The last look is the one that gives up: it is not put off past the age by much.
+    return min(again_at, max(looked_up_at, call_ended_at + timedelta(days=reopen.max_age_days)))
+
+
+def _reopened(catalog: "Catalog", settings: Settings, day: date, now: datetime) -> ReopenDay | None:
+    dues = list(_dues(catalog, settings, day))
+    if not dues:
+        return None
+    return ReopenDay(day, min(dues), len(dues), sum(due <= now for due in dues))
+
+
+def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:
+    """When each of the day's sessions is due that is neither final nor given up."""
+    from callarchive.columns import keys_of, matching_rows, pc
+    from callarchive.lookup_tables import final
+
+    sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_OF_SESSIONS)
+    lookups = catalog.partition(schemas.LOOKUPS, day)
+    _, day_end = day_bounds(day, settings.zone)
+    is_final = final(
+        sessions,
+        lookups=lookups,
+        metadata=catalog.partition(schemas.RECORDING_METADATA, day),
+        files=catalog.partition(schemas.RECORDING_FILES, day, columns=_OF_FILES),
+        day_end=day_end,
+        grace=timedelta(hours=settings.transfer.missing_after_hours),
+    )
+    open_sessions = sessions.filter(pc.invert(is_final))
+    key = schemas.SESSION_IDS.key
+    told = lookups["looked_up_at"].take(matching_rows(keys_of(open_sessions, key), among=keys_of(lookups, key)))
+    ends = pc.coalesce(open_sessions["ended_at"], open_sessions["started_at"])
+    for ended_at, looked_up_at in zip(ends.to_pylist(), told.to_pylist(), strict=True):
+        if looked_up_at is None:  # never asked for: the run was broken off
+            yield day_end if ended_at is None else ended_at
+            continue
+        due = due_at(ended_at or min(day_end, looked_up_at), looked_up_at, settings.reopen)
+        if due is not None:
+            yield due

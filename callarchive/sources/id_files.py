@@ -1,0 +1,70 @@
+"""Which files of session ids lie where a `files` source with `{day}` in its path looks for them. Nothing is read."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from callarchive.automation import IdFile
+from callarchive.errors import SourceError
+from callarchive.settings import AccountSettings, FilesSource
+
+_DAY = "{day}"
+
+
+def id_files(account: AccountSettings, *, first: date, last: date) -> Iterator[IdFile]:
+    """The files of the days from `first` to `last`, both included.
+
+    Raises:
+        SourceError: a folder cannot be listed.
+        AccessDeniedError, UnavailableError, ConfigurationError: S3 would not list.
+    """
+    for source in account.session_sources:
+        if isinstance(source, FilesSource) and _DAY in source.path:
+            found = (
+                _in_bucket(source.path, account)
+                if source.path.startswith("s3://")
+                else _on_disk(source.path, first, last)
+            )
+            yield from (file for file in found if first <= file.day <= last)
+
+
+def _on_disk(path: str, first: date, last: date) -> Iterator[IdFile]:
+    from callarchive.days import days_between
+
+    for day in days_between(first, last):
+        file = Path(path.replace(_DAY, day.isoformat()))
+        try:
+            found = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as err:
+            raise SourceError(f"{file} cannot be looked at: {err.strerror}") from err
+        state = f"{found.st_size}-{found.st_mtime_ns}"
+        yield IdFile(day, str(file), state, datetime.fromtimestamp(found.st_mtime, UTC))
+
+
+def _in_bucket(path: str, account: AccountSettings) -> Iterator[IdFile]:
+    from callarchive.s3_access import s3_client
+    from callarchive.s3_errors import BOTO_ERRORS, translate_botocore
+
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    before, _, after = key.partition(_DAY)
+    pattern = re.compile(re.escape(before) + r"(\d{4}-\d\d-\d\d)" + re.escape(after).replace(re.escape(_DAY), r"\1"))
+    try:
+        for page in s3_client(account.s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=before):
+            for item in page.get("Contents", ()):
+                match = pattern.fullmatch(item["Key"])
+                day = _date(match[1]) if match else None
+                if day is not None:
+                    state = f"{item['Size']}-{item['ETag']}"
+                    yield IdFile(day, f"s3://{bucket}/{item['Key']}", state, item["LastModified"])
+    except BOTO_ERRORS as err:
+        raise translate_botocore(err, place=f"s3://{bucket}/{before}", doing="listing") from err
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

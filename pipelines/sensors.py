@@ -1,0 +1,185 @@
+"""Sensors: new events bring their day up to date, days that are not final are opened again, dropped id files start theirs.
+
+Which days, and when, is decided in `callarchive.automation` and `callarchive.reopening`. Here are Dagster's ways: cursors, run
+requests, which days a run is waiting or under way for. Whatever goes wrong, a tick says so and the next one tries again.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from callarchive.errors import ArchiveError
+from callarchive.settings import Settings
+
+_EVENTS_EVERY_S = 20
+_LATE_EVERY_S = 60
+_FILES_EVERY_S = 30
+_FIRST_LATE_PAUSE = timedelta(minutes=10)
+_CHANGES_AT_ONCE = 20_000
+_WHY = "callarchive/why"
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def sensors(settings: Settings, job: Any) -> list[dg.SensorDefinition]:
+    """All sensors, for runs of that job. They run where `dagster.sensors` is "on"."""
+    on = settings.dagster.sensors == "on"
+    status = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+    return [
+        _sensor(new_events, settings, job, status, _EVENTS_EVERY_S),
+        _sensor(late_recordings, settings, job, status, _LATE_EVERY_S),
+        _sensor(new_id_files, settings, job, status, _FILES_EVERY_S),
+    ]
+
+
+Tick = Callable[[dg.SensorEvaluationContext, Settings], dg.SensorResult | dg.SkipReason]
+
+
+def _sensor(
+    tick: Tick, settings: Settings, job: Any, status: dg.DefaultSensorStatus, every_s: int
+) -> dg.SensorDefinition:
+    def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        try:
+            return tick(context, settings)
+        except ArchiveError as err:  # the cursor stays as it was
+            return dg.SkipReason(f"could not look: {err}")
+
+    return dg.SensorDefinition(
+        name=tick.__name__,
+        description=tick.__doc__,
+        evaluation_fn=evaluate,
+        job=job,
+        minimum_interval_seconds=every_s,
+        default_status=status,
+    )
+
+
+def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
+    """New webhook events bring their day up to date: at once, and while more keep coming after growing pauses."""
+    from callarchive.automation import Asked, EventMemory, requests_for_events
+    from callarchive.days import day_of
+    from callarchive.inbox.inbox import Inbox
+
+    inbox = Inbox.open_existing(settings.inbox.url)
+    if inbox is None:
+        return dg.SkipReason("there is no inbox yet: callarchive webhooks serve makes it")
+    kept = _remembered(context)
+    memory = EventMemory(
+        kept.get("seen", 0),
+        {date.fromisoformat(day): number for day, number in kept.get("waiting", {}).items()},
+        {
+            date.fromisoformat(day): Asked(datetime.fromisoformat(at), timedelta(seconds=pause_s))
+            for day, (at, pause_s) in kept.get("asked", {}).items()
+        },
+    )
+    try:
+        changes = inbox.changes(memory.seen, limit=_CHANGES_AT_ONCE)
+    finally:
+        inbox.close()
+    now = datetime.now(UTC)
+    today = day_of(now, settings.zone)
+    news: list[tuple[int, date | None]] = []
+    for change in changes:
+        day = None if change.call_at is None else day_of(change.call_at, settings.zone)
+        news.append((change.number, day if day is not None and settings.start_date <= day <= today else None))
+    requests, memory = requests_for_events(
+        memory,
+        news,
+        now=now,
+        longest_pause=timedelta(minutes=settings.dagster.event_pause_max_minutes),
+        is_busy=lambda day: _is_busy(context, day),
+    )
+    return _result(
+        requests,
+        {
+            "seen": memory.seen,
+            "waiting": {day.isoformat(): number for day, number in memory.waiting.items()},
+            "asked": {
+                day.isoformat(): [was.at.isoformat(), was.pause.total_seconds()] for day, was in memory.asked.items()
+            },
+        },
+        otherwise="no new events" if not memory.waiting else f"{len(memory.waiting)} days wait for their pause to end",
+    )
+
+
+def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
+    """Days with sessions or recordings that are not final are archived again, in growing intervals, until they are."""
+    from callarchive.automation import LateAsked, requests_for_late_days
+    from callarchive.catalog import Catalog
+    from callarchive.reopening import days_to_reopen
+
+    now = datetime.now(UTC)
+    catalog = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
+    days = days_to_reopen(catalog, settings, now=now)
+    memory = {
+        date.fromisoformat(day): LateAsked(datetime.fromisoformat(due_at), datetime.fromisoformat(at), count)
+        for day, (due_at, at, count) in _remembered(context).items()
+    }
+    requests, memory = requests_for_late_days(
+        memory,
+        days,
+        now=now,
+        first_pause=_FIRST_LATE_PAUSE,
+        longest_pause=timedelta(hours=settings.reopen.max_hours),
+        is_busy=lambda day: _is_busy(context, day),
+    )
+    return _result(
+        requests,
+        {day.isoformat(): [was.due_at.isoformat(), was.at.isoformat(), was.count] for day, was in memory.items()},
+        otherwise=f"{len(days)} days are not final; the next is due at {days[0].due_at:%Y-%m-%d %H:%M} UTC"
+        if days
+        else "all days are final",
+    )
+
+
+def new_id_files(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
+    """A file of session ids that is dropped, or changes, starts its day."""
+    from callarchive import schemas
+    from callarchive.automation import requests_for_files
+    from callarchive.catalog import Catalog
+    from callarchive.days import day_of
+    from callarchive.sources.id_files import id_files
+
+    now = datetime.now(UTC)
+    today = day_of(now, settings.zone)
+    first = max(settings.start_date, today - timedelta(days=settings.reopen.max_age_days))
+    files = [file for account in settings.accounts for file in id_files(account, first=first, last=today)]
+    catalog = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
+    kept = None if context.cursor is None else _remembered(context)
+    memory = None if kept is None else {name: (state, done) for name, (state, done) in kept.items()}
+    requests, memory = requests_for_files(
+        memory, files, now=now, is_known=lambda day: catalog.has(schemas.SESSION_IDS, day)
+    )
+    return _result(requests, dict(memory), otherwise=f"{len(files)} files are as they were")
+
+
+def _remembered(context: dg.SensorEvaluationContext) -> dict[str, Any]:
+    """What the cursor holds; nothing where it is damaged: run keys keep what was asked for from being asked again."""
+    try:
+        kept = json.loads(context.cursor or "{}")
+    except ValueError:
+        context.log.warning("the cursor was not readable and begins anew")
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _is_busy(context: dg.SensorEvaluationContext, day: date) -> bool:
+    """Whether a run of that day is waiting or under way."""
+    tags = {"dagster/partition": day.isoformat()}
+    return context.instance.get_runs_count(dg.RunsFilter(statuses=_UNDER_WAY, tags=tags)) > 0
+
+
+def _result(requests: Iterable[Any], memory: dict[str, Any], *, otherwise: str) -> dg.SensorResult:
+    runs = [
+        dg.RunRequest(run_key=request.key, partition_key=request.day.isoformat(), tags={_WHY: request.why})
+        for request in requests
+    ]
+    cursor = json.dumps(memory, separators=(",", ":"), sort_keys=True)
+    return dg.SensorResult(run_requests=runs, skip_reason=None if runs else dg.SkipReason(otherwise), cursor=cursor)
