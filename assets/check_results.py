@@ -4,20 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from callarchive.checks import CHECKS, CheckResult
+from callarchive.checks import CHECKS, ODDITIES, CheckResult
 from callarchive.schemas import Table
 
 _EXAMPLES = 20
-_WARNINGS = frozenset(
-    (
-        "source_rows_readable",
-        "durations_plausible",
-        "connected_calls_recorded",
-        "archive_files_known",
-        "durations_agree",
-    )
-)
-"""Of the checks that do not block, those that tell of oddities. The others tell of recordings or answers that we lack."""
 
 
 def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
@@ -78,7 +68,7 @@ def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,
         passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN if name in _WARNINGS else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if name in ODDITIES else dg.AssetCheckSeverity.ERROR,
         description=described,
         metadata=metadata,
     )

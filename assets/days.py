@@ -88,15 +88,20 @@ def _work_through(context: dg.AssetExecutionContext, connections: Connections, s
 
 def _done(connections: Connections, day: date, step: Step) -> tuple[Summary, list["CheckResult"]]:
     """The step has run on the day. Returns what the UI shows of it and the verdicts of its table's checks."""
-    from assets.summaries import summarize
+    from assets.summaries import summarize, summarize_risks
     from callarchive.checks import run_checks
+    from callarchive.countdown import at_risk
+    from callarchive.telling import tell_of_day
 
     settings = connections.settings
     report = step(connections, day)
     summary = summarize(connections.catalog, report)
+    if report.table is schemas.RECORDINGS:
+        summary |= summarize_risks(at_risk(connections.catalog, settings, now=connections.clock(), days=[day]))
     verdicts = run_checks(
         connections.catalog, day, limits=settings.checks, transfer=settings.transfer, table=report.table
     )
+    tell_of_day(connections, day, verdicts, table=report.table)
     return summary, verdicts
 
 

@@ -5,7 +5,8 @@ number gets here; errors were cleared of them where they were written.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from callarchive import schemas
 from callarchive.attention import AttentionList, needs_attention
 from callarchive.catalog import Catalog
 from callarchive.columns import count_values, pc
+from callarchive.countdown import AtRisk, support_text
 from callarchive.schemas import Table
 from callarchive.steps import StepReport
 
@@ -39,6 +41,36 @@ def summarize(catalog: Catalog, report: StepReport) -> Summary:
     }
     summary |= {name: dg.MetadataValue.int(count) for name, count in report.counts.items()}
     return summary | _TOLD.get(report.table.name, _nothing)(catalog, report, rows)
+
+
+def summarize_risks(items: Sequence[AtRisk]) -> Summary:
+    """The countdown: how many recordings 8x8 may soon delete, the hours left, the most urgent, a text for 8x8's support."""
+    left = [item for item in items if item.time_left >= timedelta(0)]
+    summary: Summary = {
+        "at_risk": dg.MetadataValue.int(len(left)),
+        "past_their_time": dg.MetadataValue.int(len(items) - len(left)),
+    }
+    if left:
+        summary["hours_left"] = dg.MetadataValue.float(round(left[0].time_left / timedelta(hours=1), 2))
+    if items:
+        columns = ("account", "session", "recording", "state", "hours left", "what to do")
+        records = [
+            dg.TableRecord(
+                {
+                    "account": item.subaccount_id,
+                    "session": item.session_id,
+                    "recording": item.recording_id or "not known",
+                    "state": item.state,
+                    "hours left": f"{item.time_left / timedelta(hours=1):.1f}",
+                    "what to do": item.next_step,
+                }
+            )
+            for item in items[:_ATTENTION]
+        ]
+        schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
+        summary["loss_countdown"] = dg.MetadataValue.table(records, schema)
+        summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{support_text(items[:_ATTENTION])}\n```")
+    return summary
 
 
 def _nothing(_: Catalog, __: StepReport, ___: pa.Table) -> Summary:

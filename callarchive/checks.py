@@ -178,3 +178,14 @@ CHECKS: tuple[Check, ...] = (
         for kind, (check_name, meaning) in RECONCILIATION_CHECKS.items()
     ),
 )
+
+ODDITIES = frozenset(
+    (
+        "source_rows_readable",
+        "durations_plausible",
+        "connected_calls_recorded",
+        "archive_files_known",
+        "durations_agree",
+    )
+)
+"""Of the checks that do not block, those that tell of oddities. The others tell of recordings or answers that we lack."""

@@ -13,6 +13,7 @@ from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError, ConfigurationError, RefusedError
 from callarchive.steps import StepReport
+from callarchive.telling import alerts_of, tell_of_day, tell_of_failure
 from callarchive.workers import Progress
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def archive_days(
         try:
             yield archive_day(connections, day, reread=reread, progress=progress)
         except ArchiveError as err:
+            tell_of_failure(alerts_of(connections), str(day), str(err))
             yield DayFailure(day, err)
             if isinstance(err, RefusedError | ConfigurationError):
                 return
@@ -89,7 +91,9 @@ def archive_day(
         _told(steps.write_status_stats(connections, day))
         _told(steps.write_duration_stats(connections, day))
         _told(steps.write_reconciliation(connections, day))
-        return _summary(connections, day, found=found, fetched=fetched)
+        summary = _summary(connections, day, found=found, fetched=fetched)
+    tell_of_day(connections, day, summary.checks)
+    return summary
 
 
 def _told(report: StepReport) -> StepReport:

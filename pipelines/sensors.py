@@ -36,7 +36,44 @@ def sensors(settings: Settings, job: Any) -> list[dg.SensorDefinition]:
         _sensor(new_events, settings, job, status, _EVENTS_EVERY_S),
         _sensor(late_recordings, settings, job, status, _LATE_EVERY_S),
         _sensor(new_id_files, settings, job, status, _FILES_EVERY_S),
+        _failed_runs(settings),
     ]
+
+
+def _failed_runs(settings: Settings) -> dg.SensorDefinition:
+    """Runs wherever alerts are configured: switching sensors on is not needed for that."""
+    wanted = settings.alerts.webhook is not None or settings.alerts.smtp is not None
+
+    @dg.run_failure_sensor(
+        name="failed_runs",
+        description="A run that fails is told by the channels of [alerts].",
+        default_status=dg.DefaultSensorStatus.RUNNING if wanted else dg.DefaultSensorStatus.STOPPED,
+    )
+    def failed_runs(context: dg.RunFailureSensorContext) -> None:
+        from callarchive.alerts import Alerts
+        from callarchive.connections import utc_now
+        from callarchive.stores.opening import open_store
+        from callarchive.telling import tell_of_failure
+
+        run = context.dagster_run
+        days = run.tags.get("dagster/partition") or " to ".join(
+            run.tags[name]
+            for name in ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+            if name in run.tags
+        )
+        store = open_store(settings.catalog.url, settings.catalog.s3)
+        alerts = Alerts(settings.alerts, store=store, clock=utc_now)
+        reason = "\n".join(_reasons(context)) or context.failure_event.message or "no reason is known"
+        tell_of_failure(alerts, days or f"run {run.run_id[:8]}", reason)
+
+    return failed_runs
+
+
+def _reasons(context: dg.RunFailureSensorContext) -> Iterable[str]:
+    """What each failed step said. No stack: it may quote anything."""
+    for event in context.get_step_failure_events():
+        failure = event.step_failure_data.user_failure_data
+        yield f"{event.step_key}: {failure.description if failure is not None else 'an unexpected error: see the run'}"
 
 
 Tick = Callable[[dg.SensorEvaluationContext, Settings], dg.SensorResult | dg.SkipReason]

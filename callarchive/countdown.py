@@ -1,0 +1,168 @@
+"""Recordings that 8x8 may soon delete and that we do not have: ranked by the time that is left, with what to do.
+
+How long 8x8 keeps a recording that it could not push, it does not say for voice: `accounts.push_retention_hours` is assumed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from callarchive import schemas
+from callarchive.days import day_bounds, day_of, days_between
+from callarchive.records import Row
+from callarchive.settings import Settings
+
+if TYPE_CHECKING:
+    from callarchive.catalog import Catalog
+
+STUCK_AFTER = timedelta(hours=1)
+"""So long after a call 8x8 is normally done with its recording."""
+
+_OF_SESSIONS = ("subaccount_id", "session_id", "started_at", "ended_at", "lookup_status", "lookup_error")
+_OF_RECORDINGS = (
+    "subaccount_id",
+    "session_id",
+    "recording_id",
+    "api_status",
+    "archive_status",
+    "error",
+    "started_at",
+    "duration_api_s",
+    "duration_event_s",
+)
+TRANSFER_FAILED = "transfer failed"
+_AT_RISK = frozenset(("pending", "missing", "failed", "not_uploaded"))
+
+
+@dataclass(frozen=True)
+class AtRisk:
+    """A recording that we do not have, or a session of which 8x8 did not tell.
+
+    Attributes:
+        recording_id: null where a session's look-up failed, so that its recordings are not known.
+        state: 8x8's word, or what we made of it.
+        call_ended_at: as well as is known.
+        deadline_at: until then 8x8 keeps it, as is assumed.
+        time_left: negative when that has passed.
+    """
+
+    subaccount_id: str
+    call_date: date
+    session_id: str
+    recording_id: str | None
+    state: str
+    call_ended_at: datetime
+    deadline_at: datetime
+    time_left: timedelta
+    reason: str
+    next_step: str
+
+
+def at_risk(
+    catalog: "Catalog", settings: Settings, *, now: datetime, days: Iterable[date] | None = None
+) -> list[AtRisk]:
+    """What is at risk: what has the least time left first, and behind it what has none left, the latest first.
+
+    Args:
+        days: the days to look at; by default those on which something may still be there.
+    """
+    if days is None:
+        longest = max(account.push_retention_hours for account in settings.accounts)
+        first = max(settings.start_date, day_of(now - timedelta(hours=longest), settings.zone) - timedelta(days=1))
+        days = days_between(first, day_of(now, settings.zone))
+    found = [item for day in days for item in _of_day(catalog, settings, day, now)]
+    return sorted(found, key=lambda item: (item.time_left < timedelta(0), abs(item.time_left), item.session_id))
+
+
+def hours_left(item: AtRisk) -> float:
+    """The time left in hours, negative when it has passed."""
+    return item.time_left / timedelta(hours=1)
+
+
+def support_text(items: Sequence[AtRisk]) -> str:
+    """A text for 8x8's support: accounts, ids, times, states. Nothing in it tells of a person, nor of our own failures."""
+    items = [item for item in items if item.state != TRANSFER_FAILED]
+    if not items:
+        return ""
+    lines = [
+        "Hello,",
+        "",
+        "these recordings of our calls were not delivered to us. Please push them again or tell us their state:",
+    ]
+    for account in sorted({item.subaccount_id for item in items}):
+        lines += ["", f"Subaccount {account}:"]
+        lines += [
+            f"- session {item.session_id}, recording {item.recording_id or 'not known'}, "
+            f"call ended {item.call_ended_at:%Y-%m-%d %H:%M:%S} UTC, {item.state}"
+            for item in items
+            if item.subaccount_id == account
+        ]
+    return "\n".join([*lines, "", "Thank you"])
+
+
+def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) -> Iterator[AtRisk]:
+    sessions: list[Row] = catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS).to_pylist()
+    if not sessions:
+        return
+    retention = {a.subaccount_id: timedelta(hours=a.push_retention_hours) for a in settings.accounts}
+    default = timedelta(hours=24)
+    _, day_end = day_bounds(day, settings.zone)
+    ends = {(row["subaccount_id"], row["session_id"]): row["ended_at"] or row["started_at"] for row in sessions}
+
+    def risk(row: Row, ended_at: datetime, **told: Any) -> AtRisk:
+        deadline_at = ended_at + retention.get(row["subaccount_id"], default)
+        return AtRisk(
+            subaccount_id=row["subaccount_id"],
+            call_date=day,
+            session_id=row["session_id"],
+            call_ended_at=ended_at,
+            deadline_at=deadline_at,
+            time_left=deadline_at - now,
+            **told,
+        )
+
+    for row in sessions:
+        if row["lookup_status"] == "error":
+            yield risk(
+                row,
+                row["ended_at"] or row["started_at"] or day_end,
+                recording_id=None,
+                state="look-up failed",
+                reason=row["lookup_error"] or "",
+                next_step=f"callarchive archive --day {day}",
+            )
+    for row in catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS).to_pylist():
+        if row["archive_status"] not in _AT_RISK:
+            continue
+        ended_at = ends.get((row["subaccount_id"], row["session_id"])) or _end_of(row) or day_end
+        state, next_step = _advice(row, day)
+        if row["archive_status"] == "pending" and now - ended_at < STUCK_AFTER:
+            continue
+        yield risk(
+            row,
+            ended_at,
+            recording_id=row["recording_id"],
+            state=state,
+            reason=row["error"] or "",
+            next_step=next_step,
+        )
+
+
+def _end_of(row: Row) -> datetime | None:
+    start: datetime | None = row["started_at"]
+    return None if start is None else start + timedelta(seconds=row["duration_api_s"] or row["duration_event_s"] or 0)
+
+
+def _advice(row: Row, day: date) -> tuple[str, str]:
+    """The state in a word or two, and what to do."""
+    status, api_status = row["archive_status"], row["api_status"]
+    if status == "failed":
+        return TRANSFER_FAILED, f"callarchive archive --day {day}"
+    if api_status == "PROCESSING":
+        return "PROCESSING", "ask 8x8's support: callarchive status --support-text"
+    if api_status == "UPLOAD_FAILED":
+        return "UPLOAD_FAILED", "callarchive doctor, then ask 8x8's support to push again"
+    if status == "not_uploaded":
+        return str(api_status), "ask 8x8's support: callarchive status --support-text"
+    return f"{api_status}, not found", "callarchive doctor: does 8x8 push to the landing that we read?"

@@ -1,0 +1,108 @@
+"""How the last days are: what came of their recordings, which checks fail, what is at risk, and which days nobody archived."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from callarchive import schemas
+from callarchive.checks import run_checks
+from callarchive.connections import Connections
+from callarchive.countdown import AtRisk, at_risk
+
+if TYPE_CHECKING:
+    from callarchive.inbox.inbox import AccountStatistics
+
+
+@dataclass(frozen=True)
+class AccountDay:
+    """What came of an account's day: sessions, those whose look-up failed, recordings by archive_status."""
+
+    day: date
+    subaccount_id: str
+    session_count: int
+    failed_lookups: int
+    recordings: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FailingCheck:
+    """A check that fails on a day, and how."""
+
+    day: date
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Some days at a glance.
+
+    Attributes:
+        never_archived: days of which nothing is known. That is not the same as a day without calls.
+        last_events: accounts of which webhook events came, and when the last one did.
+    """
+
+    first: date
+    last: date
+    days: tuple[AccountDay, ...]
+    never_archived: tuple[date, ...]
+    failing: tuple[FailingCheck, ...]
+    at_risk: tuple[AtRisk, ...]
+    last_events: dict[str, datetime]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is at risk and every day is known."""
+        return not self.never_archived and not self.at_risk
+
+
+def look_over(connections: Connections, days: Sequence[date]) -> Overview:
+    """The overview of these days. Nothing is asked of 8x8 or a landing.
+
+    Raises:
+        StoreError, UnavailableError: catalog or inbox cannot be read.
+    """
+    settings, catalog = connections.settings, connections.catalog
+    archived = set(catalog.days(schemas.SESSIONS))
+    known = [day for day in days if day in archived]
+    told: list[AccountDay] = []
+    failing: list[FailingCheck] = []
+    for day in known:
+        told += _accounts(connections, day)
+        checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer)
+        failing += [FailingCheck(day, check.name, check.summary) for check in checks if not check.passed]
+    inbox = connections.inbox()
+    statistics: list[AccountStatistics] = [] if inbox is None else inbox.statistics()
+    return Overview(
+        first=days[0],
+        last=days[-1],
+        days=tuple(told),
+        never_archived=tuple(day for day in days if day not in archived),
+        failing=tuple(failing),
+        at_risk=tuple(at_risk(catalog, settings, now=connections.clock(), days=known)),
+        last_events={account.subaccount_id: account.last_received_at for account in statistics},
+    )
+
+
+def _accounts(connections: Connections, day: date) -> list[AccountDay]:
+    from callarchive.columns import count_values, pc
+
+    catalog = connections.catalog
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=("subaccount_id", "lookup_status"))
+    recordings = catalog.partition(schemas.RECORDINGS, day, columns=("subaccount_id", "archive_status"))
+    counts = count_values(sessions["subaccount_id"])
+    found = []
+    for account in connections.settings.accounts:
+        own = sessions.filter(pc.equal(sessions["subaccount_id"], account.subaccount_id))
+        kept = recordings.filter(pc.equal(recordings["subaccount_id"], account.subaccount_id))
+        found.append(
+            AccountDay(
+                day=day,
+                subaccount_id=account.subaccount_id,
+                session_count=counts.get(account.subaccount_id, 0),
+                failed_lookups=count_values(own["lookup_status"]).get("error", 0),
+                recordings=count_values(kept["archive_status"]),
+            )
+        )
+    return found
