@@ -145,6 +145,23 @@ class Connection:
             self._broken = True
             raise
 
+    def client(self) -> paramiko.SFTPClient:
+        """paramiko's own client, for whom a few bytes are all: it is closed with the connection.
+
+        Raises:
+            UnavailableError: the server offers no SFTP.
+        """
+        try:
+            client = paramiko.SFTPClient.from_transport(self._transport)
+        except (OSError, EOFError, paramiko.SSHException) as err:
+            raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
+        if client is None:
+            raise UnavailableError(f"{self._server.uri} opened no session")
+        channel = client.get_channel()
+        if channel is not None:
+            channel.settimeout(self._server.settings.timeout_s)
+        return client
+
     def close(self) -> None:
         """The connection is closed, and whoever waits on one of its sessions stops waiting."""
         _shut(self._transport)

@@ -1,0 +1,217 @@
+"""The links of one account: its key, what 8x8 was told, the landing, who names its sessions, events and their receiver."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import islice
+from urllib.parse import urlsplit
+
+from callarchive.connections import Connections
+from callarchive.doctor.findings import Finding, Verdict, tried
+from callarchive.doctor.pushing import pushed_destination
+from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.push_config import differs, push_differences
+from callarchive.settings import AccountSettings, FilesSource, PushSettings, WebhookSettings
+from callarchive.voice_api.account_setup import PushConfig
+from callarchive.voice_api.failures import describe_failure
+from callarchive.webhook_registrations import webhook_drift
+
+_SILENT_AFTER = timedelta(hours=24)
+_RECEIVER_TIMEOUT_S = 10.0
+
+
+def findings(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
+    """The account's findings, from 8x8 inwards."""
+    api = _api(connections, account)
+    yield api
+    if api.verdict is not Verdict.BROKEN:
+        yield from _push_config(connections, account)
+        yield from _webhooks(connections, account)
+    if account.push is not None:
+        yield _destination(connections, account, account.push)
+    if account.webhooks is not None:
+        yield _receiver(account, account.webhooks)
+    yield _landing(connections, account)
+    yield from _id_files(account)
+    yield from _arrivals(connections, account)
+
+
+def _destination(connections: Connections, account: AccountSettings, push: PushSettings) -> Finding:
+    """Whether it can be written to. An address that is 8x8's way in and not ours need not be reachable from here."""
+    link = f"{account.subaccount_id}: destination with the pushed credentials"
+    key = _key(connections, account, "push")
+    advice = f"check {key}: 8x8 logs in with just these; then callarchive push-config apply"
+    found = tried(link, lambda: pushed_destination(account), advice)
+    another_address = push.protocol == "SFTP" and push.host != urlsplit(account.landing).hostname
+    if found.verdict is Verdict.BROKEN and another_address:
+        detail = f"could not be tried from this machine, for which {push.host} is another way in: {found.detail}"
+        return Finding(link, Verdict.WARNING, detail, advice)
+    return found
+
+
+def _key(connections: Connections, account: AccountSettings, name: str) -> str:
+    return f"accounts.{connections.settings.accounts.index(account)}.{name}"
+
+
+def _api(connections: Connections, account: AccountSettings) -> Finding:
+    link = f"{account.subaccount_id}: API key"
+    try:
+        doubt = connections.voice(account).check()
+    except ArchiveError as err:
+        advice = f"check {_key(connections, account, 'api_key')} and {_key(connections, account, 'api_url')}"
+        return Finding(link, Verdict.BROKEN, str(err), advice)
+    if doubt is not None:
+        return Finding(link, Verdict.WARNING, doubt, "check api_url: is that 8x8's address?")
+    return Finding(link, Verdict.OK, f"{account.api_url} accepts it")
+
+
+def _push_config(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
+    """What 8x8 was told about pushing, beside [accounts.push], or beside the landing that we read."""
+    link = f"{account.subaccount_id}: recording push configuration"
+    try:
+        found = connections.voice(account).setup.push_config()
+    except ArchiveError as err:
+        yield Finding(link, Verdict.BROKEN, str(err), "callarchive push-config show")
+        return
+    if found is None:
+        if account.push is not None:
+            yield Finding(link, Verdict.BROKEN, "8x8 has none: it pushes nothing", "callarchive push-config apply")
+        else:
+            # Nothing here says that 8x8 should be asked, and a simulated or an older account may be set up otherwise.
+            yield Finding(
+                link, Verdict.OK, "8x8 tells none, and the configuration has no [accounts.push] to compare with"
+            )
+        return
+    if account.push is not None:
+        wrong = [d for d in push_differences(account.push, found) if d.differs]
+        if differs(wrong):
+            told = ", ".join(f"{d.setting} is {d.at_8x8 or 'not set'} and should be {d.wanted}" for d in wrong)
+            yield Finding(link, Verdict.BROKEN, told, "callarchive push-config plan, then apply")
+            return
+    elif not found.password_set:
+        yield Finding(link, Verdict.WARNING, "8x8 has no password for it", "callarchive push-config apply")
+        return
+    doubt = _elsewhere(found, account)
+    if doubt is not None:
+        advice = f"compare {_key(connections, account, 'landing')} with callarchive push-config show"
+        yield Finding(link, Verdict.WARNING, doubt, advice)
+    else:
+        yield Finding(link, Verdict.OK, f"{found.protocol} to {found.host}, {found.path}")
+
+
+def _elsewhere(found: PushConfig, account: AccountSettings) -> str | None:
+    """Why 8x8 seems to push to another place than the landing that we read; null where nothing speaks for that.
+
+    Hosts are not compared: 8x8 is given the public address of a server that we may reach by another.
+    """
+    landing = urlsplit(account.landing)
+    protocol = (found.protocol or "").upper()
+    if protocol != landing.scheme.upper():
+        return f"8x8 pushes by {found.protocol or 'nothing'}, and the landing is {landing.scheme}://"
+    pushed = [part for part in (found.path or "").split("/") if part]
+    read = [part for part in landing.path.split("/") if part]
+    if protocol == "S3" and pushed[:1] == [landing.netloc]:
+        pushed = pushed[1:]
+    if pushed != read and pushed[-len(read) :] != read and read[-len(pushed) :] != pushed and pushed and read:
+        return f"8x8 pushes into {found.path}, and the landing is read at {landing.path or '/'}"
+    return None
+
+
+def _webhooks(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
+    if account.webhooks is None:
+        return
+    link = f"{account.subaccount_id}: webhooks at 8x8"
+    try:
+        drift = webhook_drift(account.webhooks, connections.voice(account).setup.webhooks())
+    except ArchiveError as err:
+        yield Finding(link, Verdict.BROKEN, str(err), "callarchive webhooks list")
+        return
+    wrong = [f"{hook.type} {', '.join(hook.problems)}" for hook in drift if hook.problems]
+    if wrong:
+        yield Finding(link, Verdict.BROKEN, "; ".join(wrong), "callarchive webhooks register")
+    else:
+        yield Finding(link, Verdict.OK, f"VRU and VSS go to {account.webhooks.url}")
+
+
+def _receiver(account: AccountSettings, webhooks: WebhookSettings) -> Finding:
+    """An empty event with the agreed header must be refused as no event: then the receiver is there and knows the header."""
+    import requests
+
+    link = f"{account.subaccount_id}: receiver"
+    advice = f"callarchive webhooks serve, and see that {webhooks.url} leads to it"
+    try:
+        headers = {} if webhooks.auth_header is None else {"Authorization": webhooks.auth_header.reveal()}
+        answer = requests.post(
+            webhooks.url, data=b"{", headers=headers, timeout=_RECEIVER_TIMEOUT_S, allow_redirects=False
+        )
+    except ArchiveError as err:
+        return Finding(link, Verdict.BROKEN, str(err), "set the secret of accounts.webhooks.auth_header")
+    except (requests.RequestException, UnicodeError) as err:
+        told = describe_failure(err, timeout_s=_RECEIVER_TIMEOUT_S)
+        return Finding(link, Verdict.BROKEN, f"cannot be reached from here: {told}", advice)
+    if answer.status_code == 400:
+        return Finding(link, Verdict.OK, f"{webhooks.url} answers, and knows the header")
+    reasons = {
+        401: "does not know the header: was it started with another secret?",
+        403: "takes no events from this machine's address (receiver.allow_from): 8x8's may be fine",
+        404: "does not know the account, or is not our receiver",
+        503: "takes no events now: see its log",
+    }
+    told = reasons.get(answer.status_code, f"answers HTTP {answer.status_code}, as our receiver would not")
+    verdict = Verdict.WARNING if answer.status_code == 403 else Verdict.BROKEN
+    return Finding(link, verdict, f"{webhooks.url} {told}", advice)
+
+
+def _landing(connections: Connections, account: AccountSettings) -> Finding:
+    link = f"{account.subaccount_id}: landing"
+    try:
+        landing = connections.landing(account)
+        landing.check()
+        found = landing.sample()
+        if found is None:
+            return Finding(
+                link,
+                Verdict.WARNING,
+                f"{landing.uri} can be listed and holds nothing yet",
+                "make sure that 8x8 pushes there: callarchive push-config show",
+            )
+        with landing.open(found.path) as download:
+            next(islice(download, 1), b"")
+        return Finding(link, Verdict.OK, f"{landing.uri} can be listed and read")
+    except ArchiveError as err:
+        return Finding(link, Verdict.BROKEN, str(err), f"check {_key(connections, account, 'landing')}")
+
+
+def _id_files(account: AccountSettings) -> Iterator[Finding]:
+    """Whether the folders of local id files are there; a day's file is looked for when the day is archived."""
+    for source in account.session_sources:
+        if isinstance(source, FilesSource) and not source.path.startswith("s3://"):
+            folder = source.folder
+            link = f"{account.subaccount_id}: session ids from files"
+            if folder.is_dir():
+                yield Finding(link, Verdict.OK, f"{folder} is there")
+            else:
+                yield Finding(link, Verdict.BROKEN, f"{folder} is not there", "create it, or correct the source's path")
+
+
+def _arrivals(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
+    """When the last event came. Only where events are expected."""
+    expected = account.webhooks is not None or any(source.kind == "inbox" for source in account.session_sources)
+    if not expected:
+        return
+    link = f"{account.subaccount_id}: last event"
+    advice = "callarchive webhooks list; has there been no call for a day?"
+    try:
+        inbox = connections.inbox()
+        if inbox is None:
+            yield Finding(link, Verdict.WARNING, "there is no inbox yet", "callarchive webhooks serve makes it")
+            return
+        last = {told.subaccount_id: told.last_received_at for told in inbox.statistics()}.get(account.subaccount_id)
+    except (ArchiveError, UnavailableError) as err:
+        yield Finding(link, Verdict.BROKEN, str(err), "check inbox.url")
+        return
+    if last is None:
+        yield Finding(link, Verdict.WARNING, "none ever came", advice)
+    elif connections.clock() - last > _SILENT_AFTER:
+        yield Finding(link, Verdict.WARNING, f"came at {last:%Y-%m-%d %H:%M:%S} UTC, over a day ago", advice)
+    else:
+        yield Finding(link, Verdict.OK, f"came at {last:%Y-%m-%d %H:%M:%S} UTC")
