@@ -125,16 +125,13 @@ class Connections:
             UnavailableError, StoreError, ConfigurationError: it cannot be opened.
         """
         url = self.settings.inbox.url
-        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-            return None  # before SQLAlchemy is imported, which takes 0.2 s
-        url = self.settings.inbox.url
         if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
             return None  # before SQLAlchemy costs 0.2 s of import
         from callarchive.inbox.inbox import Inbox
 
         with self._opening:
             if self._inbox is None:
-                self._inbox = Inbox.open_existing(self.settings.inbox.url, clock=self.clock)
+                self._inbox = Inbox.open_existing(url, clock=self.clock)
             return self._inbox
 
     def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":
@@ -148,6 +145,8 @@ class Connections:
             answers=self.answers,
             clock=self.clock,
             inbox=self.inbox,
+            name=f"accounts.{self.settings.accounts.index(account)}",
+            folder=None if self.settings.path is None else self.settings.path.parent,
             reread=reread,
         )
 

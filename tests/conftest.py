@@ -28,7 +28,14 @@ hypothesis.settings.register_profile("no deadline", parent=hypothesis.settings()
 hypothesis.settings.load_profile("no deadline")
 
 # Where Debian puts servers, which the PATH of an ordinary user lacks.
-_SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+_SEARCH_PATH = os.pathsep.join(
+    (
+        os.environ.get("PATH", os.defpath),
+        "/usr/sbin",
+        "/usr/local/sbin",
+        *map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+    )
+)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

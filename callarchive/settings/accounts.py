@@ -18,6 +18,7 @@ from callarchive.settings.values import (
     check_bucket,
     landing_url,
 )
+from callarchive.sql_text import PARAMETERS, parameters_in, why_refused
 
 
 class SftpSettings(Section):
@@ -86,7 +87,11 @@ class SqlSource(Section):
     @field_validator("query")
     @classmethod
     def _bound_to_the_day(cls, query: str) -> str:
-        lacking = [name for name in (":start", ":end") if name not in query]
+        refused = why_refused(query)
+        if refused is not None:
+            raise ValueError(refused)
+        known = parameters_in(query)
+        lacking = [f":{name}" for name in PARAMETERS if name not in known]
         if lacking:
             raise ValueError(f"must be bound to the day: it lacks {' and '.join(lacking)}")
         return query

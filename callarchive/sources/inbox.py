@@ -1,12 +1,19 @@
 """Sessions of which webhook events told: the source `inbox`."""
 
 import logging
-from datetime import date
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from callarchive.days import day_bounds
+from callarchive.identifiers import plausible
 from callarchive.inbox.inbox import Inbox, InboxSession
 from callarchive.models import Findings, RowProblem, Session
+from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.sources.row_values import session_status
+
+_LONGEST_CALL_S = 31 * 86_400
 
 log = logging.getLogger(__name__)
 
@@ -16,14 +23,26 @@ class InboxSessions:
 
     Args:
         inbox: null where no receiver has made one yet: it names no sessions then.
+        guard: what may still be written of a phone number, which was treated when its event came.
+        clock: the time now; no call is much later.
     """
 
     kind = "inbox"
 
-    def __init__(self, inbox: Inbox | None, *, subaccount_id: str, timezone: ZoneInfo) -> None:
+    def __init__(
+        self,
+        inbox: Inbox | None,
+        *,
+        subaccount_id: str,
+        timezone: ZoneInfo,
+        guard: PhoneNumberTreatment,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._inbox = inbox
         self._subaccount_id = subaccount_id
         self._timezone = timezone
+        self._guard = guard
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"InboxSessions({self._subaccount_id!r})"
@@ -52,19 +71,19 @@ class InboxSessions:
         return Findings(sessions, problems)
 
     def _session(self, told: InboxSession) -> Session:
-        """A start that only the session's UUID tells dates it and is no fact of the call."""
+        """A start that only the session's UUID tells dates it and is no fact of the call; what cannot be is none either."""
         summary = told.summary
+        named = Session(self._subaccount_id, told.session_id, sources=(self.kind,))
         if summary is None:
-            return Session(self._subaccount_id, told.session_id, sources=(self.kind,))
-        return Session(
-            subaccount_id=self._subaccount_id,
-            session_id=told.session_id,
-            started_at=summary.started_at,
-            ended_at=summary.ended_at,
-            session_status=summary.session_status,
+            return named
+        now, lasted_s = self._clock(), summary.call_duration_s
+        return replace(
+            named,
+            started_at=summary.started_at if plausible(summary.started_at, now=now) else None,
+            ended_at=summary.ended_at if plausible(summary.ended_at, now=now) else None,
+            session_status=session_status(summary.session_status or ""),
             call_count=summary.call_count,
-            call_duration_s=summary.call_duration_s,
-            source_number=summary.source_number,
-            destination_number=summary.destination_number,
-            sources=(self.kind,),
+            call_duration_s=lasted_s if lasted_s is not None and 0 <= lasted_s <= _LONGEST_CALL_S else None,
+            source_number=self._guard(summary.source_number),
+            destination_number=self._guard(summary.destination_number),
         )

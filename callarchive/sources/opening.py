@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from callarchive.phone_numbers import phone_number_treatment
+from callarchive.phone_numbers import kept_number_guard, phone_number_treatment
 from callarchive.settings import AccountSettings, FilesSource, InboxSource, LogExportSource
 from callarchive.sources import SessionSource
 from callarchive.sources.files import FilesSessions
@@ -23,6 +24,8 @@ def open_sources(
     answers: CallLogStore,
     clock: Callable[[], datetime],
     inbox: Callable[[], "Inbox | None"],
+    name: str = "account",
+    folder: Path | None = None,
     reread: bool = False,
 ) -> list[SessionSource]:
     """A source for each of the account's `session_sources`, in their order. Nothing is contacted or read yet.
@@ -33,6 +36,8 @@ def open_sources(
         answers: where call logs are kept.
         clock: the time now.
         inbox: opens the inbox; null where there is none yet. Called only where a source asks for it.
+        name: of the account in the configuration, such as accounts.0; for messages.
+        folder: the configuration's.
         reread: kept call logs are read instead of asking 8x8 again.
 
     Raises:
@@ -68,18 +73,27 @@ def open_sources(
         elif isinstance(source, InboxSource):
             from callarchive.sources.inbox import InboxSessions
 
-            sources.append(InboxSessions(inbox(), subaccount_id=account.subaccount_id, timezone=zone))
+            sources.append(
+                InboxSessions(
+                    inbox(),
+                    subaccount_id=account.subaccount_id,
+                    timezone=zone,
+                    guard=kept_number_guard(account),
+                    clock=clock,
+                )
+            )
         else:
             from callarchive.sources.sql import SqlSessions
 
             sources.append(
                 SqlSessions(
                     source,
-                    name=f"account {account.subaccount_id}: session_sources.{number}",
+                    name=f"{name}.session_sources.{number}",
                     subaccount_id=account.subaccount_id,
                     timezone=zone,
                     treat=treat,
                     clock=clock,
+                    folder=folder,
                 )
             )
     return sources
