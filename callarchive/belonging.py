@@ -25,6 +25,9 @@ _FACTS = tuple(
 
 _WITHOUT_RECORDINGS = pa.array([LookupStatus.NO_RECORDINGS.value, LookupStatus.NOT_FOUND.value])
 
+_INBOX = "inbox"
+"""The kind of source that webhook events are. No other kind's name holds it."""
+
 NumberGuard = Callable[[str | None], str | None]
 
 
@@ -35,8 +38,9 @@ def settled_sessions(
 
     - A session that a neighbouring day holds already stays there; if both days hold it, the earlier one keeps it.
     - A session that an earlier run found stays though no source names it any more, unless all that 8x8 ever said is that
-      it has no recording. So does every session of an account that is configured no more.
-    - A fact that no source tells any more stays as it was told, phone numbers excepted.
+      it has no recording. So does every session of an account that is configured no more, and every one that a webhook event
+      named: the inbox is pruned.
+    - A fact that no source tells any more stays as it was told, phone numbers excepted, and so does the source `inbox`.
 
     Args:
         named: rows of `session_ids` as the sources name them now.
@@ -58,7 +62,8 @@ def settled_sessions(
     unnamed = pc.invert(pc.or_(pc.is_in(keys_before, value_set=keys), pc.is_in(keys_before, value_set=keys_day_before)))
     carried = before.filter(unnamed)
     if len(carried):
-        carried = carried.filter(pc.invert(_settled_without_recordings(catalog, day, carried, accounts=list(guards))))
+        leaves = _settled_without_recordings(catalog, day, carried, accounts=list(guards))
+        carried = carried.filter(pc.or_(pc.invert(leaves), pc.match_substring(_as_texts(carried["sources"]), _INBOX)))
         rows = pa.concat_tables([rows, _guarded(carried, guards)])
     return rows, elsewhere
 
@@ -79,7 +84,25 @@ def _with_facts_told(sessions: pa.Table, before: pa.Table, *, places: Column) ->
         name: pc.coalesce(sessions[name], before[name].take(places)) if name in _FACTS else sessions[name]
         for name in sessions.column_names
     }
+    columns["sources"] = _with_inbox(sessions["sources"], before["sources"].take(places))
     return pa.table(columns, schema=sessions.schema)
+
+
+def _with_inbox(sources: Column, before: Column) -> Column:
+    """The sources, and `inbox` where it was one of them before: its events may have been pruned since."""
+    now = _as_texts(sources)
+    lacks = pc.and_not(pc.match_substring(_as_texts(before), _INBOX), pc.match_substring(now, _INBOX))
+    if not pc.any(lacks).as_py():
+        return sources
+    both = pc.if_else(lacks, pc.binary_join_element_wise(now, _INBOX, ","), now)
+    kinds = pc.unique(both)  # few, for so many sessions
+    lists = pa.array([sorted(filter(None, kind.split(","))) for kind in kinds.to_pylist()], sources.type)
+    return lists.take(pc.index_in(both, value_set=kinds))
+
+
+def _as_texts(sources: Column) -> Column:
+    """Each list of kinds as one text; an empty one for none."""
+    return pc.fill_null(pc.binary_join(sources.combine_chunks(), ","), "")
 
 
 def _settled_without_recordings(catalog: Catalog, day: date, sessions: pa.Table, *, accounts: list[str]) -> Column:

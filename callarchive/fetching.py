@@ -63,6 +63,12 @@ class Wanted:
     call_at: datetime
     """When the call was, as well as is known: decides when a file that is not there counts as missing."""
 
+    file_path: str | None = None
+    """Where a webhook event says that the file lies. Never trusted: see `landing.places`."""
+
+    uploaded: bool = False
+    """Whether a webhook event says that the file was pushed; the API may be behind."""
+
 
 @dataclass(slots=True)
 class FetchCounts:
@@ -212,7 +218,7 @@ class Fetcher:
                     self._archive.store.uri(earlier.kept.archive_path),
                 )
                 earlier = replace(earlier, kept=None, source=None)
-        if item.recording.api_status is ApiStatus.PROCESSING:
+        if item.recording.api_status is ApiStatus.PROCESSING and not item.uploaded:
             return self._without_object(item, earlier, "8x8 is still processing it")
         return self._transfer_with_retries(item, earlier, stop)
 
@@ -260,7 +266,7 @@ class Fetcher:
             session_id=item.session_id,
             recording_id=item.recording.recording_id,
             place=item.recording.external_file_url,
-            event_place=item.recording.file_path,
+            file_path=item.file_path,
         )
         with opening as download:
             kept = self._archive.keep(
@@ -332,7 +338,7 @@ def call_time(
     *, recording: ApiRecording, session_started_at: datetime | None, day: date, day_end: datetime, now: datetime
 ) -> datetime:
     """When the call was: the recording's start, else the session's, else the end of its day."""
-    name = recording.external_file_url or recording.file_path
+    name = recording.external_file_url
     started_at, _ = recording_start(
         api=recording.started_at, file_name=name, recording_id=recording.recording_id, call_date=day, now=now
     )

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from callarchive.columns import Column, keys_of, matching_rows, pc
 from callarchive.models import ArchiveStatus, Lookup, LookupStatus
+from callarchive.recording_events import named_by_api
 from callarchive.records import Row, lookup_row, metadata_row
 from callarchive.schemas import LOOKUPS, RECORDING_FILES, RECORDING_METADATA
 
@@ -55,8 +56,8 @@ def final(
 ) -> Column:
     """For each row of `session_ids` whether 8x8 has said all that it will say of the session; never null.
 
-    That is so when the grace time was over when it answered, and every recording that it ever named for the session is
-    archived. An answer without recordings, and one that does not know the session, is as good then.
+    That is so when the grace time was over when it answered, and every recording that it ever named for the session, be it in
+    an event only, is archived. An answer without recordings, and one that does not know the session, is as good then.
 
     Args:
         files: `recording_files`, at least its key and archive_status.
@@ -65,8 +66,7 @@ def final(
     """
     kept = files.filter(pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value))
     is_kept = pc.is_in(keys_of(metadata, _RECORDING), value_set=keys_of(kept, RECORDING_FILES.key))
-    naming = keys_of(metadata, _SESSION)
-    wanting = naming.filter(pc.invert(is_kept))
+    wanting = keys_of(metadata, _SESSION).filter(pc.invert(is_kept))
 
     keys = keys_of(sessions, _SESSION)
     answer = lookups.select(["lookup_status", "looked_up_at"]).take(
@@ -77,6 +77,7 @@ def final(
         value_set=pa.array([LookupStatus.NO_RECORDINGS.value, LookupStatus.NOT_FOUND.value]),
     )
     # An `ok` whose recordings are not in the table says nothing: a run may have been killed between the two tables.
+    naming = keys_of(named_by_api(metadata), _SESSION)
     named = pc.and_(pc.equal(answer["lookup_status"], LookupStatus.OK.value), pc.is_in(keys, value_set=naming))
     day_ends_at = pa.scalar(day_end, pa.timestamp("us", "UTC"))
     call_ended_at = pc.coalesce(sessions["ended_at"], sessions["started_at"], day_ends_at)

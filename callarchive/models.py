@@ -123,7 +123,6 @@ class ApiRecording:
         external_file_url: where 8x8 says that it put the file. Never fetched: see `landing.places`.
         duration_api_s: as given, taken as seconds.
         started_at: `startRecordingTime`, null when unset (8x8 sends -1 ms) or implausible.
-        file_path: where a webhook event says that the file lies. No answer of the API has it.
     """
 
     recording_id: str
@@ -132,7 +131,6 @@ class ApiRecording:
     external_file_url: str | None = None
     duration_api_s: float | None = None
     started_at: datetime | None = None
-    file_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

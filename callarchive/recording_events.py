@@ -1,100 +1,127 @@
-"""What webhook events tell of a day's recordings, taken out of the inbox: `recording_events`.
+"""What webhook events tell of a day's recordings, taken out of the inbox: the table `recording_events` and what is made of it.
 
-The inbox is pruned; what a day has taken over stays.
+The inbox is pruned; what a day has taken over stays. Columns, not rows, but for what the inbox itself gives.
 """
 
+from collections.abc import Iterable
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, matching_rows, pc, rows_at
-from callarchive.models import ApiStatus
-from callarchive.records import Row
+from callarchive.schemas import RECORDING_EVENTS, RECORDING_METADATA
+from callarchive.voice_api.answers import PROGRESS
 
 if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s of import, which days without an inbox do not need
     from callarchive.inbox.inbox import Inbox, InboxRecording
 
 _SESSION = ("subaccount_id", "session_id")
-_RECORDING = ("subaccount_id", "recording_id")
-_TABLE = schemas.RECORDING_EVENTS
+_RECORDING = RECORDING_EVENTS.key
 
 
-def write_recording_events(catalog: Catalog, day: date, inbox: "Inbox", *, sessions: pa.Table) -> int:
-    """`recording_events` holds what the inbox tells of the recordings of these sessions, and what it told before.
-
-    Where no event ever concerned the day nothing is written. Returns the number of rows.
-
-    Args:
-        sessions: the day's `session_ids`.
+def events_told(inbox: "Inbox", sessions: pa.Table) -> pa.Table:
+    """Rows of `recording_events` of these sessions, as the inbox has them now.
 
     Raises:
         UnavailableError, StoreError: the inbox cannot be read.
     """
-    from callarchive.inbox.inbox import merge_recordings
+    accounts: list[str] = pc.unique(sessions["subaccount_id"]).to_pylist()
+    told = [_told(inbox, account, sessions) for account in accounts]
+    return pa.concat_tables([RECORDING_EVENTS.schema.empty_table(), *told])
 
-    told: dict[tuple[str, str], InboxRecording] = {}
-    for row in _of_sessions(catalog.partition(_TABLE, day), sessions).to_pylist():
-        told[row["subaccount_id"], row["recording_id"]] = _recording(row)
-    accounts: list[str] = sessions["subaccount_id"].unique().to_pylist()  # type: ignore[assignment]
-    for account in accounts:
-        own = sessions.filter(pc.equal(sessions["subaccount_id"], account))
-        session_ids: list[str] = own["session_id"].to_pylist()  # type: ignore[assignment]
-        for recording in inbox.recordings(account, session_ids):
-            key = account, recording.recording_id
-            known = told.get(key)
-            told[key] = recording if known is None else merge_recordings(known, recording)
-    if not told and not catalog.has(_TABLE, day):
+
+def write_recording_events(catalog: Catalog, day: date, told: pa.Table | None, *, sessions: pa.Table) -> int:
+    """`recording_events` holds what was told of the recordings of these sessions, now and earlier. Returns how many.
+
+    Where no event ever concerned the day nothing is written.
+
+    Args:
+        told: rows of the table; null where there is no inbox, or it cannot be asked.
+        sessions: the day's `session_ids`.
+    """
+    earlier = catalog.partition(RECORDING_EVENTS, day)
+    new = RECORDING_EVENTS.schema.empty_table() if told is None else told
+    if not len(new) and not len(earlier):
         return 0
-    return catalog.replace_partition(_TABLE, day, [_row(account, told[account, id_]) for account, id_ in sorted(told)])
+    return catalog.replace_partition(RECORDING_EVENTS, day, merged_events(new, _of_sessions(earlier, sessions)))
+
+
+def merged_events(new: pa.Table, earlier: pa.Table) -> pa.Table:
+    """One row for each recording of either table: of two the one of the further status, with what only the other tells.
+
+    An event that has been pruned may have told more than those that are left.
+    """
+    before = rows_at(earlier, matching_rows(keys_of(new, _RECORDING), among=keys_of(earlier, _RECORDING)))
+    is_ahead = pc.greater_equal(_progress(new), pc.fill_null(_progress(before), -1))
+    columns: dict[str, Column] = {}
+    for field in RECORDING_EVENTS.schema:
+        ahead = pc.if_else(is_ahead, new[field.name], before[field.name])
+        behind = pc.if_else(is_ahead, before[field.name], new[field.name])
+        stays = field.name in ("event_status", "event_status_raw")  # a status and its text are of one event
+        columns[field.name] = ahead if stays else pc.coalesce(ahead, behind)
+    columns["first_received_at"] = pc.min_element_wise(new["first_received_at"], before["first_received_at"])
+    rest = earlier.filter(pc.invert(pc.is_in(keys_of(earlier, _RECORDING), value_set=keys_of(new, _RECORDING))))
+    return pa.concat_tables([pa.table(columns, schema=RECORDING_EVENTS.schema), rest])
+
+
+def named_by_api(metadata: pa.Table) -> pa.Table:
+    """The rows of `recording_metadata` that 8x8's API itself named."""
+    return metadata.filter(pc.invert(pc.fill_null(metadata["only_by_event"], False)))
 
 
 def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions: pa.Table) -> pa.Table:
-    """`recording_metadata` with the recordings that only an event names: they are fetched like the others, and never lost."""
+    """Rows of `recording_metadata` that the API named, and those of recordings that only an event names.
+
+    Those are fetched like the others: an answer may fail, come too early, or forget a recording.
+
+    Args:
+        events: `recording_events`.
+        sessions: those of the day; events of others do not count.
+    """
     new = _of_sessions(events, sessions)
     new = new.filter(pc.invert(pc.is_in(keys_of(new, _RECORDING), value_set=keys_of(metadata, _RECORDING))))
     if not len(new):
         return metadata
-    schema = schemas.RECORDING_METADATA.schema
-    columns = [new[f.name] if f.name in new.column_names else pa.nulls(len(new), f.type) for f in schema]
+    told = {name: new[name] for name in (*_SESSION, "recording_id")} | {
+        "api_status": new["event_status"],
+        "api_status_raw": new["event_status_raw"],
+        "only_by_event": pa.repeat(pa.scalar(True), len(new)),
+    }
+    schema = RECORDING_METADATA.schema
+    columns = [told.get(field.name, pa.nulls(len(new), field.type)) for field in schema]
     return pa.concat_tables([metadata, pa.table(columns, schema=schema)])
 
 
-def event_column(recordings: pa.Table, events: pa.Table, name: str) -> Column:
-    """For each recording what its events tell in that column; null where there are none."""
+def event_columns(recordings: pa.Table, events: pa.Table, names: Iterable[str]) -> dict[str, Column]:
+    """For each recording what its events tell in these columns; null where there are none."""
     rows = matching_rows(keys_of(recordings, _RECORDING), among=keys_of(events, _RECORDING))
-    return rows_at(events.select([name]), rows)[name]
+    found = rows_at(events.select(list(names)), rows)
+    return {name: found[name] for name in found.column_names}
+
+
+def _told(inbox: "Inbox", account: str, sessions: pa.Table) -> pa.Table:
+    """Those of one account."""
+    own = sessions.filter(pc.equal(sessions["subaccount_id"], account))
+    session_ids: list[str] = pc.cast(own["session_id"], pa.string()).to_pylist()
+    told: list[InboxRecording] = inbox.recordings(account, session_ids)
+    columns: dict[str, Any] = {
+        "subaccount_id": [account] * len(told),
+        "session_id": [one.session_id for one in told],
+        "recording_id": [one.recording_id for one in told],
+        "event_status": [one.status.value for one in told],
+        "event_status_raw": [one.status_raw for one in told],
+        "duration_event_s": [one.duration_s for one in told],
+        "file_path": [one.file_path for one in told],
+        "first_received_at": [one.first_received_at for one in told],
+    }
+    return pa.table(columns, schema=RECORDING_EVENTS.schema)
 
 
 def _of_sessions(events: pa.Table, sessions: pa.Table) -> pa.Table:
     return events.filter(pc.is_in(keys_of(events, _SESSION), value_set=keys_of(sessions, _SESSION)))
 
 
-def _recording(row: Row) -> "InboxRecording":
-    from callarchive.inbox.inbox import InboxRecording
-
-    return InboxRecording(
-        session_id=row["session_id"],
-        recording_id=row["recording_id"],
-        status=ApiStatus(row["api_status"]),
-        status_raw=row["api_status_raw"],
-        duration_s=row["duration_event_s"],
-        file_path=row["file_path"],
-        first_received_at=row["first_received_at"],
-        last_received_at=row["first_received_at"],
-    )
-
-
-def _row(subaccount_id: str, told: "InboxRecording") -> Row:
-    return {
-        "subaccount_id": subaccount_id,
-        "session_id": told.session_id,
-        "recording_id": told.recording_id,
-        "api_status": told.status.value,
-        "api_status_raw": told.status_raw,
-        "file_path": told.file_path,
-        "duration_event_s": told.duration_s,
-        "first_received_at": told.first_received_at,
-    }
+def _progress(events: pa.Table) -> Column:
+    return pc.index_in(events["event_status"], value_set=pa.array([status.value for status in PROGRESS]))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from callarchive.columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
 from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.models import ArchiveStatus
-from callarchive.recording_events import event_column
+from callarchive.recording_events import event_columns
 from callarchive.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
 from callarchive.starts import recording_start
 
@@ -36,6 +36,9 @@ _COPIED_FROM_FILE = (
 )
 FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
 """What `recordings_table` needs of `recording_files`."""
+
+EVENT_COLUMNS = (*_RECORDING, "duration_event_s")
+"""And of `recording_events`."""
 
 
 def sessions_table(*, sessions: pa.Table, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
@@ -72,7 +75,7 @@ def recordings_table(
 
     Args:
         files: `recording_files`, at least its `FILE_COLUMNS`.
-        events: `recording_events`.
+        events: `recording_events`, at least its `EVENT_COLUMNS`.
         archive_root: what makes a path in the archive a URI when it stands before it.
         tolerance_s: by how much a told duration may differ from the measured one before it is flagged.
     """
@@ -92,7 +95,7 @@ def recordings_table(
         "started_at": started_at,
         "started_at_source": started_at_source,
         "archive_uri": _uris(archive_root, file["archive_path"]),
-        "duration_event_s": event_column(metadata, events, "duration_event_s"),
+        **event_columns(metadata, events, ("duration_event_s",)),
         "versions": _uri_lists(archive_root, file["versions"].combine_chunks()),
     }
     columns["duration_mismatch"] = _mismatches(

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from callarchive.errors import ArchiveError, ObjectNotFoundError
 from callarchive.landing import Download, Landing, LandingObject
+from callarchive.landing.contents import recording_id_in
 
 _SCHEMES = ("http", "https", "s3", "sftp", "ftp", "ftps")
 _MAX_PLACE_CHARS = 4096
@@ -22,6 +23,7 @@ _MAX_NAME_BYTES = 255  # of a name on the file systems behind SFTP servers, like
 _NO_PART_OF_A_PATH = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _DOTS_OR_SLASH_STILL_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00)", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DATE_FOLDER = re.compile(r"\d{4}-\d\d-\d\d/")
 _LATER_DAYS = 7
 """How many days after the call a date folder is looked for: a push that failed is tried again later."""
 
@@ -120,43 +122,56 @@ class ObjectFinder:
         self._indexes: dict[str, dict[str, list[LandingObject]]] = {}
 
     def open(
-        self, *, session_id: str, recording_id: str, place: str | None, event_place: str | None = None
+        self, *, session_id: str, recording_id: str, place: str | None, file_path: str | None = None
     ) -> AbstractContextManager[Download]:
         """Begins to read the recording's object.
 
         Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
-        URL, the one that a webhook event tells, and the URL's below the call's date folder or a neighbour of it, beginning
+        URL, the one that a webhook event tells, and the same below the call's date folder or a neighbour of it, beginning
         with what was right for the last recording, the listings of these date folders, the listing of the session's folder.
 
         Args:
             place: `externalFileUrl`.
-            event_place: `filePath`.
+            file_path: the event's `filePath`.
 
         Raises:
-            ObjectNotFoundError: it is in none of these places; the message says why the URL was refused, if it was.
+            ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
         """
         known = self._in_indexes(recording_id, list(self._indexes))
         if known is not None:
             # It may have been moved since the listing: then the other places are tried.
             with suppress(ObjectNotFoundError):
                 return self._opened(known.path)
-        paths, refused = self._told_paths(session_id, place, event_place)
-        if paths:
-            opened = self._by_path(paths, session_id)
-            if opened is not None:
+        candidates, refused = self._candidates(session_id, recording_id, place, file_path)
+        for prefix, path in candidates:
+            with suppress(ObjectNotFoundError):
+                opened = self._opened(f"{prefix}{path}")
+                self._last_prefix = prefix
                 return opened
         found = self._by_listing(session_id, recording_id)
         if found is None:
             raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
         return self._opened(found.path)
 
-    def _told_paths(self, session_id: str, place: str | None, event_place: str | None) -> tuple[list[str], str]:
-        """The paths that 8x8's URL and an event may mean, likeliest first; and why one of them was refused, if it was."""
+    def _candidates(
+        self, session_id: str, recording_id: str, place: str | None, file_path: str | None
+    ) -> tuple[list[tuple[str, str]], str]:
+        """(date folder or nothing, path below it) of each place where the object may be, and why a place was refused."""
         by_url, url_refused = self._paths(place, "8x8's URL", session_id)
-        by_event, event_refused = self._paths(event_place, "the event's path", session_id)
-        # An event's path has the date folder that the URL leaves out, so it is worth more than the URL's shorter ends.
-        dated = [path for path in by_event if _DATE.match(path)]
-        return list(dict.fromkeys([*by_url[:1], *dated, *by_event, *by_url])), url_refused + event_refused
+        by_event, event_refused = self._paths(file_path, "the event's filePath", session_id)
+        # Whoever writes an event might name another call's file in it; the API's answer is 8x8's own.
+        by_event = [path for path in by_event if recording_id_in(path) in (None, recording_id)]
+        # An event's path tells the date folder, which is left out only where there is none.
+        by_event.sort(key=lambda path: not _DATE_FOLDER.match(path))
+        # The URL first where it says something of its own; its shorter ends are worth less than what the event says.
+        told = list(dict.fromkeys([*by_url[:1], *by_event, *by_url]))
+        below = next((path for path in told if path.lower().startswith(f"{session_id}/")), None)
+        candidates = [_split(path) for path in told]
+        if below is not None:
+            candidates += [(folder, below) for folder in self._date_prefixes]
+        # The sort is stable: what was right for the last recording comes first, the others stay in order.
+        candidates.sort(key=lambda candidate: candidate[0] != self._last_prefix)
+        return list(dict.fromkeys(candidates)), url_refused + event_refused
 
     def _paths(self, place: str | None, name: str, session_id: str) -> tuple[list[str], str]:
         if not place:
@@ -165,19 +180,6 @@ class ObjectFinder:
             return paths_from(place, session_id=session_id, root=self._root), ""
         except PlaceRefusedError as err:
             return [], f"; {name} was {err}"
-
-    def _by_path(self, paths: list[str], session_id: str) -> AbstractContextManager[Download] | None:
-        """The first of the paths at which there is an object. What begins with the session is also below date folders."""
-        dated = [path for path in paths[:1] if path.lower().startswith(f"{session_id}/")]
-        candidates = [("", path) for path in paths]
-        candidates += [(folder, f"{folder}{path}") for path in dated for folder in self._date_prefixes]
-        # The sort is stable: what was right for the last recording comes first, the others stay in order.
-        for prefix, path in sorted(candidates, key=lambda candidate: candidate[0] != self._last_prefix):
-            with suppress(ObjectNotFoundError):
-                opened = self._opened(path)
-                self._last_prefix = prefix
-                return opened
-        return None
 
     def _opened(self, path: str) -> AbstractContextManager[Download]:
         """Enters the download to learn whether the object is there, and hands it on entered."""
@@ -231,6 +233,12 @@ class _Entered:
 
     def __exit__(self, *error: object) -> bool | None:
         return self._opening.__exit__(*error)  # type: ignore[arg-type]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The date folder that the path begins with, or nothing, and the rest."""
+    folder = _DATE_FOLDER.match(path)
+    return (folder[0], path[folder.end() :]) if folder else ("", path)
 
 
 def _names(path: str, recording_id: str) -> bool:

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -14,7 +13,8 @@ from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
 from callarchive.fetching import Comparison, Fetcher, Wanted, call_time
-from callarchive.recording_events import event_column
+from callarchive.models import ApiStatus
+from callarchive.recording_events import event_columns
 from callarchive.records import Journal, file_from, recording_from
 from callarchive.settings import AccountSettings
 from callarchive.steps.reports import StepReport, partition_of
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _RECORDING = ("subaccount_id", "recording_id")
 _SESSION = ("subaccount_id", "session_id")
+_OF_EVENTS = ("event_status", "file_path")
 _ROWS_AT_ONCE = 1000
 
 
@@ -121,13 +122,14 @@ def _wanted(
     named = named.append_column(
         "known_number", matching_rows(keys_of(named, _RECORDING), among=keys_of(known, _RECORDING))
     )
-    events = connections.catalog.partition(schemas.RECORDING_EVENTS, day, columns=[*_RECORDING, "file_path"])
-    named = named.append_column("file_path", event_column(named, events, "file_path"))
+    events = connections.catalog.partition(schemas.RECORDING_EVENTS, day, columns=[*_RECORDING, *_OF_EVENTS])
+    for name, column in event_columns(named, events, _OF_EVENTS).items():
+        named = named.append_column(name, column)
     _, day_end = day_bounds(day, connections.settings.zone)
     for batch in named.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            recording = replace(recording_from(row), file_path=row["file_path"])
-            number = row["known_number"]
+            recording, number = recording_from(row), row["known_number"]
+            uploaded = row["event_status"] is not None and ApiStatus(row["event_status"]).uploaded
             call_at = call_time(
                 recording=recording,
                 session_started_at=row["started_at"],
@@ -136,7 +138,7 @@ def _wanted(
                 now=connections.clock(),
             )
             file = None if number is None else file_from(known.slice(number, 1).to_pylist()[0])
-            yield Wanted(row["session_id"], recording, file, call_at)
+            yield Wanted(row["session_id"], recording, file, call_at, file_path=row["file_path"], uploaded=uploaded)
 
 
 def _of(account: AccountSettings, rows: pa.Table) -> pa.Table:

@@ -9,9 +9,10 @@ from callarchive import schemas
 from callarchive.belonging import settled_sessions
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
+from callarchive.errors import StoreError, UnavailableError
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
-from callarchive.recording_events import write_recording_events
+from callarchive.recording_events import events_told, write_recording_events
 from callarchive.records import problem_row, session_table
 from callarchive.sources import unite
 from callarchive.steps.reports import StepReport
@@ -23,6 +24,8 @@ _PROBLEMS_LOGGED = 20
 
 def find_sessions(connections: Connections, day: date, *, reread: bool = False) -> StepReport:
     """`session_ids` holds every session that the accounts' sources name for the day, once; see `belonging` for reruns.
+
+    `recording_events` holds what webhook events tell of their recordings, also for accounts without the source `inbox`.
 
     Args:
         reread: use the call logs kept from an earlier run instead of asking 8x8 for a new export.
@@ -43,9 +46,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     with connections.neighbours_lock():
         rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
         count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
-        if (inbox := connections.inbox()) is not None:
-            write_recording_events(catalog, day, inbox, sessions=rows)
-    problems += elsewhere
+    problems += elsewhere + _take_over_events(connections, day, rows)
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)
     carried = len(rows) + len(elsewhere) - len(named)
@@ -58,3 +59,20 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     return StepReport(
         schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
     )
+
+
+def _take_over_events(connections: Connections, day: date, sessions: pa.Table) -> list[tuple[str, RowProblem]]:
+    """`recording_events` holds what the inbox tells of these sessions; returns per account that it could not be asked.
+
+    It is a source's own error where sessions are taken from it. Else recordings are archived without its hints, and the
+    problem fails a check: a later run takes the events over.
+    """
+    told, problems = None, []
+    try:
+        if (inbox := connections.inbox()) is not None:
+            told = events_told(inbox, sessions)
+    except (UnavailableError, StoreError) as err:
+        problem = RowProblem("inbox", "inbox", None, f"webhook events were not taken over: {err}")
+        problems = [(account.subaccount_id, problem) for account in connections.settings.accounts]
+    write_recording_events(connections.catalog, day, told, sessions=sessions)
+    return problems

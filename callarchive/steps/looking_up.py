@@ -18,7 +18,7 @@ from callarchive.errors import UnavailableError
 from callarchive.lookup_tables import AnsweredRows, final, lookups_with_earlier, recordings_with_earlier
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import phone_number_treatment
-from callarchive.recording_events import with_recordings_of_events
+from callarchive.recording_events import named_by_api, with_recordings_of_events
 from callarchive.records import Journal
 from callarchive.settings import AccountSettings
 from callarchive.steps.reports import StepReport, partition_of
@@ -42,7 +42,8 @@ def look_up_recordings(
 
     A session is final, and not asked for again unless `lookups.recheck` is "all", when 8x8 was asked after its grace time
     and every recording that it named is archived; also when it named none, or did not know the session. A recording that
-    an earlier look-up named stays. Answers that a killed or failed run left less than an hour ago stand for asking again.
+    an earlier look-up named stays, and one that only a webhook event names is there too. Answers that a killed or failed run
+    left less than an hour ago stand for asking again.
 
     Args:
         reread: read the answers kept from earlier runs instead of asking 8x8.
@@ -54,16 +55,17 @@ def look_up_recordings(
     catalog = connections.catalog
     sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
     lookups = catalog.partition(schemas.LOOKUPS, day)
-    metadata = catalog.partition(schemas.RECORDING_METADATA, day)
+    metadata = named_by_api(catalog.partition(schemas.RECORDING_METADATA, day))
     events = catalog.partition(schemas.RECORDING_EVENTS, day)
     answered = AnsweredRows()
     asked_count = 0
 
     def write() -> StepReport:
         new_lookups, new_metadata = answered.tables()
-        all_metadata = recordings_with_earlier(new_metadata, metadata, sessions=sessions)
+        all_metadata = with_recordings_of_events(
+            recordings_with_earlier(new_metadata, metadata, sessions=sessions), events, sessions=sessions
+        )
         all_lookups = lookups_with_earlier(new_lookups, lookups, sessions=sessions)
-        all_metadata = with_recordings_of_events(all_metadata, events, sessions=sessions)
         # In this order: an `ok` without its recordings, after a kill in between, would look final and never be asked again.
         count = catalog.replace_partition(schemas.RECORDING_METADATA, day, all_metadata)
         catalog.replace_partition(schemas.LOOKUPS, day, all_lookups)
@@ -73,7 +75,8 @@ def look_up_recordings(
     if reread:
         _read_kept(connections, day, _of_accounts(connections, sessions), lookups, answered)
         return write()
-    to_ask = _to_ask(connections, day, sessions, lookups=lookups, metadata=metadata)
+    known = with_recordings_of_events(metadata, events, sessions=sessions)
+    to_ask = _to_ask(connections, day, sessions, lookups=lookups, metadata=known)
     accounts = connections.settings.accounts
     treat = {account.subaccount_id: phone_number_treatment(account) for account in accounts}
     with connections.answers.journal(day, treat=treat) as journal:

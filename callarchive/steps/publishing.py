@@ -27,7 +27,7 @@ def write_recordings(connections: Connections, day: date) -> StepReport:
     recordings = tables.recordings_table(
         metadata=partition_of(connections, schemas.RECORDING_METADATA, day),
         files=partition_of(connections, schemas.RECORDING_FILES, day, columns=tables.FILE_COLUMNS),
-        events=connections.catalog.partition(schemas.RECORDING_EVENTS, day),
+        events=connections.catalog.partition(schemas.RECORDING_EVENTS, day, columns=tables.EVENT_COLUMNS),
         call_date=day,
         now=connections.clock(),
         archive_root=connections.archive.store.uri("_")[:-1],  # for columns; one by one it takes half of the step
