@@ -49,19 +49,26 @@ def write_recording_events(catalog: Catalog, day: date, told: pa.Table | None, *
 
 
 def merged_events(new: pa.Table, earlier: pa.Table) -> pa.Table:
-    """One row for each recording of either table: of two the one of the further status, with what only the other tells.
+    """One row for each recording of either table: of two the one of the further status, then of the longer duration, with what
+    only the other tells.
 
     An event that has been pruned may have told more than those that are left.
     """
     before = rows_at(earlier, matching_rows(keys_of(new, _RECORDING), among=keys_of(earlier, _RECORDING)))
-    is_ahead = pc.greater_equal(_progress(new), pc.fill_null(_progress(before), -1))
+    progress, progress_before = _progress(new), pc.fill_null(_progress(before), -1)
+    duration_s, duration_before_s = (pc.fill_null(rows["duration_event_s"], -1.0) for rows in (new, before))
+    is_ahead = pc.or_(
+        pc.greater(progress, progress_before),
+        pc.and_(pc.equal(progress, progress_before), pc.greater_equal(duration_s, duration_before_s)),
+    )
     columns: dict[str, Column] = {}
     for field in RECORDING_EVENTS.schema:
         ahead = pc.if_else(is_ahead, new[field.name], before[field.name])
         behind = pc.if_else(is_ahead, before[field.name], new[field.name])
         stays = field.name in ("event_status", "event_status_raw")  # a status and its text are of one event
         columns[field.name] = ahead if stays else pc.coalesce(ahead, behind)
-    columns["first_received_at"] = pc.min_element_wise(new["first_received_at"], before["first_received_at"])
+    came_earlier = pc.fill_null(pc.less(before["first_received_at"], new["first_received_at"]), False)
+    columns["first_received_at"] = pc.if_else(came_earlier, before["first_received_at"], new["first_received_at"])
     rest = earlier.filter(pc.invert(pc.is_in(keys_of(earlier, _RECORDING), value_set=keys_of(new, _RECORDING))))
     return pa.concat_tables([pa.table(columns, schema=RECORDING_EVENTS.schema), rest])
 

@@ -117,7 +117,7 @@ class ObjectFinder:
         self._lock = Lock()
         self._near = [str(day + timedelta(days=offset)) for offset in (0, 1, -1)]
         self._date_prefixes = [f"{folder}/" for folder in self._near]
-        self._last_prefix = ""
+        self._last_prefix: str | None = None
         self._date_folders: list[str] | None = None
         self._indexes: dict[str, dict[str, list[LandingObject]]] = {}
 
@@ -169,8 +169,10 @@ class ObjectFinder:
         candidates = [_split(path) for path in told]
         if below is not None:
             candidates += [(folder, below) for folder in self._date_prefixes]
-        # The sort is stable: what was right for the last recording comes first, the others stay in order.
-        candidates.sort(key=lambda candidate: candidate[0] != self._last_prefix)
+        # What was right for the last recording comes first, the others stay in order.
+        learned = next((candidate for candidate in candidates if candidate[0] == self._last_prefix), None)
+        if learned is not None:
+            candidates.insert(0, learned)
         return list(dict.fromkeys(candidates)), url_refused + event_refused
 
     def _paths(self, place: str | None, name: str, session_id: str) -> tuple[list[str], str]:

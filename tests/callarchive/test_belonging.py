@@ -100,3 +100,26 @@ def test_a_session_leaves_only_when_8x8_never_named_a_recording_of_it(catalog: C
     rows, _ = settle(catalog)
     assert set(rows) == {"error", "ok", "never_asked", "had_one", "none"}
     assert rows["none"]["subaccount_id"] == "gone"
+
+
+def test_a_session_that_an_event_named_stays_when_the_inbox_is_pruned(catalog: Catalog) -> None:
+    before(catalog, session("a", sources=["inbox"]), session("b", sources=["files"]), session("c", sources=["files"]))
+    answer(catalog, a="not_found", b="not_found", c="no_recordings")
+    rows, _ = settle(catalog)
+    assert set(rows) == {"a"}
+
+
+def test_an_event_that_named_a_session_is_not_forgotten_as_a_source(catalog: Catalog) -> None:
+    before(
+        catalog,
+        session("a", sources=["files", "inbox"]),
+        session("b", sources=["files"]),
+        session("c", sources=["inbox"]),
+    )
+    rows, _ = settle(catalog, *(session(name, sources=["log_export"]) for name in "abcd"))
+    assert {name: row["sources"] for name, row in rows.items()} == {
+        "a": ["inbox", "log_export"],
+        "b": ["log_export"],
+        "c": ["inbox", "log_export"],
+        "d": ["log_export"],
+    }

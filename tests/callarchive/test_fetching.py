@@ -240,6 +240,27 @@ def test_a_recording_that_is_there_is_archived_unless_8x8_is_still_at_it(run: Ru
     assert (run.counts.fetched_count, run.counts.fetched_bytes, run.counts.unchanged_count) == (1, len(SOUND), 0)
 
 
+def test_a_recording_that_an_event_calls_uploaded_is_fetched_though_the_api_is_behind(run: Run) -> None:
+    run.landing.objects[place()] = SOUND
+    item = replace(wanted(status=ApiStatus.PROCESSING), uploaded=True)
+    (file,) = run.fetch(item).values()
+    assert (file.archive_status, run.kept()) == (ArchiveStatus.ARCHIVED, {FIRST: SOUND})
+
+
+def test_a_recording_that_8x8_is_at_and_that_is_not_there_is_pending_whatever_an_event_says(run: Run) -> None:
+    (file,) = run.fetch(replace(wanted(status=ApiStatus.PROCESSING), uploaded=True), now=LATE).values()
+    assert file.archive_status is ArchiveStatus.PENDING
+
+
+def test_a_recording_that_only_an_event_places_is_found_there(run: Run) -> None:
+    path = f"2026-12-24/{place()}"
+    run.landing.objects[path] = SOUND
+    item = wanted()
+    item = replace(item, recording=replace(item.recording, external_file_url=None), file_path=f"recordings/{path}")
+    (file,) = run.fetch(item).values()
+    assert file.source == run.landing.describe(path)
+
+
 @pytest.mark.parametrize(
     ("status", "soon", "late"),
     [

@@ -77,6 +77,37 @@ def test_errors_silence_and_an_ok_without_its_recordings_are_never_final():
     assert not is_final(lookup(ONE, LookupStatus.OK))
 
 
+@pytest.mark.parametrize("status", [LookupStatus.OK, LookupStatus.NO_RECORDINGS, LookupStatus.NOT_FOUND])
+def test_a_session_is_not_final_before_a_recording_that_only_an_event_names_is_archived(status):
+    lookups, metadata = answers(("acme", lookup(ONE, status, *(["a"] if status is LookupStatus.OK else []))))
+    event = {"subaccount_id": "acme", "session_id": ONE, "recording_id": "e", "only_by_event": True}
+    told = pa.concat_tables([metadata, pa.Table.from_pylist([event], schema=metadata.schema)])
+
+    def is_final_with(**states):
+        return final(
+            sessions(("acme", ONE)), lookups=lookups, metadata=told, files=files(**states), day_end=END, grace=GRACE
+        ).to_pylist() == [True]
+
+    assert is_final_with(a="archived", e="archived")
+    assert not is_final_with(a="archived")
+    assert not is_final_with(a="archived", e="pending")
+
+
+def test_an_ok_without_its_recordings_is_not_made_final_by_an_event():
+    lookups, metadata = answers(("acme", lookup(ONE, LookupStatus.OK)))
+    event = {"subaccount_id": "acme", "session_id": ONE, "recording_id": "e", "only_by_event": True}
+    told = pa.Table.from_pylist([event], schema=metadata.schema)
+    found = final(
+        sessions(("acme", ONE)),
+        lookups=lookups,
+        metadata=told,
+        files=files(e="archived"),
+        day_end=END,
+        grace=GRACE,
+    )
+    assert found.to_pylist() == [False]
+
+
 def test_another_accounts_session_and_files_of_the_same_ids_say_nothing():
     assert not is_final(lookup(ONE, LookupStatus.NO_RECORDINGS), account="other")
     lookups, metadata = answers(("other", lookup(ONE, LookupStatus.OK, "a")))

@@ -322,6 +322,23 @@ def test_durations_that_disagree_by_more_than_the_tolerance_are_flagged(
     assert (row["duration_s"], row["duration_api_s"]) == (measured_s, told_s), "both are kept"
 
 
+@pytest.mark.parametrize(
+    ("api_s", "event_s", "mismatch"),
+    [(None, 60.0, False), (None, 70.0, True), (60.0, 70.0, True), (70.0, 60.0, True), (61.0, 59.0, False)],
+)
+def test_an_events_duration_is_compared_with_the_measured_one_too(
+    api_s: float | None, event_s: float, mismatch: bool
+) -> None:
+    events = [
+        {"subaccount_id": account, "session_id": "s", "recording_id": "r", "duration_event_s": seconds}
+        for account, seconds in (("acme_sg", event_s), ("other", 1.0))
+    ]
+    recording = told(1, duration_api_s=api_s)
+    events[0]["recording_id"] = events[1]["recording_id"] = recording["recording_id"]
+    (row,) = made([recording], [file(1, duration_s=60.0)], events=events)
+    assert (row["duration_event_s"], row["duration_api_s"], row["duration_mismatch"]) == (event_s, api_s, mismatch)
+
+
 def test_a_recording_without_a_file_says_why() -> None:
     rows = made([told(1), told(2)], [file(1, "rejected", error="a web page", quarantine_uri="file:///q/x.bin")])
     assert [(row["error"], row["quarantine_uri"]) for row in rows] == [

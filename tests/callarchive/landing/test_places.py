@@ -258,10 +258,12 @@ def session_id(number: int) -> str:
     return f"{number:08x}-0668-11ec-8c5e-fd3f1c2a9a11"
 
 
-def found(finder: ObjectFinder, *, place: str | None = None, number: int | None = None) -> str:
+def found(
+    finder: ObjectFinder, *, place: str | None = None, number: int | None = None, file_path: str | None = None
+) -> str:
     """The path that the finder opens."""
     session, recording = (SESSION, RECORDING) if number is None else (session_id(number), recording_id(number))
-    with finder.open(session_id=session, recording_id=recording, place=place) as download:
+    with finder.open(session_id=session, recording_id=recording, place=place, file_path=file_path) as download:
         return download.object.path
 
 
@@ -329,6 +331,83 @@ def test_files_below_a_date_folder_cost_one_request_each_and_no_listing(offset: 
     assert {what for what, _ in landing.asked} == {"open"}
     first = sum(times for (_, path), times in landing.asked.items() if recording_id(0) in path)
     assert sum(landing.asked.values()) == first + count - 1, "the second is looked for where the first was"
+
+
+FAR = DAY + timedelta(days=40)
+"""A date folder that no search looks into."""
+
+
+@pytest.mark.parametrize("place", [None, URL])
+@pytest.mark.parametrize(
+    "file_path",
+    [
+        f"{FAR}/{SESSION}/{NAME}",
+        f"/{FAR}/{SESSION}/{NAME}",
+        f"{ROOT}/{FAR}/{SESSION}/{NAME}",
+        f"/some-bucket/{ROOT}/{FAR}/{SESSION}/{NAME}",
+        f"/home/pushuser//{FAR}/{SESSION}/{quote(NAME)}",
+        f"s3://other-bucket/{FAR}/{SESSION}/{NAME}",
+        f"http://169.254.169.254/{FAR}/{SESSION}/{NAME}?x=1",
+    ],
+)
+def test_however_an_event_spells_a_files_place_it_is_found_without_a_listing(place: str | None, file_path: str) -> None:
+    landing = MemoryLanding(item(f"{FAR}/{SESSION}/{NAME}"))
+    path = found(ObjectFinder(landing, root=ROOT, day=DAY), place=place, file_path=file_path)
+    assert path == f"{FAR}/{SESSION}/{NAME}"
+    assert {what for what, _ in landing.asked} == {"open"}
+    assert sum(landing.asked.values()) == (1 if place is None else 2)
+
+
+def test_a_file_where_its_url_says_is_not_looked_for_where_an_event_says() -> None:
+    landing = MemoryLanding(item(f"{SESSION}/{NAME}"), item(f"{FAR}/{SESSION}/{NAME}"))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    assert found(finder, place=URL, file_path=f"{FAR}/{SESSION}/{NAME}") == f"{SESSION}/{NAME}"
+    assert landing.asked == {("open", f"{SESSION}/{NAME}"): 1}
+
+
+def test_events_teach_the_date_folder_to_recordings_that_come_after() -> None:
+    count = 10
+    names = [(session_id(n), NAME.replace(RECORDING, recording_id(n))) for n in range(count)]
+    landing = MemoryLanding(*(item(f"{FAR}/{session}/{name}") for session, name in names))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    for n, (session, name) in enumerate(names):
+        place, file_path = f"https://host/{ROOT}/{session}/{quote(name)}", f"{FAR}/{session}/{name}"
+        assert found(finder, number=n, place=place, file_path=file_path) == file_path
+    assert sum(landing.asked.values()) == count + 1, "only the first is looked for at its URL in vain"
+
+
+def test_an_event_whose_date_is_wrong_does_not_hide_the_file() -> None:
+    landing = MemoryLanding(item(f"{DAY}/{SESSION}/{NAME}"))
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    assert found(finder, file_path=f"{FAR}/{SESSION}/{NAME}") == f"{DAY}/{SESSION}/{NAME}"
+    assert {what for what, _ in landing.asked} == {"open"}
+
+
+@pytest.mark.parametrize(
+    "file_path",
+    [
+        f"{FAR}/../{SESSION}/{NAME}",
+        f"{FAR}/%2e%2e/{SESSION}/{NAME}",
+        f"{FAR}%2F{SESSION}/{NAME}",
+        f"{FAR}/%252e%252e/{NAME}",
+        f"{FAR}/{SESSION}/{NAME}\0.mp3",
+        f"file:///{FAR}/{SESSION}/{NAME}",
+        f"{FAR}\\{SESSION}\\{NAME}",
+        "x/" * 3000,
+    ],
+)
+def test_a_place_that_no_event_of_8x8_would_tell_is_refused_and_said_to_be(file_path: str) -> None:
+    landing = MemoryLanding(item(f"{FAR}/{SESSION}/{NAME}"))
+    with pytest.raises(ObjectNotFoundError, match="the event's filePath was refused"):
+        found(ObjectFinder(landing, root=ROOT, day=DAY), file_path=file_path)
+
+
+def test_an_event_cannot_pass_another_recordings_file_off_as_this_ones() -> None:
+    other = f"{FAR}/{SESSION}/{NAME.replace(RECORDING, recording_id(1))}"
+    landing = MemoryLanding(item(other))
+    with pytest.raises(ObjectNotFoundError):
+        found(ObjectFinder(landing, root=ROOT, day=DAY), file_path=other)
+    assert ("open", other) not in landing.asked
 
 
 def test_recordings_that_are_nowhere_cost_no_second_listing_of_the_day() -> None:

@@ -152,6 +152,30 @@ def test_an_id_that_nothing_dates_is_a_problem_of_a_list_of_all_days(tmp_path: P
     assert A in problem.reason
 
 
+@pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
+def test_bare_ids_in_a_list_of_all_days_are_dated_by_their_uuid_or_named(
+    kind: str, tmp_path: Path, uuid1_at: Callable[..., str]
+) -> None:
+    of_day, of_next, old, ahead = (
+        uuid1_at(datetime(*at, tzinfo=UTC))
+        for at in ((2026, 11, 1, 23, 59, 59), (2026, 11, 2), (2014, 12, 31), (2026, 11, 23))
+    )
+    ids_there = [of_day, of_next, A, old, ahead, of_day.upper()]
+    if kind == "parquet":
+        pq.write_table(pa.table({"session_id": ids_there}), tmp_path / "ids.parquet")
+    else:
+        lines = [f'"{id_}"' for id_ in ids_there] if kind == "jsonl" else ids_there
+        header = ["session_id"] if kind == "csv" else []
+        (tmp_path / f"ids.{kind}").write_text("\n".join([*header, *lines]))
+    for day, wanted in ((DAY, [of_day]), (NEXT, [of_next]), (date(2026, 11, 23), [])):
+        findings = source(tmp_path / f"ids.{kind}").find(day)
+        assert [session.session_id for session in findings.sessions] == wanted
+        assert [session.started_at for session in findings.sessions] == [None] * len(wanted), "a UUID is no start"
+        first = 2 if kind == "csv" else 1
+        named = {problem.line: problem.reason.split()[1] for problem in findings.problems}
+        assert named == {first + 2: A, first + 3: old, first + 4: ahead}
+
+
 def test_bad_rows_are_named_with_file_and_line_and_sink_nothing(tmp_path: Path) -> None:
     file = tmp_path / "ids-2026-11-01.csv"
     file.write_text(f"session_id,note\n{A},ok\nnot-an-id,\n{B},ok\n")
