@@ -242,7 +242,8 @@ class Database:
         text = next(iter(str(err).strip().splitlines()), "") or type(err).__name__
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return mask_numbers(text)[:300]
+        # Before there is a session no row can be in the message, and an address may look like a number.
+        return (mask_numbers(text) if self._connected else text)[:300]
 
 
 def _what_to_install(driver: str) -> str:

@@ -2,6 +2,7 @@
 
 import socket
 import sqlite3
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -375,7 +376,7 @@ def test_what_a_row_holds_is_not_in_the_message(postgresql: Any, monkeypatch: py
         (
             "postgresql+psycopg://bob:hunter2@127.0.0.1:9/x",
             UnavailableError,
-            "cannot be connected to: .*Connection refused",
+            "cannot be connected to: .*127.0.0.1.*Connection refused",
         ),
         (
             "postgresql+psycopg://bob:hun@ter2@127.0.0.1:9/x",
@@ -404,6 +405,13 @@ def test_a_url_that_leads_nowhere_is_told_without_its_secrets(
         found(URL)
     assert "hunter2" not in str(caught.value)
     assert "ter2" not in str(caught.value)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOKINGS_URL", "postgresql+psycopg://bob:hunter2@127.0.0.1:9/x")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"accounts\.0\.session_sources\.1\.url: .*callarchive\[postgresql\]"):
+        found(URL)
 
 
 def test_a_password_that_is_not_accepted_is_refused_access(postgresql: Any, monkeypatch: pytest.MonkeyPatch) -> None:
