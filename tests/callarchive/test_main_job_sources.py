@@ -212,11 +212,11 @@ def test_a_session_is_open_until_what_an_event_names_is_archived_and_the_apis_wo
     s3, asked_for = trial.simulator.s3, {"Bucket": ACCOUNT.bucket, "Key": f"{ACCOUNT.prefix}/{late.path}"}
     data = s3.client.get_object(**asked_for)["Body"].read()
     s3.delete(ACCOUNT, late.path)
-    tell(trial, uploaded(late))
-    for _ in range(2):
+    for status, state in (("PROCESSING", "pending"), ("UPLOAD_COMPLETED", "missing"), ("UPLOAD_FAILED", "missing")):
+        tell(trial, uploaded(late, status=status))
         asked = trial.look_up_count()
         trial.archive()
-        assert trial.state_of(late.recording_id) == "missing"
+        assert trial.state_of(late.recording_id) == state
         assert trial.look_up_count() == asked + 1, "8x8 is asked again, for this session only"
     s3.put(ACCOUNT, late.path, data)
     trial.archive()
