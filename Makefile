@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_DIR ?= .demo
 BENCH_DIR ?= .bench
 
-.PHONY: help setup demo ui test check bench bench-quick lock clean
+.PHONY: help setup demo ui test test-live check bench bench-quick lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ ui: setup  ## Dagster on the configured archive, or on the demo's: port 3000 of 
 
 test: setup  ## the test suite
 	$(BIN)/pytest
+
+test-live: setup  ## a day lived through with Dagster's daemon and the receiver: about 3 minutes
+	$(BIN)/pytest -m live
 
 check: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -310,7 +310,7 @@ class Fetcher:
         if status is ApiStatus.PROCESSING:
             if self._give_up_after is None or self._clock() - item.call_at < self._give_up_after:
                 return self._state(item, earlier, ArchiveStatus.PENDING, reason)
-            late = f"{reason}, {self._give_up_after.days} days after the call and more: given up"
+            late = f"{reason} after {self._give_up_after / timedelta(days=1):g} days: given up"
             return self._state(item, earlier, ArchiveStatus.MISSING, late)
         if not status.uploaded:
             raw = item.recording.api_status_raw or "nothing"

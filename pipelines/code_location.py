@@ -4,10 +4,12 @@
 """
 
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
 from assets import catalog, collection, statistics
+from callarchive.days import day_of
 from callarchive.settings import Settings
 from pipelines.resources import connections_resource
 from pipelines.sensors import sensors
@@ -26,23 +28,35 @@ def code_location(settings: Settings) -> dg.Definitions:
         "reason is tried again after 2 and after 4 minutes.",
         op_retry_policy=dg.RetryPolicy(max_retries=2, delay=120, backoff=dg.Backoff.EXPONENTIAL),
     )
-    nightly = dg.build_schedule_from_partitioned_job(
-        archive_day,
-        name="nightly",
-        description="Archives the day before. Off until it is switched on where Dagster runs for good.",
-        hour_of_day=settings.dagster.schedule_hour,
-        minute_of_hour=0,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-    )
     return dg.Definitions(
         assets=partitioned_assets(settings),
         jobs=[archive_day],
-        schedules=[nightly],
+        schedules=[_nightly(settings, archive_day)],
         sensors=sensors(settings, archive_day),
         resources={"connections": connections_resource(settings)},
         # Threads inside the steps do the work; a process for each step would cost seconds apiece.
         executor=dg.in_process_executor,
     )
+
+
+def _nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
+    """Not built from the job's partitions: their last one is today, which is not over."""
+
+    @dg.schedule(
+        name="nightly",
+        job=job,
+        cron_schedule=f"0 {settings.dagster.schedule_hour} * * *",
+        execution_timezone=settings.timezone,
+        description="Archives the day before. Off until it is switched on where Dagster runs for good.",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        yesterday = day_of(context.scheduled_execution_time, settings.zone) - timedelta(days=1)
+        if yesterday < settings.start_date:
+            return dg.SkipReason(f"{yesterday} is before start_date")
+        return dg.RunRequest(run_key=yesterday.isoformat(), partition_key=yesterday.isoformat())
+
+    return nightly
 
 
 def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -51,7 +65,8 @@ def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     One partitions definition and one backfill policy for the whole chain: a check blocks what is downstream only
     inside one run, and runs are cut where either of them differs.
     """
-    days = dg.DailyPartitionsDefinition(settings.start_date.isoformat(), timezone=settings.timezone)
+    # The offset adds the day that is not over: events bring it up to date while it lasts.
+    days = dg.DailyPartitionsDefinition(settings.start_date.isoformat(), timezone=settings.timezone, end_offset=1)
     freshness = dg.FreshnessPolicy.time_window(fail_window=_STALE_AFTER)
     loaded = dg.load_assets_from_modules(
         [collection, catalog, statistics], backfill_policy=dg.BackfillPolicy.multi_run(settings.dagster.days_per_run)

@@ -15,8 +15,8 @@ from callarchive.errors import ArchiveError
 from callarchive.settings import Settings
 
 _EVENTS_EVERY_S = 20
-_LATE_EVERY_S = 60
-_FILES_EVERY_S = 30
+_LATE_EVERY_S = 30
+_FILES_EVERY_S = 20
 _FIRST_LATE_PAUSE = timedelta(minutes=10)
 _CHANGES_AT_ONCE = 20_000
 _WHY = "callarchive/why"

@@ -76,12 +76,12 @@ def test_a_partition_is_a_day_of_the_configured_zone(tmp_path: Path, timezone: s
     assert window.end.astimezone(UTC) - window.start.astimezone(UTC) == timedelta(hours=hours)
 
 
-def test_partitions_begin_with_the_first_day_and_end_with_yesterday(tmp_path: Path) -> None:
+def test_partitions_begin_with_the_first_day_and_end_with_today(tmp_path: Path) -> None:
     days = partitioned_assets(written_settings(tmp_path, timezone="Asia/Singapore"))[0].partitions_def
     assert isinstance(days, dg.DailyPartitionsDefinition)
     # 16:30 UTC on the 4th is half past midnight on the 5th in Singapore: the 4th has just ended there.
     keys = days.get_partition_keys(current_time=datetime(2026, 1, 4, 16, 30, tzinfo=UTC))
-    assert keys == ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"]
+    assert keys == ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
 
 
 @pytest.mark.filterwarnings("ignore:Function `JobDefinition.run_request_for_partition`:DeprecationWarning")  # its own
