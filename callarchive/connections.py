@@ -6,7 +6,7 @@ Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is import
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Self
@@ -59,6 +59,7 @@ class Connections:
         self._landings: dict[str, Landing] = {}
         self._contents: dict[str, LandingContents] = {}
         self._inbox: Inbox | None = None
+        self._pruned = False
         self._opening = Lock()
         self._listing = Lock()
 
@@ -133,6 +134,21 @@ class Connections:
             if self._inbox is None:
                 self._inbox = Inbox.open_existing(url, clock=self.clock)
             return self._inbox
+
+    def prune_inbox(self) -> int:
+        """Old events that their days have taken over are gone; looked for once in the life of these connections.
+
+        Raises:
+            UnavailableError, StoreError: inbox or catalog cannot be asked.
+        """
+        inbox = self.inbox()
+        if inbox is None or self._pruned:
+            return 0
+        self._pruned = True
+        from callarchive.inbox.pruning import prune_used
+
+        keep = timedelta(days=self.settings.inbox.keep_days)
+        return prune_used(inbox, self.catalog, timezone=self.settings.zone, keep=keep)
 
     def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":
         """The account's session sources. With `reread`, kept answers are read instead of asking 8x8 again."""

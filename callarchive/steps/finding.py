@@ -55,6 +55,9 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     catalog.replace_partition(
         schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
     )
+    pruned = connections.prune_inbox()
+    if pruned:
+        log.info("%d old events that their days have taken over were removed from the inbox", pruned)
     by_source = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
         schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
