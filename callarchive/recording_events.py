@@ -75,7 +75,10 @@ def merged_events(new: pa.Table, earlier: pa.Table) -> pa.Table:
 
 def named_by_api(metadata: pa.Table) -> pa.Table:
     """The rows of `recording_metadata` that 8x8's API itself named."""
-    return metadata.filter(pc.invert(pc.fill_null(metadata["only_by_event"], False)))
+    by_event = metadata["only_by_event"]
+    return (
+        metadata if by_event.null_count == len(by_event) else metadata.filter(pc.invert(pc.fill_null(by_event, False)))
+    )
 
 
 def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions: pa.Table) -> pa.Table:
@@ -87,6 +90,8 @@ def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions:
         events: `recording_events`.
         sessions: those of the day; events of others do not count.
     """
+    if not len(events):
+        return metadata
     new = _of_sessions(events, sessions)
     new = new.filter(pc.invert(pc.is_in(keys_of(new, _RECORDING), value_set=keys_of(metadata, _RECORDING))))
     if not len(new):
