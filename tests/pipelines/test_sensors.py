@@ -1,0 +1,157 @@
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from callarchive.inbox.events import read_event
+from callarchive.inbox.inbox import Inbox
+from callarchive.settings import Settings, load_settings
+from callarchive.simulator.generation import uuid_at
+from pipelines.code_location import code_location
+
+CONFIG = """
+timezone = "Asia/Singapore"
+start_date = 2026-01-01
+
+[archive]
+url = "archive"
+
+[catalog]
+url = "catalog"
+
+[dagster]
+sensors = "{sensors}"
+
+[[accounts]]
+subaccount_id = "acme"
+api_key = {{ env = "NOT_SET" }}
+landing = "s3://acme-recordings"
+
+[[accounts.session_sources]]
+kind = "files"
+path = "ids/{{day}}.txt"
+"""
+
+
+def written(folder: Path, sensors: str = "on") -> Settings:
+    (folder / "callarchive.toml").write_text(CONFIG.format(sensors=sensors))
+    return load_settings(folder / "callarchive.toml")
+
+
+def tick(settings: Settings, name: str, instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
+    definitions = code_location(settings)
+    sensor = definitions.resolve_sensor_def(name)
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=definitions.get_repository_def())
+    return sensor.evaluate_tick(context)
+
+
+def days_of(result: Any) -> list[str]:
+    return [request.partition_key for request in result.run_requests or ()]
+
+
+def drop(settings: Settings, *calls: datetime, session: str | None = None) -> None:
+    import random
+
+    inbox = Inbox.open(settings.inbox.url)
+    for number, at in enumerate(calls):
+        session_id = session or uuid_at(at, random.Random(number))
+        payload = {"sessionId": session_id, "recordingId": str(uuid.uuid1()), "status": "UPLOAD_COMPLETED"}
+        body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
+        inbox.add([("acme", read_event(body, subaccount_id="acme", treat=lambda _: None))])
+    inbox.close()
+
+
+def test_sensors_are_off_until_the_configuration_switches_them_on(tmp_path: Path) -> None:
+    names = ("new_events", "late_recordings", "new_id_files")
+    off, on = code_location(written(tmp_path, "off")), code_location(written(tmp_path, "on"))
+    assert {off.resolve_sensor_def(name).default_status for name in names} == {dg.DefaultSensorStatus.STOPPED}
+    assert {on.resolve_sensor_def(name).default_status for name in names} == {dg.DefaultSensorStatus.RUNNING}
+    assert on.resolve_sensor_def("failed_runs").default_status == dg.DefaultSensorStatus.STOPPED
+
+
+def test_an_event_of_today_starts_today_once(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    settings = written(tmp_path)
+    now = datetime.now(UTC)
+    drop(settings, now, now)
+    first = tick(settings, "new_events", instance)
+    assert days_of(first) == [now.astimezone(settings.zone).date().isoformat()]
+    again = tick(settings, "new_events", instance, first.cursor)
+    assert not days_of(again)
+    # The tick whose cursor was lost asks with the key that Dagster knows already.
+    repeated = tick(settings, "new_events", instance)
+    assert [r.run_key for r in repeated.run_requests] == [r.run_key for r in first.run_requests]
+
+
+def test_events_of_days_that_are_no_partition_and_of_no_day_are_passed_over(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    settings = written(tmp_path)
+    drop(settings, datetime(2025, 6, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1, hours=23))
+    drop(settings, datetime.now(UTC), session="9b2c2f0e-4c1c-4f0e-9d9e-1f2e3d4c5b6a")
+    result = tick(settings, "new_events", instance)
+    assert days_of(result) == []
+    assert json.loads(result.cursor)["seen"] == 3
+
+
+def test_a_busy_morning_makes_few_requests_and_a_small_cursor(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    settings = written(tmp_path)
+    now = datetime.now(UTC)
+    drop(settings, *[now - timedelta(seconds=number) for number in range(300)])
+    result = tick(settings, "new_events", instance)
+    assert 1 <= len(days_of(result)) <= 2
+    assert len(result.cursor) < 500
+
+
+@pytest.mark.parametrize("content", [None, b"no database at all" * 100])
+def test_without_a_readable_inbox_a_tick_says_so_and_keeps_its_cursor(
+    tmp_path: Path, instance: dg.DagsterInstance, content: bytes | None
+) -> None:
+    settings = written(tmp_path)
+    if content is not None:
+        (tmp_path / "inbox.sqlite3").write_bytes(content)
+    result = tick(settings, "new_events", instance, '{"seen":5}')
+    assert days_of(result) == []
+    assert result.skip_message
+    assert result.cursor in (None, '{"seen":5}')
+
+
+def test_a_damaged_cursor_begins_anew(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    settings = written(tmp_path)
+    drop(settings, datetime.now(UTC))
+    assert len(days_of(tick(settings, "new_events", instance, "not json"))) == 1
+
+
+def test_a_day_whose_run_is_under_way_waits(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    settings = written(tmp_path)
+    now = datetime.now(UTC)
+    day = now.astimezone(settings.zone).date().isoformat()
+    drop(settings, now)
+    run = dg.DagsterRun(job_name="archive_day", tags={"dagster/partition": day}, status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(run)
+    held = tick(settings, "new_events", instance)
+    assert days_of(held) == []
+    instance.delete_run(run.run_id)
+    assert days_of(tick(settings, "new_events", instance, held.cursor)) == [day]
+
+
+def test_a_dropped_id_file_starts_its_day(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    settings = written(tmp_path)
+    (tmp_path / "ids").mkdir()
+    empty = tick(settings, "new_id_files", instance)
+    day = (datetime.now(settings.zone) - timedelta(days=1)).date().isoformat()
+    (tmp_path / "ids" / f"{day}.txt").write_text("e35e3d0e-065a-11ec-b119-676cb2bc33ef\n")
+    (tmp_path / "ids" / "2019-01-01.txt").write_text("x\n")
+    waiting = tick(settings, "new_id_files", instance, empty.cursor)
+    asked = tick(settings, "new_id_files", instance, waiting.cursor)
+    assert days_of(waiting) + days_of(asked) == [day]
+    assert days_of(tick(settings, "new_id_files", instance, asked.cursor)) == []
+
+
+def test_a_catalog_without_days_has_no_late_ones(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    result = tick(written(tmp_path), "late_recordings", instance)
+    assert days_of(result) == []
+    assert result.skip_message == "all days are final"
