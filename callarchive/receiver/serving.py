@@ -19,7 +19,6 @@ from callarchive.settings import AccountSettings, Settings
 
 log = logging.getLogger(__name__)
 
-_HEADERS_DEADLINE_S = 10.0
 _LONGEST_HEADERS_BYTES = 16 * 1024
 _GRACE_S = 15
 _CONNECTIONS_EACH = 4
@@ -84,7 +83,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _configuration(receiver: Receiver, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         receiver.app(),
-        http=_DeadlineProtocol,
+        http=_protocol(settings.receiver.headers_deadline_s),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -105,9 +104,15 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _protocol(deadline_s: float) -> type[H11Protocol]:
+    """uvicorn makes one for each connection, and hands nothing of ours to it."""
+    return type("DeadlineProtocol", (_DeadlineProtocol,), {"headers_deadline_s": deadline_s})
+
+
 class _DeadlineProtocol(H11Protocol):
     """uvicorn's HTTP with a deadline for a request's headers, from the connection's or their own first byte on."""
 
+    headers_deadline_s: float
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -126,7 +131,7 @@ class _DeadlineProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _arm(self) -> None:
-        self._late = self.loop.call_later(_HEADERS_DEADLINE_S, self._cut_off)
+        self._late = self.loop.call_later(self.headers_deadline_s, self._cut_off)
 
     def _disarm(self) -> None:
         if self._late is not None:

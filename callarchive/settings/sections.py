@@ -58,6 +58,7 @@ class ReceiverSettings(Section):
     allow_from: tuple[Annotated[str, AfterValidator(address_range)], ...] = ()
     trusted_proxies: tuple[Annotated[str, AfterValidator(address_range)], ...] = ()
     max_body_bytes: int = Field(default=262_144, ge=1024, le=16 * 1024 * 1024)
+    headers_deadline_s: float = Field(default=10.0, gt=0, le=600)
     body_deadline_s: float = Field(default=10.0, gt=0, le=600)
     max_in_flight: int = Field(default=256, ge=1, le=10_000)
 
