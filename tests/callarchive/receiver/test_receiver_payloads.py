@@ -1,0 +1,189 @@
+"""Ten thousand payloads that nobody sane would send, each made from a good one by changing its structure."""
+
+import asyncio
+import copy
+import json
+import random
+import tracemalloc
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive.inbox.inbox import Inbox
+from callarchive.receiver.app import Receiver, Sender
+from callarchive.receiver.metrics import Metrics
+from callarchive.receiver.writer import Writer
+from callarchive.settings import ReceiverSettings
+
+ACCOUNT = "acme_sg"
+COUNT = 10_000
+ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    2**70,
+    10**400,
+    1e308,
+    "",
+    " ",
+    "\0",
+    "\ud800",
+    "\u202e",
+    "../../etc/passwd",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    "NaN",
+    "1969-12-31T23:59:59.999Z",
+    "2026-13-45T99:99:99Z",
+    "9999-12-31T23:59:59.999999+14:00",
+    "e35e3d0e-065a-11ec-b119-676cb2bc33ef",
+    "E35E3D0E-065A-11EC-B119-676CB2BC33EF",
+    "e35e3d0e-065a-41ec-b119-676cb2bc33ef",
+    "ｅ35e3d0e-065a-11ec-b119-676cb2bc33ef",
+]
+
+
+def good(rng: random.Random) -> dict[str, Any]:
+    session = str(uuid.UUID(int=rng.getrandbits(128), version=1))
+    if rng.random() < 0.5:
+        payload: dict[str, Any] = {
+            "sessionId": session,
+            "recordingId": str(uuid.UUID(int=rng.getrandbits(128), version=1)),
+            "durationSeconds": rng.randrange(500),
+            "filePath": f"recordings/2026-01-05/{session}/x_2026-01-05T10:00:00.000Z.mp3",
+            "status": rng.choice(["UPLOAD_COMPLETED", "PROCESSING", "completed"]),
+        }
+        return {"namespace": "VOICE", "eventType": "CALL_RECORDING_STATUS", "payload": payload}
+    leg = {"callId": session, "source": "6591234567", "destination": "6591234568", "callDuration": 5}
+    payload = {
+        "sessionId": session,
+        "subAccountId": ACCOUNT,
+        "sessionStatus": rng.choice(["COMPLETED", "NO ANSWER", "CANCELLED"]),
+        "startTime": "2026-01-05T10:00:00.000Z",
+        "endTime": "2026-01-05T10:00:09.000Z",
+        "callCount": 2,
+        "details": {"callA": leg, "callB": dict(leg)},
+        "errorDetails": {"code": 0},
+    }
+    return {"namespace": "VOICE", "eventType": "SESSION_SUMMARY", "payload": payload}
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path] if path else []
+    for key, child in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        found += places(child, (*path, key))
+    return found
+
+
+def mutated(rng: random.Random) -> bytes:
+    tree = copy.deepcopy(good(rng))
+    for _ in range(rng.randrange(1, 4)):
+        path = rng.choice(places(tree) or [("payload",)])
+        parent: Any = tree
+        try:
+            for key in path[:-1]:
+                parent = parent[key]
+            match rng.randrange(5):
+                case 0:
+                    parent[path[-1]] = rng.choice(ODD)
+                case 1:
+                    del parent[path[-1]]
+                case 2:
+                    parent[path[-1]] = {str(path[-1]): copy.deepcopy(parent[path[-1]])}
+                case 3:
+                    parent[str(path[-1]).upper()] = rng.choice(ODD)
+                case _:
+                    parent[path[-1]] = [copy.deepcopy(parent[path[-1]])] * rng.randrange(4)
+        except (KeyError, IndexError, TypeError):
+            continue
+    text = json.dumps(tree)
+    match rng.randrange(12):
+        case 0:
+            text = text[: rng.randrange(len(text) + 1)]
+        case 1:
+            text = text.replace("25", "NaN").replace("2,", "1e400,")
+        case 2:
+            text = "[" * rng.randrange(2000) + text
+        case 3:
+            text = text.replace('"payload"', '"payload": {"sessionId": 1}, "payload"', 1)
+        case 4:
+            return text.encode("utf-16")
+        case 5:
+            return bytes(rng.getrandbits(8) for _ in range(rng.randrange(200)))
+    return text.encode("utf-8", "surrogatepass")
+
+
+async def post(app: Any, body: bytes) -> int:
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": f"/webhooks/{ACCOUNT}",
+        "raw_path": b"",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"content-length", str(len(body)).encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 1),
+        "state": {},
+    }
+    sent: list[dict[str, Any]] = []
+    arriving = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return arriving.pop() if arriving else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return int(sent[0]["status"])
+
+
+def test_no_payload_is_a_500_and_what_was_taken_can_be_read(tmp_path: Path) -> None:
+    rng = random.Random(42)
+    bodies = [mutated(rng) for _ in range(COUNT)]
+    inbox = Inbox.open(f"sqlite:///{tmp_path}/inbox.sqlite3")
+    writer = Writer(inbox, Metrics(), room=200)
+    sender = Sender(ACCOUNT, None, lambda _: None)
+    app = Receiver({ACCOUNT: sender}, ReceiverSettings(), inbox=inbox, writer=writer, metrics=Metrics()).app()
+    statuses: dict[int, int] = {}
+    peaks = []
+
+    async def send_all() -> None:
+        for start in range(0, COUNT, 100):
+            for status in await asyncio.gather(*(post(app, body) for body in bodies[start : start + 100])):
+                statuses[status] = statuses.get(status, 0) + 1
+            peaks.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        asyncio.run(send_all())
+    finally:
+        tracemalloc.stop()
+        writer.close()
+    assert set(statuses) == {200, 400}
+    assert min(statuses.values()) > COUNT / 10
+    assert peaks[-1] - peaks[10] < 2_000_000
+
+    changes = inbox.changes(0, limit=COUNT)
+    begin = datetime(2015, 1, 1, tzinfo=UTC)
+    sessions = inbox.sessions(ACCOUNT, begin, datetime.now(UTC) + timedelta(days=3))
+    recordings = inbox.recordings(ACCOUNT, {change.session_id for change in changes})
+    assert len(sessions) + len(inbox.undated(ACCOUNT)) == len({change.session_id for change in changes})
+    assert recordings
+    texts = [text for told in recordings for text in (told.file_path, told.status_raw, told.session_id)]
+    texts += [told.summary.session_status for told in sessions if told.summary is not None]
+    texts += [event.payload for change in changes[:500] for event in inbox.events_of(change.session_id)]
+    pa.array(texts, pa.string()).validate(full=True)
+    assert not [text for text in texts if text is not None and "\0" in text]
+    assert not [text for text in texts if text is not None and "6591234567" in text]
+    inbox.close()
