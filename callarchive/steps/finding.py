@@ -10,6 +10,7 @@ from callarchive.belonging import settled_sessions
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.errors import StoreError, UnavailableError
+from callarchive.errors import ArchiveError
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
 from callarchive.recording_events import events_told, write_recording_events
@@ -55,9 +56,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     catalog.replace_partition(
         schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
     )
-    pruned = connections.prune_inbox()
-    if pruned:
-        log.info("%d old events that their days have taken over were removed from the inbox", pruned)
+    _prune_inbox(connections)
     by_source = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
         schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
@@ -79,3 +78,14 @@ def _take_over_events(connections: Connections, day: date, sessions: pa.Table) -
         problems = [(account.subaccount_id, problem) for account in connections.settings.accounts]
     write_recording_events(connections.catalog, day, told, sessions=sessions)
     return problems
+
+
+def _prune_inbox(connections: Connections) -> None:
+    """What keeps old events from being removed does not concern the day."""
+    try:
+        count = connections.prune_inbox()
+    except ArchiveError as err:
+        log.warning("old events stay in the inbox: %s", err)
+        return
+    if count:
+        log.info("%d old events that their days have taken over were removed from the inbox", count)
