@@ -119,12 +119,16 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
         ) from None
     except SQLAlchemyError as err:
         raise ConfigurationError(f"inbox.url: is not a database URL ({type(err).__name__})") from None
-    with errors_translated(engine):
-        if not sa.inspect(engine).has_table(ABOUT.name):
-            with engine.begin() as connection:
-                lock_writers(connection)
-                _create_tables(connection)
-        _check_version(engine)
+    try:
+        with errors_translated(engine):
+            if not sa.inspect(engine).has_table(ABOUT.name):
+                with engine.begin() as connection:
+                    lock_writers(connection)
+                    _create_tables(connection)
+            _check_version(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

@@ -9,8 +9,7 @@ from callarchive import schemas
 from callarchive.belonging import settled_sessions
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
-from callarchive.errors import StoreError, UnavailableError
-from callarchive.errors import ArchiveError
+from callarchive.errors import ArchiveError, StoreError, UnavailableError
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
 from callarchive.recording_events import events_told, write_recording_events

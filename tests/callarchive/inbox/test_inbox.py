@@ -1,0 +1,295 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.inbox.events import ReadEvent, SessionEvent, read_event
+from callarchive.inbox.inbox import Inbox, InboxRecording, merge_recordings, merge_summaries
+from callarchive.inbox.pruning import prune_used
+from callarchive.models import ApiStatus
+from callarchive.settings import load_settings
+from callarchive.simulator.generation import uuid_at
+
+ACCOUNT = "acme_sg"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AT = datetime(2026, 11, 19, 10, tzinfo=UTC)
+
+
+def read(event: dict[str, Any], account: str = ACCOUNT) -> tuple[str, ReadEvent]:
+    return account, read_event(json.dumps(event).encode(), subaccount_id=account, treat=lambda _: None)
+
+
+def uploaded(session: str, recording: str | None = None, **more: Any) -> dict[str, Any]:
+    payload = {
+        "sessionId": session,
+        "recordingId": recording or str(uuid.uuid4()),
+        "status": "UPLOAD_COMPLETED",
+        **more,
+    }
+    return {"eventType": "CALL_RECORDING_STATUS", "payload": payload}
+
+
+def ended(session: str, **more: Any) -> dict[str, Any]:
+    return {"eventType": "SESSION_SUMMARY", "payload": {"sessionId": session, **more}}
+
+
+def session_at(at: datetime, seed: int = 1) -> str:
+    return uuid_at(at, random.Random(seed))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb"))])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/inbox.sqlite3"
+    found: str = request.getfixturevalue("postgresql").url
+    return found
+
+
+@pytest.fixture
+def inbox(url: str) -> Iterator[Inbox]:
+    opened = Inbox.open(url, clock=lambda: NOW)
+    yield opened
+    opened.close()
+
+
+def test_an_exact_repeat_counts_as_a_delivery_and_is_one_event(inbox: Inbox) -> None:
+    session = session_at(AT)
+    event = uploaded(session)
+    assert inbox.add([read(event), read(event)]) == 1
+    assert inbox.add([read(event)]) == 0
+    (kept,) = inbox.events_of(session)
+    assert (kept.delivery_count, kept.kind, kept.number) == (3, "recording", inbox.latest_number())
+
+
+def test_the_same_event_of_two_accounts_is_two(inbox: Inbox) -> None:
+    event = uploaded(session_at(AT))
+    assert inbox.add([read(event, "one"), read(event, "two")]) == 2
+    assert [told.subaccount_id for told in inbox.statistics()] == ["one", "two"]
+
+
+def test_sessions_are_of_the_day_that_a_summary_tells_before_that_of_their_id(inbox: Inbox) -> None:
+    session, midnight = session_at(AT), datetime(2026, 11, 20, tzinfo=UTC)
+    inbox.add([read(uploaded(session))])
+    (by_id,) = inbox.sessions(ACCOUNT, AT - timedelta(hours=1), midnight)
+    assert abs(by_id.call_at - AT) < timedelta(seconds=1)
+    inbox.add([read(ended(session, startTime="2026-11-20T00:00:01.000Z", sessionStatus="NO ANSWER"))])
+    assert inbox.sessions(ACCOUNT, AT - timedelta(hours=1), midnight) == []
+    (told,) = inbox.sessions(ACCOUNT, midnight, midnight + timedelta(days=1))
+    assert told.summary is not None
+    assert (told.summary.session_status, told.recording_count) == ("NO_ANSWER", 1)
+    inbox.add([read(ended(session, startTime="1969-12-31T23:59:59.999Z"))])  # unset: tells nothing
+    assert len(inbox.sessions(ACCOUNT, midnight, midnight + timedelta(days=1))) == 1
+
+
+def test_what_nothing_dates_is_undated_until_a_summary_does(inbox: Inbox) -> None:
+    session = str(uuid.uuid4())
+    inbox.add([read(uploaded(session))])
+    assert [undated.session_id for undated in inbox.undated(ACCOUNT)] == [session]
+    assert inbox.changes(0)[0].call_at is None
+    inbox.add([read(ended(session, startTime="2026-11-19T10:00:00Z"))])
+    assert inbox.undated(ACCOUNT) == []
+
+
+def test_changes_come_in_order_and_tell_of_new_events_only(inbox: Inbox) -> None:
+    sessions = [session_at(AT, seed) for seed in range(5)]
+    for session in sessions:
+        inbox.add([read(uploaded(session)), read({"eventType": "OTHER", "payload": session})])
+    found = inbox.changes(0)
+    assert [change.session_id for change in found] == sessions
+    assert [change.number for change in found] == sorted(change.number for change in found)
+    assert inbox.changes(found[1].number, limit=2) == found[2:4]
+    inbox.add([read(uploaded(sessions[0], "11111111-1111-4111-8111-111111111111"))] * 3)
+    assert len(inbox.changes(found[-1].number)) == 1
+    assert inbox.unknown_events() == {"OTHER": 5}
+
+
+def test_two_writers_at_once_leave_no_gap_that_a_reader_could_jump(url: str) -> None:
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def write(seed: int) -> None:
+        own = Inbox.open(url)
+        for number in range(40):
+            own.add([read(uploaded(session_at(AT, 1000 * seed + number)))])
+        own.close()
+
+    def follow() -> None:
+        own = Inbox.open(url)
+        while True:
+            last = stop.is_set()
+            seen.extend(change.number for change in own.changes(seen[-1] if seen else 0))
+            if last:
+                own.close()
+                return
+            time.sleep(0.005)
+
+    Inbox.open(url).close()
+    reader = threading.Thread(target=follow)
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in (1, 2, 3)]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    reader.join()
+    assert len(seen) == len(set(seen)) == 120
+
+
+def test_events_that_are_forgotten_take_sessions_without_others_along(inbox: Inbox) -> None:
+    one, two = session_at(AT, 1), session_at(AT, 2)
+    inbox.add([read(uploaded(one)), read(ended(one)), read(uploaded(two))])
+    first = inbox.events_of(one)
+    assert inbox.forget([first[0].number]) == 1
+    assert len(inbox.sessions(ACCOUNT, AT - timedelta(days=1), AT + timedelta(days=1))) == 2
+    assert inbox.prune(NOW + timedelta(seconds=1)) == 2
+    assert inbox.sessions(ACCOUNT, AT - timedelta(days=1), AT + timedelta(days=1)) == []
+    inbox.add([read(uploaded(one))])
+    assert inbox.latest_number() > first[-1].number, "a number is never given twice"
+
+
+def test_only_old_events_that_their_day_has_are_pruned(inbox: Inbox, tmp_path: Path) -> None:
+    used, unused = session_at(AT, 1), session_at(AT, 2)
+    inbox.add([read(uploaded(used)), read(uploaded(unused)), read({"eventType": "OTHER"})])
+    catalog = Catalog.open(tmp_path / "catalog")
+    row = {**dict.fromkeys(schemas.SESSIONS.schema.names), "subaccount_id": ACCOUNT, "session_id": used}
+    catalog.replace_partition(schemas.SESSIONS, AT.date(), [row])
+    zone = load_settings_zone(tmp_path)
+    later = Inbox.open(str(inbox_url(inbox)), clock=lambda: NOW + timedelta(days=91))
+    assert prune_used(inbox, catalog, timezone=zone, keep=timedelta(days=90)) == 0
+    assert prune_used(later, catalog, timezone=zone, keep=timedelta(days=90)) == 2
+    assert [bool(later.events_of(session)) for session in (used, unused)] == [False, True]
+    later.close()
+
+
+def inbox_url(inbox: Inbox) -> Any:
+    return inbox._engine.url.render_as_string(hide_password=False)
+
+
+def load_settings_zone(folder: Path) -> Any:
+    text = 'start_date = 2026-01-01\n[archive]\nurl = "a"\n[catalog]\nurl = "c"\n[[accounts]]\nsubaccount_id = "acme"\n'
+    text += 'api_key = { env = "X" }\nlanding = "s3://acme-recordings"\nsession_sources = [{ kind = "inbox" }]\n'
+    (folder / "callarchive.toml").write_text(text)
+    return load_settings(folder / "callarchive.toml").zone
+
+
+STATUSES = st.sampled_from(ApiStatus)
+TEXTS = st.none() | st.sampled_from(["a", "b", "2026-01-05/x.mp3"])
+SECONDS = st.none() | st.floats(0, 100)
+
+
+@given(st.lists(st.tuples(STATUSES, TEXTS, SECONDS, TEXTS), min_size=1, max_size=6), st.randoms())
+def test_recordings_merge_to_the_same_in_any_order_and_never_go_back(told: list[Any], rng: random.Random) -> None:
+    events = [
+        InboxRecording("s", "r", status, raw, seconds, path, NOW + timedelta(hours=n), NOW + timedelta(hours=n))
+        for n, (status, raw, seconds, path) in enumerate(told)
+    ]
+
+    def merged(some: list[InboxRecording]) -> InboxRecording:
+        result = some[0]
+        for one in some[1:]:
+            result = merge_recordings(result, one)
+        return result
+
+    shuffled = [*events, rng.choice(events)]
+    rng.shuffle(shuffled)
+    assert merged(shuffled).status == merged(events).status
+    assert (merged(shuffled).file_path is None) == (all(event.file_path is None for event in events))
+    assert merged(shuffled).first_received_at == NOW
+
+
+WORDS = st.none() | st.sampled_from(["COMPLETED", "NO_ANSWER", "BUSY", "FAILED", "STRANGE"])
+TIMES = st.none() | st.datetimes(datetime(2026, 1, 1), datetime(2026, 2, 1), timezones=st.just(UTC))
+
+
+SUMMARIES = st.builds(SessionEvent, st.just("s"), WORDS, TIMES, TIMES, st.none() | st.integers(0, 9), SECONDS)
+
+
+@given(st.lists(SUMMARIES, min_size=1), st.randoms())
+@settings(max_examples=60)
+def test_summaries_merge_to_the_same_in_any_order(told: list[SessionEvent], rng: random.Random) -> None:
+    shuffled = [*told, rng.choice(told)]
+    rng.shuffle(shuffled)
+    assert merge_summaries(shuffled) == merge_summaries(told)
+    if any(event.session_status == "COMPLETED" for event in told):
+        assert merge_summaries(told).session_status == "COMPLETED"
+
+
+def test_readers_make_nothing(tmp_path: Path) -> None:
+    assert Inbox.open_existing(f"sqlite:///{tmp_path}/inbox.sqlite3") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_inbox_is_told(tmp_path: Path) -> None:
+    (tmp_path / "text.sqlite3").write_text("not a database" * 100)
+    with pytest.raises(StoreError, match="is no inbox, or is damaged"):
+        Inbox.open(f"sqlite:///{tmp_path}/text.sqlite3")
+    with pytest.raises(StoreError, match="cannot be made"):
+        Inbox.open(f"sqlite:///{tmp_path}/nowhere/inbox.sqlite3")
+    with pytest.raises(ConfigurationError, match="no driver is installed"):
+        Inbox.open("oracle+nothing://host/db")
+
+
+def test_an_inbox_of_another_version_is_refused(url: str) -> None:
+    opened = Inbox.open(url)
+    with opened._engine.begin() as connection:
+        connection.execute(sa.text("update inbox_about set number = 99"))
+    opened.close()
+    with pytest.raises(ConfigurationError, match="version 99"):
+        Inbox.open(url)
+
+
+def test_a_database_that_is_gone_is_unavailable_and_its_password_is_not_told() -> None:
+    with pytest.raises(UnavailableError, match=r"inbox\.url") as caught:
+        Inbox.open("postgresql+psycopg://user:hunter2@127.0.0.1:9/db")
+    assert "hunter2" not in str(caught.value)
+
+
+WRITER = """
+import json, sys, uuid
+from callarchive.inbox.events import read_event
+from callarchive.inbox.inbox import Inbox
+inbox = Inbox.open(sys.argv[1])
+while True:
+    batch = []
+    for _ in range(7):
+        payload = {"sessionId": str(uuid.uuid1()), "recordingId": str(uuid.uuid1())}
+        body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
+        batch.append(("acme_sg", read_event(body, subaccount_id="acme_sg", treat=lambda _: None)))
+    inbox.add(batch)
+    print(*(event.identity for _, event in batch), flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_has_lost_nothing_that_it_told(url: str) -> None:
+    moments, told = random.Random(3), []
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            told += writer.stdout.readline().split()
+            time.sleep(moments.uniform(0, 0.2))
+            writer.send_signal(signal.SIGKILL)
+            for line in writer.stdout.read().split("\n")[:-1]:  # the last one may be cut
+                told += line.split()
+    opened = Inbox.open(url)
+    with opened._engine.connect() as connection:
+        kept = [row[0] for row in connection.execute(sa.text("select identity from inbox_events"))]
+    opened.close()
+    assert len(kept) == len(set(kept))
+    assert set(told) <= set(kept)
+    assert len(told) >= 42

@@ -1,0 +1,166 @@
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from callarchive.inbox.events import (
+    EventRefusedError,
+    RecordingEvent,
+    SessionEvent,
+    UnknownEvent,
+    event_in,
+    read_event,
+)
+from callarchive.models import ApiStatus
+
+SESSION, RECORDING = "e35e3d0e-065a-11ec-b119-676cb2bc33ef", "eef54fc2-065a-11ec-bce9-ed1000154345"
+
+
+def drop(_: str | None) -> None:
+    return None
+
+
+def read(event: Any, *, treat: Any = drop) -> Any:
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    return read_event(body, subaccount_id="acme_sg", treat=treat)
+
+
+def vru(**payload: Any) -> dict[str, Any]:
+    return {
+        "eventType": "CALL_RECORDING_STATUS",
+        "payload": {"sessionId": SESSION, "recordingId": RECORDING, "status": "UPLOAD_COMPLETED", **payload},
+    }
+
+
+def vss(**payload: Any) -> dict[str, Any]:
+    return {"eventType": "SESSION_SUMMARY", "payload": {"sessionId": SESSION, **payload}}
+
+
+def test_a_recording_event_is_read_with_its_place_as_sent() -> None:
+    event = read(vru(durationSeconds=25, filePath="root/2021-08-21/s/r_2021-08-20T16:51:01.703Z.mp3")).event
+    assert event == RecordingEvent(
+        SESSION,
+        RECORDING,
+        ApiStatus.UPLOAD_COMPLETED,
+        "UPLOAD_COMPLETED",
+        25.0,
+        "root/2021-08-21/s/r_2021-08-20T16:51:01.703Z.mp3",
+    )
+
+
+def test_a_summary_is_read_whatever_its_spelling() -> None:
+    event = read(
+        vss(
+            subAccountId="ACME_SG",
+            sessionStatus="NO ANSWER",
+            startTime="2026-01-05T10:00:00.123Z",
+            endTime="2026-01-05T10:00:30Z",
+            callCount=2,
+            details={"callA": {"callDuration": 3, "source": "+65 9123 4567"}, "callB": {"callDuration": 12}},
+        ),
+        treat=lambda number: number and "treated",
+    ).event
+    assert event == SessionEvent(
+        SESSION,
+        "NO_ANSWER",
+        datetime(2026, 1, 5, 10, 0, 0, 123000, tzinfo=UTC),
+        datetime(2026, 1, 5, 10, 0, 30, tzinfo=UTC),
+        2,
+        12.0,
+        "treated",
+        None,
+    )
+    assert read(vss(sessionStatus="CANCELLED")).event.session_status == "CANCELED"
+    assert read(vss(sessionStatus="no-answer")).event.session_status == "NO_ANSWER"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"durationSeconds": -1},
+        {"durationSeconds": "x"},
+        {"durationSeconds": True},
+        {"filePath": 5},
+        {"filePath": "a\0b"},
+        {"filePath": ""},
+        {"filePath": "x" * 5000},
+    ],
+)
+def test_an_odd_field_is_null_and_sinks_nothing(odd: dict[str, Any]) -> None:
+    event = read(vru(**odd)).event
+    assert (event.duration_s, event.file_path) == (None, None)
+    assert event.status is ApiStatus.UPLOAD_COMPLETED
+
+
+def test_unset_and_absurd_times_and_counts_are_null() -> None:
+    event = read(vss(startTime="1969-12-31T23:59:59.999Z", endTime=17, callCount=10**9, details=[])).event
+    assert (event.started_at, event.ended_at, event.call_count, event.call_duration_s) == (None,) * 4
+
+
+def test_an_unknown_status_is_unknown_and_kept_as_it_came() -> None:
+    event = read(vru(status="SOMETHING new")).event
+    assert (event.status, event.status_raw) == (ApiStatus.UNKNOWN, "SOMETHING new")
+
+
+@pytest.mark.parametrize("type_", ["VIRTUAL_NUMBER", "", None, 5])
+def test_other_types_are_unknown_events(type_: Any) -> None:
+    assert isinstance(read({"eventType": type_, "payload": {}}).event, UnknownEvent)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\xfa",
+        json.dumps(vru(sessionId="../../etc")).encode(),
+        json.dumps(vru(recordingId=None)).encode(),
+        json.dumps(vss(sessionId=SESSION + "0")).encode(),
+        json.dumps(vss(subAccountId="another")).encode(),
+        json.dumps({"eventType": "SESSION_SUMMARY", "payload": []}).encode(),
+        json.dumps({"eventType": "X", "a": [0] * 10_001}).encode(),
+        b'{"a":' * 33 + b"1" + b"}" * 33,
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_event_is_refused_without_showing_it(body: bytes) -> None:
+    with pytest.raises(EventRefusedError) as caught:
+        read(body)
+    assert "etc" not in str(caught.value)
+    assert len(str(caught.value)) < 120
+
+
+def test_nesting_up_to_the_limit_is_taken() -> None:
+    assert isinstance(read(b'{"a":' * 31 + b"1" + b"}" * 31).event, UnknownEvent)
+
+
+def test_numbers_are_treated_before_they_are_kept_also_as_json_integers() -> None:
+    told = vss(details={"callA": {"source": 6591234567, "destination": "6591234568", "msisdn": "+65 9123-4569"}})
+    kept = read(told).payload
+    assert not [digits for digits in ("6591234567", "6591234568", "9123-4569") if digits in kept]
+    hashed = read(told, treat=lambda number: number and "hmac-sha256:x")
+    assert hashed.event.source_number == "hmac-sha256:x"
+    assert event_in(hashed.payload).source_number == "hmac-sha256:x"
+
+
+def test_repeats_have_one_identity_whatever_the_order_of_their_fields() -> None:
+    event = vru(durationSeconds=25)
+    turned = {key: event[key] for key in reversed(event)}
+    turned["payload"] = {key: event["payload"][key] for key in reversed(event["payload"])}
+    assert read(event).identity == read(turned).identity
+    assert read(event).identity != read(vru(durationSeconds=26)).identity
+    other = read_event(json.dumps(event).encode(), subaccount_id="other", treat=drop)
+    assert other.identity != read(event).identity
+
+
+def test_ids_are_kept_in_lower_case_and_texts_without_what_no_table_holds() -> None:
+    read_ = read(vru(sessionId=SESSION.upper(), status="a\ud800b\0c"))
+    assert read_.event.session_id == SESSION
+    assert "\ud800" not in read_.payload
+    assert "\\u0000" not in read_.payload
+    read_.payload.encode()
+    assert event_in(read_.payload).recording_id == str(uuid.UUID(RECORDING))
