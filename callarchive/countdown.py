@@ -40,7 +40,7 @@ class AtRisk:
     """A recording that we do not have, or a session of which 8x8 did not tell.
 
     Attributes:
-        recording_id: null where a session's look-up failed, so that its recordings are not known.
+        recording_id, archive_status: null where a session's look-up failed, so that its recordings are not known.
         state: 8x8's word, or what we made of it.
         call_ended_at: as well as is known.
         deadline_at: until then 8x8 keeps it, as is assumed.
@@ -51,6 +51,7 @@ class AtRisk:
     call_date: date
     session_id: str
     recording_id: str | None
+    archive_status: str | None
     state: str
     call_ended_at: datetime
     deadline_at: datetime
@@ -128,6 +129,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
                 row,
                 row["ended_at"] or row["started_at"] or day_end,
                 recording_id=None,
+                archive_status=None,
                 state="look-up failed",
                 reason=row["lookup_error"] or "",
                 next_step=f"callarchive archive --day {day}",
@@ -143,6 +145,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
             row,
             ended_at,
             recording_id=row["recording_id"],
+            archive_status=row["archive_status"],
             state=state,
             reason=row["error"] or "",
             next_step=next_step,

@@ -67,10 +67,9 @@ def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
     if urgent:
         title = f"{day}: {len(urgent)} recordings may be lost at 8x8 within {settings.alerts.countdown_hours:g} h"
         yield Alert("countdown", _key(day, urgent), title, tuple(map(_line, urgent)))
-    missing = [item for item in items if item.recording_id is not None and item.state.endswith("not found")]
-    given_up = [item for item in missing if item.time_left < timedelta(0)]
+    given_up = [item for item in items if item.archive_status == "missing"]
     if given_up:
-        title = f"{day}: {len(given_up)} recordings are not where 8x8 says that it put them"
+        title = f"{day}: {len(given_up)} recordings are missing: nothing was found in the landing in time"
         yield Alert("missing", _key(day, given_up), title, tuple(map(_line, given_up)))
 
 
