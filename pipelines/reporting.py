@@ -5,10 +5,12 @@ from datetime import date
 import dagster as dg
 
 from assets.check_results import check_evaluations
-from assets.summaries import summarize
+from assets.summaries import summarize, summarize_risks
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.checks import CheckResult, run_checks
+from callarchive.connections import utc_now
+from callarchive.countdown import at_risk
 from callarchive.schemas import Table
 from callarchive.settings import Settings
 from callarchive.steps import StepReport
@@ -43,6 +45,8 @@ def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, 
         metadata: dict[str, dg.MetadataValue] = {"dagster/row_count": dg.MetadataValue.int(report.row_count)}
         if day in described:
             metadata = summarize(catalog, report)
+            if table is schemas.RECORDINGS:
+                metadata |= summarize_risks(at_risk(catalog, settings, now=utc_now(), days=[day]))
         instance.report_runless_asset_event(
             dg.AssetMaterialization(
                 table.name, partition=day.isoformat(), metadata=metadata, description="archived without Dagster"
