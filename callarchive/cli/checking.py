@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:
@@ -110,12 +111,8 @@ def _fact(value: object) -> str:
 
 def verify(
     context: typer.Context,
-    first: Annotated[
-        datetime | None, typer.Option("--from", help="First day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-    ] = None,
-    last: Annotated[
-        datetime | None, typer.Option("--to", help="Last day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-    ] = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     sample: Annotated[
         float, typer.Option("--sample", help="Share of files to read and hash, above 0 and up to 1.", max=1.0)
     ] = 1.0,

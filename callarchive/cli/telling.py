@@ -1,10 +1,11 @@
 """`callarchive status` and `callarchive alerts test`: how things are, and whether anybody would be told."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
 from callarchive.errors import ConfigurationError
 
@@ -20,12 +21,8 @@ _STATES = ("archived", "pending", "missing", "failed", "rejected", "not_uploaded
 
 def status(
     context: typer.Context,
-    first: Annotated[
-        datetime | None, typer.Option("--from", help="First day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-    ] = None,
-    last: Annotated[
-        datetime | None, typer.Option("--to", help="Last day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-    ] = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     support_text: Annotated[
         bool, typer.Option("--support-text", help="Print only a text for 8x8's support, to paste.")
     ] = False,

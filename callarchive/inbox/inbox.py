@@ -27,6 +27,16 @@ _SESSION_PROGRESS = ("ERROR", "FAILED", "CANCELED", "BUSY", "NO_ANSWER", "COMPLE
 """A session that one event calls completed was a call, whatever another one says of one of its legs."""
 
 
+_CHANGES = sa.select(
+    EVENTS.c.number, EVENTS.c.subaccount_id, EVENTS.c.session_id, SESSIONS.c.call_at, EVENTS.c.first_received_at
+).join(
+    SESSIONS,
+    sa.and_(SESSIONS.c.subaccount_id == EVENTS.c.subaccount_id, SESSIONS.c.session_id == EVENTS.c.session_id),
+    isouter=True,
+)
+"""The fields of a `Change`; events of unknown types have no session."""
+
+
 @dataclass(frozen=True, slots=True)
 class InboxSession:
     """What the inbox knows of a session, all its events together.
@@ -214,20 +224,7 @@ class Inbox:
         Numbers are given in the order of commits: whoever remembers the last one misses nothing.
         """
         wanted = (
-            sa.select(
-                EVENTS.c.number,
-                EVENTS.c.subaccount_id,
-                EVENTS.c.session_id,
-                SESSIONS.c.call_at,
-                EVENTS.c.first_received_at,
-            )
-            .join(
-                SESSIONS,
-                sa.and_(
-                    SESSIONS.c.subaccount_id == EVENTS.c.subaccount_id, SESSIONS.c.session_id == EVENTS.c.session_id
-                ),
-            )
-            .where(EVENTS.c.number > after)
+            _CHANGES.where(EVENTS.c.number > after, SESSIONS.c.session_id.is_not(None))
             .order_by(EVENTS.c.number)
             .limit(limit)
         )
@@ -284,23 +281,7 @@ class Inbox:
 
     def older_than(self, received_before: datetime) -> Iterator[tuple[int, Change | None]]:
         """Number of every event that came last before then, with its account, session and day; null for unknown types."""
-        wanted = (
-            sa.select(
-                EVENTS.c.number,
-                EVENTS.c.subaccount_id,
-                EVENTS.c.session_id,
-                SESSIONS.c.call_at,
-                EVENTS.c.first_received_at,
-            )
-            .join(
-                SESSIONS,
-                sa.and_(
-                    SESSIONS.c.subaccount_id == EVENTS.c.subaccount_id, SESSIONS.c.session_id == EVENTS.c.session_id
-                ),
-                isouter=True,
-            )
-            .where(EVENTS.c.last_received_at < received_before)
-        )
+        wanted = _CHANGES.where(EVENTS.c.last_received_at < received_before)
         after = 0
         while True:
             some = wanted.where(EVENTS.c.number > after).order_by(EVENTS.c.number).limit(_PRUNED_AT_ONCE)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from callarchive.errors import AnswerError, ArchiveError, UnavailableError
 from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.voice_api.answers import UnreadableError, clean, decode, field_of, parse_json, status_message
+from callarchive.voice_api.answers import UnreadableError, clean, decode, field_of, not_json, parse_json, status_message
 from callarchive.voice_api.bodies import Answer
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
@@ -116,7 +116,7 @@ class AccountSetup:
             method=method,
             url=f"{self._url}/{route}",
             payload=None if told is None else json.dumps(told).encode(),
-            unusable=_not_json if method == "GET" else None,
+            unusable=not_json if method == "GET" else None,
         )
         try:
             answer = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
@@ -183,11 +183,3 @@ def _object_in(answer: Answer) -> dict[str, Any]:
     except UnreadableError:
         return {}
     return tree if isinstance(tree, dict) else {}
-
-
-def _not_json(body: bytes) -> str | None:
-    try:
-        parse_json(decode(body))
-    except UnreadableError as err:
-        return f"the answer {err}"
-    return None

@@ -130,6 +130,18 @@ def parse_json(text: str) -> Any:
         raise UnreadableError("is nested too deeply") from err
 
 
+def not_json(body: bytes) -> str | None:
+    """Why a body must be asked for again; null when it is JSON.
+
+    A body without announced length that was cut short looks like JSON that stops.
+    """
+    try:
+        parse_json(decode(body))
+    except UnreadableError as err:
+        return f"the answer {err}"
+    return None
+
+
 def field_of(tree: Mapping[str, Any], name: str) -> Any:
     """The value under that name, or under another spelling of its case; null if there is none."""
     if name in tree:

@@ -16,7 +16,7 @@ from callarchive.identifiers import parse_id
 from callarchive.models import Lookup, LookupStatus
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.account_setup import AccountSetup
-from callarchive.voice_api.answers import UnreadableError, decode, parse_json, read_lookup
+from callarchive.voice_api.answers import not_json, read_lookup
 from callarchive.voice_api.log_export import LogExport
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
@@ -60,7 +60,7 @@ class VoiceClient:
         unreachable = False
         try:
             asked = parse_id(session_id, kind="session id")
-            request = Request(method="GET", url=f"{self._url}/recordings/{asked}", unusable=_not_json)
+            request = Request(method="GET", url=f"{self._url}/recordings/{asked}", unusable=not_json)
             answer = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
         except NoAnswerError as err:
             http_status, unreachable, error = err.http_status, err.http_status is None, str(err)
@@ -119,7 +119,7 @@ class VoiceClient:
                 f"account {self._account.subaccount_id}: {self._account.api_url} answers HTTP {answer.status};"
                 " check accounts.api_url"
             )
-        if _not_json(answer.body) is None:
+        if not_json(answer.body) is None:
             return None
         what = f"{self._account.api_url} answers HTTP {answer.status} with something that is not JSON, as 8x8 would not"
         if answer.status == 200:
@@ -134,12 +134,3 @@ class VoiceClient:
     def close(self) -> None:
         """Connections are closed. May be called twice."""
         self._transport.close()
-
-
-def _not_json(body: bytes) -> str | None:
-    """A body without announced length that was cut short looks like JSON that stops: it is worth asking again."""
-    try:
-        parse_json(decode(body))
-    except UnreadableError as err:
-        return f"the answer {err}"
-    return None
