@@ -32,7 +32,8 @@ _OF_RECORDINGS = (
     "duration_event_s",
 )
 TRANSFER_FAILED = "transfer failed"
-_AT_RISK = frozenset(("pending", "missing", "failed", "not_uploaded"))
+_AT_RISK = ("pending", "missing", "failed", "not_uploaded")
+_SESSION = ("subaccount_id", "session_id")
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,21 @@ def support_text(items: Sequence[AtRisk]) -> str:
 
 
 def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) -> Iterator[AtRisk]:
-    sessions: list[Row] = catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS).to_pylist()
-    if not sessions:
-        return
+    import pyarrow as pa
+
+    from callarchive.columns import keys_of, pc
+
+    recordings = catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS)
+    recordings = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_AT_RISK)))
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS)
+    # A few of a long day: only they become objects.
+    concerned = pc.is_in(keys_of(sessions, _SESSION), value_set=keys_of(recordings, _SESSION))
+    failed = pc.equal(pc.fill_null(sessions["lookup_status"], ""), "error")
+    session_rows: list[Row] = sessions.filter(pc.or_(concerned, failed)).to_pylist()
     retention = {a.subaccount_id: timedelta(hours=a.push_retention_hours) for a in settings.accounts}
     default = timedelta(hours=24)
     _, day_end = day_bounds(day, settings.zone)
-    ends = {(row["subaccount_id"], row["session_id"]): row["ended_at"] or row["started_at"] for row in sessions}
+    ends = {(row["subaccount_id"], row["session_id"]): row["ended_at"] or row["started_at"] for row in session_rows}
 
     def risk(row: Row, ended_at: datetime, **told: Any) -> AtRisk:
         deadline_at = ended_at + retention.get(row["subaccount_id"], default)
@@ -123,7 +132,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
             **told,
         )
 
-    for row in sessions:
+    for row in session_rows:
         if row["lookup_status"] == "error":
             yield risk(
                 row,
@@ -134,9 +143,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
                 reason=row["lookup_error"] or "",
                 next_step=f"callarchive archive --day {day}",
             )
-    for row in catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS).to_pylist():
-        if row["archive_status"] not in _AT_RISK:
-            continue
+    for row in recordings.to_pylist():
         ended_at = ends.get((row["subaccount_id"], row["session_id"])) or _end_of(row) or day_end
         state, next_step = _advice(row, day)
         if row["archive_status"] == "pending" and now - ended_at < STUCK_AFTER:
