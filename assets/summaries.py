@@ -6,7 +6,6 @@ number gets here; errors were cleared of them where they were written.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -45,13 +44,13 @@ def summarize(catalog: Catalog, report: StepReport) -> Summary:
 
 def summarize_risks(items: Sequence[AtRisk]) -> Summary:
     """The countdown: how many recordings 8x8 may soon delete, the hours left, the most urgent, a text for 8x8's support."""
-    left = [item for item in items if item.time_left >= timedelta(0)]
+    left = [item for item in items if item.hours_left >= 0]
     summary: Summary = {
         "at_risk": dg.MetadataValue.int(len(left)),
         "past_their_time": dg.MetadataValue.int(len(items) - len(left)),
     }
     if left:
-        summary["hours_left"] = dg.MetadataValue.float(round(left[0].time_left / timedelta(hours=1), 2))
+        summary["hours_left"] = dg.MetadataValue.float(round(left[0].hours_left, 2))
     if items:
         columns = ("account", "session", "recording", "state", "hours left", "what to do")
         records = [
@@ -61,7 +60,7 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
                     "session": item.session_id,
                     "recording": item.recording_id or "not known",
                     "state": item.state,
-                    "hours left": f"{item.time_left / timedelta(hours=1):.1f}",
+                    "hours left": f"{item.hours_left:.1f}",
                     "what to do": item.next_step,
                 }
             )

@@ -45,7 +45,7 @@ class AtRisk:
         state: 8x8's word, or what we made of it.
         call_ended_at: as well as is known.
         deadline_at: until then 8x8 keeps it, as is assumed.
-        time_left: negative when that has passed.
+        hours_left: until then; negative when that has passed.
     """
 
     subaccount_id: str
@@ -56,7 +56,7 @@ class AtRisk:
     state: str
     call_ended_at: datetime
     deadline_at: datetime
-    time_left: timedelta
+    hours_left: float
     reason: str
     next_step: str
 
@@ -74,12 +74,7 @@ def at_risk(
         first = max(settings.start_date, day_of(now - timedelta(hours=longest), settings.zone) - timedelta(days=1))
         days = days_between(first, day_of(now, settings.zone))
     found = [item for day in days for item in _of_day(catalog, settings, day, now)]
-    return sorted(found, key=lambda item: (item.time_left < timedelta(0), abs(item.time_left), item.session_id))
-
-
-def hours_left(item: AtRisk) -> float:
-    """The time left in hours, negative when it has passed."""
-    return item.time_left / timedelta(hours=1)
+    return sorted(found, key=lambda item: (item.hours_left < 0, abs(item.hours_left), item.session_id))
 
 
 def support_text(items: Sequence[AtRisk]) -> str:
@@ -128,7 +123,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
             session_id=row["session_id"],
             call_ended_at=ended_at,
             deadline_at=deadline_at,
-            time_left=deadline_at - now,
+            hours_left=(deadline_at - now) / timedelta(hours=1),
             **told,
         )
 

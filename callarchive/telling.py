@@ -5,7 +5,7 @@ Called by the command line and by the Dagster assets alike. How alerts are sent,
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 from callarchive.alerts import Alert, Alerts
@@ -62,8 +62,8 @@ def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
 
     settings, now = connections.settings, connections.clock()
     items = at_risk(connections.catalog, settings, now=now, days=[day])
-    soon = timedelta(hours=settings.alerts.countdown_hours)
-    urgent = [item for item in items if timedelta(0) <= item.time_left < soon]
+    soon = settings.alerts.countdown_hours
+    urgent = [item for item in items if 0 <= item.hours_left < soon]
     if urgent:
         title = f"{day}: {len(urgent)} recordings may be lost at 8x8 within {settings.alerts.countdown_hours:g} h"
         yield Alert("countdown", _key(day, urgent), title, tuple(map(_line, urgent)))
@@ -80,7 +80,7 @@ def _key(day: date, items: "Sequence[AtRisk]") -> str:
 
 
 def _line(item: "AtRisk") -> str:
-    hours = item.time_left / timedelta(hours=1)
+    hours = item.hours_left
     left = f"{hours:.1f} h left" if hours >= 0 else f"{-hours:.1f} h past its time"
     return (
         f"{item.subaccount_id}: session {item.session_id}, recording {item.recording_id or 'not known'}: "

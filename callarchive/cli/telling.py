@@ -91,7 +91,7 @@ def _print(output: Output, overview: "Overview") -> None:
             ("hours left", "account", "session / recording", "state", "what to do"),
             [
                 (
-                    f"{item.time_left / timedelta(hours=1):.1f}",
+                    f"{item.hours_left:.1f}",
                     item.subaccount_id,
                     f"{item.session_id} {item.recording_id or ''}".strip(),
                     item.state,
