@@ -94,7 +94,9 @@ class AccountSetup:
         told: dict[str, Any] = {"type": type_, "url": url, "enabled": True}
         if auth_header is not None:
             told["httpAuthHeader"] = auth_header
-        self._ask("POST", "webhooks", told, secrets=() if auth_header is None else (auth_header,), none_at=())
+        # "Bearer x" is as secret as the x in it.
+        secrets = () if auth_header is None else (auth_header, *auth_header.split()[1:])
+        self._ask("POST", "webhooks", told, secrets=secrets, none_at=())
 
     def unregister_webhook(self, type_: str) -> bool:
         """Events of the type are sent nowhere any more. Returns whether they were."""
@@ -125,8 +127,12 @@ class AccountSetup:
             raise UnavailableError(f"{what}: {_without(str(err), secrets)}") from None
         if answer.status in none_at:
             return answer.status, {}
-        tree = _object_in(answer)
-        said = _without(status_message(tree), secrets)
+        # Hidden before it is shortened and starred out, which would leave half a secret that nobody recognises.
+        tree = {
+            name: _without(value, secrets) if isinstance(value, str) else value
+            for name, value in _object_in(answer).items()
+        }
+        said = status_message(tree)
         if not 200 <= answer.status < 300:
             raise RejectedError(f"{what}: 8x8 answers HTTP {answer.status}{said}")
         if method == "GET" and not tree:

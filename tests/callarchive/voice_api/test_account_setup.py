@@ -1,0 +1,242 @@
+"""What 8x8 is told about an account, against answers as its API may word them, and as it should not."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from callarchive.errors import AccessDeniedError, UnavailableError
+from callarchive.push_config import differs, push_differences
+from callarchive.settings import PushSettings, WebhookSettings
+from callarchive.voice_api.account_setup import AccountSetup, PushConfig, RejectedError, WebhookRegistration
+from callarchive.webhook_registrations import register_webhooks, webhook_drift
+
+Server = Any
+Make = Callable[..., Any]
+PASSWORD = "pässwort+6591234567 of push"
+ROUTE = "/api/v1/subaccounts/acme_sg"
+ASKED: dict[str, Any] = {"protocol": "SFTP", "host": "203.0.113.7", "port": 22, "username": "push", "path": "/upload"}
+
+
+@pytest.fixture
+def setup(make_client: Make) -> AccountSetup:
+    found: AccountSetup = make_client(deadline_s=5).setup
+    return found
+
+
+def told(server: Server, reply: Any, body: Any, status: int = 200) -> None:
+    server.say(reply(status, body))
+
+
+@pytest.mark.parametrize("code", [0, "0", None])
+def test_a_push_config_is_read_however_its_success_is_worded(
+    server: Server, reply: Any, setup: AccountSetup, code: Any
+) -> None:
+    body = {**ASKED, "subAccountId": "acme_sg", "passwordSet": True, "statusMessage": "ok", "region": {"new": 1}}
+    told(server, reply, body if code is None else {**body, "statusCode": code})
+    assert setup.push_config() == PushConfig("SFTP", "203.0.113.7", 22, "push", True, "/upload")
+    assert [(ask.method, ask.path, ask.body) for ask in server.asks] == [("GET", f"{ROUTE}/recording-push-config", b"")]
+
+
+def test_fields_of_a_wrong_kind_are_as_good_as_absent(server: Server, reply: Any, setup: AccountSetup) -> None:
+    told(
+        server, reply, {"protocol": 7, "host": None, "port": "22", "username": ["a"], "passwordSet": "yes", "path": ""}
+    )
+    assert setup.push_config() == PushConfig(None, None, 22, None, False, None)
+    told(server, reply, {"host": "h", "port": True})
+    assert setup.push_config() == PushConfig(None, "h", None, None, False, None)
+
+
+def test_a_lone_surrogate_in_an_answer_can_still_be_printed(server: Server, reply: Any, setup: AccountSetup) -> None:
+    told(server, reply, b'{"host": "\\ud800", "path": "/upload"}')
+    found = setup.push_config()
+    assert found is not None
+    assert str(found.host).encode() == "\ufffd".encode()
+
+
+def test_404_is_none_where_something_is_read_or_removed(server: Server, reply: Any, setup: AccountSetup) -> None:
+    told(server, reply, {"errorId": "x", "statusMessage": "not found"}, 404)
+    assert setup.push_config() is None
+    assert setup.delete_push_config() is False
+    assert setup.webhooks() == []
+    assert setup.unregister_webhook("VRU") is False
+    assert [(ask.method, ask.path) for ask in server.asks] == [
+        ("GET", f"{ROUTE}/recording-push-config"),
+        ("DELETE", f"{ROUTE}/recording-push-config"),
+        ("GET", f"{ROUTE}/webhooks"),
+        ("DELETE", f"{ROUTE}/webhooks/VRU"),
+    ]
+
+
+def test_404_is_a_refusal_where_something_is_told(server: Server, reply: Any, setup: AccountSetup) -> None:
+    told(server, reply, {"statusMessage": "Resource not found"}, 404)
+    with pytest.raises(RejectedError, match="HTTP 404: Resource not found"):
+        setup.set_push_config(**ASKED, password=PASSWORD)
+    with pytest.raises(RejectedError, match="HTTP 404: Resource not found"):
+        setup.register_webhook(type_="VRU", url="https://a.example", auth_header=None)
+
+
+def test_an_empty_answer_to_a_change_is_an_answer(server: Server, reply: Any, setup: AccountSetup) -> None:
+    told(server, reply, b"", 204)
+    setup.set_push_config(**ASKED, password=PASSWORD)
+    assert setup.delete_push_config() is True
+    assert json.loads(server.asks[0].body) == {**ASKED, "password": PASSWORD}
+
+
+@pytest.mark.parametrize("answered", [{"statusCode": 1001, "statusMessage": "no"}, {"statusCode": "1001"}])
+def test_an_error_inside_of_a_200_is_a_refusal(server: Server, reply: Any, setup: AccountSetup, answered: Any) -> None:
+    told(server, reply, answered)
+    with pytest.raises(RejectedError, match="1001"):
+        setup.set_push_config(**ASKED, password=PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"Invalid password {PASSWORD}",
+        f"Invalid password {json.dumps(PASSWORD)[1:-1]}",
+        "x" * 190 + PASSWORD,
+        "x" * 290 + PASSWORD,
+    ],
+)
+@pytest.mark.parametrize("field", ["statusMessage", "message", "errorId", "statusCode"])
+@pytest.mark.parametrize("status", [422, 200])
+def test_a_password_that_is_said_back_is_hidden(
+    server: Server, reply: Any, setup: AccountSetup, said: str, field: str, status: int
+) -> None:
+    told(server, reply, {"statusCode": "1001", field: said, "password": PASSWORD}, status)
+    with pytest.raises(RejectedError) as caught:
+        setup.set_push_config(**ASKED, password=PASSWORD)
+    for part in ("pässw", "p\\xe4ssw", "p\\u00e4ssw", "6591234567", "of push"):
+        assert part not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_header_that_is_said_back_without_its_scheme_is_hidden(
+    server: Server, reply: Any, setup: AccountSetup
+) -> None:
+    told(server, reply, {"statusMessage": "bad header t0ken-of-hook, Bearer t0ken-of-hook", "errorId": "e-1"}, 422)
+    with pytest.raises(RejectedError, match="errorId e-1") as caught:
+        setup.register_webhook(type_="VRU", url="https://a.example", auth_header="Bearer t0ken-of-hook")
+    assert "t0ken" not in str(caught.value)
+
+
+def test_a_storm_of_errors_is_bounded(server: Server, reply: Any, make_client: Make, slept: list[float]) -> None:
+    told(server, reply, {"statusMessage": "down"}, 500)
+    setup = make_client(deadline_s=100).setup
+    with pytest.raises(UnavailableError, match=r"POST recording-push-config: HTTP 500 \(6 attempts\)"):
+        setup.set_push_config(**ASKED, password=PASSWORD)
+    assert len(server.asks) == 6
+    assert len(slept) == 5
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_costs_one_request(
+    server: Server, reply: Any, setup: AccountSetup, key: str, status: int
+) -> None:
+    told(server, reply, {}, status)
+    for _ in range(3):
+        with pytest.raises(AccessDeniedError) as caught:
+            setup.webhooks()
+        assert key not in str(caught.value)
+    assert len(server.asks) == 1
+
+
+def test_a_change_is_not_sent_on_to_where_a_redirect_points(
+    server: Server, other_server: Server, reply: Any, setup: AccountSetup
+) -> None:
+    server.say(reply(307, headers={"Location": f"{other_server.url}/elsewhere"}))
+    with pytest.raises(UnavailableError, match="redirect that is not followed"):
+        setup.set_push_config(**ASKED, password=PASSWORD)
+    assert other_server.asks == []
+
+
+def test_webhooks_are_read_by_either_name_of_their_switch(server: Server, reply: Any, setup: AccountSetup) -> None:
+    url = "https://hooks.example/x"
+    hooks: list[Any] = [
+        {"type": "VSS", "url": url, "active": False, "httpAuthHeaderAvailable": True, "id": 1},
+        {"type": "vru", "url": url, "enabled": True},
+        {"type": "VCA"},
+        "nonsense",
+    ]
+    told(server, reply, {"count": 9, "webhooks": hooks, "statusCode": "0"})
+    assert setup.webhooks() == [
+        WebhookRegistration("VCA", "", True, False),
+        WebhookRegistration("VRU", url, True, False),
+        WebhookRegistration("VSS", url, False, True),
+    ]
+    told(server, reply, {"webhooks": None, "statusCode": 0})
+    assert setup.webhooks() == []
+
+
+def test_a_webhook_without_a_header_is_told_none(server: Server, reply: Any, setup: AccountSetup) -> None:
+    told(server, reply, {"statusCode": 0, "webhooks": []})
+    wanted = WebhookSettings(url="https://hooks.example/x/")
+    drift = register_webhooks(setup, wanted)
+    assert [json.loads(ask.body) for ask in server.asks if ask.method == "POST"] == [
+        {"type": type_, "url": wanted.url, "enabled": True} for type_ in ("VRU", "VSS")
+    ]
+    assert [hook.problems for hook in drift] == [("not registered",), ("not registered",)]
+
+
+def push(**more: Any) -> PushSettings:
+    return PushSettings(**{**ASKED, "password": {"env": "PUSH"}, **more})
+
+
+@pytest.mark.parametrize(
+    ("setting", "at_8x8", "differing"),
+    [
+        ("protocol", "sftp", False),
+        ("protocol", "S3", True),
+        ("host", "203.0.113.8", True),
+        ("port", 2222, True),
+        ("port", None, True),
+        ("username", "Push", True),
+        ("path", "/upload/", False),
+        ("path", "/Upload", True),
+        ("path", None, True),
+    ],
+)
+def test_only_what_means_something_else_differs(setting: str, at_8x8: Any, differing: bool) -> None:
+    found = PushConfig(**{**ASKED, "password_set": True, setting: at_8x8})
+    differences = push_differences(push(), found)
+    assert differs(differences) is differing
+    assert [d.setting for d in differences if d.differs] == ([setting] if differing else [])
+    assert [d.setting for d in differences] == ["protocol", "host", "port", "username", "path", "password"]
+
+
+def test_a_password_can_only_be_absent_or_unknown() -> None:
+    assert push_differences(push(), PushConfig(**ASKED, password_set=True))[-1].differs is None
+    assert push_differences(push(), PushConfig(**ASKED, password_set=False))[-1].differs is True
+    assert all(difference.differs for difference in push_differences(push(), None))
+
+
+URL = "https://hooks.example/webhooks/acme_sg"
+
+
+@pytest.mark.parametrize(
+    ("hook", "header", "problems"),
+    [
+        (WebhookRegistration("VRU", URL, True, True), True, ()),
+        (WebhookRegistration("VRU", URL + "/", True, True), True, ()),
+        (WebhookRegistration("VRU", "https://other.example", True, True), True, (f"goes to another URL than {URL}",)),
+        (WebhookRegistration("VRU", URL, False, True), True, ("disabled",)),
+        (WebhookRegistration("VRU", URL, True, False), True, ("has no auth header",)),
+        (
+            WebhookRegistration("VRU", URL, True, True),
+            False,
+            ("has an auth header that accounts.webhooks does not name",),
+        ),
+    ],
+)
+def test_drift_is_told_in_words(hook: WebhookRegistration, header: bool, problems: tuple[str, ...]) -> None:
+    wanted = WebhookSettings(url=URL, auth_header={"env": "HOOK"} if header else None)
+    (drift,) = webhook_drift(wanted, [hook], types=["VRU"])
+    assert (drift.ours, drift.problems) == (True, problems)
+
+
+def test_a_webhook_that_nobody_wants_is_nobodys_problem() -> None:
+    hook = WebhookRegistration("VRU", "https://other.example", False, False)
+    (drift,) = webhook_drift(None, [hook])
+    assert (drift.ours, drift.problems) == (False, ())
