@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from callarchive.errors import ArchiveError, ConfigurationError, ObjectNotFoundError
 from callarchive.phone_numbers import mask_numbers
 from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings
 from callarchive.stores import Store
+from callarchive.voice_api.answers import clean
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,8 @@ class Alert:
         shown = list(self.lines[:_LINES])
         if len(self.lines) > _LINES:
             shown.append(f"... and {len(self.lines) - _LINES} more")
-        return mask_numbers("\n".join((self.title, "", *shown)))
+        # A path may hold bytes that are no text; no mail could.
+        return clean(mask_numbers("\n".join((self.title, "", *shown))))
 
 
 class ChannelError(ArchiveError):
@@ -90,7 +91,7 @@ class Alerts:
             with self._store.lock(_LOCK, wait_s=_LOCK_WAIT_S):
                 return self._send(alert)
         except ArchiveError as err:
-            log.error("alert %r was not sent: %s", alert.title, err)
+            log.error("alert %r was not sent, or that was not remembered: %s", mask_numbers(alert.title), err)
             return False
 
     def try_out(self, alert: Alert) -> dict[str, str | None]:
@@ -109,9 +110,9 @@ class Alerts:
         state = self._state()
         hour_ago = now - timedelta(hours=1)
         repeat_at = now - timedelta(hours=self._settings.repeat_after_hours)
-        told = {key: at for key, at in state["told"].items() if datetime.fromisoformat(at) > repeat_at}
-        recent = [at for at in state["recent"] if datetime.fromisoformat(at) > hour_ago]
-        held = state["held"]
+        told = {key: at for key, at in state.told.items() if datetime.fromisoformat(at) > repeat_at}
+        recent = [at for at in state.recent if datetime.fromisoformat(at) > hour_ago]
+        held = state.held
         owed = [name for name in self._channels if f"{name}|{alert.kind}|{alert.key}" not in told]
         if not owed:
             return False
@@ -136,17 +137,29 @@ class Alerts:
             self._remember(told, [*recent, now.isoformat()], 0)
         return done
 
-    def _state(self) -> dict[str, Any]:
-        empty: dict[str, Any] = {"told": {}, "recent": [], "held": 0}
+    def _state(self) -> "_Sent":
+        """What is remembered. A file that somebody spoilt is as good as none: an alert twice is better than none."""
         try:
             state = json.loads(self._store.read(_STATE))
-        except (ObjectNotFoundError, ValueError):
-            return empty
-        return {**empty, **state} if isinstance(state, dict) else empty
+            told, recent, held = dict(state["told"]), list(state["recent"]), int(state["held"])
+            if any(datetime.fromisoformat(at).tzinfo is None for at in (*told.values(), *recent)):
+                return _Sent({}, [], 0)
+        except (ObjectNotFoundError, ValueError, TypeError, KeyError, RecursionError):
+            return _Sent({}, [], 0)
+        return _Sent(told, recent, held)
 
     def _remember(self, told: dict[str, str], recent: Sequence[str], held: int) -> None:
         state = {"told": told, "recent": list(recent), "held": held}
         self._store.replace(_STATE, json.dumps(state, indent=1).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """When each alert was told by which channel, when any were within the hour, and how many were held back since."""
+
+    told: dict[str, str]
+    recent: list[str]
+    held: int
 
 
 def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
@@ -171,14 +184,24 @@ def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
     told = "nothing was tried"
     for _ in range(_ATTEMPTS):
         try:
-            answer = requests.post(url, json=body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
+            # Only the status is wanted: a body that never ends would hold the run up.
+            with requests.post(
+                url,
+                json=body,
+                headers=headers,
+                auth=lambda request: request,  # or a ~/.netrc would put its own header in the place of ours
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                status = answer.status_code
         except (requests.RequestException, UnicodeError) as err:
             told = describe_failure(err, timeout_s=_TIMEOUT_S)
             continue
-        if answer.status_code < 300:
+        if status < 300:
             return
-        told = f"it answers HTTP {answer.status_code}"
-        if answer.status_code < 500:
+        told = f"it answers HTTP {status}"
+        if status < 500:
             break
     raise ChannelError(f"alerts.webhook: {told}")
 
@@ -192,12 +215,13 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
     import smtplib
     import socket
     import ssl
+    from contextlib import closing, suppress
     from email.message import EmailMessage
 
     message = EmailMessage()
     message["From"] = smtp.sender
     message["To"] = ", ".join(smtp.recipients)
-    message["Subject"] = "callarchive: " + " ".join(mask_numbers(alert.title).split())
+    message["Subject"] = "callarchive: " + " ".join(clean(mask_numbers(alert.title)).split())
     message.set_content(alert.text)
     context = ssl.create_default_context()
     try:
@@ -205,12 +229,14 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
             server: smtplib.SMTP = smtplib.SMTP_SSL(smtp.host, smtp.port, timeout=_TIMEOUT_S, context=context)
         else:
             server = smtplib.SMTP(smtp.host, smtp.port, timeout=_TIMEOUT_S)
-        with server:
+        with closing(server):
             if smtp.security == "starttls":
                 server.starttls(context=context)
             if smtp.username is not None and smtp.password is not None:
                 server.login(smtp.username, smtp.password.reveal())
             server.send_message(message)
+            with suppress(smtplib.SMTPException, OSError):  # the mail was taken, however the server says goodbye
+                server.quit()
     except smtplib.SMTPAuthenticationError:
         raise ChannelError(f"alerts.smtp: {smtp.host} does not accept alerts.smtp.username and password") from None
     except smtplib.SMTPException as err:

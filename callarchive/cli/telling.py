@@ -51,10 +51,10 @@ def status(
         if begin > end:
             raise ConfigurationError(f"there is no day from {begin} to {end}")
         overview = look_over(connections, list(days_between(begin, end)))
-    if support_text:
-        output.print_text(text_of(overview.at_risk) or "Nothing is at risk.")
-    elif output.json:
+    if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
+    elif support_text:
+        output.print_text(text_of(overview.at_risk) or "Nothing is at risk.")
     else:
         _print(output, overview)
     if not overview.is_well:
