@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from callarchive import schemas
 from callarchive.columns import in_order
-from callarchive.errors import ArchiveError, ObjectNotFoundError
+from callarchive.errors import ArchiveError, ObjectNotFoundError, StoreError
 from callarchive.schemas import PUBLIC_TABLES, Table
 from callarchive.stores import Store
 from callarchive.stores.local_staging import sync_folder
@@ -139,7 +139,7 @@ class Catalog:
         Ordered by the table's key. Without rows where the day has no partition. Columns that an older file lacks are null.
 
         Raises:
-            StoreError: the store could not give them.
+            StoreError: the store could not give them, or the file is damaged.
         """
         schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
         try:
@@ -147,8 +147,11 @@ class Catalog:
         except ObjectNotFoundError:
             return schema.empty_table()
         # One day is too little for threads to be worth starting: 5,000 rows take 2 ms, 100,000 take 25.
-        with pq.ParquetFile(pa.BufferReader(data)) as file:
-            found = file.read(columns=schema.names, use_threads=False)
+        try:
+            with pq.ParquetFile(pa.BufferReader(data)) as file:
+                found = file.read(columns=schema.names, use_threads=False)
+        except (pa.ArrowException, OSError) as err:
+            raise StoreError(f"{self.store.uri(table.partition_path(day))} is damaged: restore or remove it, then archive {day}") from err
         arrays = [
             found[field.name].cast(field.type) if field.name in found.schema.names else pa.nulls(len(found), field.type)
             for field in schema

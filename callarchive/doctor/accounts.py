@@ -140,15 +140,22 @@ def _receiver(account: AccountSettings, webhooks: WebhookSettings) -> Finding:
     advice = f"callarchive webhooks serve, and see that {webhooks.url} leads to it"
     try:
         headers = {} if webhooks.auth_header is None else {"Authorization": webhooks.auth_header.reveal()}
-        answer = requests.post(
-            webhooks.url, data=b"{", headers=headers, timeout=_RECEIVER_TIMEOUT_S, allow_redirects=False
-        )
+        with requests.post(
+            webhooks.url,
+            data=b"{",
+            headers=headers,
+            auth=lambda request: request,  # or a ~/.netrc would put its own header in the place of ours
+            timeout=_RECEIVER_TIMEOUT_S,
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            status = answer.status_code
     except ArchiveError as err:
         return Finding(link, Verdict.BROKEN, str(err), "set the secret of accounts.webhooks.auth_header")
     except (requests.RequestException, UnicodeError) as err:
         told = describe_failure(err, timeout_s=_RECEIVER_TIMEOUT_S)
         return Finding(link, Verdict.BROKEN, f"cannot be reached from here: {told}", advice)
-    if answer.status_code == 400:
+    if status == 400:
         return Finding(link, Verdict.OK, f"{webhooks.url} answers, and knows the header")
     reasons = {
         401: "does not know the header: was it started with another secret?",
@@ -156,8 +163,8 @@ def _receiver(account: AccountSettings, webhooks: WebhookSettings) -> Finding:
         404: "does not know the account, or is not our receiver",
         503: "takes no events now: see its log",
     }
-    told = reasons.get(answer.status_code, f"answers HTTP {answer.status_code}, as our receiver would not")
-    verdict = Verdict.WARNING if answer.status_code == 403 else Verdict.BROKEN
+    told = reasons.get(status, f"answers HTTP {status}, as our receiver would not")
+    verdict = Verdict.WARNING if status == 403 else Verdict.BROKEN
     return Finding(link, verdict, f"{webhooks.url} {told}", advice)
 
 

@@ -81,7 +81,11 @@ def _inbox(connections: Connections) -> Iterator[Finding]:
         if day is None or day < connections.settings.start_date:
             continue
         if day not in listed:
-            rows = connections.catalog.partition(schemas.SESSIONS, day, columns=schemas.SESSIONS.key)
+            try:
+                rows = connections.catalog.partition(schemas.SESSIONS, day, columns=schemas.SESSIONS.key)
+            except ArchiveError as err:
+                yield Finding("inbox: lag", Verdict.BROKEN, str(err), f"callarchive archive --day {day}")
+                return
             listed[day] = set(zip(*(rows[name].to_pylist() for name in schemas.SESSIONS.key), strict=True))
         if (change.subaccount_id, change.session_id) not in listed[day]:
             waiting.append(now - change.received_at)

@@ -1,7 +1,7 @@
 """Can the destination be written to with the very credentials that 8x8 was given?"""
 
 import secrets
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -42,15 +42,31 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
     with closing(connect(server, key=None)) as connection:
         client = connection.client()
         try:
-            with client.open(path, "wx") as file:
-                file.write(_BYTES)
-            client.remove(path)
+            file = client.open(path, "wx")
         except (OSError, EOFError) as err:
-            raise AccessDeniedError(
-                f"{push.username}@{push.host}:{push.port} logs in, and cannot write to {push.path}: "
-                f"{getattr(err, 'strerror', None) or type(err).__name__}"
-            ) from None
-    return f"{push.username}@{push.host}:{push.port} writes to {push.path} and removes"
+            raise _unwritable(push, err) from None
+        try:
+            with file:
+                file.write(_BYTES)
+        except (OSError, EOFError) as err:
+            with suppress(OSError, EOFError):
+                client.remove(path)
+            raise _unwritable(push, err) from None
+        try:
+            client.remove(path)
+        except (OSError, EOFError):
+            # 8x8 need not be allowed to delete; the file's name says what it is.
+            return f"{_shown(push)} writes to {push.path}; {path} could not be removed again"
+    return f"{_shown(push)} writes to {push.path} and removes"
+
+
+def _unwritable(push: PushSettings, err: Exception) -> AccessDeniedError:
+    reason = getattr(err, "strerror", None) or type(err).__name__
+    return AccessDeniedError(f"{_shown(push)} logs in, and cannot write to {push.path}: {reason}")
+
+
+def _shown(push: PushSettings) -> str:
+    return f"{push.username}@{push.host}:{push.port}"
 
 
 def _by_s3(account: AccountSettings, push: PushSettings) -> str:
