@@ -4,13 +4,14 @@ No personal data: ids of sessions and recordings, days, counts. How often anythi
 catalog, so that all processes share the bound. A channel that fails never fails a run: it is tried again with the next alert.
 """
 
-import json
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from callarchive.errors import ArchiveError, ConfigurationError, ObjectNotFoundError
+from callarchive.alert_memory import AlertMemory, Sent
+from callarchive.errors import ArchiveError, ConfigurationError
 from callarchive.phone_numbers import mask_numbers
 from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings
 from callarchive.stores import Store
@@ -18,11 +19,9 @@ from callarchive.voice_api.answers import clean
 
 log = logging.getLogger(__name__)
 
-_STATE = "_alerts/sent.json"
-_LOCK = "alerts"
-_LOCK_WAIT_S = 120.0
 _TIMEOUT_S = 15.0
 _LINES = 50
+_REMEMBERED = 1000
 _ATTEMPTS = 2
 
 
@@ -35,21 +34,41 @@ class Alert:
         key: what it is about; the same kind and key are not told again before `alerts.repeat_after_hours`.
         title: one line.
         lines: what there is to know.
+        about: what it names, where that may become more: it is told again as soon as it names something new, and not
+            when it merely names less.
+        notes: what there is to know of the alerts themselves.
     """
 
     kind: str
     key: str
     title: str
     lines: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def text(self) -> str:
-        """Title and at most 50 lines, digits that look like a phone number starred out."""
+    def shown_lines(self) -> list[str]:
+        """At most 50 lines and the notes, digits that look like a phone number starred out."""
         shown = list(self.lines[:_LINES])
         if len(self.lines) > _LINES:
             shown.append(f"... and {len(self.lines) - _LINES} more")
         # A path may hold bytes that are no text; no mail could.
-        return clean(mask_numbers("\n".join((self.title, "", *shown))))
+        return [clean(mask_numbers(line)) for line in (*shown, *self.notes)]
+
+    @property
+    def text(self) -> str:
+        """Title and lines, as people read them."""
+        return "\n".join((clean(mask_numbers(self.title)), "", *self.shown_lines))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """By what it is remembered: one for each thing that it names; very many are told again when they have doubled."""
+        if not self.about:
+            return (f"{self.kind}|{self.key}",)
+        if len(self.about) > _REMEMBERED:
+            return (f"{self.kind}|{self.key}|{len(self.about).bit_length()}",)
+        digests = (hashlib.sha256(name.encode(errors="replace")).hexdigest()[:16] for name in self.about)
+        return tuple(f"{self.kind}|{self.key}|{digest}" for digest in digests)
 
 
 class ChannelError(ArchiveError):
@@ -65,7 +84,7 @@ class Alerts:
 
     def __init__(self, settings: AlertSettings, *, store: Store, clock: Callable[[], datetime]) -> None:
         self._settings = settings
-        self._store = store
+        self._memory = AlertMemory(store)
         self._clock = clock
         self._channels: dict[str, Callable[[Alert], None]] = {}
         if settings.webhook is not None:
@@ -87,12 +106,15 @@ class Alerts:
         """
         if not self._channels:
             return False
-        try:
-            with self._store.lock(_LOCK, wait_s=_LOCK_WAIT_S):
-                return self._send(alert)
-        except ArchiveError as err:
-            log.error("alert %r was not sent, or that was not remembered: %s", mask_numbers(alert.title), err)
-            return False
+        done = False
+
+        def tell(sent: Sent) -> Sent:
+            nonlocal done
+            done, sent = self._tell(alert, sent)
+            return sent
+
+        self._memory.update(tell)
+        return done
 
     def try_out(self, alert: Alert) -> dict[str, str | None]:
         """The alert goes through every channel, whatever was told before. Returns what each one failed with; null is well."""
@@ -105,61 +127,35 @@ class Alerts:
                 outcome[name] = str(err)
         return outcome
 
-    def _send(self, alert: Alert) -> bool:
+    def _tell(self, alert: Alert, sent: Sent) -> tuple[bool, Sent]:
+        """Returns whether it was told, and what there is to remember now."""
         now = self._clock()
-        state = self._state()
-        hour_ago = now - timedelta(hours=1)
-        repeat_at = now - timedelta(hours=self._settings.repeat_after_hours)
-        told = {key: at for key, at in state.told.items() if datetime.fromisoformat(at) > repeat_at}
-        recent = [at for at in state.recent if datetime.fromisoformat(at) > hour_ago]
-        held = state.held
-        owed = [name for name in self._channels if f"{name}|{alert.kind}|{alert.key}" not in told]
+        repeat_after = timedelta(hours=self._settings.repeat_after_hours)
+        sent = sent.since(now - repeat_after, now - timedelta(hours=1))
+        marks = {name: [f"{name}|{mark}" for mark in alert.marks] for name in self._channels}
+        owed = [name for name in self._channels if any(mark not in sent.told for mark in marks[name])]
         if not owed:
-            return False
-        if len(recent) >= self._settings.max_per_hour:
-            self._remember(told, recent, held + 1)
-            log.warning("alert held back, %d were sent within the hour: %s", len(recent), mask_numbers(alert.title))
-            return False
-        if held:
-            alert = Alert(
-                alert.kind, alert.key, alert.title, (*alert.lines, "", f"{held} alerts before this one were held back.")
-            )
-        done = False
+            return False, sent
+        left = self._settings.max_per_hour - len(sent.recent)
+        if left <= 0:
+            log.warning("alert held back, too many were sent within the hour: %s", mask_numbers(alert.title))
+            return False, replace(sent, held=sent.held + 1)
+        notes = []
+        if sent.held:
+            notes.append(f"{sent.held} alerts before this one were held back.")
+        if left == 1:
+            notes.append("More within the hour are held back: callarchive status tells how things are.")
+        told = dict(sent.told)
         for name in owed:
             try:
-                self._channels[name](alert)
+                self._channels[name](replace(alert, notes=tuple(notes)))
             except ArchiveError as err:
                 log.error("alert %r did not get through by %s: %s", mask_numbers(alert.title), name, err)
             else:
-                done = True
-                told[f"{name}|{alert.kind}|{alert.key}"] = now.isoformat()
-        if done:
-            self._remember(told, [*recent, now.isoformat()], 0)
-        return done
-
-    def _state(self) -> "_Sent":
-        """What is remembered. A file that somebody spoilt is as good as none: an alert twice is better than none."""
-        try:
-            state = json.loads(self._store.read(_STATE))
-            told, recent, held = dict(state["told"]), list(state["recent"]), int(state["held"])
-            if any(datetime.fromisoformat(at).tzinfo is None for at in (*told.values(), *recent)):
-                return _Sent({}, [], 0)
-        except (ObjectNotFoundError, ValueError, TypeError, KeyError, RecursionError):
-            return _Sent({}, [], 0)
-        return _Sent(told, recent, held)
-
-    def _remember(self, told: dict[str, str], recent: Sequence[str], held: int) -> None:
-        state = {"told": told, "recent": list(recent), "held": held}
-        self._store.replace(_STATE, json.dumps(state, indent=1).encode())
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """When each alert was told by which channel, when any were within the hour, and how many were held back since."""
-
-    told: dict[str, str]
-    recent: list[str]
-    held: int
+                told |= dict.fromkeys(marks[name], now.isoformat())
+        if told == sent.told:
+            return False, sent
+        return True, Sent(told, (*sent.recent, now.isoformat()), 0)
 
 
 def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
@@ -177,9 +173,9 @@ def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
     body = {
         "kind": alert.kind,
         "key": alert.key,
-        "title": mask_numbers(alert.title),
+        "title": clean(mask_numbers(alert.title)),
         "text": alert.text,
-        "lines": [mask_numbers(line) for line in alert.lines[:_LINES]],
+        "lines": alert.shown_lines,
     }
     told = "nothing was tried"
     for _ in range(_ATTEMPTS):

@@ -70,11 +70,16 @@ def at_risk(
         days: the days to look at; by default those on which something may still be there.
     """
     if days is None:
-        longest = max(account.push_retention_hours for account in settings.accounts)
-        first = max(settings.start_date, day_of(now - timedelta(hours=longest), settings.zone) - timedelta(days=1))
-        days = days_between(first, day_of(now, settings.zone))
+        days = days_of_countdown(settings, now=now)
     found = [item for day in days for item in _of_day(catalog, settings, day, now)]
     return sorted(found, key=lambda item: (item.hours_left < 0, abs(item.hours_left), item.session_id))
+
+
+def days_of_countdown(settings: Settings, *, now: datetime) -> list[date]:
+    """The days whose recordings 8x8 may still have, and the one before them, for calls that went on past midnight."""
+    longest = max(account.push_retention_hours for account in settings.accounts)
+    first = max(settings.start_date, day_of(now - timedelta(hours=longest), settings.zone) - timedelta(days=1))
+    return list(days_between(first, day_of(now, settings.zone)))
 
 
 def support_text(items: Sequence[AtRisk]) -> str:
@@ -113,7 +118,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
     retention = {a.subaccount_id: timedelta(hours=a.push_retention_hours) for a in settings.accounts}
     default = timedelta(hours=24)
     _, day_end = day_bounds(day, settings.zone)
-    ends = {(row["subaccount_id"], row["session_id"]): row["ended_at"] or row["started_at"] for row in session_rows}
+    calls = {(row["subaccount_id"], row["session_id"]): (row["ended_at"], row["started_at"]) for row in session_rows}
 
     def risk(row: Row, ended_at: datetime, **told: Any) -> AtRisk:
         deadline_at = ended_at + retention.get(row["subaccount_id"], default)
@@ -139,7 +144,8 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
                 next_step=f"callarchive archive --day {day}",
             )
     for row in recordings.to_pylist():
-        ended_at = ends.get((row["subaccount_id"], row["session_id"])) or _end_of(row) or day_end
+        call_ended_at, call_started_at = calls.get((row["subaccount_id"], row["session_id"]), (None, None))
+        ended_at = call_ended_at or _end_of(row) or call_started_at or day_end
         state, next_step = _advice(row, day)
         if row["archive_status"] == "pending" and now - ended_at < STUCK_AFTER:
             continue

@@ -3,7 +3,7 @@
 Called by the command line and by the Dagster assets alike. How alerts are sent, and how often, is in `alerts`.
 """
 
-import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from callarchive.alerts import Alert, Alerts
 from callarchive.checks import ODDITIES, CheckResult
 from callarchive.connections import Connections
+from callarchive.errors import ArchiveError
 from callarchive.schemas import RECORDINGS, Table
 
 if TYPE_CHECKING:
     from callarchive.countdown import AtRisk
+
+log = logging.getLogger(__name__)
 
 _EXAMPLES = 5
 
@@ -29,6 +32,8 @@ def tell_of_day(
 ) -> None:
     """Whoever is to know has been told of the day's failing checks and, with its recordings, of what is at risk or given up.
 
+    Never raises: the day is done.
+
     Args:
         table: the table that was just written; null is all of them.
     """
@@ -39,8 +44,11 @@ def tell_of_day(
     if failing:
         alerts.send(_of_checks(day, failing))
     if table is None or table is RECORDINGS:
-        for alert in _of_risks(connections, day):
-            alerts.send(alert)
+        try:
+            for alert in _of_risks(connections, day):
+                alerts.send(alert)
+        except ArchiveError as err:
+            log.error("%s: whether recordings are at risk is not known: %s", day, err)
 
 
 def tell_of_failure(alerts: Alerts, what: str, reason: str) -> None:
@@ -53,8 +61,11 @@ def _of_checks(day: date, failing: Sequence[CheckResult]) -> Alert:
     for check in failing:
         lines.append(f"{check.name}: {check.summary}")
         lines += [f"  {example}" for example in check.examples[:_EXAMPLES]]
-    names = ",".join(sorted(check.name for check in failing))
-    return Alert("checks_failed", f"{day}/{names}", f"{day}: {len(failing)} checks fail", tuple(lines))
+    # Dagster checks table by table, the command line all at once: by name, neither tells what the other told.
+    names = tuple(check.name for check in failing)
+    return Alert(
+        "checks_failed", str(day), f"{day}: {_many(len(failing), 'check fails', 'checks fail')}", tuple(lines), names
+    )
 
 
 def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
@@ -65,18 +76,21 @@ def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
     soon = settings.alerts.countdown_hours
     urgent = [item for item in items if 0 <= item.hours_left < soon]
     if urgent:
-        title = f"{day}: {len(urgent)} recordings may be lost at 8x8 within {settings.alerts.countdown_hours:g} h"
-        yield Alert("countdown", _key(day, urgent), title, tuple(map(_line, urgent)))
+        title = f"{day}: {_many(len(urgent), 'recording', 'recordings')} may be lost at 8x8 within {soon:g} h"
+        yield Alert("countdown", str(day), title, tuple(map(_line, urgent)), tuple(map(_name, urgent)))
     given_up = [item for item in items if item.archive_status == "missing"]
     if given_up:
-        title = f"{day}: {len(given_up)} recordings are missing: nothing was found in the landing in time"
-        yield Alert("missing", _key(day, given_up), title, tuple(map(_line, given_up)))
+        count = _many(len(given_up), "recording is", "recordings are")
+        title = f"{day}: {count} missing: nothing was found in the landing in time"
+        yield Alert("missing", str(day), title, tuple(map(_line, given_up)), tuple(map(_name, given_up)))
 
 
-def _key(day: date, items: "Sequence[AtRisk]") -> str:
-    """The same for the same recordings."""
-    ids = "\n".join(sorted(f"{item.session_id}/{item.recording_id}" for item in items))
-    return f"{day}/{hashlib.sha256(ids.encode()).hexdigest()[:16]}"
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count} {one if count == 1 else more}"
+
+
+def _name(item: "AtRisk") -> str:
+    return f"{item.subaccount_id}/{item.session_id}/{item.recording_id or ''}"
 
 
 def _line(item: "AtRisk") -> str:

@@ -148,8 +148,9 @@ def by_mail(folder: Path, server: Smtp, **more: Any) -> Alerts:
     return alerts(folder, smtp={**smtp, "recipients": ["b@acme.example"], **more})
 
 
-def by_web(folder: Path, server: Web, **more: Any) -> Alerts:
-    return alerts(folder, webhook={"url": f"http://127.0.0.1:{server.server_port}/{TOKEN}", **more})
+def by_web(folder: Path, server: Web, *, max_per_hour: int = 10, **more: Any) -> Alerts:
+    webhook = {"url": f"http://127.0.0.1:{server.server_port}/{TOKEN}", **more}
+    return alerts(folder, webhook=webhook, max_per_hour=max_per_hour)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_accepted_and_no_password_is_told(
@@ -245,6 +246,7 @@ def test_an_answer_without_end_holds_nobody_up(serve: Any, tmp_path: Path) -> No
         b'{"told": {"webhook|a|b": "2026-11-20T11:00:00"}, "recent": [], "held": 0}',
         b'{"told": {"webhook|a|b": 7}, "recent": ["2026-11-20T11:00:00"], "held": 0}',
         b'{"told": {}, "recent": [], "held": null}',
+        b'{"told": {}, "recent": [], "held": Infinity}',
         b"[" * 100_000,
     ],
 )
@@ -269,12 +271,33 @@ def test_text_that_no_mail_can_hold_is_sent_as_well_as_it_can_be(
     assert "error" not in caplog.text.lower()
 
 
-def test_a_memory_that_cannot_be_kept_is_logged_without_numbers(
+def test_a_catalog_that_cannot_be_written_is_told_of_all_the_same_and_within_the_bounds(
     serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "catalog").write_bytes(b"")
-    assert not by_web(tmp_path, serve(Web())).send(Alert("test", "x", "call of +65 9123 4567"))
-    assert "was not sent" in caplog.text
+    server = serve(Web())
+    # As in a run over many days, each of which tells of its failure by an object of its own.
+    sent = [by_web(tmp_path, server, max_per_hour=3).send(Alert("run_failed", f"day {n % 5}", "x")) for n in range(10)]
+    assert sent == [True] * 3 + [False] * 7
+    assert len(server.posted) == 3
+    assert "only this process remembers which alerts were sent" in caplog.text
+    # What it remembered is handed over as soon as there is a place for it.
+    (tmp_path / "catalog").unlink()
+    assert not by_web(tmp_path, server, max_per_hour=30).send(Alert("run_failed", "day 0", "x"))
+    assert by_web(tmp_path, server, max_per_hour=30).send(Alert("run_failed", "day 9", "x"))
+    assert set(json.loads((tmp_path / "catalog" / "_alerts" / "sent.json").read_bytes())["told"]) == {
+        f"webhook|run_failed|day {n}" for n in (0, 1, 2, 9)
+    }
+
+
+def test_a_failure_that_is_only_logged_is_logged_without_numbers(
+    serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(Web())
+    server.shutdown()
+    server.server_close()
+    assert not by_web(tmp_path, server).send(Alert("test", "x", "call of +65 9123 4567"))
+    assert "did not get through by webhook" in caplog.text
     assert "9123" not in caplog.text
 
 

@@ -133,6 +133,32 @@ def test_too_many_are_held_back_and_counted(sinks: Any, tmp_path: Path, clock: M
     clock.advance(timedelta(minutes=61))
     assert telling.send(alert("day 9"))
     assert "3 alerts before this one were held back." in web.posted[-1][2]["text"]
+    # If nothing follows for hours, whoever read the last one knows that there was more.
+    notes = ["More within the hour are held back" in told["text"] for _, _, told in web.posted]
+    assert notes == [False, False, True, False]
+
+
+def test_what_names_something_new_is_told_at_once_and_what_names_less_is_not(
+    sinks: Any, tmp_path: Path, clock: MovableClock
+) -> None:
+    web, _ = sinks
+    telling = alerts(sinks, tmp_path, clock)
+
+    def sent(*about: str) -> bool:
+        return telling.send(Alert("countdown", "2026-11-19", f"{len(about)} at risk", (), about))
+
+    assert sent("a", "b")
+    assert not sent("b", "a")
+    assert not sent("b"), "a was saved"
+    assert sent("b", "c")
+    clock.advance(timedelta(hours=23))
+    assert not sent("c")
+    assert sent(*map(str, range(1500)))
+    assert not sent(*map(str, range(1400))), "of very many, by and by fewer"
+    assert sent(*map(str, range(3000)))
+    assert len(web.posted) == 4
+    clock.advance(timedelta(hours=2))
+    assert sent("c"), "a day later"
 
 
 def test_a_channel_that_fails_stops_nothing_and_is_owed_the_alert(
