@@ -151,7 +151,8 @@ class Catalog:
             with pq.ParquetFile(pa.BufferReader(data)) as file:
                 found = file.read(columns=schema.names, use_threads=False)
         except (pa.ArrowException, OSError) as err:
-            raise StoreError(f"{self.store.uri(table.partition_path(day))} is damaged: restore or remove it, then archive {day}") from err
+            damaged = self.store.uri(table.partition_path(day))
+            raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
         arrays = [
             found[field.name].cast(field.type) if field.name in found.schema.names else pa.nulls(len(found), field.type)
             for field in schema

@@ -4,8 +4,9 @@ What the links are and which hold is in `passport_links`. Nothing is asked of 8x
 hashed. Phone numbers are masked, whatever the account's setting.
 """
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -28,7 +29,7 @@ from callarchive.passport_links import (
     recording_links,
     session_links,
 )
-from callarchive.phone_numbers import HASH_PREFIX, mask_numbers
+from callarchive.phone_numbers import HASH_PREFIX, mask_numbers, treat_numbers_in
 from callarchive.records import Row
 from callarchive.schemas import Table
 
@@ -159,7 +160,28 @@ def _known_by_events(connections: Connections, wanted: str) -> list[Passport]:
     """Sessions that the catalog does not have, and of which the inbox knows by an event."""
     events = _events(connections, [wanted])
     found = sorted({(event["subaccount_id"], event["session_id"]) for event in events if event["session_id"]})
-    return [_unarchived(connections, account, session_id) for account, session_id in found]
+    return [
+        passport
+        for account, session_id in found
+        for passport in (
+            _without_recording(connections, account, session_id, wanted)
+            or [_unarchived(connections, account, session_id)]
+        )
+    ]
+
+
+def _without_recording(connections: Connections, account: str, session_id: str, recording_id: str) -> list[Passport]:
+    """The passport of a session that the catalog has, and of which an event names a recording that it does not have."""
+    told = "an event names it, and 8x8's last answer did not: callarchive archive --day {}"
+    found = []
+    for session in _rows_with(connections, schemas.SESSIONS, "session_id", session_id):
+        if session["subaccount_id"] != account:
+            continue
+        passport = _passport(connections, session)
+        link = Link(f"recording {recording_id}", LinkState.BROKEN, told.format(passport.call_date))
+        links = (*passport.links[:-2], link, *passport.links[-2:])
+        found.append(replace(passport, links=links, broken_at=broken_at(links)))
+    return found
 
 
 def _unarchived(connections: Connections, account: str, session_id: str) -> Passport:
@@ -195,7 +217,7 @@ def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
             "first_received_at": event.first_received_at,
             "last_received_at": event.last_received_at,
             "delivery_count": event.delivery_count,
-            "payload": mask_numbers(event.payload),
+            "payload": _without_numbers(event.payload),
         }
         for number, event in sorted(found.items())
     ]
@@ -204,6 +226,15 @@ def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
 def _masked(number: Any) -> Any:
     """A hash stays: it names nobody."""
     return number if number is None or str(number).startswith(HASH_PREFIX) else _MASKED
+
+
+def _without_numbers(payload: str) -> str:
+    """The payload with every field that holds a number masked, however short: a number need not look like one."""
+    try:
+        tree = treat_numbers_in(json.loads(payload), _masked)
+    except (ValueError, RecursionError):
+        return mask_numbers(payload)
+    return json.dumps(tree, ensure_ascii=False)
 
 
 def _rows_with(
