@@ -345,7 +345,7 @@ FAR = DAY + timedelta(days=40)
         f"/{FAR}/{SESSION}/{NAME}",
         f"{ROOT}/{FAR}/{SESSION}/{NAME}",
         f"/some-bucket/{ROOT}/{FAR}/{SESSION}/{NAME}",
-        f"/home/pushuser//{FAR}/{SESSION}/{quote(NAME)}",
+        f"/data/pushuser//{FAR}/{SESSION}/{quote(NAME)}",
         f"s3://other-bucket/{FAR}/{SESSION}/{NAME}",
         f"http://169.254.169.254/{FAR}/{SESSION}/{NAME}?x=1",
     ],
