@@ -37,6 +37,11 @@ def parse_id(text: object, *, kind: str) -> str:
     raise InvalidIdError(f"not a {kind} (a UUID): {shown if len(shown) <= 60 else shown[:57] + '...'}")
 
 
+def ids_in(text: str) -> list[str]:
+    """Every UUID in the text, once, in lower case."""
+    return list(dict.fromkeys(found.lower() for found in _UUID.findall(text)))
+
+
 def uuid_time(text: str) -> datetime | None:
     """The time in a version-1 UUID, cut to microseconds; null for any other version or an absurd time."""
     parsed = uuid.UUID(text)

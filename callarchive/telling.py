@@ -4,14 +4,16 @@ Called by the command line and by the Dagster assets alike. How alerts are sent,
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from callarchive.alerts import Alert, Alerts
 from callarchive.checks import ODDITIES, CheckResult
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError
+from callarchive.identifiers import ids_in
 from callarchive.schemas import RECORDINGS, Table
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def tell_of_day(
         return
     failing = [check for check in checks if not check.passed and check.name not in ODDITIES]
     if failing:
-        alerts.send(_of_checks(day, failing))
+        accounts = {account.subaccount_id for account in connections.settings.accounts}
+        alerts.send(_of_checks(day, failing, accounts))
     if table is None or table is RECORDINGS:
         try:
             for alert in _of_risks(connections, day):
@@ -56,11 +59,13 @@ def tell_of_failure(alerts: Alerts, what: str, reason: str) -> None:
     alerts.send(Alert("run_failed", what, f"{what} could not be archived", tuple(reason.splitlines())))
 
 
-def _of_checks(day: date, failing: Sequence[CheckResult]) -> Alert:
+def _of_checks(day: date, failing: Sequence[CheckResult], accounts: Collection[str]) -> Alert:
     lines = []
     for check in failing:
         lines.append(f"{check.name}: {check.summary}")
-        lines += [f"  {example}" for example in check.examples[:_EXAMPLES]]
+        # Ids and accounts alone: a place may be a file that somebody named after a caller.
+        told = (example if example in accounts else ", ".join(ids_in(example)) for example in check.examples)
+        lines += [f"  {ids}" for ids in islice(filter(None, told), _EXAMPLES)]
     # Dagster checks table by table, the command line all at once: by name, neither tells what the other told.
     names = tuple(check.name for check in failing)
     return Alert(
