@@ -5,7 +5,7 @@ import signal
 import sys
 from datetime import date
 from pathlib import Path
-from threading import Event
+from queue import Empty, SimpleQueue
 
 from callarchive.errors import ArchiveError
 from callarchive.simulator.running import DEMO_SEED, DEMO_SESSIONS_PER_DAY, Simulator
@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sessions-per-day", type=int, help=f"of each account ({DEMO_SESSIONS_PER_DAY})")
     parser.add_argument("--seed", type=int, help=f"another seed, another week ({DEMO_SEED})")
     options = parser.parse_args(arguments)
-    stop = Event()
+    stops: SimpleQueue[int] = SimpleQueue()  # an Event set by a handler waits for ever for the lock of its own wait()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda signum, _: stops.put(signum))
     try:
         simulator = Simulator.start(
             options.directory,
@@ -40,9 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"SFTP           {simulator.sftp.user}@{simulator.sftp.host}:{simulator.sftp.port}")
         print(f"configuration  {simulator.config}")
         print("Keys are in .env beside it. Ctrl-C stops.", flush=True)
-        while not stop.wait(_DELIVERY_INTERVAL_S):
+        while not _came(stops):
             simulator.deliver()
     return 0
+
+
+def _came(stops: SimpleQueue[int]) -> bool:
+    """Whether a signal to stop came before the next delivery is due."""
+    try:
+        stops.get(timeout=_DELIVERY_INTERVAL_S)
+    except Empty:
+        return False
+    return True
 
 
 if __name__ == "__main__":
