@@ -4,11 +4,14 @@ Errors of SQLAlchemy and of drivers become the house's here: their texts quote p
 """
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -23,7 +26,12 @@ _LOCK = 0x63616C6C61726368
 """Of PostgreSQL's advisory locks the one of an inbox: "callarch"."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUSY_S = 30.0
+"""So long a writer waits for the one before it."""
+_IDLE_S = 15.0
+"""So long PostgreSQL keeps the lock of a writer of which it hears nothing, as its machine may have vanished."""
 _CONNECT_S = 10
+_VANISHED = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""After how long a PostgreSQL server that says nothing any more is given up, instead of hours: seconds, and milliseconds."""
 _NO_ROOM = ("disk is full", "disk i/o error", "readonly", "read-only")
 _NO_DATABASE = ("not a database", "malformed", "file is encrypted")
 
@@ -95,14 +103,15 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
         create: a SQLite file that is not there is made, readable by its owner alone.
 
     Raises:
-        ConfigurationError: the URL's database is of no kind that is installed, or is a newer version's inbox.
+        ConfigurationError: the URL's database is of no kind that is installed, would not outlive the process, or is another
+            version's inbox.
         UnavailableError: it cannot be reached.
         StoreError: the file is no database, or cannot be made.
     """
     try:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite":
-            engine = _sqlite(Path(parsed.database or ""), create=create)
+            engine = _sqlite(parsed.database or "", create=create)
         else:
             engine = sa.create_engine(
                 parsed,
@@ -110,7 +119,9 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
                 pool_pre_ping=True,
                 pool_size=4,
                 max_overflow=4,
-                connect_args={"connect_timeout": _CONNECT_S} if parsed.get_backend_name() == "postgresql" else {},
+                connect_args={"connect_timeout": _CONNECT_S, **_VANISHED}
+                if parsed.get_backend_name() == "postgresql"
+                else {},
             )
     except (NoSuchModuleError, ModuleNotFoundError) as err:
         raise ConfigurationError(
@@ -119,6 +130,8 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
         ) from None
     except SQLAlchemyError as err:
         raise ConfigurationError(f"inbox.url: is not a database URL ({type(err).__name__})") from None
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        raise ConfigurationError("inbox.url: must be sqlite:///path or postgresql+psycopg://...")
     try:
         with errors_translated(engine):
             if not sa.inspect(engine).has_table(ABOUT.name):
@@ -133,8 +146,16 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
 
 
 def lock_writers(connection: sa.Connection) -> None:
-    """No other transaction writes to the inbox before this one has ended, so numbers are given in the order of commits."""
+    """No other transaction writes to the inbox before this one has ended, so numbers are given in the order of commits.
+
+    On PostgreSQL its commit waits for the disk, whatever the server or the role was told to do without.
+    """
     if connection.dialect.name == "postgresql":
+        wait_ms, idle_ms = round(_BUSY_S * 1000), round(_IDLE_S * 1000)
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = {wait_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms};"
+            "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+        )
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -167,28 +188,47 @@ def errors_translated(engine: sa.Engine) -> Iterator[None]:
         ) from None
 
 
-def _sqlite(file: Path, *, create: bool) -> sa.Engine:
+def _sqlite(database: str, *, create: bool) -> sa.Engine:
+    if database in ("", ":memory:"):
+        raise ConfigurationError("inbox.url: names no file, and what is only in memory is lost: sqlite:///path")
+    file = Path(database)
     if create and not file.exists():
         try:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
             sync_folder(file.parent)
         except OSError as err:
             raise StoreError(f"inbox.url: {file} cannot be made: {err.strerror}") from err
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(file)),
-        hide_parameters=True,
-        connect_args={"timeout": _BUSY_S, "check_same_thread": False, "isolation_level": None},
-    )
+
+    def connect() -> sqlite3.Connection:
+        # mode=rw: SQLite would make a file that is gone anew, readable by everyone.
+        uri = f"file:{quote(str(file))}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(file)), creator=connect, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         # WAL: readers never wait for the writer. FULL: a commit is on the disk when it returns.
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 
     return engine
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Waits where another process makes the same change of a new file: SQLite's own waiting leaves that out."""
+    give_up_at = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as err:
+            if "locked" not in str(err) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _create_tables(connection: sa.Connection) -> None:

@@ -140,7 +140,7 @@ def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumbe
     word = kind.strip().upper() if isinstance(kind, str) else None
     fields = field_of(tree, "payload")
     if word not in ("CALL_RECORDING_STATUS", "SESSION_SUMMARY"):
-        return UnknownEvent(None if word is None else clean(word)[:_TEXT_CHARS])
+        return UnknownEvent(None if word is None else _type_shown(word, treat))
     if not isinstance(fields, dict):
         raise EventRefusedError(f"{word}: the payload is not a JSON object")
     _check_account(fields, subaccount_id)
@@ -160,6 +160,12 @@ def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumbe
         duration_s=read_duration(field_of(fields, "durationSeconds")),
         file_path=_file_path(field_of(fields, "filePath")),
     )
+
+
+def _type_shown(word: str, treat: PhoneNumberTreatment) -> str:
+    """A type as it can be kept and counted by: anybody's text, in a column that holds neither NUL nor an open number."""
+    shown: str = treat_numbers_in(clean(word).replace("\0", "\ufffd"), treat)
+    return shown[:_TEXT_CHARS]
 
 
 def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumberTreatment) -> SessionEvent:

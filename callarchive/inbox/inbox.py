@@ -5,8 +5,8 @@ Order of arrival never matters: of what several events tell of one recording or 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import groupby
+from datetime import date, datetime
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callarchive.connections import utc_now
 from callarchive.identifiers import plausible, uuid_time
-from callarchive.inbox.database import EVENTS, SESSIONS, errors_translated, lock_writers, open_engine
+from callarchive.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, lock_writers, open_engine
 from callarchive.inbox.events import Event, EventRefusedError, ReadEvent, RecordingEvent, SessionEvent, event_in
 from callarchive.models import ApiStatus
 from callarchive.voice_api.answers import PROGRESS
@@ -23,6 +23,9 @@ from callarchive.voice_api.answers import PROGRESS
 _Value = TypeVar("_Value", int, str)
 _IDS_AT_ONCE = 500
 _PRUNED_AT_ONCE = 1000
+_DAY = "day "
+"""What a day's name in the table of notes begins with."""
+
 _SESSION_PROGRESS = ("ERROR", "FAILED", "CANCELED", "BUSY", "NO_ANSWER", "COMPLETED")
 """A session that one event calls completed was a call, whatever another one says of one of its legs."""
 
@@ -167,6 +170,12 @@ class Inbox:
             self._insert_sessions(connection, events, now)
         return int(added)
 
+    def try_writing(self) -> None:
+        """Nothing is changed, and a commit was taken. Raises as `add` where none is."""
+        with errors_translated(self._engine), self._engine.begin() as connection:
+            lock_writers(connection)
+            connection.execute(sa.update(ABOUT).values(number=ABOUT.c.number))
+
     def sessions(self, subaccount_id: str, start: datetime, end: datetime) -> list[InboxSession]:
         """The account's sessions whose call was from `start` to before `end`, ordered by id."""
         wanted = (
@@ -199,7 +208,7 @@ class Inbox:
 
     def recordings(self, subaccount_id: str, session_ids: Collection[str]) -> list[InboxRecording]:
         """The recordings that VRU events name for these sessions of the account, one each, ordered by id."""
-        told: dict[str, InboxRecording] = {}
+        told: dict[str, list[InboxRecording]] = {}
         with errors_translated(self._engine), self._engine.connect() as connection:
             for row in self._rows_of(connection, subaccount_id, session_ids, kind="recording"):
                 event = _event(row)
@@ -214,9 +223,8 @@ class Inbox:
                         first_received_at=row.first_received_at,
                         last_received_at=row.last_received_at,
                     )
-                    known = told.get(event.recording_id)
-                    told[event.recording_id] = one if known is None else merge_recordings(known, one)
-        return [told[recording_id] for recording_id in sorted(told)]
+                    told.setdefault(event.recording_id, []).append(one)
+        return [merge_recordings(told[recording_id]) for recording_id in sorted(told)]
 
     def changes(self, after: int, *, limit: int = 10_000) -> list[Change]:
         """Events with a higher number than `after`, lowest first; those of unknown type are left out.
@@ -262,36 +270,81 @@ class Inbox:
             rows = connection.execute(counted.order_by(EVENTS.c.subaccount_id)).tuples()
             return [AccountStatistics(*row) for row in rows]
 
-    def forget(self, numbers: Iterable[int]) -> int:
-        """These events are gone, and sessions that have no other. Returns how many events there were."""
-        count = 0
-        for some in _pieces(set(numbers), _PRUNED_AT_ONCE):
+    def take_over(self, day: date, number: int) -> None:
+        """It is remembered that the day knows what events up to this number tell of its sessions. Never goes back."""
+        insert = _insert_into(self._engine, ABOUT)
+        taken = insert.values(name=f"{_DAY}{day}", number=number)
+        with errors_translated(self._engine), self._engine.begin() as connection:
+            lock_writers(connection)
+            connection.execute(
+                taken.on_conflict_do_update(
+                    index_elements=[ABOUT.c.name],
+                    set_={"number": insert.excluded.number},
+                    where=insert.excluded.number > ABOUT.c.number,
+                )
+            )
+
+    def taken_over(self) -> dict[date, int]:
+        """For each day that took events over, up to which number."""
+        wanted = sa.select(ABOUT.c.name, ABOUT.c.number).where(ABOUT.c.name.startswith(_DAY))
+        with errors_translated(self._engine), self._engine.connect() as connection:
+            rows = connection.execute(wanted).tuples()
+            return {date.fromisoformat(name.removeprefix(_DAY)): number for name, number in rows}
+
+    def forget(self, numbers: Iterable[int], *, received_before: datetime | None = None) -> int:
+        """These events are gone, and sessions that have no other. Returns how many events there were.
+
+        Args:
+            received_before: one that came again since is kept.
+        """
+        count, waiting = 0, iter(numbers)
+        while some := sorted(set(islice(waiting, _PRUNED_AT_ONCE))):
+            chosen: sa.ColumnElement[bool] = EVENTS.c.number.in_(some)
+            if received_before is not None:
+                chosen = sa.and_(chosen, EVENTS.c.last_received_at < received_before)
             with errors_translated(self._engine), self._engine.begin() as connection:
                 lock_writers(connection)
-                count += connection.execute(sa.delete(EVENTS).where(EVENTS.c.number.in_(some))).rowcount
-                has_events = sa.exists().where(
-                    EVENTS.c.subaccount_id == SESSIONS.c.subaccount_id, EVENTS.c.session_id == SESSIONS.c.session_id
+                named = sa.select(EVENTS.c.subaccount_id, EVENTS.c.session_id).where(
+                    chosen, EVENTS.c.session_id.is_not(None)
                 )
-                connection.execute(sa.delete(SESSIONS).where(sa.not_(has_events)))
+                sessions = connection.execute(named.distinct()).tuples().all()
+                count += connection.execute(sa.delete(EVENTS).where(chosen)).rowcount
+                for subaccount_id in {account for account, _ in sessions}:
+                    concerned = [session_id for account, session_id in sessions if account == subaccount_id]
+                    has_events = sa.exists().where(
+                        EVENTS.c.subaccount_id == SESSIONS.c.subaccount_id, EVENTS.c.session_id == SESSIONS.c.session_id
+                    )
+                    connection.execute(
+                        sa.delete(SESSIONS).where(
+                            SESSIONS.c.subaccount_id == subaccount_id,
+                            SESSIONS.c.session_id.in_(concerned),
+                            sa.not_(has_events),
+                        )
+                    )
         return count
 
     def prune(self, received_before: datetime) -> int:
         """Events that came last before then are gone, whether used or not. Returns how many."""
-        return self.forget(number for number, _ in self.older_than(received_before))
+        numbers = (number for number, _ in self.older_than(received_before))
+        return self.forget(numbers, received_before=received_before)
 
     def older_than(self, received_before: datetime) -> Iterator[tuple[int, Change | None]]:
-        """Number of every event that came last before then, with its account, session and day; null for unknown types."""
-        wanted = _CHANGES.where(EVENTS.c.last_received_at < received_before)
-        after = 0
+        """Number of every event that came last before then, with its account, session and day; null for unknown types.
+
+        In the order in which they came last, so that those that came later are not even looked at.
+        """
+        came_at, number = EVENTS.c.last_received_at, EVENTS.c.number
+        wanted = _CHANGES.add_columns(came_at).where(came_at < received_before).order_by(came_at, number)
+        some = wanted
         while True:
-            some = wanted.where(EVENTS.c.number > after).order_by(EVENTS.c.number).limit(_PRUNED_AT_ONCE)
             with errors_translated(self._engine), self._engine.connect() as connection:
-                rows = connection.execute(some).tuples().all()
+                rows = connection.execute(some.limit(_PRUNED_AT_ONCE)).tuples().all()
             for row in rows:
-                yield row[0], None if row[2] is None else Change(*row)
+                yield row[0], None if row[2] is None else Change(*row[:-1])
             if len(rows) < _PRUNED_AT_ONCE:
                 return
-            after = rows[-1][0]
+            last_number, last_at = rows[-1][0], rows[-1][-1]
+            some = wanted.where(came_at >= last_at, sa.or_(came_at > last_at, number > last_number))
 
     def _rows_of(
         self, connection: sa.Connection, subaccount_id: str, session_ids: Collection[str], *, kind: str | None = None
@@ -362,26 +415,26 @@ class Inbox:
         )
 
 
-def merge_recordings(one: InboxRecording, other: InboxRecording) -> InboxRecording:
-    """What two events tell of one recording, whichever came first: of the further status, with what only the other knows."""
+def merge_recordings(told: Sequence[InboxRecording]) -> InboxRecording:
+    """What several events tell of one recording, in any order: of the furthest status, with what only the others know."""
 
-    def rank(told: InboxRecording) -> tuple[Any, ...]:
+    def rank(one: InboxRecording) -> tuple[Any, ...]:
         # The rest breaks ties, so that the order of arrival does not matter.
         return (
-            PROGRESS.index(told.status),
-            told.file_path or "",
-            told.duration_s or 0.0,
-            told.status_raw or "",
-            told.session_id,
+            PROGRESS.index(one.status),
+            one.file_path or "",
+            -1.0 if one.duration_s is None else one.duration_s,
+            (one.status_raw is not None, one.status_raw or ""),
+            one.session_id,
         )
 
-    ahead, behind = sorted((one, other), key=rank, reverse=True)
+    ranked = sorted(told, key=rank, reverse=True)
     return replace(
-        ahead,
-        duration_s=behind.duration_s if ahead.duration_s is None else ahead.duration_s,
-        file_path=ahead.file_path or behind.file_path,
-        first_received_at=min(one.first_received_at, other.first_received_at),
-        last_received_at=max(one.last_received_at, other.last_received_at),
+        ranked[0],
+        duration_s=next((one.duration_s for one in ranked if one.duration_s is not None), None),
+        file_path=next((one.file_path for one in ranked if one.file_path), None),
+        first_received_at=min(one.first_received_at for one in told),
+        last_received_at=max(one.last_received_at for one in told),
     )
 
 
@@ -440,9 +493,9 @@ def _row(subaccount_id: str, read: ReadEvent, now: datetime) -> dict[str, Any]:
     return row
 
 
-def _insert_into(connection: sa.Connection, table: sa.Table) -> Any:
+def _insert_into(database: sa.Connection | sa.Engine, table: sa.Table) -> Any:
     """An insert that knows `on_conflict_do_update`, which is each dialect's own."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    return (postgresql if database.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def _pieces(values: Iterable[_Value], size: int) -> Iterator[list[_Value]]:

@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 
-from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.errors import ArchiveError, StoreError, UnavailableError
 from callarchive.inbox.events import ReadEvent
 from callarchive.inbox.inbox import Inbox
 from callarchive.receiver.metrics import Metrics
@@ -88,6 +88,12 @@ class Writer:
         try:
             new = self._inbox.add([(account, event) for account, event, _ in batch])
         except BaseException as err:
+            if isinstance(err, StoreError) and len(batch) > 1:
+                # One that the database does not take must not keep those out that happen to wait with it, each time it comes.
+                half = len(batch) // 2
+                self._commit(batch[:half])
+                self._commit(batch[half:])
+                return
             self._failing = True
             self._metrics.commit_failed()
             self._say(err)

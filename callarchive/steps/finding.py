@@ -35,6 +35,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
             The partition stays as it was.
     """
     tables: list[pa.Table] = []
+    latest_event = _latest_event(connections)  # what comes while the sources are asked is the next run's
     problems: list[tuple[str, RowProblem]] = []
     for account in connections.settings.accounts:
         found = unite(source.find(day) for source in connections.sources(account, reread=reread))
@@ -46,7 +47,8 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     with connections.neighbours_lock():
         rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
         count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
-    problems += elsewhere + _take_over_events(connections, day, rows)
+    not_taken_over = _take_over_events(connections, day, rows)
+    problems += elsewhere + not_taken_over
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)
     carried = len(rows) + len(elsewhere) - len(named)
@@ -55,7 +57,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     catalog.replace_partition(
         schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
     )
-    _prune_inbox(connections)
+    _settle_with_inbox(connections, day, None if not_taken_over else latest_event)
     by_source = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
         schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
@@ -79,9 +81,20 @@ def _take_over_events(connections: Connections, day: date, sessions: pa.Table) -
     return problems
 
 
-def _prune_inbox(connections: Connections) -> None:
-    """What keeps old events from being removed does not concern the day."""
+def _latest_event(connections: Connections) -> int | None:
+    """The number of the newest event; null where there is no inbox, or it cannot be asked: whoever needs it will say so."""
     try:
+        inbox = connections.inbox()
+        return None if inbox is None else inbox.latest_number()
+    except (UnavailableError, StoreError):
+        return None
+
+
+def _settle_with_inbox(connections: Connections, day: date, latest_event: int | None) -> None:
+    """The inbox knows up to which event the day is up to date, and is rid of old ones. What hinders that is not the day's."""
+    try:
+        if latest_event and (inbox := connections.inbox()) is not None:
+            inbox.take_over(day, latest_event)
         count = connections.prune_inbox()
     except ArchiveError as err:
         log.warning("old events stay in the inbox: %s", err)

@@ -8,8 +8,10 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -36,12 +38,47 @@ class Postgresql:
             return cursor.fetchall() if cursor.description else []
 
 
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[int]:
-    """The port of a private server on loopback, as an unprivileged user, for nobody knows how long."""
+@dataclass
+class PostgresqlServer:
+    """A private server on loopback. `user` is whom its programs run as, as `subprocess.run` takes it."""
+
+    programs: Path
+    data: Path
+    port: int
+    user: dict[str, Any] = field(default_factory=dict)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k '' -c fsync=off -c timezone=Asia/Singapore"
+        self.call("pg_ctl", "-w", "-l", str(self.data / "log"), "-o", options, "start")
+
+    def stop_at_once(self) -> None:
+        """As when its machine loses power, but for what the operating system had already taken."""
+        self.call("pg_ctl", "-m", "immediate", "stop")
+
+    def call(self, program: str, *words: str) -> None:
+        command = [self.programs / program, "-D", self.data / "db", *words]
+        subprocess.run(command, check=True, cwd=self.data, capture_output=True, **self.user)
+
+    @contextmanager
+    def database(self) -> Iterator[Postgresql]:
+        """An empty database, whose time zone is not UTC, gone afterwards."""
+        name, password = f"t{secrets.token_hex(6)}", secrets.token_hex(8)
+        admin = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"create role {name} login password '{password}'")
+            connection.execute(f"create database {name} owner {name}")
+        yield Postgresql(self.port, name, password)
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)")
+            connection.execute(f"drop role {name}")
+
+
+@contextmanager
+def running_postgresql() -> Iterator[PostgresqlServer]:
+    """A new server, run by an unprivileged user, for nobody knows how long."""
     [*_, folder] = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "").parent]
     data = Path(tempfile.mkdtemp(prefix="callarchive-postgresql-"))
-    user: dict[str, object] = {}
+    user: dict[str, Any] = {}
     if os.geteuid() == 0:  # initdb refuses to be root
         nobody = pwd.getpwnam("nobody")
         os.chown(data, nobody.pw_uid, nobody.pw_gid)
@@ -50,33 +87,36 @@ def postgresql_server() -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
 
-    def call(program: str, *words: str) -> None:
-        subprocess.run([folder / program, "-D", data / "db", *words], check=True, cwd=data, capture_output=True, **user)  # type: ignore[call-overload]
-
+    server = PostgresqlServer(folder, data, port, user)
     try:
-        call("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--no-locale")
+        server.call("initdb", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--no-locale")
         (data / "db" / "pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         )
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -k '' -c fsync=off -c timezone=Asia/Singapore"
-        call("pg_ctl", "-w", "-l", str(data / "log"), "-o", options, "start")
+        server.start()
         try:
-            yield port
+            yield server
         finally:
-            call("pg_ctl", "-m", "immediate", "stop")
+            server.stop_at_once()
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """One for all tests; who stops it needs one of its own."""
+    with running_postgresql() as server:
+        yield server
+
+
 @pytest.fixture
-def postgresql(postgresql_server: int) -> Iterator[Postgresql]:
-    """An empty database, whose time zone is not UTC."""
-    name, password = f"t{secrets.token_hex(6)}", secrets.token_hex(8)
-    admin = f"host=127.0.0.1 port={postgresql_server} user=postgres dbname=postgres"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"create role {name} login password '{password}'")
-        connection.execute(f"create database {name} owner {name}")
-    yield Postgresql(postgresql_server, name, password)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
-        connection.execute(f"drop role {name}")
+def own_postgresql_server() -> Iterator[PostgresqlServer]:
+    """One that a test may stop and start."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql(postgresql_server: PostgresqlServer) -> Iterator[Postgresql]:
+    with postgresql_server.database() as database:
+        yield database

@@ -243,6 +243,25 @@ def test_a_look_up_that_fails_does_not_keep_what_an_event_names_from_the_archive
     assert (session["lookup_status"], session["recording_count"]) == ("error", 1)
 
 
+def test_old_events_go_once_their_day_knows_them_and_a_late_one_waits_for_the_next_run(days: Days, trial: Any) -> None:
+    def events_left() -> int:
+        trial.simulator.clock.set(NOW + timedelta(days=200))
+        with trial.connections() as connections, closing(connections.inbox()) as inbox:
+            connections.prune_inbox()
+            left = len(inbox.changes(0))
+        trial.simulator.clock.set(NOW)
+        return left
+
+    tell(trial, uploaded(days.wrong), session_summary(days.unexported))
+    assert events_left() == 2
+    trial.archive()
+    tell(trial, uploaded(days.moved))  # its session is in the day, but what it tells is not
+    assert events_left() == 1
+    trial.archive()
+    assert events_left() == 0
+    assert trial.state_of(days.moved.recording_id) == "archived"
+
+
 def test_an_inbox_that_cannot_be_read_fails_a_check_and_not_the_day_unless_it_names_sessions(
     days: Days, trial: Any
 ) -> None:

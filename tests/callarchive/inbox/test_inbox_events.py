@@ -104,6 +104,29 @@ def test_an_unknown_status_is_unknown_and_kept_as_it_came() -> None:
     assert (event.status, event.status_raw) == (ApiStatus.UNKNOWN, "SOMETHING new")
 
 
+def test_a_type_can_be_kept_and_counted_by_whatever_it_is() -> None:
+    assert read({"eventType": "a\0b\ud800"}).event.event_type == "A\ufffdB\ufffd"
+    assert "6591234567" not in read({"eventType": "+6591234567"}).event.event_type
+    assert len(read({"eventType": "x" * 5000}).event.event_type) == 200
+
+
+@pytest.mark.parametrize("count", ["NaN", "1e400", "-1", "9" * 5000, "2.5", "true", '"2"', "null"])
+def test_numbers_that_are_none_are_null(count: str) -> None:
+    body = json.dumps(vss(callCount="HERE")).replace('"HERE"', count).encode()
+    assert read(body).event.call_count is None
+    json.loads(read(body).payload, parse_constant=pytest.fail)
+
+
+def test_of_two_fields_of_one_name_the_last_one_counts() -> None:
+    body = json.dumps(vss(callCount=1)).replace('"callCount": 1', '"callCount": 1, "callCount": 3').encode()
+    assert read(body).event.call_count == 3
+
+
+def test_events_are_found_whatever_the_case_of_their_fields() -> None:
+    event = read({"EVENTTYPE": "session_summary", "Payload": {"SessionID": SESSION.upper(), "callcount": 2}}).event
+    assert event == SessionEvent(SESSION, call_count=2)
+
+
 @pytest.mark.parametrize("type_", ["VIRTUAL_NUMBER", "", None, 5])
 def test_other_types_are_unknown_events(type_: Any) -> None:
     assert isinstance(read({"eventType": type_, "payload": {}}).event, UnknownEvent)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from callarchive.inbox.inbox import Inbox
 from callarchive.receiver.app import Receiver, Sender
@@ -19,7 +20,7 @@ from callarchive.receiver.writer import Writer
 from callarchive.settings import ReceiverSettings
 
 ACCOUNT = "acme_sg"
-COUNT = 10_000
+COUNT = 5_000  # on each of two databases
 ODD: list[Any] = [
     None,
     True,
@@ -148,10 +149,16 @@ async def post(app: Any, body: bytes) -> int:
     return int(sent[0]["status"])
 
 
-def test_no_payload_is_a_500_and_what_was_taken_can_be_read(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb"))])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    found: str = f"sqlite:///{tmp_path}/inbox.sqlite3"
+    return found if request.param == "sqlite" else request.getfixturevalue("postgresql").url
+
+
+def test_no_payload_is_a_500_and_what_was_taken_can_be_read(url: str) -> None:
     rng = random.Random(42)
     bodies = [mutated(rng) for _ in range(COUNT)]
-    inbox = Inbox.open(f"sqlite:///{tmp_path}/inbox.sqlite3")
+    inbox = Inbox.open(url)
     writer = Writer(inbox, Metrics(), room=200)
     sender = Sender(ACCOUNT, None, lambda _: None)
     app = Receiver({ACCOUNT: sender}, ReceiverSettings(), inbox=inbox, writer=writer, metrics=Metrics()).app()

@@ -23,9 +23,9 @@ V4 = "11111111-1111-4111-8111-11111111111a"
 class Told:
     """An inbox that events are put into, and what the source makes of them."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, url: str) -> None:
         self.received_at = NOW
-        self.inbox = Inbox.open(f"sqlite:///{file}", clock=lambda: self.received_at)
+        self.inbox = Inbox.open(url, clock=lambda: self.received_at)
 
     def event(self, kind: str, session_id: str, *, account: str = "acme_sg", **payload: Any) -> None:
         body = json.dumps({"eventType": kind, "payload": {"sessionId": session_id, **payload}}).encode()
@@ -49,9 +49,10 @@ class Told:
         return [session.session_id for session in findings.sessions]
 
 
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
-    told = Told(tmp_path / "inbox.sqlite3")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb"))])
+def told(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Told]:
+    database = f"sqlite:///{tmp_path}/inbox.sqlite3"
+    told = Told(database if request.param == "sqlite" else request.getfixturevalue("postgresql").url)
     yield told
     told.inbox.close()
 

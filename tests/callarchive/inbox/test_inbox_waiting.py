@@ -1,0 +1,116 @@
+"""What an inbox takes whatever it holds, whom it waits for, and what it does when its database's server ends a connection."""
+
+import json
+import os
+import pwd
+import random
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from callarchive.errors import StoreError, UnavailableError
+from callarchive.inbox import database
+from callarchive.inbox.events import ReadEvent, read_event
+from callarchive.inbox.inbox import Inbox
+from callarchive.simulator.generation import uuid_at
+
+ACCOUNT = "acme_sg"
+AT = datetime(2026, 11, 19, 10, tzinfo=UTC)
+
+
+def read(event: dict[str, Any]) -> tuple[str, ReadEvent]:
+    return ACCOUNT, read_event(json.dumps(event).encode(), subaccount_id=ACCOUNT, treat=lambda _: None)
+
+
+def ended(seed: int = 1) -> dict[str, Any]:
+    return {"eventType": "SESSION_SUMMARY", "payload": {"sessionId": uuid_at(AT, random.Random(seed))}}
+
+
+def test_events_of_unknown_types_hold_whatever_they_want_and_keep_no_other_out(url: str) -> None:
+    inbox = Inbox.open(url)
+    types = ("a\0b", "\ud800", "x" * 5000, "\u202e", "+6591234567")
+    session = ended()
+    assert inbox.add([read(session), *(read({"eventType": text, "more": text, text: 1}) for text in types)]) == 6
+    assert len(inbox.events_of(session["payload"]["sessionId"])) == 1
+    counted = inbox.unknown_events()
+    assert sum(counted.values()) == 5
+    assert not [name for name in counted if "6591234567" in name]
+    inbox.close()
+
+
+def test_who_waited_long_enough_for_another_writer_says_so_and_may_write_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_S", 0.2)
+    inbox, other = Inbox.open(url), Inbox.open(url)
+    with other._engine.begin() as connection:
+        database.lock_writers(connection)
+        with pytest.raises(UnavailableError, match=r"inbox\.url"):
+            inbox.add([read(ended())])
+        with pytest.raises(UnavailableError, match=r"inbox\.url"):
+            inbox.try_writing()
+        assert inbox.latest_number() == 0, "who reads waits for nobody"
+        connection.rollback()
+    inbox.try_writing()
+    assert inbox.latest_number() == 0
+    assert inbox.add([read(ended())]) == 1
+    for opened in (inbox, other):
+        opened.close()
+
+
+@pytest.mark.needs("initdb")
+def test_a_writer_that_vanished_keeps_the_others_waiting_no_longer_than_that(
+    postgresql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, vanished = Inbox.open(postgresql.url), Inbox.open(postgresql.url)
+    monkeypatch.setattr(database, "_IDLE_S", 0.5)
+    connection = vanished._engine.connect()
+    transaction = connection.begin()
+    database.lock_writers(connection)  # and nothing is heard of it any more
+    assert inbox.add([read(ended())]) == 1
+    with pytest.raises(sa.exc.DBAPIError):
+        connection.execute(sa.text("select 1"))
+    transaction.close()
+    connection.close()
+    for opened in (inbox, vanished):
+        opened.close()
+
+
+@pytest.mark.needs("initdb")
+def test_a_commit_waits_for_the_disk_even_where_the_role_was_told_not_to(postgresql: Any) -> None:
+    postgresql.run(f"alter role {postgresql.user} set synchronous_commit = off")
+    inbox = Inbox.open(postgresql.url)
+    shown = sa.text("show synchronous_commit")
+    with inbox._engine.begin() as connection:
+        assert connection.execute(shown).scalar() == "off"
+        database.lock_writers(connection)
+        assert connection.execute(shown).scalar() == "on"
+    inbox.close()
+
+
+@pytest.mark.needs("initdb")
+def test_a_connection_that_the_server_ended_is_made_again(postgresql: Any) -> None:
+    inbox = Inbox.open(postgresql.url)
+    inbox.add([read(ended())])
+    ours = "usename = user and pid <> pg_backend_pid()"
+    assert postgresql.run(f"select pg_terminate_backend(pid) from pg_stat_activity where {ours}")
+    assert inbox.add([read(ended(2))]) == 1
+    inbox.close()
+
+
+def test_a_folder_that_takes_no_files_is_told() -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    user = os.geteuid()
+    try:
+        if user == 0:  # who may write anywhere
+            os.seteuid(pwd.getpwnam("nobody").pw_uid)
+        with pytest.raises(StoreError, match="cannot be made: Permission denied"):
+            Inbox.open(f"sqlite:///{folder}/inbox.sqlite3")
+    finally:
+        os.seteuid(user)
+        folder.rmdir()

@@ -1,0 +1,168 @@
+"""The receiver while its inbox is in trouble, and while many want nothing good of it."""
+
+import contextlib
+import json
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callarchive.inbox.inbox import Inbox
+
+ACCOUNT, OPEN = "acme_sg", "open.to%26all"
+Start = Callable[..., Any]
+Make = Callable[..., dict[str, Any]]
+
+POISON = (
+    "create trigger poison before insert on inbox_events when new.event_type = 'POISON' "
+    "begin select raise(abort, 'not this one'); end"
+)
+
+
+def kept(url: str) -> set[str]:
+    """The recording ids in the inbox."""
+    inbox = Inbox.open(url)
+    sessions = {change.session_id for change in inbox.changes(0, limit=1_000_000)}
+    found = {recording.recording_id for recording in inbox.recordings(ACCOUNT, sessions)}
+    inbox.close()
+    return found
+
+
+def test_an_event_that_the_database_does_not_take_keeps_no_other_out(
+    start_receiver: Start, events: Make, tmp_path: Path
+) -> None:
+    running = start_receiver()
+    file = tmp_path / "inbox.sqlite3"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute(POISON)
+        other.execute("BEGIN IMMEDIATE")  # so that all wait for the same commit
+        answers: dict[str, int] = {}
+
+        def post(name: str, event: dict[str, Any]) -> None:
+            answers[name] = running.post(event).status
+
+        good = [events() for _ in range(20)]
+        bodies = {event["payload"]["recordingId"]: event for event in good} | {"poison": {"eventType": "POISON"}}
+        threads = [threading.Thread(target=post, args=item) for item in bodies.items()]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)  # all but the first wait for the next commit then; were they not to, the claim holds still
+        other.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+    assert answers.pop("poison") == 503
+    assert set(answers.values()) == {200}
+    assert kept(f"sqlite:///{file}") == set(answers)
+    assert running.get("/healthz").status == 200
+
+
+def test_it_is_well_again_without_an_event_when_the_inbox_takes_writes_again(
+    start_receiver: Start, events: Make, tmp_path: Path
+) -> None:
+    running = start_receiver()
+    with contextlib.closing(sqlite3.connect(tmp_path / "inbox.sqlite3", isolation_level=None)) as other:
+        other.execute("create trigger full before insert on inbox_events begin select raise(abort, 'x'); end")
+        other.execute("create trigger full2 before update on inbox_about begin select raise(abort, 'x'); end")
+        assert running.post(events()).status == 503
+        assert running.get("/healthz").status == 503
+        other.execute("drop trigger full")
+        other.execute("drop trigger full2")
+    # No proxy sends an event to a receiver that is not well.
+    assert running.get("/healthz").status == 200
+
+
+@pytest.mark.needs("initdb", "pg_ctl")
+def test_a_server_that_dies_under_it_is_503_and_all_that_was_acknowledged_is_there_afterwards(
+    start_receiver: Start, load: Any, own_postgresql_server: Any, events: Make
+) -> None:
+    with own_postgresql_server.database() as database:
+        url = database.url.replace(f":{database.password}", "")
+        running = start_receiver(inbox=url, environment={"PGPASSWORD": database.password})
+        with load(lambda: running.port) as clients:
+            time.sleep(0.5)
+            own_postgresql_server.stop_at_once()
+            before = len(clients.acknowledged)
+            answer = running.post(events())
+            assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+            assert running.get("/healthz").status == 503
+            own_postgresql_server.start()
+            give_up_at = time.monotonic() + 30
+            while running.get("/healthz").status != 200:
+                assert time.monotonic() < give_up_at, running.log.read_text()
+                time.sleep(0.1)
+            time.sleep(0.5)
+        assert 0 < before < len(clients.acknowledged)
+        assert not set(clients.acknowledged) - kept(database.url)
+        assert "Traceback" not in running.log.read_text()
+        assert database.password not in running.log.read_text()
+        running.process.terminate()
+        assert running.process.wait(30) == 0
+
+
+def test_hundreds_that_drip_keep_nobody_waiting_and_are_cut_off_in_the_end(start_receiver: Start, events: Make) -> None:
+    running = start_receiver(receiver="headers_deadline_s = 3\nbody_deadline_s = 3")
+    head = f"POST /webhooks/{OPEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+    stop = threading.Event()
+    with contextlib.ExitStack() as stack:
+        dripping = []
+        for number in range(200):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=20))
+            raw.sendall(head.encode() + (b"\r\n" if number % 2 else b"X-Slow: "))
+            dripping.append(raw)
+
+        def drip() -> None:
+            while not stop.wait(0.2):
+                for raw in dripping:
+                    with contextlib.suppress(OSError):
+                        raw.send(b"x")
+
+        dripper = threading.Thread(target=drip)
+        dripper.start()
+        try:
+            for _ in range(10):
+                begun_at = time.monotonic()
+                assert running.post(events()).status == 200
+                assert time.monotonic() - begun_at < 1
+            for raw in dripping:  # however lively they are
+                with contextlib.suppress(ConnectionError):
+                    while raw.recv(1000):
+                        pass
+        finally:
+            stop.set()
+            dripper.join()
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_pipelined_and_odd_requests_end_in_an_answer_or_a_closed_connection(
+    start_receiver: Start, events: Make
+) -> None:
+    running = start_receiver()
+    body = json.dumps(events()).encode()
+    good = f"POST /webhooks/{OPEN} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as raw:
+        raw.sendall((good + b"\r\n" + body) * 3)
+        received = b""
+        while received.count(b" 200 OK") < 3:
+            received += raw.recv(4000) or pytest.fail(received.decode())
+    for odd in (
+        b"\0" * 100,
+        b"GET /" + b"x" * 100_000,
+        b"POST /webhooks/x HTTP/9.9\r\n\r\n",
+        good.replace(b"Content-Length: ", b"Content-Length: -") + b"\r\n",
+        good.replace(b"Content-Length: ", b"Content-Length: 9" + b"9" * 30) + b"\r\n",
+        good + b"Content-Length: 1\r\n\r\n",
+        good + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /webhooks/%00%ff HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    ):
+        address = ("127.0.0.1", running.port)
+        with contextlib.suppress(ConnectionError), socket.create_connection(address, timeout=15) as raw:
+            raw.sendall(odd)
+            answer = raw.recv(4000)
+            assert not answer or 400 <= int(answer.split(b" ", 2)[1]) < 500, (odd[:80], answer)
+    assert running.post(events()).status == 200
+    assert "Traceback" not in running.log.read_text()
