@@ -59,9 +59,14 @@ def register_webhooks(
     return [hook for hook in webhook_drift(wanted, setup.webhooks(), types=types) if hook.ours]
 
 
+def goes_to(wanted: WebhookSettings | None, url: str) -> bool:
+    """Whether the URL is the configuration's, which is written without a slash at its end."""
+    return wanted is not None and url.rstrip("/") == wanted.url
+
+
 def _problems(wanted: WebhookSettings, hook: WebhookRegistration) -> tuple[str, ...]:
     problems = []
-    if hook.url.rstrip("/") != wanted.url:
+    if not goes_to(wanted, hook.url):
         problems.append(f"goes to another URL than {wanted.url}")
     if not hook.enabled:
         problems.append("disabled")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli import archiving, checking, demonstrating, serving, setting_up, telling
+from callarchive.cli import archiving, checking, demonstrating, registering, serving, setting_up, telling
 from callarchive.cli.output import Output, begin_logging, say_error
 from callarchive.errors import ArchiveError
 
@@ -34,8 +34,8 @@ app = typer.Typer(
 app.command("archive", short_help="Archive a day or a range of days.")(archiving.archive)
 app.command("doctor", short_help="Check every link of the chain, and say what to do.")(checking.doctor)
 app.add_typer(setting_up.push_config_app, name="push-config", short_help="Where 8x8 pushes recordings.")
-app.add_typer(setting_up.webhooks_app, name="webhooks", short_help="Where 8x8 sends events, and the receiver.")
-setting_up.webhooks_app.command("serve", short_help="Run the receiver of events.")(serving.serve)
+app.add_typer(registering.webhooks_app, name="webhooks", short_help="Where 8x8 sends events, and the receiver.")
+registering.webhooks_app.command("serve", short_help="Run the receiver of events.")(serving.serve)
 app.command("status", short_help="How the last days are, and what is at risk.")(telling.status)
 app.add_typer(telling.alerts_app, name="alerts", short_help="Who is told of what went wrong.")
 app.command("find", short_help="Tell everything known of a session or recording.")(checking.find)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from callarchive.settings import Settings
 
 _WIDTH_OFF_TERMINAL = 180
+_WHOLE = re.compile(r"(?=\D*\d)\S{1,36}|")  # what has a digit and no space, and is no longer than a UUID
 _QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "paramiko", "asyncssh", "werkzeug", "obstore", "s3transfer")
 
 
@@ -51,7 +53,10 @@ class Output:
         typer.echo(text)
 
     def print_table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table on stdout; columns of numbers are aligned to the right. Nothing is cut off a terminal."""
+        """A table on stdout; columns of numbers are aligned to the right. Nothing is cut off a terminal.
+
+        Where it is too wide, sentences are wrapped before ids, days and counts are.
+        """
         from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
@@ -60,8 +65,9 @@ class Output:
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, heading in enumerate(headings):
             column = [row[number] for row in listed]
-            numeric = bool(column) and all(cell[:1].isdigit() for cell in column if cell)
-            table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+            numeric = bool(column) and all(cell.lstrip("-")[:1].isdigit() for cell in column if cell)
+            whole = bool(column) and all(_WHOLE.fullmatch(cell) for cell in column)
+            table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
         for row in listed:
             table.add_row(*(escape(cell) for cell in row))
         console = Console(file=sys.stdout)

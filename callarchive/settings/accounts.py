@@ -104,9 +104,9 @@ class PushSettings(Section):
     """What 8x8 should be told about where to push recordings."""
 
     protocol: Literal["S3", "SFTP"]
-    host: str
+    host: str = Field(min_length=1)
     port: int = Field(default=22, ge=1, le=65535)
-    username: str
+    username: str = Field(min_length=1)
     password: Secret
     path: str
 

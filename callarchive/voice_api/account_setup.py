@@ -17,6 +17,7 @@ from callarchive.voice_api.bodies import Answer
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
 _HIDDEN = "(hidden)"
+_TOLD = ("protocol", "host", "port", "username", "passwordSet", "path")
 
 
 class RejectedError(ArchiveError):
@@ -61,7 +62,13 @@ class AccountSetup:
     def push_config(self) -> PushConfig | None:
         """The recording push configuration; null when none is set."""
         status, tree = self._ask("GET", "recording-push-config")
-        return None if status == 404 else _read_push_config(tree)
+        if status == 404:
+            return None
+        if any(field_of(tree, name) for name in _TOLD):
+            return _read_push_config(tree)
+        if field_of(tree, "statusCode") is None:
+            raise self._unreadable("recording-push-config", "tells no push configuration")
+        return None
 
     def set_push_config(self, *, protocol: str, host: str, port: int, username: str, password: str, path: str) -> None:
         """8x8 has been told this configuration."""
@@ -86,7 +93,11 @@ class AccountSetup:
         if status == 404:
             return []
         listed = field_of(tree, "webhooks")
-        found = [_read_webhook(item) for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+        if listed is None and field_of(tree, "statusCode") is not None:
+            listed = []
+        if not isinstance(listed, list):  # taken for none, all would be reported as not registered
+            raise self._unreadable("webhooks", "holds no list of webhooks")
+        found = [_read_webhook(item) for item in listed if isinstance(item, dict)]
         return sorted(found, key=lambda hook: hook.type)
 
     def register_webhook(self, *, type_: str, url: str, auth_header: str | None) -> None:
@@ -136,11 +147,15 @@ class AccountSetup:
         if not 200 <= answer.status < 300:
             raise RejectedError(f"{what}: 8x8 answers HTTP {answer.status}{said}")
         if method == "GET" and not tree:
-            raise UnavailableError(f"{what}: the answer is not a JSON object; check accounts.api_url")
+            raise self._unreadable(route, "is not a JSON object")
         code = field_of(tree, "statusCode")
         if code not in (None, 0, "0"):
             raise RejectedError(f"{what}: 8x8 answers status code {ascii(code)[:20]}{said}")
         return answer.status, tree
+
+    def _unreadable(self, route: str, why: str) -> UnavailableError:
+        account = self._account.subaccount_id
+        return UnavailableError(f"account {account}: GET {route}: the answer {why}; check accounts.api_url")
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:
@@ -160,22 +175,30 @@ def _read_push_config(tree: Mapping[str, Any]) -> PushConfig:
         host=_text(tree, "host"),
         port=port if isinstance(port, int) and not isinstance(port, bool) else None,
         username=_text(tree, "username"),
-        password_set=field_of(tree, "passwordSet") is True,
+        password_set=_flag(tree, "passwordSet") is True,
         path=_text(tree, "path"),
     )
 
 
 def _read_webhook(item: Mapping[str, Any]) -> WebhookRegistration:
     """8x8's guides say `active` where its OpenAPI file says `enabled`."""
-    enabled = field_of(item, "enabled")
+    enabled = _flag(item, "enabled")
     if enabled is None:
-        enabled = field_of(item, "active")
+        enabled = _flag(item, "active")
     return WebhookRegistration(
         type=(_text(item, "type") or "").upper(),
         url=_text(item, "url") or "",
         enabled=enabled is not False,
-        has_auth_header=field_of(item, "httpAuthHeaderAvailable") is True,
+        has_auth_header=_flag(item, "httpAuthHeaderAvailable") is True,
     )
+
+
+def _flag(tree: Mapping[str, Any], name: str) -> bool | None:
+    """Also where it is spelled as a text: read as set, "false" would pass a switched-off webhook for a good one."""
+    value = field_of(tree, name)
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
 
 
 def _text(tree: Mapping[str, Any], name: str) -> str | None:

@@ -1,140 +1,44 @@
-"""What 8x8 is told, shown, compared and changed from the command line, on the simulated API."""
+"""Where 8x8 pushes recordings, shown, compared and changed from the command line."""
 
 import json
-from collections.abc import Callable
+import os
+import pty
+import subprocess
 from typing import Any
 
-import jsonschema
 import pytest
 
-from callarchive.simulator.answers import PushConfig, Webhook
+from callarchive.simulator.answers import PushConfig
 from callarchive.simulator.faults import FOREVER, Fault
 
-PASSWORD, HEADER = "pass-word-of-push", "Bearer of-the-webhook"
-URL = "https://hooks.acme.example/webhooks/demo_s3"
-SECTIONS = f"""
-[accounts.push]
-protocol = "SFTP"
-host = "203.0.113.7"
-port = 2222
-username = "pushuser"
-password = {{ env = "PUSH_PASSWORD" }}
-path = "/upload/recordings/"
-
-[accounts.webhooks]
-url = "{URL}"
-auth_header = {{ env = "HOOK_HEADER" }}
-
-"""
-Start = Callable[..., Any]
-
-TEXT = {"type": "string"}
-TOLD = {"subAccountId": TEXT, "statusCode": {"type": ["integer", "string"]}, "statusMessage": TEXT}
-PUSH_BODY = {
-    "type": "object",
-    "required": ["protocol", "host", "port", "username", "password", "path"],
-    "additionalProperties": False,
-    "properties": {
-        "protocol": {"enum": ["S3", "SFTP"]},
-        "host": TEXT,
-        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
-        "username": TEXT,
-        "password": TEXT,
-        "path": TEXT,
-    },
-}
-PUSH_ANSWER = {
-    "type": "object",
-    "properties": {
-        **TOLD,
-        "delete": {"type": "boolean"},
-        "protocol": TEXT,
-        "host": TEXT,
-        "port": {"type": "integer"},
-        "username": TEXT,
-        "passwordSet": {"type": "boolean"},
-        "path": TEXT,
-    },
-    "required": ["subAccountId", "protocol", "host", "port", "username", "passwordSet", "path"],
-    "not": {"required": ["password"]},
-}
-WEBHOOK_BODY = {
-    "type": "object",
-    "required": ["type", "url"],
-    "additionalProperties": False,
-    "properties": {
-        "type": {"enum": ["VCS", "VCA", "VSS", "VRU", "VNU"]},
-        "url": TEXT,
-        "httpAuthHeader": {"type": ["string", "null"]},
-        "enabled": {"type": ["boolean", "null"]},
-    },
-}
-WEBHOOKS_ANSWER = {
-    "type": "object",
-    "required": ["subAccountId", "count", "webhooks"],
-    "properties": {
-        **TOLD,
-        "count": {"type": "integer"},
-        "webhooks": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["type", "url", "enabled", "httpAuthHeaderAvailable"],
-                "properties": {
-                    "type": TEXT,
-                    "url": TEXT,
-                    "enabled": {"type": "boolean"},
-                    "httpAuthHeaderAvailable": {"type": "boolean"},
-                },
-                "additionalProperties": False,
-            },
-        },
-    },
-}
+AS_WANTED = PushConfig("SFTP", "203.0.113.7", 2222, "pushuser", "/upload/recordings/", "pass-word-of-push")
 
 
-@pytest.fixture
-def trial(start_trial: Start, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A trial whose first account says where to push and where events go; every exchange is held to 8x8's shapes."""
-    found = start_trial(sessions_per_day=1)
-    head, marker, rest = found.config.read_text().partition("[[accounts.session_sources]]")
-    found.config.write_text(head + SECTIONS + marker + rest)
-    monkeypatch.setenv("PUSH_PASSWORD", PASSWORD)
-    monkeypatch.setenv("HOOK_HEADER", HEADER)
-    original = found.simulator.api.answer
-
-    def checked(method: str, target: str, *, authorization: str | None, body: bytes) -> Any:
-        reply = original(method, target, authorization=authorization, body=body)
-        for route, asked, told in (
-            ("recording-push-config", PUSH_BODY, PUSH_ANSWER),
-            ("webhooks", WEBHOOK_BODY, WEBHOOKS_ANSWER),
-        ):
-            if target.endswith(route):
-                if method == "POST":
-                    jsonschema.validate(json.loads(body), asked)
-                if reply.status == 200 and reply.fault is None:
-                    jsonschema.validate(json.loads(reply.body), told)
-        return reply
-
-    monkeypatch.setattr(found.simulator.api, "answer", checked)
-    found.simulator.api._server.answer = checked
-    return found
+def on_a_terminal(set_up: Any, *words: str, answer: bytes) -> tuple[int, str]:
+    """Exit code and output of a command whose question a person answers."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        set_up.command(*words), env=set_up.process_environment(), stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while part := os.read(ours, 4096):
+                if b"[y/N]" not in said and b"[y/N]" in said + part:
+                    os.write(ours, answer)
+                said += part
+        except OSError:  # how Linux tells that the other end of a terminal is closed
+            pass
+        finally:
+            os.close(ours)
+        set_up.no_secret_in(said.decode())
+        return process.wait(timeout=60), said.decode()
 
 
-def methods(trial: Any) -> list[str]:
-    return [request.method for request in trial.simulator.api.requests]
-
-
-def no_secret_in(*done: Any) -> None:
-    for one in done:
-        for secret in (PASSWORD, HEADER, "of-the-webhook"):
-            assert secret not in one.stdout + one.stderr
-
-
-def test_plan_shows_the_difference_and_changes_nothing(trial: Any) -> None:
+def test_plan_shows_the_difference_and_changes_nothing(set_up: Any) -> None:
     held = PushConfig("sftp", "203.0.113.7", 22, "pushuser", "/upload/recordings", "x")
-    trial.simulator.api._push_configs["demo_s3"] = held
-    done = trial.run("push-config", "plan", "--json")
+    set_up.api._push_configs["acme_one"] = held
+    done = set_up.run("push-config", "plan", "--json")
     (account,) = json.loads(done.stdout)["accounts"]
     assert done.returncode == 0
     assert account["differs"]
@@ -147,87 +51,137 @@ def test_plan_shows_the_difference_and_changes_nothing(trial: Any) -> None:
         "path": False,
         "password": None,
     }
-    assert set(methods(trial)) == {"GET"}
-    assert trial.simulator.api.push_config("demo_s3") == held
-    no_secret_in(done, trial.run("push-config", "plan"), trial.run("push-config", "show"))
+    assert "acme_two: has no [accounts.push]" in done.stderr
+    table = set_up.run("push-config", "plan").stdout
+    assert "1 setting differs" in table
+    assert "cannot be compared" in table
+    assert set(set_up.methods()) == {"GET"}
+    assert set_up.api.push_config("acme_one") == held
 
 
-def test_apply_asks_and_without_a_terminal_or_yes_changes_nothing(trial: Any) -> None:
-    done = trial.run("push-config", "apply")
+def test_apply_asks_and_without_a_terminal_or_yes_changes_nothing(set_up: Any) -> None:
+    done = set_up.run("push-config", "apply")
     assert done.returncode == 2
     assert "say --yes" in done.stderr
-    assert set(methods(trial)) == {"GET"}
+    assert set(set_up.methods()) == {"GET"}
 
 
-def test_apply_tells_8x8_all_of_it_and_reads_it_back(trial: Any) -> None:
-    done = trial.run("push-config", "apply", "--yes")
+def test_a_person_is_shown_the_plan_and_may_say_no(set_up: Any) -> None:
+    code, said = on_a_terminal(set_up, "push-config", "apply", answer=b"n\n")
+    assert code == 1
+    assert said.index("6 settings differ") < said.index("[y/N]")
+    assert set(set_up.methods()) == {"GET"}
+    code, said = on_a_terminal(set_up, "push-config", "apply", answer=b"y\n")
+    assert code == 0
+    assert "8x8 says the same" in said
+    assert set_up.api.push_config("acme_one") == AS_WANTED
+
+
+def test_apply_tells_8x8_all_of_it_and_reads_it_back(set_up: Any) -> None:
+    done = set_up.run("push-config", "apply", "--yes", "-vv")
     assert done.returncode == 0, done.stderr
-    assert trial.simulator.api.push_config("demo_s3") == PushConfig(
-        "SFTP", "203.0.113.7", 2222, "pushuser", "/upload/recordings/", PASSWORD
-    )
-    assert methods(trial) == ["GET", "POST", "GET"]
-    assert trial.simulator.api.push_config("demo_sftp") is None
-    plan = trial.run("push-config", "plan")
-    assert "Nothing that can be compared differs" in plan.stdout
-    no_secret_in(done, plan)
+    assert set_up.api.push_config("acme_one") == AS_WANTED
+    assert set_up.methods() == ["GET", "POST", "GET"]
+    assert set_up.api.push_config("acme_two") is None
+    assert "Nothing that can be compared differs" in set_up.run("push-config", "plan").stdout
 
 
-def test_what_8x8_says_afterwards_is_compared(trial: Any) -> None:
-    other = {
-        "subAccountId": "demo_s3",
-        "protocol": "SFTP",
-        "host": "198.51.100.1",
-        "passwordSet": True,
-        "statusCode": 0,
-    }
-    trial.simulator.api.faults.add(Fault.answer(200, body=other), match="GET", after=1)
-    done = trial.run("push-config", "apply", "--yes")
+def test_a_new_password_gets_there_where_nothing_else_differs(set_up: Any) -> None:
+    set_up.run("push-config", "apply", "--yes")
+    set_up.environment["PUSH_PASSWORD"] = "rotated"
+    done = set_up.run("push-config", "apply", "--yes", "--json")
+    assert json.loads(done.stdout)["accounts"][0]["applied"] is True
+    assert set_up.api.push_config("acme_one").password == "rotated"
+
+
+def test_what_8x8_says_afterwards_is_compared(set_up: Any) -> None:
+    other = {"subAccountId": "acme_one", "protocol": "SFTP", "host": "198.51.100.1", "passwordSet": True}
+    set_up.api.faults.add(Fault.answer(200, body=other), match="GET", after=1)
+    done = set_up.run("push-config", "apply", "--yes")
     assert done.returncode == 1
     assert "198.51.100.1" in done.stdout
-    assert "not what it was told" in done.stderr
+    assert "not what it was told: acme_one" in done.stderr
 
 
-def test_a_refusal_is_shown_with_its_words_and_its_id_and_never_the_password(trial: Any) -> None:
+def test_a_refusal_is_shown_with_its_words_and_its_id_and_never_the_password(set_up: Any) -> None:
     refusal = {
         "errorId": "8c1f0d6e-1111-4222-8333-444455556666",
         "statusCode": "1001",
-        "statusMessage": f"Invalid password {PASSWORD}",
+        "statusMessage": f"Invalid password {set_up.password}",
         "timestamp": "2026-01-05T00:00:00Z",
     }
-    trial.simulator.api.faults.add(Fault.answer(422, body=refusal), match="POST", times=FOREVER)
-    done = trial.run("push-config", "apply", "--yes", "-vv")
+    set_up.api.faults.add(Fault.answer(422, body=refusal), match="POST", times=FOREVER)
+    done = set_up.run("push-config", "apply", "--yes", "-vv")
     assert done.returncode == 1
     assert "HTTP 422: Invalid password (hidden) (errorId 8c1f0d6e-1111-4222-8333-444455556666)" in done.stderr
-    no_secret_in(done)
+    assert set_up.methods().count("POST") == 1
 
 
-@pytest.mark.parametrize("protocol", ["ftp", "FTP", "http", ""])
-def test_an_unknown_protocol_is_refused_before_anything_is_asked(trial: Any, protocol: str) -> None:
-    trial.config.write_text(trial.config.read_text().replace('protocol = "SFTP"', f'protocol = "{protocol}"'))
-    done = trial.run("push-config", "apply", "--yes")
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_what_was_done_is_told_also_where_a_later_account_is_refused(set_up: Any, json_wanted: bool) -> None:
+    text = set_up.config.read_text()
+    push = text[text.index("[accounts.push]") : text.index("[accounts.webhooks]")]
+    set_up.config.write_text(text + push)
+    set_up.api.faults.add(Fault.answer(422, body={"statusMessage": "full"}), match="acme_two", times=FOREVER)
+    done = set_up.run("push-config", "apply", "--yes", *(["--json"] if json_wanted else []))
+    assert done.returncode == 1
+    assert "account acme_two" in done.stderr
+    assert set_up.api.push_config("acme_one") == AS_WANTED
+    if json_wanted:
+        told = json.loads(done.stdout)["accounts"]
+        assert [(a["subaccount_id"], a["applied"]) for a in told] == [("acme_one", True)]
+    else:
+        assert "acme_one: applied" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('protocol = "SFTP"', 'protocol = "ftp"', "protocol"),
+        ('protocol = "SFTP"', 'protocol = "http"', "protocol"),
+        ('host = "203.0.113.7"', 'host = ""', "host"),
+        ('username = "pushuser"', 'username = ""', "username"),
+        ('password = { env = "PUSH_PASSWORD" }', 'password = "pass-word-of-push"', "password"),
+    ],
+)
+def test_what_8x8_would_not_take_is_refused_before_anything_is_asked(set_up: Any, old: str, new: str, key: str) -> None:
+    set_up.replace(old, new)
+    done = set_up.run("push-config", "apply", "--yes")
     assert done.returncode == 2
-    assert "accounts.0.push.protocol" in done.stderr
-    assert methods(trial) == []
+    assert f"accounts.0.push.{key}" in done.stderr
+    assert set_up.methods() == []
 
 
-def test_a_password_that_is_not_set_is_told_before_anything_is_asked(
-    trial: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PUSH_PASSWORD")
-    done = trial.run("push-config", "apply", "--yes")
-    assert (done.returncode, methods(trial)) == (2, [])
+def test_a_password_that_is_not_set_is_told_before_anything_is_asked(set_up: Any) -> None:
+    del set_up.environment["PUSH_PASSWORD"]
+    done = set_up.run("push-config", "apply", "--yes")
+    assert (done.returncode, set_up.methods()) == (2, [])
     assert "PUSH_PASSWORD is not set" in done.stderr
 
 
-def test_delete_asks_and_deletes(trial: Any) -> None:
-    trial.run("push-config", "apply", "--yes")
-    assert trial.run("push-config", "delete").returncode == 2
-    done = trial.run("push-config", "delete", "--yes", "--json")
+def test_delete_asks_and_deletes(set_up: Any) -> None:
+    set_up.api._push_configs["acme_one"] = AS_WANTED
+    assert set_up.run("push-config", "delete").returncode == 2
+    assert set_up.methods() == []
+    done = set_up.run("push-config", "delete", "--yes", "--json")
     assert json.loads(done.stdout)["accounts"] == [
-        {"subaccount_id": "demo_s3", "deleted": True},
-        {"subaccount_id": "demo_sftp", "deleted": False},
+        {"subaccount_id": "acme_one", "deleted": True},
+        {"subaccount_id": "acme_two", "deleted": False},
     ]
-    assert trial.simulator.api.push_config("demo_s3") is None
+    assert set_up.api.push_config("acme_one") is None
+
+
+def test_show_tells_of_each_account_what_8x8_has(set_up: Any) -> None:
+    set_up.api._push_configs["acme_one"] = AS_WANTED
+    done = set_up.run("push-config", "show", "--json")
+    one, two = json.loads(done.stdout)["accounts"]
+    assert (one["push_config"]["host"], one["push_config"]["password_set"]) == ("203.0.113.7", True)
+    assert two == {"subaccount_id": "acme_two", "push_config": None}
+    set_up.api.faults.add(Fault.answer(200, body={"protocol": "S3", "host": "eu-west-1"}))
+    table = set_up.run("push-config", "show").stdout
+    assert "eu-west-1" in table
+    assert "none is set" in table
+    assert "None" not in table
 
 
 @pytest.mark.parametrize(
@@ -235,50 +189,22 @@ def test_delete_asks_and_deletes(trial: Any) -> None:
     [
         (Fault.answer(401, body={"message": "no"}), 3, "refuses the API key"),
         (Fault.answer(403, body={"message": "no"}), 3, "refuses the API key"),
-        (Fault.answer(200, body="<html>welcome</html>"), 1, "not a JSON object"),
         (Fault.answer(200, body=[1]), 1, "not a JSON object"),
     ],
 )
-def test_answers_that_are_none_are_one_clear_error(trial: Any, fault: Fault, code: int, words: str) -> None:
-    trial.simulator.api.faults.add(fault, times=FOREVER)
-    done = trial.run("push-config", "show")
+def test_answers_that_are_none_are_one_clear_error(set_up: Any, fault: Fault, code: int, words: str) -> None:
+    set_up.api.faults.add(fault, times=FOREVER)
+    done = set_up.run("push-config", "show")
     assert done.returncode == code
     assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(set_up.methods()) == 1
 
 
-def test_an_account_that_is_not_there_is_a_usage_error(trial: Any) -> None:
-    done = trial.run("push-config", "show", "--account", "nobody")
+def test_an_account_that_is_not_there_or_wants_nothing_is_a_usage_error(set_up: Any) -> None:
+    done = set_up.run("push-config", "show", "--account", "nobody")
     assert done.returncode == 2
-    assert "there are demo_s3, demo_sftp" in done.stderr
-    assert trial.run("push-config", "plan", "--account", "demo_sftp").returncode == 2
-
-
-def test_register_makes_both_webhooks_right_and_leaves_others(trial: Any) -> None:
-    api = trial.simulator.api
-    api._webhooks["demo_s3", "VCA"] = Webhook("VCA", "https://elsewhere.example/vca")
-    api._webhooks["demo_s3", "VRU"] = Webhook("VRU", "https://elsewhere.example/vru", enabled=False)
-    listed = json.loads(trial.run("webhooks", "list", "--json").stdout)["accounts"][0]["webhooks"]
-    assert {hook["type"]: hook["problems"] for hook in listed} == {
-        "VCA": [],
-        "VRU": [f"goes to another URL than {URL}", "disabled", "has no auth header"],
-        "VSS": ["not registered"],
-    }
-    assert set(methods(trial)) == {"GET"}
-    assert trial.run("webhooks", "register").returncode == 2
-    done = trial.run("webhooks", "register", "--yes")
-    assert done.returncode == 0, done.stderr
-    assert {hook.type: (hook.url, hook.enabled, hook.http_auth_header) for hook in api.webhooks("demo_s3")} == {
-        "VCA": ("https://elsewhere.example/vca", True, ""),
-        "VRU": (URL, True, HEADER),
-        "VSS": (URL, True, HEADER),
-    }
-    gone = trial.run("webhooks", "unregister", "--yes", "--account", "demo_s3")
-    assert gone.returncode == 0
-    assert [hook.type for hook in api.webhooks("demo_s3")] == ["VCA"]
-    no_secret_in(done, gone)
-
-
-def test_a_type_that_8x8_does_not_have_is_a_usage_error(trial: Any) -> None:
-    assert trial.run("webhooks", "register", "--type", "XYZ", "--yes").returncode == 2
-    assert "POST" not in methods(trial)
+    assert "there are acme_one, acme_two" in done.stderr
+    done = set_up.run("push-config", "plan", "--account", "acme_two")
+    assert done.returncode == 2
+    assert "account acme_two does not say where 8x8 should push: add [accounts.push]" in done.stderr
+    assert set_up.methods() == []

@@ -131,6 +131,37 @@ def test_a_storm_of_errors_is_bounded(server: Server, reply: Any, make_client: M
     assert len(slept) == 5
 
 
+def test_a_web_page_is_asked_for_again_and_then_told(
+    server: Server, reply: Any, make_client: Make, slept: list[float]
+) -> None:
+    server.say(reply(200, b"<html>welcome</html>"))
+    setup = make_client(deadline_s=100).setup
+    with pytest.raises(
+        UnavailableError, match=r"GET webhooks: the answer is not a JSON object; check accounts.api_url"
+    ):
+        setup.webhooks()
+    assert (len(server.asks), len(slept)) == (6, 5)
+
+
+@pytest.mark.parametrize("body", [{"webhooks": {"VRU": {}}, "statusCode": 0}, {"hello": 1}, {"webhooks": "none"}])
+def test_a_list_that_cannot_be_read_is_not_taken_for_none(
+    server: Server, reply: Any, setup: AccountSetup, body: Any
+) -> None:
+    told(server, reply, body)
+    with pytest.raises(UnavailableError, match="holds no list of webhooks"):
+        setup.webhooks()
+
+
+def test_a_success_without_any_field_is_none_and_another_object_is_not(
+    server: Server, reply: Any, setup: AccountSetup
+) -> None:
+    told(server, reply, {"subAccountId": "acme_sg", "statusCode": 0, "statusMessage": "ok"})
+    assert setup.push_config() is None
+    told(server, reply, {"hello": 1})
+    with pytest.raises(UnavailableError, match="tells no push configuration"):
+        setup.push_config()
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_refused_costs_one_request(
     server: Server, reply: Any, setup: AccountSetup, key: str, status: int
@@ -158,11 +189,13 @@ def test_webhooks_are_read_by_either_name_of_their_switch(server: Server, reply:
         {"type": "VSS", "url": url, "active": False, "httpAuthHeaderAvailable": True, "id": 1},
         {"type": "vru", "url": url, "enabled": True},
         {"type": "VCA"},
+        {"type": "VCS", "url": url, "enabled": "False", "httpAuthHeaderAvailable": "true"},
         "nonsense",
     ]
     told(server, reply, {"count": 9, "webhooks": hooks, "statusCode": "0"})
     assert setup.webhooks() == [
         WebhookRegistration("VCA", "", True, False),
+        WebhookRegistration("VCS", url, False, True),
         WebhookRegistration("VRU", url, True, False),
         WebhookRegistration("VSS", url, False, True),
     ]
