@@ -1,6 +1,6 @@
 """Days as the archive cuts them: in the configured time zone, 23 or 25 hours long where clocks change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,20 @@ def days_between(first: date, last: date) -> Iterator[date]:
     """Every day from `first` to `last`, both included, oldest first."""
     for offset in range((last - first).days + 1):
         yield first + timedelta(days=offset)
+
+
+def spans_of(days: Iterable[date]) -> Iterator[tuple[date, date]]:
+    """The first and the last of each run of days that follow one another. `days` are in order."""
+    first = last = None
+    for day in days:
+        if first is None or last is None:
+            first = day
+        elif day - last > timedelta(days=1):
+            yield first, last
+            first = day
+        last = day
+    if first is not None and last is not None:
+        yield first, last
 
 
 def _midnight(day: date, timezone: ZoneInfo) -> datetime:

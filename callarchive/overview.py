@@ -1,5 +1,6 @@
 """How the last days are: what came of their recordings, which checks fail, what is at risk, and which days nobody archived."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
-from callarchive.countdown import AtRisk, at_risk
+from callarchive.countdown import AtRisk, at_risk, days_of_countdown
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import AccountStatistics
@@ -40,6 +41,7 @@ class Overview:
 
     Attributes:
         never_archived: days of which nothing is known. That is not the same as a day without calls.
+        open_rows: rows of `reconciliation` that are open, counted by kind.
         last_events: accounts of which webhook events came, and when the last one did.
     """
 
@@ -48,6 +50,7 @@ class Overview:
     days: tuple[AccountDay, ...]
     never_archived: tuple[date, ...]
     failing: tuple[FailingCheck, ...]
+    open_rows: dict[str, int]
     at_risk: tuple[AtRisk, ...]
     last_events: dict[str, datetime]
 
@@ -57,21 +60,27 @@ class Overview:
         return not self.never_archived and not self.at_risk
 
 
-def look_over(connections: Connections, days: Sequence[date]) -> Overview:
+def look_over(connections: Connections, days: Sequence[date], *, whole_countdown: bool = False) -> Overview:
     """The overview of these days. Nothing is asked of 8x8 or a landing.
+
+    Args:
+        whole_countdown: look for what is at risk on the days before them too, as long as 8x8 may still have something.
 
     Raises:
         StoreError, UnavailableError: catalog or inbox cannot be read.
     """
-    settings, catalog = connections.settings, connections.catalog
+    settings, catalog, now = connections.settings, connections.catalog, connections.clock()
     archived = set(catalog.days(schemas.SESSIONS))
     known = [day for day in days if day in archived]
     told: list[AccountDay] = []
     failing: list[FailingCheck] = []
+    open_rows: Counter[str] = Counter()
     for day in known:
         told += _accounts(connections, day)
         checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer)
         failing += [FailingCheck(day, check.name, check.summary) for check in checks if not check.passed]
+        open_rows.update(_open_rows(connections, day))
+    counting_down = {*known, *(archived.intersection(days_of_countdown(settings, now=now)) if whole_countdown else ())}
     inbox = connections.inbox()
     statistics: list[AccountStatistics] = [] if inbox is None else inbox.statistics()
     return Overview(
@@ -80,7 +89,8 @@ def look_over(connections: Connections, days: Sequence[date]) -> Overview:
         days=tuple(told),
         never_archived=tuple(day for day in days if day not in archived),
         failing=tuple(failing),
-        at_risk=tuple(at_risk(catalog, settings, now=connections.clock(), days=known)),
+        open_rows=dict(sorted(open_rows.items())),
+        at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(counting_down))),
         last_events={account.subaccount_id: account.last_received_at for account in statistics},
     )
 
@@ -106,3 +116,10 @@ def _accounts(connections: Connections, day: date) -> list[AccountDay]:
             )
         )
     return found
+
+
+def _open_rows(connections: Connections, day: date) -> dict[str, int]:
+    from callarchive.columns import count_values, pc
+
+    rows = connections.catalog.partition(schemas.RECONCILIATION, day, columns=("kind", "state"))
+    return count_values(rows.filter(pc.equal(rows["state"], "open"))["kind"])

@@ -10,13 +10,13 @@ from callarchive.cli.output import Output
 from callarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from callarchive.overview import Overview
+    from callarchive.overview import AccountDay, FailingCheck, Overview
 
 alerts_app = typer.Typer(no_args_is_help=True, help="Alerts: who is told of what went wrong.", rich_markup_mode=None)
 
 _DAYS = 7
 _RANKED = 20
-_STATES = ("archived", "pending", "missing", "failed", "rejected", "not_uploaded", "erased")
+_STATES = ("pending", "missing", "failed", "rejected", "not_uploaded", "erased")
 
 
 def status(
@@ -30,7 +30,7 @@ def status(
     """Tells how the last seven days are, and which recordings may be lost at 8x8, the most urgent first.
 
     How long 8x8 keeps what it could not push is not known: accounts.push_retention_hours is assumed, 24 by default.
-    Exits 1 if a recording is at risk, or a day was never archived.
+    Today counts as soon as it was archived once. Exits 1 if a recording is at risk, or a day was never archived.
 
     \b
     Examples:
@@ -41,16 +41,20 @@ def status(
     from callarchive.countdown import support_text as text_of
     from callarchive.days import day_of, days_between
     from callarchive.overview import look_over
+    from callarchive.schemas import SESSIONS
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:
         settings = connections.settings
-        yesterday = day_of(connections.clock(), settings.zone) - timedelta(days=1)
-        end = last.date() if last is not None else yesterday
+        today = day_of(connections.clock(), settings.zone)
+        # Today is not over: that it was not archived yet says nothing.
+        latest = today if connections.catalog.has(SESSIONS, today) else today - timedelta(days=1)
+        end = last.date() if last is not None else latest
         begin = first.date() if first is not None else max(settings.start_date, end - timedelta(days=_DAYS - 1))
         if begin > end:
             raise ConfigurationError(f"there is no day from {begin} to {end}")
-        overview = look_over(connections, list(days_between(begin, end)))
+        asked = first is not None or last is not None
+        overview = look_over(connections, list(days_between(begin, end)), whole_countdown=not asked)
     if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
     elif support_text:
@@ -62,49 +66,78 @@ def status(
 
 
 def _print(output: Output, overview: "Overview") -> None:
-    states = [state for state in _STATES if any(state in day.recordings for day in overview.days)]
+    from callarchive.days import spans_of
+
     rows = [
-        (
-            str(day.day),
-            day.subaccount_id,
-            day.session_count,
-            *(day.recordings.get(state, 0) for state in states),
-            day.failed_lookups,
-        )
+        (str(day.day), day.subaccount_id, day.session_count, day.recordings.get("archived", 0), _lacking(day))
         for day in overview.days
     ]
-    headings = ("day", "account", "sessions", *(state.replace("_", " ") for state in states), "look-ups failed")
-    output.print_table(f"{overview.first} to {overview.last}", headings, rows)
-    for day in overview.never_archived:
-        output.print_text(f"{day} was never archived: what it had is not known. callarchive archive --day {day}")
+    if rows:
+        headings = ("day", "account", "sessions", "archived", "not archived")
+        output.print_table(f"{overview.first} to {overview.last}", headings, rows)
+    for first, last in spans_of(overview.never_archived):
+        span, option = (
+            (f"{first}", f"--day {first}") if first == last else (f"{first} to {last}", f"--from {first} --to {last}")
+        )
+        output.print_text(f"{span}: never archived, so what there was is not known. callarchive archive {option}")
     for account, at in overview.last_events.items():
         output.print_text(f"{account}: the last webhook event came at {at:%Y-%m-%d %H:%M:%S} UTC")
+    if overview.open_rows:
+        counts = ", ".join(f"{kind} {count}" for kind, count in overview.open_rows.items())
+        output.print_text(f"Open in reconciliation: {counts}")
     if overview.failing:
-        output.print_table(
-            "Checks that fail",
-            ("day", "check", "finding"),
-            [(str(check.day), check.name, check.summary) for check in overview.failing],
-        )
+        _print_failing(output, overview)
     if overview.at_risk:
-        output.print_table(
-            "Recordings that we do not have, by the time that 8x8 keeps them (assumed)",
-            ("hours left", "account", "session / recording", "state", "what to do"),
-            [
-                (
-                    f"{item.hours_left:.1f}",
-                    item.subaccount_id,
-                    f"{item.session_id} {item.recording_id or ''}".strip(),
-                    item.state,
-                    item.next_step,
-                )
-                for item in overview.at_risk[:_RANKED]
-            ],
-        )
-        if len(overview.at_risk) > _RANKED:
-            output.print_text(f"... and {len(overview.at_risk) - _RANKED} more")
-        output.print_text("A text for 8x8's support: callarchive status --support-text")
+        _print_countdown(output, overview)
     elif overview.is_well:
         output.print_text("Nothing is at risk.")
+
+
+def _lacking(day: "AccountDay") -> str:
+    counts = [f"{state.replace('_', ' ')} {count}" for state in _STATES if (count := day.recordings.get(state, 0))]
+    if day.failed_lookups:
+        counts.append(f"look-ups failed {day.failed_lookups}")
+    return ", ".join(counts)
+
+
+def _print_failing(output: Output, overview: "Overview") -> None:
+    """Check by check: a check that fails on seven days is one trouble."""
+    by_name: dict[str, list[FailingCheck]] = {}
+    for check in overview.failing:
+        by_name.setdefault(check.name, []).append(check)
+    output.print_table(
+        "Checks that fail",
+        ("check", "days", "last day", "what it says of it"),
+        [(name, len(checks), str(checks[-1].day), checks[-1].summary) for name, checks in by_name.items()],
+    )
+
+
+def _print_countdown(output: Output, overview: "Overview") -> None:
+    ranked = overview.at_risk[:_RANKED]
+    output.print_table(
+        "Not archived, by the hours that 8x8 still keeps it (assumed)",
+        ("hours", "account", "recording", "state"),
+        [
+            (
+                f"{item.hours_left:.{0 if abs(item.hours_left) >= 100 else 1}f}",
+                item.subaccount_id,
+                item.recording_id or item.session_id,
+                item.state if item.recording_id else f"session: {item.state}",
+            )
+            for item in ranked
+        ],
+    )
+    if len(overview.at_risk) > _RANKED:
+        output.print_text(f"... and {len(overview.at_risk) - _RANKED} more: --json lists all")
+    output.print_text("What to do:")
+    states: dict[str, dict[str, None]] = {}
+    for item in ranked:
+        states.setdefault(item.next_step, {})[item.state] = None
+    for next_step, of_step in states.items():
+        output.print_text(f"  {'; '.join(of_step)}: {next_step}")
+    if any(item.hours_left < 0 for item in ranked):
+        output.print_text("  hours below 0: 8x8 may have deleted it; ask soon")
+    output.print_text("  each one: callarchive find ID; all, for 8x8's support: callarchive status --support-text")
 
 
 @alerts_app.command("test", short_help="Send a test alert.")

@@ -258,7 +258,13 @@ def test_status_tells_what_is_at_risk_and_which_days_nobody_archived(day_after: 
     assert sum(day["session_count"] for day in told["status"]["days"]) == 80
     assert told["support_text"].startswith("Hello")
     shown = day_after.run("status", "--from", "2026-01-05", "--to", "2026-01-06")
-    assert "2026-01-06 was never archived" in shown.stdout
+    assert (
+        "2026-01-06: never archived, so what there was is not known. callarchive archive --day 2026-01-06"
+        in shown.stdout
+    )
+    counts = [row["kind"] for row in day_after.tables()["reconciliation"] if row["state"] == "open"]
+    assert told["status"]["open_rows"] == {kind: counts.count(kind) for kind in sorted(set(counts))}
+    assert f"{max(counts)} {counts.count(max(counts))}" in shown.stdout
     pasted = day_after.run("status", "--support-text", "--from", "2026-01-05", "--to", "2026-01-05")
     assert pasted.stdout.startswith("Hello,")
     assert day_after.run("status", "--from", "2026-01-06", "--to", "2026-01-05").returncode == 2
@@ -285,6 +291,59 @@ def test_a_day_with_trouble_is_told_by_whoever_archives_it(start_trial: Start, s
     everything = json.dumps([told for _, _, told in web.posted])
     numbers = {leg.source.digits for session in trial.simulator.world.sessions for leg in session.legs}
     assert not [number for number in numbers if number in everything]
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_nobody_is_told_of_in_an_alert_even_where_numbers_are_kept(start_trial: Start, sinks: Any, seed: int) -> None:
+    """Nor where servers and file names are full of them."""
+    web, post = sinks
+    trial = start_trial(sessions_per_day=30, seed=seed, clock=MovableClock(datetime(2026, 1, 6, 10, tzinfo=UTC)))
+    world = trial.simulator.world
+    numbers = {n.digits for s in world.sessions for leg in s.legs for n in (leg.source, leg.destination) if n}
+    assert len(numbers) > 30
+    spoken = sorted(numbers)[0]
+    for session in world.sessions[:4]:
+        body = {"message": f"no route to +{spoken}, {spoken} or call_{spoken}"}
+        trial.simulator.api.faults.add(Fault.answer(500, body=body), match=session.session_id, times=FOREVER)
+    landing = (
+        trial.config.parent
+        / "sftp"
+        / "upload"
+        / next(
+            s.session_id for s in world.sessions if (trial.config.parent / "sftp" / "upload" / s.session_id).is_dir()
+        )
+    )
+    for number, file in enumerate((f"call_{spoken}.mp3", f"{spoken}.mp3", "jane-doe.mp3")):
+        (landing / file).write_bytes(b"x" * (number + 1))
+    trial.configure(
+        f"""[lookups]
+deadline_s = 1
+[alerts]
+countdown_hours = 24
+[alerts.webhook]
+url = "http://127.0.0.1:{web.server_port}/x"
+[alerts.smtp]
+host = "127.0.0.1"
+port = {post.server_address[1]}
+security = "none"
+sender = "a@acme.example"
+recipients = ["b@acme.example"]
+"""
+    )
+    trial.config.write_text(
+        trial.config.read_text().replace("[[accounts]]\n", '[[accounts]]\nphone_numbers = "keep"\n')
+    )
+    (summary,) = trial.archive()
+    assert {"lookups_succeeded", "landing_objects_known"} <= {
+        check.name for check in summary.checks if not check.passed
+    }
+    kinds = [told["kind"] for _, _, told in web.posted]
+    assert {"checks_failed", "countdown"} <= set(kinds)
+    assert len(post.mails) == len(kinds)
+    shown = trial.run("status", "--from", "2026-01-05", "--to", "2026-01-05", "--support-text")
+    everything = json.dumps([told for _, _, told in web.posted]) + "".join(post.mails) + shown.stdout
+    assert "landing_objects_known" in everything
+    assert not [personal for personal in (*numbers, "jane") if personal in everything]
 
 
 def test_a_run_that_could_not_be_done_is_told(start_trial: Start, sinks: Any) -> None:

@@ -1,0 +1,129 @@
+"""Which days `callarchive status` looks at, and how it reads in a narrow terminal."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.days import spans_of
+
+CONFIG = """
+start_date = 2025-01-01
+archive = {{ url = "file://{folder}/archive" }}
+catalog = {{ url = "file://{folder}/catalog" }}
+[[accounts]]
+subaccount_id = "acme_singapore"
+api_key = {{ env = "KEY" }}
+landing = "s3://acme/x"
+push_retention_hours = {hours}
+session_sources = [{{ kind = "log_export" }}]
+"""
+STATES = ("UPLOAD_FAILED", "PROCESSING_FAILED", "UNKNOWN")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def started(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_"))}
+        return subprocess.run(
+            [sys.executable, "-c", "from callarchive.cli import main; main()", *words],
+            env={**inherited, "KEY": "k", "CALLARCHIVE_CONFIG": str(tmp_path / "callarchive.toml"), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return started
+
+
+def archive(folder: Path, days: list[date], *, hours: float = 24, lacking: dict[date, int] | None = None) -> list[str]:
+    """The days are in the catalog, with so many recordings that 8x8 could not push. Returns their ids."""
+    (folder / "callarchive.toml").write_text(CONFIG.format(folder=folder, hours=hours))
+    catalog, ids = Catalog.open(folder / "catalog"), []
+    for day in days:
+        names = [str(UUID(int=(day.toordinal() << 40) + n + 1)) for n in range((lacking or {}).get(day, 0))]
+        own = [{"subaccount_id": "acme_singapore", "session_id": name} for name in names]
+        answers = {"lookup_status": "ok", "sources": ["log_export"], "recording_count": 1}
+        outcome = {"archive_status": "not_uploaded", "error": "8x8 says so"}
+        catalog.replace_partition(schemas.SESSIONS, day, [{**row, **answers} for row in own])
+        catalog.replace_partition(
+            schemas.RECORDINGS,
+            day,
+            [
+                {**row, **outcome, "recording_id": row["session_id"], "api_status": STATES[n % len(STATES)]}
+                for n, row in enumerate(own)
+            ],
+        )
+        ids += names
+    return ids
+
+
+def test_today_counts_as_soon_as_it_was_archived(tmp_path: Path, run: Run) -> None:
+    today = datetime.now(UTC).date()
+    week = [today - timedelta(days=n) for n in range(7, 0, -1)]
+    archive(tmp_path, week)
+    before = run("status", "--json")
+    archive(tmp_path, [*week, today], lacking={today: 1})
+    after = run("status", "--json")
+    if datetime.now(UTC).date() == today:  # at midnight the question is another one
+        assert before.returncode == 0, before.stderr
+        assert json.loads(before.stdout)["status"]["last"] == str(today - timedelta(days=1))
+        told = json.loads(after.stdout)["status"]
+        assert (told["first"], told["last"]) == (str(today - timedelta(days=6)), str(today))
+        assert [item["call_date"] for item in told["at_risk"]] == [str(today)]
+        assert after.returncode == 1
+
+
+def test_what_8x8_may_still_have_is_told_however_old_unless_days_are_named(tmp_path: Path, run: Run) -> None:
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=n) for n in range(20, 0, -1)]
+    archive(tmp_path, days, hours=24 * 15, lacking={days[0]: 1, days[8]: 1})  # 20 and 12 days ago
+    told = json.loads(run("status", "--json").stdout)
+    assert [item["call_date"] for item in told["status"]["at_risk"]] == [str(days[8])]
+    assert told["status"]["first"] == str(today - timedelta(days=7))
+    named = run("status", "--from", str(days[-3]), "--to", str(days[-1]))
+    assert (named.returncode, "Nothing is at risk." in named.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_ids_days_and_counts_stay_whole_in_a_narrow_terminal(tmp_path: Path, run: Run, columns: int) -> None:
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=n) for n in range(3, 0, -1)]
+    ids = archive(tmp_path, days, lacking={days[-1]: 25})
+    words = ("status", "--from", str(days[0] - timedelta(days=2)), "--to", str(days[-1]))
+    done = run(*words, FORCE_COLOR="1", NO_COLOR="1", TERM="xterm", COLUMNS=str(columns))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    table = [line for line in shown.splitlines() if line.startswith(("│", "┃", "┏", "└"))]
+    assert table
+    assert {len(line) for line in table} <= set(range(columns + 1))
+    assert sum(id_ in shown for id_ in ids) == 20
+    assert "... and 5 more: --json lists all" in shown
+    assert f"│ {days[-1]} │ acme_singapore │       25 │        0 │ not uploaded 25" in shown
+    # Two days in a row that nobody archived are one line.
+    gone = f"{days[0] - timedelta(days=2)} to {days[0] - timedelta(days=1)}: never archived"
+    assert shown.count("never archived") == 1
+    assert gone in shown
+    # What to do stands there once for all that ask for the same.
+    assert "  PROCESSING_FAILED; UNKNOWN: ask 8x8's support: callarchive status --support-text" in shown
+
+
+def test_days_in_a_row_are_one_span() -> None:
+    first = date(2026, 2, 27)
+    days = [first + timedelta(days=n) for n in (0, 1, 2, 4, 6, 7)]
+    assert [(str(a), str(b)) for a, b in spans_of(days)] == [
+        ("2026-02-27", "2026-03-01"),
+        ("2026-03-03", "2026-03-03"),
+        ("2026-03-05", "2026-03-06"),
+    ]
+    assert list(spans_of([])) == []
