@@ -28,7 +28,7 @@ ui: setup  ## Dagster on the configured archive, or on the demo's: port 3000 of 
 	$(BIN)/python -m pipelines.ui
 
 test: setup  ## the test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-live: setup  ## a day lived through with Dagster's daemon and the receiver: about 3 minutes
 	$(BIN)/pytest -m live
