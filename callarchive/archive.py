@@ -6,10 +6,10 @@ durable. Names are write-once. What a run knows of the files is in the catalog's
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from threading import Event
 
 from callarchive.errors import (
@@ -50,7 +50,7 @@ class RecordingArchive:
 
     def day_folder(self, subaccount_id: str, day: date) -> str:
         """Where the account's files of the day lie."""
-        return f"{path_segment(subaccount_id)}/call_date={day}"
+        return _day_folder(subaccount_id, day)
 
     def account_folders(self) -> list[str]:
         """Folders of all accounts that the archive holds files of, also of those that are configured no more."""
@@ -73,22 +73,23 @@ class RecordingArchive:
             StoreError, ArchiveDeniedError, ArchiveUnavailableError: they could not be written.
             StoppedError: `stop` was set.
         """
-        folder = f"{self.day_folder(subaccount_id, day)}/{session_id}"
-        with ExitStack() as open_until_committed:
-            with _trouble_of_the_archive():
-                staging = open_until_committed.enter_context(self.store.stage(folder))
+        folder = f"{_day_folder(subaccount_id, day)}/{session_id}"
+        with _TROUBLE_OF_THE_ARCHIVE:
+            opening = self.store.stage(folder)
+        with opening as staging:
             size_bytes, digest, walk = _receive(download, staging, stop)
             try:
                 audio = walk.finish()
             except NotAudioError as err:
                 segment = path_segment(subaccount_id)
                 path = f"{QUARANTINE}/{segment}/call_date={day}/{session_id}/{recording_id}.{digest[:16]}.bin"
-                with _trouble_of_the_archive():
+                with _TROUBLE_OF_THE_ARCHIVE:
                     self._commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
-            with _trouble_of_the_archive():
+            with _TROUBLE_OF_THE_ARCHIVE:
                 path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
-        log.debug("%s: %d bytes, %.1f s, sha256 %s", self.store.uri(path), size_bytes, audio.duration_s, digest)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: %d bytes, %.1f s, sha256 %s", self.store.uri(path), size_bytes, audio.duration_s, digest)
         return KeptFile(archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock())
 
     def sha256_of(self, path: str) -> str:
@@ -145,12 +146,22 @@ def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, st
     return size_bytes, sha256.hexdigest(), walk
 
 
-@contextmanager
-def _trouble_of_the_archive() -> Iterator[None]:
+@lru_cache(maxsize=16)
+def _day_folder(subaccount_id: str, day: date) -> str:
+    return f"{path_segment(subaccount_id)}/call_date={day}"
+
+
+class _TroubleOfTheArchive:
     """What the archive's store refuses is told apart from what the landing refuses: it concerns every recording."""
-    try:
-        yield
-    except AccessDeniedError as err:
-        raise ArchiveDeniedError(str(err)) from err
-    except UnavailableError as err:
-        raise ArchiveUnavailableError(str(err)) from err
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, err: BaseException | None, __: object) -> None:
+        if isinstance(err, AccessDeniedError):
+            raise ArchiveDeniedError(str(err)) from err
+        if isinstance(err, UnavailableError):
+            raise ArchiveUnavailableError(str(err)) from err
+
+
+_TROUBLE_OF_THE_ARCHIVE = _TroubleOfTheArchive()

@@ -19,8 +19,8 @@ from callarchive.columns import in_order
 from callarchive.errors import ArchiveError, ObjectNotFoundError, StoreError
 from callarchive.schemas import PUBLIC_TABLES, Table
 from callarchive.stores import Store
-from callarchive.stores.local_staging import sync_folder
 from callarchive.stores.opening import open_store
+from callarchive.stores.syncing import sync_folder
 
 if TYPE_CHECKING:  # up to 0.3 s of import each, which the main job or a reader does not need
     import duckdb

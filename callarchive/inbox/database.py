@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLA
 from sqlalchemy.types import TypeDecorator
 
 from callarchive.errors import ConfigurationError, StoreError, UnavailableError
-from callarchive.stores.local_staging import sync_folder
+from callarchive.stores.syncing import sync_folder
 
 VERSION = 1
 _LOCK = 0x63616C6C61726368

@@ -19,11 +19,12 @@ _HEAD_BYTES = 16 * 1024
 class Mp3Walk:
     """Finds the facts of one mp3 from its bytes in order. However they are cut in pieces, the facts are the same.
 
-    It holds less than 1 MiB at any time, however long the file.
+    It holds two copies of a piece and less than 1 MiB besides, however long the file.
     """
 
     def __init__(self) -> None:
-        self._waiting = bytearray()
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
         self._offset = 0
         self._head = b""
         self._opening_tag_left = 0
@@ -33,14 +34,15 @@ class Mp3Walk:
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """The chunk belongs to the walk."""
-        left = memoryview(chunk)
-        while left:
-            taken = left[: _BLOCK_BYTES + _HELD_BACK_BYTES - len(self._waiting)]
-            self._waiting += taken
-            left = left[len(taken) :]
-            if len(self._waiting) == _BLOCK_BYTES + _HELD_BACK_BYTES:
-                self._walk(bytes(self._waiting), _BLOCK_BYTES)
-                del self._waiting[:_BLOCK_BYTES]
+        self._waiting.append(bytes(chunk))
+        self._waiting_bytes += len(chunk)
+        # Whole blocks only, so that what is held back at the end of the file does not depend on the pieces.
+        end = (self._waiting_bytes - _HELD_BACK_BYTES) // _BLOCK_BYTES * _BLOCK_BYTES
+        if end > 0:
+            data = b"".join(self._waiting)
+            self._walk(data, end)
+            self._waiting = [data[end:]]
+            self._waiting_bytes -= end
 
     def finish(self) -> Mp3Facts:
         """The facts of all that was fed.
@@ -48,7 +50,7 @@ class Mp3Walk:
         Raises:
             NotAudioError: there are no two frames in a row; its message is what the bytes seem to be.
         """
-        last = bytes(self._waiting)
+        last = b"".join(self._waiting)
         size_bytes = self._offset + len(last)
         self._walk(last, end_of_audio(last))
         if self._scan is not None:
@@ -79,7 +81,8 @@ class Mp3Walk:
             else:
                 if self._scan is None:
                     self._scan = FrameScan(offset=self._offset + at)
-                    self._head = data[at : min(end, at + _HEAD_BYTES)]
+                    end_of_block = at - at % _BLOCK_BYTES + _BLOCK_BYTES
+                    self._head = data[at : min(end, end_of_block, at + _HEAD_BYTES)]
                 step = end - at
                 self._scan.feed(data[at:end])
             at += step

@@ -19,8 +19,10 @@ from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreErro
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.stores import StoredObject
 from callarchive.stores.file_lock import take_lock
-from callarchive.stores.local_staging import LocalStaging, OpenFolder, sync_folder
+from callarchive.stores.group_commit import GroupCommit
+from callarchive.stores.local_staging import HeldFolder, LocalStaging, OpenFolder
 from callarchive.stores.naming import LOCKS, is_temporary
+from callarchive.stores.syncing import can_sync_file_system, sync_file_system, sync_folder
 
 _FOLDER_MODE = 0o750
 _CHUNK_BYTES = 1024 * 1024
@@ -38,6 +40,9 @@ class LocalStore:
         self._durable: set[str] = set()
         # Memory that is new costs more than what is written into it, so buffers are kept.
         self._buffers: deque[memoryview] = deque()
+        self._parent: tuple[str, HeldFolder] | None = None
+        self._group: GroupCommit | None = None
+        self._group_is_chosen = False
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url})"
@@ -46,28 +51,23 @@ class LocalStore:
         """The object's place as a file:// URL, characters as they are."""
         return f"{self.url}/{check_path(path)}"
 
-    @contextmanager
-    def stage(self, folder: str) -> Iterator[LocalStaging]:
+    def stage(self, folder: str) -> LocalStaging:
         """A new temporary file in `folder`, which is made with its parents. It is gone on leaving."""
         try:
             buffer = self._buffers.pop()
         except IndexError:
             buffer = memoryview(mmap.mmap(-1, _BUFFER_BYTES))
-        try:
-            with self._staging(folder, buffer) as staging:
-                yield staging
-        finally:
-            self._buffers.append(buffer)
+        return LocalStaging(self, folder, buffer=buffer, group=self._group_commit(), give_back=self._buffers.append)
 
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, durable."""
-        with self._staging(_folder_of(path), None) as staging:
+        with LocalStaging(self, _folder_of(path)) as staging:
             staging.write(data)
             staging.commit_over(path)
 
     def create(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, for the first time."""
-        with self._staging(_folder_of(path), None) as staging:
+        with LocalStaging(self, _folder_of(path)) as staging:
             staging.write(data)
             staging.commit(path)
 
@@ -190,12 +190,11 @@ class LocalStore:
         """
         parent, _, name = check_path(folder).rpartition("/") if folder else ("", "", "")
         for attempt in range(2):
-            self._make_durably(parent, anew=attempt > 0)
+            above = self._held_parent(parent, anew=attempt > 0)
             try:
-                above = os.open(self._root / parent, os.O_RDONLY | os.O_DIRECTORY)
                 if name:
                     with contextlib.suppress(FileExistsError):
-                        os.mkdir(name, _FOLDER_MODE, dir_fd=above)
+                        os.mkdir(name, _FOLDER_MODE, dir_fd=above.descriptor)
                 return OpenFolder(above, name)
             except OSError as err:
                 if isinstance(err, FileNotFoundError) and attempt == 0:
@@ -204,6 +203,38 @@ class LocalStore:
                     raise _led_out(self.url, folder) from err
                 raise self.error(err, "writing below", folder) from err
         raise AssertionError
+
+    def _held_parent(self, parent: str, *, anew: bool) -> HeldFolder:
+        """The folder, durable with its parents and open. The last one is kept open: a day's sessions lie in one folder."""
+        kept = self._parent
+        if kept is not None and kept[0] == parent and not anew:
+            return kept[1]
+        for attempt in range(2):
+            self._make_durably(parent, anew=anew or attempt > 0)
+            try:
+                held = HeldFolder(os.path.join(self._root, parent))  # noqa: PTH118
+            except FileNotFoundError:
+                continue  # deleted since, when it was empty
+            except OSError as err:
+                raise self.error(err, "writing below", parent) from err
+            self._parent = parent, held
+            return held
+        raise StoreError(f"{self.url}: writing below {parent} failed: somebody deletes it again and again")
+
+    def _group_commit(self) -> GroupCommit | None:
+        """What makes staged files durable together; null where the file system is not for that."""
+        if not self._group_is_chosen:
+            with self._making:
+                if not self._group_is_chosen:
+                    try:
+                        self.make_folder(self._root)
+                        if can_sync_file_system(self._root):
+                            whole = HeldFolder(str(self._root))
+                            self._group = GroupCommit(lambda: sync_file_system(whole.descriptor))
+                    except OSError as err:
+                        raise self.error(err, "writing below", "") from err
+                    self._group_is_chosen = True
+        return self._group
 
     def _make_durably(self, folder: str, *, anew: bool) -> None:
         """The folder is there, durably, with its parents."""
@@ -230,14 +261,6 @@ class LocalStore:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(_FOLDER_MODE)
         sync_folder(folder.parent)
-
-    @contextmanager
-    def _staging(self, folder: str, buffer: memoryview | None) -> Iterator[LocalStaging]:
-        staging = LocalStaging(self, folder, buffer=buffer)
-        try:
-            yield staging
-        finally:
-            staging.discard()
 
     def _chunks(self, path: str) -> Iterator[bytes]:
         try:

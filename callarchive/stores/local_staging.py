@@ -1,7 +1,7 @@
 """Bytes on their way into a folder of this machine: a temporary name, then a durable final one, or none.
 
-Every file is synced by itself, not in groups: threads that sync at the same moment share a commit of the file system's
-journal anyway. Where folders and names are checked, and what else a store does, is in `local`.
+Files that many threads write are made durable in groups where the file system offers it, see `group_commit`; else each by
+itself. Where folders and names are checked, and what else a store does, is in `local`.
 """
 
 import contextlib
@@ -9,14 +9,15 @@ import errno
 import logging
 import os
 import secrets
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 from callarchive.errors import AlreadyExistsError, StoreError
 from callarchive.landing.places import check_path
 from callarchive.stores.block_writer import BlockWriter
+from callarchive.stores.group_commit import Commit, GroupCommit
 from callarchive.stores.naming import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from callarchive.stores.syncing import sync_descriptor
 
 if TYPE_CHECKING:
     from callarchive.stores.local import LocalStore
@@ -29,31 +30,48 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 _TRIES = 3
 
 
+class HeldFolder:
+    """A folder that is open as long as anybody has this. Raises OSError.
+
+    Attributes:
+        descriptor: for the `dir_fd` of calls.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, place: str, *, above: "HeldFolder | None" = None) -> None:
+        """Opens `place`; with `above`, a name in that folder, which must be no link."""
+        self.descriptor = -1
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        if above is None:
+            self.descriptor = os.open(place, flags)
+        else:
+            self.descriptor = os.open(place, flags | os.O_NOFOLLOW, dir_fd=above.descriptor)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
 class OpenFolder:
-    """A folder of a store and the one above it, held open. Every method raises OSError.
+    """A folder of a store and the one above it, held open.
 
     Attributes:
         descriptor: of the folder, for the `dir_fd` of calls.
     """
 
-    def __init__(self, parent: int, name: str) -> None:
-        """Takes over the descriptor `parent`; an empty name stands for that folder itself."""
+    __slots__ = ("_folder", "_parent", "descriptor")
+
+    def __init__(self, parent: HeldFolder, name: str) -> None:
+        """An empty name stands for the parent itself. Raises OSError."""
         self._parent = parent
-        try:
-            self.descriptor = os.open(name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        except BaseException:
-            os.close(parent)
-            raise
+        self._folder = HeldFolder(name or ".", above=parent)
+        self.descriptor = self._folder.descriptor
 
     def sync(self) -> None:
-        """The folder's entries are durable, and so is its own: it may be new."""
+        """The folder's entries are durable, and so is its own: it may be new. Raises OSError."""
         sync_descriptor(self.descriptor)
-        sync_descriptor(self._parent)
-
-    def close(self) -> None:
-        """Lets go of both."""
-        os.close(self.descriptor)
-        os.close(self._parent)
+        sync_descriptor(self._parent.descriptor)
 
 
 class LocalStaging:
@@ -64,11 +82,24 @@ class LocalStaging:
 
     Args:
         buffer: see BlockWriter; null writes through the page cache, for what is read again soon.
+        group: makes it durable together with others; null syncs it by itself.
+        give_back: called with the buffer when it is done with.
     """
 
-    def __init__(self, store: "LocalStore", folder: str, *, buffer: memoryview | None) -> None:
+    def __init__(
+        self,
+        store: "LocalStore",
+        folder: str,
+        *,
+        buffer: memoryview | None = None,
+        group: GroupCommit | None = None,
+        give_back: Callable[[memoryview], None] | None = None,
+    ) -> None:
         self._store = store
+        self._buffer = buffer
+        self._give_back = give_back
         self._folder = folder
+        self._group = group
         self._broken = False
         self._finished = False
         self._descriptor = -1
@@ -76,6 +107,12 @@ class LocalStaging:
         self._named = False
         self._open_temporary(0 if buffer is None else os.O_DIRECT)
         self._writer = None if buffer is None else BlockWriter(self._descriptor, buffer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
 
     def write(self, chunk: bytes) -> None:
         """Takes the next bytes. What is wrong with the disk may show only in a later write or in the commit."""
@@ -93,42 +130,37 @@ class LocalStaging:
 
     def commit(self, path: str) -> None:
         """Makes the bytes durable under `path`, whole, for the first time."""
-        with self._target(path) as (folder, name):
-            self._sync_bytes(path)
-            try:
-                self._give_name(folder, name)
-            except FileExistsError as err:
-                # An earlier run may have been killed before it made the name durable; whoever trusts it now needs it so.
-                with contextlib.suppress(OSError):
-                    folder.sync()
-                raise AlreadyExistsError(f"{self._store.uri(path)} is there already") from err
-            except OSError as err:
-                raise self._store.error(err, "committing", path) from err
-            self._broken = True
-            self._remove_temporary()
-            try:
-                folder.sync()
-            except OSError as err:
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=folder.descriptor)
-                raise self._store.error(err, "committing", path) from err
+        folder, name = self._target(path)
+        self._finish_bytes(path)
+        try:
+            if self._group is None:
+                self._commit_alone(folder, name)
+            else:
+                self._commit_with_others(self._group, folder, name)
+        except FileExistsError as err:
+            raise AlreadyExistsError(f"{self._store.uri(path)} is there already") from err
+        except OSError as err:
+            raise self._store.error(err, "committing", path) from err
 
     def commit_over(self, path: str) -> None:
         """Makes the bytes durable under `path`, in place of what was there."""
-        with self._target(path) as (folder, name):
-            self._sync_bytes(path)
-            try:
-                os.replace(self._temporary, name, src_dir_fd=self._home.descriptor, dst_dir_fd=folder.descriptor)
-                self._named = False
-                self._broken = True
-                folder.sync()
-            except OSError as err:
-                raise self._store.error(err, "replacing", path) from err
+        folder, name = self._target(path)
+        self._finish_bytes(path)
+        try:
+            self._sync_bytes()
+            os.replace(self._temporary, name, src_dir_fd=self._home.descriptor, dst_dir_fd=folder.descriptor)
+            self._named = False
+            self._broken = True
+            folder.sync()
+        except OSError as err:
+            raise self._store.error(err, "replacing", path) from err
 
     def discard(self) -> None:
         """The temporary name is gone and nothing is held open."""
         self._remove_temporary()
-        self._home.close()
+        del self._home
+        if self._give_back is not None and self._buffer is not None:
+            self._give_back(self._buffer)
 
     def _open_temporary(self, direct: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -149,34 +181,63 @@ class LocalStaging:
                 self._named = True
                 return
             except OSError as err:
-                self._home.close()
                 # FileNotFoundError: somebody's delete took the folder that was empty just then.
                 if not isinstance(err, FileNotFoundError) or attempt == _TRIES - 1:
                     raise self._store.error(err, "writing below", self._folder) from err
 
-    @contextlib.contextmanager
-    def _target(self, path: str) -> Iterator[tuple[OpenFolder, str]]:
+    def _target(self, path: str) -> tuple[OpenFolder, str]:
         """The folder that the path lies in, open, and the name in it."""
         self._refuse_if_broken()
         folder, _, name = check_path(path).rpartition("/")
-        if folder == self._folder:
-            yield self._home, name
-            return
-        opened = self._store.open_folder(folder)
-        try:
-            yield opened, name
-        finally:
-            opened.close()
+        return (self._home if folder == self._folder else self._store.open_folder(folder)), name
 
-    def _sync_bytes(self, path: str) -> None:
+    def _commit_alone(self, folder: OpenFolder, name: str) -> None:
+        self._sync_bytes()
+        try:
+            self._give_name(folder, name)
+        except FileExistsError:
+            # An earlier run may have been killed before it made the name durable; whoever trusts it now needs it so.
+            with contextlib.suppress(OSError):
+                folder.sync()
+            raise
+        self._broken = True
+        self._remove_temporary()
+        try:
+            folder.sync()
+        except OSError:
+            _take_name_back(folder, name)
+            raise
+
+    def _commit_with_others(self, group: GroupCommit, folder: OpenFolder, name: str) -> None:
+        def give_name() -> None:
+            self._broken = False  # the bytes are durable
+            self._give_name(folder, name)
+            self._broken = True
+            self._remove_temporary()
+
         self._broken = True
         try:
-            if self._writer is not None and not self._finished:
-                self._writer.finish()
-                self._finished = True
-            os.fsync(self._descriptor)
+            group.commit(Commit(give_name=give_name, take_name_back=lambda: _take_name_back(folder, name)))
+        except FileExistsError:
+            with contextlib.suppress(OSError):  # as above: the name that is taken must be durable
+                folder.sync()
+            raise
+
+    def _finish_bytes(self, path: str) -> None:
+        """The file has all bytes, durable or not."""
+        if self._writer is None or self._finished:
+            return
+        self._broken = True
+        try:
+            self._writer.finish()
         except OSError as err:
             raise self._store.error(err, "writing", path) from err
+        self._finished = True
+        self._broken = False
+
+    def _sync_bytes(self) -> None:
+        self._broken = True
+        os.fsync(self._descriptor)
         self._broken = False
 
     def _give_name(self, folder: OpenFolder, name: str) -> None:
@@ -213,19 +274,6 @@ class LocalStaging:
             raise StoreError(f"{self._store.url}: these bytes were committed already, or could not be written")
 
 
-def sync_folder(folder: Path) -> None:
-    """The folder's entries are durable, as far as the file system offers that for folders. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        sync_descriptor(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_descriptor(folder: int) -> None:
-    """Like `sync_folder`, of a folder that is open."""
-    try:
-        os.fsync(folder)
-    except OSError as err:
-        if err.errno != errno.EINVAL:  # what network and FUSE file systems without that answer
-            raise
+def _take_name_back(folder: OpenFolder, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder.descriptor)

@@ -13,11 +13,12 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from callarchive.errors import AccessDeniedError, AlreadyExistsError, ArchiveError, ObjectNotFoundError, StoreError
-from callarchive.stores import StoredObject
+from callarchive.stores import StoredObject, local
 from callarchive.stores.local import LocalStore
 
 PATH = "acme/day/session/a.mp3"
@@ -29,13 +30,15 @@ DYING = textwrap.dedent(
     """
     import contextlib, os, signal, sys, traceback
     from callarchive.errors import AlreadyExistsError
+    from callarchive.stores import local
     from callarchive.stores.local import LocalStore
 
     OLD, NEW = b"old " * 50_000, b"new " * 60_000
     PATH = "acme/day/session/a.mp3"
 
     def act(store, action):
-        if action == "commit":
+        if action.startswith("commit"):
+            local.can_sync_file_system = lambda folder: action == "commit together"
             with store.stage("acme/day/session") as staging:
                 staging.write(NEW[:100_000])
                 staging.write(NEW[100_000:])
@@ -70,6 +73,7 @@ DYING = textwrap.dedent(
 
         for name in ("open", "mkdir", "write", "fsync", "link", "rename", "replace", "unlink", "rmdir"):
             setattr(os, name, deadly(name, getattr(os, name)))
+        local.sync_file_system = deadly("syncfs", local.sync_file_system)
 
     for line in sys.stdin:
         root, action, number, when = line.rstrip("\\n").split("\\t")
@@ -123,8 +127,14 @@ def names(root: Path) -> set[str]:
 @pytest.mark.parametrize("when", ["before", "amid", "after"])
 @pytest.mark.parametrize(
     ("action", "before", "after"),
-    [("commit", None, NEW), ("replace", OLD, NEW), ("replace", None, NEW), ("delete", OLD, None)],
-    ids=["commit", "replace", "first replace", "delete"],
+    [
+        ("commit alone", None, NEW),
+        ("commit together", None, NEW),
+        ("replace", OLD, NEW),
+        ("replace", None, NEW),
+        ("delete", OLD, None),
+    ],
+    ids=["commit alone", "commit together", "replace", "first replace", "delete"],
 )
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_and_a_rerun_works(
     tmp_path: Path, dying: Dying, action: str, before: bytes | None, after: bytes | None, when: str
@@ -233,9 +243,11 @@ def test_a_write_that_finds_no_room_is_loud_and_leaves_the_old(tmp_path: Path, l
     assert names(tmp_path) == {"a.mp3"}
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, function: str, number: int, code: int, times: int = 1) -> list[int]:
-    """Makes calls of a function of `os` fail from the number-th on, so many times. Grows by one at every failure."""
-    real, calls, failed = getattr(os, function), [0], []
+def failing(
+    monkeypatch: pytest.MonkeyPatch, function: str, number: int, code: int, times: int = 1, module: ModuleType = os
+) -> list[int]:
+    """Makes calls of a function of the module fail from the number-th on, so many times. Grows by one at every failure."""
+    real, calls, failed = getattr(module, function), [0], []
 
     def call(*args: object, **kwargs: object) -> object:
         calls[0] += 1
@@ -244,7 +256,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, function: str, number: int, code: i
             raise OSError(code, os.strerror(code))
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(os, function, call)
+    monkeypatch.setattr(module, function, call)
     return failed
 
 
@@ -358,39 +370,69 @@ def test_a_folder_that_is_deleted_between_two_recordings_is_made_again(tmp_path:
         assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_no_file_stays_open(tmp_path: Path, local_store: LocalStore) -> None:
+def test_no_file_stays_open_but_the_root_and_the_last_day(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
+    store = LocalStore(f"file://{tmp_path}/root")
     for number in range(20):
-        with local_store.stage("acme/day/session") as staging:
+        with store.stage("acme/day/session") as staging:
             staging.write(b"x")
             if number % 3:
                 staging.commit(f"{'acme' if number % 2 else '_quarantine'}/{number}.mp3")
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+    del store, staging
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_failed_fsync_is_not_tried_again_as_if_nothing_had_happened(
-    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch
+Syncing = Callable[[pytest.MonkeyPatch, int], list[int]]
+
+
+@pytest.fixture(params=["one by one", "together"])
+def failing_sync(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Syncing:
+    """Lets a sync fail, where each file is synced by itself and where files share syncs of the file system."""
+    together = request.param == "together"
+    monkeypatch.setattr(local, "can_sync_file_system", lambda folder: together)
+    if not together:
+        return lambda patch, number: failing(patch, "fsync", number, errno.EIO)
+
+    def fail(patch: pytest.MonkeyPatch, number: int) -> list[int]:
+        return failing(patch, "sync_file_system", number, errno.EIO, module=local)
+
+    return fail
+
+
+def test_a_failed_sync_is_not_tried_again_as_if_nothing_had_happened(
+    tmp_path: Path, failing_sync: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with local_store.stage("day") as staging:
+    store = LocalStore(f"file://{tmp_path}/root")
+    store.replace("day/other", b"x")
+    with store.stage("day") as staging:
         staging.write(NEW)
         with monkeypatch.context() as patch:
-            failing(patch, "fsync", 1, errno.EIO)
+            failed = failing_sync(patch, 1)
             with pytest.raises(StoreError, match="Input/output error"):
                 staging.commit("day/a.mp3")
+        assert failed == [1]
         with pytest.raises(StoreError, match="could not be written"):
             staging.commit("day/a.mp3")
-    assert local_store.list("") == []
+    assert names(tmp_path) == {"other"}
+    with store.stage("day") as staging:
+        staging.write(NEW)
+        staging.commit("day/a.mp3")
+    assert store.read("day/a.mp3") == NEW
 
 
 def test_a_name_that_cannot_be_made_durable_is_taken_back(
-    tmp_path: Path, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, failing_sync: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with local_store.stage("day") as staging:
+    store = LocalStore(f"file://{tmp_path}/root")
+    store.replace("day/other", b"x")
+    with store.stage("day") as staging:
         staging.write(NEW)
-        failing(monkeypatch, "fsync", 2, errno.EIO)
+        failed = failing_sync(monkeypatch, 2)
         with pytest.raises(StoreError, match="Input/output error"):
             staging.commit("day/a.mp3")
-    assert names(tmp_path) == set()
+    assert failed == [2]
+    assert names(tmp_path) == {"other"}
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
