@@ -1,38 +1,30 @@
 """The catalog: Parquet tables in Hive partitions by `call_date`, written a partition at a time, read by day range.
 
 Reading needs nothing but this module: notebooks open a catalog with `Catalog.open(...)` and get arrow tables, pandas
-frames or DuckDB views. What the tables mean is in `schemas`; who fills them, in `steps`.
+frames or DuckDB views. What the tables mean is in `schemas`; who fills them, in `steps`; what is in a partition's file, in
+`partition_files`, which is imported when one is read or written here: DuckDB reads them without pyarrow.
 """
 
-import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, Self
 
 from callarchive import schemas
-from callarchive.columns import in_order
 from callarchive.errors import ArchiveError, ObjectNotFoundError, StoreError
 from callarchive.schemas import PUBLIC_TABLES, Table
 from callarchive.stores import Store
 from callarchive.stores.opening import open_store
 from callarchive.stores.syncing import sync_folder
 
-if TYPE_CHECKING:  # up to 0.3 s of import each, which the main job or a reader does not need
+if TYPE_CHECKING:  # up to 0.3 s of import each, which not every reader needs
     import duckdb
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
     from callarchive.settings import S3Settings
-
-_CALL_DATE = pa.field("call_date", pa.date32())
-_COMPRESSION: Final = "zstd"
-_COMPARED_AT_ONCE = 16384
-"""Rows: a large day is not held twice."""
 
 
 class Catalog:
@@ -74,7 +66,7 @@ class Catalog:
         last: date | None = None,
         *,
         columns: Sequence[str] | None = None,
-    ) -> pa.Table:
+    ) -> "pa.Table":
         """The rows of the days from `first` to `last`, both included and open where null, as one arrow table.
 
         Columns as in the table's schema, then `call_date` (date32). Days without a partition give no rows.
@@ -116,6 +108,7 @@ class Catalog:
 
     def dataset(self, table: Table | str, first: date | None = None, last: date | None = None) -> "ds.Dataset":
         """The partitions of a day range as a pyarrow dataset; nothing is read yet."""
+        import pyarrow as pa
         import pyarrow.dataset as ds
 
         table = table_named(table) if isinstance(table, str) else table
@@ -129,11 +122,11 @@ class Catalog:
             schema=schema,
             format="parquet",
             filesystem=filesystem,
-            partitioning=ds.partitioning(pa.schema([_CALL_DATE]), flavor="hive"),
+            partitioning=ds.partitioning(pa.schema([schema.field("call_date")]), flavor="hive"),
             partition_base_dir=f"{root}/{table.folder}",
         )
 
-    def partition(self, table: Table, day: date, *, columns: Sequence[str] | None = None) -> pa.Table:
+    def partition(self, table: Table, day: date, *, columns: Sequence[str] | None = None) -> "pa.Table":
         """One day's rows in the table's schema, or those of its columns that are named; without `call_date`.
 
         Ordered by the table's key. Without rows where the day has no partition. Columns that an older file lacks are null.
@@ -141,23 +134,17 @@ class Catalog:
         Raises:
             StoreError: the store could not give them, or the file is damaged.
         """
-        schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
+        from callarchive import partition_files
+
         try:
-            data = self.store.read(table.partition_path(day))
+            data: bytes | None = self.store.read(table.partition_path(day))
         except ObjectNotFoundError:
-            return schema.empty_table()
-        # One day is too little for threads to be worth starting: 5,000 rows take 2 ms, 100,000 take 25.
+            data = None
         try:
-            with pq.ParquetFile(pa.BufferReader(data)) as file:
-                found = file.read(columns=schema.names, use_threads=False)
-        except (pa.ArrowException, OSError) as err:
+            return partition_files.decode(data, table, columns=columns)
+        except partition_files.DamagedError as err:
             damaged = self.store.uri(table.partition_path(day))
             raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
-        arrays = [
-            found[field.name].cast(field.type) if field.name in found.schema.names else pa.nulls(len(found), field.type)
-            for field in schema
-        ]
-        return pa.table(arrays, schema=schema)
 
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
         """One day's rows as dicts without `call_date`; empty where the day has no partition."""
@@ -168,7 +155,7 @@ class Catalog:
         """Whether the day has a partition of the table, be it an empty one."""
         return bool(self._partitions(table, day, day))
 
-    def replace_partition(self, table: Table, day: date, rows: pa.Table | Iterable[Mapping[str, Any]]) -> int:
+    def replace_partition(self, table: Table, day: date, rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
         """The day's partition of the table holds these rows and no others. Returns how many.
 
         Rows are ordered by the table's key. A reader, and a rerun after a kill, finds the old rows or the new ones. A file
@@ -179,26 +166,26 @@ class Catalog:
             ArchiveError: two rows have one key (nothing is written).
             StoreError: the store could not take them (the old rows are still there).
         """
-        data = to_arrow(table, rows)
+        from callarchive import partition_files
+
+        data = partition_files.to_arrow(table, rows)
         if not self._keeps(table, day, data):
-            buffer = io.BytesIO()  # grows and is handed on without a copy, unlike an arrow stream
-            pq.write_table(data, buffer, compression=_COMPRESSION, coerce_timestamps="us", store_schema=True)
-            self.store.replace(table.partition_path(day), buffer.getvalue())
-        # What a large day took would stay with pyarrow, beside what the next step takes.
-        pa.default_memory_pool().release_unused()
+            self.store.replace(table.partition_path(day), partition_files.encode(data))
+        partition_files.give_memory_back()
         return int(data.num_rows)
 
-    def _keeps(self, table: Table, day: date, data: pa.Table) -> bool:
+    def _keeps(self, table: Table, day: date, data: "pa.Table") -> bool:
         """Whether the partition is durable as it would be written. Whatever keeps us from telling means that it is not."""
+        from callarchive import partition_files
+
         path = table.partition_path(day)
         try:
-            with pq.ParquetFile(pa.BufferReader(self.store.read(path))) as file:
-                if not _holds(file, data):
-                    return False
+            if not partition_files.holds(self.store.read(path), data):
+                return False
             if self.store.url.startswith("file://"):
                 # Whoever wrote it may have been killed between rename and fsync.
                 sync_folder(Path(self.store.url.removeprefix("file://"), path).parent)
-        except (ArchiveError, pa.ArrowException, OSError):
+        except (ArchiveError, OSError):
             return False
         return True
 
@@ -243,46 +230,6 @@ def table_named(name: str) -> Table:
     raise ArchiveError(f"there is no table {name}: the catalog has {', '.join(t.name for t in PUBLIC_TABLES)}")
 
 
-def to_arrow(table: Table, rows: pa.Table | Iterable[Mapping[str, Any]]) -> pa.Table:
-    """The rows in the table's schema and order. Raises ArchiveError when two of them have one key."""
-    if isinstance(rows, pa.Table):
-        data = rows.select(table.schema.names).cast(table.schema)
-    else:
-        data = pa.Table.from_pylist(list(rows), schema=table.schema)
-    if not in_order(data, table.key):  # what was made of ordered partitions mostly is, and sorting 1 M rows takes 2 s
-        data = data.sort_by([(name, "ascending") for name in table.key])
-        _refuse_repeated_keys(table, data)
-    return data.replace_schema_metadata(None)
-
-
-def _refuse_repeated_keys(table: Table, data: pa.Table) -> None:
-    keys = data.group_by(list(table.key), use_threads=False).aggregate([([], "count_all")])
-    if keys.num_rows != data.num_rows:
-        twice = next(row for row in keys.to_pylist() if row["count_all"] > 1)
-        key = ", ".join(f"{name}={twice[name]}" for name in table.key)
-        raise ArchiveError(f"{table.name}: {twice['count_all']} rows have the key {key}")
-
-
-def _holds(file: pq.ParquetFile, data: pa.Table) -> bool:
-    """Whether the file is what we would write of these rows: columns, their types and meanings, compression, values."""
-    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-    alike = (
-        file.metadata.num_rows == data.num_rows
-        and file.schema_arrow.equals(data.schema)
-        and [field.metadata for field in file.schema_arrow] == [field.metadata for field in data.schema]
-        and {group.column(n).compression for group in groups for n in range(group.num_columns)}
-        <= {_COMPRESSION.upper()}
-    )
-    if not alike:
-        return False
-    at = 0
-    for batch in file.iter_batches(batch_size=_COMPARED_AT_ONCE, use_threads=False):
-        if not pa.Table.from_batches([batch]).cast(data.schema).equals(data.slice(at, len(batch))):
-            return False
-        at += len(batch)
-    return True
-
-
 def _select(table: Table, files: Sequence[str]) -> str:
     """DuckDB's select of the table's columns and `call_date` from these local files, of which there may be none."""
     typed = [f'null::{schemas.SQL_TYPES[column.type]} as "{column.name}"' for column in table.columns]
@@ -300,8 +247,10 @@ def _select(table: Table, files: Sequence[str]) -> str:
     )
 
 
-def _with_call_date(table: Table) -> pa.Schema:
-    return table.schema.append(_CALL_DATE)
+def _with_call_date(table: Table) -> "pa.Schema":
+    import pyarrow as pa
+
+    return table.schema.append(pa.field("call_date", pa.date32()))
 
 
 def _day_in(path: str) -> date | None:

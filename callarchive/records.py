@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from callarchive import schemas
-from callarchive.catalog import Catalog, to_arrow
+from callarchive.catalog import Catalog
 from callarchive.landing import LandingObject
 from callarchive.models import (
     ApiRecording,
@@ -26,6 +26,7 @@ from callarchive.models import (
     Session,
     Version,
 )
+from callarchive.partition_files import to_arrow
 from callarchive.stores import StoredObject
 
 Row = dict[str, Any]

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from callarchive import schemas
-from callarchive.catalog import Catalog, table_named, to_arrow
+from callarchive.catalog import Catalog, table_named
 from callarchive.errors import ArchiveError
+from callarchive.partition_files import to_arrow
 from callarchive.schemas import PUBLIC_TABLES, RECORDINGS, SESSIONS, STEP_TABLES, Table
 
 Row = dict[str, Any]

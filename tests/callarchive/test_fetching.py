@@ -14,7 +14,6 @@ from threading import Event
 import pytest
 
 from callarchive.archive import RecordingArchive
-from callarchive.catalog import to_arrow
 from callarchive.errors import (
     AccessDeniedError,
     HostKeyError,
@@ -26,6 +25,7 @@ from callarchive.errors import (
 from callarchive.fetching import Comparison, FetchCounts, Fetcher, Wanted, call_time
 from callarchive.landing import Download, LandingObject
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
+from callarchive.partition_files import to_arrow
 from callarchive.records import file_row
 from callarchive.schemas import RECORDING_FILES
 from callarchive.settings import TransferSettings

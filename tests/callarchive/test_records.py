@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from callarchive import schemas
-from callarchive.catalog import Catalog, to_arrow
+from callarchive.catalog import Catalog
 from callarchive.errors import StoreError
 from callarchive.landing import LandingObject
 from callarchive.models import (
@@ -28,6 +28,7 @@ from callarchive.models import (
     Session,
     Version,
 )
+from callarchive.partition_files import to_arrow
 from callarchive.records import (
     Journal,
     Row,

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from callarchive import schemas
-from callarchive.catalog import to_arrow
+from callarchive.partition_files import to_arrow
 from callarchive.tables import duration_stats_table, recordings_table, sessions_table, status_stats_table
 
 Row = dict[str, Any]
