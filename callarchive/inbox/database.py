@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
+from callarchive.database_urls import INSTALL_POSTGRESQL, parse_database_url
 from callarchive.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.stores.syncing import sync_folder
 
@@ -109,7 +110,7 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
         StoreError: the file is no database, or cannot be made.
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = parse_database_url(url)
         if parsed.get_backend_name() == "sqlite":
             engine = _sqlite(parsed.database or "", create=create)
         else:
@@ -123,15 +124,14 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
                 if parsed.get_backend_name() == "postgresql"
                 else {},
             )
-    except (NoSuchModuleError, ModuleNotFoundError) as err:
+    except (NoSuchModuleError, ImportError):  # psycopg without libpq is an ImportError, and no module that is not there
         raise ConfigurationError(
-            f"inbox.url: no driver is installed for it ({type(err).__name__}): use sqlite:///path, or "
-            "postgresql+psycopg://..., which needs pip install 'callarchive[postgresql]'"
+            f"inbox.url: no driver is installed for it: use sqlite:///path, or postgresql://... with {INSTALL_POSTGRESQL}"
         ) from None
     except SQLAlchemyError as err:
         raise ConfigurationError(f"inbox.url: is not a database URL ({type(err).__name__})") from None
     if engine.dialect.name not in ("sqlite", "postgresql"):
-        raise ConfigurationError("inbox.url: must be sqlite:///path or postgresql+psycopg://...")
+        raise ConfigurationError("inbox.url: must be sqlite:///path or postgresql://...")
     try:
         with errors_translated(engine):
             if not sa.inspect(engine).has_table(ABOUT.name):

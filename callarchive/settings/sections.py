@@ -11,7 +11,7 @@ from callarchive.settings.values import (
     Section,
     StoreUrl,
     address_range,
-    database_url,
+    inbox_url,
     mail_address,
 )
 
@@ -41,7 +41,7 @@ class CatalogSettings(Section):
 class InboxSettings(Section):
     """Where webhook events are kept, and for how long after their day was brought up to date."""
 
-    url: Annotated[str, AfterValidator(database_url)] = Field(default="sqlite:///inbox.sqlite3", validate_default=True)
+    url: Annotated[str, AfterValidator(inbox_url)] = Field(default="sqlite:///inbox.sqlite3", validate_default=True)
     keep_days: float = Field(default=90.0, ge=1, le=3650)
 
 

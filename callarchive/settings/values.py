@@ -6,7 +6,7 @@ import re
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -137,10 +137,17 @@ def database_url(url: str, info: ValidationInfo) -> str:
     if url.startswith(prefix) and not url.startswith(prefix + ":memory:"):
         return prefix + str(absolute_path(Path(url.removeprefix(prefix)), info))
     if "://" not in url:
-        raise ValueError("must be a database URL: sqlite:///path or postgresql+psycopg://...")
-    if split_url(url).password is not None:
+        raise ValueError("must be a database URL: sqlite:///path or postgresql://...")
+    parts = split_url(url)
+    if parts.password is not None or "password" in parse_qs(parts.query):
         raise ValueError("holds a password: name it in PGPASSWORD or a .pgpass file")
     return url
+
+
+def inbox_url(url: str, info: ValidationInfo) -> str:
+    if url.partition("://")[0].partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
+        raise ValueError("must be sqlite:///path or postgresql://user@host/database")
+    return database_url(url, info)
 
 
 EIGHT_BY_EIGHT = {"8x8-singapore": ("18.140.80.2", "52.220.253.234", "54.255.116.8", "52.74.232.241")}

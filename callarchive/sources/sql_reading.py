@@ -16,6 +16,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from callarchive.database_urls import DRIVER_OF_POSTGRESQL, INSTALL_POSTGRESQL, parse_database_url
 from callarchive.errors import AccessDeniedError, ArchiveError, ConfigurationError, SourceError, UnavailableError
 from callarchive.phone_numbers import mask_numbers
 from callarchive.sql_text import for_sqlalchemy
@@ -141,10 +142,10 @@ class Database:
         self._name = name
         self._connected = False
         try:
-            parsed = sa.make_url(url)
+            parsed = parse_database_url(url)
         except (SQLAlchemyError, ValueError):
             raise ConfigurationError(
-                f"{name}.url: is not a database URL, such as sqlite:////path or postgresql+psycopg://user@host/database; "
+                f"{name}.url: is not a database URL, such as sqlite:////path or postgresql://user@host/database; "
                 "an @, : or / in user or password is written %40, %3A, %2F"
             ) from None
         if "@" in (parsed.host or ""):  # it is a part of the password, which the driver's message would show
@@ -247,8 +248,8 @@ class Database:
 
 
 def _what_to_install(driver: str) -> str:
-    if driver == "postgresql+psycopg":
-        return "PostgreSQL's driver is not installed: pip install 'callarchive[postgresql]'"
-    if driver.startswith(("postgres:", "postgresql")) or driver == "postgres":
-        return "write postgresql+psycopg://...; its driver comes with pip install 'callarchive[postgresql]'"
+    if driver == DRIVER_OF_POSTGRESQL:
+        return f"PostgreSQL's driver is not installed: {INSTALL_POSTGRESQL}"
+    if driver.startswith(("postgres+", "postgresql+")):
+        return f"no driver is installed for {driver}: write postgresql://... and {INSTALL_POSTGRESQL}"
     return f"no driver is installed for {driver}: install the Python package that SQLAlchemy names for it"

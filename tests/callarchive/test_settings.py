@@ -320,7 +320,15 @@ def test_a_bad_http_url_is_refused_with_its_key(tmp_path: Path, url: str, marker
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("url", ["inbox.sqlite3", "postgresql+psycopg://inbox:hunter2@db/inbox"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "inbox.sqlite3",
+        "postgresql+psycopg://inbox:hunter2@db/inbox",
+        "postgresql://db/inbox?user=inbox&password=hunter2",
+        "mysql://inbox@db/hunter2",
+    ],
+)
 def test_a_bad_database_url_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
     message = refusal(tmp_path, MINIMAL.replace("[inbox]", f'[inbox]\nurl = "{url}"'))
     assert message.startswith("  inbox.url: ")

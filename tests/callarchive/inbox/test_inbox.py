@@ -1,5 +1,6 @@
 import json
 import random
+import sys
 import threading
 import time
 import uuid
@@ -201,6 +202,13 @@ def test_what_is_no_inbox_is_told(tmp_path: Path) -> None:
         Inbox.open(f"sqlite:///{tmp_path}/nowhere/inbox.sqlite3")
     with pytest.raises(ConfigurationError, match="no driver is installed"):
         Inbox.open("oracle+nothing://host/db")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
+def test_without_postgresqls_driver_it_is_said_how_to_get_it(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"inbox\.url: .*pip install 'callarchive\[postgresql\]'"):
+        Inbox.open(f"{scheme}://callarchive@127.0.0.1:9/db")
 
 
 def test_an_inbox_of_another_version_is_refused(url: str) -> None:

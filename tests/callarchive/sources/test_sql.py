@@ -385,11 +385,12 @@ def test_what_a_row_holds_is_not_in_the_message(postgresql: Any, monkeypatch: py
         ),
         ("postgresql+psycopg://bob:hunter2@127.0.0.1:port/x", ConfigurationError, r"1\.url: is not a database URL"),
         ("postgresql+psycopg://bob:hunter2@127.0.0.1:9/x?hunter2=1", UnavailableError, "invalid connection option"),
-        ("postgresql://bob:hunter2@127.0.0.1:9/x", ConfigurationError, r"postgresql\+psycopg://"),
+        ("postgresql://bob:hunter2@127.0.0.1:9/x", UnavailableError, "cannot be connected to: .*Connection refused"),
+        ("postgres://bob:hunter2@127.0.0.1:9/x", UnavailableError, "cannot be connected to: .*Connection refused"),
         (
-            "postgres://bob:hunter2@127.0.0.1:9/x",
+            "postgresql+nosuch://bob:hunter2@127.0.0.1:9/x",
             ConfigurationError,
-            r"postgresql\+psycopg://.*callarchive\[postgresql\]",
+            r"postgresql\+nosuch: write postgresql://.*callarchive\[postgresql\]",
         ),
         ("mysql+pymysql://bob:hunter2@127.0.0.1:9/x", ConfigurationError, r"no driver is installed for mysql\+pymysql"),
         ("nosuch://bob:hunter2@127.0.0.1:9/x", ConfigurationError, r"accounts\.0\.session_sources\.1\.url: no driver"),
@@ -407,8 +408,11 @@ def test_a_url_that_leads_nowhere_is_told_without_its_secrets(
     assert "ter2" not in str(caught.value)
 
 
-def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOOKINGS_URL", "postgresql+psycopg://bob:hunter2@127.0.0.1:9/x")
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
+def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOKINGS_URL", f"{scheme}://bob:hunter2@127.0.0.1:9/x")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigurationError, match=r"accounts\.0\.session_sources\.1\.url: .*callarchive\[postgresql\]"):
         found(URL)

@@ -1,0 +1,20 @@
+"""What a database URL means does not hang on which drivers are installed."""
+
+import pytest
+
+from callarchive.database_urls import parse_database_url
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_postgresql_without_a_driver_means_psycopg_3_and_keeps_the_rest(scheme: str) -> None:
+    url = parse_database_url(f"{scheme}://bob:h%40nter@db.example:5433/calls?sslmode=require")
+    assert url.render_as_string(hide_password=False) == (
+        "postgresql+psycopg://bob:h%40nter@db.example:5433/calls?sslmode=require"
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg2://db/calls", "postgresql+pg8000://db/calls", "sqlite:////srv/calls.db", "mysql://db/x"]
+)
+def test_a_url_that_names_its_driver_and_any_other_database_stays_as_it_is(url: str) -> None:
+    assert parse_database_url(url).render_as_string() == url
