@@ -1,7 +1,7 @@
 """What the commands that set an account up share: which accounts, asking first, and telling what was done."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ from callarchive.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from callarchive.connections import Connections
-    from callarchive.settings import AccountSettings
+    from callarchive.settings import AccountSettings, Secret
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account only.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -40,6 +40,18 @@ def chosen_accounts(connections: "Connections", wanted: str | None) -> "list[Acc
 def nobody_says(wanted: str | None) -> str:
     """The beginning of an error about a section that is not there."""
     return "no account says" if wanted is None else f"account {wanted} does not say"
+
+
+def require_secrets(
+    connections: "Connections", secrets: "Iterable[tuple[AccountSettings, str, Secret | None]]"
+) -> None:
+    """Each of these secrets, by its account and its key there, is set. Raises ConfigurationError with every key otherwise."""
+    from callarchive.settings import unset_secrets
+
+    settings = connections.settings
+    lacking = unset_secrets((settings.key_of(account, key), secret) for account, key, secret in secrets)
+    if lacking:
+        raise ConfigurationError("\n".join(lacking))
 
 
 def ask(question: str, *, yes: bool) -> None:

@@ -12,6 +12,7 @@ from callarchive.cli.accounts import (
     chosen_accounts,
     nobody_says,
     open_connections,
+    require_secrets,
     set_or_not,
     telling_at_the_end,
 )
@@ -68,9 +69,8 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
     done: list[tuple[str, list[WebhookDrift]]] = []
     with open_connections(output) as connections:
         chosen = list(_hooked(connections, account))
-        for _, wanted in chosen:
-            if wanted.auth_header is not None:
-                wanted.auth_header.reveal()  # before anything is changed
+        # Before anything is changed.
+        require_secrets(connections, ((a, "webhooks.auth_header", wanted.auth_header) for a, wanted in chosen))
         try:
             for a, wanted in chosen:
                 setup = connections.voice(a).setup

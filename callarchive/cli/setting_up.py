@@ -12,6 +12,7 @@ from callarchive.cli.accounts import (
     chosen_accounts,
     nobody_says,
     open_connections,
+    require_secrets,
     set_or_not,
     telling_at_the_end,
 )
@@ -96,8 +97,8 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
     failed = []
     with open_connections(output) as connections, telling_at_the_end(output, "accounts", done):
         chosen = list(_pushing(connections, account))
-        for _, wanted in chosen:
-            wanted.password.reveal()  # before anything is changed
+        # Before anything is changed.
+        require_secrets(connections, ((a, "push.password", wanted.password) for a, wanted in chosen))
         for a, wanted in chosen:
             name, setup = a.subaccount_id, connections.voice(a).setup
             if not output.json:

@@ -15,7 +15,7 @@ from callarchive.phone_numbers import phone_number_treatment
 from callarchive.receiver.app import Receiver, Sender
 from callarchive.receiver.metrics import Metrics
 from callarchive.receiver.writer import Writer
-from callarchive.settings import AccountSettings, Settings
+from callarchive.settings import AccountSettings, Secret, Settings, unset_secrets
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,14 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         ConfigurationError: a header's or a key's secret is not set, or inbox.url cannot be used.
         UnavailableError, StoreError: the address is taken, or the inbox cannot be opened.
     """
+    secrets: list[tuple[str, Secret | None]] = []
+    for account in settings.accounts:
+        header = None if account.webhooks is None else account.webhooks.auth_header
+        secrets.append((settings.key_of(account, "webhooks.auth_header"), header))
+        secrets.append((settings.key_of(account, "phone_hash_key"), account.phone_hash_key))
+    lacking = unset_secrets(secrets)
+    if lacking:
+        raise ConfigurationError("\n".join(lacking))
     senders = {account.subaccount_id: _sender(account) for account in settings.accounts}
     inbox = Inbox.open(settings.inbox.url)
     try:

@@ -33,7 +33,7 @@ from callarchive.settings.sections import (
     SmtpSettings,
     TransferSettings,
 )
-from callarchive.settings.values import EIGHT_BY_EIGHT, Secret
+from callarchive.settings.values import EIGHT_BY_EIGHT, Secret, unset_secrets
 
 __all__ = [
     "CONFIG_NAME",
@@ -65,4 +65,5 @@ __all__ = [
     "TransferSettings",
     "WebhookSettings",
     "load_settings",
+    "unset_secrets",
 ]

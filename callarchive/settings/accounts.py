@@ -108,7 +108,7 @@ class PushSettings(Section):
     port: int = Field(default=22, ge=1, le=65535)
     username: str = Field(min_length=1)
     password: Secret
-    path: str
+    path: str = Field(min_length=1)
 
 
 class WebhookSettings(Section):

@@ -23,7 +23,7 @@ from callarchive.settings.sections import (
     ReopenSettings,
     TransferSettings,
 )
-from callarchive.settings.values import Secret
+from callarchive.settings.values import Secret, unset_secrets
 
 
 class Settings(BaseSettings):
@@ -95,18 +95,17 @@ class Settings(BaseSettings):
         """The file that the settings came from."""
         return self._path
 
+    def key_of(self, account: AccountSettings, name: str) -> str:
+        """The whole key of one of the account's settings, as messages name it: accounts.1.push.password."""
+        return f"accounts.{self.accounts.index(account)}.{name}"
+
     def require_secrets(self) -> None:
         """Returns when every secret and every file that the main job needs is there and can be read.
 
         Raises:
             ConfigurationError: names every key whose secret or file is not.
         """
-        lacking = []
-        for key, secret in _main_job_secrets(self):
-            try:
-                secret.reveal()
-            except ConfigurationError as err:
-                lacking.append(f"{key}: {err}")
+        lacking = unset_secrets(_main_job_secrets(self))
         for key, file in _main_job_files(self):
             try:
                 with file.open("rb"):
@@ -117,7 +116,7 @@ class Settings(BaseSettings):
             raise ConfigurationError("\n".join(lacking))
 
 
-def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret]]:
+def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret | None]]:
     found: list[tuple[str, Secret | None]] = []
     for number, account in enumerate(settings.accounts):
         at = f"accounts.{number}"
@@ -132,7 +131,7 @@ def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret]]:
                 (f"{at}.sftp.password", account.sftp.password),
                 (f"{at}.sftp.passphrase", account.sftp.passphrase),
             ]
-    return [(key, secret) for key, secret in found if secret is not None]
+    return found
 
 
 def _main_job_files(settings: Settings) -> list[tuple[str, Path]]:

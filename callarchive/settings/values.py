@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -64,6 +65,18 @@ class Secret(Section):
         if not text:
             raise ConfigurationError(f"{place} is not set")
         return text
+
+
+def unset_secrets(secrets: Iterable[tuple[str, Secret | None]]) -> list[str]:
+    """Key and reason of each of these secrets that is not set, as errors tell it. A null is a secret that nobody wants."""
+    lacking = []
+    for key, secret in secrets:
+        if secret is not None:
+            try:
+                secret.reveal()
+            except ConfigurationError as err:
+                lacking.append(f"{key}: {err}")
+    return lacking
 
 
 def absolute_path(path: Path, info: ValidationInfo) -> Path:

@@ -141,6 +141,7 @@ def test_what_was_done_is_told_also_where_a_later_account_is_refused(set_up: Any
         ('protocol = "SFTP"', 'protocol = "http"', "protocol"),
         ('host = "203.0.113.7"', 'host = ""', "host"),
         ('username = "pushuser"', 'username = ""', "username"),
+        ('path = "/upload/recordings/"', 'path = ""', "path"),
         ('password = { env = "PUSH_PASSWORD" }', 'password = "pass-word-of-push"', "password"),
     ],
 )
@@ -156,7 +157,8 @@ def test_a_password_that_is_not_set_is_told_before_anything_is_asked(set_up: Any
     del set_up.environment["PUSH_PASSWORD"]
     done = set_up.run("push-config", "apply", "--yes")
     assert (done.returncode, set_up.methods()) == (2, [])
-    assert "PUSH_PASSWORD is not set" in done.stderr
+    said = "accounts.0.push.password: the environment variable PUSH_PASSWORD is not set"
+    assert f"configuration error: {said}\n" in done.stderr
 
 
 def test_delete_asks_and_deletes(set_up: Any) -> None:

@@ -52,6 +52,14 @@ def test_register_makes_both_right_and_leaves_others(set_up: Any) -> None:
     assert held(set_up, "acme_two") == {}
 
 
+def test_a_header_that_is_not_set_is_told_by_its_key_before_anything_is_asked(set_up: Any) -> None:
+    del set_up.environment["HOOK_HEADER"]
+    done = set_up.run("webhooks", "register", "--yes")
+    assert (done.returncode, set_up.methods()) == (2, [])
+    said = "accounts.0.webhooks.auth_header: the environment variable HOOK_HEADER is not set"
+    assert f"configuration error: {said}\n" in done.stderr
+
+
 def test_a_type_that_is_named_twice_is_registered_once(set_up: Any) -> None:
     assert set_up.run("webhooks", "register", "--type", "VRU", "--type", "vru", "--yes").returncode == 0
     assert [body["type"] for body in set_up.api.bodies] == ["VRU"]
