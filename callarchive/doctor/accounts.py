@@ -6,9 +6,9 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from callarchive.connections import Connections
-from callarchive.doctor.findings import Finding, Verdict, tried
+from callarchive.doctor.findings import Finding, Verdict
 from callarchive.doctor.pushing import pushed_destination
-from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.errors import ArchiveError, HostKeyError, UnavailableError
 from callarchive.push_config import differs, push_differences
 from callarchive.settings import AccountSettings, FilesSource, PushSettings, WebhookSettings
 from callarchive.voice_api.account_setup import PushConfig
@@ -17,6 +17,9 @@ from callarchive.webhook_registrations import webhook_drift
 
 _SILENT_AFTER = timedelta(hours=24)
 _RECEIVER_TIMEOUT_S = 10.0
+_PIN = (
+    "ask the server's owner about the fingerprint, pin the key with the command of the finding, then callarchive doctor"
+)
 
 
 def findings(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
@@ -26,11 +29,12 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
     if api.verdict is not Verdict.BROKEN:
         yield from _push_config(connections, account)
         yield from _webhooks(connections, account)
+    # What keeps us out of the landing (no such bucket, another host key) keeps the pushed credentials out too: it comes first.
+    yield from _landing(connections, account)
     if account.push is not None:
         yield _destination(connections, account, account.push)
     if account.webhooks is not None:
-        yield _receiver(account, account.webhooks)
-    yield _landing(connections, account)
+        yield _receiver(connections, account, account.webhooks)
     yield from _id_files(account)
     yield from _arrivals(connections, account)
 
@@ -38,18 +42,19 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
 def _destination(connections: Connections, account: AccountSettings, push: PushSettings) -> Finding:
     """Whether it can be written to. An address that is 8x8's way in and not ours need not be reachable from here."""
     link = f"{account.subaccount_id}: destination with the pushed credentials"
-    key = _key(connections, account, "push")
+    key = connections.settings.key_of(account, "push")
     advice = f"check {key}: 8x8 logs in with just these; then callarchive push-config apply"
-    found = tried(link, lambda: pushed_destination(account), advice)
+    try:
+        found = Finding(link, Verdict.OK, pushed_destination(account))
+    except HostKeyError as err:
+        found = Finding(link, Verdict.BROKEN, str(err), _PIN)
+    except ArchiveError as err:
+        found = Finding(link, Verdict.BROKEN, str(err), advice)
     another_address = push.protocol == "SFTP" and push.host != urlsplit(account.landing).hostname
     if found.verdict is Verdict.BROKEN and another_address:
         detail = f"could not be tried from this machine, for which {push.host} is another way in: {found.detail}"
-        return Finding(link, Verdict.WARNING, detail, advice)
+        return Finding(link, Verdict.WARNING, detail, found.advice)
     return found
-
-
-def _key(connections: Connections, account: AccountSettings, name: str) -> str:
-    return f"accounts.{connections.settings.accounts.index(account)}.{name}"
 
 
 def _api(connections: Connections, account: AccountSettings) -> Finding:
@@ -57,7 +62,8 @@ def _api(connections: Connections, account: AccountSettings) -> Finding:
     try:
         doubt = connections.voice(account).check()
     except ArchiveError as err:
-        advice = f"check {_key(connections, account, 'api_key')} and {_key(connections, account, 'api_url')}"
+        api_key, api_url = (connections.settings.key_of(account, name) for name in ("api_key", "api_url"))
+        advice = f"check {api_key} and {api_url}, then callarchive doctor"
         return Finding(link, Verdict.BROKEN, str(err), advice)
     if doubt is not None:
         return Finding(link, Verdict.WARNING, doubt, "check api_url: is that 8x8's address?")
@@ -88,11 +94,16 @@ def _push_config(connections: Connections, account: AccountSettings) -> Iterator
             yield Finding(link, Verdict.BROKEN, told, "callarchive push-config plan, then apply")
             return
     elif not found.password_set:
-        yield Finding(link, Verdict.WARNING, "8x8 has no password for it", "callarchive push-config apply")
+        yield Finding(
+            link,
+            Verdict.WARNING,
+            "8x8 has no password for it",
+            f"add {connections.settings.key_of(account, 'push')}, then callarchive push-config apply",
+        )
         return
     doubt = _elsewhere(found, account)
     if doubt is not None:
-        advice = f"compare {_key(connections, account, 'landing')} with callarchive push-config show"
+        advice = f"compare {connections.settings.key_of(account, 'landing')} with callarchive push-config show"
         yield Finding(link, Verdict.WARNING, doubt, advice)
     else:
         yield Finding(link, Verdict.OK, f"{found.protocol} to {found.host}, {found.path}")
@@ -132,12 +143,13 @@ def _webhooks(connections: Connections, account: AccountSettings) -> Iterator[Fi
         yield Finding(link, Verdict.OK, f"VRU and VSS go to {account.webhooks.url}")
 
 
-def _receiver(account: AccountSettings, webhooks: WebhookSettings) -> Finding:
+def _receiver(connections: Connections, account: AccountSettings, webhooks: WebhookSettings) -> Finding:
     """An empty event with the agreed header must be refused as no event: then the receiver is there and knows the header."""
     import requests
 
     link = f"{account.subaccount_id}: receiver"
     advice = f"callarchive webhooks serve, and see that {webhooks.url} leads to it"
+    header_key = connections.settings.key_of(account, "webhooks.auth_header")
     try:
         headers = {} if webhooks.auth_header is None else {"Authorization": webhooks.auth_header.reveal()}
         with requests.post(
@@ -151,7 +163,7 @@ def _receiver(account: AccountSettings, webhooks: WebhookSettings) -> Finding:
         ) as answer:
             status = answer.status_code
     except ArchiveError as err:
-        return Finding(link, Verdict.BROKEN, str(err), "set the secret of accounts.webhooks.auth_header")
+        return Finding(link, Verdict.BROKEN, str(err), f"set the secret of {header_key}, then callarchive doctor")
     except (requests.RequestException, UnicodeError) as err:
         told = describe_failure(err, timeout_s=_RECEIVER_TIMEOUT_S)
         return Finding(link, Verdict.BROKEN, f"cannot be reached from here: {told}", advice)
@@ -164,28 +176,40 @@ def _receiver(account: AccountSettings, webhooks: WebhookSettings) -> Finding:
         503: "takes no events now: see its log",
     }
     told = reasons.get(status, f"answers HTTP {status}, as our receiver would not")
+    if status == 401:
+        advice = (
+            f"restart callarchive webhooks serve with the secret of {header_key}; then callarchive webhooks register"
+        )
     verdict = Verdict.WARNING if status == 403 else Verdict.BROKEN
     return Finding(link, verdict, f"{webhooks.url} {told}", advice)
 
 
-def _landing(connections: Connections, account: AccountSettings) -> Finding:
+def _landing(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
+    """The host key of an SFTP server, and whether the landing can be listed and read. Behind a wrong key nothing is tried."""
     link = f"{account.subaccount_id}: landing"
+    host_key = f"{account.subaccount_id}: host key"
     try:
         landing = connections.landing(account)
         landing.check()
+        if account.sftp is not None:
+            yield Finding(host_key, Verdict.OK, f"{landing.uri} shows one that {account.sftp.known_hosts} holds")
         found = landing.sample()
         if found is None:
-            return Finding(
+            yield Finding(
                 link,
                 Verdict.WARNING,
                 f"{landing.uri} can be listed and holds nothing yet",
                 "make sure that 8x8 pushes there: callarchive push-config show",
             )
+            return
         with landing.open(found.path) as download:
             next(islice(download, 1), b"")
-        return Finding(link, Verdict.OK, f"{landing.uri} can be listed and read")
+        yield Finding(link, Verdict.OK, f"{landing.uri} can be listed and read")
+    except HostKeyError as err:
+        yield Finding(host_key, Verdict.BROKEN, str(err), _PIN)
     except ArchiveError as err:
-        return Finding(link, Verdict.BROKEN, str(err), f"check {_key(connections, account, 'landing')}")
+        key = connections.settings.key_of(account, "landing")
+        yield Finding(link, Verdict.BROKEN, str(err), f"check {key}, then callarchive doctor")
 
 
 def _id_files(account: AccountSettings) -> Iterator[Finding]:
@@ -214,7 +238,7 @@ def _arrivals(connections: Connections, account: AccountSettings) -> Iterator[Fi
             return
         last = {told.subaccount_id: told.last_received_at for told in inbox.statistics()}.get(account.subaccount_id)
     except (ArchiveError, UnavailableError) as err:
-        yield Finding(link, Verdict.BROKEN, str(err), "check inbox.url")
+        yield Finding(link, Verdict.BROKEN, str(err), "check inbox.url, then callarchive doctor")
         return
     if last is None:
         yield Finding(link, Verdict.WARNING, "none ever came", advice)

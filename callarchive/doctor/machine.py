@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 from callarchive import schemas
@@ -28,7 +29,8 @@ def findings(connections: Connections) -> Iterator[Finding]:
     """The machine's findings."""
     yield from _inbox(connections)
     for name, store in (("archive", connections.archive.store), ("catalog", connections.catalog.store)):
-        yield tried(f"{name}: write", lambda store=store: _writable(store), f"check {name}.url and its permissions")  # type: ignore[misc]
+        advice = f"check {name}.url and its permissions, then callarchive doctor"
+        yield tried(f"{name}: write", partial(_writable, store), advice)
         yield from _room(name, store)
     yield from _clock(connections)
 
@@ -71,7 +73,7 @@ def _inbox(connections: Connections) -> Iterator[Finding]:
         latest = inbox.latest_number()
         changes = inbox.changes(max(0, latest - _LATEST_CHANGES))
     except ArchiveError as err:
-        yield Finding("inbox", Verdict.BROKEN, str(err), "check inbox.url")
+        yield Finding("inbox", Verdict.BROKEN, str(err), "check inbox.url, then callarchive doctor")
         return
     now, zone = connections.clock(), connections.settings.zone
     listed: dict[object, set[tuple[str, str]]] = {}

@@ -39,7 +39,11 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
         stall_timeout_s=login.timeout_s,
     )
     path = str(PurePosixPath(push.path or "/") / f"{_PREFIX}{secrets.token_hex(6)}")
-    with closing(connect(server, key=None)) as connection:
+    try:
+        connected = connect(server, key=None)
+    except AccessDeniedError:  # its words name accounts.sftp, which is not what was tried
+        raise AccessDeniedError(f"{_shown(push)} is not let in with accounts.push.password") from None
+    with closing(connected) as connection:
         client = connection.client()
         try:
             file = client.open(path, "wx")

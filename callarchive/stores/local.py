@@ -303,7 +303,7 @@ class LocalStore:
                 raise self.error(err, "listing", folder) from err
 
     def error(self, err: OSError, doing: str, path: str) -> StoreError | AccessDeniedError:
-        what = f"{self.url}: {doing} {path} failed: {os.strerror(err.errno) if err.errno else err}"
+        what = f"{self.url}: {doing} {path or 'it'} failed: {os.strerror(err.errno) if err.errno else err}"
         if isinstance(err, PermissionError):
             return AccessDeniedError(f"{what}: this user needs access to that folder")
         return StoreError(what)

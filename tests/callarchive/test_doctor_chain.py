@@ -79,7 +79,7 @@ def test_the_destination_is_written_to_with_the_pushed_password_and_left_as_it_w
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({}, "does not accept user"),
+        ({}, "is not let in"),
         ({"path": "/nowhere/"}, "cannot write to /nowhere/"),
         ({"port": 9}, "cannot be reached"),
     ],

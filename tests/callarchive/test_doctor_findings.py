@@ -17,6 +17,7 @@ from callarchive.doctor import Finding, Verdict, examine, likely_cause
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.settings import load_settings
+from callarchive.simulator.answers import PushConfig
 from callarchive.simulator.faults import FOREVER, Fault
 
 Start = Callable[..., Any]
@@ -90,15 +91,45 @@ def test_a_destination_from_which_nothing_can_be_removed_holds_and_says_what_lie
     assert f"/upload/{left.name} could not be removed again" in destination.detail
 
 
-def test_a_host_key_that_is_not_the_pinned_one_breaks_landing_and_destination(trial: Any) -> None:
+def test_a_host_key_that_is_not_the_pinned_one_is_where_to_begin(trial: Any) -> None:
     with_section(trial, "demo_sftp", sftp_push(trial))
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()[1]
     known = trial.simulator.directory / "known_hosts"
     known.write_text(re.sub(r"(ssh-ed25519) \S+", rf"\1 {other}", known.read_text()))
+    trial.simulator.api._push_configs["demo_sftp"] = PushConfig(
+        "SFTP", trial.simulator.sftp.host, trial.simulator.sftp.port, trial.simulator.sftp.user, "/upload", "x"
+    )
     found = found_by(trial)
-    for link in ("demo_sftp: destination with the pushed credentials", "demo_sftp: landing"):
+    for link in ("demo_sftp: host key", "demo_sftp: destination with the pushed credentials"):
         assert found[link].verdict is Verdict.BROKEN
-        assert "key" in found[link].detail
+        assert "ssh-keyscan" in found[link].detail
+        assert found[link].advice is not None
+        assert "pin the key" in found[link].advice
+    assert "demo_sftp: landing" not in found, "nothing is sent to a server that may be another"
+    assert likely_cause(list(found.values())) is found["demo_sftp: host key"]
+
+
+def test_a_bucket_that_is_not_there_is_the_landings_fault_and_not_that_of_the_pushed_credentials(trial: Any) -> None:
+    key = trial.simulator.environment["AWS_ACCESS_KEY_ID"]
+    with_section(trial, "demo_s3", sftp_push(trial, protocol="S3", host="us-east-1", port=22, user=key))
+    trial.simulator.api._push_configs["demo_s3"] = PushConfig("S3", "us-east-1", 22, key, "/upload", "x")
+    trial.config.write_text(trial.config.read_text().replace("s3://demo-recordings/", "s3://other-recordings/"))
+    found = found_by(trial)
+    assert found["demo_s3: destination with the pushed credentials"].verdict is Verdict.BROKEN
+    cause = likely_cause(list(found.values()))
+    assert cause is found["demo_s3: landing"]
+    assert cause.advice == "check accounts.0.landing, then callarchive doctor"
+
+
+def test_pushed_credentials_that_are_refused_are_named_as_theirs(trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_section(trial, "demo_sftp", sftp_push(trial))
+    monkeypatch.setenv("PUSH_PASSWORD", "of-nobody")
+    found = found_by(trial)
+    destination = found["demo_sftp: destination with the pushed credentials"]
+    assert destination.verdict is Verdict.BROKEN
+    assert destination.detail.endswith("is not let in with accounts.push.password")
+    assert found["demo_sftp: host key"].verdict is Verdict.OK
+    assert found["demo_sftp: landing"].verdict is Verdict.OK
 
 
 def test_an_s3_destination_is_written_to_and_left_as_it_was(trial: Any) -> None:
@@ -129,7 +160,8 @@ def test_a_key_that_is_refused_is_where_to_begin(trial: Any) -> None:
 def test_a_store_that_cannot_be_written_is_found(trial: Any, name: str) -> None:
     (trial.config.parent / name).write_bytes(b"")
     found = found_by(trial)[f"{name}: write"]
-    assert (found.verdict, found.advice) == (Verdict.BROKEN, f"check {name}.url and its permissions")
+    advice = f"check {name}.url and its permissions, then callarchive doctor"
+    assert (found.verdict, found.advice) == (Verdict.BROKEN, advice)
 
 
 def test_a_trial_leaves_nothing_in_archive_and_catalog(trial: Any) -> None:
@@ -143,7 +175,7 @@ def test_an_inbox_that_is_none_is_found(trial: Any) -> None:
     (trial.config.parent / "inbox.sqlite3").write_bytes(b"no database at all" * 100)
     found = found_by(trial)
     for link in ("demo_s3: last event", "inbox"):
-        assert (found[link].verdict, found[link].advice) == (Verdict.BROKEN, "check inbox.url")
+        assert (found[link].verdict, found[link].advice) == (Verdict.BROKEN, "check inbox.url, then callarchive doctor")
 
 
 def drop(trial: Any, session: str, *, at: datetime) -> None:
@@ -215,6 +247,9 @@ def test_a_receiver_is_asked_with_the_agreed_header(trial: Any, monkeypatch: pyt
             finding = found_by(trial)["demo_s3: receiver"]
             assert finding.verdict is verdict
             assert words in finding.detail
+            if header != HEADER:
+                assert finding.advice is not None
+                assert "with the secret of accounts.0.webhooks.auth_header" in finding.advice
     with Connections(load_settings(trial.config)) as connections:
         inbox = connections.inbox()
         assert inbox is not None

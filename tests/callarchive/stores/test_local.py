@@ -536,3 +536,10 @@ def test_a_listing_passes_over_folders_that_are_links(tmp_path: Path) -> None:
     assert store.list("day") == store.list("") == [StoredObject("day/a.mp3", 3)]
     (outside / ".0123456789abcdef.part").write_bytes(b"x")
     assert store.sweep("day") == 0
+
+
+def test_a_store_below_a_file_is_told_in_whole_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = LocalStore(f"file://{tmp_path}/file/archive")
+    with pytest.raises(StoreError, match="/file/archive: writing below it failed: Not a directory"):
+        store.create("a.json", b"x")
