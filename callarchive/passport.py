@@ -17,7 +17,7 @@ from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.days import day_of
 from callarchive.errors import ObjectNotFoundError
-from callarchive.identifiers import parse_id, plausible, uuid_time
+from callarchive.identifiers import parse_id, uuid_time
 from callarchive.models import Lookup
 from callarchive.passport_links import (
     Link,
@@ -186,10 +186,9 @@ def _without_recording(connections: Connections, account: str, session_id: str, 
 
 def _unarchived(connections: Connections, account: str, session_id: str) -> Passport:
     events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
-    at = uuid_time(session_id)
-    day = None
-    if at is not None and plausible(at, now=connections.clock()):
-        day = day_of(at, connections.settings.zone)
+    inbox = connections.inbox()
+    at = None if inbox is None else inbox.call_at(account, session_id)
+    day = None if at is None else day_of(at, connections.settings.zone)
     if day is None:
         told = "nothing tells the session's day, so no day has it"
     elif connections.catalog.has(schemas.SESSIONS, day):

@@ -252,6 +252,15 @@ class Inbox:
             rows = connection.execute(sa.select(*columns).where(of_id).order_by(EVENTS.c.number)).tuples()
             return [StoredEvent(*row) for row in rows]
 
+    def call_at(self, subaccount_id: str, session_id: str) -> datetime | None:
+        """The time of the session's call, by which it has its day; null where nothing dates it plausibly."""
+        wanted = sa.select(SESSIONS.c.call_at).where(
+            SESSIONS.c.subaccount_id == subaccount_id, SESSIONS.c.session_id == session_id
+        )
+        with errors_translated(self._engine), self._engine.connect() as connection:
+            found: datetime | None = connection.execute(wanted).scalar_one_or_none()
+            return found
+
     def unknown_events(self) -> dict[str, int]:
         """How many events of unknown types came, by type; without a type under the empty text."""
         counted = sa.select(EVENTS.c.event_type, sa.func.sum(EVENTS.c.delivery_count)).where(EVENTS.c.kind == "unknown")

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -111,6 +112,21 @@ def test_a_session_that_only_an_event_knows_says_which_day_to_archive(trial: Any
     assert found.links[0].told == "1 events, delivered 2 times"
     done = trial.run("find", session, "--json")
     assert "9123" not in done.stdout
+
+
+def test_a_session_whose_id_tells_no_time_has_the_day_that_its_event_tells(trial: Any) -> None:
+    session, undated = str(uuid.uuid4()), str(uuid.uuid4())
+    inbox = Inbox.open(f"sqlite:///{trial.config.parent}/inbox.sqlite3")
+    for wanted, start in ((session, "2026-01-02T23:59:59Z"), (undated, None)):
+        payload = {"sessionId": wanted, "sessionStatus": "COMPLETED", "startTime": start}
+        body = json.dumps({"eventType": "SESSION_SUMMARY", "payload": payload}).encode()
+        inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))])
+    inbox.close()
+    found = passport_of(trial, session)
+    assert found.call_date == date(2026, 1, 2)
+    assert found.broken_at == "sessions: 2026-01-02 has not been archived: callarchive archive --day 2026-01-02"
+    found = passport_of(trial, undated)
+    assert (found.call_date, found.broken_at) == (None, "sessions: nothing tells the session's day, so no day has it")
 
 
 def test_events_of_a_known_session_are_in_its_chain(trial: Any) -> None:
