@@ -96,6 +96,8 @@ class Receiver:
         return Starlette(
             routes=[
                 Route("/webhooks/{subaccount_id}", self._receive, methods=["POST"]),
+                # `webhooks list` takes a URL with a slash at its end for the same, and a redirect would lose the event.
+                Route("/webhooks/{subaccount_id}/", self._receive, methods=["POST"]),
                 Route("/healthz", self._health, methods=["GET"]),
                 Route("/metrics", self._figures, methods=["GET"]),
             ]

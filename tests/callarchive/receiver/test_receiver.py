@@ -45,6 +45,14 @@ def test_an_event_is_in_the_inbox_when_200_is_said_and_repeats_are_one(
     assert kept.delivery_count == 3
 
 
+def test_a_slash_at_the_urls_end_makes_no_difference(start_receiver: Start, events: Make) -> None:
+    running, event = start_receiver(), events()
+    assert running.post(event, path="/webhooks/acme_sg/").status == 200
+    assert running.post(event, path="/webhooks/acme_sg/", auth=None).status == 401
+    assert running.post(event, path="/webhooks/nobody/").status == 404
+    assert b'callarchive_events_total{account="acme_sg",kind="recording"} 1.0' in running.get("/metrics").body
+
+
 def test_events_in_any_order_make_one_state(start_receiver: Start, events: Make, tmp_path: Path) -> None:
     running = start_receiver()
     session, recording = str(uuid.uuid1()), str(uuid.uuid1())
@@ -295,7 +303,7 @@ def test_what_keeps_it_from_starting_is_one_message(start_receiver: Start, tmp_p
     assert f"cannot listen on 127.0.0.1, port {running.port}" in taken.stderr
     unset = serve(tmp_path, "--port", "0")
     assert unset.returncode == 2
-    assert "RECEIVER_AUTH" in unset.stderr
+    assert "accounts.0.webhooks.auth_header: the environment variable RECEIVER_AUTH is not set" in unset.stderr
     for done in (taken, unset):
         assert "Traceback" not in done.stderr
 
