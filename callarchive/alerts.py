@@ -8,12 +8,12 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from callarchive.alert_memory import AlertMemory, Sent
 from callarchive.errors import ArchiveError, ConfigurationError
 from callarchive.phone_numbers import mask_numbers
-from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings
+from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings, unset_secrets
 from callarchive.stores import Store
 from callarchive.voice_api.answers import clean
 
@@ -213,9 +213,11 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
     import ssl
     from contextlib import closing, suppress
     from email.message import EmailMessage
+    from email.utils import format_datetime
 
     message = EmailMessage()
     message["From"] = smtp.sender
+    message["Date"] = format_datetime(datetime.now(UTC))  # a mail without one is no mail: RFC 5322, section 3.6
     message["To"] = ", ".join(smtp.recipients)
     message["Subject"] = "callarchive: " + " ".join(clean(mask_numbers(alert.title)).split())
     message.set_content(alert.text)
@@ -248,17 +250,13 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
 
 def check_channels(settings: AlertSettings) -> None:
     """Returns when the secrets of all channels are set. Raises ConfigurationError, which names every one that is not."""
-    lacking = []
-    secrets = {
-        "alerts.webhook.url": settings.webhook.url if settings.webhook is not None else None,
-        "alerts.webhook.auth_header": settings.webhook.auth_header if settings.webhook is not None else None,
-        "alerts.smtp.password": settings.smtp.password if settings.smtp is not None else None,
-    }
-    for key, secret in secrets.items():
-        if isinstance(secret, Secret):
-            try:
-                secret.reveal()
-            except ConfigurationError as err:
-                lacking.append(f"{key}: {err}")
+    secrets: list[tuple[str, Secret | None]] = []
+    if settings.webhook is not None:
+        url = settings.webhook.url
+        secrets.append(("alerts.webhook.url", url if isinstance(url, Secret) else None))
+        secrets.append(("alerts.webhook.auth_header", settings.webhook.auth_header))
+    if settings.smtp is not None:
+        secrets.append(("alerts.smtp.password", settings.smtp.password))
+    lacking = unset_secrets(secrets)
     if lacking:
         raise ConfigurationError("\n".join(lacking))

@@ -58,7 +58,14 @@ def status(
     if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
     elif support_text:
-        output.print_text(text_of(overview.at_risk) or "Nothing is at risk.")
+        output.print_text(text_of(overview.at_risk) or "There is nothing to ask 8x8's support for.")
+        if overview.never_archived:  # on stderr: the text is to be pasted
+            days = len(overview.never_archived)
+            typer.echo(
+                f"{days} {'day was' if days == 1 else 'days were'} never archived, so what is at risk there is not known:"
+                " callarchive status",
+                err=True,
+            )
     else:
         _print(output, overview)
     if not overview.is_well:

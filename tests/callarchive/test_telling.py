@@ -7,6 +7,8 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_string
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,8 @@ def test_an_alert_reaches_both_channels_once(sinks: Any, tmp_path: Path, clock: 
     (mail,) = post.mails
     assert "Subject: callarchive: 2026-11-19: 2 checks fail" in mail
     assert "lookups_succeeded: 3 of 9" in mail
+    sent_at = parsedate_to_datetime(message_from_string(mail)["Date"])
+    assert abs(datetime.now(UTC) - sent_at) < timedelta(minutes=5)
     # Another process has another object, and the same memory.
     assert not alerts(sinks, tmp_path, clock).send(alert())
     assert len(web.posted) == len(post.mails) == 1
@@ -267,6 +271,11 @@ def test_status_tells_what_is_at_risk_and_which_days_nobody_archived(day_after: 
     assert f"{max(counts)} {counts.count(max(counts))}" in shown.stdout
     pasted = day_after.run("status", "--support-text", "--from", "2026-01-05", "--to", "2026-01-05")
     assert pasted.stdout.startswith("Hello,")
+    assert "never archived" not in pasted.stderr
+    unknown = day_after.run("status", "--support-text", "--from", "2026-01-06", "--to", "2026-01-06")
+    assert unknown.returncode == 1
+    assert unknown.stdout == "There is nothing to ask 8x8's support for.\n"
+    assert "1 day was never archived, so what is at risk there is not known" in unknown.stderr
     assert day_after.run("status", "--from", "2026-01-06", "--to", "2026-01-05").returncode == 2
 
 
