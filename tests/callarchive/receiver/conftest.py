@@ -115,9 +115,10 @@ class Running:
 
 @dataclass
 class Load:
-    """Clients that post events, one after the other on a connection each, until they are told to stop.
+    """Clients that post events, one after the other on a connection each, until they are told to stop. What was not
+    acknowledged is sent again, as it may be in the inbox all the same, and every tenth event is though it was.
 
-    `acknowledged` holds the recording ids of events that were answered with 200.
+    `acknowledged` holds the recording ids of events that were answered with 200, once for each answer.
     """
 
     port: Callable[[], int]
@@ -140,15 +141,20 @@ class Load:
     def _work(self) -> None:
         pause_s = self.clients / self.per_second
         connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=10)
+        body, sent, again = b"", 0, False
         while not self._stop.is_set():
-            recording_id = str(uuid.uuid1())
-            body = json.dumps(uploaded(recording_id=recording_id)).encode()
+            if not body:
+                recording_id = str(uuid.uuid1())
+                body = json.dumps(uploaded(recording_id=recording_id)).encode()
             try:
                 connection.request("POST", f"/webhooks/{ACCOUNT}", body, {"Authorization": AUTH})
                 answer = connection.getresponse()
                 answer.read()
                 if answer.status == 200:
                     self.acknowledged.append(recording_id)
+                    sent += not again
+                    again = not again and sent % 10 == 0
+                    body = body if again else b""
             except (OSError, http.client.HTTPException):
                 connection.close()
                 connection = http.client.HTTPConnection("127.0.0.1", self.port(), timeout=10)

@@ -19,18 +19,22 @@ Start = Callable[..., Any]
 
 
 def kept(url: str) -> Counter[str]:
-    """How often each recording id is in the inbox."""
+    """How many events of each recording are in the inbox; its sessions and recordings are there once, as sources see them."""
     inbox = Inbox.open(url)
     found: Counter[str] = Counter()
     after = 0
     while changes := inbox.changes(after):
         after = changes[-1].number
         start = datetime.now(UTC) - timedelta(days=1)
-        sessions = {session.session_id for session in inbox.sessions(ACCOUNT, start, start + timedelta(days=2))}
-        assert {change.session_id for change in changes} <= sessions
-        found.update(
-            recording.recording_id for recording in inbox.recordings(ACCOUNT, {change.session_id for change in changes})
-        )
+        sessions = [session.session_id for session in inbox.sessions(ACCOUNT, start, start + timedelta(days=2))]
+        assert len(sessions) == len(set(sessions))
+        events = Counter(change.session_id for change in changes)
+        assert events.keys() <= set(sessions)
+        recordings = inbox.recordings(ACCOUNT, events.keys())
+        # The clients' sessions have one recording each.
+        assert sorted(recording.session_id for recording in recordings) == sorted(events)
+        for recording in recordings:
+            found[recording.recording_id] += events[recording.session_id]
     inbox.close()
     return found
 
