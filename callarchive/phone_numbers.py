@@ -20,8 +20,10 @@ _NUMBER_KEY = re.compile(
     r"msisdn|endpoint|phone|caller|callee|called|calling|party|^(source|destination|from|to|number)$", re.IGNORECASE
 )
 _NO_NUMBERS = frozenset(
-    ("sessionid", "recordingid", "subaccountid", "startrecordingtime", "externalfileurl", "timestamp")
+    ("sessionid", "recordingid", "subaccountid", "startrecordingtime", "externalfileurl", "filepath", "timestamp")
 )
+_TIME = re.compile(r"\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?\s*", re.IGNORECASE)
+"""A time stamp and nothing else. The fraction of its seconds with the offset behind it looks like a number: 00.123456+08."""
 _DATE_OR_ID = r"(?!\d{4}-\d\d-\d\d(?!\d)|\d{8}-\d{4}-\d{4}-)"
 _NUMBER_TEXT = re.compile(r"(?<![\w-])" + _DATE_OR_ID + r"\+?\d[\d \-().]{6,}\d(?![\w-])")
 _NOTHING_BUT_A_NUMBER = re.compile(r"\s*\+?[\d \-().]{7,}\s*")
@@ -85,7 +87,7 @@ def _treated(value: Any, treat: PhoneNumberTreatment, *, mask: bool, named: bool
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if named or (below and _NOTHING_BUT_A_NUMBER.fullmatch(text)):
         return treat(text)
-    return mask_numbers(value) if mask and isinstance(value, str) else value
+    return mask_numbers(value) if mask and isinstance(value, str) and not _TIME.fullmatch(value) else value
 
 
 def mask_numbers(text: str) -> str:

@@ -90,6 +90,24 @@ def test_what_is_no_number_is_left_in_a_treated_event() -> None:
     assert json.dumps(EVENT) == before, "the event itself stays as it came"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("startTime", "2026-01-05T10:00:00.123456+08:00"),
+        ("endTime", "2026-01-05 10:00:00.123456789 +0800"),
+        (
+            "filePath",
+            "upload/12345678/20260105/f81d4fae-7dec-11d0-a765-00a0c91e6bf6/x_2026-01-05T10:00:00.123456+08:00.mp3",
+        ),
+    ],
+)
+def test_times_and_a_files_place_stay_as_they_came_however_many_digits_they_have(name: str, text: str) -> None:
+    treat = phone_number_treatment(account("drop"))
+    assert treat_numbers_in({"payload": {name: text}}, treat) == {"payload": {name: text}}
+    assert "61234567" not in treat_numbers_in({"note": f"{text} 6561234567"}, treat)["note"]
+    assert treat_numbers_in({"startTime": "6561234567"}, treat) == {"startTime": "***"}
+
+
 def test_all_spellings_in_an_event_become_one_hash(hashing: AccountSettings) -> None:
     treat = phone_number_treatment(hashing)
     payload = treat_numbers_in(EVENT, treat)["payload"]
