@@ -20,7 +20,10 @@ class PushDifference:
 
 
 def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[PushDifference]:
-    """Every setting, in the order of 8x8's page, the password last."""
+    """Every setting, in the order of 8x8's page, the password last.
+
+    S3 has no use for a port, and 8x8's own samples tell any: it differs only where the configuration names one.
+    """
     told = {
         "protocol": None if found is None else found.protocol,
         "host": None if found is None else found.host,
@@ -35,8 +38,14 @@ def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[Pus
         "username": wanted.username,
         "path": wanted.path,
     }
+    any_port = found is not None and wanted.protocol == "S3" and "port" not in wanted.model_fields_set
     differences = [
-        PushDifference(name, told[name], value, _plain(name, told[name]) != _plain(name, value))
+        PushDifference(
+            name,
+            told[name],
+            value,
+            _plain(name, told[name]) != _plain(name, value) and not (name == "port" and any_port),
+        )
         for name, value in settings.items()
     ]
     is_set = found is not None and found.password_set

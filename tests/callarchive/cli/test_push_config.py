@@ -59,6 +59,19 @@ def test_plan_shows_the_difference_and_changes_nothing(set_up: Any) -> None:
     assert set_up.api.push_config("acme_one") == held
 
 
+def test_the_port_of_s3_differs_only_where_the_configuration_names_one(set_up: Any) -> None:
+    set_up.api._push_configs["acme_one"] = PushConfig(
+        "S3", "ap-southeast-2", 13, "pushuser", "/upload/recordings/", "x"
+    )
+    set_up.replace('protocol = "SFTP"', 'protocol = "S3"')
+    set_up.replace('host = "203.0.113.7"', 'host = "ap-southeast-2"')
+    assert "1 setting differs" in set_up.run("push-config", "plan").stdout
+    set_up.replace("port = 2222\n", "")
+    assert "Nothing that can be compared differs" in set_up.run("push-config", "plan").stdout
+    set_up.api._push_configs.clear()
+    assert "6 settings differ" in set_up.run("push-config", "plan").stdout
+
+
 def test_apply_asks_and_without_a_terminal_or_yes_changes_nothing(set_up: Any) -> None:
     done = set_up.run("push-config", "apply")
     assert done.returncode == 2
