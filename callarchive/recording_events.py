@@ -15,7 +15,8 @@ from callarchive.schemas import RECORDING_EVENTS, RECORDING_METADATA
 from callarchive.voice_api.answers import PROGRESS
 
 if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s of import, which days without an inbox do not need
-    from callarchive.inbox.inbox import Inbox, InboxRecording
+    from callarchive.inbox.inbox import Inbox
+    from callarchive.inbox.merging import InboxRecording
 
 _SESSION = ("subaccount_id", "session_id")
 _RECORDING = RECORDING_EVENTS.key

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from callarchive.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.inbox.events import ReadEvent, SessionEvent, read_event
-from callarchive.inbox.inbox import Inbox, InboxRecording, merge_recordings, merge_summaries
+from callarchive.inbox.inbox import Inbox
+from callarchive.inbox.merging import InboxRecording, merge_recordings, merge_summaries
 from callarchive.models import ApiStatus
 from callarchive.simulator.generation import uuid_at
 
