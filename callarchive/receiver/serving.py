@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from types import FrameType
 from typing import Any
 
@@ -23,6 +24,7 @@ _LONGEST_HEADERS_BYTES = 16 * 1024
 _GRACE_S = 15
 _CONNECTIONS_EACH = 4
 _BACKLOG = 512
+_SAID_EVERY_S = 10.0
 
 
 def serve(settings: Settings, *, host: str, port: int) -> None:
@@ -54,6 +56,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
             receiver = Receiver(senders, settings.receiver, inbox=inbox, writer=writer, metrics=metrics)
             shown = f"[{host}]" if ":" in host else host
             log.warning("listening on http://%s:%d/webhooks/{subaccount_id}", shown, listening.getsockname()[1])
+            logging.getLogger("uvicorn.error").addFilter(_Sparing())
             _Server(_configuration(receiver, settings)).run(sockets=[listening])
         finally:
             writer.close()
@@ -103,6 +106,21 @@ def _configuration(receiver: Receiver, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_S,
     )
+
+
+class _Sparing(logging.Filter):
+    """Lets each of a library's messages through once in ten seconds: whoever sends what is no HTTP must not fill the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if record.levelno > logging.WARNING or now - self._said_at.get(record.msg, -_SAID_EVERY_S) >= _SAID_EVERY_S:
+            self._said_at[record.msg] = now
+            return True
+        return False
 
 
 class _Server(uvicorn.Server):

@@ -280,6 +280,16 @@ def test_logs_hold_no_secret_no_payload_and_no_number(start_receiver: Start, eve
     assert not [word for word in (PHONE, AUTH, "wrong-secret", summary["payload"]["sessionId"]) if word in log]
 
 
+def test_a_flood_of_what_is_no_http_does_not_fill_the_log(start_receiver: Start) -> None:
+    running = start_receiver()
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as raw:
+            raw.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+            assert raw.recv(20).startswith(b"HTTP/1.1 400")
+    # A machine that is slow enough for ten seconds of it says it again.
+    assert 1 <= running.log.read_text().count("Invalid HTTP request") < 5
+
+
 def test_numbers_are_dropped_before_they_are_kept(start_receiver: Start, tmp_path: Path) -> None:
     running, session = start_receiver(), str(uuid.uuid1())
     legs = {"callA": {"source": PHONE, "destination": int(PHONE)}, "callB": {"msisdn": f"+{PHONE}"}}
