@@ -5,7 +5,7 @@ requests, which days a run is waiting or under way for. Whatever goes wrong, a t
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ _FILES_EVERY_S = 20
 _FIRST_LATE_PAUSE = timedelta(minutes=10)
 _CHANGES_AT_ONCE = 20_000
 _WHY = "callarchive/why"
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -56,11 +57,7 @@ def _failed_runs(settings: Settings) -> dg.SensorDefinition:
         from callarchive.telling import tell_of_failure
 
         run = context.dagster_run
-        days = run.tags.get("dagster/partition") or " to ".join(
-            run.tags[name]
-            for name in ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-            if name in run.tags
-        )
+        days = " to ".join(dict.fromkeys(_days_of(run.tags) or ()))
         store = open_store(settings.catalog.url, settings.catalog.s3)
         alerts = Alerts(settings.alerts, store=store, clock=utc_now)
         reason = "\n".join(_reasons(context)) or context.failure_event.message or "no reason is known"
@@ -131,7 +128,7 @@ def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Se
         news,
         now=now,
         longest_pause=timedelta(minutes=settings.dagster.event_pause_max_minutes),
-        is_busy=lambda day: _is_busy(context, day),
+        is_busy=_busy_days(context, backfills=False),
     )
     return _result(
         requests,
@@ -165,7 +162,7 @@ def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> 
         now=now,
         first_pause=_FIRST_LATE_PAUSE,
         longest_pause=timedelta(hours=settings.reopen.max_hours),
-        is_busy=lambda day: _is_busy(context, day),
+        is_busy=_busy_days(context, backfills=True),
     )
     return _result(
         requests,
@@ -207,10 +204,29 @@ def _remembered(context: dg.SensorEvaluationContext) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _is_busy(context: dg.SensorEvaluationContext, day: date) -> bool:
-    """Whether a run of that day is waiting or under way."""
-    tags = {"dagster/partition": day.isoformat()}
-    return context.instance.get_runs_count(dg.RunsFilter(statuses=_UNDER_WAY, tags=tags)) > 0
+def _busy_days(context: dg.SensorEvaluationContext, *, backfills: bool) -> Callable[[date], bool]:
+    """Whether a run of a day is waiting or under way. Dagster is asked once a tick, and only where there is a day to ask for.
+
+    Args:
+        backfills: whether one of many days counts. It may take hours, and new events wait for none: the days are locked singly.
+    """
+    spans: list[tuple[str, str]] | None = None
+
+    def is_busy(day: date) -> bool:
+        nonlocal spans
+        if spans is None:
+            runs = context.instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
+            found = [span for run in runs if (span := _days_of(run.tags)) is not None]
+            spans = [(first, last) for first, last in found if backfills or first == last]
+        return any(first <= day.isoformat() <= last for first, last in spans)
+
+    return is_busy
+
+
+def _days_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first and the last day of a run, ISO 8601; null where it has none."""
+    first, last = (tags.get(name, tags.get("dagster/partition")) for name in _RANGE)
+    return None if first is None or last is None else (first, last)
 
 
 def _result(requests: Iterable[Any], memory: dict[str, Any], *, otherwise: str) -> dg.SensorResult:

@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from callarchive import schemas
+from callarchive.catalog import Catalog
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.settings import Settings, load_settings
@@ -125,13 +127,24 @@ def test_a_damaged_cursor_begins_anew(tmp_path: Path, instance: dg.DagsterInstan
     assert len(days_of(tick(settings, "new_events", instance, "not json"))) == 1
 
 
-def test_a_day_whose_run_is_under_way_waits(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def backfill_of(first: str, last: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED])
+def test_a_day_whose_run_is_under_way_waits(
+    tmp_path: Path, instance: dg.DagsterInstance, status: dg.DagsterRunStatus
+) -> None:
     settings = written(tmp_path)
     now = datetime.now(UTC)
     day = now.astimezone(settings.zone).date().isoformat()
     drop(settings, now)
-    run = dg.DagsterRun(job_name="archive_day", tags={"dagster/partition": day}, status=dg.DagsterRunStatus.STARTED)
+    tags = {"dagster/partition": day}
+    run = dg.DagsterRun(job_name="archive_day", tags=tags, status=status)
     instance.add_run(run)
+    for others in ({}, backfill_of("2026-01-01", day), {"dagster/partition": "2026-01-02"}):
+        instance.add_run(dg.DagsterRun(job_name="archive_day", tags=others, status=status))
+    instance.add_run(dg.DagsterRun(job_name="archive_day", tags=tags, status=dg.DagsterRunStatus.SUCCESS))
     held = tick(settings, "new_events", instance)
     assert days_of(held) == []
     instance.delete_run(run.run_id)
@@ -149,6 +162,25 @@ def test_a_dropped_id_file_starts_its_day(tmp_path: Path, instance: dg.DagsterIn
     asked = tick(settings, "new_id_files", instance, waiting.cursor)
     assert days_of(waiting) + days_of(asked) == [day]
     assert days_of(tick(settings, "new_id_files", instance, asked.cursor)) == []
+
+
+def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    settings = written(tmp_path)
+    day = (datetime.now(settings.zone) - timedelta(days=2)).date()
+    catalog = Catalog.open(settings.catalog.url)
+    session = {"subaccount_id": "acme", "session_id": str(uuid.uuid4()), "sources": ["files"]}
+    for table in (schemas.SESSION_IDS, schemas.SESSIONS):
+        catalog.replace_partition(table, day, [session])
+    run = dg.DagsterRun(
+        job_name="archive_day",
+        tags=backfill_of("2026-01-01", day.isoformat()),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    instance.add_run(run)
+    held = tick(settings, "late_recordings", instance)
+    assert days_of(held) == []
+    instance.delete_run(run.run_id)
+    assert days_of(tick(settings, "late_recordings", instance, held.cursor)) == [day.isoformat()]
 
 
 def test_a_catalog_without_days_has_no_late_ones(tmp_path: Path, instance: dg.DagsterInstance) -> None:
