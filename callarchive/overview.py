@@ -10,6 +10,7 @@ from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown
+from callarchive.errors import StoreError, UnavailableError
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import AccountStatistics
@@ -43,6 +44,7 @@ class Overview:
         never_archived: days of which nothing is known. That is not the same as a day without calls.
         open_rows: rows of `reconciliation` that are open, counted by kind.
         last_events: accounts of which webhook events came, and when the last one did.
+        inbox_error: why the inbox could not be asked; null where it could, or where there is none.
     """
 
     first: date
@@ -53,11 +55,12 @@ class Overview:
     open_rows: dict[str, int]
     at_risk: tuple[AtRisk, ...]
     last_events: dict[str, datetime]
+    inbox_error: str | None = None
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is at risk and every day is known."""
-        return not self.never_archived and not self.at_risk
+        """Whether nothing is at risk, every day is known, and the inbox can be asked."""
+        return not self.never_archived and not self.at_risk and self.inbox_error is None
 
 
 def look_over(connections: Connections, days: Sequence[date], *, whole_countdown: bool = False) -> Overview:
@@ -67,7 +70,7 @@ def look_over(connections: Connections, days: Sequence[date], *, whole_countdown
         whole_countdown: look for what is at risk on the days before them too, as long as 8x8 may still have something.
 
     Raises:
-        StoreError, UnavailableError: catalog or inbox cannot be read.
+        StoreError, UnavailableError: the catalog cannot be read.
     """
     settings, catalog, now = connections.settings, connections.catalog, connections.clock()
     archived = set(catalog.days(schemas.SESSIONS))
@@ -81,8 +84,14 @@ def look_over(connections: Connections, days: Sequence[date], *, whole_countdown
         failing += [FailingCheck(day, check.name, check.summary) for check in checks if not check.passed]
         open_rows.update(_open_rows(connections, day))
     counting_down = {*known, *(archived.intersection(days_of_countdown(settings, now=now)) if whole_countdown else ())}
-    inbox = connections.inbox()
-    statistics: list[AccountStatistics] = [] if inbox is None else inbox.statistics()
+    statistics: list[AccountStatistics] = []
+    inbox_error = None
+    try:
+        inbox = connections.inbox()
+        if inbox is not None:
+            statistics = inbox.statistics()
+    except (StoreError, UnavailableError) as err:  # the countdown is told all the same
+        inbox_error = str(err)
     return Overview(
         first=days[0],
         last=days[-1],
@@ -92,6 +101,7 @@ def look_over(connections: Connections, days: Sequence[date], *, whole_countdown
         open_rows=dict(sorted(open_rows.items())),
         at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(counting_down))),
         last_events={account.subaccount_id: account.last_received_at for account in statistics},
+        inbox_error=inbox_error,
     )
 
 

@@ -16,7 +16,7 @@ from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.days import day_of
-from callarchive.errors import ObjectNotFoundError
+from callarchive.errors import ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.identifiers import parse_id, uuid_time
 from callarchive.models import Lookup
 from callarchive.passport_links import (
@@ -64,6 +64,7 @@ def find(connections: Connections, text: str) -> list[Passport]:
 
     Raises:
         InvalidIdError: the text is not an id.
+        UnavailableError, StoreError: the catalog cannot be read; or the inbox, where the catalog does not know the id.
     """
     wanted = parse_id(text, kind="session or recording id")
     found = _rows_with(connections, schemas.SESSIONS, "session_id", wanted)
@@ -91,13 +92,18 @@ def _passport(connections: Connections, session: Row) -> Passport:
         if row["subaccount_id"] == account
     ]
     recordings = tuple(_recording(connections, day, row, session) for row in rows)
-    events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
+    events: list[Row] = []
+    inbox_error = None
+    try:
+        events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
+    except (StoreError, UnavailableError) as err:  # the rest of the chain is told all the same
+        inbox_error = str(err)
     reconciled = _reconciled(connections, day, session, rows)
     checks = run_checks(
         connections.catalog, day, limits=connections.settings.checks, transfer=connections.settings.transfer
     )
     failed = {check.name: check.summary for check in checks if not check.passed}
-    from_source_to_answer = list(session_links(session, events=events, answer=answer))
+    from_source_to_answer = list(session_links(session, events=events, answer=answer, inbox_error=inbox_error))
     of_the_day = [reconciliation_link(reconciled), checks_link(failed, run=len(checks))]
     chain = [*from_source_to_answer, *(link for found in recordings for link in _named(found)), *of_the_day]
     return Passport(

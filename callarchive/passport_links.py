@@ -52,13 +52,16 @@ _WITHOUT_BYTES = {
 }
 
 
-def session_links(session: Row, *, events: Sequence[Row], answer: str | None) -> Iterator[Link]:
+def session_links(
+    session: Row, *, events: Sequence[Row], answer: str | None, inbox_error: str | None = None
+) -> Iterator[Link]:
     """Sources, events and 8x8's answer.
 
     Args:
         session: a row of `sessions`.
         events: what the inbox holds of the session, oldest first.
         answer: 8x8's last answer as it came, where one is kept.
+        inbox_error: why the inbox could not be asked; null where it could.
     """
     sources = list(session["sources"] or ())
     yield Link(
@@ -67,7 +70,7 @@ def session_links(session: Row, *, events: Sequence[Row], answer: str | None) ->
         ", ".join(sources) or "no source names the session any more",
         _present(session, _FACTS_OF_CALL),
     )
-    yield events_link(events)
+    yield events_link(events, inbox_error=inbox_error)
     status = session["lookup_status"]
     told = {
         "ok": f"8x8 names {session['recording_count']} recordings",
@@ -79,8 +82,10 @@ def session_links(session: Row, *, events: Sequence[Row], answer: str | None) ->
     yield Link("8x8's answer", LinkState.BROKEN if broken else LinkState.HOLDS, told, facts)
 
 
-def events_link(events: Sequence[Row]) -> Link:
+def events_link(events: Sequence[Row], *, inbox_error: str | None = None) -> Link:
     """What the inbox holds, which may be nothing: events are lost, and not every account has a receiver."""
+    if inbox_error is not None:
+        return Link("events", LinkState.ABSENT, f"the inbox could not be asked: {inbox_error}")
     if not events:
         return Link("events", LinkState.ABSENT, "the inbox holds none")
     deliveries = sum(event["delivery_count"] for event in events)

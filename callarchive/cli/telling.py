@@ -30,7 +30,8 @@ def status(
     """Tells how the last seven days are, and which recordings may be lost at 8x8, the most urgent first.
 
     How long 8x8 keeps what it could not push is not known: accounts.push_retention_hours is assumed, 24 by default.
-    Today counts as soon as it was archived once. Exits 1 if a recording is at risk, or a day was never archived.
+    Today counts as soon as it was archived once. Exits 1 if a recording is at risk, a day was never archived, or
+    the inbox cannot be asked.
 
     \b
     Examples:
@@ -68,6 +69,8 @@ def status(
             )
     else:
         _print(output, overview)
+    if overview.inbox_error is not None:
+        typer.echo(f"error: when the last webhook event came is not known: {overview.inbox_error}", err=True)
     if not overview.is_well:
         raise typer.Exit(1)
 

@@ -118,6 +118,24 @@ def test_ids_days_and_counts_stay_whole_in_a_narrow_terminal(tmp_path: Path, run
     assert "  PROCESSING_FAILED; UNKNOWN: ask 8x8's support: callarchive status --support-text" in shown
 
 
+def test_the_countdown_is_told_also_while_the_inbox_cannot_be_asked(tmp_path: Path, run: Run) -> None:
+    day = datetime.now(UTC).date() - timedelta(days=1)
+    [at_risk] = archive(tmp_path, [day], lacking={day: 1})
+    (tmp_path / "inbox.sqlite3").write_bytes(b"no database at all" * 100)
+    named = ("--from", str(day), "--to", str(day))
+    done = run("status", *named)
+    assert done.returncode == 1
+    assert at_risk in done.stdout
+    assert "the last webhook event came is not known: inbox.url: " in done.stderr
+    found = run("find", at_risk)
+    assert found.returncode == 0, found.stderr
+    assert "the inbox could not be asked: inbox.url: " in found.stdout
+    well = archive(tmp_path, [day])
+    assert (well, run("status", *named).returncode) == ([], 1), "nothing at risk, but not all is well"
+    (tmp_path / "inbox.sqlite3").unlink()
+    assert run("status", *named).returncode == 0
+
+
 def test_days_in_a_row_are_one_span() -> None:
     first = date(2026, 2, 27)
     days = [first + timedelta(days=n) for n in (0, 1, 2, 4, 6, 7)]
