@@ -1,0 +1,100 @@
+"""A run that fails in Dagster is told by the channels of [alerts], with what its steps said and no stack."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from callarchive.settings import load_settings
+from pipelines.code_location import code_location
+
+CONFIG = """
+start_date = 2026-01-01
+archive.url = "archive"
+catalog.url = "catalog"
+
+[alerts.webhook]
+url = "http://127.0.0.1:{port}/token-of-the-url"
+
+[[accounts]]
+subaccount_id = "acme"
+api_key = {{ env = "NOT_SET" }}
+landing = "s3://acme-recordings"
+session_sources = [{{ kind = "log_export" }}]
+"""
+
+
+@pytest.fixture
+def posted(tmp_path: Path) -> Iterator[list[Any]]:
+    """What was posted to the webhook of the configuration in the folder."""
+    told: list[Any] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        (tmp_path / "callarchive.toml").write_text(CONFIG.format(port=server.server_port))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield told
+        server.shutdown()
+        thread.join()
+
+
+@dg.op
+def refused() -> None:
+    raise dg.Failure("account acme: 8x8 refuses the API key; asked for by +65 6123 4567", allow_retries=False)
+
+
+@dg.op
+def broken() -> None:
+    raise KeyError("+6591234567")
+
+
+@dg.job
+def archive_day() -> None:
+    refused()
+    broken()
+
+
+RANGE = {"dagster/asset_partition_range_start": "2026-01-05", "dagster/asset_partition_range_end": "2026-01-09"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "days"),
+    [({"dagster/partition": "2026-01-05"}, "2026-01-05"), (RANGE, "2026-01-05 to 2026-01-09"), ({}, "run ")],
+)
+def test_a_failed_run_is_told_once_with_its_days_and_reasons(
+    tmp_path: Path, posted: list[Any], instance: dg.DagsterInstance, tags: dict[str, str], days: str
+) -> None:
+    sensor = code_location(load_settings(tmp_path / "callarchive.toml")).resolve_sensor_def("failed_runs")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    done = archive_day.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="failed_runs",
+        dagster_event=done.get_run_failure_event(),
+        dagster_instance=instance,
+        dagster_run=done.dagster_run,
+    ).for_run_failure()
+    for _ in range(2):
+        sensor(context)
+    [told] = posted
+    assert told["kind"] == "run_failed"
+    assert told["key"].startswith(days)
+    assert sorted(told["lines"]) == [
+        "broken: an unexpected error: see the run",
+        "refused: account acme: 8x8 refuses the API key; asked for by ***",
+    ]
+    assert "Traceback" not in told["text"]
+    assert "9123" not in told["text"]
