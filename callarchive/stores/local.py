@@ -1,4 +1,4 @@
-"""A store in a folder of this machine. Durable by fsync of the file and of its folder, write-once by link(2).
+"""A store in a folder of this machine. Durable by syncs of files and folders, alone or together, write-once by link(2).
 
 Recordings are personal data: files are made with mode 0640 and folders with 0750, less what the umask takes away, so
 nobody outside the group reads them. Names that begin with a dot and end in `.part` are ours, unfinished. Locks
@@ -43,8 +43,7 @@ class LocalStore:
         # Memory that is new costs more than what is written into it, so buffers are kept.
         self._buffers: deque[memoryview] = deque()
         self._parent: tuple[str, HeldFolder] | None = None
-        self._group: GroupCommit | None = None
-        self._group_is_chosen = False
+        self._groups: dict[int, GroupCommit | None] = {}
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url})"
@@ -55,13 +54,13 @@ class LocalStore:
 
     def stage(self, folder: str) -> LocalStaging:
         """A new temporary file in `folder`, which is made with its parents. It is gone on leaving."""
-        return self._direct_staging(folder, self._group_commit())
+        return self._direct_staging(folder, together=True)
 
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, durable."""
         folder = _folder_of(path)
         large = len(data) >= _LARGE_BYTES
-        with self._direct_staging(folder, None) if large else LocalStaging(self, folder) as staging:
+        with self._direct_staging(folder, together=False) if large else LocalStaging(self, folder) as staging:
             staging.write(data)
             staging.commit_over(path)
 
@@ -221,28 +220,30 @@ class LocalStore:
             return held
         raise StoreError(f"{self.url}: writing below {parent} failed: somebody deletes it again and again")
 
-    def _direct_staging(self, folder: str, group: GroupCommit | None) -> LocalStaging:
+    def _direct_staging(self, folder: str, *, together: bool) -> LocalStaging:
         """Bytes that go past the page cache."""
         try:
             buffer = self._buffers.pop()
         except IndexError:
             buffer = memoryview(mmap.mmap(-1, _BUFFER_BYTES))
-        return LocalStaging(self, folder, buffer=buffer, group=group, give_back=self._buffers.append)
+        return LocalStaging(self, folder, buffer=buffer, together=together, give_back=self._buffers.append)
 
-    def _group_commit(self) -> GroupCommit | None:
-        """What makes staged files durable together; null where the file system is not for that."""
-        if not self._group_is_chosen:
-            with self._making:
-                if not self._group_is_chosen:
-                    try:
-                        self.make_folder(self._root)
-                        if can_sync_file_system(self._root):
-                            whole = HeldFolder(str(self._root))
-                            self._group = GroupCommit(lambda: sync_file_system(whole.descriptor))
-                    except OSError as err:
-                        raise self.error(err, "writing below", "") from err
-                    self._group_is_chosen = True
-        return self._group
+    def group_of(self, folder: OpenFolder) -> GroupCommit | None:
+        """What makes files below the folder durable together; null where its file system is not for that.
+
+        There is one for each file system: a disk of its own may be mounted on an account's folder. Raises OSError.
+        """
+        device = folder.device
+        try:
+            return self._groups[device]
+        except KeyError:
+            pass
+        with self._making:
+            if device not in self._groups:
+                whole = HeldFolder(".", above=folder)
+                together = can_sync_file_system(device)
+                self._groups[device] = GroupCommit(lambda: sync_file_system(whole.descriptor)) if together else None
+            return self._groups[device]
 
     def _make_durably(self, folder: str, *, anew: bool) -> None:
         """The folder is there, durably, with its parents."""

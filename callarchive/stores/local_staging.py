@@ -39,7 +39,7 @@ class HeldFolder:
 
     __slots__ = ("descriptor",)
 
-    def __init__(self, place: str, *, above: "HeldFolder | None" = None) -> None:
+    def __init__(self, place: str, *, above: "HeldFolder | OpenFolder | None" = None) -> None:
         """Opens `place`; with `above`, a name in that folder, which must be no link."""
         self.descriptor = -1
         flags = os.O_RDONLY | os.O_DIRECTORY
@@ -60,18 +60,23 @@ class OpenFolder:
         descriptor: of the folder, for the `dir_fd` of calls.
     """
 
-    __slots__ = ("_folder", "_parent", "descriptor")
+    __slots__ = ("_folder", "descriptor", "parent")
 
     def __init__(self, parent: HeldFolder, name: str) -> None:
         """An empty name stands for the parent itself. Raises OSError."""
-        self._parent = parent
+        self.parent = parent
         self._folder = HeldFolder(name or ".", above=parent)
         self.descriptor = self._folder.descriptor
+
+    @property
+    def device(self) -> int:
+        """Which file system it is on. Raises OSError."""
+        return os.fstat(self.descriptor).st_dev
 
     def sync(self) -> None:
         """The folder's entries are durable, and so is its own: it may be new. Raises OSError."""
         sync_descriptor(self.descriptor)
-        sync_descriptor(self._parent.descriptor)
+        sync_descriptor(self.parent.descriptor)
 
 
 class LocalStaging:
@@ -82,7 +87,7 @@ class LocalStaging:
 
     Args:
         buffer: see BlockWriter; null writes through the page cache, for what is read again soon.
-        group: makes it durable together with others; null syncs it by itself.
+        together: with what others stage at the same time it is made durable, where the file system offers that.
         give_back: called with the buffer when it is done with.
     """
 
@@ -92,14 +97,14 @@ class LocalStaging:
         folder: str,
         *,
         buffer: memoryview | None = None,
-        group: GroupCommit | None = None,
+        together: bool = False,
         give_back: Callable[[memoryview], None] | None = None,
     ) -> None:
         self._store = store
         self._buffer = buffer
         self._give_back = give_back
         self._folder = folder
-        self._group = group
+        self._together = together
         self._broken = False
         self._finished = False
         self._descriptor = -1
@@ -133,10 +138,11 @@ class LocalStaging:
         folder, name = self._target(path)
         self._finish_bytes(path)
         try:
-            if self._group is None:
+            group = self._store.group_of(folder) if self._together else None
+            if group is None:
                 self._commit_alone(folder, name)
             else:
-                self._commit_with_others(self._group, folder, name)
+                self._commit_with_others(group, folder, name)
         except FileExistsError as err:
             raise AlreadyExistsError(f"{self._store.uri(path)} is there already") from err
         except OSError as err:

@@ -50,13 +50,12 @@ def sync_file_system(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def can_sync_file_system(folder: Path) -> bool:
-    """Whether `sync_file_system` can be trusted for the folder, and is no dearer than an fsync."""
+def can_sync_file_system(device: int) -> bool:
+    """Whether `sync_file_system` can be trusted for the file system with that `st_dev`, and is no dearer than an fsync."""
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if release is None or (int(release[1]), int(release[2])) < _TELLS_ERRORS_SINCE or _syncfs() is None:
         return False
     try:
-        device = os.stat(folder).st_dev  # noqa: PTH116
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False

@@ -13,6 +13,7 @@ from callarchive.errors import AlreadyExistsError, StoreError
 from callarchive.stores import local, syncing
 from callarchive.stores.group_commit import Commit, GroupCommit
 from callarchive.stores.local import LocalStore
+from callarchive.stores.local_staging import OpenFolder
 
 FILES = 60
 
@@ -127,7 +128,7 @@ def test_threads_that_stage_at_once_share_syncs_on_this_disk(tmp_path: Path, mon
         syncs.append(descriptor)
         syncing.sync_file_system(descriptor)
 
-    monkeypatch.setattr(local, "can_sync_file_system", lambda folder: True)
+    monkeypatch.setattr(local, "can_sync_file_system", lambda device: True)
     monkeypatch.setattr(local, "sync_file_system", counted)
     store = LocalStore(f"file://{tmp_path}/root")
 
@@ -150,7 +151,7 @@ def test_a_disk_that_fails_for_ever_is_told_to_every_file_and_names_none(
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(local, "can_sync_file_system", lambda folder: True)
+    monkeypatch.setattr(local, "can_sync_file_system", lambda device: True)
     monkeypatch.setattr(local, "sync_file_system", fail)
     store = LocalStore(f"file://{tmp_path}/root")
 
@@ -162,6 +163,26 @@ def test_a_disk_that_fails_for_ever_is_told_to_every_file_and_names_none(
     outcomes = in_threads(work)
     assert all(isinstance(error, StoreError) and "Input/output error" in str(error) for error in outcomes.values())
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_is_mounted_below_the_root_has_syncs_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = 4711
+    monkeypatch.setattr(
+        OpenFolder,
+        "device",
+        property(
+            lambda folder: other if "acme_id" in str(Path(f"/proc/self/fd/{folder.descriptor}").readlink()) else 1
+        ),
+    )
+    monkeypatch.setattr(local, "can_sync_file_system", lambda device: device != other)
+    store = LocalStore(f"file://{tmp_path}/root")
+    groups = [
+        store.group_of(store.open_folder(f"{account}/day/{n}")) for n in range(2) for account in ("acme_sg", "acme_id")
+    ]
+    assert groups[0] is groups[2] is not None
+    assert groups[1] is groups[3] is None
 
 
 MOUNTS = """\
@@ -193,17 +214,17 @@ def test_the_file_system_is_synced_as_a_whole_only_where_that_promises_as_much(
     names = list(os.uname())
     names[2] = release
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(names))
-    assert syncing.can_sync_file_system(tmp_path) is can
+    assert syncing.can_sync_file_system(tmp_path.stat().st_dev) is can
 
 
 def test_where_mounts_cannot_be_read_or_do_not_name_the_disk_each_file_is_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(syncing, "_MOUNTS", tmp_path / "absent")
-    assert not syncing.can_sync_file_system(tmp_path)
+    assert not syncing.can_sync_file_system(tmp_path.stat().st_dev)
     (tmp_path / "mountinfo").write_text(MOUNTS.format(device="250:250", kind="ext4"))
     monkeypatch.setattr(syncing, "_MOUNTS", tmp_path / "mountinfo")
-    assert not syncing.can_sync_file_system(tmp_path)
+    assert not syncing.can_sync_file_system(tmp_path.stat().st_dev)
 
 
 def test_a_sync_of_a_closed_file_raises_what_the_kernel_says(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ DYING = textwrap.dedent(
 
     def act(store, action):
         if action.startswith("commit"):
-            local.can_sync_file_system = lambda folder: action == "commit together"
+            local.can_sync_file_system = lambda device: action == "commit together"
             with store.stage("acme/day/session") as staging:
                 staging.write(NEW[:100_000])
                 staging.write(NEW[100_000:])
@@ -390,7 +390,7 @@ Syncing = Callable[[pytest.MonkeyPatch, int], list[int]]
 def failing_sync(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Syncing:
     """Lets a sync fail, where each file is synced by itself and where files share syncs of the file system."""
     together = request.param == "together"
-    monkeypatch.setattr(local, "can_sync_file_system", lambda folder: together)
+    monkeypatch.setattr(local, "can_sync_file_system", lambda device: together)
     if not together:
         return lambda patch, number: failing(patch, "fsync", number, errno.EIO)
 
