@@ -22,7 +22,15 @@ from callarchive.sql_text import PARAMETERS, parameters_in, why_refused
 
 
 class SftpSettings(Section):
-    """How to log in to an SFTP landing, and which host keys to believe."""
+    """How to log in to an SFTP landing, and which host keys to believe.
+
+    Attributes:
+        known_hosts: the server's host keys, as OpenSSH writes them; an unknown or changed key is refused.
+        password: one way to log in.
+        private_key: the other way: an OpenSSH key file.
+        passphrase: of the private key.
+        timeout_s: to connect and to log in, seconds.
+    """
 
     known_hosts: ConfigPath
     password: Secret | None = None
@@ -40,13 +48,22 @@ class SftpSettings(Section):
 
 
 class LogExportSource(Section):
-    """8x8's export job: every call leg of the day."""
+    """8x8's export job: every call leg of the day.
+
+    Attributes:
+        kind: says which source it is.
+    """
 
     kind: Literal["log_export"]
 
 
 class FilesSource(Section):
-    """Ids in files. `{day}` in the path stands for YYYY-MM-DD; without it rows are dated by themselves."""
+    """Ids in files. `{day}` in the path stands for YYYY-MM-DD; without it rows are dated by themselves.
+
+    Attributes:
+        kind: says which source it is.
+        path: a file, or s3://bucket/key, that ends in .csv, .txt, .jsonl or .parquet.
+    """
 
     kind: Literal["files"]
     path: str = Field(min_length=1)
@@ -68,7 +85,11 @@ class FilesSource(Section):
 
 
 class InboxSource(Section):
-    """Sessions of which webhook events told."""
+    """Sessions of which webhook events told.
+
+    Attributes:
+        kind: says which source it is.
+    """
 
     kind: Literal["inbox"]
 
@@ -77,6 +98,12 @@ class SqlSource(Section):
     """Sessions that a database of the user's own knows. `:start` and `:end` are the day's bounds in UTC.
 
     The URL may hold a password, so it may be a secret: { env = "BOOKINGS_URL" }.
+
+    Attributes:
+        kind: says which source it is.
+        url: of the database, as SQLAlchemy writes it; one with a password must be a secret.
+        query: one select that is bound to the day by :start and :end.
+        timeout_s: from connecting to the last row, seconds.
     """
 
     kind: Literal["sql"]
@@ -101,7 +128,16 @@ SessionSource = Annotated[LogExportSource | FilesSource | InboxSource | SqlSourc
 
 
 class PushSettings(Section):
-    """What 8x8 should be told about where to push recordings."""
+    """What 8x8 should be told about where to push recordings.
+
+    Attributes:
+        protocol: where 8x8 pushes to.
+        host: for S3 the region, for SFTP the server.
+        port: means nothing for S3.
+        username: for S3 the id of the access key.
+        password: for S3 the secret access key.
+        path: the folder, or the prefix in the bucket.
+    """
 
     protocol: Literal["S3", "SFTP"]
     host: str = Field(min_length=1)
@@ -112,7 +148,12 @@ class PushSettings(Section):
 
 
 class WebhookSettings(Section):
-    """What 8x8 should be told about where to send events."""
+    """What 8x8 should be told about where to send events.
+
+    Attributes:
+        url: of the receiver for this account, as 8x8 reaches it.
+        auth_header: the whole value of `Authorization` that 8x8 sends, and that the receiver asks for.
+    """
 
     url: HttpUrl
     auth_header: Secret | None = None
@@ -122,6 +163,13 @@ class AccountSettings(Section):
     """One 8x8 subaccount: its API, where it pushes, and who names its sessions.
 
     Attributes:
+        subaccount_id: as 8x8 gave it.
+        api_url: 8x8's API.
+        api_key: of the subaccount.
+        requests_per_second: never more, retries included.
+        landing: where 8x8 pushes.
+        phone_numbers: dropped, hashed with a key, or kept: in the catalog and everywhere else that is written.
+        phone_hash_key: the key of the hashes.
         push_retention_hours: how long 8x8 keeps a recording that it could not push. 8x8 states none for voice: assumed.
     """
 

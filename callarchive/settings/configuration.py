@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     Made by `load_settings`, which merges file and environment itself and makes paths relative to the file's folder:
     pydantic-settings' own environment source knows no place in a list (`CALLARCHIVE_ACCOUNTS__0__API_URL`) and passes
     over a misspelt variable in silence.
+
+    Attributes:
+        timezone: an IANA name such as Asia/Singapore; days are cut in it.
+        start_date: the first day that Dagster offers.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
