@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_DIR ?= .demo
 BENCH_DIR ?= .bench
 
-.PHONY: help setup demo ui test test-live check bench bench-quick lock clean
+.PHONY: help setup demo ui test test-live check docs bench bench-quick lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ check: setup  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup  ## the documentation as a site, into docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+
 bench: setup  ## callarchive beside s5cmd, rclone, lftp, sftp, into docs/performance.md: about 20 minutes
 	$(BIN)/python -m benchmarks --directory $(BENCH_DIR) $(BENCH)
 
@@ -50,4 +53,4 @@ lock: setup  ## requirements.lock anew from pyproject.toml (needs uv)
 		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
 
 clean:  ## everything that this Makefile made, the demo's archive included
-	rm -rf .venv $(DEMO_DIR) $(BENCH_DIR) .dagster
+	rm -rf .venv $(DEMO_DIR) $(BENCH_DIR) .dagster docs/_build docs/reference

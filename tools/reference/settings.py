@@ -1,0 +1,163 @@
+"""The reference of the configuration as a Markdown page, from the pydantic models: keys, kinds of value, defaults, meanings."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from inspect import cleandoc
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic import AfterValidator, BaseModel
+from pydantic.fields import FieldInfo
+
+from callarchive.settings import Secret, Settings
+from callarchive.settings import values as kinds
+
+_HEAD = """\
+# Settings
+
+One file, `callarchive.toml`: in the working directory, or where `CALLARCHIVE_CONFIG` or `--config` says. An unknown key, a
+value that cannot be, or a secret that is not set is one error that names the key, before anything is contacted.
+`callarchive doctor` checks the rest.
+
+- Relative paths are relative to the file.
+- **A secret is never written into the file:** `{ env = "NAME" }` names an environment variable, `{ file = "path" }` a file
+  that holds nothing else. A `.env` beside the file fills in variables that the environment lacks.
+- Any value can be set by environment too: `CALLARCHIVE_TRANSFER__CONCURRENCY=32`, `CALLARCHIVE_ACCOUNTS__0__API_URL=...` (a
+  number is a place in a list, counted from 0).
+- AWS credentials come from the usual chain: profile, role, `AWS_ACCESS_KEY_ID`, ...
+"""
+
+_OF_VALIDATORS = {
+    kinds.store_url: "a path, `file:///path` or `s3://bucket/prefix`",
+    kinds.landing_url: "`s3://bucket/prefix` or `sftp://user@host:port/path`",
+    kinds.http_url: "an http(s) URL",
+    kinds.database_url: "a database URL",
+    kinds.inbox_url: "`sqlite:///path` or `postgresql://user@host/database`",
+    kinds.address_range: "an address, a network, or one of " + ", ".join(f"`{name}`" for name in kinds.EIGHT_BY_EIGHT),
+    kinds.mail_address: "a mail address",
+    kinds.absolute_path: "a path",
+}
+_OF_TYPES = {
+    str: "text",
+    bool: "`true` or `false`",
+    int: "a whole number",
+    float: "a number",
+    Decimal: "a number",
+    date: "a date",
+    Path: "a path",
+}
+
+
+def settings_page() -> str:
+    """The page's Markdown.
+
+    Raises:
+        ValueError: a key stands in no `Attributes` of its class, so nobody would know what it means.
+    """
+    return "\n".join([_HEAD, *_sections("", Settings, title="At the top")])
+
+
+def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
+    """The section's own keys as a table, then the sections within it."""
+    yield f"## {title}\n"
+    if key:
+        yield prose_of(model) + "\n"
+    meanings = meanings_of(model)
+    rows = []
+    inner = []
+    for name, field in model.model_fields.items():
+        sections = [found for found in _models_in(field.annotation) if found is not Secret]
+        if sections:
+            inner.append((name, field, sections))
+            continue
+        if name not in meanings:
+            raise ValueError(f"{model.__name__}.{name} stands in no Attributes of its class: what does it mean?")
+        rows.append(f"| `{name}` | {_kind(field)} | {_default(field)} | {meanings[name]} |")
+    if rows:
+        yield "\n".join(("| key | value | default | means |", "|---|---|---|---|", *rows)) + "\n"
+    for name, field, sections in inner:
+        path = f"{key}.{name}" if key else name
+        is_list = get_origin(field.annotation) is tuple
+        for section in sections:
+            yield from _sections(path, section, title=_title(path, section, is_list=is_list))
+
+
+def meanings_of(model: type[BaseModel]) -> dict[str, str]:
+    """What each key means, by the `Attributes` of the class's docstring; a line more indented goes on with the one before."""
+    _, _, listed = cleandoc(model.__doc__ or "").partition("Attributes:\n")
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in listed.splitlines():
+        entry = re.match(r"    (\w[\w, ]*): (.+)", line)
+        if entry:
+            names = entry[1].split(", ")
+            meanings |= dict.fromkeys(names, entry[2])
+        elif line.startswith("        "):
+            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in names}
+    return meanings
+
+
+def prose_of(model: type[BaseModel]) -> str:
+    """The docstring without its `Attributes`."""
+    return cleandoc(model.__doc__ or "").partition("Attributes:\n")[0].strip()
+
+
+def _title(path: str, model: type[BaseModel], *, is_list: bool) -> str:
+    """The section's name as TOML writes it; of one that comes in kinds, with the line that picks this one."""
+    name = f"`[[{path}]]`" if is_list else f"`[{path}]`"
+    kind = model.model_fields.get("kind")
+    return name if kind is None else f'{name} with `kind = "{get_args(kind.annotation)[0]}"`'
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _kind(field: FieldInfo) -> str:
+    words = _words(field.annotation, field.metadata)
+    bounds = []
+    for limit in field.metadata:
+        for sign, name in ((">", "gt"), ("≥", "ge"), ("<", "lt"), ("≤", "le")):
+            bound = getattr(limit, name, None)
+            if isinstance(limit, annotated_types.BaseMetadata) and bound is not None:
+                bounds.append(f"{sign} {bound:,}")
+    return ", ".join([words, *bounds])
+
+
+def _words(annotation: Any, metadata: Any = ()) -> str:
+    """What kind of value it takes, in words."""
+    known = [_OF_VALIDATORS[m.func] for m in metadata if isinstance(m, AfterValidator) and m.func in _OF_VALIDATORS]
+    if known:
+        return known[0]
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(inner[0], inner[1:])
+    if origin is Literal:
+        return " or ".join(f'`"{value}"`' for value in inner)
+    if origin is tuple:
+        return f"a list, each {_words(inner[0])}"
+    if origin in (Union, UnionType):
+        return ", or ".join(_words(one) for one in inner if one is not NoneType)
+    if annotation is Secret:
+        return "a secret"
+    return _OF_TYPES.get(annotation, str(annotation))
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return "`[]`" if not value else ", ".join(f"`{one}`" for one in value)
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
