@@ -1,0 +1,73 @@
+"""Loudness read from side information follows what a decoder gives out, closely enough for a picture."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from callarchive.mp3 import probe_mp3
+from callarchive.mp3.loudness import FLOOR_DB, loudness
+from callarchive.simulator import audio
+
+CLIPS = sorted((Path(audio.__file__).parent / "clips").glob("*.mp3"))
+WINDOW_S = 0.25
+
+
+def decoded_levels(file: Path) -> np.ndarray:
+    """The level of each window of what ffmpeg decodes, dB below the loudest, down to the floor."""
+    rate = 8000
+    command = ["ffmpeg", "-v", "error", "-i", str(file), "-f", "s16le", "-ac", "1", "-ar", str(rate), "-"]
+    raw = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    samples = np.frombuffer(raw, np.int16).astype(float)
+    length = int(rate * WINDOW_S)
+    windows = samples[: len(samples) // length * length].reshape(-1, length)
+    power = (windows**2).mean(axis=1) + 1e-9
+    return np.maximum(10 * np.log10(power / power.max()), FLOOR_DB)
+
+
+@pytest.mark.needs("ffmpeg")
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
+def test_it_rises_and_falls_with_what_a_decoder_gives_out(clip: Path) -> None:
+    noted = np.array([level.level_db for level in loudness(clip.read_bytes(), window_s=WINDOW_S)])
+    heard = decoded_levels(clip)
+    count = min(len(noted), len(heard))
+    assert np.corrcoef(noted[:count], heard[:count])[0, 1] > 0.65
+    assert np.abs(noted[:count] - heard[:count]).mean() < 13
+
+
+@pytest.mark.needs("ffmpeg")
+@pytest.mark.parametrize(("rate_hz", "channels"), [(8000, 1), (44100, 1), (44100, 2)])
+def test_a_tone_between_two_silences_stands_where_it_sounds(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    file = tmp_path / "tone.mp3"
+    sound = f"sine=frequency=440:duration=2:sample_rate={rate_hz},adelay=2000:all=1,apad=pad_dur=2"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", sound, "-ac", str(channels), "-b:a", "64k", str(file)]
+    subprocess.run(command, check=True, timeout=60)
+    levels = {round(level.at_s, 2): level.level_db for level in loudness(file.read_bytes(), window_s=WINDOW_S)}
+    assert min(levels[at] for at in (2.5, 3.0, 3.5)) > -6
+    assert max(levels[at] for at in (0.5, 1.0, 1.5, 5.0, 5.5)) < -30
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
+def test_it_goes_on_to_the_end_of_the_audio(clip: Path) -> None:
+    data = clip.read_bytes()
+    levels = loudness(data, window_s=WINDOW_S)
+    assert [level.at_s for level in levels] == [number * WINDOW_S for number in range(len(levels))]
+    assert abs(len(levels) * WINDOW_S - probe_mp3(data).duration_s) < 0.5
+    assert max(level.level_db for level in levels) == 0.0
+    assert sum(level.level_db == 0.0 for level in levels) <= 2 + len(levels) * 0.02
+    assert min(level.level_db for level in levels) >= FLOOR_DB
+
+
+def test_damage_within_is_passed_over() -> None:
+    data = CLIPS[0].read_bytes()
+    whole = loudness(data)
+    middle = len(data) // 2
+    broken = loudness(data[:middle] + bytes(3000) + data[middle + 3000 :])
+    assert 0 < len(whole) - len(broken) < 8
+    assert [level.level_db for level in broken[:4]] == [level.level_db for level in whole[:4]]
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"<html>no audio</html>", bytes(10_000), b"\xff\xfb" * 5_000])
+def test_bytes_that_are_no_layer_iii_have_no_levels(data: bytes) -> None:
+    assert loudness(data) == []
