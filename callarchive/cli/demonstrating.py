@@ -83,6 +83,7 @@ def _print_places(output: Output, catalog: "Catalog", *, directory: Path, took_s
     answer = catalog.duckdb().sql(_QUESTION)
     output.print_table("", answer.columns, answer.fetchall())
     output.print_text(f"\nDone in {took_s:.0f} s. To see the week in Dagster's UI:  make ui")
+    output.print_text("In pictures: notebooks/explore_catalog.ipynb, data_quality.ipynb, listen.ipynb")
 
 
 def _forget_own_settings() -> None:
