@@ -12,12 +12,13 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.histogram import duration_histogram
+from assets.pictures import duration_histogram, recent_days_chart
 from callarchive import schemas
 from callarchive.attention import AttentionList, needs_attention
 from callarchive.catalog import Catalog
 from callarchive.columns import count_values, pc
 from callarchive.countdown import AtRisk, support_text
+from callarchive.recent_days import recent_days
 from callarchive.schemas import Table
 from callarchive.steps import StepReport
 
@@ -25,6 +26,7 @@ Summary = dict[str, dg.MetadataValue]
 
 _ATTENTION = 50
 _REASON_CHARS = 200
+_FOLDERS = 20
 
 
 def summarize(catalog: Catalog, report: StepReport) -> Summary:
@@ -91,20 +93,32 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
         "archived": dg.MetadataValue.int(len(kept)),
         "not_archived": dg.MetadataValue.int(len(rows) - len(kept)),
         "size_bytes": dg.MetadataValue.int(_sum(kept, "size_bytes")),
-        "audio_hours": dg.MetadataValue.float(round(_sum(kept, "duration_s") / 3600, 3)),
+        "audio_hours": _hours(kept, "duration_s"),
         "archive_statuses": _counted(rows, "archive_status"),
         "api_statuses": _counted(rows, "api_status"),
+        **_folders(kept),
         **_attention(needs_attention(report.day, recordings=rows)),
     }
 
 
-def _of_status_stats(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
-    return {"status_stats": _table(schemas.STATUS_STATS, rows)}
+def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
+    kept = _archived(rows)
+    told: Summary = {
+        "recordings": dg.MetadataValue.int(_sum(rows, "recording_count")),
+        "archived": dg.MetadataValue.int(_sum(kept, "recording_count")),
+        "size_bytes": dg.MetadataValue.int(_sum(kept, "size_bytes")),
+        "audio_hours": _hours(kept, "duration_s"),
+        "status_stats": _table(schemas.STATUS_STATS, rows),
+    }
+    recent = recent_days(catalog, report.day)
+    if recent.recording_counts:
+        told["last_30_days"] = dg.MetadataValue.md(recent_days_chart(recent))
+    return told
 
 
 def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     told: Summary = {
-        "audio_hours": dg.MetadataValue.float(round(_sum(rows, "total_s") / 3600, 3)),
+        "audio_hours": _hours(rows, "total_s"),
         "duration_stats": _table(schemas.DURATION_STATS, rows),
     }
     recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
@@ -142,6 +156,21 @@ def _archived(recordings: pa.Table) -> pa.Table:
 
 def _sum(rows: pa.Table, column: str) -> Any:
     return pc.sum(rows[column]).as_py() or 0
+
+
+def _hours(rows: pa.Table, column: str) -> dg.MetadataValue:
+    """A number, not words: Dagster plots it over the days."""
+    return dg.MetadataValue.float(round(_sum(rows, column) / 3600, 3))
+
+
+def _folders(kept: pa.Table) -> Summary:
+    """Where the day's files lie, a folder for each account."""
+    sessions = pc.replace_substring_regex(kept["archive_uri"].drop_null().unique(), "/[^/]+/[^/]+$", "")
+    folders = sorted(sessions.unique().to_pylist())
+    if not folders:
+        return {}
+    lines = [f"- `{_cell(folder.removeprefix('file://'), 300)}`" for folder in folders[:_FOLDERS]]
+    return {"archive_folders": dg.MetadataValue.md("\n".join(lines))}
 
 
 def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
@@ -188,6 +217,6 @@ def _shown(value: Any) -> Any:
     return round(value, 2) if isinstance(value, float) else value
 
 
-def _cell(value: object) -> str:
-    """Text that stays in its Markdown cell: statuses come from outside."""
-    return "(none)" if value is None else str(value).replace("|", "/").replace("\n", " ")[:80]
+def _cell(value: object, length: int = 80) -> str:
+    """Text that stays in its Markdown cell, or between its backticks: statuses come from outside."""
+    return "(none)" if value is None else str(value).replace("|", "/").replace("\n", " ").replace("`", "'")[:length]

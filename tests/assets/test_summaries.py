@@ -63,7 +63,7 @@ def test_a_day_without_calls_is_summed_up_as_nothing(connections: Connections) -
         told = summary_of(connections, table, [])
         assert told["dagster/row_count"].value == 0
         assert "needs_attention" not in told
-        assert "duration_histogram" not in told
+        assert not {"duration_histogram", "last_30_days", "archive_folders"} & told.keys()
 
 
 def test_numbers_of_people_are_not_shown(connections: Connections) -> None:
@@ -106,6 +106,30 @@ def test_durations_come_with_their_table_and_a_picture(connections: Connections)
     assert shown["total_s"] == 60.0
     assert shown["p50_s"] == 20.0
     assert "3 archived recordings" in str(told["duration_histogram"].value)
+
+
+def test_states_are_summed_up_in_numbers_and_come_with_a_picture_of_the_last_days(connections: Connections) -> None:
+    def state(archive_status: str, count: int, size_bytes: int, duration_s: float) -> dict[str, object]:
+        row: dict[str, object] = {"subaccount_id": "acme_sg", "api_status": "UPLOAD_COMPLETED"}
+        row |= {"archive_status": archive_status, "recording_count": count}
+        return row | {"size_bytes": size_bytes, "duration_s": duration_s}
+
+    rows = [state("archived", 3, 1234, 5400.0), state("missing", 2, 0, 0.0)]
+    told = summary_of(connections, schemas.STATUS_STATS, rows)
+    numbers = {name: told[name].value for name in ("recordings", "archived", "size_bytes", "audio_hours")}
+    assert numbers == {"recordings": 5, "archived": 3, "size_bytes": 1234, "audio_hours": 1.5}
+    assert str(told["last_30_days"].value).startswith("![the 30 days up to 2026-01-05](data:image/png;base64,")
+
+
+def test_the_folders_of_the_kept_files_are_named_once_for_each_account(connections: Connections) -> None:
+    rows = [
+        recording("archived", archive_uri=f"{root}/call_date=2026-01-05/{uuid4()}/{uuid4()}.mp3")
+        for root in ("file:///srv/a`b/acme_sg", "s3://archive/acme_th", "file:///srv/a`b/acme_sg")
+    ]
+    told = summary_of(connections, schemas.RECORDINGS, [*rows, recording("missing")])
+    assert told["archive_folders"].value == (
+        "- `/srv/a'b/acme_sg/call_date=2026-01-05`\n- `s3://archive/acme_th/call_date=2026-01-05`"
+    )
 
 
 def test_what_does_not_fit_is_counted_by_kind_and_listed_in_part(connections: Connections) -> None:
