@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.check_results import check_specs
+from assets.lineage import column_lineage
 from callarchive.schemas import Column, Table
 
 OWNERS = ["team:call-recordings"]
@@ -33,7 +34,7 @@ def table_asset(
             owners=OWNERS,
             kinds={"python", "parquet"},
             tags={"visibility": "public" if table.public else "internal", "personal_data": _personal_data(table)},
-            metadata={"dagster/column_schema": column_schema(table)},
+            metadata={"dagster/column_schema": column_schema(table), "dagster/column_lineage": column_lineage(table)},
             check_specs=check_specs(table),
             pool=pool,
         )(function)
