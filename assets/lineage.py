@@ -17,11 +17,11 @@ _SESSIONS, _RECORDINGS = schemas.SESSIONS, schemas.RECORDINGS
 
 
 def column_lineage(table: Table) -> dg.TableColumnLineage:
-    """The table's columns and what each is made of, as Dagster takes it."""
+    """The table's columns and what each is made of, as Dagster takes it. Empty for a table that is no asset."""
     return dg.TableColumnLineage(
         {
             column: [dg.TableColumnDep(dg.AssetKey(source.name), name) for source, name in sources]
-            for column, sources in _LINEAGE[table.name].items()
+            for column, sources in _LINEAGE.get(table.name, {}).items()
         }
     )
 

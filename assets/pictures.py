@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _BINS = 30
 _DPI = 100
 _COLOURS = 48
-_WIDTH_INCHES = 6.8
+_WIDTH_INCHES = 6.4  # Dagster's dialog shows no more at this resolution
+_SMALL = 8
 _LEFT, _RIGHT = 0.09, 0.95
 _INK, _BLUE, _PALE = "#3a3f4b", "#4f6bed", "#eceef2"
 _STATUS_COLOURS = {
@@ -79,14 +80,21 @@ def recent_days_chart(recent: RecentDays) -> str:
         axes.vlines(edges[1:-1], 0, 1, transform=axes.get_xaxis_transform(), color="white", linewidth=1)
         _tidy(axes)
     if is_unknown.any():
-        above.stairs([0], [0, 0], fill=True, color=_PALE, label="not archived yet")
+        above.stairs([0], [0, 0], fill=True, color=_PALE, label="unknown")
     above.set_ylabel("recordings")
     below.set_ylabel(f"audio, {unit}")
     below.set_xlim(edges[0], edges[-1])
     shown = range(count - 1, -1, -7)  # the last day and its weekday before
     below.set_xticks(list(shown), [f"{recent.days[number]:%a %d %b}" for number in shown])
     figure.legend(
-        frameon=False, loc="upper left", bbox_to_anchor=(_LEFT - 0.01, 1.0), ncols=8, columnspacing=1, handlelength=1
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(0.01, 1.0),
+        ncols=8,
+        fontsize=_SMALL,
+        columnspacing=0.9,
+        handlelength=1,
+        handletextpad=0.5,
     )
     return _markdown(figure, f"the {count} days up to {recent.days[-1]}")
 
@@ -107,7 +115,7 @@ def _tidy(axes: "Axes") -> None:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=_SMALL)
 
 
 def _words(status: str) -> str:

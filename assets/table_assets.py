@@ -1,7 +1,7 @@
 """What the UI shows of a table before anything has run: description, columns, owners, tags, checks. See `table_asset`."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -44,17 +44,23 @@ def table_asset(
 
 def column_schema(table: Table) -> dg.TableSchema:
     """The table's columns as Dagster shows them, `call_date` last as in every reader."""
-    columns = [_column(column, is_key=column.name in table.key) for column in table.columns]
+    lineage = column_lineage(table).deps_by_column
+    columns = [
+        _column(column, is_key=column.name in table.key, sources=lineage.get(column.name, ()))
+        for column in table.columns
+    ]
     call_date = dg.TableColumn("call_date", "date32", "the day in the configured time zone; in the path only")
     key = ", ".join(("call_date", *table.key))
     return dg.TableSchema([*columns, call_date], constraints=dg.TableConstraints(other=[f"unique ({key})"]))
 
 
-def _column(column: Column, *, is_key: bool) -> dg.TableColumn:
+def _column(column: Column, *, is_key: bool, sources: Sequence[dg.TableColumnDep]) -> dg.TableColumn:
+    """The lineage is told in words too: Dagster's open-source UI shows it as JSON only."""
+    told = ", ".join(f"{source.asset_key.to_user_string()}.{source.column_name}" for source in sources)
     return dg.TableColumn(
         column.name,
         type=column.type,
-        description=column.meaning,
+        description=f"{column.meaning} ← {told}" if told else column.meaning,
         constraints=dg.TableColumnConstraints(nullable=not is_key, other=["key"] if is_key else []),
     )
 

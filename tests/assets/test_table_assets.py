@@ -40,9 +40,14 @@ def test_an_asset_says_what_a_row_is_and_who_owns_it(name: str) -> None:
 def test_the_columns_shown_are_those_of_the_files(table: Table) -> None:
     shown = column_schema(table).columns
     in_files = [(field.name, str(field.type), field.metadata[b"meaning"].decode()) for field in table.schema]
-    assert [(c.name, c.type, c.description) for c in shown[:-1]] == in_files
+    assert [(c.name, c.type, (c.description or "").partition(" ← ")[0]) for c in shown[:-1]] == in_files
     assert shown[-1].name == "call_date"
     assert {c.name for c in shown if not c.constraints.nullable} == set(table.key)
+
+
+def test_a_column_names_those_that_it_comes_from() -> None:
+    told = {column.name: column.description for column in column_schema(schemas.STATUS_STATS).columns}
+    assert told["size_bytes"] == "bytes kept ← recordings.size_bytes"
 
 
 def test_the_chain_goes_from_ids_to_statistics() -> None:
