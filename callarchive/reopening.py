@@ -46,7 +46,7 @@ def days_to_reopen(catalog: "Catalog", settings: Settings, *, now: datetime) -> 
         days=1
     )
     days = [day for day in catalog.days(schemas.SESSIONS) if day >= max(oldest, settings.start_date)]
-    found = [_reopened(catalog, settings, day, now) for day in days]
+    found = [day_to_reopen(catalog, settings, day, now=now) for day in days]
     return sorted((day for day in found if day is not None), key=lambda day: (day.due_at, day.day))
 
 
@@ -61,7 +61,8 @@ def due_at(call_ended_at: datetime, looked_up_at: datetime, reopen: ReopenSettin
     return min(again_at, max(looked_up_at, call_ended_at + timedelta(days=reopen.max_age_days)))
 
 
-def _reopened(catalog: "Catalog", settings: Settings, day: date, now: datetime) -> ReopenDay | None:
+def day_to_reopen(catalog: "Catalog", settings: Settings, day: date, *, now: datetime) -> ReopenDay | None:
+    """What of the day is not final and not given up; null where nothing is."""
     dues = list(_dues(catalog, settings, day))
     if not dues:
         return None

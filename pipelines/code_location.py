@@ -4,14 +4,13 @@
 """
 
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 
 from assets import catalog, collection, statistics
-from callarchive.days import day_of
 from callarchive.settings import Settings
 from pipelines.resources import connections_resource
+from pipelines.schedule import nightly
 from pipelines.sensors import sensors
 
 _STALE_AFTER = timedelta(hours=36)
@@ -31,32 +30,12 @@ def code_location(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=partitioned_assets(settings),
         jobs=[archive_day],
-        schedules=[_nightly(settings, archive_day)],
+        schedules=[nightly(settings, archive_day)],
         sensors=sensors(settings, archive_day),
         resources={"connections": connections_resource(settings)},
         # Threads inside the steps do the work; a process for each step would cost seconds apiece.
         executor=dg.in_process_executor,
     )
-
-
-def _nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
-    """Not built from the job's partitions: their last one is today, which is not over."""
-
-    @dg.schedule(
-        name="nightly",
-        job=job,
-        cron_schedule=f"0 {settings.dagster.schedule_hour} * * *",
-        execution_timezone=settings.timezone,
-        description="Archives the day before. Off until it is switched on where Dagster runs for good.",
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-    )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        yesterday = day_of(context.scheduled_execution_time, settings.zone) - timedelta(days=1)
-        if yesterday < settings.start_date:
-            return dg.SkipReason(f"{yesterday} is before start_date")
-        return dg.RunRequest(run_key=yesterday.isoformat(), partition_key=yesterday.isoformat())
-
-    return nightly
 
 
 def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:

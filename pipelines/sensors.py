@@ -1,11 +1,11 @@
 """Sensors: new events bring their day up to date, days that are not final are opened again, dropped id files start theirs.
 
 Which days, and when, is decided in `callarchive.automation` and `callarchive.reopening`. Here are Dagster's ways: cursors, run
-requests, which days a run is waiting or under way for. Whatever goes wrong, a tick says so and the next one tries again.
+requests. Whatever goes wrong, a tick says so and the next one tries again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,20 +13,13 @@ import dagster as dg
 
 from callarchive.errors import ArchiveError
 from callarchive.settings import Settings
+from pipelines.day_runs import busy_days, days_of, run_request
 
 _EVENTS_EVERY_S = 20
 _LATE_EVERY_S = 30
 _FILES_EVERY_S = 20
 _FIRST_LATE_PAUSE = timedelta(minutes=10)
 _CHANGES_AT_ONCE = 20_000
-_WHY = "callarchive/why"
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def sensors(settings: Settings, job: Any) -> list[dg.SensorDefinition]:
@@ -57,7 +50,7 @@ def _failed_runs(settings: Settings) -> dg.SensorDefinition:
         from callarchive.telling import tell_of_failure
 
         run = context.dagster_run
-        days = " to ".join(dict.fromkeys(_days_of(run.tags) or ()))
+        days = " to ".join(dict.fromkeys(days_of(run.tags) or ()))
         store = open_store(settings.catalog.url, settings.catalog.s3)
         alerts = Alerts(settings.alerts, store=store, clock=utc_now)
         reason = "\n".join(_reasons(context)) or context.failure_event.message or "no reason is known"
@@ -128,7 +121,7 @@ def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Se
         news,
         now=now,
         longest_pause=timedelta(minutes=settings.dagster.event_pause_max_minutes),
-        is_busy=_busy_days(context, backfills=False),
+        is_busy=busy_days(context, backfills=False),
     )
     return _result(
         requests,
@@ -162,7 +155,7 @@ def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> 
         now=now,
         first_pause=_FIRST_LATE_PAUSE,
         longest_pause=timedelta(hours=settings.reopen.max_hours),
-        is_busy=_busy_days(context, backfills=True),
+        is_busy=busy_days(context, backfills=True),
     )
     return _result(
         requests,
@@ -204,35 +197,7 @@ def _remembered(context: dg.SensorEvaluationContext) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _busy_days(context: dg.SensorEvaluationContext, *, backfills: bool) -> Callable[[date], bool]:
-    """Whether a run of a day is waiting or under way. Dagster is asked once a tick, and only where there is a day to ask for.
-
-    Args:
-        backfills: whether one of many days counts. It may take hours, and new events wait for none: the days are locked singly.
-    """
-    spans: list[tuple[str, str]] | None = None
-
-    def is_busy(day: date) -> bool:
-        nonlocal spans
-        if spans is None:
-            runs = context.instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
-            found = [span for run in runs if (span := _days_of(run.tags)) is not None]
-            spans = [(first, last) for first, last in found if backfills or first == last]
-        return any(first <= day.isoformat() <= last for first, last in spans)
-
-    return is_busy
-
-
-def _days_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first and the last day of a run, ISO 8601; null where it has none."""
-    first, last = (tags.get(name, tags.get("dagster/partition")) for name in _RANGE)
-    return None if first is None or last is None else (first, last)
-
-
 def _result(requests: Iterable[Any], memory: dict[str, Any], *, otherwise: str) -> dg.SensorResult:
-    runs = [
-        dg.RunRequest(run_key=request.key, partition_key=request.day.isoformat(), tags={_WHY: request.why})
-        for request in requests
-    ]
+    runs = [run_request(request) for request in requests]
     cursor = json.dumps(memory, separators=(",", ":"), sort_keys=True)
     return dg.SensorResult(run_requests=runs, skip_reason=None if runs else dg.SkipReason(otherwise), cursor=cursor)

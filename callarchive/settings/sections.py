@@ -267,5 +267,7 @@ class DagsterSettings(Section):
 
     days_per_run: int = Field(default=10, ge=1, le=1000)
     schedule_hour: int = Field(default=4, ge=0, le=23)
+    look_back_days: int = Field(default=3, ge=0, le=366)
+    catch_up_days: int = Field(default=14, ge=0, le=366)
     sensors: Literal["off", "on"] = "off"
     event_pause_max_minutes: float = Field(default=15.0, ge=0, le=24 * 60)

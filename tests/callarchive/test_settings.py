@@ -224,6 +224,8 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
         ("[lookups]", '[lookups]\nrecheck = "never"', "lookups.recheck: "),
         ("[checks]", "[checks]\nmax_failed_lookup_share = 1.5", "checks.max_failed_lookup_share: "),
         ("[dagster]", "[dagster]\nschedule_hour = 24", "dagster.schedule_hour: "),
+        ("[dagster]", "[dagster]\nlook_back_days = -1", "dagster.look_back_days: "),
+        ("[dagster]", "[dagster]\ncatch_up_days = 1.5", "dagster.catch_up_days: "),
         ("# account", 'phone_numbers = "encrypt"', "accounts.0.phone_numbers: "),
         ("# account", "requests_per_second = 0", "accounts.0.requests_per_second: "),
         ("[[accounts]]", "[accounts]", "accounts: "),

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
-from dagster._utils.schedules import schedule_execution_time_iterator
 
 from callarchive.settings import Settings, load_settings
 from pipelines.code_location import code_location, partitioned_assets
@@ -18,7 +17,6 @@ start_date = 2026-01-01
 archive.url = "archive"
 catalog.url = "catalog"
 dagster.days_per_run = 7
-dagster.schedule_hour = {hour}
 [[accounts]]
 subaccount_id = "acme_sg"
 api_key = {{ env = "A_KEY_THAT_IS_NOT_SET" }}
@@ -27,9 +25,9 @@ session_sources = [{{ kind = "log_export" }}]
 """
 
 
-def written_settings(folder: Path, *, timezone: str = "Europe/Berlin", hour: int = 4) -> Settings:
+def written_settings(folder: Path, *, timezone: str = "Europe/Berlin") -> Settings:
     file = folder / "callarchive.toml"
-    file.write_text(CONFIGURATION.format(timezone=timezone, hour=hour), encoding="utf-8")
+    file.write_text(CONFIGURATION.format(timezone=timezone), encoding="utf-8")
     return load_settings(file)
 
 
@@ -82,48 +80,6 @@ def test_partitions_begin_with_the_first_day_and_end_with_today(tmp_path: Path) 
     # 16:30 UTC on the 4th is half past midnight on the 5th in Singapore: the 4th has just ended there.
     keys = days.get_partition_keys(current_time=datetime(2026, 1, 4, 16, 30, tzinfo=UTC))
     assert keys == ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
-
-
-@pytest.mark.filterwarnings("ignore:Function `JobDefinition.run_request_for_partition`:DeprecationWarning")  # its own
-@pytest.mark.parametrize(
-    ("hour", "tick", "day"),
-    [
-        (4, datetime(2026, 6, 15, 2, tzinfo=UTC), "2026-06-14"),  # summer: UTC+2
-        (4, datetime(2026, 1, 15, 3, tzinfo=UTC), "2026-01-14"),  # winter: UTC+1
-        (4, datetime(2026, 3, 29, 2, tzinfo=UTC), "2026-03-28"),  # the morning after the hour that does not exist
-        (4, datetime(2026, 3, 30, 2, tzinfo=UTC), "2026-03-29"),  # the day of 23 hours
-        (4, datetime(2026, 10, 26, 3, tzinfo=UTC), "2026-10-25"),  # the day of 25 hours
-        (2, datetime(2026, 10, 25, 1, tzinfo=UTC), "2026-10-24"),  # 02:00 comes twice that night
-    ],
-)
-def test_the_schedule_asks_for_the_day_before(tmp_path: Path, hour: int, tick: datetime, day: str) -> None:
-    definitions = code_location(written_settings(tmp_path, hour=hour))
-    schedule = definitions.resolve_schedule_def("nightly")
-    with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=tick, repository_def=definitions.get_repository_def()
-        )
-        requests = schedule.evaluate_tick(context).run_requests
-    assert requests is not None
-    assert [request.partition_key for request in requests] == [day]
-
-
-@pytest.mark.parametrize(("hour", "change"), [(2, date(2026, 3, 29)), (2, date(2026, 10, 25)), (4, date(2026, 3, 29))])
-def test_the_schedule_ticks_once_a_day_also_when_clocks_change(tmp_path: Path, hour: int, change: date) -> None:
-    schedule = code_location(written_settings(tmp_path, hour=hour)).resolve_schedule_def("nightly")
-    before = datetime(change.year, change.month, change.day, tzinfo=UTC) - timedelta(days=2)
-    assert isinstance(schedule.cron_schedule, str)
-    ticks = schedule_execution_time_iterator(before.timestamp(), schedule.cron_schedule, schedule.execution_timezone)
-    zone = ZoneInfo("Europe/Berlin")
-    days = [next(ticks).astimezone(zone).date() for _ in range(5)]
-    assert days == [days[0] + timedelta(days=offset) for offset in range(5)]
-    assert change in days
-
-
-def test_the_schedule_is_off_until_somebody_switches_it_on(tmp_path: Path) -> None:
-    schedule = code_location(written_settings(tmp_path)).resolve_schedule_def("nightly")
-    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
-    assert schedule.execution_timezone == "Europe/Berlin"
 
 
 def imported(

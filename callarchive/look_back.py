@@ -1,0 +1,85 @@
+"""Which days a night archives: the one before, those that nights before it missed, and those that may have changed.
+
+Everything follows from the catalog and the night's time: nothing is remembered, and a night that is gone through once more asks
+for the same.
+"""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from callarchive import schemas
+from callarchive.automation import DayRequest
+from callarchive.days import day_bounds, day_of
+from callarchive.reopening import day_to_reopen
+from callarchive.settings import Settings
+
+if TYPE_CHECKING:
+    from callarchive.catalog import Catalog
+
+
+def day_before(at: datetime, settings: Settings) -> DayRequest | None:
+    """The day before the night, which is always asked for; null where it is before `start_date`."""
+    day = day_of(at, settings.zone) - timedelta(days=1)
+    return None if day < settings.start_date else DayRequest(day, day.isoformat(), "the day before")
+
+
+def requests_for_look_back(
+    catalog: "Catalog", settings: Settings, *, at: datetime, is_busy: Callable[[date], bool]
+) -> list[DayRequest]:
+    """Earlier days that the night asks for besides, newest first.
+
+    Of the last `dagster.catch_up_days`: each that was never archived, or not since it was over. Of the last
+    `dagster.look_back_days`: each with a session that is not final and is due, and each of which no source named a session.
+
+    Args:
+        at: the night's time.
+        is_busy: whether a run of the day is waiting or under way.
+    """
+    yesterday = day_of(at, settings.zone) - timedelta(days=1)
+    done = _archived_days(catalog)
+    requests = []
+    for back in range(1, max(settings.dagster.catch_up_days, settings.dagster.look_back_days) + 1):
+        day = yesterday - timedelta(days=back)
+        if day < settings.start_date:
+            break
+        why = _reason(catalog, settings, day, back=back, at=at, is_archived=day in done)
+        if why is not None and not is_busy(day):
+            requests.append(DayRequest(day, day.isoformat(), why))
+    return requests
+
+
+def days_left_behind(catalog: "Catalog", settings: Settings, *, at: datetime) -> int:
+    """How many days since `start_date` were never archived and lie too far back for any night to ask for them."""
+    yesterday = day_of(at, settings.zone) - timedelta(days=1)
+    end = yesterday - timedelta(days=max(settings.dagster.catch_up_days, settings.dagster.look_back_days))
+    count = max((end - settings.start_date).days, 0)
+    return count - sum(settings.start_date <= day < end for day in _archived_days(catalog))
+
+
+def _reason(
+    catalog: "Catalog", settings: Settings, day: date, *, back: int, at: datetime, is_archived: bool
+) -> str | None:
+    """Why the day is to be archived, the reason that costs least to find out first; null where there is none."""
+    from callarchive.columns import pc
+
+    if not is_archived:
+        return "it was never archived to the end"
+    lookups = catalog.partition(schemas.LOOKUPS, day, columns=["looked_up_at"])
+    last_look_at = pc.max(lookups["looked_up_at"]).as_py()
+    if last_look_at is not None and last_look_at < day_bounds(day, settings.zone)[1]:
+        return "it was last archived before it was over"
+    if back > settings.dagster.look_back_days:
+        return None
+    if not len(lookups):
+        return "no source named a session of it"
+    reopened = day_to_reopen(catalog, settings, day, now=at)
+    if reopened is None or not reopened.due_count:
+        return None
+    return f"{reopened.due_count} of {reopened.session_count} open sessions are due again"
+
+
+def _archived_days(catalog: "Catalog") -> frozenset[date]:
+    """The days that have a partition of every table that readers use."""
+    return reduce(frozenset.intersection, (frozenset(catalog.days(table)) for table in schemas.PUBLIC_TABLES))
