@@ -88,9 +88,10 @@ def _work_through(context: dg.AssetExecutionContext, connections: Connections, s
 
 def _done(connections: Connections, day: date, step: Step) -> tuple[Summary, list["CheckResult"]]:
     """The step has run on the day. Returns what the UI shows of it and the verdicts of its table's checks."""
-    from assets.summaries import summarize, summarize_risks
+    from assets.summaries import summarize, summarize_forecast, summarize_risks
     from callarchive.checks import run_checks
     from callarchive.countdown import at_risk
+    from callarchive.forecast.comparing import compare_day
     from callarchive.telling import tell_of_day
 
     settings = connections.settings
@@ -98,6 +99,7 @@ def _done(connections: Connections, day: date, step: Step) -> tuple[Summary, lis
     summary = summarize(connections.catalog, report)
     if report.table is schemas.RECORDINGS:
         summary |= summarize_risks(at_risk(connections.catalog, settings, now=connections.clock(), days=[day]))
+        summary |= summarize_forecast(compare_day(connections, day))
     verdicts = run_checks(
         connections.catalog, day, limits=settings.checks, transfer=settings.transfer, table=report.table
     )

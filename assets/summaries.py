@@ -18,6 +18,7 @@ from callarchive.attention import AttentionList, needs_attention
 from callarchive.catalog import Catalog
 from callarchive.columns import count_values, pc
 from callarchive.countdown import AtRisk, support_text
+from callarchive.forecast.comparing import Compared
 from callarchive.recent_days import recent_days
 from callarchive.schemas import Table
 from callarchive.steps import StepReport
@@ -72,6 +73,32 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
         summary["loss_countdown"] = dg.MetadataValue.table(records, schema)
         summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{support_text(items[:_ATTENTION])}\n```")
     return summary
+
+
+def summarize_forecast(figures: Sequence[Compared]) -> Summary:
+    """What `callarchive forecast` said of the day, beside what came; nothing where no forecast is kept."""
+    names = ("account", "figure", "forecast", "from", "to", "came", "where the forecast comes from")
+    records = [
+        dg.TableRecord(
+            {
+                "account": item.subaccount_id,
+                "figure": item.name,
+                "forecast": _rounded(item.forecast.value),
+                "from": _rounded(item.forecast.low),
+                "to": _rounded(item.forecast.high),
+                "came": _rounded(item.actual),
+                "where the forecast comes from": item.forecast.told,
+            }
+        )
+        for item in figures
+    ]
+    if not records:
+        return {}
+    return {"forecast": dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))}
+
+
+def _rounded(number: float | None) -> str:
+    return "not known" if number is None else f"{number:,.0f}" if number == round(number) else f"{number:,.2f}"
 
 
 def _nothing(_: Catalog, __: StepReport, ___: pa.Table) -> Summary:

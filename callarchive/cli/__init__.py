@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli import archiving, checking, demonstrating, registering, serving, setting_up, telling
+from callarchive.cli import archiving, checking, demonstrating, forecasting, registering, serving, setting_up, telling
 from callarchive.cli.output import Output, begin_logging, say_error
 from callarchive.errors import ArchiveError
 
@@ -33,6 +33,7 @@ app = typer.Typer(
     "`callarchive demo` tries everything without an account.",
 )
 app.command("archive", short_help="Archive a day or a range of days.")(archiving.archive)
+app.command("forecast", short_help="What archiving a range of days will be.")(forecasting.forecast)
 app.command("doctor", short_help="Check every link of the chain, and say what to do.")(checking.doctor)
 app.add_typer(setting_up.push_config_app, name="push-config", short_help="Where 8x8 pushes recordings.")
 app.add_typer(registering.webhooks_app, name="webhooks", short_help="Where 8x8 sends events, and the receiver.")

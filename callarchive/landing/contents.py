@@ -99,21 +99,22 @@ def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime)
         ArchiveError: as `Landing.list`.
     """
     contents = LandingContents(only=day if landing.walks_folders else None, zone=zone, listed_at=now)
-    for page in landing.pages("", skip=partial(_is_of_another_day, day=day)):
+    for page in landing.pages("", skip=partial(is_of_other_days, first=day, last=day)):
         for item in page:
             contents.add(item)
     return contents
 
 
-def _is_of_another_day(folder: str, *, day: date) -> bool:
-    """Whether nothing below the folder is of the day's calls, going by its name: 8x8's date folder, or the session's id."""
+def is_of_other_days(folder: str, *, first: date, last: date) -> bool:
+    """Whether nothing below the folder is of those days' calls, going by its name: 8x8's date folder, or the session's id."""
     name = folder.rpartition("/")[2]
     if _DATE.fullmatch(name):
         with suppress(ValueError):
-            return not -_DAYS_OFF <= (date.fromisoformat(name) - day).days <= _PUSHED_WITHIN_DAYS
+            named = date.fromisoformat(name)
+            return (first - named).days > _DAYS_OFF or (named - last).days > _PUSHED_WITHIN_DAYS
     if _UUID.fullmatch(name):
         at = uuid_time(name)
-        return at is not None and abs((at.date() - day).days) > _DAYS_OFF
+        return at is not None and ((first - at.date()).days > _DAYS_OFF or (at.date() - last).days > _DAYS_OFF)
     return False
 
 

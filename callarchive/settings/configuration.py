@@ -16,6 +16,7 @@ from callarchive.settings.sections import (
     CatalogSettings,
     CheckSettings,
     DagsterSettings,
+    ForecastSettings,
     InboxSettings,
     LookupSettings,
     ReceiverSettings,
@@ -52,6 +53,7 @@ class Settings(BaseSettings):
     reconciliation: ReconciliationSettings = ReconciliationSettings()
     checks: CheckSettings = CheckSettings()
     alerts: AlertSettings = AlertSettings()
+    forecast: ForecastSettings = ForecastSettings()
     dagster: DagsterSettings = DagsterSettings()
     accounts: tuple[AccountSettings, ...] = Field(min_length=1)
 

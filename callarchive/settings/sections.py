@@ -255,6 +255,24 @@ class AlertSettings(Section):
     countdown_hours: float = Field(default=12.0, gt=0, le=24 * 30)
 
 
+class ForecastSettings(Section):
+    """What a backfill costs, for `callarchive forecast`. Without a price no cost is told.
+
+    Attributes:
+        price_per_1000_requests: of the S3 requests that read a recording from a landing and write it to the archive.
+        price_per_gb: of what is read from a landing, a billion bytes.
+        price_per_1000_api_calls: of calls of 8x8's API.
+        currency: only shown.
+        history_days: how many archived days, the nearest ones, tell how the others may be.
+    """
+
+    price_per_1000_requests: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    price_per_gb: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    price_per_1000_api_calls: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    currency: str = Field(default="", max_length=12, pattern=r"^[A-Za-z]*$")
+    history_days: int = Field(default=56, ge=1, le=3650)
+
+
 class DagsterSettings(Section):
     """How Dagster runs days.
 

@@ -7,7 +7,7 @@ source. Callers hold `Connections.day_lock`. The command line and the Dagster as
 
 from callarchive.steps.fetching import fetch_recordings
 from callarchive.steps.finding import find_sessions
-from callarchive.steps.looking_up import look_up_recordings
+from callarchive.steps.looking_up import look_up_recordings, sessions_to_ask
 from callarchive.steps.publishing import write_duration_stats, write_recordings, write_sessions, write_status_stats
 from callarchive.steps.reconciling import write_reconciliation
 from callarchive.steps.reports import StepReport
@@ -17,6 +17,7 @@ __all__ = [
     "fetch_recordings",
     "find_sessions",
     "look_up_recordings",
+    "sessions_to_ask",
     "write_duration_stats",
     "write_reconciliation",
     "write_recordings",

@@ -89,6 +89,20 @@ def look_up_recordings(
         return write()
 
 
+def sessions_to_ask(connections: Connections, day: date) -> pa.Table:
+    """The sessions of an archived day for which 8x8 would be asked if the day were archived again now. Contacts nobody.
+
+    Raises:
+        ArchiveError: the day was never archived, or the catalog cannot be read.
+    """
+    catalog = connections.catalog
+    sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
+    metadata = named_by_api(catalog.partition(schemas.RECORDING_METADATA, day))
+    events = catalog.partition(schemas.RECORDING_EVENTS, day)
+    known = with_recordings_of_events(metadata, events, sessions=sessions)
+    return _to_ask(connections, day, sessions, lookups=catalog.partition(schemas.LOOKUPS, day), metadata=known)
+
+
 def _of_accounts(connections: Connections, sessions: pa.Table) -> pa.Table:
     """The sessions of accounts that are configured: an account that was taken out keeps its tables, but is not asked."""
     accounts = pa.array([account.subaccount_id for account in connections.settings.accounts])

@@ -15,6 +15,8 @@ from callarchive import schemas, tables
 from callarchive.catalog import Catalog
 from callarchive.checks import CHECKS
 from callarchive.connections import Connections
+from callarchive.forecast.forecasting import forecast
+from callarchive.forecast.keeping import keep_forecast
 from callarchive.settings import Settings
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.running import Simulator
@@ -84,6 +86,9 @@ def test_one_run_makes_all_tables_of_a_day_and_a_second_run_fetches_nothing(
 def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
     simulator: Simulator, definitions: dg.Definitions, instance: dg.DagsterInstance, settings: Settings
 ) -> None:
+    first, *_, last = (date.fromisoformat(day) for day in DAYS)
+    with Connections(settings) as connections:
+        assert keep_forecast(connections.catalog, forecast(connections, first, last))
     result = archive(definitions, instance, DAYS[0], DAYS[2])
     assert result.success
     for table in TABLES:
@@ -91,6 +96,15 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
     assert [metadata(instance, "sessions", day)["dagster/row_count"] for day in DAYS] == [
         known_sessions(simulator, day) for day in DAYS
     ]
+
+    for day in DAYS:  # each partition tells what was forecast of it, counted from the landings, and what came
+        shown = metadata(instance, "recordings", day)["forecast"]
+        assert isinstance(shown, dg.TableMetadataValue)
+        told = {row.data["figure"]: row.data for row in shown.records}
+        assert told["recordings"]["came"] == told["recordings"]["forecast"] != "0"
+        assert told["fetch_bytes"]["came"] == told["fetch_bytes"]["forecast"]
+        assert told["sessions"]["came"] == str(known_sessions(simulator, day))
+        assert told["audio_s"]["forecast"] == "not known"
 
     lost = 0
     for row in Catalog.open(settings.catalog.url).arrow(schemas.RECORDINGS).to_pylist():

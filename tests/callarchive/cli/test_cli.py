@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("archive", "doctor", "find", "verify", "demo")
+COMMANDS = ("archive", "forecast", "doctor", "find", "verify", "demo")
 
 
 def run(*words: str, cwd: Path | None = None, code: str = "from callarchive.cli import main; main()") -> Any:
@@ -53,6 +53,10 @@ def test_the_version_is_that_of_the_package() -> None:
         ("archive", "--from", "2026-01-06"),
         ("archive", "--day", "05.01.2026"),
         ("archive", "--no-such-option"),
+        ("forecast",),
+        ("forecast", "--from", "2026-01-06", "--to", "2026-01-05"),
+        ("forecast", "--from", "0001-01-01", "--to", "9999-12-31"),
+        ("forecast", "--from", "2026-01-05", "--to", "2026-01-06", "--compare", "--no-listing"),
         ("no-such-command",),
         ("verify", "--sample", "0"),
         ("verify", "--sample", "2"),

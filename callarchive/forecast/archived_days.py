@@ -1,0 +1,133 @@
+"""What the catalog tells of a day that was archived, account by account: counts, bytes, seconds, and how long it took."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.columns import Column, pc
+from callarchive.models import ArchiveStatus
+
+_PAUSE_US = 60_000_000
+"""Between two recordings or answers of one run there is no more; what is longer apart is of two runs."""
+
+FOUND = (ArchiveStatus.ARCHIVED.value, ArchiveStatus.REJECTED.value)
+"""States of recordings of which a file was found."""
+
+SETTLED = (*FOUND, ArchiveStatus.ERASED.value)
+"""States of recordings that are not fetched, as long as their objects stay as they are."""
+
+_OF_SESSIONS = ("subaccount_id", "looked_up_at")
+_OF_FILES = ("subaccount_id", "session_id", "archive_status", "source_size_bytes", "duration_s", "archived_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much was done within how many seconds of work."""
+
+    amount: float = 0.0
+    count: int = 0
+    busy_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedDay:
+    """An account's day.
+
+    Attributes:
+        heard_count: sessions of which a file was found.
+        found_count, size_bytes: recordings of which one was, and the bytes of these files.
+        audio_s: of those that are archived.
+        rejected_count, rejected_bytes: those that are no audio.
+        looked_up_count, fetched_count, fetched_bytes: sessions that 8x8 was asked for, and recordings that were archived, since
+            a given time.
+        look_up_pace, fetch_pace: answers, and bytes, of the runs that brought these.
+    """
+
+    session_count: int = 0
+    heard_count: int = 0
+    found_count: int = 0
+    size_bytes: int = 0
+    audio_s: float = 0.0
+    rejected_count: int = 0
+    rejected_bytes: int = 0
+    looked_up_count: int = 0
+    fetched_count: int = 0
+    fetched_bytes: int = 0
+    look_up_pace: Pace = Pace()
+    fetch_pace: Pace = Pace()
+
+
+NOTHING = ArchivedDay()
+_EVER = datetime.min.replace(tzinfo=UTC)
+
+
+def archived_day(catalog: Catalog, day: date, *, since: datetime = _EVER) -> dict[str, ArchivedDay]:
+    """The day by account, of those that have rows.
+
+    Args:
+        since: what was done before does not count as done.
+
+    Raises:
+        StoreError, AccessDeniedError, UnavailableError: the catalog cannot be read.
+    """
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS)
+    files = catalog.partition(schemas.RECORDING_FILES, day, columns=_OF_FILES)
+    accounts = {*sessions["subaccount_id"].unique().to_pylist(), *files["subaccount_id"].unique().to_pylist()}
+    return {
+        str(account): _of_account(
+            sessions.filter(pc.equal(sessions["subaccount_id"], account)),
+            files.filter(pc.equal(files["subaccount_id"], account)),
+            since,
+        )
+        for account in accounts
+    }
+
+
+def _of_account(sessions: pa.Table, files: pa.Table, since: datetime) -> ArchivedDay:
+    found = files.filter(pc.is_in(files["archive_status"], value_set=pa.array(FOUND)))
+    is_kept = pc.equal(found["archive_status"], ArchiveStatus.ARCHIVED.value)
+    kept, rejected = found.filter(is_kept), found.filter(pc.invert(is_kept))
+    looked_up_at = _since(sessions.select(["looked_up_at"]), "looked_up_at", since)
+    fetched = _since(kept.select(["archived_at", "source_size_bytes"]), "archived_at", since)
+    return ArchivedDay(
+        session_count=len(sessions),
+        heard_count=pc.count_distinct(found["session_id"]).as_py(),
+        found_count=len(found),
+        size_bytes=_sum(found["source_size_bytes"]),
+        audio_s=_sum(kept["duration_s"]),
+        rejected_count=len(rejected),
+        rejected_bytes=_sum(rejected["source_size_bytes"]),
+        looked_up_count=len(looked_up_at),
+        fetched_count=len(fetched),
+        fetched_bytes=_sum(fetched["source_size_bytes"]),
+        look_up_pace=_pace(looked_up_at["looked_up_at"], pa.repeat(1, len(looked_up_at))),
+        fetch_pace=_pace(fetched["archived_at"], fetched["source_size_bytes"]),
+    )
+
+
+def _sum(column: Column) -> Any:
+    return pc.sum(column).as_py() or 0
+
+
+def _since(rows: pa.Table, column: str, since: datetime) -> pa.Table:
+    """In the order of time. Without rows that have none."""
+    rows = rows.filter(pc.greater_equal(rows[column], pa.scalar(since, pa.timestamp("us", "UTC"))))
+    return rows.sort_by(column)
+
+
+def _pace(at: Column, amounts: Column) -> Pace:
+    """What was done in that order, save the first of each run: how long that one took is not known."""
+    if len(at) < 2:
+        return Pace()
+    at_us = pc.cast(at, pa.int64())
+    gaps_us = pc.subtract(at_us.slice(1), at_us.slice(0, len(at) - 1))
+    near = pc.less_equal(gaps_us, _PAUSE_US)
+    return Pace(
+        amount=float(_sum(amounts.slice(1).filter(near))),
+        count=_sum(near),
+        busy_s=_sum(gaps_us.filter(near)) / 1e6,
+    )

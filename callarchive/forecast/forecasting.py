@@ -1,0 +1,271 @@
+"""Making a forecast: from what the catalog and the landings hold, and from the archived days around. 8x8 is not asked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive import schemas
+from callarchive.columns import pc
+from callarchive.connections import Connections
+from callarchive.days import day_of, days_between
+from callarchive.forecast.archived_days import SETTLED, ArchivedDay, archived_day
+from callarchive.forecast.history import History, merge
+from callarchive.forecast.landing_days import LandingDays, Listed, list_days
+from callarchive.forecast.models import ALL, FIGURES, AccountForecast, Basis, DayForecast, Figure, Forecast, sum_of
+from callarchive.forecast.spending import api_calls, cost, requests, time_and_why
+from callarchive.settings import AccountSettings
+from callarchive.steps import sessions_to_ask
+from callarchive.strays import accounts_sharing
+
+
+def forecast(connections: Connections, first: date, last: date, *, listing: bool = True) -> Forecast:
+    """What archiving the days from `first` to `last`, both included, will be. Nothing is written.
+
+    Args:
+        listing: whether landings are listed. Without it only archived days are counted, and the others are told from history.
+
+    Raises:
+        ArchiveError: the catalog cannot be read, or a landing cannot be listed.
+    """
+    made_at = connections.clock()
+    catalog, settings = connections.catalog, connections.settings
+    archived = set(catalog.days(schemas.SESSIONS))
+    nearest = sorted(archived, key=lambda day: (_distance(day, first, last), day))[: settings.forecast.history_days]
+    in_range = [day for day in days_between(first, last) if day in archived]
+    told = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
+    asked = {day: _count_by_account(sessions_to_ask(connections, day)) for day in in_range}
+    known = _Settled(connections, archived)
+    accounts = []
+    for account in settings.accounts:
+        landing = connections.landing(account) if listing else None
+        listed = None if landing is None else list_days(landing, first, last, zone=settings.zone, now=made_at)
+        days = _Days(
+            account, told, asked, listed, known, merge({day: told[day] for day in nearest}, account.subaccount_id)
+        )
+        today = day_of(made_at, settings.zone)
+        accounts.append(
+            _account(connections, account, [days.of(day, today=today) for day in days_between(first, last)], days)
+        )
+    return Forecast(
+        first=first,
+        last=last,
+        made_at=made_at,
+        archived_days=tuple(in_range),
+        accounts=tuple(accounts),
+        total=_total(accounts),
+        currency=settings.forecast.currency,
+    )
+
+
+def _distance(day: date, first: date, last: date) -> int:
+    return max((first - day).days, (day - last).days, 0)
+
+
+def _count_by_account(sessions: pa.Table) -> dict[str, int]:
+    counted = pc.value_counts(sessions["subaccount_id"])
+    return {row["values"]: row["counts"] for row in counted.to_pylist()}
+
+
+class _Settled:
+    """Which recordings of a day and its neighbours need not be fetched."""
+
+    def __init__(self, connections: Connections, archived: set[date]) -> None:
+        self._catalog, self._archived = connections.catalog, archived
+        self._of_day = lru_cache(maxsize=4)(self._read)
+
+    def around(self, day: date) -> list[Any]:
+        near = (day + timedelta(days=offset) for offset in (-1, 0, 1))
+        return [chunk for other in near if other in self._archived for chunk in self._of_day(other)]
+
+    def _read(self, day: date) -> list[Any]:
+        columns = ("recording_id", "archive_status")
+        rows = self._catalog.partition(schemas.RECORDING_FILES, day, columns=columns)
+        ids = rows["recording_id"].filter(pc.is_in(rows["archive_status"], value_set=pa.array(SETTLED)))
+        return list(ids.chunks)
+
+
+class _Days:
+    """One account's days."""
+
+    def __init__(
+        self,
+        account: AccountSettings,
+        told: Mapping[date, Mapping[str, ArchivedDay]],
+        asked: Mapping[date, Mapping[str, int]],
+        listed: LandingDays | None,
+        settled: _Settled,
+        history: History,
+    ) -> None:
+        self.listed, self.history = listed, history
+        self._id, self._told, self._asked, self._settled = account.subaccount_id, told, asked, settled
+
+    def of(self, day: date, *, today: date) -> DayForecast:
+        """What is known of the day: counted where it was archived or is over and lies in the landing, else as days were."""
+        objects = None
+        if self.listed is not None and day <= today:
+            objects = self.listed.of(day, settled=self._settled.around(day))
+        if day in self._asked:
+            return self._archived(self._told[day].get(self._id), self._asked[day].get(self._id, 0), objects)
+        if objects is not None and day < today:
+            return self._over(day, objects)
+        return self._expected(day, objects)
+
+    def _archived(self, told: ArchivedDay | None, asked: int, objects: Listed | None) -> DayForecast:
+        session_count, found_count = (told.session_count, told.found_count) if told else (0, 0)
+        size_bytes, audio_s = (told.size_bytes, told.audio_s) if told else (0, 0.0)
+        if objects is None:
+            fetch = fetch_bytes = Figure.unknown()
+            more = _least_in_catalog
+        else:
+            fetch = Figure.counted(objects.fetch_count, Basis.LANDING)
+            fetch_bytes = Figure.counted(objects.fetch_bytes, Basis.LANDING)
+            more = _in_catalog
+        left, left_bytes = (objects.fetch_count, objects.fetch_bytes) if objects else (0, 0)
+        left_s = self._seconds(Figure.counted(left_bytes, Basis.LANDING))
+        return DayForecast(
+            sessions=_in_catalog(session_count),
+            look_ups=_in_catalog(asked),
+            recordings=more(found_count + left),
+            settled_count=found_count,
+            fetch_count=fetch,
+            fetch_bytes=fetch_bytes,
+            size_bytes=more(size_bytes + left_bytes),
+            audio_s=_in_catalog(audio_s) if not left_bytes else _added(left_s, audio_s),
+        )
+
+    def _over(self, day: date, objects: Listed) -> DayForecast:
+        """A day that is over and was never archived."""
+        sessions = self.history.sessions_on(day)
+        if objects.session_count and self.history.sessions_per_heard is not None:
+            sessions = self.history.sessions_per_heard.of(Figure.counted(objects.session_count, Basis.LANDING))
+        if sessions.value is None and objects.session_count:
+            sessions = Figure.least(objects.session_count, Basis.LEAST_LANDING)
+        if not objects.session_count and sessions.value is not None:  # perhaps there were none
+            sessions = Figure.likely(sessions.value, 0, sessions.high or sessions.value)
+        size = Figure.counted(objects.size_bytes, Basis.LANDING)
+        return DayForecast(
+            sessions=_no_less(sessions, objects.session_count),
+            look_ups=_no_less(sessions, objects.session_count),
+            recordings=Figure.counted(objects.recording_count, Basis.LANDING),
+            settled_count=objects.recording_count - objects.fetch_count,
+            fetch_count=Figure.counted(objects.fetch_count, Basis.LANDING),
+            fetch_bytes=Figure.counted(objects.fetch_bytes, Basis.LANDING),
+            size_bytes=size,
+            audio_s=self._seconds(size),
+        )
+
+    def _expected(self, day: date, objects: Listed | None) -> DayForecast:
+        """A day that is not over, or of which no listing tells."""
+        objects = objects or Listed()
+        history = self.history
+        sessions = _no_less(history.sessions_on(day), objects.session_count)
+        recordings = size = Figure.unknown()
+        if sessions.value is not None and history.recordings_per_session is not None:
+            recordings = _no_less(history.recordings_per_session.of(sessions), objects.recording_count)
+        elif objects.recording_count:
+            recordings = Figure.least(objects.recording_count, Basis.LEAST_LANDING)
+        if recordings.value is not None and history.bytes_per_recording is not None:
+            size = _no_less(history.bytes_per_recording.of(recordings), objects.size_bytes)
+        elif objects.size_bytes:
+            size = Figure.least(objects.size_bytes, Basis.LEAST_LANDING)
+        return DayForecast(
+            sessions=sessions,
+            look_ups=sessions,
+            recordings=recordings,
+            settled_count=objects.recording_count - objects.fetch_count,
+            fetch_count=recordings,
+            fetch_bytes=size,
+            size_bytes=size,
+            audio_s=self._seconds(size),
+        )
+
+    def _seconds(self, size: Figure) -> Figure:
+        if size.value == 0 and size.high == 0:
+            return size
+        per_byte = self.history.seconds_per_byte
+        return Figure.unknown() if size.value is None or per_byte is None else per_byte.of(size)
+
+
+def _in_catalog(value: float) -> Figure:
+    return Figure.counted(value, Basis.CATALOG)
+
+
+def _least_in_catalog(value: float) -> Figure:
+    return Figure.least(value, Basis.LEAST_CATALOG)
+
+
+def _added(figure: Figure, more: float) -> Figure:
+    if figure.value is None or figure.low is None:
+        return _least_in_catalog(more) if more else figure
+    return Figure(
+        figure.value + more, figure.low + more, None if figure.high is None else figure.high + more, figure.bases
+    )
+
+
+def _no_less(figure: Figure, seen: float) -> Figure:
+    """The figure, raised to what is there already."""
+    if figure.value is None or figure.low is None:
+        return Figure.least(seen, Basis.LEAST_LANDING) if seen else figure
+    high = figure.high if figure.high is None else max(figure.high, seen)
+    return Figure(max(figure.value, seen), max(figure.low, seen), high, figure.bases)
+
+
+def _account(
+    connections: Connections, account: AccountSettings, days: Sequence[DayForecast], counted: _Days
+) -> AccountForecast:
+    settings, history = connections.settings, counted.history
+    figures = {name: sum_of(getattr(day, name) for day in days) for name in FIGURES}
+    calls, asked = api_calls(account, figures["look_ups"], day_count=len(days)), requests(settings, account, figures)
+    time_s, why = time_and_why(account, history, figures)
+    return AccountForecast(
+        subaccount_id=account.subaccount_id,
+        days=tuple(days),
+        figures=figures,
+        settled_count=sum(day.settled_count for day in days),
+        settled_share=_share(days),
+        api_calls=calls,
+        requests=asked,
+        cost=cost(settings.forecast, calls=calls, requests=asked, fetch_bytes=figures["fetch_bytes"]),
+        time_s=time_s,
+        time_told=why,
+        history_told=history.told,
+        notes=tuple(_notes(connections, account, counted.listed)),
+    )
+
+
+def _share(days: Iterable[DayForecast]) -> float | None:
+    listed = list(days)
+    recordings = sum_of(day.recordings for day in listed)
+    return sum(day.settled_count for day in listed) / recordings.value if recordings.value else None
+
+
+def _notes(connections: Connections, account: AccountSettings, listed: LandingDays | None) -> Iterable[str]:
+    if listed is None:
+        yield "the landing was not listed"
+    elif listed.undated_count:
+        yield f"{listed.undated_count} mp3s of the landing are in no day: their names tell no recording or no time"
+    others = [id_ for id_ in accounts_sharing(account, connections.settings.accounts) if id_ != account.subaccount_id]
+    if listed is not None and others:
+        yield f"its landing is also that of {', '.join(others)}: what lies there is counted for each"
+
+
+def _total(accounts: Sequence[AccountForecast]) -> AccountForecast:
+    """All accounts together; they are archived one after the other."""
+    costs = [account.cost for account in accounts if account.cost is not None]
+    return AccountForecast(
+        subaccount_id=ALL,
+        days=(),
+        figures={name: sum_of(account.figures[name] for account in accounts) for name in FIGURES},
+        settled_count=sum(account.settled_count for account in accounts),
+        settled_share=_share(day for account in accounts for day in account.days),
+        api_calls=sum_of(account.api_calls for account in accounts),
+        requests=sum_of(account.requests for account in accounts),
+        cost=sum_of(costs) if costs else None,
+        time_s=sum_of(account.time_s for account in accounts),
+        time_told="the accounts one after the other",
+        history_told="; ".join(f"{account.subaccount_id}: {account.history_told}" for account in accounts),
+        notes=(),
+    )

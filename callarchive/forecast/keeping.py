@@ -1,0 +1,137 @@
+"""Forecasts are kept beside the catalog, to be held to what came.
+
+Kept is the last one that was made before the first of its open days was archived: one that is made halfway through a backfill
+would forecast the rest only. Each is a small file, `_forecasts/FIRST_LAST.json`, which readers of tables do not see.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from callarchive.catalog import Catalog
+from callarchive.errors import ObjectNotFoundError
+from callarchive.forecast.models import FIGURES, Basis, DayForecast, Figure, Forecast
+from callarchive.stores import Store
+
+_FOLDER = "_forecasts"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeptForecast:
+    """As much of a forecast as is held to what came.
+
+    Attributes:
+        archived_days: those of its days that were archived when it was made.
+        days: of each account every day from `first` to `last`.
+        time_s: of each account.
+    """
+
+    first: date
+    last: date
+    made_at: datetime
+    archived_days: tuple[date, ...]
+    days: Mapping[str, tuple[DayForecast, ...]]
+    time_s: Mapping[str, Figure]
+
+
+def keep_forecast(catalog: Catalog, made: Forecast) -> bool:
+    """The forecast is kept, unless one of the same days is that was made when fewer of them were archived.
+
+    Returns whether it is kept.
+
+    Raises:
+        StoreError, AccessDeniedError, UnavailableError: the catalog's place does not take it.
+    """
+    earlier = kept_forecast(catalog, made.first, made.last)
+    if earlier is not None and earlier.archived_days != made.archived_days:
+        return False
+    catalog.store.replace(_path(made.first, made.last), _to_json(made))
+    return True
+
+
+def kept_forecast(catalog: Catalog, first: date, last: date) -> KeptForecast | None:
+    """The forecast of just these days; null where none is kept.
+
+    Raises:
+        StoreError, AccessDeniedError, UnavailableError: the catalog's place does not give it.
+    """
+    return _read(catalog.store, _path(first, last))
+
+
+def forecasts_of(catalog: Catalog, day: date) -> Iterator[KeptForecast]:
+    """The kept forecasts that foretold that day, which was not archived yet; the one that was made last first.
+
+    Raises: as `kept_forecast`.
+    """
+    paths = [item.path for item in catalog.store.list(_FOLDER) if _covers(item.path, day)]
+    found = [made for made in (_read(catalog.store, path) for path in paths) if made is not None]
+    for made in sorted(found, key=lambda made: made.made_at, reverse=True):
+        if made.first <= day <= made.last and day not in made.archived_days:
+            yield made
+
+
+def _path(first: date, last: date) -> str:
+    return f"{_FOLDER}/{first}_{last}.json"
+
+
+def _covers(path: str, day: date) -> bool:
+    first, _, last = path.rpartition("/")[2].removesuffix(".json").partition("_")
+    return first <= day.isoformat() <= last
+
+
+def _to_json(made: Forecast) -> bytes:
+    document = {
+        "format": _FORMAT,
+        "first": made.first.isoformat(),
+        "last": made.last.isoformat(),
+        "made_at": made.made_at.isoformat(),
+        "archived_days": [day.isoformat() for day in made.archived_days],
+        "accounts": {
+            account.subaccount_id: {
+                "time_s": _packed(account.time_s),
+                "days": [[_packed(getattr(day, name)) for name in FIGURES] for day in account.days],
+            }
+            for account in made.accounts
+        },
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _packed(figure: Figure) -> list[object]:
+    return [figure.value, figure.low, figure.high, {basis.name: count for basis, count in figure.bases}]
+
+
+def _unpacked(packed: list[Any]) -> Figure:
+    value, low, high = (None if number is None else float(number) for number in packed[:3])
+    return Figure(value, low, high, tuple((Basis[name], int(count)) for name, count in packed[3].items()))
+
+
+def _read(store: Store, path: str) -> KeptForecast | None:
+    """The forecast that is kept there. A file that is none of ours, or that somebody spoilt, is as good as none."""
+    try:
+        document = json.loads(store.read(path))
+        if document["format"] != _FORMAT:
+            return None
+        first, last = date.fromisoformat(document["first"]), date.fromisoformat(document["last"])
+        accounts: dict[str, Any] = document["accounts"]
+        days = {id_: tuple(_day(row) for row in told["days"]) for id_, told in accounts.items()}
+        made = KeptForecast(
+            first=first,
+            last=last,
+            made_at=datetime.fromisoformat(document["made_at"]),
+            archived_days=tuple(date.fromisoformat(day) for day in document["archived_days"]),
+            days=days,
+            time_s={id_: _unpacked(told["time_s"]) for id_, told in accounts.items()},
+        )
+    except (ObjectNotFoundError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None
+    whole = all(len(rows) == (last - first).days + 1 for rows in days.values())
+    return made if whole and made.made_at.tzinfo is not None else None
+
+
+def _day(row: list[Any]) -> DayForecast:
+    figures = dict(zip(FIGURES, map(_unpacked, row), strict=True))
+    return DayForecast(settled_count=0, **figures)
