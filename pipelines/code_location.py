@@ -8,7 +8,9 @@ from datetime import timedelta
 import dagster as dg
 
 from assets import catalog, collection, statistics
+from assets.newest_day import newest_day_archived
 from callarchive.settings import Settings
+from pipelines.newest_day import newest_day_sensor
 from pipelines.resources import connections_resource
 from pipelines.schedule import nightly
 from pipelines.sensors import sensors
@@ -31,7 +33,8 @@ def code_location(settings: Settings) -> dg.Definitions:
         assets=partitioned_assets(settings),
         jobs=[archive_day],
         schedules=[nightly(settings, archive_day)],
-        sensors=sensors(settings, archive_day),
+        sensors=[*sensors(settings, archive_day), newest_day_sensor(settings)],
+        asset_checks=[newest_day_archived],
         resources={"connections": connections_resource(settings)},
         # Threads inside the steps do the work; a process for each step would cost seconds apiece.
         executor=dg.in_process_executor,

@@ -187,3 +187,18 @@ def test_a_catalog_without_days_has_no_late_ones(tmp_path: Path, instance: dg.Da
     result = tick(written(tmp_path), "late_recordings", instance)
     assert days_of(result) == []
     assert result.skip_message == "all days are final"
+
+
+def test_the_newest_day_is_reported_when_its_verdict_changes_and_not_at_every_look(tmp_path: Path) -> None:
+    settings = written(tmp_path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(settings, "newest_day", instance)
+        (told,) = first.asset_events
+        assert not told.passed
+        assert told.check_name == "newest_day_archived"
+        again = tick(settings, "newest_day", instance, first.cursor)
+        assert again.asset_events == []
+        day = told.metadata["day"].value
+        instance.report_runless_asset_event(dg.AssetMaterialization("reconciliation", partition=day))
+        (told,) = tick(settings, "newest_day", instance, again.cursor).asset_events
+        assert told.passed

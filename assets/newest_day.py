@@ -1,0 +1,60 @@
+"""The check on time: the newest day that is due was archived after it was over.
+
+Dagster's own freshness looks at the youngest materialization of any day: a backfill, or events of today, make a table fresh
+whose yesterday nobody archived. This check looks at the day. It is no check of one day's tables, so it is not among
+`callarchive.checks`.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from assets.catalog import reconciliation
+from callarchive.connections import Connections
+from callarchive.days import day_bounds
+from callarchive.newest_day import newest_due_day
+from callarchive.settings import Settings
+
+NAME = "newest_day_archived"
+MEANING = "The newest day whose nightly run should be done, 12 hours after its hour, was archived after it was over."
+
+
+@dg.asset_check(
+    asset=reconciliation, name=NAME, description=MEANING
+)  # the last asset of the chain: all others are before it
+def newest_day_archived(
+    context: dg.AssetCheckExecutionContext, connections: dg.ResourceParam[Connections]
+) -> dg.AssetCheckResult:
+    found = evaluate(context.instance, connections.settings, now=connections.clock())
+    return dg.AssetCheckResult(
+        passed=found.passed, severity=found.severity, description=found.description, metadata=found.metadata
+    )
+
+
+def evaluate(instance: dg.DagsterInstance, settings: Settings, *, now: datetime) -> dg.AssetCheckEvaluation:
+    """The check's verdict, from what Dagster knows of the day."""
+    day = newest_due_day(settings, now=now)
+    archived_at = None if day is None else _archived_at(instance, day.isoformat())
+    passed = day is None or (archived_at is not None and archived_at >= day_bounds(day, settings.zone)[1])
+    if day is None:
+        told = "no day is due yet"
+    elif archived_at is None:
+        told = f"{day} should be archived by now and never was"
+    elif passed:
+        told = f"{day} was archived on {archived_at:%Y-%m-%d at %H:%M} UTC"
+    else:
+        told = f"{day} was archived last on {archived_at:%Y-%m-%d at %H:%M} UTC, while it was not over"
+    return dg.AssetCheckEvaluation(
+        asset_key=reconciliation.key,
+        check_name=NAME,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=told,
+        metadata={} if day is None else {"day": str(day)},
+    )
+
+
+def _archived_at(instance: dg.DagsterInstance, partition: str) -> datetime | None:
+    wanted = dg.AssetRecordsFilter(asset_key=reconciliation.key, asset_partitions=[partition])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None

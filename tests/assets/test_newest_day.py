@@ -1,0 +1,46 @@
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from assets.newest_day import NAME, evaluate
+from callarchive.connections import Connections
+from callarchive.days import day_bounds
+from callarchive.newest_day import newest_due_day
+
+
+def archive(instance: dg.DagsterInstance, partition: str) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization("reconciliation", partition=partition))
+
+
+def test_a_backfill_of_older_days_does_not_make_up_for_the_newest(
+    connections: Connections, instance: dg.DagsterInstance
+) -> None:
+    now = datetime.now(UTC)
+    day = newest_due_day(connections.settings, now=now)
+    assert day is not None
+    archive(instance, str(day - timedelta(days=1)))
+    found = evaluate(instance, connections.settings, now=now)
+    assert not found.passed
+    assert found.description == f"{day} should be archived by now and never was"
+    archive(instance, str(day))
+    assert evaluate(instance, connections.settings, now=now).passed
+
+
+def test_a_day_that_was_archived_while_it_lasted_is_not_done(
+    connections: Connections, instance: dg.DagsterInstance
+) -> None:
+    today = datetime.now(UTC).date()
+    archive(instance, str(today))
+    due_at = day_bounds(today, connections.settings.zone)[1] + timedelta(hours=4 + 12)
+    found = evaluate(instance, connections.settings, now=due_at)
+    assert not found.passed
+    assert "while it was not over" in (found.description or "")
+
+
+def test_before_the_first_day_is_due_there_is_nothing_to_say(
+    connections: Connections, instance: dg.DagsterInstance
+) -> None:
+    found = evaluate(instance, connections.settings, now=datetime(2026, 1, 1, 12, tzinfo=UTC))
+    assert found.passed
+    assert found.check_name == NAME
+    assert found.asset_key == dg.AssetKey("reconciliation")
