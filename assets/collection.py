@@ -21,7 +21,7 @@ def session_ids(context: dg.AssetExecutionContext, connections: dg.ResourceParam
     return run_days(context, connections, find_sessions)
 
 
-@table_asset(schemas.RECORDING_METADATA, group=GROUP, deps=[session_ids])
+@table_asset(schemas.RECORDING_METADATA, group=GROUP, deps=[session_ids], pool="api")
 def recording_metadata(
     context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]
 ) -> dg.MaterializeResult:

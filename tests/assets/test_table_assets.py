@@ -64,8 +64,11 @@ def test_the_chain_goes_from_ids_to_statistics() -> None:
     }
 
 
-def test_only_the_step_that_reads_landings_waits_for_their_pool() -> None:
-    assert {name: asset.op.pool for name, asset in ASSETS.items() if asset.op.pool} == {"recording_files": "landing"}
+def test_steps_that_ask_others_wait_for_the_pool_of_those() -> None:
+    assert {name: asset.op.pool for name, asset in ASSETS.items() if asset.op.pool} == {
+        "recording_metadata": "api",
+        "recording_files": "landing",
+    }
 
 
 def test_tables_that_may_hold_phone_numbers_are_tagged() -> None:

@@ -47,7 +47,7 @@ def test_the_shipped_instance_configuration_is_valid_and_phones_nobody() -> None
     assert config["telemetry"] == {"enabled": False}
     assert config["nux"] == {"enabled": False}
     assert config["run_monitoring"]["enabled"]
-    assert config["run_retries"] == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
+    assert config["run_retries"] == {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False}
 
 
 def test_runs_from_the_command_line_take_no_place_in_the_queue() -> None:

@@ -1,0 +1,70 @@
+"""Dagster's own way to launch runs on one machine, and what it lacks: to notice a run that is gone with its code server.
+
+A code server reports a run whose process died. When the machine, or a service with all its processes, goes down, nobody is left
+to report: the run would stand as started for as long as a run may take, keep its place in the queue, and a backfill would wait.
+"""
+
+import json
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import ConfigurableClassData, deserialize_value
+
+_LOOKS = 2
+"""So many looks of the run monitoring in a row must find a run gone: a server may be busy for a moment."""
+_ANSWER_WITHIN_S = 10
+
+
+class WatchedRunLauncher(dg.DefaultRunLauncher):
+    """Launches runs by code servers, as the default does, and asks those servers whether they still have them.
+
+    `run_monitoring` of the instance does the rest: it marks a run as failed that is gone and frees its slots, and `run_retries`
+    starts it once more.
+    """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(inst_data)
+        self._gone: dict[str, int] = {}
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Yes: that is what it is for."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """RUNNING while the code server that started the run has it; FAILED when it was not there for some looks.
+
+        Runs that no code server started, those from the command line, are always RUNNING: nobody can tell.
+        """
+        why = self._why_gone(run)
+        if why is None:
+            self._gone.pop(run.run_id, None)
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        count = self._gone[run.run_id] = self._gone.get(run.run_id, 0) + 1
+        if count < _LOOKS:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"{why}; looked {count} times")
+        del self._gone[run.run_id]
+        return CheckRunHealthResult(WorkerStatus.FAILED, why)
+
+    def _why_gone(self, run: dg.DagsterRun) -> str | None:
+        from dagster._grpc.client import DagsterGrpcClient
+
+        told = run.tags.get(GRPC_INFO_TAG)
+        if told is None:
+            return None
+        server = json.loads(told)
+        client = DagsterGrpcClient(
+            host=server.get("host"),
+            port=server.get("port"),
+            socket=server.get("socket"),
+            use_ssl=bool(server.get("use_ssl")),
+        )
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_ANSWER_WITHIN_S)
+        except DagsterUserCodeUnreachableError:
+            return "the code server that started it is gone"
+        has_it = deserialize_value(answer, CanCancelExecutionResult).can_cancel
+        return None if has_it else "the code server was started anew since, and does not know it"
