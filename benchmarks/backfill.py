@@ -1,0 +1,195 @@
+"""`python -m benchmarks.backfill`: a year of small days, backfilled by Dagster's daemon as it is shipped.
+
+The simulator plays 8x8 and S3 in a process of its own. The backfill is what the UI orders for all assets and all days; it is
+timed from the order to the daemon's word that it succeeded, and its outcome is checked. It is no part of `make bench`: a round
+takes minutes. Its figures go to `docs/backfills.md` by hand.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psutil
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.settings import load_settings
+from pipelines import ui
+from pipelines.code_location import code_location
+
+_FIRST_DAY = date(2025, 11, 1)
+_READY = "ready"
+_LOOK_S = 1.0
+
+
+def main() -> None:
+    """Measures and prints one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--sessions", type=int, default=50, help="of a day, each of about one recording (50)")
+    parser.add_argument("--days-per-run", type=int, default=10, help="dagster.days_per_run (10)")
+    parser.add_argument("--directory", type=Path, default=Path(".bench/backfill"), help="made anew")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    directory = options.directory.absolute()
+    if options.serve:
+        _serve(directory, options.days, options.sessions)
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    load = os.getloadavg()[0]
+    with _simulator(directory, options.days, options.sessions) as environment:
+        config = Path(environment["CALLARCHIVE_CONFIG"])
+        head, marker, accounts = config.read_text().partition("[[accounts]]")
+        config.write_text(f"{head}[dagster]\ndays_per_run = {options.days_per_run}\n\n{marker}{accounts}")
+        told = _measure(directory, environment, options.days)
+    print(json.dumps({"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load_before": round(load, 1), **told}))
+
+
+def _serve(directory: Path, days: int, sessions: int) -> None:
+    """The simulator runs until it is killed; what its users need to know stands in a file."""
+    from callarchive.simulator.running import Simulator
+    from callarchive.simulator.world import AccountPlan, World
+
+    world = World.generate(
+        seed=1,
+        accounts=(AccountPlan("year_s3", "s3", "year-recordings/pushed"),),
+        first_day=_FIRST_DAY,
+        last_day=_FIRST_DAY + timedelta(days=days - 1),
+        sessions_per_day=sessions,
+    )
+    with Simulator.start(directory / "simulator", world=world) as simulator:
+        count = sum(len(session.recordings) for session in world.sessions)
+        told = {"config": str(simulator.config), "environment": dict(simulator.environment), "recordings": count}
+        (directory / "told.new").write_text(json.dumps(told))
+        (directory / "told.new").rename(directory / _READY)
+        signal.pause()
+
+
+@contextmanager
+def _simulator(directory: Path, days: int, sessions: int) -> Iterator[dict[str, str]]:
+    """Yields the environment of who uses it."""
+    words = [sys.executable, "-m", "benchmarks.backfill", "--serve", "--directory", str(directory)]
+    process = subprocess.Popen([*words, "--days", str(days), "--sessions", str(sessions)], process_group=0)
+    try:
+        while not (directory / _READY).exists():
+            if process.poll() is not None:
+                sys.exit("the simulator did not start")
+            time.sleep(_LOOK_S)
+        told = json.loads((directory / _READY).read_text())
+        print(f"{told['recordings']} recordings are served", file=sys.stderr)
+        (directory / "dagster").mkdir()
+        shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), directory / "dagster")
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))}
+        yield {
+            **inherited,
+            **told["environment"],
+            "CALLARCHIVE_CONFIG": told["config"],
+            "DAGSTER_HOME": str(directory / "dagster"),
+            "RECORDINGS": str(told["recordings"]),
+        }
+    finally:
+        _kill(process)
+
+
+def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[str, object]:
+    os.environ.update(environment)
+    settings = load_settings()
+    log = (directory / "log").open("wb")
+    words = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "pipelines.definitions"]
+    with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance, log:
+        daemon = subprocess.Popen(words, env=environment, stdout=log, stderr=log, process_group=0)
+        try:
+            while not instance.get_daemon_heartbeats():
+                time.sleep(_LOOK_S)
+            keys = [(_FIRST_DAY + timedelta(days=number)).isoformat() for number in range(days)]
+            begun_at = time.monotonic()
+            backfill_id = _order(instance, keys)
+            peak_bytes = 0
+            while True:
+                time.sleep(_LOOK_S)
+                backfill = instance.get_backfill(backfill_id)
+                peak_bytes = max(peak_bytes, _memory(daemon))
+                if backfill is None or backfill.status != BulkActionStatus.REQUESTED:
+                    break
+                print(f"{time.monotonic() - begun_at:.0f} s: {_done(settings.catalog.url)} days", file=sys.stderr)
+                time.sleep(10 * _LOOK_S)
+            wall_s = time.monotonic() - begun_at
+        finally:
+            _kill(daemon)
+        runs = instance.get_run_records(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
+    recordings = Catalog.open(settings.catalog.url).arrow(schemas.RECORDINGS, columns=["archive_status"])
+    if backfill is None or backfill.status != BulkActionStatus.COMPLETED_SUCCESS:
+        sys.exit(f"the backfill did not succeed: see {directory}/log")
+    if _done(settings.catalog.url) != days or len(recordings) != int(environment["RECORDINGS"]):
+        sys.exit(f"{_done(settings.catalog.url)} days and {len(recordings)} recordings are in the catalog")
+    took_s = [run.end_time - run.start_time for run in runs if run.end_time and run.start_time]
+    return {
+        "days": days,
+        "recordings": len(recordings),
+        "archived": recordings["archive_status"].to_pylist().count("archived"),
+        "wall_s": round(wall_s),
+        "runs": len(runs),
+        "run_mean_s": round(sum(took_s) / len(took_s), 1),
+        "peak_mb_all_processes": peak_bytes // 1_000_000,
+    }
+
+
+def _order(instance: dg.DagsterInstance, keys: list[str]) -> str:
+    graph = code_location(load_settings()).resolve_asset_graph()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Dagster's own, about itself
+        backfill = PartitionBackfill.from_asset_partitions(
+            backfill_id="year",
+            asset_graph=graph,
+            partition_names=keys,
+            asset_selection=list(graph.materializable_asset_keys),
+            backfill_timestamp=time.time(),
+            tags={},
+            dynamic_partitions_store=instance,
+            all_partitions=False,
+            title=None,
+            description=None,
+            run_config=None,
+        )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id
+
+
+def _done(catalog_url: str) -> int:
+    return len(Catalog.open(catalog_url).days(schemas.RECONCILIATION))
+
+
+def _memory(daemon: "subprocess.Popen[bytes]") -> int:
+    """What the daemon, its code server and its runs hold together."""
+    total = 0
+    process = psutil.Process(daemon.pid)
+    for each in (process, *process.children(recursive=True)):
+        try:
+            total += each.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """The process and those that it started are gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+if __name__ == "__main__":
+    main()
