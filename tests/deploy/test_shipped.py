@@ -1,0 +1,131 @@
+"""What `deploy/` ships for several machines is what Dagster, Celery and compose take it for."""
+
+import re
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.launcher import WorkerStatus
+from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
+from dagster_k8s.job import UserDefinedDagsterK8sConfig
+
+from pipelines.celery_launcher import WatchedCeleryRunLauncher
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+PROGRAMS = {"celery", "dagster", "dagster-daemon", "dagster-webserver"}
+
+
+def shipped(path: str) -> Any:
+    return yaml.safe_load((DEPLOY / path).read_text())
+
+
+def home_with(tmp_path: Path, config: dict[str, Any]) -> str:
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
+    return str(tmp_path)
+
+
+def without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: str) -> str:
+    """A DAGSTER_HOME with the shipped instance, whose data is in SQLite."""
+    monkeypatch.setenv("DAGSTER_CELERY_BROKER_URL", f"{broker}/0")
+    monkeypatch.setenv("DAGSTER_CELERY_BACKEND_URL", f"{broker}/1")
+    return home_with(tmp_path, {k: v for k, v in shipped("celery/dagster.yaml").items() if k != "storage"})
+
+
+def test_a_worker_has_all_that_the_instance_says_of_celery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", without_database(tmp_path, monkeypatch, "redis://127.0.0.1:1"))
+    from pipelines.celery_worker import app
+
+    assert app.conf.broker_url == "redis://127.0.0.1:1/0"
+    assert app.conf.result_backend == "redis://127.0.0.1:1/1"
+    assert (app.conf.worker_prefetch_multiplier, app.conf.task_acks_late) == (1, True)
+    assert app.conf.broker_transport_options == {"visibility_timeout": 3600}
+    assert "execute_job" in app.tasks
+
+
+def test_a_worker_of_an_instance_without_celery_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", without_database(tmp_path, monkeypatch, "redis://127.0.0.1:1"))
+    from pipelines.celery_worker import worker_app
+
+    monkeypatch.setenv("DAGSTER_HOME", home_with(tmp_path, {"telemetry": {"enabled": False}}))
+    with pytest.raises(Exception, match=r"launches runs by DefaultRunLauncher: workers have nothing to do"):
+        worker_app()
+
+
+@pytest.mark.needs("redis-server")
+def test_a_run_is_lost_only_when_no_worker_has_had_it_for_a_while(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(Path(without_database(tmp_path, monkeypatch, redis_url), "dagster.yaml").read_text())
+    config["run_launcher"]["config"]["lost_after_seconds"] = 1
+    run = dg.DagsterRun(job_name="archive_day", tags={DAGSTER_CELERY_TASK_ID_TAG: "a task that nobody has"})
+    with dg.DagsterInstance.from_config(home_with(tmp_path, config)) as instance:
+        launcher = instance.run_launcher
+        assert isinstance(launcher, WatchedCeleryRunLauncher)
+        assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+        time.sleep(1.1)
+        lost = launcher.check_run_worker_health(run)
+        assert lost.status is WorkerStatus.FAILED
+        assert "no Celery worker has had the run" in str(lost.msg)
+        assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING  # counted anew
+
+
+def test_runs_that_die_are_noticed_and_started_again_everywhere(tmp_path: Path) -> None:
+    kubernetes = shipped("kubernetes/values.yaml")["additionalInstanceConfig"]
+    celery = {k: v for k, v in shipped("celery/dagster.yaml").items() if k not in ("storage", "run_launcher")}
+    for name, config in (("kubernetes", kubernetes), ("celery", celery)):
+        (tmp_path / name).mkdir()
+        with dg.DagsterInstance.from_config(home_with(tmp_path / name, config)) as instance:
+            assert instance.run_monitoring_enabled
+            assert instance.run_monitoring_max_runtime_seconds > 0
+            assert instance.get_settings("run_retries")["enabled"]
+            assert instance.get_settings("run_retries")["max_retries"] > 0
+            assert not instance.get_settings("run_retries")["retry_on_asset_or_op_failure"]
+
+
+def test_what_the_values_say_of_pods_dagster_takes_for_kubernetes() -> None:
+    values = shipped("kubernetes/values.yaml")
+    said = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    snake = {re.sub(r"([A-Z])", lambda found: f"_{found[1].lower()}", name): value for name, value in said.items()}
+    taken = UserDefinedDagsterK8sConfig.from_dict(snake)
+    assert taken.container_config["resources"]["limits"] == {"memory": "2Gi"}
+    assert taken.pod_spec_config == {"termination_grace_period_seconds": 120}
+    [code] = values["dagster-user-deployments"]["deployments"]
+    assert code["image"] == values["dagsterWebserver"]["image"] == values["dagsterDaemon"]["image"]
+    mounted = {mount["name"] for mount in code["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in code["volumes"]}
+
+
+def test_compose_starts_a_worker_for_each_run_that_goes_on_at_once() -> None:
+    services = shipped("compose/compose.yaml")["services"]
+    workers = [s["command"] for s in services.values() if s.get("command", [""])[0] == "celery"]
+    assert len(workers) == shipped("celery/dagster.yaml")["concurrency"]["runs"]["max_concurrent_runs"]
+    assert len({command[command.index("--hostname") + 1] for command in workers}) == len(workers)
+    unit = (DEPLOY / "celery" / "callarchive-worker@.service").read_text()
+    [line] = re.findall(r"^ExecStart=(.*)$", unit, flags=re.MULTILINE)
+    words = shlex.split(line.replace("%%", "%"))
+    assert Path(words[0]).name == "celery"
+    for command in workers:
+        assert command[1 : command.index("--hostname")] == words[1 : words.index("--hostname")]
+
+
+def test_compose_mounts_and_waits_for_what_there_is() -> None:
+    composed = shipped("compose/compose.yaml")
+    given = {"callarchive.toml"}  # the user's own, as the file's head says
+    for service in composed["services"].values():
+        assert set(service.get("depends_on", ())) <= composed["services"].keys()
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            if source.startswith("."):
+                assert Path(source).name in given or (DEPLOY / "compose" / source).exists(), source
+            else:
+                assert source in composed["volumes"]
+    ours = [s for s in composed["services"].values() if s["image"] == "callarchive"]
+    assert {service["command"][0] for service in ours} == PROGRAMS
+    assert all(str(p).startswith("127.0.0.1:") for s in ours for p in s.get("ports", ()))
+    [location] = shipped("compose/workspace.yaml")["load_from"]
+    assert location["grpc_server"]["host"] in composed["services"]
+    assert str(location["grpc_server"]["port"]) in composed["services"][location["grpc_server"]["host"]]["command"]
