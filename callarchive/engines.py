@@ -1,0 +1,168 @@
+"""How query engines are told of the tables: statements for Athena, Trino, BigQuery, Spark, DuckDB, ClickHouse and DataFusion.
+
+`python -m callarchive.engines athena s3://bucket/catalog` prints those of all public tables. Files of an older version lack the
+columns that came later: each statement names all columns, so that they are null there.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+
+from callarchive.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, SQL_TYPES, TEXT, TEXTS, TIMESTAMP, Table
+
+_HIVE = {
+    TEXT: "string",
+    COUNT: "bigint",
+    NUMBER: "double",
+    FLAG: "boolean",
+    TIMESTAMP: "timestamp",
+    PRICE: "decimal(18, 6)",
+    TEXTS: "array<string>",
+}
+_TRINO = {**_HIVE, TEXT: "varchar", TIMESTAMP: "timestamp(6)", TEXTS: "array(varchar)"}
+_BIGQUERY = {
+    TEXT: "string",
+    COUNT: "int64",
+    NUMBER: "float64",
+    FLAG: "bool",
+    TIMESTAMP: "timestamp",
+    PRICE: "numeric(18, 6)",
+    TEXTS: "array<string>",
+}
+_CLICKHOUSE = {
+    TEXT: "Nullable(String)",
+    COUNT: "Nullable(Int64)",
+    NUMBER: "Nullable(Float64)",
+    FLAG: "Nullable(Bool)",
+    TIMESTAMP: "Nullable(DateTime64(6, 'UTC'))",
+    PRICE: "Nullable(Decimal(18, 6))",
+    TEXTS: "Array(Nullable(String))",  # an array is never null there: one that is comes as an empty one
+}
+_DATAFUSION = {
+    TEXT: "varchar",
+    COUNT: "bigint",
+    NUMBER: "double",
+    FLAG: "boolean",
+    TIMESTAMP: "timestamp with time zone",
+    PRICE: "decimal(18, 6)",
+    TEXTS: "varchar[]",
+}
+
+
+def _athena(table: Table, root: str) -> str:
+    return (
+        f"create external table {table.name} (\n{_columns(table, _HIVE)}\n)\n"
+        "partitioned by (call_date date)\nstored as parquet\n"
+        f"location {_text(f'{root}/{table.folder}/')}\n"
+        "tblproperties (\n"
+        "  'projection.enabled' = 'true',\n"
+        "  'projection.call_date.type' = 'date',\n"
+        "  'projection.call_date.format' = 'yyyy-MM-dd',\n"
+        "  'projection.call_date.range' = '2015-01-01,NOW+2DAYS',\n"
+        "  'projection.call_date.interval' = '1',\n"
+        "  'projection.call_date.interval.unit' = 'DAYS'\n);\n"
+    )
+
+
+def _trino(table: Table, root: str) -> str:
+    return (
+        f"create table hive.callarchive.{table.name} (\n{_columns(table, _TRINO, call_date='date')}\n)\n"
+        f"with (external_location = {_text(f'{root}/{table.folder}')}, format = 'PARQUET',"
+        " partitioned_by = array['call_date']);\n"
+        f"call hive.system.sync_partition_metadata('callarchive', '{table.name}', 'FULL');\n"
+    )
+
+
+def _bigquery(table: Table, root: str) -> str:
+    return (
+        f"create external table callarchive.{table.name} (\n{_columns(table, _BIGQUERY)}\n)\n"
+        "with partition columns (call_date date)\n"
+        "options (\n  format = 'PARQUET',\n  enable_list_inference = true,\n"
+        f"  uris = [{_text(f'{root}/{table.folder}/*')}],\n"
+        f"  hive_partition_uri_prefix = {_text(f'{root}/{table.folder}')}\n);\n"
+    )
+
+
+def _spark(table: Table, root: str) -> str:
+    return (
+        f"create or replace temporary view {table.name} (\n{_columns(table, _HIVE, call_date='date')}\n)\n"
+        f"using parquet options (path {_text(f'{root}/{table.folder}')});\n"
+    )
+
+
+def _duckdb(table: Table, root: str) -> str:
+    schema = ", ".join(f"null::{SQL_TYPES[column.type]} as {column.name}" for column in table.columns)
+    names = ", ".join(column.name for column in table.columns)
+    return (
+        f"create or replace view {table.name} as\n"  # noqa: S608
+        f"select {names}, call_date from (\n"
+        f"  select {schema}, null::date as call_date where false\n"
+        "  union all by name\n"
+        f"  select * from read_parquet({_text(f'{root}/{table.folder}/*/*.parquet')},\n"
+        "    hive_partitioning = true, hive_types = {'call_date': date}, union_by_name = true)\n);\n"
+    )
+
+
+def _clickhouse(table: Table, root: str) -> str:
+    if root.startswith("s3://"):
+        bucket, _, prefix = root.removeprefix("s3://").partition("/")
+        place = (
+            f"s3({_text(f'https://{bucket}.s3.amazonaws.com/{prefix}/{table.folder}/call_date=*/*.parquet')}, 'Parquet'"
+        )
+    else:
+        place = f"file({_text(f'{root}/{table.folder}/call_date=*/*.parquet')}, 'Parquet'"
+    structure = ", ".join(f"{column.name} {_CLICKHOUSE[column.type]}" for column in table.columns)
+    return (
+        f"create or replace view {table.name} as\n"
+        "select *, toDate(extract(_path, 'call_date=([0-9-]+)')) as call_date\n"
+        f"from {place},\n  {_text(structure)});\n"
+    )
+
+
+def _datafusion(table: Table, root: str) -> str:
+    return (
+        f"create external table {table.name} (\n{_columns(table, _DATAFUSION, call_date='date')}\n)\n"
+        f"stored as parquet partitioned by (call_date) location {_text(f'{root}/{table.folder}/')};\n"
+    )
+
+
+ENGINES: Mapping[str, Callable[[Table, str], str]] = {
+    "athena": _athena,
+    "trino": _trino,
+    "bigquery": _bigquery,
+    "spark": _spark,
+    "duckdb": _duckdb,
+    "clickhouse": _clickhouse,
+    "datafusion": _datafusion,
+}
+
+
+def statements(engine: str, table: Table, root: str) -> str:
+    """What makes the table known to the engine, as SQL.
+
+    Args:
+        engine: one of `ENGINES`.
+        root: the catalog's place, as the engine spells it: s3://bucket/prefix, gs://bucket/prefix, or a folder.
+    """
+    return ENGINES[engine](table, root.rstrip("/"))
+
+
+def _columns(table: Table, types: Mapping[str, str], *, call_date: str | None = None) -> str:
+    columns = [f"  {column.name} {types[column.type]}" for column in table.columns]
+    return ",\n".join(columns if call_date is None else [*columns, f"  call_date {call_date}"])
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def main(words: list[str]) -> int:
+    """Prints the statements of all public tables for one engine. Returns the exit code."""
+    if len(words) != 2 or words[0].lower() not in ENGINES:
+        sys.stderr.write(f"usage: python -m callarchive.engines {'|'.join(ENGINES)} CATALOG-URL\n")
+        return 2
+    sys.stdout.write("\n".join(statements(words[0].lower(), table, words[1]) for table in PUBLIC_TABLES))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

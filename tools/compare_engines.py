@@ -1,0 +1,384 @@
+"""Asks the same of a small catalog in every engine that can be had here, and fails where an answer differs.
+
+The catalog holds all public tables over four days: one whose files an older version wrote, without the columns that came
+later, two full ones and an empty one. Of every column rows, sums, extremes and distinct values are counted, with the
+statements of `callarchive.engines` where an engine takes any. Expected is what plain Python counts over the rows that were
+written. Processes run as in Singapore, so that an engine that takes time stamps for local ones is found out.
+
+DuckDB, Polars, pandas and pyarrow are those of this environment. DataFusion, ClickHouse (chdb) and, with --spark, Spark are
+installed into one of their own, below --directory.
+"""
+
+import argparse
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from callarchive.engines import statements
+from callarchive.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, TEXT, TEXTS, TIMESTAMP, Table
+
+OLD, FULL, EMPTY, LAST = date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 5)
+ROWS = 120
+HERE = ("duckdb", "polars", "pandas", "pyarrow")
+ELSEWHERE = {"datafusion": "datafusion", "clickhouse": "chdb"}
+SPARK = {"spark": "pyspark"}
+
+Row = dict[str, Any]
+Answer = dict[str, Any]
+"""Of one table: rows by day, rows since the second day, and of each column its measures."""
+
+
+# --- the catalog --------------------------------------------------------------------------------------------------------
+
+
+def rows_of(table: Table, day: date) -> list[Row]:
+    """The day's rows of the table, the same at every call."""
+    chance = random.Random(f"{table.name} {day}")
+    makers: dict[str, Callable[[], Any]] = {
+        TEXT: lambda: chance.choice(["", "null", "it's", "日本\n", "a,b"]) + str(chance.randrange(40)),
+        COUNT: lambda: chance.randrange(-(2**40), 2**40),
+        NUMBER: lambda: chance.randrange(10**6) / 1024,  # sums are exact, whatever the order
+        FLAG: lambda: chance.random() < 0.4,
+        TIMESTAMP: lambda: (
+            datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+            + timedelta(microseconds=chance.randrange(10**9))
+        ),
+        PRICE: lambda: Decimal(chance.randrange(10**9)).scaleb(-6),
+        TEXTS: lambda: [f"v{n}" for n in range(chance.randrange(4))],
+    }
+    rows = []
+    for number in range(0 if day == EMPTY else ROWS):
+        row = {c.name: None if chance.random() < 0.15 else makers[c.type]() for c in table.columns}
+        rows.append(row | {name: f"{number:04d}-{name}" for name in table.key})
+    return rows
+
+
+def columns_of(table: Table, day: date) -> list[str]:
+    """The columns that the day's file has: the oldest lacks the last ones, but for the key."""
+    names = [column.name for column in table.columns]
+    return [n for n in names if n in table.key or n not in names[-3:]] if day == OLD else names
+
+
+def write_catalog(root: Path) -> None:
+    """The catalog is below `root`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from callarchive.catalog import Catalog
+
+    catalog = Catalog.open(root)
+    for table in PUBLIC_TABLES:
+        for day in (FULL, EMPTY, LAST):
+            catalog.replace_partition(table, day, rows_of(table, day))
+        schema = pa.schema([table.schema.field(name) for name in columns_of(table, OLD)])
+        rows = [{name: row[name] for name in schema.names} for row in rows_of(table, OLD)]
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
+        catalog.store.replace(table.partition_path(OLD), buffer.getvalue())
+
+
+# --- what is asked ------------------------------------------------------------------------------------------------------
+
+
+def measured(values: Iterable[Any], kind: str) -> list[Any]:
+    """What is counted of a column, in plain Python."""
+    known = [value for value in values if value is not None]
+    if kind == TEXT:
+        return [len(known), len(set(known))]
+    if kind == TIMESTAMP:
+        micros = [(value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for value in known]
+        return [len(known), min(micros, default=None), max(micros, default=None)]
+    if kind == TEXTS:  # no count: ClickHouse knows no null array
+        return [sum(len(value) for value in known)]
+    return [len(known), str(Decimal(str(sum(known))).normalize())]
+
+
+def expected() -> dict[str, Answer]:
+    """The answer of each table."""
+    answers = {}
+    for table in PUBLIC_TABLES:
+        rows = [
+            {
+                column.name: row[column.name] if column.name in columns_of(table, day) else None
+                for column in table.columns
+            }
+            for day in (OLD, FULL, EMPTY, LAST)
+            for row in rows_of(table, day)
+        ]
+        answers[table.name] = {
+            "days": {str(day): ROWS for day in (OLD, FULL, LAST)},
+            "since": 2 * ROWS,
+            **{column.name: measured((row[column.name] for row in rows), column.type) for column in table.columns},
+        }
+    return answers
+
+
+SQL = {
+    "duckdb": {"micros": "epoch_us({})", "length": "len({})"},
+    "spark": {"micros": "unix_micros({})", "length": "case when {0} is null then 0 else size({0}) end"},
+    "clickhouse": {"micros": "toUnixTimestamp64Micro({})", "length": "length({})"},
+    "datafusion": {
+        "micros": "cast(arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))') as bigint)",
+        "length": "cardinality({})",
+    },
+}
+
+
+def asked(table: Table, engine: str) -> tuple[str, str, str]:
+    """Three queries: rows by day, rows since a date, and the measures of all columns in one row."""
+    words = SQL[engine]
+    measures = []
+    for column in table.columns:
+        name = column.name
+        if column.type == TEXTS:
+            measures.append(f"coalesce(sum({words['length'].format(name)}), 0)")
+            continue
+        measures.append(f"count({name})")
+        if column.type == TEXT:
+            measures.append(f"count(distinct {name})")
+        elif column.type == TIMESTAMP:
+            measures += [words["micros"].format(f"{extreme}({name})") for extreme in ("min", "max")]
+        elif column.type == FLAG:
+            measures.append(f"sum(case when {name} then 1 else 0 end)")
+        else:
+            measures.append(f"sum({name})")
+    return (
+        f"select cast(call_date as {'String' if engine == 'clickhouse' else 'varchar(10)'}), count(*) from {table.name}"
+        " group by call_date",
+        f"select count(*) from {table.name} where call_date >= date '{FULL}'",
+        f"select {', '.join(measures)} from {table.name}",
+    )
+
+
+def answered(table: Table, by_day: Any, since: Any, measures: Any) -> Answer:
+    """The answer, from the rows that the three queries gave."""
+    values = list(measures[0])
+    answer: Answer = {"days": {str(day): int(count) for day, count in by_day}, "since": int(since[0][0])}
+    for column in table.columns:
+        if column.type == TEXTS:
+            answer[column.name] = [int(values.pop(0))]
+        elif column.type == TEXT:
+            answer[column.name] = [int(values.pop(0)), int(values.pop(0))]
+        elif column.type == TIMESTAMP:
+            count, *extremes = (values.pop(0) for _ in range(3))
+            answer[column.name] = [int(count), *(None if value is None else int(value) for value in extremes)]
+        else:
+            count, total = values.pop(0), values.pop(0)
+            answer[column.name] = [int(count), str(Decimal(str(total or 0)).normalize())]
+    return answer
+
+
+# --- the engines --------------------------------------------------------------------------------------------------------
+
+
+def by_duckdb(root: str) -> dict[str, Answer]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        answers = {}
+        for table in PUBLIC_TABLES:
+            connection.execute(statements("duckdb", table, root))
+            answers[table.name] = answered(
+                table, *(connection.execute(query).fetchall() for query in asked(table, "duckdb"))
+            )
+        return answers
+
+
+def by_datafusion(root: str) -> dict[str, Answer]:
+    from datafusion import SessionContext
+
+    context = SessionContext()
+    answers = {}
+    for table in PUBLIC_TABLES:
+        context.sql(statements("datafusion", table, root))
+        found = [[list(row.values()) for row in context.sql(query).to_pylist()] for query in asked(table, "datafusion")]
+        answers[table.name] = answered(table, *found)
+    return answers
+
+
+def by_clickhouse(root: str) -> dict[str, Answer]:
+    from chdb.session import Session
+
+    answers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(folder)
+        for table in PUBLIC_TABLES:
+            session.query(statements("clickhouse", table, root))
+            found = []
+            for query in asked(table, "clickhouse"):
+                text = str(
+                    session.query(f"{query} format JSONCompact settings output_format_json_quote_64bit_integers = 1")
+                )
+                found.append(json.loads(text, parse_float=Decimal)["data"])
+            answers[table.name] = answered(table, *found)
+        session.close()
+    return answers
+
+
+def by_spark(root: str) -> dict[str, Answer]:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.sql.shuffle.partitions", "2").config("spark.driver.host", "127.0.0.1")
+    session = builder.config("spark.driver.bindAddress", "127.0.0.1").getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    answers = {}
+    for table in PUBLIC_TABLES:
+        session.sql(statements("spark", table, root).rstrip(";\n"))
+        found = [[tuple(row) for row in session.sql(query).collect()] for query in asked(table, "spark")]
+        answers[table.name] = answered(table, *found)
+    session.stop()
+    return answers
+
+
+def by_polars(root: str) -> dict[str, Answer]:
+    import polars as pl
+
+    answers = {}
+    for table in PUBLIC_TABLES:
+        schema = pl.Schema(pl.from_arrow(table.schema.empty_table()).schema)
+        frame = pl.scan_parquet(
+            f"{root}/{table.name}",
+            schema=schema,
+            missing_columns="insert",
+            hive_partitioning=True,
+            hive_schema={"call_date": pl.Date},
+        ).collect()
+        answers[table.name] = _of_arrow(table, frame.to_arrow())
+    return answers
+
+
+def by_pandas(root: str) -> dict[str, Answer]:
+    import pandas as pd
+    import pyarrow as pa
+
+    answers = {}
+    for table in PUBLIC_TABLES:
+        schema = table.schema.append(pa.field("call_date", pa.date32()))
+        frame = pd.read_parquet(f"{root}/{table.name}", schema=schema, dtype_backend="pyarrow")
+        answers[table.name] = _of_arrow(table, pa.Table.from_pandas(frame, preserve_index=False))
+    return answers
+
+
+def by_pyarrow(root: str) -> dict[str, Answer]:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    answers = {}
+    for table in PUBLIC_TABLES:
+        schema = table.schema.append(pa.field("call_date", pa.date32()))
+        answers[table.name] = _of_arrow(
+            table, ds.dataset(f"{root}/{table.name}", schema=schema, partitioning="hive").to_table()
+        )
+    return answers
+
+
+def _of_arrow(table: Table, rows: Any) -> Answer:
+    """Frames and arrow tables are counted in plain Python: how they sum is not in question, what they hold is."""
+    days = rows["call_date"].to_pylist()
+    if not all(type(day) is date for day in days):
+        raise TypeError(f"call_date of {table.name} is no date but {rows.schema.field('call_date').type}")
+    counted: dict[str, int] = {}
+    for day in days:
+        counted[str(day)] = counted.get(str(day), 0) + 1
+    return {
+        "days": counted,
+        "since": sum(day >= FULL for day in days),
+        **{column.name: measured(rows[column.name].to_pylist(), column.type) for column in table.columns},
+    }
+
+
+ASK = {
+    "duckdb": by_duckdb,
+    "polars": by_polars,
+    "pandas": by_pandas,
+    "pyarrow": by_pyarrow,
+    "datafusion": by_datafusion,
+    "clickhouse": by_clickhouse,
+    "spark": by_spark,
+}
+
+
+# --- comparing ----------------------------------------------------------------------------------------------------------
+
+
+def differences(engine: str, answers: dict[str, Answer]) -> list[str]:
+    """What the engine says otherwise than it should."""
+    found = []
+    for name, right in expected().items():
+        told = answers.get(name, {})
+        found += [
+            f"{engine}: {name}.{key}: {told.get(key)} instead of {right[key]}"
+            for key in right
+            if told.get(key) != right[key]
+        ]
+    return found
+
+
+def ask(engines: Iterable[str], root: Path, *, python: Path | str = sys.executable) -> dict[str, dict[str, Answer]]:
+    """The answers of these engines, by a process of that Python. Raises RuntimeError with what it said if it fails."""
+    words = [str(python), __file__, "--answer", ",".join(engines), "--root", str(root)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, "TZ": "Asia/Singapore"}, timeout=600
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words[2:4])} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
+    answers: dict[str, dict[str, Answer]] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+def _environment(home: Path, packages: Iterable[str]) -> Path:
+    """The Python of an environment below `home` that has these packages."""
+    python = home / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+    words = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    subprocess.run(words, check=True)
+    return python
+
+
+def main() -> int:
+    """0 if all engines agree with what was written, else 1."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--directory", type=Path, help="where environments are kept; a temporary one by default")
+    parser.add_argument("--spark", action="store_true", help="Spark, too: needs Java 17, and 400 MB are downloaded")
+    parser.add_argument("--answer", help=argparse.SUPPRESS)
+    parser.add_argument("--root", help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.answer:
+        print(json.dumps({engine: ASK[engine](wanted.root) for engine in wanted.answer.split(",")}))
+        return 0
+    if wanted.spark and shutil.which("java") is None:
+        parser.error("--spark needs Java 17 (on Debian: openjdk-17-jre-headless)")
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="callarchive-engines-") as folder:
+        root = Path(folder, "catalog")
+        write_catalog(root)
+        answers = ask(HERE, root)
+        packages = {**ELSEWHERE, **(SPARK if wanted.spark else {})}
+        python = _environment((wanted.directory or Path(folder)) / "engines", packages.values())
+        for engine in packages:
+            answers |= ask([engine], root, python=python)
+    for engine, told in answers.items():
+        found = differences(engine, told)
+        print(f"{engine}: {'differs' if found else 'agrees'}")
+        faults += found
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
