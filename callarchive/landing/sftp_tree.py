@@ -7,11 +7,11 @@ Sessions, and what is done when one is lost, are in `sftp`.
 """
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from urllib.parse import quote
 
-from callarchive.errors import AnswerError, ConfigurationError, ObjectNotFoundError
+from callarchive.errors import AnswerError, ArchiveError, ConfigurationError, ObjectNotFoundError
 from callarchive.landing import LandingObject
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.landing.sftp_handles import OpenRefusedError
@@ -35,7 +35,8 @@ from callarchive.landing.sftp_messages import (
 )
 from callarchive.landing.sftp_session import SftpSession
 
-_FOLDERS_AT_ONCE = 16
+_FOLDERS_AT_ONCE = 128
+"""Two round trips take that many. A server that lets fewer be open says so, without a reason: see `sftp_handles`."""
 _STATS_AT_ONCE = 64
 _DEPTH_MAX = 32
 _SAMPLE_DEPTH = 8
@@ -112,8 +113,8 @@ class SftpTree:
         level = [folder]
         for _ in range(_DEPTH_MAX):
             below: list[str] = []
-            for at in range(0, len(level), _FOLDERS_AT_ONCE):
-                for parent, entry in self._read_folders(session, level[at : at + _FOLDERS_AT_ONCE], deadline):
+            for entries in self._in_groups(session, level, deadline):
+                for parent, entry in entries:
                     if entry.name in (b".", b".."):
                         continue
                     if len(found) + passed_over >= _ENTRIES_MAX:
@@ -165,11 +166,33 @@ class SftpTree:
             folder = below
         return None
 
+    def _in_groups(
+        self, session: SftpSession, folders: Sequence[str], deadline: float
+    ) -> Iterator[Iterator[tuple[str, Entry]]]:
+        """The entries of the folders, some folders at a time: as many as the server lets be open."""
+        at, at_once = 0, _FOLDERS_AT_ONCE
+        while at < len(folders):
+            group = folders[at : at + at_once]
+            try:
+                handles = self._open_folders(session, group, deadline)
+            except OpenRefusedError:
+                if len(group) == 1:
+                    raise
+                at_once = max(1, len(group) // 2)
+                continue
+            yield self._read_opened(session, handles, deadline)
+            at += len(group)
+
     def _read_folders(
         self, session: SftpSession, folders: Sequence[str], deadline: float
     ) -> Generator[tuple[str, Entry], None, None]:
         """Each entry of each folder, together with the folder."""
-        handles = self._open_folders(session, folders, deadline)
+        return self._read_opened(session, self._open_folders(session, folders, deadline), deadline)
+
+    def _read_opened(
+        self, session: SftpSession, handles: dict[str, bytes], deadline: float
+    ) -> Generator[tuple[str, Entry], None, None]:
+        """Each entry of the folders that are open, together with the folder. They are closed at the end."""
         unread = dict(handles)
         try:
             while unread:
@@ -187,7 +210,11 @@ class SftpTree:
                 session.close_handle(handle)
 
     def _open_folders(self, session: SftpSession, folders: Sequence[str], deadline: float) -> dict[str, bytes]:
-        """A handle for each of the folders that is there, is none of links, and lies in the root."""
+        """A handle for each of the folders that is there, is none of links, and lies in the root.
+
+        Raises:
+            OpenRefusedError: one is there, and the server did not open it. None is left open.
+        """
         root = self._root(session, deadline)
         places = [string(self._place(folder, root)) for folder in folders]
         replies = session.exchange(
@@ -199,10 +226,17 @@ class SftpTree:
             uri = self.uri_of(folder)
             try:
                 self._check_folder(uri, stated, real, root)
+                if opened.status == FAILURE:
+                    raise OpenRefusedError(str(opened.refusal(uri)))
                 handles[folder] = opened.handle(uri)
             except ObjectNotFoundError:
                 if opened.kind == HANDLE:
                     session.close_handle(opened.handle(uri))
+            except ArchiveError:
+                rest = [reply.handle(uri) for reply in replies[3 * number + 2 :: 3] if reply.kind == HANDLE]
+                for handle in (*handles.values(), *rest):
+                    session.close_handle(handle)
+                raise
         return handles
 
     def stat_all(self, session: SftpSession, paths: Sequence[str], deadline: float) -> dict[str, LandingObject | None]:

@@ -13,9 +13,9 @@ import asyncssh
 import paramiko
 import pytest
 
-from callarchive.errors import TransferError
+from callarchive.errors import TransferError, UnavailableError
 from callarchive.landing.sftp import SftpLanding
-from callarchive.landing.sftp_messages import READ
+from callarchive.landing.sftp_messages import OPENDIR, READ
 
 OpenLanding = Callable[..., SftpLanding]
 
@@ -80,6 +80,20 @@ class Narrow(asyncssh.SFTPServer):
         super().close(file_obj)
 
 
+class FewFolders(paramiko.SFTPServer):
+    """Has no more than five folders open, and never opens the one named locked."""
+
+    most = 0
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        refused = len(self.folder_table) >= 5 or message.get_remainder().endswith(b"locked")
+        if kind == OPENDIR and refused:
+            self._send_status(number, paramiko.SFTP_FAILURE)
+            return
+        super()._process(kind, number, message)
+        FewFolders.most = max(FewFolders.most, len(self.folder_table))
+
+
 def test_replies_in_any_order_make_every_file_whole(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.protocol = Shuffling
     contents = write(faulty.files, *(f"{number}.mp3" for number in range(12)), size_bytes=1_500_000)
@@ -130,6 +144,26 @@ def test_server_that_opens_few_files_at_once_gives_all(asyncssh_server: Any, ope
     landing = open_landing(server, concurrency=16)
     with ThreadPoolExecutor(16) as threads:
         assert dict(zip(contents, threads.map(lambda path: read(landing, path), contents), strict=True)) == contents
+
+
+def test_server_that_opens_few_folders_at_once_is_listed_whole(faulty: Any, open_landing: OpenLanding) -> None:
+    faulty.protocol = FewFolders
+    names = [f"2026-11-01/{number:03}/{number}.mp3" for number in range(150)]
+    for name in names:
+        (faulty.files / name).parent.mkdir(parents=True)
+        (faulty.files / name).write_bytes(b"x")
+    landing = open_landing(faulty)
+    assert [item.path for item in landing.list("")] == names
+    assert FewFolders.most == 5
+    assert [item.path for item in landing.list("")] == names, "no folder was left open"
+
+
+def test_folder_that_is_never_opened_is_an_error_that_names_it(faulty: Any, open_landing: OpenLanding) -> None:
+    faulty.protocol = FewFolders
+    for name in ("1", "2", "locked"):
+        (faulty.files / "2026-11-01" / name).mkdir(parents=True)
+    with pytest.raises(UnavailableError, match="2026-11-01/locked"):
+        open_landing(faulty).list("")
 
 
 def test_file_that_is_never_opened_is_an_error_and_the_rest_goes_on(
