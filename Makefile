@@ -31,6 +31,7 @@ test: setup  ## the test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-live: setup  ## a day lived through with Dagster's daemon and the receiver: about 6 minutes
+test-live: setup  ## a day lived through with Dagster's daemon and the receiver, a backfill in a browser: about 5 minutes
 	$(BIN)/pytest -m live
 
 check: setup  ## ruff, mypy, import-linter

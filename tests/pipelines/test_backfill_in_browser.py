@@ -1,0 +1,212 @@
+"""A backfill as a person makes one: in a browser, in the UI that `make ui` starts, on the simulator's days."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.days import days_between
+from callarchive.simulator.landings import free_port
+from callarchive.simulator.running import Simulator
+from callarchive.simulator.world import AccountPlan, World
+
+pytestmark = [pytest.mark.live, pytest.mark.needs("chromium")]
+
+DAYS = [f"2026-01-{number:02}" for number in range(5, 11)]
+ASSETS = (
+    schemas.SESSION_IDS,
+    schemas.RECORDING_METADATA,
+    schemas.RECORDING_FILES,
+    *schemas.PUBLIC_TABLES,
+)
+PATIENCE_S = 240
+"""Dagster's daemon looks every 30 s whether there is a backfill to begin, or whether one has ended."""
+
+
+@dataclass
+class Ui:
+    """The running UI, a page of a browser on it, and what that page asked for."""
+
+    url: str
+    page: Page
+    folder: Path
+    requests: list[str]
+
+    def ask(self, query: str) -> dict[str, Any]:
+        """What the UI's server answers to a GraphQL query."""
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            data=json.dumps({"query": query}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)["data"]
+            return found
+
+    def open(self, path: str) -> None:
+        self.page.goto(f"{self.url}{path}")
+
+    def backfill(self, first: str, last: str) -> str:
+        """All assets are backfilled over these days by clicking, and the backfill's page is open. Returns how it ended."""
+        page, before = self.page, self._backfills()
+        self.open("/asset-groups")
+        page.get_by_role("button", name="Materialize all").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_text("Show all partitions").click()
+        days = dialog.get_by_role("textbox").first
+        days.fill(f"[{first}...{last}]")
+        days.press("Enter")
+        dialog.get_by_role("button", name=re.compile("^Launch")).click()
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            made = {key: status for key, status in self._backfills().items() if key not in before}
+            for key, status in made.items():
+                if status not in ("REQUESTED", "FAILING", "CANCELING"):
+                    self.open(f"/runs/b/{key}")
+                    return status
+            assert time.monotonic() < deadline, f"the backfill does not end: {made}; the log is {self.folder / 'log'}"
+            time.sleep(1)
+
+    def _backfills(self) -> dict[str, str]:
+        """The status of each, by id."""
+        answer = self.ask("{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }")
+        return {found["id"]: found["status"] for found in answer["partitionBackfillsOrError"]["results"]}
+
+    def days(self, asset: str, status: str) -> set[str]:
+        """The days of the asset that the UI shows with that status: MATERIALIZED in green, FAILED in red."""
+        ranges = "assetPartitionStatuses { ... on TimePartitionStatuses { ranges { status startKey endKey } } }"
+        node = self.ask(
+            f'{{ assetNodeOrError(assetKey: {{path: ["{asset}"]}}) {{ ... on AssetNode {{ {ranges} }} }} }}'
+        )
+        found = [
+            days_between(date.fromisoformat(span["startKey"]), date.fromisoformat(span["endKey"]))
+            for span in node["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
+            if span["status"] == status
+        ]
+        return {str(day) for days in found for day in days}
+
+
+@pytest.fixture(scope="module")
+def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """`python -m pipelines.ui` on six days of two accounts, three days a run, and a browser."""
+    folder = tmp_path_factory.mktemp("backfill")
+    world = World.generate(
+        seed=3,
+        accounts=(
+            AccountPlan("acme_s3", "s3", "acme-recordings/pushed"),
+            AccountPlan("acme_sftp", "sftp", "upload", listed_share=0.5),
+        ),
+        first_day=date.fromisoformat(DAYS[0]),
+        last_day=date.fromisoformat(DAYS[-1]),
+        sessions_per_day=6,
+    )
+    port = free_port(0)
+    with Simulator.start(folder, world=world) as simulator, (folder / "log").open("wb") as log:
+        head, marker, accounts = simulator.config.read_text().partition("[[accounts]]")
+        simulator.config.write_text(f"{head}[dagster]\ndays_per_run = 3\n\n{marker}{accounts}")
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))},
+            **simulator.environment,
+            "CALLARCHIVE_CONFIG": str(simulator.config),
+            "DAGSTER_HOME": str(folder / "dagster"),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.ui", "--port", str(port)],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(
+                    executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+                )
+                page = browser.new_page(viewport={"width": 1500, "height": 1000})
+                page.set_default_timeout(30_000)
+                expect.set_options(timeout=30_000)
+                started = Ui(f"http://127.0.0.1:{port}", page, folder, [])
+                page.on("request", lambda request: started.requests.append(request.url))
+                wait_until_up(started, process)
+                yield started
+                browser.close()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def wait_until_up(ui: Ui, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 90
+    while True:
+        assert process.poll() is None, (ui.folder / "log").read_text()
+        with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            if ui.ask("{ assetNodes { id } }")["assetNodes"]:
+                return
+        assert time.monotonic() < deadline, "the UI did not come up in time"
+        time.sleep(0.3)
+
+
+def test_a_backfill_of_three_days_is_clicked_to_success_and_its_plot_looked_at(ui: Ui) -> None:
+    assert ui.backfill(DAYS[0], DAYS[2]) == "COMPLETED_SUCCESS"
+    expect(ui.page.get_by_text("100% completed")).to_have_count(len(ASSETS))
+    for table in ASSETS:
+        assert set(DAYS[:3]) <= ui.days(table.name, "MATERIALIZED")
+    published = Catalog.open(ui.folder / "catalog").days(schemas.RECONCILIATION)
+    assert set(DAYS[:3]) <= {str(day) for day in published}
+
+    ui.open(f"/assets/status_stats?view=partitions&partition={DAYS[2]}")
+    expect(ui.page.get_by_text("Materialized", exact=True)).to_be_visible()
+    ui.page.get_by_role("row", name="last_30_days").get_by_text("[Show Markdown]").click()
+    picture = ui.page.get_by_role("img", name=f"the 30 days up to {DAYS[2]}")
+    expect(picture).to_be_visible()
+    width, height, shown_width = picture.evaluate(
+        "image => [image.naturalWidth, image.naturalHeight, image.clientWidth]"
+    )
+    assert (width, height) == (640, 400)
+    assert shown_width == width, "it is shown whole"
+
+
+def test_a_failed_day_of_a_batch_stays_failed_beside_its_good_neighbours(ui: Ui) -> None:
+    (ui.folder / "inbox" / f"sessions-{DAYS[4]}.csv").unlink()
+    assert ui.backfill(DAYS[3], DAYS[5]) == "COMPLETED_FAILED"
+    for table in ASSETS:
+        assert ui.days(table.name, "MATERIALIZED") & set(DAYS[3:]) == {DAYS[3], DAYS[5]}
+        assert ui.days(table.name, "FAILED") == {DAYS[4]}
+    for day in (DAYS[3], DAYS[5]):
+        ui.open(f"/assets/status_stats?view=partitions&partition={day}")
+        expect(ui.page.get_by_text("Materialized", exact=True)).to_be_visible()
+        expect(ui.page.get_by_role("row", name="audio_hours")).to_be_visible()
+    ui.open(f"/assets/status_stats?view=partitions&partition={DAYS[4]}")
+    expect(ui.page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
+    expect(ui.page.get_by_text("Failed (1)")).to_be_visible()
+
+
+@pytest.mark.parametrize("table", [ASSETS[0], schemas.RECORDINGS, schemas.STATUS_STATS], ids=lambda table: table.name)
+def test_an_assets_page_says_what_a_row_is_and_asks_nobody_but_dagster(ui: Ui, table: schemas.Table) -> None:
+    ui.open(f"/assets/{table.name}")
+    expect(ui.page.get_by_text(table.grain)).to_be_visible()
+    expect(ui.page.get_by_text("Fails if more than 36 hours since last materialization")).to_be_visible()
+    assert {urlsplit(url).hostname for url in ui.requests} - {None} == {"127.0.0.1"}
