@@ -132,7 +132,7 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
     found = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
     rows = {table.name: found.arrow(table).to_pylist() for table in schemas.PUBLIC_TABLES}
     assert comparable(rows, archive="s3://kept/archive") == comparable(expected, archive=archive)
-    kept = trial.simulator.s3.client().get_paginator("list_objects_v2").paginate(Bucket="kept", Prefix="archive/")
+    kept = trial.simulator.s3.client.get_paginator("list_objects_v2").paginate(Bucket="kept", Prefix="archive/")
     names = {item["Key"].removeprefix("archive/") for page in kept for item in page.get("Contents", ())}
     assert {name for name in names if name.endswith(".mp3")} == {n for n in expected_files if n.endswith(".mp3")}
     session_count = len(trial.simulator.world.sessions)
