@@ -6,6 +6,7 @@ How a look-up stands in a line is in `answer_lines`.
 
 import heapq
 import logging
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ class AnswerJournal:
 
     Args:
         treat: the accounts' treatment of phone numbers; of an account without one they are dropped.
+        merge: whether pieces become the day's object at the end. Without, they stay for a run that does: many such journals may
+            be open at once.
         piece: how many answers a piece holds at the most.
         piece_s: after how many seconds a smaller piece is written.
     """
@@ -44,12 +47,14 @@ class AnswerJournal:
         day: date,
         *,
         treat: Mapping[str, PhoneNumberTreatment],
+        merge: bool = True,
         piece: int = 1000,
         piece_s: float = 2.0,
     ) -> None:
         self._store = store
         self._day = day
         self._treat = {subaccount_id: treat_once(treatment) for subaccount_id, treatment in treat.items()}
+        self._merges = merge
         self._piece = piece
         self._piece_s = piece_s
         self._waiting: list[tuple[Key, bytes]] = []
@@ -61,7 +66,10 @@ class AnswerJournal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
-            self._merge()
+            if self._merges:
+                self._merge()
+            else:
+                self.flush()
             return
         try:
             self.flush()
@@ -89,7 +97,7 @@ class AnswerJournal:
         """Every answer that was added is durable. Raises StoreError."""
         if self._waiting:
             data = self._packed()
-            path = f"{pieces_folder(self._day)}/{time.time_ns():020}.jsonl.zst"
+            path = f"{pieces_folder(self._day)}/{time.time_ns():020}-{secrets.token_hex(4)}.jsonl.zst"
             self._store.replace(path, data)
             self._pieces[path] = data
             self._waiting.clear()

@@ -1,5 +1,6 @@
 """Rows of the step tables to and from the models, and the journal of a transfer under way."""
 
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -264,7 +265,8 @@ class Journal:
         rows = to_arrow(schemas.RECORDING_FILES, [file_row(file) for file in files])
         buffer = pa.BufferOutputStream()
         pq.write_table(rows, buffer, compression="zstd")
-        name = f"{self._folder}/{time.time_ns():020}.parquet"
+        # The time puts pieces in order; what follows keeps processes that write at once apart.
+        name = f"{self._folder}/{time.time_ns():020}-{secrets.token_hex(4)}.parquet"
         self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
 
     def close(self, files: pa.Table) -> int:

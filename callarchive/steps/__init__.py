@@ -11,13 +11,17 @@ from callarchive.steps.looking_up import look_up_recordings, sessions_to_ask
 from callarchive.steps.publishing import write_duration_stats, write_recordings, write_sessions, write_status_stats
 from callarchive.steps.reconciling import write_reconciliation
 from callarchive.steps.reports import StepReport
+from callarchive.steps.sharing import Shard, fetch_shard, share_of_rate
 
 __all__ = [
+    "Shard",
     "StepReport",
     "fetch_recordings",
+    "fetch_shard",
     "find_sessions",
     "look_up_recordings",
     "sessions_to_ask",
+    "share_of_rate",
     "write_duration_stats",
     "write_reconciliation",
     "write_recordings",

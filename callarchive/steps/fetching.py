@@ -37,16 +37,31 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         AccessDeniedError, HostKeyError, UnavailableError, StoreError: an account could not be done, or the archive takes no
             more. What was archived until then is in the journal and is not fetched again.
     """
-    progress = progress or NoProgress()
     metadata = partition_of(connections, schemas.RECORDING_METADATA, day)
     journal = Journal(connections.catalog, day)
-    interrupted = journal.interrupted
+    if journal.interrupted:
+        for account in connections.settings.accounts:
+            connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
+    counts = fetch_named(connections, day, metadata, journal, progress or NoProgress())
+    files = journal.known()
+    is_named = _are_named(files, metadata)
+    # Records of files that nobody names any more stay: the bytes are still in the archive.
+    count = journal.close(files.filter(pc.or_(is_named, pc.is_valid(files["archive_path"]))))
+    by_status = count_values(files.filter(is_named)["archive_status"])
+    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts})
+
+
+def fetch_named(
+    connections: Connections, day: date, metadata: pa.Table, journal: Journal, progress: Progress
+) -> Counter[str]:
+    """The recordings that these rows of `recording_metadata` name are settled, and what is new of them is in the journal.
+
+    Returns what it cost, in recordings and bytes. Raises as `fetch_recordings`, after all accounts were tried.
+    """
     known = journal.known()
     counts: Counter[str] = Counter()
     failures: list[ArchiveError] = []
     for account in connections.settings.accounts:
-        if interrupted:
-            connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
         named = _of(account, metadata)
         if not named.num_rows:
             continue
@@ -78,12 +93,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         for other in failures[1:]:
             log.error("%s", other)
         raise failures[0]
-    files = journal.known()
-    is_named = _are_named(files, metadata)
-    # Records of files that nobody names any more stay: the bytes are still in the archive.
-    count = journal.close(files.filter(pc.or_(is_named, pc.is_valid(files["archive_path"]))))
-    by_status = count_values(files.filter(is_named)["archive_status"])
-    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts})
+    return counts
 
 
 def _fetch(

@@ -76,15 +76,19 @@ def look_up_recordings(
         _read_kept(connections, day, _of_accounts(connections, sessions), lookups, answered)
         return write()
     known = with_recordings_of_events(metadata, events, sessions=sessions)
-    to_ask = _to_ask(connections, day, sessions, lookups=lookups, metadata=known)
     accounts = connections.settings.accounts
     treat = {account.subaccount_id: phone_number_treatment(account) for account in accounts}
     with connections.answers.journal(day, treat=treat) as journal:
-        to_ask = _without_left(connections, journal, to_ask, lookups, answered)
-        for account in accounts:
-            own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
-            asked_count += len(own)
-            _ask(connections, day, account, own, journal, answered, progress or NoProgress())
+        asked_count = ask_for(
+            connections,
+            day,
+            sessions,
+            lookups=lookups,
+            metadata=known,
+            journal=journal,
+            answered=answered,
+            progress=progress,
+        )
         # Tables first: pieces of the journal that a kill leaves here are older than the tables, and so do not count.
         return write()
 
@@ -101,6 +105,32 @@ def sessions_to_ask(connections: Connections, day: date) -> pa.Table:
     events = catalog.partition(schemas.RECORDING_EVENTS, day)
     known = with_recordings_of_events(metadata, events, sessions=sessions)
     return _to_ask(connections, day, sessions, lookups=catalog.partition(schemas.LOOKUPS, day), metadata=known)
+
+
+def ask_for(
+    connections: Connections,
+    day: date,
+    sessions: pa.Table,
+    *,
+    lookups: pa.Table,
+    metadata: pa.Table,
+    journal: AnswerJournal,
+    answered: AnsweredRows,
+    progress: Progress | None = None,
+) -> int:
+    """Those of the sessions that are not final have their answer among `answered`. Returns for how many 8x8 was asked.
+
+    Args:
+        lookups, metadata: what earlier runs know of them.
+
+    Raises as `look_up_recordings`.
+    """
+    to_ask = _to_ask(connections, day, sessions, lookups=lookups, metadata=metadata)
+    to_ask = _without_left(connections, journal, to_ask, lookups, answered)
+    for account in connections.settings.accounts:
+        own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
+        _ask(connections, day, account, own, journal, answered, progress or NoProgress())
+    return to_ask.num_rows
 
 
 def _of_accounts(connections: Connections, sessions: pa.Table) -> pa.Table:
