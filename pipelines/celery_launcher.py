@@ -48,11 +48,12 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """RUNNING as long as a worker has the run's task, or may have; FAILED when none has had it for too long.
 
-        Dagster asks this of runs that have begun, and reads a run's state again before it believes FAILED: so it does no harm
-        that the task of a run which has just ended is nowhere.
+        Runs that were never sent to a worker, those from the command line, are always RUNNING: nobody can tell. Dagster asks
+        this of runs that have begun, and reads a run's state again before it believes FAILED: so it does no harm that the
+        task of a run which has just ended is nowhere.
         """
-        now = time.monotonic()
-        if run.tags.get(DAGSTER_CELERY_TASK_ID_TAG) in self._held_tasks():
+        task_id, now = run.tags.get(DAGSTER_CELERY_TASK_ID_TAG), time.monotonic()
+        if task_id is None or task_id in self._held_tasks():
             self._missing_since.pop(run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         missing_s = now - self._missing_since.setdefault(run.run_id, now)

@@ -71,6 +71,10 @@ def test_a_run_is_lost_only_when_no_worker_has_had_it_for_a_while(
         assert lost.status is WorkerStatus.FAILED
         assert "no Celery worker has had the run" in str(lost.msg)
         assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING  # counted anew
+        from_command_line = dg.DagsterRun(job_name="archive_day")
+        for _ in range(2):
+            assert launcher.check_run_worker_health(from_command_line).status is WorkerStatus.RUNNING
+            time.sleep(1.1)
 
 
 def test_runs_that_die_are_noticed_and_started_again_everywhere(tmp_path: Path) -> None:
