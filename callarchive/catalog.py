@@ -34,9 +34,8 @@ class Catalog:
         store: where they lie; its URL is the catalog's.
     """
 
-    def __init__(self, store: Store, *, s3: "S3Settings | None" = None) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
-        self._s3 = s3
 
     @classmethod
     def open(cls, url: str | Path | None = None, *, s3: "S3Settings | None" = None) -> Self:
@@ -53,7 +52,7 @@ class Catalog:
         text = str(url)
         if "://" not in text:
             text = "file://" + os.path.normpath(Path(text).expanduser().absolute())
-        return cls(open_store(text, s3), s3=s3)
+        return cls(open_store(text, s3))
 
     def days(self, table: Table = schemas.SESSIONS) -> list[date]:
         """The days that have a partition of the table, oldest first."""
@@ -90,7 +89,8 @@ class Catalog:
         """An in-memory DuckDB connection with a view of each public table over the days from `first` to `last`.
 
         Local files are read by DuckDB itself. On S3 it queries a pyarrow dataset, because DuckDB's own S3 reader is an
-        extension that its wheel does not carry.
+        extension that its wheel does not carry. A query that is under way when a day is replaced fails, rather than to mix old
+        rows with new ones: ask again. On S3, connect again.
         """
         import duckdb
 
@@ -107,7 +107,11 @@ class Catalog:
         return connection
 
     def dataset(self, table: Table | str, first: date | None = None, last: date | None = None) -> "ds.Dataset":
-        """The partitions of a day range as a pyarrow dataset; nothing is read yet."""
+        """The partitions of a day range as a pyarrow dataset; nothing is read yet.
+
+        It stands for the files of this moment: arrow remembers their footers, so of a day that is replaced after it was read
+        once it gives an error. On S3 a file is read whole, whatever columns are wanted: it is one request then, and of one age.
+        """
         import pyarrow as pa
         import pyarrow.dataset as ds
 
@@ -118,12 +122,12 @@ class Catalog:
             return ds.dataset(schema.empty_table())
         filesystem, root = self._filesystem()
         return ds.dataset(
-            [f"{root}/{file}" for file in files],
+            [f"{root}{file}" for file in files],
             schema=schema,
             format="parquet",
             filesystem=filesystem,
             partitioning=ds.partitioning(pa.schema([schema.field("call_date")]), flavor="hive"),
-            partition_base_dir=f"{root}/{table.folder}",
+            partition_base_dir=f"{root}{table.folder}",
         )
 
     def partition(self, table: Table, day: date, *, columns: Sequence[str] | None = None) -> "pa.Table":
@@ -212,14 +216,14 @@ class Catalog:
         return sorted(found)
 
     def _filesystem(self) -> tuple[Any, str]:
+        """What Arrow reads by, and what paths there begin with. A local file that is open stays the one that it was."""
         if self.store.url.startswith("file://"):
             from pyarrow.fs import LocalFileSystem
 
-            return LocalFileSystem(), self.store.url.removeprefix("file://")
-        from callarchive.s3_access import arrow_filesystem
-        from callarchive.settings import S3Settings
+            return LocalFileSystem(), self.store.url.removeprefix("file://") + "/"
+        from callarchive.stores.arrow_files import arrow_files
 
-        return arrow_filesystem(self._s3 or S3Settings()), self.store.url.removeprefix("s3://")
+        return arrow_files(self.store), ""
 
 
 def table_named(name: str) -> Table:

@@ -54,7 +54,7 @@ class Connections:
                 check_sftp_settings(account)
         self.settings = settings
         self.clock = clock
-        self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3), s3=settings.catalog.s3)
+        self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3))
         self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
         self.answers = AnswerStore(self.catalog.store)
         self._voices: dict[str, VoiceClient] = {}

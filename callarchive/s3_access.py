@@ -1,7 +1,7 @@
-"""How S3 is reached: boto3 clients, obstore stores and Arrow file systems, made from settings.
+"""How S3 is reached: boto3 clients and obstore stores, made from settings.
 
 Credentials, profile, role, region and `AWS_ENDPOINT_URL_S3` come from boto3's chain; whatever it finds is handed to
-obstore and Arrow too, so that all of them talk to one place. What is read or written there is in `landing.s3` and
+obstore too, so that both talk to one place. What is read or written there is in `landing.s3` and
 `stores.s3`, what their errors mean in `s3_errors`.
 """
 
@@ -24,7 +24,6 @@ from callarchive.settings import S3Settings
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
-    from pyarrow.fs import S3FileSystem
 
 _CONNECT_TIMEOUT_S = 10.0
 _CREDENTIALS_TTL = timedelta(minutes=9)
@@ -124,30 +123,6 @@ def object_store(settings: S3Settings, bucket: str, *, stall_timeout_s: float, d
                 "base": 2,
             },
         },
-    )
-
-
-def arrow_filesystem(settings: S3Settings) -> "S3FileSystem":
-    """An Arrow file system for readers of Parquet in S3, with the credentials of this moment."""
-    from pyarrow.fs import S3FileSystem
-
-    session = _session(settings)
-    try:
-        found = session.get_credentials()
-        if found is None:
-            raise AccessDeniedError(f"S3: {no_credentials()}")
-        frozen = found.get_frozen_credentials()
-    except BOTO_ERRORS as err:
-        raise translate_botocore(err, place="S3", doing="reading") from err
-    client = _client(session, settings)
-    endpoint = urlsplit(client.meta.endpoint_url)
-    return S3FileSystem(
-        access_key=frozen.access_key,
-        secret_key=frozen.secret_key,
-        session_token=frozen.token,
-        region=client.meta.region_name,
-        scheme=endpoint.scheme,
-        endpoint_override=None if is_aws(client.meta.endpoint_url) else endpoint.netloc,
     )
 
 

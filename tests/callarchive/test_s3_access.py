@@ -24,7 +24,7 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
-from callarchive.s3_access import arrow_filesystem, object_store, s3_client, split_s3_url
+from callarchive.s3_access import object_store, s3_client, split_s3_url
 from callarchive.s3_errors import ConflictError, translate_botocore, translate_obstore
 from callarchive.settings import S3Settings
 
@@ -68,7 +68,7 @@ def opened(settings: S3Settings, bucket: str = "bucket") -> ObjectStore:
 
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("how", ["settings", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "profile"])
-def test_one_endpoint_serves_boto3_obstore_and_arrow(
+def test_one_endpoint_serves_boto3_and_obstore(
     endpoint: str, how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     settings = S3Settings()
@@ -90,8 +90,6 @@ def test_one_endpoint_serves_boto3_obstore_and_arrow(
     assert client.get_object(Bucket="bucket", Key="folder/key")["Body"].read() == b"found"
     client.close()
     assert obstore.get(opened(settings), "folder/key").bytes() == b"found"
-    with arrow_filesystem(settings).open_input_stream("bucket/folder/key") as stream:
-        assert stream.read() == b"found"
 
 
 @pytest.mark.usefixtures("keys")
@@ -122,8 +120,6 @@ def test_without_credentials_the_first_use_says_where_to_put_them(endpoint: str)
     settings = S3Settings(endpoint_url=endpoint, region="us-east-1")
     with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
         opened(settings)
-    with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
-        arrow_filesystem(settings)
 
 
 @pytest.mark.usefixtures("keys")
