@@ -4,10 +4,12 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +18,7 @@ from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreErr
 from callarchive.landing import LandingObject
 from callarchive.models import AudioIssue, KeptFile
 from callarchive.simulator.audio import break_recording, make_recording
+from callarchive.stores import Store
 from callarchive.stores.local import LocalStore
 from callarchive.workers import StoppedError
 
@@ -56,14 +59,31 @@ class BytesDownload:
             raise TransferError("the landing has another hash")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "archive"
+Files = Callable[[], dict[str, bytes]]
+"""Every file that there is in an archive with its bytes, temporary ones too."""
 
 
 @pytest.fixture
-def archive(root: Path) -> RecordingArchive:
-    return RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW)
+def archive(store: Store) -> RecordingArchive:
+    """In a folder and in S3."""
+    return RecordingArchive(store, clock=lambda: NOW)
+
+
+@pytest.fixture
+def files(archive: RecordingArchive, request: pytest.FixtureRequest) -> Files:
+    url = urlsplit(archive.store.url)
+
+    def in_bucket() -> dict[str, bytes]:
+        client, prefix = request.getfixturevalue("boto"), f"{url.path[1:]}/"
+        listed = client.list_objects_v2(Bucket=url.netloc, Prefix=prefix).get("Contents", ())
+        keys = [entry["Key"] for entry in listed]
+        return {key.removeprefix(prefix): client.get_object(Bucket=url.netloc, Key=key)["Body"].read() for key in keys}
+
+    return partial(files_below, Path(url.path)) if url.scheme == "file" else in_bucket
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def keep(archive: RecordingArchive, download: BytesDownload, *, account: str = "acme_sg") -> KeptFile | Rejection:
@@ -78,14 +98,9 @@ def kept(archive: RecordingArchive, data: bytes) -> KeptFile:
     return result
 
 
-def files_below(root: Path) -> dict[str, bytes]:
-    """Every file there is, temporary ones too."""
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-def test_a_recording_is_kept_under_its_name_byte_for_byte(archive: RecordingArchive, root: Path) -> None:
+def test_a_recording_is_kept_under_its_name_byte_for_byte(archive: RecordingArchive, files: Files) -> None:
     file = kept(archive, SOUND)
-    assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
+    assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
     assert file.archive_path == f"{FOLDER}/{RECORDING}.mp3"
     assert (file.size_bytes, file.sha256, file.archived_at) == (len(SOUND), hashlib.sha256(SOUND).hexdigest(), NOW)
     assert file.audio.duration_s == pytest.approx(3, abs=0.1)
@@ -93,102 +108,99 @@ def test_a_recording_is_kept_under_its_name_byte_for_byte(archive: RecordingArch
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 417, 1024 * 1024])
-def test_the_size_of_chunks_does_not_matter(archive: RecordingArchive, root: Path, chunk_bytes: int) -> None:
+def test_the_size_of_chunks_does_not_matter(archive: RecordingArchive, files: Files, chunk_bytes: int) -> None:
     download = BytesDownload(SOUND, chunk_bytes=chunk_bytes)
     result = keep(archive, download)
     assert isinstance(result, KeptFile)
     assert result.audio == kept(archive, SOUND).audio
     assert download.read_count == 1
-    assert list(files_below(root).values()) == [SOUND]
+    assert list(files().values()) == [SOUND]
 
 
-def test_an_account_whose_name_would_be_hidden_has_a_visible_folder(archive: RecordingArchive, root: Path) -> None:
+def test_an_account_whose_name_would_be_hidden_has_a_visible_folder(archive: RecordingArchive, files: Files) -> None:
     keep(archive, BytesDownload(SOUND), account="_acme")
-    assert list(files_below(root)) == [f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3"]
+    assert list(files()) == [f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3"]
     path = f"%5Facme/call_date=2026-11-01/{SESSION}/{RECORDING}.mp3"
     assert archive.sizes("_acme", DAY, [path]) == {path: len(SOUND)}
 
 
-def test_the_same_bytes_again_are_one_file(archive: RecordingArchive, root: Path) -> None:
+def test_the_same_bytes_again_are_one_file(archive: RecordingArchive, files: Files) -> None:
     assert kept(archive, SOUND) == kept(archive, SOUND)
-    assert list(files_below(root)) == [f"{FOLDER}/{RECORDING}.mp3"]
+    assert list(files()) == [f"{FOLDER}/{RECORDING}.mp3"]
 
 
-def test_what_a_killed_run_left_whole_is_adopted_by_its_bytes(archive: RecordingArchive, root: Path) -> None:
-    (root / FOLDER).mkdir(parents=True)
-    (root / FOLDER / f"{RECORDING}.mp3").write_bytes(SOUND)
-    inode = (root / FOLDER / f"{RECORDING}.mp3").stat().st_ino
+def test_what_a_killed_run_left_whole_is_adopted_by_its_bytes(archive: RecordingArchive, files: Files) -> None:
+    archive.store.create(f"{FOLDER}/{RECORDING}.mp3", SOUND)
     assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
-    assert (root / FOLDER / f"{RECORDING}.mp3").stat().st_ino == inode
-    assert len(files_below(root)) == 1
+    assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
 
 
-def test_other_bytes_become_a_version_beside_it_and_never_an_overwrite(archive: RecordingArchive, root: Path) -> None:
+def test_other_bytes_become_a_version_beside_it_and_never_an_overwrite(archive: RecordingArchive, files: Files) -> None:
     kept(archive, SOUND)
     version = kept(archive, OTHER)
     name = f"{FOLDER}/{RECORDING}.{hashlib.sha256(OTHER).hexdigest()[:16]}.mp3"
     assert version.archive_path == name
-    assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: OTHER}
+    assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: OTHER}
     assert kept(archive, OTHER).archive_path == name, "a version is kept once, too"
     assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
-    assert len(files_below(root)) == 2
+    assert len(files()) == 2
 
 
-def test_a_versions_name_that_holds_other_bytes_is_an_error(archive: RecordingArchive, root: Path) -> None:
+def test_a_versions_name_that_holds_other_bytes_is_an_error(archive: RecordingArchive, files: Files) -> None:
     kept(archive, SOUND)
     name = f"{FOLDER}/{RECORDING}.{hashlib.sha256(OTHER).hexdigest()[:16]}.mp3"
-    (root / name).write_bytes(b"tampered")
+    archive.store.replace(name, b"tampered")
     with pytest.raises(AlreadyExistsError, match="holds other bytes than its name says"):
         kept(archive, OTHER)
-    assert files_below(root) == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: b"tampered"}
+    assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: b"tampered"}
 
 
 @pytest.mark.parametrize(
     ("how", "issue"),
     [("cut_half", AudioIssue.TRUNCATED), ("zero_tail", AudioIssue.TRUNCATED), ("hole", AudioIssue.DAMAGED)],
 )
-def test_broken_audio_is_kept_and_flagged(archive: RecordingArchive, root: Path, how: str, issue: AudioIssue) -> None:
+def test_broken_audio_is_kept_and_flagged(archive: RecordingArchive, files: Files, how: str, issue: AudioIssue) -> None:
     data = break_recording(SOUND, how)
     file = kept(archive, data)
     assert file.audio.audio_issue is issue
     assert file.audio.issue_detail
-    assert list(files_below(root).values()) == [data]
+    assert list(files().values()) == [data]
 
 
 @pytest.mark.parametrize("how", ["html", "json", "empty", "random"])
 def test_what_is_no_audio_is_in_quarantine_and_not_in_the_archive(
-    archive: RecordingArchive, root: Path, how: str
+    archive: RecordingArchive, files: Files, how: str
 ) -> None:
     data = break_recording(SOUND, how)
     result = keep(archive, BytesDownload(data))
     assert isinstance(result, Rejection)
     digest = hashlib.sha256(data).hexdigest()[:16]
     name = f"_quarantine/{FOLDER}/{RECORDING}.{digest}.bin"
-    assert files_below(root) == {name: data}
-    assert result.quarantine_uri == f"file://{root}/{name}"
+    assert files() == {name: data}
+    assert result.quarantine_uri == f"{archive.store.url}/{name}"
     assert result.reason
     assert keep(archive, BytesDownload(data)) == result
-    assert files_below(root) == {name: data}
+    assert files() == {name: data}
 
 
 @pytest.mark.parametrize("promised_bytes", [0, len(SOUND) - 1, len(SOUND) + 1])
 def test_fewer_or_more_bytes_than_promised_leave_nothing(
-    archive: RecordingArchive, root: Path, promised_bytes: int
+    archive: RecordingArchive, files: Files, promised_bytes: int
 ) -> None:
     with pytest.raises(TransferError, match=r"memory://landing/s/r\.mp3"):
         keep(archive, BytesDownload(SOUND, promised_bytes=promised_bytes))
-    assert files_below(root) == {}
+    assert files() == {}
 
 
-def test_another_hash_than_the_landings_leaves_nothing(archive: RecordingArchive, root: Path) -> None:
+def test_another_hash_than_the_landings_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
     with pytest.raises(TransferError):
         keep(archive, BytesDownload(SOUND, md5="0" * 32))
-    assert files_below(root) == {}
+    assert files() == {}
     keep(archive, BytesDownload(SOUND, md5=hashlib.md5(SOUND, usedforsecurity=False).hexdigest()))
-    assert list(files_below(root).values()) == [SOUND]
+    assert list(files().values()) == [SOUND]
 
 
-def test_a_transfer_that_breaks_leaves_nothing(archive: RecordingArchive, root: Path) -> None:
+def test_a_transfer_that_breaks_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
     class Broken(BytesDownload):
         def __iter__(self) -> Iterator[bytes]:
             yield SOUND[:1000]
@@ -196,10 +208,10 @@ def test_a_transfer_that_breaks_leaves_nothing(archive: RecordingArchive, root: 
 
     with pytest.raises(TransferError, match="connection reset"):
         keep(archive, Broken(SOUND))
-    assert files_below(root) == {}
+    assert files() == {}
 
 
-def test_a_transfer_that_is_stopped_leaves_nothing(archive: RecordingArchive, root: Path) -> None:
+def test_a_transfer_that_is_stopped_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
     stop = Event()
 
     class Stopping(BytesDownload):
@@ -213,28 +225,29 @@ def test_a_transfer_that_is_stopped_leaves_nothing(archive: RecordingArchive, ro
         archive.keep(
             Stopping(SOUND), subaccount_id="acme_sg", day=DAY, session_id=SESSION, recording_id=RECORDING, stop=stop
         )
-    assert files_below(root) == {}
+    assert files() == {}
 
 
-def test_an_archive_that_cannot_be_written_is_a_store_error(root: Path) -> None:
+def test_an_archive_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
     root.write_bytes(b"a file where the folder should be")
     with pytest.raises(StoreError, match=f"file://{root}"):
         kept(RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW), SOUND)
 
 
-def test_the_sizes_are_those_of_the_files_that_are_there(archive: RecordingArchive, root: Path) -> None:
+def test_the_sizes_are_those_of_the_files_that_are_there(archive: RecordingArchive) -> None:
     kept(archive, SOUND)
     path, gone = f"{FOLDER}/{RECORDING}.mp3", f"{FOLDER}/gone.mp3"
     assert archive.sizes("acme_sg", DAY, [path, gone]) == {path: len(SOUND)}
     assert archive.sizes("acme_sg", DAY, []) == {}
 
 
-def test_the_hash_of_a_kept_file_is_of_its_bytes_as_they_are_now(archive: RecordingArchive, root: Path) -> None:
+def test_the_hash_of_a_kept_file_is_of_its_bytes_as_they_are_now(archive: RecordingArchive) -> None:
     path = kept(archive, SOUND).archive_path
     assert archive.sha256_of(path) == hashlib.sha256(SOUND).hexdigest()
-    (root / path).write_bytes(OTHER)
+    archive.store.replace(path, OTHER)
     assert archive.sha256_of(path) == hashlib.sha256(OTHER).hexdigest()
-    (root / path).unlink()
+    archive.store.delete(path)
     with pytest.raises(ObjectNotFoundError):
         archive.sha256_of(path)
 
@@ -245,6 +258,7 @@ KILLED_KEEPER = """
 import os, signal, sys
 from datetime import UTC, date, datetime
 from threading import Event
+from urllib.parse import urlsplit
 from callarchive.archive import RecordingArchive
 from callarchive.landing import LandingObject
 from callarchive.stores.local import LocalStore
