@@ -1,0 +1,106 @@
+"""Archive and catalog both in S3: what is told of them and what happens to them is as on disk."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from typing import Any
+
+import pytest
+
+from callarchive import schemas
+from callarchive.forecast.forecasting import forecast
+from callarchive.main_job import DaySummary, archive_day
+from callarchive.simulator.s3 import REGION
+
+Start = Callable[..., Any]
+DAY = date(2026, 1, 5)
+BUCKET = "our-archive"
+ARCHIVE, CATALOG = f"s3://{BUCKET}/calls/archive", f"s3://{BUCKET}/calls/catalog"
+
+
+@pytest.fixture
+def trial(start_trial: Start) -> Any:
+    """A day of two accounts whose archive and catalog are in a bucket of ours."""
+    trial = start_trial(sessions_per_day=12)
+    client = trial.simulator.s3.client
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    text = trial.config.read_text()
+    for section, url in (("archive", ARCHIVE), ("catalog", CATALOG)):
+        told = f'[{section}]\nurl = "{url}"\ns3 = {{ endpoint_url = "{trial.simulator.s3.endpoint_url}", region = "{REGION}" }}'
+        head, _, rest = text.partition(f"[{section}]\n")
+        text = f"{head}{told}\n{rest.partition(chr(10))[2]}"
+    trial.config.write_text(text)
+    return trial
+
+
+def rows(trial: Any, table: schemas.Table) -> list[dict[str, Any]]:
+    with trial.connections() as connections:
+        found: list[dict[str, Any]] = connections.catalog.rows(table, DAY)
+    return found
+
+
+def key_of(uri: str) -> str:
+    return uri.removeprefix(f"s3://{BUCKET}/")
+
+
+def test_find_verify_status_doctor_and_forecast_tell_of_s3_as_of_a_disk(trial: Any) -> None:
+    client = trial.simulator.s3.client
+    (summary,) = trial.archive()
+    assert trial.run("verify").returncode == 0
+    gone, flipped, sound = [row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived"][:3]
+    found = trial.run("find", sound["recording_id"], "--json")
+    assert found.returncode == 0, found.stderr
+    (passport,) = json.loads(found.stdout)["found"]
+    states = {recording["recording_id"]: recording["file_state"] for recording in passport["recordings"]}
+    assert states[sound["recording_id"]] == "intact"
+    assert sound["archive_uri"].startswith(f"{ARCHIVE}/{sound['subaccount_id']}/call_date={DAY}/")
+
+    status = json.loads(trial.run("status", "--from", str(DAY), "--to", str(DAY), "--json").stdout)["status"]
+    assert sum(day["recordings"].get("archived", 0) for day in status["days"]) == summary.recordings["archived"]
+    assert status["never_archived"] == []
+    doctor = trial.run("doctor", "--json")
+    assert doctor.returncode == 0, doctor.stdout
+    with trial.connections() as connections:
+        told = forecast(connections, DAY, DAY).total
+    assert told.figures["fetch_count"].value == 0
+    assert told.requests.value == 0
+    assert told.figures["recordings"].value == summary.recordings["archived"] + summary.recordings.get("rejected", 0)
+
+    client.delete_object(Bucket=BUCKET, Key=key_of(gone["archive_uri"]))
+    data = bytearray(client.get_object(Bucket=BUCKET, Key=key_of(flipped["archive_uri"]))["Body"].read())
+    data[len(data) // 2] ^= 1
+    client.put_object(Bucket=BUCKET, Key=key_of(flipped["archive_uri"]), Body=bytes(data))
+    intruder = gone["archive_uri"].rpartition("/")[0] + "/intruder.mp3"
+    client.put_object(Bucket=BUCKET, Key=key_of(intruder), Body=b"x")
+    told = trial.run("verify")
+    assert told.returncode == 1
+    assert {tuple(line.split()[::2]) for line in told.stdout.splitlines()[:-1]} == {
+        ("missing", gone["archive_uri"]),
+        ("changed", flipped["archive_uri"]),
+        ("extra", intruder),
+    }
+    before = {row["subject"]: row["state"] for row in rows(trial, schemas.RECONCILIATION)}
+    (again,) = trial.archive()
+    assert again.fetched_count == 1, "what was deleted, and nothing else"
+    after = {row["subject"]: row["state"] for row in rows(trial, schemas.RECONCILIATION)}
+    assert after == before | {intruder.removeprefix(f"{ARCHIVE}/"): "open"}
+
+
+def test_two_runs_on_one_day_wait_for_each_other_and_fetch_everything_once(trial: Any) -> None:
+    def run(_: int) -> DaySummary:
+        with trial.connections() as connections:
+            return archive_day(connections, DAY)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(run, range(2))
+    assert {one.fetched_count > 0, other.fetched_count > 0} == {True, False}
+    assert (one.recordings, one.session_count, one.size_bytes) == (
+        other.recordings,
+        other.session_count,
+        other.size_bytes,
+    )
+    keys = [row["recording_id"] for row in rows(trial, schemas.RECORDINGS)]
+    assert len(keys) == len(set(keys)) == sum(one.recordings.values())
+    left = trial.simulator.s3.client.list_objects_v2(Bucket=BUCKET, Prefix="calls/catalog/_locks/")
+    assert "Contents" not in left, "both locks are free"
