@@ -47,7 +47,6 @@ def key_of(uri: str) -> str:
 def test_find_verify_status_doctor_and_forecast_tell_of_s3_as_of_a_disk(trial: Any) -> None:
     client = trial.simulator.s3.client
     (summary,) = trial.archive()
-    assert trial.run("verify").returncode == 0
     gone, flipped, sound = [row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived"][:3]
     found = trial.run("find", sound["recording_id"], "--json")
     assert found.returncode == 0, found.stderr

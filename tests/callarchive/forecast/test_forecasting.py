@@ -81,7 +81,7 @@ def test_without_a_catalog_what_lies_in_the_landings_is_counted_and_the_rest_is_
 def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_so(
     start_trial: Callable[..., Any],
 ) -> None:
-    trial = start_trial(days=4, sessions_per_day=14, export_polls=0)
+    trial = start_trial(days=4, sessions_per_day=10, export_polls=0)
     world = trial.simulator.world
     trial.archive(FIRST, SECOND)
     with trial.connections() as connections:
@@ -100,9 +100,9 @@ def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_s
         heard = [len({r.session_id for r in in_landing(trial, account, day)}) for day in (FIRST, SECOND)]
         seen = len({recording.session_id for recording in new})
         sessions = told.figures["sessions"]
-        assert sessions.value == pytest.approx(14 + seen * 28 / sum(heard))
-        assert sessions.low == pytest.approx(14 + seen * 14 / max(heard))
-        assert sessions.high == pytest.approx(14 + seen * 14 / min(heard))
+        assert sessions.value == pytest.approx(10 + seen * 20 / sum(heard))
+        assert sessions.low == pytest.approx(10 + seen * 10 / max(heard))
+        assert sessions.high == pytest.approx(10 + seen * 10 / min(heard))
         assert sessions.bases == ((Basis.CATALOG, 1), (Basis.HISTORY, 2))
         rows = [row for row in trial.tables()["recordings"] if row["subaccount_id"] == account]
         heard_s = {str(day): 0.0 for day in (FIRST, SECOND)}
@@ -121,9 +121,9 @@ def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_s
     assert third.fetched_count + last.fetched_count == certain(total.figures["fetch_count"])
     assert third.fetched_bytes + last.fetched_bytes == certain(total.figures["fetch_bytes"])
     assert second.fetched_count == 0
-    # What the archived day has left to ask is counted, and 14 sessions of each account come on both open days.
+    # What the archived day has left to ask is counted, and 10 sessions of each account come on both open days.
     again = sum(certain(of(made, account).days[0].look_ups) or 0 for account in ACCOUNTS)
-    assert trial.look_up_count() - asked[0] == again + 4 * 14
+    assert trial.look_up_count() - asked[0] == again + 4 * 10
     calls = of(made, "demo_s3").api_calls
     assert calls.value == pytest.approx((of(made, "demo_s3").figures["look_ups"].value or 0) + 3 * 3)
 
