@@ -1,0 +1,151 @@
+"""`python -m tools.take_screenshots`: the pictures in docs/images, taken anew from the UI on the demo's week.
+
+Needs chromium (on Debian the package of that name). Takes a minute or two. Look at them before they are committed.
+"""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
+
+import requests
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from callarchive.connections import Connections
+from callarchive.main_job import archive_days
+from callarchive.settings import load_settings
+from callarchive.simulator.landings import free_port
+from callarchive.simulator.running import Simulator
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+LARGEST_BYTES = 150_000
+_SIZE = {"width": 1400, "height": 1000}
+_PATIENCE_S = 120
+
+
+def main() -> int:
+    """0 when every picture was taken."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("chromium is not installed: apt install chromium", file=sys.stderr)
+        return 1
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="callarchive-screenshots-") as folder,
+        _demo(Path(folder)) as (days, environment),
+        _ui(Path(folder), environment) as url,
+        sync_playwright() as playwright,
+    ):
+        # The sandbox wants a user that is not root, or namespaces that a container may not have.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport=_SIZE)
+        page.set_default_timeout(60_000)
+        _take_all(page, url, days)
+        browser.close()
+    return 0
+
+
+def _take_all(page: Page, url: str, days: list[date]) -> None:
+    # Groups are closed until somebody opens them; which are open stands in the address.
+    asked = {"query": "{ assetNodes { groupName } }"}
+    nodes = requests.post(f"{url}/graphql", json=asked, timeout=60).json()["data"]["assetNodes"]
+    groups = sorted({f"global@global:{node['groupName']}" for node in nodes})
+    page.goto(f"{url}/asset-groups?{urlencode({'expanded': ','.join(groups)})}")
+    page.locator("svg :text-is('reconciliation'):visible").first.wait_for()
+    page.locator("[aria-label=zoom_out]:visible").first.click()
+    _settle(page)
+    _keep("asset-graph", page.screenshot())
+
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog")
+    chosen = dialog.get_by_role("textbox").first
+    chosen.fill(f"[{days[0]}...{days[-1]}]")
+    chosen.press("Enter")
+    _settle(page)
+    _keep("backfill", dialog.screenshot())
+
+    page.goto(f"{url}/assets/recordings")
+    page.locator(":text('Latest materialization'):visible").first.wait_for()
+    _settle(page)
+    _keep("asset", page.screenshot())
+
+    page.goto(f"{url}/assets/duration_stats?view=partitions&partition={days[-2]}")
+    page.get_by_text("[Show Markdown]").first.click()
+    page.get_by_role("dialog").locator("img").wait_for()
+    _settle(page)
+    _keep("partition-plot", page.screenshot())
+
+
+def _settle(page: Page) -> None:
+    """Nothing is loading and nothing moves any more. The UI says neither, and goes on polling."""
+    page.wait_for_timeout(4_000)
+
+
+def _keep(name: str, png: bytes) -> None:
+    """The picture is in docs/images with few colours, and smaller where it would be too large."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    while True:
+        packed = io.BytesIO()
+        picture.quantize(128, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        if packed.tell() <= LARGEST_BYTES:
+            break
+        picture = picture.resize((picture.width * 9 // 10, picture.height * 9 // 10))
+    (IMAGES / f"{name}.png").write_bytes(packed.getvalue())
+    print(f"{name}.png: {picture.width} x {picture.height}, {packed.tell() / 1000:.0f} kB")
+
+
+@contextmanager
+def _demo(folder: Path) -> Iterator[tuple[list[date], dict[str, str]]]:
+    """The demo's week is archived, and its stand-ins run. Yields its days and the environment of a process that uses it."""
+    for name in [name for name in os.environ if name.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))]:
+        del os.environ[name]
+    with Simulator.start(folder) as simulator:
+        os.environ.update(simulator.environment)
+        days = sorted({session.started_at.date() for session in simulator.world.sessions})
+        with Connections(load_settings(simulator.config)) as connections:
+            for result in archive_days(connections, days):
+                print(f"archived {result.day}")
+        yield days, {**os.environ, "CALLARCHIVE_CONFIG": str(simulator.config), "DAGSTER_HOME": str(folder / "dagster")}
+
+
+@contextmanager
+def _ui(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """The UI answers at the URL that is yielded, and is gone afterwards."""
+    port = free_port(0)
+    command = [sys.executable, "-m", "pipelines.ui", "--port", str(port)]
+    with (folder / "ui.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not _answers(f"{url}/server_info"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("the UI did not start:\n" + (folder / "ui.log").read_text())
+            time.sleep(0.5)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
