@@ -21,6 +21,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 nitpicky = True
+# Blocks of SQL are of several dialects, and the highlighter knows one: the others are shown without all of their colours.
+suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"  # it brings its own script and style and asks no other host for anything
 html_copy_source = False

@@ -285,8 +285,8 @@ class DagsterSettings(Section):
     Attributes:
         days_per_run: a backfill takes so many days in one run.
         schedule_hour: the hour at which the schedule archives yesterday, in the configured time zone.
-        look_back_days: it archives so many days before that again where something may have changed.
-        catch_up_days: it archives so many days before that which nobody did, as after a downtime.
+        look_back_days: so many days before yesterday are archived again by a night where something may have changed.
+        catch_up_days: so many days back a night looks for days that were never archived to the end.
         sensors: "on" lets new events, late recordings and dropped id files start their days by themselves.
         event_pause_max_minutes: while events of a day keep coming, its runs are at most so far apart.
         shards: into so many a huge day can be split over workers, by the job `fetch_shard`; 0 is none, and no such job.
