@@ -98,7 +98,9 @@ def _report_days() -> None:
 
 
 def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
-    command = ["-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
+    # `dg dev`, which it is superseded by, wants a project of its own and does no more for us.
+    quiet = ["-W", "ignore:Function `dev_command` is superseded"]
+    command = [*quiet, "-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
     dagster = subprocess.Popen(  # noqa: S603
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
         process_group=0,  # a terminal's Ctrl-C reaches us alone: `dagster dev` breaks off its shutdown at the second
