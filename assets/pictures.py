@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from callarchive.recent_days import RecentDays
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -32,7 +33,7 @@ _STATUS_COLOURS = {
 }
 
 
-def duration_histogram(durations_s: Sequence[float]) -> str:
+def duration_histogram(durations_s: "Sequence[float] | np.ndarray") -> str:
     """A Markdown image: how many recordings last how long.
 
     Args:
@@ -43,9 +44,9 @@ def duration_histogram(durations_s: Sequence[float]) -> str:
     figure = _figure(height_inches=3.0)
     axes = figure.subplots()
     figure.subplots_adjust(left=_LEFT, right=_RIGHT, top=0.9, bottom=0.17)
-    counts, edges = np.histogram(durations_s, bins=_BINS, range=(0.0, max(max(durations_s), 1.0)))
+    counts, edges = np.histogram(durations_s, bins=_BINS, range=(0.0, max(np.max(durations_s), 1.0)))
     axes.stairs(counts, edges, fill=True, color=_BLUE)
-    middle_s = sorted(durations_s)[len(durations_s) // 2]
+    middle_s = np.sort(durations_s)[len(durations_s) // 2]
     axes.axvline(middle_s, color=_INK, linewidth=1, linestyle="--", label=f"half last at least {middle_s:.0f} s")
     axes.set_xlim(0, edges[-1])
     axes.set_xlabel("duration, seconds")

@@ -149,8 +149,8 @@ def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> 
         "duration_stats": _table(schemas.DURATION_STATS, rows),
     }
     recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
-    durations_s = _archived(recordings)["duration_s"].to_pylist()
-    if durations_s:
+    durations_s = _archived(recordings)["duration_s"].drop_null().to_numpy()
+    if len(durations_s):
         told["duration_histogram"] = dg.MetadataValue.md(duration_histogram(durations_s))
     return told
 
