@@ -4,6 +4,7 @@ import ast
 import base64
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,9 @@ class Shown:
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         data = [output.get("data", {}) for output in outputs]
         html = [one.get("text/html", "") for one in data]
-        players = [found for one in html for found in re.findall(r'<audio controls src="data:audio/mpeg;base64,([^"]*)"', one)]
+        players = [
+            found for one in html for found in re.findall(r'<audio controls src="data:audio/mpeg;base64,([^"]*)"', one)
+        ]
         self.text = "".join([*(output.get("text", "") for output in outputs), *(h for h in html if "<audio" not in h)])
         self.text += "".join(one.get("text/plain", "") for one in data)
         self.warnings = "".join(output["text"] for output in outputs if output.get("name") == "stderr")
@@ -118,7 +121,7 @@ def test_data_quality_names_a_day_between_others_that_nobody_archived(
     archived: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     catalog = tmp_path / "catalog"
-    subprocess.run(["cp", "-a", str(archived.config.parent / "catalog"), str(catalog)], check=True)
+    shutil.copytree(archived.config.parent / "catalog", catalog)
     for folder in catalog.glob("*/call_date=2026-01-05"):
         folder.rename(folder.with_name("call_date=2026-01-02"))
     monkeypatch.setenv("CALLARCHIVE_CATALOG__URL", str(catalog))
@@ -126,9 +129,11 @@ def test_data_quality_names_a_day_between_others_that_nobody_archived(
     assert "3 days were never archived: 2026-01-03, 2026-01-04, 2026-01-05" in shown.text
 
 
-def test_listen_finds_the_recording_of_an_id_and_plays_just_its_bytes(
-    archived: Any, monkeypatch: pytest.MonkeyPatch
+def test_listen_finds_the_recording_of_an_id_and_plays_just_its_bytes_also_from_an_archive_that_was_moved(
+    archived: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    shutil.copytree(archived.config.parent / "archive", tmp_path / "moved")
+    monkeypatch.setenv("CALLARCHIVE_ARCHIVE__URL", str(tmp_path / "moved"))
     recordings = Catalog.open(archived.config.parent / "catalog").arrow("recordings").to_pylist()
     wanted = min(
         (row for row in recordings if row["archive_status"] == "archived"), key=lambda row: row["recording_id"]
