@@ -15,6 +15,10 @@ from dagster._serdes import ConfigurableClassData, deserialize_value
 
 _LOOKS = 2
 """So many looks of the run monitoring in a row must find a run gone: a server may be busy for a moment."""
+_LOOKS_FOR_SERVICE = 40
+"""For a code server at a port, a service that is started again at the same place: until it is there the run could not be
+started once more, and Dagster tries that only once.
+"""
 _ANSWER_WITHIN_S = 10
 
 
@@ -35,26 +39,27 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """RUNNING while the code server that started the run has it; FAILED when it was not there for some looks.
+        """RUNNING while the code server that started the run has it; FAILED when that was not so for some looks.
 
         Runs that no code server started, those from the command line, are always RUNNING: nobody can tell.
         """
-        why = self._why_gone(run)
+        why, enough = self._why_gone(run)
         if why is None:
             self._gone.pop(run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         count = self._gone[run.run_id] = self._gone.get(run.run_id, 0) + 1
-        if count < _LOOKS:
+        if count < enough:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"{why}; looked {count} times")
         del self._gone[run.run_id]
         return CheckRunHealthResult(WorkerStatus.FAILED, why)
 
-    def _why_gone(self, run: dg.DagsterRun) -> str | None:
+    def _why_gone(self, run: dg.DagsterRun) -> tuple[str | None, int]:
+        """Why the run may be gone, null where it is not, and how many looks make that sure."""
         from dagster._grpc.client import DagsterGrpcClient
 
         told = run.tags.get(GRPC_INFO_TAG)
         if told is None:
-            return None
+            return None, 0
         server = json.loads(told)
         client = DagsterGrpcClient(
             host=server.get("host"),
@@ -65,6 +70,7 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_ANSWER_WITHIN_S)
         except DagsterUserCodeUnreachableError:
-            return "the code server that started it is gone"
+            is_service = server.get("port") is not None
+            return "the code server that started it is gone", _LOOKS_FOR_SERVICE if is_service else _LOOKS
         has_it = deserialize_value(answer, CanCancelExecutionResult).can_cancel
-        return None if has_it else "the code server was started anew since, and does not know it"
+        return None if has_it else "the code server was started anew since, and does not know it", _LOOKS

@@ -103,6 +103,8 @@ def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
     command = [*quiet, "-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
     dagster = subprocess.Popen(  # noqa: S603
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
+        # While a configuration that somebody edits is not valid, a backfill waits. Dagster's default is to fail it.
+        env={**os.environ, "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"},
         process_group=0,  # a terminal's Ctrl-C reaches us alone: `dagster dev` breaks off its shutdown at the second
     )
     try:

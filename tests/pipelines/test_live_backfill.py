@@ -122,6 +122,7 @@ def order_backfill(instance: dg.DagsterInstance, settings: Settings, days: list[
 
 
 @pytest.mark.live
+@pytest.mark.timeout(2 * PATIENCE_S)
 @pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")  # Dagster's own
 def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
     simulator: Simulator, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
