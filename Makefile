@@ -30,8 +30,7 @@ ui: setup  ## Dagster on the configured archive, or on the demo's: port 3000 of 
 test: setup  ## the test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
-test-live: setup  ## a day lived through with Dagster's daemon and the receiver: about 6 minutes
-test-live: setup  ## a day lived through with Dagster's daemon and the receiver, a backfill in a browser: about 5 minutes
+test-live: setup  ## days with Dagster's daemon, Celery workers and the receiver, killed in between; a backfill in a browser
 	$(BIN)/pytest -m live
 
 check: setup  ## ruff, mypy, import-linter
