@@ -77,11 +77,13 @@ def test_a_server_differs_from_one_machine_in_its_storage_alone(tmp_path: Path) 
     assert one == other
 
 
-def test_the_instance_for_one_machine_loads_and_is_frugal(tmp_path: Path) -> None:
-    told = dagster("instance", "info", home=single(tmp_path / "home"))
-    assert "SqliteRunStorage" in told
-    assert "WatchedRunLauncher" in told
-    assert re.search(r"telemetry:\s+enabled: false", told)
+def test_the_instance_for_one_machine_loads_and_phones_nobody(tmp_path: Path) -> None:
+    with dg.DagsterInstance.from_config(str(single(tmp_path / "home"))) as instance:
+        assert type(instance.run_launcher).__name__ == "WatchedRunLauncher"
+        assert "Sqlite" in instance.info_str()
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+        assert instance.run_retries_enabled
 
 
 @pytest.mark.needs("initdb", "pg_ctl")

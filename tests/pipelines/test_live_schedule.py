@@ -1,0 +1,85 @@
+"""Dagster's real daemon, back after it was away for some nights."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.scheduler.instigation import ScheduleInstigatorData
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.simulator.running import Simulator
+from callarchive.simulator.world import AccountPlan, World
+from pipelines import ui
+
+NIGHTS = 4
+PATIENCE_S = 240
+
+
+@pytest.mark.live
+@pytest.mark.timeout(2 * PATIENCE_S)
+def test_a_daemon_that_was_away_for_some_nights_archives_each_of_their_days_once(tmp_path: Path) -> None:
+    now = datetime.now(UTC)  # the last night was at this hour, the next one is nearly a day away
+    yesterday = now.date() - timedelta(days=1)
+    days = [yesterday - timedelta(days=number) for number in reversed(range(NIGHTS))]
+    world = World.generate(
+        seed=2,
+        accounts=(AccountPlan("live_s3", "s3", "live-recordings/pushed"),),
+        first_day=days[0],
+        last_day=yesterday,
+        sessions_per_day=3,
+    )
+    home, log = tmp_path / "dagster", tmp_path / "log"
+    home.mkdir()
+    shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), home)
+    bin_ = Path(sys.executable).parent
+    with Simulator.start(tmp_path / "simulator", world=world, export_polls=0) as simulator:
+        head, marker, accounts = simulator.config.read_text().partition("[[accounts]]")
+        simulator.config.write_text(f"{head}[dagster]\nschedule_hour = {now.hour}\n\n{marker}{accounts}")
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))},
+            **simulator.environment,
+            "CALLARCHIVE_CONFIG": str(simulator.config),
+            "DAGSTER_HOME": str(home),
+        }
+        words = [bin_ / "dagster", "schedule", "start", "nightly", "-m", "pipelines.definitions"]
+        subprocess.run(words, env=environment, check=True, capture_output=True, timeout=120)
+        catalog = Catalog.open(simulator.directory / "catalog")
+        with dg.DagsterInstance.from_config(str(home)) as instance, log.open("wb") as out:
+            [state] = instance.all_instigator_state()
+            switched_on_at = now - timedelta(days=NIGHTS)
+            instance.update_instigator_state(
+                state.with_data(ScheduleInstigatorData(f"0 {now.hour} * * *", switched_on_at.timestamp()))
+            )
+            daemon = subprocess.Popen(
+                [bin_ / "dagster-daemon", "run", "-m", "pipelines.definitions"],
+                env=environment,
+                stdout=out,
+                stderr=out,
+                process_group=0,
+            )
+            try:
+                deadline = time.monotonic() + PATIENCE_S
+                unfinished = True
+                while catalog.days(schemas.RECONCILIATION) != days or unfinished:
+                    assert time.monotonic() < deadline, f"{catalog.days(schemas.RECONCILIATION)}; the log is {log}"
+                    time.sleep(0.5)
+                    unfinished = any(not run.is_finished for run in instance.get_runs())
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(daemon.pid, signal.SIGKILL)
+                daemon.wait()
+            runs = instance.get_runs()
+            assert sorted(run.tags["dagster/partition"] for run in runs) == [day.isoformat() for day in days]
+            assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+            whys = {run.tags["dagster/partition"]: run.tags["callarchive/why"] for run in runs}
+            assert whys.pop(yesterday.isoformat()) == "the day before"
+            assert set(whys.values()) == {"it was never archived to the end"}
