@@ -84,8 +84,8 @@ class Landing(Protocol):
     def uri_of(self, path: str) -> str:
         """The whole place of an object, without credentials, as listings give it. Contacts nothing."""
 
-    def has_folder(self, folder: str) -> bool:
-        """Whether anything lies below `folder` (on SFTP: whether it is a directory)."""
+    def existing_folders(self, names: Sequence[str]) -> set[str]:
+        """Those of the folders directly below the root that are there: costs about as much as to ask for one."""
 
     def open(self, path: str) -> AbstractContextManager[Download]:
         """Begins to read one object. Raises ObjectNotFoundError on entering when there is none."""

@@ -26,6 +26,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATE_FOLDER = re.compile(r"\d{4}-\d\d-\d\d/")
 _LATER_DAYS = 7
 """How many days after the call a date folder is looked for: a push that failed is tried again later."""
+_SMALL_FOLDER_PAGES = 5
+"""A later day's folder in a bucket is listed whole if it is no longer: sooner done than to look for each session in it."""
 
 
 class PlaceRefusedError(ArchiveError):
@@ -117,9 +119,10 @@ class ObjectFinder:
         self._lock = Lock()
         self._near = [str(day + timedelta(days=offset)) for offset in (0, 1, -1)]
         self._date_prefixes = [f"{folder}/" for folder in self._near]
-        self._last_prefix: str | None = None
+        self._right_prefixes: tuple[str, ...] = ()  # the last one first
         self._date_folders: list[str] | None = None
-        self._indexes: dict[str, dict[str, list[LandingObject]]] = {}
+        self._indexes: dict[str, dict[str, LandingObject]] = {}
+        self._too_large: set[str] = set()
 
     def open(
         self, *, session_id: str, recording_id: str, place: str | None, file_path: str | None = None
@@ -128,7 +131,7 @@ class ObjectFinder:
 
         Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
         URL, the one that a webhook event tells, and the same below the call's date folder or a neighbour of it, beginning
-        with what was right for the last recording, the listings of these date folders, the listing of the session's folder.
+        with what was right for the last recordings, the listings of these date folders, the listing of the session's folder.
 
         Args:
             place: `externalFileUrl`.
@@ -137,16 +140,19 @@ class ObjectFinder:
         Raises:
             ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
         """
-        known = self._in_indexes(recording_id, list(self._indexes))
+        known = self._in_indexes(recording_id, self._near)
         if known is not None:
             # It may have been moved since the listing: then the other places are tried.
             with suppress(ObjectNotFoundError):
                 return self._opened(known.path)
         candidates, refused = self._candidates(session_id, recording_id, place, file_path)
         for prefix, path in candidates:
+            if prefix[:-1] in self._indexes and _id_in_name(path) == recording_id:
+                continue  # it is not there
             with suppress(ObjectNotFoundError):
                 opened = self._opened(f"{prefix}{path}")
-                self._last_prefix = prefix
+                if self._right_prefixes[:1] != (prefix,):
+                    self._right_prefixes = (prefix, *(right for right in self._right_prefixes if right != prefix))
                 return opened
         found = self._by_listing(session_id, recording_id)
         if found is None:
@@ -166,13 +172,12 @@ class ObjectFinder:
         # The URL first where it says something of its own; its shorter ends are worth less than what the event says.
         told = list(dict.fromkeys([*by_url[:1], *by_event, *by_url]))
         below = next((path for path in told if path.lower().startswith(f"{session_id}/")), None)
-        candidates = [_split(path) for path in told]
+        candidates = [(folder := date_folder_of(path), path.removeprefix(folder)) for path in told]
         if below is not None:
             candidates += [(folder, below) for folder in self._date_prefixes]
-        # What was right for the last recording comes first, the others stay in order.
-        learned = next((candidate for candidate in candidates if candidate[0] == self._last_prefix), None)
-        if learned is not None:
-            candidates.insert(0, learned)
+        # What was right for the last recordings comes first, the others stay in order.
+        rank = {prefix: number for number, prefix in enumerate(self._right_prefixes)}
+        candidates.sort(key=lambda candidate: rank.get(candidate[0], len(rank)))
         return list(dict.fromkeys(candidates)), url_refused + event_refused
 
     def _paths(self, place: str | None, name: str, session_id: str) -> tuple[list[str], str]:
@@ -193,34 +198,58 @@ class ObjectFinder:
         folders = self._existing_date_folders()
         for folder in self._near:
             if folder in folders:
-                found = self._in_indexes(recording_id, [self._indexed(folder)])
+                self._index(folder)
+                found = self._in_indexes(recording_id, [folder])
                 if found is not None:
                     return found
-        later = [folder for folder in folders if folder not in self._near]
-        for folder in (session_id, *(f"{folder}/{session_id}" for folder in later)):
-            found = _best([item for item in self._landing.list(folder) if _names(item.path, recording_id)])
+        found = self._in_session_folder(session_id, recording_id)
+        if found is not None:
+            return found
+        for folder in folders:
+            if folder in self._near:
+                continue
+            # Of an SFTP server each session's folder would be read.
+            if not self._landing.walks_folders and self._index(folder, pages_max=_SMALL_FOLDER_PAGES):
+                found = self._in_indexes(recording_id, [folder])
+            else:
+                found = self._in_session_folder(f"{folder}/{session_id}", recording_id)
             if found is not None:
                 return found
         return None
 
+    def _in_session_folder(self, folder: str, recording_id: str) -> LandingObject | None:
+        return _best([item for item in self._landing.list(folder) if _id_in_name(item.path) == recording_id])
+
     def _existing_date_folders(self) -> list[str]:
         with self._lock:
             if self._date_folders is None:
-                days = (self._day + timedelta(days=offset) for offset in range(-1, _LATER_DAYS + 1))
-                self._date_folders = [str(day) for day in days if self._landing.has_folder(str(day))]
+                days = [str(self._day + timedelta(days=offset)) for offset in range(-1, _LATER_DAYS + 1)]
+                found = self._landing.existing_folders(days)
+                self._date_folders = [day for day in days if day in found]
             return self._date_folders
 
-    def _indexed(self, folder: str) -> str:
+    def _index(self, folder: str, *, pages_max: int | None = None) -> bool:
+        """Whether it is known what lies in the folder; it is not if its listing has more pages than that."""
         with self._lock:
+            if folder in self._too_large:
+                return False
             if folder not in self._indexes:
-                index: dict[str, list[LandingObject]] = {}
-                for item in self._landing.list(folder):
-                    index.setdefault(item.path.rpartition("/")[2][:36].lower(), []).append(item)
+                index: dict[str, LandingObject] = {}
+                for number, page in enumerate(self._landing.pages(folder)):
+                    if number == pages_max:
+                        self._too_large.add(folder)
+                        return False
+                    for item in page:
+                        id_ = _id_in_name(item.path)
+                        best = _best([item, index[id_]] if id_ in index else [item])
+                        if best is not None:
+                            index[id_] = best
                 self._indexes[folder] = index
-            return folder
+            return True
 
     def _in_indexes(self, recording_id: str, folders: list[str]) -> LandingObject | None:
-        return _best([item for folder in folders for item in self._indexes[folder].get(recording_id, [])])
+        known = (self._indexes[folder].get(recording_id) for folder in folders if folder in self._indexes)
+        return _best([item for item in known if item is not None])
 
 
 class _Entered:
@@ -237,14 +266,15 @@ class _Entered:
         return self._opening.__exit__(*error)  # type: ignore[arg-type]
 
 
-def _split(path: str) -> tuple[str, str]:
-    """The date folder that the path begins with, or nothing, and the rest."""
+def date_folder_of(path: str) -> str:
+    """The date folder that the path begins with, with its slash, or nothing."""
     folder = _DATE_FOLDER.match(path)
-    return (folder[0], path[folder.end() :]) if folder else ("", path)
+    return folder[0] if folder else ""
 
 
-def _names(path: str, recording_id: str) -> bool:
-    return path.rpartition("/")[2].lower().startswith(recording_id)
+def _id_in_name(path: str) -> str:
+    """With what the file's name begins: in 8x8's names the recording's id."""
+    return path.rpartition("/")[2][:36].lower()
 
 
 def _best(candidates: list[LandingObject]) -> LandingObject | None:

@@ -101,9 +101,9 @@ class SftpLanding:
         """The whole place of a file, percent-encoded."""
         return self._tree.uri_of(path)
 
-    def has_folder(self, folder: str) -> bool:
-        """Whether `folder` is a directory; a symbolic link to one is not."""
-        return self._repeatedly(lambda session, deadline: self._tree.has_folder(session, folder.rstrip("/"), deadline))
+    def existing_folders(self, names: Sequence[str]) -> set[str]:
+        """Those that are directories below the root; a symbolic link to one is not."""
+        return self._repeatedly(lambda session, deadline: self._tree.existing_folders(session, names, deadline))
 
     @contextmanager
     def open(self, path: str) -> Iterator[Download]:

@@ -73,12 +73,19 @@ class SftpTree:
             if reply.status != END_OF_FILE:
                 reply.entries(self.uri)
 
-    def has_folder(self, session: SftpSession, folder: str, deadline: float) -> bool:
-        """Whether `folder` is a directory."""
-        handles = self._open_folders(session, [folder], deadline)
+    def existing_folders(self, session: SftpSession, folders: Sequence[str], deadline: float) -> set[str]:
+        """Those of the folders that are directories. All are opened at once, fewer where the server lets fewer be open."""
+        try:
+            handles = self._open_folders(session, folders, deadline)
+        except OpenRefusedError:
+            if len(folders) == 1:
+                raise
+            half = len(folders) // 2
+            parts = (folders[:half], folders[half:])
+            return {name for part in parts for name in self.existing_folders(session, part, deadline)}
         for handle in handles.values():
             session.close_handle(handle)
-        return bool(handles)
+        return set(handles)
 
     def open_file(self, session: SftpSession, path: str, deadline: float) -> tuple[bytes, LandingObject]:
         """A handle to read the file from, and what the server says of it.

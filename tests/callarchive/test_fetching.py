@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -64,6 +64,7 @@ class MemoryLanding:
 
     uri = "memory://landing"
     concurrency = 4
+    walks_folders = False
 
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = objects or {}
@@ -89,8 +90,11 @@ class MemoryLanding:
         self._up()
         return [self.describe(path) for path in self.objects if path.startswith(f"{folder}/")]
 
-    def has_folder(self, folder: str) -> bool:
-        return bool(self.list(folder))
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Sequence[LandingObject]]:
+        yield self.list(folder)
+
+    def existing_folders(self, names: Sequence[str]) -> set[str]:
+        return {name for name in names if self.list(name)}
 
     @contextmanager
     def open(self, path: str) -> Iterator[Download]:

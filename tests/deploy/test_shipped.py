@@ -88,6 +88,17 @@ def test_runs_that_die_are_noticed_and_started_again_everywhere(tmp_path: Path) 
             assert instance.get_settings("run_retries")["enabled"]
             assert instance.get_settings("run_retries")["max_retries"] > 0
             assert not instance.get_settings("run_retries")["retry_on_asset_or_op_failure"]
+            queue = instance.get_concurrency_config().run_queue_config
+            assert queue is not None
+            assert queue.max_concurrent_runs > 0
+            assert queue.max_user_code_failure_retries * queue.user_code_failure_retry_delay == 30 * 60
+
+
+def test_a_backfill_waits_for_the_code_server_wherever_a_daemon_runs() -> None:
+    name = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+    assert f"\nEnvironment={name}=1\n" in (DEPLOY / "dagster" / "callarchive-daemon.service").read_text()
+    assert shipped("compose/compose.yaml")["services"]["daemon"]["environment"][name] == "1"
+    assert {"name": name, "value": "1"} in shipped("kubernetes/values.yaml")["dagsterDaemon"]["env"]
 
 
 def test_what_the_values_say_of_pods_dagster_takes_for_kubernetes() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -202,7 +202,10 @@ class MemoryLanding:
     uri = "memory://landing"
     concurrency = 8
 
-    def __init__(self, *items: LandingObject) -> None:
+    page_size = 10
+
+    def __init__(self, *items: LandingObject, walks_folders: bool = False) -> None:
+        self.walks_folders = walks_folders
         self.objects = {item.path: item for item in items}
         self.asked: Counter[tuple[str, str]] = Counter()
         self.open_count = 0
@@ -216,9 +219,14 @@ class MemoryLanding:
         self._count("list", folder)
         return [item for path, item in sorted(self.objects.items()) if path.startswith(f"{folder}/")]
 
-    def has_folder(self, folder: str) -> bool:
-        self._count("has_folder", folder)
-        return any(path.startswith(f"{folder}/") for path in self.objects)
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Sequence[LandingObject]]:
+        items = self.list(folder)
+        for start in range(0, len(items), self.page_size):
+            yield items[start : start + self.page_size]
+
+    def existing_folders(self, names: Sequence[str]) -> set[str]:
+        self._count("existing_folders", ",".join(names))
+        return {name for name in names if any(path.startswith(f"{name}/") for path in self.objects)}
 
     @contextmanager
     def open(self, path: str) -> Iterator[Download]:
@@ -313,10 +321,30 @@ def test_a_days_folder_is_listed_once_and_not_once_per_recording() -> None:
         assert found(finder, number=n, place=URL.replace(SESSION, session_id(n)).replace(RECORDING, recording_id(n)))
     listings = {path: times for (what, path), times in landing.asked.items() if what == "list"}
     assert listings == {str(DAY): 1}
-    folders_asked = [times for (what, _), times in landing.asked.items() if what == "has_folder"]
-    assert max(folders_asked) == 1
+    assert sum(times for (what, _), times in landing.asked.items() if what == "existing_folders") == 1
     # After the first recording was found through the listing, the others are not looked for in vain at their URLs.
     assert sum(times for (what, _), times in landing.asked.items() if what == "open") <= count + 10
+
+
+@pytest.mark.parametrize(
+    ("walks_folders", "size", "listed_whole"), [(False, 3, True), (False, 60, False), (True, 3, False)]
+)
+def test_a_later_days_folder_is_listed_whole_if_that_is_little(
+    *, walks_folders: bool, size: int, listed_whole: bool
+) -> None:
+    later = DAY + timedelta(days=3)
+    strangers = [item(f"{later}/{session_id(n)}/{recording_id(n)}_x.mp3") for n in range(100, 100 + size)]
+    late = item(f"{later}/{session_id(7)}/{recording_id(7)}_x.mp3")
+    landing = MemoryLanding(*strangers, late, walks_folders=walks_folders)
+    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    for number in range(7):
+        with pytest.raises(ObjectNotFoundError):
+            found(finder, number=number)
+    assert found(finder, number=7) == late.path
+    asked = Counter(path for (what, path), times in landing.asked.items() for _ in range(times) if what == "list")
+    in_sessions = [path for path in asked if path.startswith(f"{later}/")]
+    assert asked[str(later)] == (0 if walks_folders else 1)
+    assert len(in_sessions) == (0 if listed_whole else 8)
 
 
 @pytest.mark.parametrize("offset", [0, 1, -1])

@@ -198,14 +198,44 @@ def test_listings_of_more_than_a_page_are_whole(landing: S3Landing, boto: Any, p
     assert [item.path for item in landing.list("day")] == [f"day/{number:05d}.mp3" for number in range(1_003)]
 
 
+@pytest.mark.parametrize("last_of_page", ["day/00998.mp3", "day/00998//odd.mp3", "day/00998/"])
+def test_a_listing_goes_on_behind_a_page_that_is_odd(
+    landing: S3Landing, boto: Any, prefix: str, last_of_page: str
+) -> None:
+    boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/", Body=b"")
+    put_many(f"{prefix}/day", 2_100)
+    names = [f"day/{number:05d}.mp3" for number in range(2_100)]
+    if last_of_page not in names:
+        boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{last_of_page}", Body=b"")
+        boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/02050/", Body=b"")
+    assert [item.path for page in landing.pages("day") for item in page] == names
+
+
 def test_a_folder_is_there_when_an_object_lies_below_it(landing: S3Landing, boto: Any, prefix: str) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/marker/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/a", Body=b"")
-    assert landing.has_folder("full")
-    assert not landing.has_folder("marker")
-    assert not landing.has_folder("ful")
-    assert landing.has_folder("")
+    assert landing.existing_folders(["full", "marker", "ful", "zero"]) == {"full", "marker"}
+
+
+@pytest.mark.parametrize("between", [0, 1, 100])
+def test_folders_are_found_whatever_lies_between_them(landing: S3Landing, boto: Any, prefix: str, between: int) -> None:
+    names = [f"2026-03-{number:02d}" for number in range(1, 10)]
+    for name in (*names[::2], "2026-02-28", "2026-04-01", "zzz"):
+        boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}/session/file.mp3", Body=b"x")
+    for number in range(between):  # neither in a folder nor behind them all
+        boto.put_object(Bucket=BUCKET, Key=f"{prefix}/2026-03-04_{number:03d}.txt", Body=b"x")
+    assert landing.existing_folders(names) == set(names[::2])
+    assert landing.existing_folders(names[:1]) == {names[0]}
+    assert landing.existing_folders(names[1:2]) == set()
+    assert landing.existing_folders(["2027-01-01"]) == set()
+
+
+def test_folders_of_a_whole_bucket_are_found(s3_endpoint: str, boto: Any) -> None:
+    boto.create_bucket(Bucket="bare-folders")
+    boto.put_object(Bucket="bare-folders", Key="2026-03-02/session/file.mp3", Body=b"x")
+    with closing(landing_at(s3_endpoint, "", bucket="bare-folders")) as whole:
+        assert whole.existing_folders(["2026-03-01", "2026-03-02", "2026-03-03"]) == {"2026-03-02"}
 
 
 def requests_of(landing: S3Landing) -> list[str]:
@@ -277,7 +307,7 @@ def test_a_bad_path_is_refused_before_anything_is_sent(path: str) -> None:
         for action in (
             lambda: landing.open(path).__enter__(),
             lambda: landing.list(path or "/"),
-            lambda: landing.has_folder(path or "/"),
+            lambda: landing.existing_folders(["fine", path or "/"]),
             lambda: landing.stat_many(["fine", path]),
         ):
             with pytest.raises(PlaceRefusedError):

@@ -62,13 +62,8 @@ def test_folder_that_is_not_there_has_nothing_in_it(server: Any, open_landing: O
     landing = open_landing(server)
     assert landing.list("night") == []
     assert landing.list("day/file.mp3") == []
-    assert [landing.has_folder(name) for name in ("day", "day/", "night", "day/file.mp3", "")] == [
-        True,
-        True,
-        False,
-        False,
-        True,
-    ]
+    assert landing.existing_folders(["day", "night", "day/file.mp3"]) == {"day"}
+    assert landing.existing_folders(["night"]) == set()
 
 
 def test_folder_of_many_files_is_listed_whole(server: Any, open_landing: OpenLanding) -> None:
@@ -94,7 +89,7 @@ def test_links_and_names_that_cannot_be_asked_for_are_passed_over(
     assert [item.path for item in landing.list("day")] == ["day/good.mp3", "day/naïve 通話.mp3"]
     assert len(read(landing, "day/naïve 通話.mp3")) == 1000
     assert landing.list("day/folder") == []
-    assert not landing.has_folder("day/folder")
+    assert landing.existing_folders(["day", "day/folder"]) == {"day"}
     for path in ("day/link.mp3", "day/folder/secret.mp3", "day/inner.mp3", "day"):
         with pytest.raises(ObjectNotFoundError), landing.open(path):
             pass
