@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.check_results import check_evaluations, check_results
-from assets.failures import ends_batch, failure_of_days
+from assets.failures import ends_batch, failure_of_days, tried_again
 from assets.progress import LoggedProgress
 from callarchive import schemas
 from callarchive.connections import Connections
@@ -42,7 +42,8 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
         if batch.done and not batch.cut_short:
             _take_further(context, connections, batch)
         done = batch.done.keys() - batch.failed.keys()
-        raise failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(done))
+        failed = failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(done))
+        raise tried_again(context, failed) from failed
     checks = check_results(batch.verdicts)
     if len(batch.done) == 1:
         (summary,) = batch.done.values()

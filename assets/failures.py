@@ -7,6 +7,12 @@ import dagster as dg
 
 from callarchive.errors import ArchiveError, ConfigurationError, RefusedError, StoreError, UnavailableError
 
+STEP_RETRIES = "callarchive/step_retries"
+"""A run's tag: so many times each of its steps is tried again. Dagster's own `RetryPolicy` would have a run that is terminated
+wait for its next attempt as well, and go on with it minutes after it was marked as canceled.
+"""
+_FIRST_DELAY_S = 120
+
 
 def failure(error: ArchiveError) -> dg.Failure:
     """The error as Dagster shows it: its own message, retried only where the same call may succeed later.
@@ -36,6 +42,17 @@ def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int, done_
         metadata={"errors": dg.MetadataValue.json({key: type(error).__name__ for key, error in failed.items()})},
         allow_retries=all(error.retryable for error in failed.values()),
     )
+
+
+def tried_again(context: dg.AssetExecutionContext, failed: dg.Failure) -> dg.Failure | dg.RetryRequested:
+    """What a step that failed raises, `from` the failure: a request for another attempt, if that may help.
+
+    A run with the tag `STEP_RETRIES` has so many more, the first after 2 minutes, each next after twice the time.
+    """
+    retries = int(context.run.tags.get(STEP_RETRIES, "0"))
+    if not failed.allow_retries or not retries:
+        return failed
+    return dg.RetryRequested(max_retries=retries, seconds_to_wait=_FIRST_DELAY_S * 2**context.retry_number)
 
 
 def ends_batch(error: ArchiveError) -> bool:

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -21,13 +20,12 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionStatus
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.settings import load_settings
-from pipelines import ui
-from pipelines.code_location import code_location
+from tools.running_dagster import DAEMON, environment_with, is_run_worker, order_backfill, process_group, shipped_home
 
 _FIRST_DAY = date(2025, 11, 1)
 _READY = "ready"
@@ -83,41 +81,29 @@ def _serve(directory: Path, days: int, sessions: int) -> None:
 def _simulator(directory: Path, days: int, sessions: int) -> Iterator[dict[str, str]]:
     """Yields the environment of who uses it."""
     words = [sys.executable, "-m", "benchmarks.backfill", "--serve", "--directory", str(directory)]
-    process = subprocess.Popen([*words, "--days", str(days), "--sessions", str(sessions)], process_group=0)
-    try:
+    words += ["--days", str(days), "--sessions", str(sessions)]
+    with process_group(words, environment=os.environ, log=directory / "simulator.log") as process:
         while not (directory / _READY).exists():
             if process.poll() is not None:
                 sys.exit("the simulator did not start")
             time.sleep(_LOOK_S)
         told = json.loads((directory / _READY).read_text())
         print(f"{told['recordings']} recordings are served", file=sys.stderr)
-        (directory / "dagster").mkdir()
-        shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), directory / "dagster")
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))}
-        yield {
-            **inherited,
-            **told["environment"],
-            "CALLARCHIVE_CONFIG": told["config"],
-            "DAGSTER_HOME": str(directory / "dagster"),
-            "RECORDINGS": str(told["recordings"]),
-        }
-    finally:
-        _kill(process)
+        home = shipped_home(directory / "dagster")
+        environment = environment_with(told["environment"], config=Path(told["config"]), home=home)
+        yield {**environment, "RECORDINGS": str(told["recordings"])}
 
 
 def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[str, object]:
     os.environ.update(environment)
     settings = load_settings()
-    log = (directory / "log").open("wb")
-    words = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "pipelines.definitions"]
-    with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance, log:
-        daemon = subprocess.Popen(words, env=environment, stdout=log, stderr=log, process_group=0)
-        try:
+    with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        with process_group(DAEMON, environment=environment, log=directory / "log") as daemon:
             while not instance.get_daemon_heartbeats():
                 time.sleep(_LOOK_S)
             keys = [(_FIRST_DAY + timedelta(days=number)).isoformat() for number in range(days)]
             begun_at = time.monotonic()
-            backfill_id = _order(instance, keys)
+            backfill_id = order_backfill(instance, settings, keys)
             watched = _Watched(daemon)
             while (backfill := instance.get_backfill(backfill_id)) is not None:
                 if backfill.status != BulkActionStatus.REQUESTED:
@@ -125,8 +111,6 @@ def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[st
                 watched.look()
                 time.sleep(_LOOK_S)
             wall_s = time.monotonic() - begun_at
-        finally:
-            _kill(daemon)
         runs = instance.get_run_records(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
     recordings = Catalog.open(settings.catalog.url).arrow(schemas.RECORDINGS, columns=["archive_status"])
     if backfill is None or backfill.status != BulkActionStatus.COMPLETED_SUCCESS:
@@ -145,27 +129,6 @@ def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[st
         "cpu_s_of_runs": round(watched.cpu_s_of_runs),
         "peak_mb": watched.peak_bytes // 1_000_000,
     }
-
-
-def _order(instance: dg.DagsterInstance, keys: list[str]) -> str:
-    graph = code_location(load_settings()).resolve_asset_graph()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Dagster's own, about itself
-        backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id="year",
-            asset_graph=graph,
-            partition_names=keys,
-            asset_selection=list(graph.materializable_asset_keys),
-            backfill_timestamp=time.time(),
-            tags={},
-            dynamic_partitions_store=instance,
-            all_partitions=False,
-            title=None,
-            description=None,
-            run_config=None,
-        )
-    instance.add_backfill(backfill)
-    return backfill.backfill_id
 
 
 def _done(catalog_url: str) -> int:
@@ -187,7 +150,7 @@ class _Watched:
         for process in (self._daemon, *self._daemon.children(recursive=True)):
             with suppress(psutil.Error):
                 times = process.cpu_times()
-                is_run = any("spawn_main" in word for word in process.cmdline())
+                is_run = is_run_worker(process)
                 self._spent_s[process.pid, process.create_time()] = times.user + times.system, is_run
                 held_bytes += process.memory_full_info().pss
         self.peak_bytes = max(self.peak_bytes, held_bytes)
@@ -199,13 +162,6 @@ class _Watched:
     @property
     def cpu_s_of_runs(self) -> float:
         return sum(spent_s for spent_s, is_run in self._spent_s.values() if is_run)
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """The process and those that it started are gone."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from callarchive.settings import AccountSettings, Settings
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import Inbox
     from callarchive.landing.contents import LandingContents
+    from callarchive.landing.date_folders import DateFolders
     from callarchive.sources import SessionSource
     from callarchive.voice_api.client import VoiceClient
 
@@ -60,6 +61,7 @@ class Connections:
         self._voices: dict[str, VoiceClient] = {}
         self._landings: dict[str, Landing] = {}
         self._contents: dict[str, LandingContents] = {}
+        self._date_folders: dict[str, DateFolders] = {}
         self._inbox: Inbox | None = None
         self._pruned = False
         self._opening = Lock()
@@ -87,6 +89,7 @@ class Connections:
             self._voices.clear()
             self._landings.clear()
             self._contents.clear()
+            self._date_folders.clear()
 
     def voice(self, account: AccountSettings) -> "VoiceClient":
         """The account's API client."""
@@ -104,9 +107,17 @@ class Connections:
                 self._landings[account.subaccount_id] = _open_landing(account, self.settings)
             return self._landings[account.subaccount_id]
 
+    def date_folders(self, account: AccountSettings) -> "DateFolders":
+        """What is known of the date folders in the account's landing, for all days of a run."""
+        from callarchive.landing.date_folders import DateFolders
+
+        landing = self.landing(account)
+        with self._opening:
+            return self._date_folders.setdefault(account.subaccount_id, DateFolders(landing, clock=self.clock))
+
     def landing_contents(self, account: AccountSettings, day: date) -> "LandingContents":
-        """What lies in the account's landing of the day's calls: a bucket is listed once for all days of a run, and again
-        after 15 minutes.
+        """What lies in the account's landing of the day's calls: a bucket is listed for a month at once, and again after 15
+        minutes.
 
         Raises:
             ArchiveError: the landing cannot be listed.
@@ -115,7 +126,7 @@ class Connections:
 
         with self._listing:
             known, now = self._contents.get(account.subaccount_id), self.clock()
-            if known is None or known.only not in (None, day) or now - known.listed_at > GOOD_FOR:
+            if known is None or not known.first <= day <= known.last or now - known.listed_at > GOOD_FOR:
                 self._contents.pop(account.subaccount_id, None)  # two at once would take twice the memory
                 known = list_contents(self.landing(account), day, zone=self.settings.zone, now=now)
                 self._contents[account.subaccount_id] = known

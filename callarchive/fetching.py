@@ -28,6 +28,7 @@ from callarchive.errors import (
     UnavailableError,
 )
 from callarchive.landing import Landing, LandingObject
+from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.places import ObjectFinder
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.settings import TransferSettings
@@ -98,6 +99,7 @@ class Fetcher:
     """Fetches the recordings of one account's day.
 
     Args:
+        folders: what is known of the landing's date folders.
         root: the landing's prefix or folder, as in the account's `landing`.
         clock: the time now; decides between pending and missing.
         give_up_after: so long after the call a recording that 8x8 is still processing is missing; null is never.
@@ -109,6 +111,7 @@ class Fetcher:
         subaccount_id: str,
         day: date,
         landing: Landing,
+        folders: DateFolders,
         root: str,
         archive: RecordingArchive,
         transfer: TransferSettings,
@@ -122,7 +125,7 @@ class Fetcher:
         self._transfer = transfer
         self._clock = clock
         self._give_up_after = give_up_after
-        self._finder = ObjectFinder(landing, root=root, day=day)
+        self._finder = ObjectFinder(landing, folders, root=root, day=day)
         self._first_denial: AccessDeniedError | None = None
         self.counts = FetchCounts()
         self._counting = Lock()

@@ -8,6 +8,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets import catalog, collection, statistics
+from assets.failures import STEP_RETRIES
 from assets.newest_day import newest_day_archived
 from callarchive.settings import Settings
 from pipelines.newest_day import newest_day_sensor
@@ -28,7 +29,7 @@ def code_location(settings: Settings) -> dg.Definitions:
         selection=dg.AssetSelection.all(),
         description="Archives one day: sessions, recordings, tables, statistics, checks. What failed for a passing "
         "reason is tried again after 2 and after 4 minutes.",
-        op_retry_policy=dg.RetryPolicy(max_retries=2, delay=120, backoff=dg.Backoff.EXPONENTIAL),
+        tags={STEP_RETRIES: "2"},
     )
     return dg.Definitions(
         assets=partitioned_assets(settings),

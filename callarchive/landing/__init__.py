@@ -78,7 +78,7 @@ class Landing(Protocol):
     def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> "Iterator[Sequence[LandingObject]]":
         """The same objects, a part at a time where the store gives them so: all of a landing may be a million.
 
-        A landing that walks folders leaves out those, at any depth, for whose path `skip` is true.
+        Folders for whose path `skip` is true may be left out. A landing that walks folders does so at any depth.
         """
 
     def uri_of(self, path: str) -> str:

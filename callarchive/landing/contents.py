@@ -1,7 +1,7 @@
 """What lies in a landing, by the day that each object seems to belong to.
 
-A bucket is listed once for all days of a run. Where a listing goes from folder to folder, only those are looked into that may
-hold what belongs to one day: sessions' folders tell their time, as do date folders.
+Only folders are looked into that may hold what belongs to the days that are asked for: sessions' folders tell their time, as do
+date folders. A bucket is listed for a month at once, an SFTP server's folders are walked for one day.
 
 Only mp3s count, and only their paths are kept, as bytes: a million take some 120 MB. An object is dated by what 8x8 wrote
 into its place; which recording it belongs to is found out by whoever knows the recordings.
@@ -21,6 +21,9 @@ from callarchive.starts import time_in_name
 GOOD_FOR = timedelta(minutes=15)
 """So long a listing stands for the landing."""
 
+_LISTED_AHEAD = timedelta(days=31)
+"""So many more days of a bucket are listed with one: a run goes through its days in order."""
+
 _DAYS_OFF = 2
 """How many days a folder's name may be off from the day of the recordings in it: time zones, calls over midnight."""
 
@@ -36,14 +39,14 @@ class LandingContents:
     """The paths of a landing's mp3s by day. Made by `list_contents`.
 
     Attributes:
-        only: the only day of which it is complete; null where it is of all.
+        first, last: the days of which it is complete.
         listed_at: when the listing began.
         object_count: mp3s.
         undated_count: those that nothing dates, and that therefore belong to no day.
     """
 
-    def __init__(self, *, only: date | None, zone: ZoneInfo, listed_at: datetime) -> None:
-        self.only = only
+    def __init__(self, *, first: date, last: date, zone: ZoneInfo, listed_at: datetime) -> None:
+        self.first, self.last = first, last
         self.listed_at = listed_at
         self.object_count = self.undated_count = 0
         self._zone = zone
@@ -98,8 +101,9 @@ def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime)
     Raises:
         ArchiveError: as `Landing.list`.
     """
-    contents = LandingContents(only=day if landing.walks_folders else None, zone=zone, listed_at=now)
-    for page in landing.pages("", skip=partial(is_of_other_days, first=day, last=day)):
+    last = day if landing.walks_folders else day + _LISTED_AHEAD
+    contents = LandingContents(first=day, last=last, zone=zone, listed_at=now)
+    for page in landing.pages("", skip=partial(is_of_other_days, first=day, last=last)):
         for item in page:
             contents.add(item)
     return contents

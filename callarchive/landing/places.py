@@ -9,12 +9,12 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import date, timedelta
-from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 from callarchive.errors import ArchiveError, ObjectNotFoundError
 from callarchive.landing import Download, Landing, LandingObject
 from callarchive.landing.contents import recording_id_in
+from callarchive.landing.date_folders import DateFolders, best_of, id_in_name
 
 _SCHEMES = ("http", "https", "s3", "sftp", "ftp", "ftps")
 _MAX_PLACE_CHARS = 4096
@@ -26,8 +26,6 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATE_FOLDER = re.compile(r"\d{4}-\d\d-\d\d/")
 _LATER_DAYS = 7
 """How many days after the call a date folder is looked for: a push that failed is tried again later."""
-_SMALL_FOLDER_PAGES = 5
-"""A later day's folder in a bucket is listed whole if it is no longer: sooner done than to look for each session in it."""
 
 
 class PlaceRefusedError(ArchiveError):
@@ -104,25 +102,25 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
 
 
 class ObjectFinder:
-    """Finds the objects of one account's day. Thread-safe; remembers every folder that it has listed.
+    """Finds the objects of one account's day. Thread-safe.
 
     Args:
         landing: where to look.
+        folders: what is known of its date folders.
         root: the landing's prefix or folder, for places that spell it out.
         day: the calls' day; date folders of the neighbouring days and of the week after it are looked into as well.
     """
 
-    def __init__(self, landing: Landing, *, root: str, day: date) -> None:
+    def __init__(self, landing: Landing, folders: DateFolders, *, root: str, day: date) -> None:
         self._landing = landing
+        self._folders = folders
         self._root = root
-        self._day = day
-        self._lock = Lock()
         self._near = [str(day + timedelta(days=offset)) for offset in (0, 1, -1)]
         self._date_prefixes = [f"{folder}/" for folder in self._near]
         self._right_prefixes: tuple[str, ...] = ()  # the last one first
-        self._date_folders: list[str] | None = None
-        self._indexes: dict[str, dict[str, LandingObject]] = {}
-        self._too_large: set[str] = set()
+        days = [str(day + timedelta(days=offset)) for offset in range(-1, _LATER_DAYS + 1)]
+        self._later = [day for day in days if day not in self._near]
+        folders.turn_to(days)
 
     def open(
         self, *, session_id: str, recording_id: str, place: str | None, file_path: str | None = None
@@ -140,15 +138,13 @@ class ObjectFinder:
         Raises:
             ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
         """
-        known = self._in_indexes(recording_id, self._near)
+        known = self._folders.best(recording_id, self._near)
         if known is not None:
             # It may have been moved since the listing: then the other places are tried.
             with suppress(ObjectNotFoundError):
                 return self._opened(known.path)
         candidates, refused = self._candidates(session_id, recording_id, place, file_path)
         for prefix, path in candidates:
-            if prefix[:-1] in self._indexes and _id_in_name(path) == recording_id:
-                continue  # it is not there
             with suppress(ObjectNotFoundError):
                 opened = self._opened(f"{prefix}{path}")
                 if self._right_prefixes[:1] != (prefix,):
@@ -195,61 +191,27 @@ class ObjectFinder:
         return _Entered(opening, download)
 
     def _by_listing(self, session_id: str, recording_id: str) -> LandingObject | None:
-        folders = self._existing_date_folders()
+        existing = self._folders.existing([*self._near, *self._later])
         for folder in self._near:
-            if folder in folders:
-                self._index(folder)
-                found = self._in_indexes(recording_id, [folder])
+            if folder in existing:
+                self._folders.list_whole(folder)
+                found = self._folders.best(recording_id, [folder])
                 if found is not None:
                     return found
         found = self._in_session_folder(session_id, recording_id)
-        if found is not None:
-            return found
-        for folder in folders:
-            if folder in self._near:
+        for folder in self._later:
+            if found is not None:
+                break
+            if folder not in existing:
                 continue
-            # Of an SFTP server each session's folder would be read.
-            if not self._landing.walks_folders and self._index(folder, pages_max=_SMALL_FOLDER_PAGES):
-                found = self._in_indexes(recording_id, [folder])
+            if self._folders.list_if_small(folder):
+                found = self._folders.best(recording_id, [folder])
             else:
                 found = self._in_session_folder(f"{folder}/{session_id}", recording_id)
-            if found is not None:
-                return found
-        return None
+        return found
 
     def _in_session_folder(self, folder: str, recording_id: str) -> LandingObject | None:
-        return _best([item for item in self._landing.list(folder) if _id_in_name(item.path) == recording_id])
-
-    def _existing_date_folders(self) -> list[str]:
-        with self._lock:
-            if self._date_folders is None:
-                days = [str(self._day + timedelta(days=offset)) for offset in range(-1, _LATER_DAYS + 1)]
-                found = self._landing.existing_folders(days)
-                self._date_folders = [day for day in days if day in found]
-            return self._date_folders
-
-    def _index(self, folder: str, *, pages_max: int | None = None) -> bool:
-        """Whether it is known what lies in the folder; it is not if its listing has more pages than that."""
-        with self._lock:
-            if folder in self._too_large:
-                return False
-            if folder not in self._indexes:
-                index: dict[str, LandingObject] = {}
-                for number, page in enumerate(self._landing.pages(folder)):
-                    if number == pages_max:
-                        self._too_large.add(folder)
-                        return False
-                    for item in page:
-                        id_ = _id_in_name(item.path)
-                        best = _best([item, index[id_]] if id_ in index else [item])
-                        if best is not None:
-                            index[id_] = best
-                self._indexes[folder] = index
-            return True
-
-    def _in_indexes(self, recording_id: str, folders: list[str]) -> LandingObject | None:
-        known = (self._indexes[folder].get(recording_id) for folder in folders if folder in self._indexes)
-        return _best([item for item in known if item is not None])
+        return best_of([item for item in self._landing.list(folder) if id_in_name(item.path) == recording_id])
 
 
 class _Entered:
@@ -270,14 +232,3 @@ def date_folder_of(path: str) -> str:
     """The date folder that the path begins with, with its slash, or nothing."""
     folder = _DATE_FOLDER.match(path)
     return folder[0] if folder else ""
-
-
-def _id_in_name(path: str) -> str:
-    """With what the file's name begins: in 8x8's names the recording's id."""
-    return path.rpartition("/")[2][:36].lower()
-
-
-def _best(candidates: list[LandingObject]) -> LandingObject | None:
-    """Of several pushes of one recording the newest mp3; ties are broken by name, so that every run agrees."""
-    mp3s = [item for item in candidates if item.path.lower().endswith(".mp3")]
-    return max(mp3s, key=lambda item: (item.modified_at is not None, item.modified_at, item.path), default=None)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
@@ -43,6 +44,7 @@ _MAX_KEY_BYTES = 1024
 _SAMPLE_KEYS = 20
 _PAGE_KEYS = 1000
 _FOLDER_PAGES = 3
+_LEVEL_PAGES = 5
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _NEVER = datetime.fromtimestamp(0, UTC)
 """What obstore gives where an answer has no Last-Modified."""
@@ -50,6 +52,13 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 
 class _AmbiguousError(Exception):
     """A listing of obstore's that boto3 must make."""
+
+
+class _Level(NamedTuple):
+    """What lies directly below a folder; folders by their paths."""
+
+    objects: "list[_Listed]"
+    folders: list[str]
 
 
 class _Listed(NamedTuple):
@@ -95,9 +104,38 @@ class S3Landing:
         self,
         folder: str,
         *,
-        skip: Callable[[str], bool] | None = None,  # noqa: ARG002 - a bucket has no folders: a listing goes through all keys
+        skip: Callable[[str], bool] | None = None,
     ) -> "Iterator[Sequence[LandingObject]]":
-        """The same, up to 1,000 at a time."""
+        """The same, up to 1,000 at a time; without the folders directly below that `skip` names, unless they are too many."""
+        level = None if skip is None else self._level(folder)
+        if skip is None or level is None:
+            yield from self._flat_pages(folder)
+            return
+        yield self._all_described(level.objects)
+        for name in level.folders:
+            if not skip(name):
+                yield from self._flat_pages(name)
+
+    def _level(self, folder: str) -> "_Level | None":
+        """What lies directly below the folder; null where that is so much that all below it are sooner gone through."""
+        prefix = self._below(folder)
+        token: dict[str, str] = {}
+        objects: list[_Listed] = []
+        folders: list[str] = []
+        for _ in range(_LEVEL_PAGES):
+            page = self._page(prefix, Delimiter="/", **token)
+            objects += [_entry(listed) for listed in page.get("Contents", ())]
+            for entry in page.get("CommonPrefixes", ()):
+                name = f"{folder}/{entry['Prefix'][len(prefix) : -1]}" if folder else entry["Prefix"][len(prefix) : -1]
+                with suppress(PlaceRefusedError):  # nor would we ask for what lies below it
+                    self._key(name)
+                    folders.append(name)
+            if not page.get("IsTruncated"):
+                return _Level(objects, folders)
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+        return None
+
+    def _flat_pages(self, folder: str) -> "Iterator[Sequence[LandingObject]]":
         prefix, last = self._below(folder), ""
         for_obstore = bool(prefix)  # of a whole bucket it would list "/a" as "a"
         while True:

@@ -69,6 +69,7 @@ def fetch_named(
             subaccount_id=account.subaccount_id,
             day=day,
             landing=connections.landing(account),
+            folders=connections.date_folders(account),
             root=landing_root(account),
             archive=connections.archive,
             transfer=connections.settings.transfer,

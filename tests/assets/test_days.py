@@ -5,9 +5,10 @@ import dagster as dg
 import pytest
 
 from assets.days import Step, run_days
+from assets.failures import STEP_RETRIES
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError, SourceError, UnavailableError
+from callarchive.errors import ArchiveError, RefusedError, SourceError, UnavailableError
 from callarchive.steps import StepReport
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
@@ -28,7 +29,7 @@ def step_that_fails_on(day: int | None, error: Callable[[str], BaseException] = 
     return step
 
 
-def run(step: Step, connections: Connections, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def run(step: Step, connections: Connections, instance: dg.DagsterInstance, **tags: str) -> dg.ExecuteInProcessResult:
     @dg.asset(partitions_def=DAYS)
     def session_ids(
         context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]
@@ -40,7 +41,11 @@ def run(step: Step, connections: Connections, instance: dg.DagsterInstance) -> d
         resources={"connections": connections},
         instance=instance,
         raise_on_error=False,
-        tags={"dagster/asset_partition_range_start": str(FIRST), "dagster/asset_partition_range_end": str(LAST)},
+        tags={
+            "dagster/asset_partition_range_start": str(FIRST),
+            "dagster/asset_partition_range_end": str(LAST),
+            **tags,
+        },
     )
 
 
@@ -91,6 +96,47 @@ def test_days_before_a_mistake_in_the_code_or_a_termination_stay(
 ) -> None:
     assert not run(step_that_fails_on(7, error), connections, instance).success
     assert set(materialized(instance)) == {"2026-01-05", "2026-01-06"}
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(UnavailableError, 3), (RefusedError, 1), (dg.DagsterExecutionInterruptedError, 1), (KeyboardInterrupt, 1)],
+)
+def test_a_step_is_tried_again_only_where_that_can_help_and_nobody_ended_the_run(
+    error: Callable[[str], BaseException],
+    attempts: int,
+    connections: Connections,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("assets.failures._FIRST_DELAY_S", 0)
+    begun = []
+
+    def step(_: Connections, day: date) -> StepReport:
+        begun.append(day)
+        raise error("not today")
+
+    result = run(step, connections, instance, **{STEP_RETRIES: "2"})
+    assert not result.success
+    assert len(begun) == attempts
+    again = [event for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]
+    assert len(again) == attempts - 1
+
+
+def test_a_step_that_succeeds_at_the_second_attempt_is_done(
+    connections: Connections, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assets.failures._FIRST_DELAY_S", 0)
+    errors = [UnavailableError("nobody answers")]
+    good = step_that_fails_on(None)
+
+    def step(connections: Connections, day: date) -> StepReport:
+        if errors:
+            raise errors.pop()
+        return good(connections, day)
+
+    assert run(step, connections, instance, **{STEP_RETRIES: "1"}).success
+    assert set(materialized(instance)) == {"2026-01-05", "2026-01-06", "2026-01-07"}
 
 
 def test_a_day_is_locked_while_its_step_runs_and_free_afterwards(

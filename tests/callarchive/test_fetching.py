@@ -24,6 +24,7 @@ from callarchive.errors import (
 )
 from callarchive.fetching import Comparison, FetchCounts, Fetcher, Wanted, call_time
 from callarchive.landing import Download, LandingObject
+from callarchive.landing.date_folders import DateFolders
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.partition_files import to_arrow
 from callarchive.records import file_row
@@ -172,6 +173,7 @@ class Run:
             subaccount_id="acme_sg",
             day=DAY,
             landing=self.landing,
+            folders=DateFolders(self.landing, clock=lambda: now),
             root="prefix",
             archive=self.archive,
             transfer=TransferSettings(attempts=attempts),
@@ -560,6 +562,7 @@ def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Ru
         subaccount_id="acme_sg",
         day=DAY,
         landing=run.landing,
+        folders=DateFolders(run.landing, clock=lambda: LATE),
         root="prefix",
         archive=run.archive,
         transfer=TransferSettings(),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,17 @@ class Cluster:
                 if os.getpgid(process.pid) == leader.pid:
                     os.kill(process.pid, signal.SIGKILL)
         leader.wait()
+
+    def order(self, machine: str, job: str, day: date) -> None:
+        """A run of the job on that day is in the queue."""
+        of_day = json.dumps({"dagster/partition": str(day)})
+        subprocess.run(
+            [PROGRAMS / "dagster", "job", "launch", "-m", "pipelines.definitions", "-j", job, "--tags", of_day],
+            env={**self.environment, "DAGSTER_HOME": str(self.home(machine))},
+            capture_output=True,
+            timeout=120,
+            check=True,
+        )
 
     def ask(self, machine: str, graphql: str) -> Any:
         """What Dagster answers to the query, as the UI sends it."""

@@ -128,6 +128,8 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
             assert instance.get_materialized_partitions(dg.AssetKey(name)) == {str(day) for day in trial.days}
         assert killed is not None
         check_runs(instance, records, killed_run=killed, days=trial.days)
+        trial.simulator.api.faults.add(Fault.delay(20), times=None)
+        check_termination(instance, cluster, first)
 
     found = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
     rows = {table.name: found.arrow(table).to_pylist() for table in schemas.PUBLIC_TABLES}
@@ -138,6 +140,32 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
     session_count = len(trial.simulator.world.sessions)
     looked_up = trial.look_up_count() - looked_up_before
     assert session_count <= looked_up <= session_count + SESSIONS_A_DAY
+
+
+def check_termination(instance: dg.DagsterInstance, cluster: Any, day: date) -> None:
+    """A run of the nightly job that is terminated in the UI is over soon after, and its worker is free."""
+    cluster.order("server", "archive_day", day)
+    [run] = instance.get_runs(limit=1)
+    wait_until(lambda: process_of(instance, run) is not None, "the run's process")
+    wait_until(lambda: status_of(instance, run) is dg.DagsterRunStatus.STARTED, "the run")
+    answer = cluster.ask("server", f'mutation {{ terminateRun(runId: "{run.run_id}") {{ __typename }} }}')
+    assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
+    wait_until(lambda: status_of(instance, run) is dg.DagsterRunStatus.CANCELED, "the run's end")
+    events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event is not None]
+    assert not [event for event in events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]
+
+
+def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.2)
 
 
 def check_runs(instance: dg.DagsterInstance, records: list[Any], *, killed_run: str, days: list[date]) -> None:

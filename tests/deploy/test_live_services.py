@@ -4,21 +4,20 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionStatus
 
 from callarchive.settings import load_settings
 from callarchive.simulator.landings import free_port
-from pipelines.code_location import code_location
+from tools.running_dagster import order_backfill, process_group
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "dagster"
 DAYS = 6
@@ -35,20 +34,10 @@ def service(name: str, *, port: int, workspace: Path, environment: dict[str, str
     assert command is not None
     program, *words = shlex.split(command.group(1))
     words = [{"4266": str(port), "/etc/callarchive/workspace.yaml": str(workspace)}.get(word, word) for word in words]
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name(Path(program).name), *words],
-            env=environment,
-            stdout=out,
-            stderr=out,
-            process_group=0,
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with process_group(
+        [Path(sys.executable).with_name(Path(program).name), *words], environment=environment, log=log
+    ) as it:
+        yield it
 
 
 def wait_until(condition: Callable[[], Any], what: str, log: Path) -> None:
@@ -60,7 +49,6 @@ def wait_until(condition: Callable[[], Any], what: str, log: Path) -> None:
 
 @pytest.mark.live
 @pytest.mark.timeout(2 * PATIENCE_S)
-@pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")  # Dagster's own
 def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_its_runs_again(
     start_trial: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -79,32 +67,18 @@ def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_i
     }
     keys = [day.isoformat() for day in trial.days]
     with dg.DagsterInstance.from_config(str(home)) as instance, ExitStack() as running:
-        graph = code_location(load_settings(trial.config)).resolve_asset_graph()
-        backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id="live",
-            asset_graph=graph,
-            partition_names=keys,
-            asset_selection=list(graph.materializable_asset_keys),
-            backfill_timestamp=time.time(),
-            tags={},
-            dynamic_partitions_store=instance,
-            all_partitions=False,
-            title=None,
-            description=None,
-            run_config=None,
-        )
 
         def runs(*statuses: dg.DagsterRunStatus) -> set[str]:
             return {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=list(statuses)))}
 
         def status() -> BulkActionStatus:
-            found = instance.get_backfill("live")
+            found = instance.get_backfill(backfill_id)
             assert found is not None
             return found.status
 
         code = running.enter_context(service("callarchive-code", **here))
         with service("callarchive-daemon", **here) as daemon:
-            instance.add_backfill(backfill)
+            backfill_id = order_backfill(instance, load_settings(trial.config), keys)
             wait_until(lambda: runs(dg.DagsterRunStatus.STARTED), "the first run", log)
             daemon.terminate()
             left = runs(*UNDER_WAY)

@@ -1,29 +1,28 @@
 """A backfill by the real daemon, whose processes are killed in between: a run, and all at once as when a machine dies."""
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import pytest
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionStatus
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.days import day_of
-from callarchive.settings import Settings, load_settings
+from callarchive.settings import load_settings
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, World
-from pipelines import ui
-from pipelines.code_location import code_location
+from tools.running_dagster import (
+    DAEMON,
+    environment_with,
+    order_backfill,
+    process_group,
+    run_workers,
+    shipped_home,
+)
 
 DAYS = 20
 RECORDINGS_PER_DAY = 5
@@ -50,48 +49,8 @@ def simulator(tmp_path: Path) -> Iterator[Simulator]:
 @pytest.fixture
 def environment(simulator: Simulator, tmp_path: Path) -> dict[str, str]:
     """That of Dagster's processes. The instance is configured as it is shipped."""
-    home = tmp_path / "dagster"
-    home.mkdir()
-    shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), home)
-    return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))},
-        **simulator.environment,
-        "CALLARCHIVE_CONFIG": str(simulator.config),
-        "DAGSTER_HOME": str(home),
-    }
-
-
-class Daemon:
-    """`dagster-daemon` with its code server and its runs, all of one process group."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        words = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "pipelines.definitions"]
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(words, env=environment, stdout=out, stderr=out, process_group=0)
-
-    def workers(self) -> list[psutil.Process]:
-        """The processes of runs: the code server starts each by multiprocessing."""
-        found = []
-        for child in psutil.Process(self._process.pid).children(recursive=True):
-            with suppress(psutil.Error):
-                if any("spawn_main" in word for word in child.cmdline()):
-                    found.append(child)
-        return found
-
-    def kill(self) -> None:
-        """Nothing of it runs any more, and nobody had time to say good-bye."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
-@contextmanager
-def daemon(environment: dict[str, str], log: Path) -> Iterator[Daemon]:
-    running = Daemon(environment, log)
-    try:
-        yield running
-    finally:
-        running.kill()
+    home = shipped_home(tmp_path / "dagster")
+    return environment_with(simulator.environment, config=simulator.config, home=home)
 
 
 def wait_until(condition: Callable[[], bool], what: str, log: Path) -> None:
@@ -101,29 +60,8 @@ def wait_until(condition: Callable[[], bool], what: str, log: Path) -> None:
         time.sleep(0.2)
 
 
-def order_backfill(instance: dg.DagsterInstance, settings: Settings, days: list[str]) -> str:
-    """What the UI orders for all assets and these days."""
-    graph = code_location(settings).resolve_asset_graph()
-    backfill = PartitionBackfill.from_asset_partitions(
-        backfill_id="live",
-        asset_graph=graph,
-        partition_names=days,
-        asset_selection=list(graph.materializable_asset_keys),
-        backfill_timestamp=time.time(),
-        tags={},
-        dynamic_partitions_store=instance,
-        all_partitions=False,
-        title=None,
-        description=None,
-        run_config=None,
-    )
-    instance.add_backfill(backfill)
-    return backfill.backfill_id
-
-
 @pytest.mark.live
 @pytest.mark.timeout(2 * PATIENCE_S)
-@pytest.mark.filterwarnings("ignore:Function `AssetSelection.sources`:DeprecationWarning")  # Dagster's own
 def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
     simulator: Simulator, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,15 +84,15 @@ def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
         def done(table: schemas.Table) -> int:
             return len(catalog.days(table))
 
-        with daemon(environment, log) as first:
-            wait_until(lambda: done(schemas.SESSION_IDS) >= 2 and bool(first.workers()), "the first run", log)
-            first.workers()[0].kill()
+        with process_group(DAEMON, environment=environment, log=log) as first:
+            wait_until(lambda: done(schemas.SESSION_IDS) >= 2 and bool(run_workers(first)), "the first run", log)
+            run_workers(first)[0].kill()
             # The other run has got somewhere when everything dies.
-            wait_until(lambda: done(schemas.RECORDINGS) >= 2 and bool(first.workers()), "the next run", log)
+            wait_until(lambda: done(schemas.RECORDINGS) >= 2 and bool(run_workers(first)), "the next run", log)
         assert status() == BulkActionStatus.REQUESTED
         started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert started
-        with daemon(environment, log):
+        with process_group(DAEMON, environment=environment, log=log):
             wait_until(lambda: status() != BulkActionStatus.REQUESTED, "the end", log)
         assert status() == BulkActionStatus.COMPLETED_SUCCESS
         gone = [instance.get_run_by_id(run.run_id) for run in started]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from callarchive.simulator.generation import file_name, uuid_at
 from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Leg, PhoneNumber, Recording, Session, World
+from tools.running_dagster import DAEMON, environment_with, run_workers
 
 ACCOUNT = "live_s3"
 AUTH = "Bearer live"
@@ -123,7 +124,7 @@ def expected_states(world: World) -> dict[str, str]:
 
 
 @contextmanager
-def process(words: list[str], environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def process(words: Sequence[str], environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """A process of its own group, whose whole group is gone afterwards."""
     with log.open("ab") as out:
         running = subprocess.Popen(words, env=environment, stdout=out, stderr=out, process_group=0)
@@ -192,10 +193,7 @@ def test_a_live_day_ends_as_it_should_whatever_is_lost_late_or_killed(tmp_path: 
             url = f"http://127.0.0.1:{port}/webhooks/{ACCOUNT}"
             simulator.api._webhooks[ACCOUNT, kind] = Webhook(kind, url, http_auth_header=AUTH)
         environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))},
-            **simulator.environment,
-            "CALLARCHIVE_CONFIG": str(simulator.config),
-            "DAGSTER_HOME": str(home),
+            **environment_with(simulator.environment, config=simulator.config, home=home),
             "LIVE_AUTH": AUTH,
         }
         receive = [
@@ -207,11 +205,10 @@ def test_a_live_day_ends_as_it_should_whatever_is_lost_late_or_killed(tmp_path: 
             "--port",
             str(port),
         ]
-        daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "pipelines.definitions"]
         postman = Postman(simulator.api, seed=2, doubled=0.3, dropped=0.3)
         log = tmp_path / "log"
         killed_run = False
-        with process(daemon, environment, log) as ordering:
+        with process(DAEMON, environment, log) as ordering:
             with process(receive, environment, log) as receiver:
                 while time.time() < begun_at.timestamp() + 45:
                     simulator.deliver()
@@ -240,12 +237,11 @@ def test_a_live_day_ends_as_it_should_whatever_is_lost_late_or_killed(tmp_path: 
 
 
 def kill_a_run(daemon: "subprocess.Popen[bytes]") -> bool:
-    """The process of a run has been killed, if there is one now: the code server starts each by multiprocessing."""
-    for child in psutil.Process(daemon.pid).children(recursive=True):
+    """The process of a run has been killed, if there is one now."""
+    for worker in run_workers(daemon)[:1]:
         with suppress(psutil.Error):
-            if any("spawn_main" in word for word in child.cmdline()):
-                child.kill()
-                return True
+            worker.kill()
+            return True
     return False
 
 

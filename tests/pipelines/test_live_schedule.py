@@ -1,12 +1,8 @@
 """Dagster's real daemon, back after it was away for some nights."""
 
-import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +14,7 @@ from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, World
-from pipelines import ui
+from tools.running_dagster import DAEMON, environment_with, process_group, shipped_home
 
 NIGHTS = 4
 PATIENCE_S = 240
@@ -37,46 +33,27 @@ def test_a_daemon_that_was_away_for_some_nights_archives_each_of_their_days_once
         last_day=yesterday,
         sessions_per_day=3,
     )
-    home, log = tmp_path / "dagster", tmp_path / "log"
-    home.mkdir()
-    shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), home)
-    bin_ = Path(sys.executable).parent
+    home, log = shipped_home(tmp_path / "dagster"), tmp_path / "log"
     with Simulator.start(tmp_path / "simulator", world=world, export_polls=0) as simulator:
         head, marker, accounts = simulator.config.read_text().partition("[[accounts]]")
         simulator.config.write_text(f"{head}[dagster]\nschedule_hour = {now.hour}\n\n{marker}{accounts}")
-        environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))},
-            **simulator.environment,
-            "CALLARCHIVE_CONFIG": str(simulator.config),
-            "DAGSTER_HOME": str(home),
-        }
-        words = [bin_ / "dagster", "schedule", "start", "nightly", "-m", "pipelines.definitions"]
+        environment = environment_with(simulator.environment, config=simulator.config, home=home)
+        dagster = Path(sys.executable).with_name("dagster")
+        words = [dagster, "schedule", "start", "nightly", "-m", "pipelines.definitions"]
         subprocess.run(words, env=environment, check=True, capture_output=True, timeout=120)
         catalog = Catalog.open(simulator.directory / "catalog")
-        with dg.DagsterInstance.from_config(str(home)) as instance, log.open("wb") as out:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
             [state] = instance.all_instigator_state()
             switched_on_at = now - timedelta(days=NIGHTS)
             instance.update_instigator_state(
                 state.with_data(ScheduleInstigatorData(f"0 {now.hour} * * *", switched_on_at.timestamp()))
             )
-            daemon = subprocess.Popen(
-                [bin_ / "dagster-daemon", "run", "-m", "pipelines.definitions"],
-                env=environment,
-                stdout=out,
-                stderr=out,
-                process_group=0,
-            )
-            try:
-                deadline = time.monotonic() + PATIENCE_S
-                unfinished = True
+            deadline, unfinished = time.monotonic() + PATIENCE_S, True
+            with process_group(DAEMON, environment=environment, log=log):
                 while catalog.days(schemas.RECONCILIATION) != days or unfinished:
                     assert time.monotonic() < deadline, f"{catalog.days(schemas.RECONCILIATION)}; the log is {log}"
                     time.sleep(0.5)
                     unfinished = any(not run.is_finished for run in instance.get_runs())
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(daemon.pid, signal.SIGKILL)
-                daemon.wait()
             runs = instance.get_runs()
             assert sorted(run.tags["dagster/partition"] for run in runs) == [day.isoformat() for day in days]
             assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}

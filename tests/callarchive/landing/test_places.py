@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callarchive.connections import utc_now
 from callarchive.errors import ObjectNotFoundError, UnavailableError
-from callarchive.landing import Download, LandingObject
+from callarchive.landing import Download, Landing, LandingObject
+from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.places import ObjectFinder, PlaceRefusedError, check_path, paths_from
 
 SESSION = "5d9b4dd0-0668-11ec-8c5e-fd3f1c2a9a11"
@@ -266,6 +268,10 @@ def session_id(number: int) -> str:
     return f"{number:08x}-0668-11ec-8c5e-fd3f1c2a9a11"
 
 
+def finder_in(landing: Landing) -> ObjectFinder:
+    return ObjectFinder(landing, DateFolders(landing, clock=utc_now), root=ROOT, day=DAY)
+
+
 def found(
     finder: ObjectFinder, *, place: str | None = None, number: int | None = None, file_path: str | None = None
 ) -> str:
@@ -280,15 +286,13 @@ URL = f"https://acme-recordings.s3.amazonaws.com/{ROOT}/{SESSION}/{quote(NAME)}"
 
 def test_a_file_where_its_url_says_costs_one_request_and_no_listing() -> None:
     landing = MemoryLanding(item(f"{SESSION}/{NAME}"))
-    assert found(ObjectFinder(landing, root=ROOT, day=DAY), place=URL) == f"{SESSION}/{NAME}"
+    assert found(finder_in(landing), place=URL) == f"{SESSION}/{NAME}"
     assert landing.asked == {("open", f"{SESSION}/{NAME}"): 1}
 
 
 def test_the_download_is_closed_when_the_block_is_left() -> None:
     landing = MemoryLanding(item(f"{SESSION}/{NAME}"))
-    with ObjectFinder(landing, root=ROOT, day=DAY).open(
-        session_id=SESSION, recording_id=RECORDING, place=URL
-    ) as download:
+    with finder_in(landing).open(session_id=SESSION, recording_id=RECORDING, place=URL) as download:
         assert landing.open_count == 1
         assert b"".join(download) == b"xxx"
     assert landing.open_count == 0
@@ -297,26 +301,26 @@ def test_the_download_is_closed_when_the_block_is_left() -> None:
 @pytest.mark.parametrize("offset", [0, 1, -1, 2, 7])
 def test_a_file_in_a_date_folder_near_the_call_is_found(offset: int) -> None:
     path = f"{DAY + timedelta(days=offset)}/{SESSION}/{NAME}"
-    assert found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY), place=URL) == path
+    assert found(finder_in(MemoryLanding(item(path))), place=URL) == path
 
 
 @pytest.mark.parametrize("offset", [-2, 8])
 def test_a_file_in_a_far_date_folder_is_another_days(offset: int) -> None:
     path = f"{DAY + timedelta(days=offset)}/{SESSION}/{NAME}"
     with pytest.raises(ObjectNotFoundError, match=RECORDING):
-        found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY), place=URL)
+        found(finder_in(MemoryLanding(item(path))), place=URL)
 
 
 @pytest.mark.parametrize("place", [None, "", "https://host/elsewhere.mp3", f"https://host/%2e%2e/{NAME}"])
 def test_the_sessions_folder_is_listed_where_the_url_does_not_help(place: str | None) -> None:
     path = f"{SESSION}/{RECORDING}_renamed.mp3"
-    assert found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY), place=place) == path
+    assert found(finder_in(MemoryLanding(item(path))), place=place) == path
 
 
 def test_a_days_folder_is_listed_once_and_not_once_per_recording() -> None:
     count = 50
     landing = MemoryLanding(*(item(f"{DAY}/{session_id(n)}/{recording_id(n)}_x.mp3") for n in range(count)))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     for n in range(count):
         assert found(finder, number=n, place=URL.replace(SESSION, session_id(n)).replace(RECORDING, recording_id(n)))
     listings = {path: times for (what, path), times in landing.asked.items() if what == "list"}
@@ -336,7 +340,7 @@ def test_a_later_days_folder_is_listed_whole_if_that_is_little(
     strangers = [item(f"{later}/{session_id(n)}/{recording_id(n)}_x.mp3") for n in range(100, 100 + size)]
     late = item(f"{later}/{session_id(7)}/{recording_id(7)}_x.mp3")
     landing = MemoryLanding(*strangers, late, walks_folders=walks_folders)
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     for number in range(7):
         with pytest.raises(ObjectNotFoundError):
             found(finder, number=number)
@@ -352,7 +356,7 @@ def test_files_below_a_date_folder_cost_one_request_each_and_no_listing(offset: 
     count = 20
     names = [(session_id(n), NAME.replace(RECORDING, recording_id(n))) for n in range(count)]
     landing = MemoryLanding(*(item(f"{DAY + timedelta(days=offset)}/{session}/{name}") for session, name in names))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     for n, (session, name) in enumerate(names):
         path = found(finder, number=n, place=f"https://host/{ROOT}/{session}/{quote(name)}")
         assert path == f"{DAY + timedelta(days=offset)}/{session}/{name}"
@@ -380,7 +384,7 @@ FAR = DAY + timedelta(days=40)
 )
 def test_however_an_event_spells_a_files_place_it_is_found_without_a_listing(place: str | None, file_path: str) -> None:
     landing = MemoryLanding(item(f"{FAR}/{SESSION}/{NAME}"))
-    path = found(ObjectFinder(landing, root=ROOT, day=DAY), place=place, file_path=file_path)
+    path = found(finder_in(landing), place=place, file_path=file_path)
     assert path == f"{FAR}/{SESSION}/{NAME}"
     assert {what for what, _ in landing.asked} == {"open"}
     assert sum(landing.asked.values()) == (1 if place is None else 2)
@@ -388,7 +392,7 @@ def test_however_an_event_spells_a_files_place_it_is_found_without_a_listing(pla
 
 def test_a_file_where_its_url_says_is_not_looked_for_where_an_event_says() -> None:
     landing = MemoryLanding(item(f"{SESSION}/{NAME}"), item(f"{FAR}/{SESSION}/{NAME}"))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     assert found(finder, place=URL, file_path=f"{FAR}/{SESSION}/{NAME}") == f"{SESSION}/{NAME}"
     assert landing.asked == {("open", f"{SESSION}/{NAME}"): 1}
 
@@ -397,7 +401,7 @@ def test_events_teach_the_date_folder_to_recordings_that_come_after() -> None:
     count = 10
     names = [(session_id(n), NAME.replace(RECORDING, recording_id(n))) for n in range(count)]
     landing = MemoryLanding(*(item(f"{FAR}/{session}/{name}") for session, name in names))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     for n, (session, name) in enumerate(names):
         place, file_path = f"https://host/{ROOT}/{session}/{quote(name)}", f"{FAR}/{session}/{name}"
         assert found(finder, number=n, place=place, file_path=file_path) == file_path
@@ -406,7 +410,7 @@ def test_events_teach_the_date_folder_to_recordings_that_come_after() -> None:
 
 def test_an_event_whose_date_is_wrong_does_not_hide_the_file() -> None:
     landing = MemoryLanding(item(f"{DAY}/{SESSION}/{NAME}"))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     assert found(finder, file_path=f"{FAR}/{SESSION}/{NAME}") == f"{DAY}/{SESSION}/{NAME}"
     assert {what for what, _ in landing.asked} == {"open"}
 
@@ -427,20 +431,20 @@ def test_an_event_whose_date_is_wrong_does_not_hide_the_file() -> None:
 def test_a_place_that_no_event_of_8x8_would_tell_is_refused_and_said_to_be(file_path: str) -> None:
     landing = MemoryLanding(item(f"{FAR}/{SESSION}/{NAME}"))
     with pytest.raises(ObjectNotFoundError, match="the event's filePath was refused"):
-        found(ObjectFinder(landing, root=ROOT, day=DAY), file_path=file_path)
+        found(finder_in(landing), file_path=file_path)
 
 
 def test_an_event_cannot_pass_another_recordings_file_off_as_this_ones() -> None:
     other = f"{FAR}/{SESSION}/{NAME.replace(RECORDING, recording_id(1))}"
     landing = MemoryLanding(item(other))
     with pytest.raises(ObjectNotFoundError):
-        found(ObjectFinder(landing, root=ROOT, day=DAY), file_path=other)
+        found(finder_in(landing), file_path=other)
     assert ("open", other) not in landing.asked
 
 
 def test_recordings_that_are_nowhere_cost_no_second_listing_of_the_day() -> None:
     landing = MemoryLanding(*(item(f"{DAY + timedelta(days=n)}/x/y.mp3") for n in (-1, 0, 1)))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     for n in range(5):
         with pytest.raises(ObjectNotFoundError):
             found(finder, number=n)
@@ -458,26 +462,26 @@ def test_of_several_pushes_the_newest_mp3_is_taken() -> None:
         item(f"{DAY}/{SESSION}/{RECORDING}_e.mp3", at=None),
         item(f"{DAY}/{SESSION}/{recording_id(1)}_f.mp3", at=at + timedelta(hours=4)),
     )
-    assert found(ObjectFinder(landing, root=ROOT, day=DAY)) == f"{DAY}/{SESSION}/{RECORDING}_b.mp3"
+    assert found(finder_in(landing)) == f"{DAY}/{SESSION}/{RECORDING}_b.mp3"
 
 
 def test_pushes_of_one_age_are_told_apart_by_name_in_every_run() -> None:
     items = [item(f"{SESSION}/{RECORDING}_{letter}.MP3") for letter in "abc"]
     undated = [replace(one, modified_at=None) for one in items]
     for order in (items, items[::-1], undated, undated[::-1]):
-        assert found(ObjectFinder(MemoryLanding(*order), root=ROOT, day=DAY)) == f"{SESSION}/{RECORDING}_c.MP3"
+        assert found(finder_in(MemoryLanding(*order))) == f"{SESSION}/{RECORDING}_c.MP3"
 
 
 def test_a_file_named_in_upper_case_is_found() -> None:
     path = f"{DAY}/{SESSION.upper()}/{RECORDING.upper()}_x.mp3"
-    assert found(ObjectFinder(MemoryLanding(item(path)), root=ROOT, day=DAY)) == path
+    assert found(finder_in(MemoryLanding(item(path)))) == path
 
 
 def test_a_listed_file_that_vanished_is_looked_for_at_its_url() -> None:
     listed = item(f"{DAY}/{SESSION}/{RECORDING}_old.mp3")
     other = item(f"{DAY}/{session_id(1)}/{recording_id(1)}_x.mp3")
     landing = MemoryLanding(listed, other)
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     assert found(finder, number=1) == other.path
     del landing.objects[listed.path]
     landing.objects[f"{SESSION}/{NAME}"] = item(f"{SESSION}/{NAME}")
@@ -486,7 +490,7 @@ def test_a_listed_file_that_vanished_is_looked_for_at_its_url() -> None:
 
 def test_nowhere_says_why_the_url_was_refused() -> None:
     with pytest.raises(ObjectNotFoundError, match=rf"{RECORDING} in memory://landing; 8x8's URL was refused as a URL"):
-        found(ObjectFinder(MemoryLanding(), root=ROOT, day=DAY), place="file:///etc/passwd")
+        found(finder_in(MemoryLanding()), place="file:///etc/passwd")
 
 
 def test_an_unreachable_landing_is_not_taken_for_an_absent_file() -> None:
@@ -495,13 +499,13 @@ def test_an_unreachable_landing_is_not_taken_for_an_absent_file() -> None:
             raise UnavailableError("no answer")
 
     with pytest.raises(UnavailableError):
-        found(ObjectFinder(Unreachable(), root=ROOT, day=DAY), place=URL)
+        found(finder_in(Unreachable()), place=URL)
 
 
 def test_many_threads_at_once_find_every_recording_and_list_the_day_once() -> None:
     count = 64
     landing = MemoryLanding(*(item(f"{DAY}/{session_id(n)}/{recording_id(n)}_x.mp3") for n in range(count)))
-    finder = ObjectFinder(landing, root=ROOT, day=DAY)
+    finder = finder_in(landing)
     results: dict[int, str] = {}
     begin = threading.Barrier(8)
 

@@ -211,6 +211,21 @@ def test_a_listing_goes_on_behind_a_page_that_is_odd(
     assert [item.path for page in landing.pages("day") for item in page] == names
 
 
+@pytest.mark.parametrize("folders_are_too_many", [False, True])
+def test_folders_that_nobody_wants_are_left_out_unless_they_are_too_many(
+    landing: S3Landing, boto: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, *, folders_are_too_many: bool
+) -> None:
+    if folders_are_too_many:
+        monkeypatch.setattr("callarchive.landing.s3._LEVEL_PAGES", 0)
+    for path in ("wanted/a.mp3", "wanted/b/c.mp3", "other/d.mp3", "e.mp3", "/f.mp3", "g//h.mp3"):
+        boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=b"x")
+    found = {item.path for page in landing.pages("", skip=lambda folder: folder == "other") for item in page}
+    assert found - {"other/d.mp3"} == {"wanted/a.mp3", "wanted/b/c.mp3", "e.mp3"}
+    assert ("other/d.mp3" in found) == folders_are_too_many
+    below = [item.path for page in landing.pages("wanted", skip=lambda folder: folder == "wanted/b") for item in page]
+    assert below == (["wanted/a.mp3", "wanted/b/c.mp3"] if folders_are_too_many else ["wanted/a.mp3"])
+
+
 def test_a_folder_is_there_when_an_object_lies_below_it(landing: S3Landing, boto: Any, prefix: str) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/marker/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/", Body=b"")

@@ -545,11 +545,13 @@ def test_landings_are_not_listed_when_that_is_switched_off(world: World, monkeyp
 def test_one_listing_serves_all_days_of_a_run_for_a_quarter_of_an_hour(world: World) -> None:
     for _ in range(3):
         world.reconcile()
-    for offset in (-1, 1):
+    for offset in (0, 1, 30):
         write_reconciliation(world.connections, DAY + timedelta(days=offset))
     assert [landing.listed_count for landing in world.landings.values()] == [1, 1]
-    world.reconcile(TWO_DAYS_LATER + timedelta(minutes=16))
+    write_reconciliation(world.connections, DAY - timedelta(days=1))
     assert [landing.listed_count for landing in world.landings.values()] == [2, 2]
+    world.reconcile(TWO_DAYS_LATER + timedelta(minutes=16))
+    assert [landing.listed_count for landing in world.landings.values()] == [3, 3]
 
 
 def test_a_landing_that_is_walked_by_folders_is_listed_for_each_day(world: World) -> None:
@@ -557,7 +559,7 @@ def test_a_landing_that_is_walked_by_folders_is_listed_for_each_day(world: World
     world.write()
     for offset in (0, 0, -1, 1):
         write_reconciliation(world.connections, DAY + timedelta(days=offset))
-    assert [landing.listed_count for landing in world.landings.values()] == [1, 3]
+    assert [landing.listed_count for landing in world.landings.values()] == [2, 3]
 
 
 def test_a_day_that_is_not_over_has_no_orphans_yet_and_no_landing_is_listed(world: World) -> None:

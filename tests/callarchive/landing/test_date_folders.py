@@ -1,0 +1,101 @@
+"""What is remembered of date folders, and for how long."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from callarchive.landing import LandingObject
+from callarchive.landing.date_folders import DateFolders
+
+NOW = datetime(2026, 11, 2, 4, tzinfo=UTC)
+DAYS = ["2026-10-30", "2026-10-31", "2026-11-01"]
+IDS = [f"{number:08x}-0668-11ec-9ae2-ff0d2c1b7a22" for number in range(3)]
+
+
+class CountingLanding:
+    """Objects, and how often each folder was listed or asked for."""
+
+    walks_folders = False
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = list(paths)
+        self.listed: list[str] = []
+        self.asked: list[list[str]] = []
+
+    def pages(self, folder: str) -> Iterator[Sequence[LandingObject]]:
+        self.listed.append(folder)
+        for path in self.paths:  # a page each
+            if path.startswith(f"{folder}/"):
+                yield [LandingObject(path, f"memory://{path}", 1)]
+
+    def existing_folders(self, names: Sequence[str]) -> set[str]:
+        self.asked.append(list(names))
+        return {name for name in names if any(path.startswith(f"{name}/") for path in self.paths)}
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def path(day: str, number: int, suffix: str = "_x.mp3") -> str:
+    return f"{day}/session/{IDS[number].upper()}{suffix}"
+
+
+def test_days_of_a_run_share_what_is_known_of_their_folders() -> None:
+    landing, clock = CountingLanding(path(DAYS[0], 0), path(DAYS[1], 1)), Clock()
+    folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
+    assert folders.existing(DAYS) == set(DAYS[:2])
+    folders.list_whole(DAYS[0])
+    assert folders.list_if_small(DAYS[1])
+    folders.turn_to(DAYS[1:])
+    assert not folders.is_listed(DAYS[0])
+    assert folders.existing([*DAYS[1:], "2026-11-02"]) == {DAYS[1]}
+    folders.list_whole(DAYS[1])
+    assert landing.asked == [DAYS, ["2026-11-02"]]
+    assert landing.listed == DAYS[:2]
+    found = folders.best(IDS[1], DAYS)
+    assert found is not None
+    assert found.path == path(DAYS[1], 1)
+    assert folders.best(IDS[0], DAYS) is None
+
+
+def test_what_was_listed_long_ago_is_listed_again() -> None:
+    landing, clock = CountingLanding(path(DAYS[0], 0)), Clock()
+    folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
+    folders.existing(DAYS)
+    folders.list_whole(DAYS[0])
+    landing.paths.append(path(DAYS[0], 1))
+    folders.turn_to(DAYS)
+    folders.list_whole(DAYS[0])
+    assert folders.best(IDS[1], DAYS) is None
+    clock.now = NOW + timedelta(minutes=16)
+    folders.turn_to(DAYS)
+    assert folders.existing(DAYS) == {DAYS[0]}
+    folders.list_whole(DAYS[0])
+    assert folders.best(IDS[1], DAYS) is not None
+    assert len(landing.asked) == len(landing.listed) == 2
+
+
+def test_a_folder_that_is_too_large_is_listed_whole_only_when_that_is_asked_for() -> None:
+    landing = CountingLanding(*(path(DAYS[0], 0, f"_{number}.mp3") for number in range(6)))
+    folders = DateFolders(landing, clock=Clock())  # type: ignore[arg-type]
+    assert not folders.list_if_small(DAYS[0])
+    assert not folders.list_if_small(DAYS[0])
+    assert landing.listed == DAYS[:1]
+    assert folders.best(IDS[0], DAYS) is None
+    folders.list_whole(DAYS[0])
+    assert folders.list_if_small(DAYS[0])
+    assert landing.listed == [DAYS[0]] * 2
+    found = folders.best(IDS[0], DAYS)
+    assert found is not None
+    assert found.path.endswith("_5.mp3"), "ties are broken by name"
+
+
+def test_folders_that_would_be_walked_are_not_listed_for_a_few_sessions() -> None:
+    landing = CountingLanding(path(DAYS[0], 0))
+    landing.walks_folders = True
+    folders = DateFolders(landing, clock=Clock())  # type: ignore[arg-type]
+    assert not folders.list_if_small(DAYS[0])
+    assert landing.listed == []
