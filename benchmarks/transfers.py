@@ -17,7 +17,7 @@ LFTP, SFTP = "lftp mirror --parallel=16", "sftp -b, get -r"
 
 ROUND_TRIP_MS = 40.0
 API_ROUND_TRIP_MS = 50.0
-FAR = Limits(transfers=64, look_ups=64)
+FAR = Limits(transfers=64, look_ups=128)
 """As the documentation recommends for a store and an API that are far away."""
 
 

@@ -50,7 +50,7 @@ def test_days_of_a_run_share_what_is_known_of_their_folders() -> None:
     folders.list_whole(DAYS[0])
     assert folders.list_if_small(DAYS[1])
     folders.turn_to(DAYS[1:])
-    assert not folders.is_listed(DAYS[0])
+    assert folders.best(IDS[0], DAYS) is None
     assert folders.existing([*DAYS[1:], "2026-11-02"]) == {DAYS[1]}
     folders.list_whole(DAYS[1])
     assert landing.asked == [DAYS, ["2026-11-02"]]
