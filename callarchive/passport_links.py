@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from callarchive.records import Row
+from callarchive.wording import many
 
 
 class LinkState(StrEnum):
@@ -89,9 +90,8 @@ def events_link(events: Sequence[Row], *, inbox_error: str | None = None) -> Lin
     if not events:
         return Link("events", LinkState.ABSENT, "the inbox holds none")
     deliveries = sum(event["delivery_count"] for event in events)
-    return Link(
-        "events", LinkState.HOLDS, f"{len(events)} events, delivered {deliveries} times", {"event": list(events)}
-    )
+    told = f"{many(len(events), 'event', 'events')}, delivered {many(deliveries, 'time', 'times')}"
+    return Link("events", LinkState.HOLDS, told, {"event": list(events)})
 
 
 def recording_links(recording: Row, *, versions: Sequence[Row], call_duration_s: float | None) -> Iterator[Link]:
@@ -121,7 +121,8 @@ def checks_link(failed: Mapping[str, str], *, run: int) -> Link:
     """
     if not failed:
         return Link("checks of the day", LinkState.HOLDS, f"all {run} pass")
-    return Link("checks of the day", LinkState.HOLDS, f"{len(failed)} of {run} fail", dict(failed))
+    told = f"{len(failed)} of {run} fail on that day, which need not concern this session"
+    return Link("checks of the day", LinkState.HOLDS, told, dict(failed))
 
 
 def reconciliation_link(rows: Sequence[Row]) -> Link:

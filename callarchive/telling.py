@@ -15,6 +15,7 @@ from callarchive.connections import Connections
 from callarchive.errors import ArchiveError
 from callarchive.identifiers import ids_in
 from callarchive.schemas import RECORDINGS, Table
+from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.countdown import AtRisk
@@ -69,7 +70,7 @@ def _of_checks(day: date, failing: Sequence[CheckResult], accounts: Collection[s
     # Dagster checks table by table, the command line all at once: by name, neither tells what the other told.
     names = tuple(check.name for check in failing)
     return Alert(
-        "checks_failed", str(day), f"{day}: {_many(len(failing), 'check fails', 'checks fail')}", tuple(lines), names
+        "checks_failed", str(day), f"{day}: {many(len(failing), 'check fails', 'checks fail')}", tuple(lines), names
     )
 
 
@@ -81,17 +82,13 @@ def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
     soon = settings.alerts.countdown_hours
     urgent = [item for item in items if 0 <= item.hours_left < soon]
     if urgent:
-        title = f"{day}: {_many(len(urgent), 'recording', 'recordings')} may be lost at 8x8 within {soon:g} h"
+        title = f"{day}: {many(len(urgent), 'recording', 'recordings')} may be lost at 8x8 within {soon:g} h"
         yield Alert("countdown", str(day), title, tuple(map(_line, urgent)), tuple(map(_name, urgent)))
     given_up = [item for item in items if item.archive_status == "missing"]
     if given_up:
-        count = _many(len(given_up), "recording is", "recordings are")
+        count = many(len(given_up), "recording is", "recordings are")
         title = f"{day}: {count} missing: nothing was found in the landing in time"
         yield Alert("missing", str(day), title, tuple(map(_line, given_up)), tuple(map(_name, given_up)))
-
-
-def _many(count: int, one: str, more: str) -> str:
-    return f"{count} {one if count == 1 else more}"
 
 
 def _name(item: "AtRisk") -> str:

@@ -7,6 +7,7 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
+from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.passport import Passport
@@ -146,6 +147,7 @@ def verify(
         for day, defect, uri in defects:
             output.print_text(f"{defect}  {day}  {uri}")
         files, read = sum(day.file_count for day in verified), sum(day.read_count for day in verified)
-        output.print_text(f"{len(verified)} days, {files} files, {read} of them read: {len(defects)} defects")
+        checked = f"{many(len(verified), 'day', 'days')}, {many(files, 'file', 'files')}, {read:,} of them read"
+        output.print_text(f"{checked}: {many(len(defects), 'defect', 'defects')}")
     if defects:
         raise typer.Exit(1)

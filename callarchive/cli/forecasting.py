@@ -9,6 +9,7 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output, say_error
+from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.forecast.comparing import Comparison
@@ -100,7 +101,7 @@ def _keep(catalog: Any, made: "Forecast") -> bool:
 
 def _print(output: Output, made: "Forecast", *, kept: bool) -> None:
     archived = len(made.archived_days)
-    days = "1 day" if made.day_count == 1 else f"{made.day_count} days"
+    days = many(made.day_count, "day", "days")
     output.print_text(f"{made.first} to {made.last}: {days}, {archived or 'none'} of them archived")
     accounts = (*made.accounts, *((made.total,) if len(made.accounts) > 1 else ()))
     for account in accounts:
@@ -186,11 +187,11 @@ def _print_comparison(output: Output, compared: "Comparison", currency: str) -> 
         )
         return
     output.print_text(
-        f"{compared.first} to {compared.last}: {len(compared.days)} days that are archived are held to the forecast of"
-        f" {compared.made_at:%Y-%m-%d %H:%M} UTC"
+        f"{compared.first} to {compared.last}: {many(len(compared.days), 'archived day is', 'archived days are')} held to"
+        f" the forecast of {compared.made_at:%Y-%m-%d %H:%M} UTC"
     )
     if compared.open_days:
-        output.print_text(f"{len(compared.open_days)} days are not archived yet and do not count")
+        output.print_text(f"{many(len(compared.open_days), 'day is', 'days are')} not archived yet and left out")
     rows = []
     shown = [item for item in compared.figures if item.name != "look_ups"]
     for item in shown:

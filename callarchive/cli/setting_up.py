@@ -18,6 +18,7 @@ from callarchive.cli.accounts import (
 )
 from callarchive.cli.output import Output
 from callarchive.errors import ConfigurationError
+from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.connections import Connections
@@ -155,5 +156,5 @@ def _print_plan(output: Output, account: str, differences: "list[PushDifference]
     rows = [(d.setting, d.at_8x8 or "", d.wanted, changes[d.differs]) for d in differences]
     output.print_table(f"Recording push configuration of {account}", ("setting", "at 8x8", "wanted", "change"), rows)
     count = sum(bool(difference.differs) for difference in differences)
-    differing = "1 setting differs" if count == 1 else f"{count} settings differ"
+    differing = many(count, "setting differs", "settings differ")
     output.print_text(differing if count else "Nothing that can be compared differs")

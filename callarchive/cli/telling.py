@@ -8,6 +8,7 @@ import typer
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
 from callarchive.errors import ConfigurationError
+from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.overview import AccountDay, FailingCheck, Overview
@@ -63,7 +64,7 @@ def status(
         if overview.never_archived:  # on stderr: the text is to be pasted
             days = len(overview.never_archived)
             typer.echo(
-                f"{days} {'day was' if days == 1 else 'days were'} never archived, so what is at risk there is not known:"
+                f"{many(days, 'day was', 'days were')} never archived, so what is at risk there is not known:"
                 " callarchive status",
                 err=True,
             )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from callarchive.wording import many
+
 ALL = "all"
 """What all accounts together are called."""
 
@@ -61,7 +63,7 @@ class Figure:
         """Where it comes from, in words; of how many days where that differs."""
         if len(self.bases) == 1:
             return self.bases[0][0].value
-        return "; ".join(f"{basis.value}: {'1 day' if count == 1 else f'{count} days'}" for basis, count in self.bases)
+        return "; ".join(f"{basis.value}: {many(count, 'day', 'days')}" for basis, count in self.bases)
 
     def holds(self, actual: float) -> bool | None:
         """Whether the number that came is in the range; null where the range has no bound to hold it to."""

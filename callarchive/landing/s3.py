@@ -45,6 +45,8 @@ _SAMPLE_KEYS = 20
 _PAGE_KEYS = 1000
 _FOLDER_PAGES = 3
 _LEVEL_PAGES = 5
+_FOLDERS_EACH = 100
+"""So many folders at most are listed each by itself: a request brings 1,000 objects where all are gone through."""
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _NEVER = datetime.fromtimestamp(0, UTC)
 """What obstore gives where an answer has no Last-Modified."""
@@ -106,15 +108,15 @@ class S3Landing:
         *,
         skip: Callable[[str], bool] | None = None,
     ) -> "Iterator[Sequence[LandingObject]]":
-        """The same, up to 1,000 at a time; without the folders directly below that `skip` names, unless they are too many."""
+        """The same, up to 1,000 at a time; without the folders directly below that `skip` names, unless many are left."""
         level = None if skip is None else self._level(folder)
-        if skip is None or level is None:
+        left = [name for name in level.folders if skip is None or not skip(name)] if level is not None else []
+        if level is None or len(left) > _FOLDERS_EACH:
             yield from self._flat_pages(folder)
             return
         yield self._all_described(level.objects)
-        for name in level.folders:
-            if not skip(name):
-                yield from self._flat_pages(name)
+        for name in left:
+            yield from self._flat_pages(name)
 
     def _level(self, folder: str) -> "_Level | None":
         """What lies directly below the folder; null where that is so much that all below it are sooner gone through."""

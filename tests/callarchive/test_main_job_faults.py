@@ -122,7 +122,7 @@ def test_a_landing_that_is_down_keeps_no_other_accounts_recordings_out_of_the_ar
     kept = [name for name in trial.files() if name.endswith(".mp3")]
     assert kept
     assert all(name.startswith("healthy/") for name in kept)
-    assert "0 defects" in trial.run("verify").stdout
+    assert ": 0 defects" in trial.run("verify").stdout
     trial.simulator.sftp.restart()
     (summary,) = trial.archive()
     assert summary.unchanged_count == len(kept)

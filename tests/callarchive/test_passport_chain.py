@@ -109,7 +109,7 @@ def test_a_session_that_only_an_event_knows_says_which_day_to_archive(trial: Any
         assert found.broken_at == (
             f"sessions: {found.call_date} has not been archived: callarchive archive --day {found.call_date}"
         )
-    assert found.links[0].told == "1 events, delivered 2 times"
+    assert found.links[0].told == "1 event, delivered 2 times"
     done = trial.run("find", session, "--json")
     assert "9123" not in done.stdout
 
@@ -135,7 +135,7 @@ def test_events_of_a_known_session_are_in_its_chain(trial: Any) -> None:
     drop(trial, row["session_id"], row["recording_id"])
     found = passport_of(trial, row["recording_id"])
     (link,) = [link for link in found.links if link.name == "events"]
-    assert (link.state, link.told) == ("holds", "1 events, delivered 2 times")
+    assert (link.state, link.told) == ("holds", "1 event, delivered 2 times")
 
 
 def test_an_id_that_nobody_knows_exits_1(trial: Any) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import logging
 import re
 import socket
 import struct
@@ -15,10 +14,8 @@ from contextlib import ExitStack, closing, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-import boto3
 import pytest
 from moto.s3.models import s3_backends
-from moto.server import ThreadedMotoServer
 
 from callarchive.errors import (
     AccessDeniedError,
@@ -31,7 +28,8 @@ from callarchive.landing.places import PlaceRefusedError
 from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
 
-BUCKET = "acme-recordings"
+BUCKET = "the-bucket"
+"""That of `boto`."""
 TOKEN = "session-token-that-must-not-travel"
 ETAG = "0123456789abcdef0123456789abcdef"
 NAMES = [
@@ -52,40 +50,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
-def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIATEST",
-        "AWS_SECRET_ACCESS_KEY": "secret-of-the-tests",
-        "AWS_SESSION_TOKEN": TOKEN,
-        "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def boto(s3_endpoint: str) -> Iterator[Any]:
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="AKIAPUSHER",
-        aws_secret_access_key="other",
-    )
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    client.close()
+def aws_environment(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' own, with temporary credentials."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
 
 
 def landing_at(endpoint: str, prefix: str, *, bucket: str = BUCKET, **transfer: float) -> S3Landing:
@@ -211,12 +178,13 @@ def test_a_listing_goes_on_behind_a_page_that_is_odd(
     assert [item.path for page in landing.pages("day") for item in page] == names
 
 
-@pytest.mark.parametrize("folders_are_too_many", [False, True])
+@pytest.mark.parametrize("limit", ["_LEVEL_PAGES", "_FOLDERS_EACH", None])
 def test_folders_that_nobody_wants_are_left_out_unless_they_are_too_many(
-    landing: S3Landing, boto: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, *, folders_are_too_many: bool
+    landing: S3Landing, boto: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: str | None
 ) -> None:
-    if folders_are_too_many:
-        monkeypatch.setattr("callarchive.landing.s3._LEVEL_PAGES", 0)
+    folders_are_too_many = limit is not None
+    if limit is not None:
+        monkeypatch.setattr(f"callarchive.landing.s3.{limit}", 0)
     for path in ("wanted/a.mp3", "wanted/b/c.mp3", "other/d.mp3", "e.mp3", "/f.mp3", "g//h.mp3"):
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=b"x")
     found = {item.path for page in landing.pages("", skip=lambda folder: folder == "other") for item in page}
