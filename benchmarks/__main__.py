@@ -6,21 +6,18 @@ all figures there are of one run.
 
 import argparse
 import os
-import resource
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import alone
-from benchmarks.corpus import SHORT_CALLS, SHORT_CALLS_OF_TEN_DAYS, make_corpus, make_long_recording
 from benchmarks.days import remove_aside
-from benchmarks.growth import LONG_DAY, growth
+from benchmarks.growth import growth
 from benchmarks.look_ups import look_ups
 from benchmarks.peers import find_peers
-from benchmarks.plan import FULL, QUICK, Plan, Sizes
+from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import REPORT, Circumstances, Section, as_text, overview, write_report
 from benchmarks.transfers import far_s3, far_sftp, long_recording, s3, sftp
@@ -38,9 +35,6 @@ CASES: dict[str, Callable[[Plan], Section | None]] = {
     "start": alone.starting,
 }
 
-_OWN_PEAK_BYTES = 80_000_000
-"""What this program may hold: Linux hands the peak of whoever starts a process down to it."""
-
 
 def main() -> None:
     """Measures, prints and, after a whole run, writes the report."""
@@ -54,7 +48,6 @@ def main() -> None:
         "--directory", type=Path, default=Path(".bench"), help="where corpora are kept and archives made"
     )
     parser.add_argument("--long", action="store_true", help="a day of 100,000 recordings as well")
-    parser.add_argument("--prepare", action="store_true", help="only install peers and make what is archived")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(CASES)
     if unknown := set(names) - set(CASES):
@@ -63,11 +56,6 @@ def main() -> None:
     directory.mkdir(parents=True, exist_ok=True)
     repeat = options.repeat or (2 if options.quick else 5)
     sizes = QUICK if options.quick else FULL
-    if options.prepare:
-        _prepare(directory, sizes, long=options.long)
-        return
-    # In a process of its own, for what this one once held would be counted as its children's peak.
-    subprocess.run([sys.executable, "-m", "benchmarks", *sys.argv[1:], "--prepare"], check=True)
     plan = Plan(directory, sizes, repeat=repeat, long=options.long, peers=find_peers(directory))
     sections, failed = _measured(names, plan)
     remove_aside(directory)
@@ -79,18 +67,6 @@ def main() -> None:
         command = shlex.join(words) if options.repeat is None else f"python -m benchmarks --repeat {repeat}"
         write_report(sections, Circumstances(command, directory, load, repeat, plan.peers))
         print(f"written: {REPORT}", file=sys.stderr)
-
-
-def _prepare(directory: Path, sizes: Sizes, *, long: bool) -> None:
-    """Peers and corpora are there."""
-    find_peers(directory)
-    make_corpus(directory, sizes.s3)
-    make_corpus(directory, sizes.day, SHORT_CALLS)
-    make_corpus(directory, sizes.ten_days, SHORT_CALLS_OF_TEN_DAYS)
-    make_long_recording(directory, sizes.long_sftp_bytes)
-    make_long_recording(directory, sizes.long_s3_bytes)
-    if long:
-        make_corpus(directory, LONG_DAY, SHORT_CALLS)
 
 
 def _measured(names: list[str], plan: Plan) -> tuple[list[Section], list[str]]:
@@ -105,19 +81,12 @@ def _measured(names: list[str], plan: Plan) -> tuple[list[Section], list[str]]:
             print(f"{name}: {err}", file=sys.stderr)
             failed.append(name)
             continue
-        _check_own_memory()
         if section is None:
             print(f"{name} is left out: sshd is not installed (on Debian: openssh-server)", file=sys.stderr)
         else:
             sections.append(section)
         print(f"{name}: {time.monotonic() - begun_at:.0f} s", file=sys.stderr)
     return sections, failed
-
-
-def _check_own_memory() -> None:
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if peak_bytes > _OWN_PEAK_BYTES:
-        sys.exit(f"the benchmark itself held {peak_bytes:,} bytes, so what others held cannot be told: run it again")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from benchmarks.plan import Plan
 from benchmarks.processes import Contender, by_turns, peak_mb, wall
 from benchmarks.report import Section, at_most, in_proportion, run_table
 
-LONG_DAY = 100_000
-"""Recordings."""
+_LONG_DAY = 100_000
 _MEMORY_MB = 400
 
 
@@ -35,14 +34,14 @@ def growth(plan: Plan) -> Section:
     ]
     tables = [run_table(runs)]
     if plan.long:
-        corpus = make_corpus(plan.directory, LONG_DAY, SHORT_CALLS)
-        name = f"{LONG_DAY:,} recordings of one day"
+        corpus = make_corpus(plan.directory, _LONG_DAY, SHORT_CALLS)
+        name = f"{_LONG_DAY:,} recordings of one day"
         with set_up(plan.directory / "growth-long", corpus, kind="s3") as day:
             runs = by_turns([Contender(name, day.archive)], 1)
         claims.append(at_most(f"{name}: peak memory", peak_mb(runs[name]), _MEMORY_MB, "MB"))
         tables.append(run_table(runs))
     prose = (
         "Whole jobs on S3 next door, of recordings of about 8 kB, so that what is done for each of them is what costs."
-        + (f" The day of {LONG_DAY:,} was run once." if plan.long else "")
+        + (f" The day of {_LONG_DAY:,} was run once." if plan.long else "")
     )
     return Section("Growth", prose, tuple(claims), tuple(tables))
