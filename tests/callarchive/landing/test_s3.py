@@ -25,7 +25,7 @@ from callarchive.errors import (
     UnavailableError,
 )
 from callarchive.landing.places import PlaceRefusedError
-from callarchive.landing.s3 import S3Landing
+from callarchive.landing.s3 import S3Landing, _Listed
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
 
 BUCKET = "the-bucket"
@@ -176,6 +176,27 @@ def test_a_listing_goes_on_behind_a_page_that_is_odd(
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{last_of_page}", Body=b"")
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/02050/", Body=b"")
     assert [item.path for page in landing.pages("day") for item in page] == names
+
+
+def test_a_store_that_does_not_go_on_where_it_should_is_listed_whole_and_not_for_ever(
+    landing: S3Landing, boto: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/", Body=b"")
+    put_many(f"{prefix}/day", 1_100)
+    pages, asked = landing._pages, []
+
+    def from_the_beginning(folder: str, *, after: str | None = None) -> Iterator[Any]:
+        asked.append(after)
+        yield from pages(folder) if len(asked) == 1 else ([entry] for entry in [_entry_of(f"{folder}00000.mp3")])
+
+    monkeypatch.setattr(landing, "_pages", from_the_beginning)
+    found = [item.path for page in landing.pages("day") for item in page]
+    assert found == [f"day/{number:05d}.mp3" for number in range(1_100)]
+    assert len(asked) == 2
+
+
+def _entry_of(key: str) -> Any:
+    return _Listed(key, 1, "", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("limit", ["_LEVEL_PAGES", "_FOLDERS_EACH", None])
