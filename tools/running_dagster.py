@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -64,6 +64,15 @@ def run_workers(daemon: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 def is_run_worker(process: psutil.Process) -> bool:
     """Whether the process is one that a code server started for a run. Raises psutil.Error when it is gone."""
     return any("spawn_main" in word for word in process.cmdline())
+
+
+def wait_until(condition: Callable[[], object], what: str, *, patience_s: float, log: Path) -> None:
+    """Returns when the condition holds. Raises AssertionError, which names the log, when it did not in time."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come within {patience_s:g} s; the log is {log}")
+        time.sleep(0.1)
 
 
 def order_backfill(instance: dg.DagsterInstance, settings: Settings, keys: Sequence[str]) -> str:

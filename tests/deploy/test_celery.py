@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from callarchive.catalog import Catalog
 from callarchive.settings import load_settings
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan
+from tools.running_dagster import wait_until
 
 DAYS = 20
 SESSIONS_A_DAY = 6
@@ -144,13 +146,14 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
 
 def check_termination(instance: dg.DagsterInstance, cluster: Any, day: date) -> None:
     """A run of the nightly job that is terminated in the UI is over soon after, and its worker is free."""
+    await_that = partial(wait_until, patience_s=60, log=cluster.folder)
     cluster.order("server", "archive_day", day)
     [run] = instance.get_runs(limit=1)
-    wait_until(lambda: process_of(instance, run) is not None, "the run's process")
-    wait_until(lambda: status_of(instance, run) is dg.DagsterRunStatus.STARTED, "the run")
+    await_that(lambda: process_of(instance, run) is not None, "the run's process")
+    await_that(lambda: status_of(instance, run) is dg.DagsterRunStatus.STARTED, "the run")
     answer = cluster.ask("server", f'mutation {{ terminateRun(runId: "{run.run_id}") {{ __typename }} }}')
     assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
-    wait_until(lambda: status_of(instance, run) is dg.DagsterRunStatus.CANCELED, "the run's end")
+    await_that(lambda: status_of(instance, run) is dg.DagsterRunStatus.CANCELED, "the run's end")
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event is not None]
     assert not [event for event in events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]
 
@@ -159,13 +162,6 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
     return found.status
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.2)
 
 
 def check_runs(instance: dg.DagsterInstance, records: list[Any], *, killed_run: str, days: list[date]) -> None:

@@ -5,9 +5,9 @@ import re
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from callarchive.settings import load_settings
 from callarchive.simulator.landings import free_port
-from tools.running_dagster import order_backfill, process_group
+from tools.running_dagster import order_backfill, process_group, wait_until
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "dagster"
 DAYS = 6
@@ -40,13 +40,6 @@ def service(name: str, *, port: int, workspace: Path, environment: dict[str, str
         yield it
 
 
-def wait_until(condition: Callable[[], Any], what: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S / 2
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come; the log is {log}"
-        time.sleep(0.1)
-
-
 @pytest.mark.live
 @pytest.mark.timeout(2 * PATIENCE_S)
 def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_its_runs_again(
@@ -56,6 +49,7 @@ def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_i
     trial.configure("[dagster]\ndays_per_run = 1\n")
     home, port, log = tmp_path / "home", free_port(), tmp_path / "log"
     home.mkdir()
+    await_that = partial(wait_until, patience_s=PATIENCE_S / 2, log=log)
     (home / "dagster.yaml").write_bytes((SHIPPED / "dagster.yaml").read_bytes())
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text((SHIPPED / "workspace.yaml").read_text().replace("4266", str(port)))
@@ -79,20 +73,20 @@ def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_i
         code = running.enter_context(service("callarchive-code", **here))
         with service("callarchive-daemon", **here) as daemon:
             backfill_id = order_backfill(instance, load_settings(trial.config), keys)
-            wait_until(lambda: runs(dg.DagsterRunStatus.STARTED), "the first run", log)
+            await_that(lambda: runs(dg.DagsterRunStatus.STARTED), "the first run")
             daemon.terminate()
             left = runs(*UNDER_WAY)
             daemon.wait(60)
-        wait_until(lambda: not runs(*UNDER_WAY), "the end of the runs", log)
+        await_that(lambda: not runs(*UNDER_WAY), "the end of the runs")
         assert left <= runs(dg.DagsterRunStatus.SUCCESS)
         with service("callarchive-daemon", **here):
-            wait_until(lambda: runs(dg.DagsterRunStatus.STARTED), "the next run", log)
+            await_that(lambda: runs(dg.DagsterRunStatus.STARTED), "the next run")
             os.killpg(code.pid, signal.SIGKILL)
             code.wait()
             lost = runs(dg.DagsterRunStatus.STARTED)
             assert lost
             running.enter_context(service("callarchive-code", **here))
-            wait_until(lambda: status() != BulkActionStatus.REQUESTED, "the end", log)
+            await_that(lambda: status() != BulkActionStatus.REQUESTED, "the end")
         assert status() == BulkActionStatus.COMPLETED_SUCCESS
         assert lost <= runs(dg.DagsterRunStatus.FAILURE)
         assert instance.get_materialized_partitions(dg.AssetKey("reconciliation")) == set(keys)

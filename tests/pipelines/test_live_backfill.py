@@ -1,8 +1,8 @@
 """A backfill by the real daemon, whose processes are killed in between: a run, and all at once as when a machine dies."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -22,6 +22,7 @@ from tools.running_dagster import (
     process_group,
     run_workers,
     shipped_home,
+    wait_until,
 )
 
 DAYS = 20
@@ -53,13 +54,6 @@ def environment(simulator: Simulator, tmp_path: Path) -> dict[str, str]:
     return environment_with(simulator.environment, config=simulator.config, home=home)
 
 
-def wait_until(condition: Callable[[], bool], what: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come; the log is {log}"
-        time.sleep(0.2)
-
-
 @pytest.mark.live
 @pytest.mark.timeout(2 * PATIENCE_S)
 def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
@@ -68,6 +62,7 @@ def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
     for name, value in simulator.environment.items():
         monkeypatch.setenv(name, value)
     log = tmp_path / "log"
+    await_that = partial(wait_until, patience_s=PATIENCE_S, log=log)
     settings = load_settings(simulator.config)
     catalog = Catalog.open(settings.catalog.url)
     zone = settings.zone
@@ -85,15 +80,15 @@ def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
             return len(catalog.days(table))
 
         with process_group(DAEMON, environment=environment, log=log) as first:
-            wait_until(lambda: done(schemas.SESSION_IDS) >= 2 and bool(run_workers(first)), "the first run", log)
+            await_that(lambda: done(schemas.SESSION_IDS) >= 2 and bool(run_workers(first)), "the first run")
             run_workers(first)[0].kill()
             # The other run has got somewhere when everything dies.
-            wait_until(lambda: done(schemas.RECORDINGS) >= 2 and bool(run_workers(first)), "the next run", log)
+            await_that(lambda: done(schemas.RECORDINGS) >= 2 and bool(run_workers(first)), "the next run")
         assert status() == BulkActionStatus.REQUESTED
         started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert started
         with process_group(DAEMON, environment=environment, log=log):
-            wait_until(lambda: status() != BulkActionStatus.REQUESTED, "the end", log)
+            await_that(lambda: status() != BulkActionStatus.REQUESTED, "the end")
         assert status() == BulkActionStatus.COMPLETED_SUCCESS
         gone = [instance.get_run_by_id(run.run_id) for run in started]
         assert dg.DagsterRunStatus.FAILURE in {run.status for run in gone if run is not None}

@@ -25,7 +25,8 @@ from callarchive.errors import (
     UnavailableError,
 )
 from callarchive.landing.places import PlaceRefusedError
-from callarchive.landing.s3 import S3Landing, _Listed
+from callarchive.landing.s3 import S3Landing
+from callarchive.landing.s3_bucket import Listed
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
 
 BUCKET = "the-bucket"
@@ -183,20 +184,20 @@ def test_a_store_that_does_not_go_on_where_it_should_is_listed_whole_and_not_for
 ) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/", Body=b"")
     put_many(f"{prefix}/day", 1_100)
-    pages, asked = landing._pages, []
+    pages, asked = landing._listing._pages, []
 
     def from_the_beginning(folder: str, *, after: str | None = None) -> Iterator[Any]:
         asked.append(after)
         yield from pages(folder) if len(asked) == 1 else ([entry] for entry in [_entry_of(f"{folder}00000.mp3")])
 
-    monkeypatch.setattr(landing, "_pages", from_the_beginning)
+    monkeypatch.setattr(landing._listing, "_pages", from_the_beginning)
     found = [item.path for page in landing.pages("day") for item in page]
     assert found == [f"day/{number:05d}.mp3" for number in range(1_100)]
     assert len(asked) == 2
 
 
 def _entry_of(key: str) -> Any:
-    return _Listed(key, 1, "", datetime(2026, 1, 1, tzinfo=UTC))
+    return Listed(key, 1, "", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("limit", ["_LEVEL_PAGES", "_FOLDERS_EACH", None])
@@ -205,7 +206,7 @@ def test_folders_that_nobody_wants_are_left_out_unless_they_are_too_many(
 ) -> None:
     folders_are_too_many = limit is not None
     if limit is not None:
-        monkeypatch.setattr(f"callarchive.landing.s3.{limit}", 0)
+        monkeypatch.setattr(f"callarchive.landing.s3_listing.{limit}", 0)
     for path in ("wanted/a.mp3", "wanted/b/c.mp3", "other/d.mp3", "e.mp3", "/f.mp3", "g//h.mp3"):
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=b"x")
     found = {item.path for page in landing.pages("", skip=lambda folder: folder == "other") for item in page}
@@ -249,7 +250,7 @@ def requests_of(landing: S3Landing) -> list[str]:
     def note(request: Any, **_: Any) -> None:
         methods.append(request.method)
 
-    landing._client().meta.events.register("before-send.s3", note)
+    landing._bucket.client().meta.events.register("before-send.s3", note)
     return methods
 
 
