@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # up to 0.3 s of import each, which not every reader needs
 
     from callarchive.settings import S3Settings
 
+_LONG_DAY = 20_000
+"""Rows of a day from which on what reading them left behind is worth giving back: less takes no longer than that."""
+
 
 class Catalog:
     """The tables of one catalog.
@@ -139,16 +142,21 @@ class Catalog:
             StoreError: the store could not give them, or the file is damaged.
         """
         from callarchive import partition_files
+        from callarchive.memory import give_memory_back
 
         try:
             data: bytes | None = self.store.read(table.partition_path(day))
         except ObjectNotFoundError:
             data = None
         try:
-            return partition_files.decode(data, table, columns=columns)
+            rows = partition_files.decode(data, table, columns=columns)
         except partition_files.DamagedError as err:
             damaged = self.store.uri(table.partition_path(day))
             raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
+        if len(rows) >= _LONG_DAY:
+            del data
+            give_memory_back()
+        return rows
 
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
         """One day's rows as dicts without `call_date`; empty where the day has no partition."""
@@ -171,11 +179,13 @@ class Catalog:
             StoreError: the store could not take them (the old rows are still there).
         """
         from callarchive import partition_files
+        from callarchive.memory import give_memory_back
 
         data = partition_files.to_arrow(table, rows)
         if not self._keeps(table, day, data):
-            self.store.replace(table.partition_path(day), partition_files.encode(data))
-        partition_files.give_memory_back()
+            with self.store.replacing(table.partition_path(day), about_bytes=partition_files.about_bytes(data)) as file:
+                partition_files.write(data, file)
+        give_memory_back()
         return int(data.num_rows)
 
     def _keeps(self, table: Table, day: date, data: "pa.Table") -> bool:

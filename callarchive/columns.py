@@ -36,6 +36,20 @@ def rows_at(table: pa.Table, numbers: Column) -> pa.Table:
     return table.take(numbers)
 
 
+def rows_where(table: pa.Table, flags: Column) -> pa.Table:
+    """The rows whose flag is true."""
+    if pc.all(flags, skip_nulls=False).as_py():
+        return table  # mostly all are: why hold them twice
+    return table.filter(flags)
+
+
+def last_of_each(table: pa.Table, names: Sequence[str]) -> Column:
+    """For each key in these columns the number of the last row that has it, in the order of the keys."""
+    numbered = table.select(list(names)).append_column("number", pa.array(np.arange(len(table))))
+    last = numbered.group_by(list(names), use_threads=False).aggregate([("number", "max")])
+    return last.sort_by([(name, "ascending") for name in names])["number_max"].combine_chunks()
+
+
 def key_counts(keys: Column, *, among: Column) -> Column:
     """For each key how many rows have it; 0 where none has."""
     counted = pc.value_counts(among)

@@ -12,6 +12,7 @@ from callarchive.checks import CheckResult, run_checks
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError, ConfigurationError, RefusedError
+from callarchive.memory import give_memory_back
 from callarchive.steps import StepReport
 from callarchive.telling import alerts_of, tell_of_day, tell_of_failure
 from callarchive.workers import Progress
@@ -99,6 +100,7 @@ def archive_day(
 def _told(report: StepReport) -> StepReport:
     counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
     log.info("%s: %s: %d rows%s", report.day, report.table.name, report.row_count, f" ({counts})" if counts else "")
+    give_memory_back()
     return report
 
 

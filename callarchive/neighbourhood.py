@@ -4,7 +4,7 @@ A session source puts a call on the day that it likes, and a recording begins af
 The day itself and its neighbours are read first, and mostly suffice; the month around only for what is left then.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.columns import pc
+from callarchive.columns import Column, pc
 from callarchive.landing.contents import recording_id_in
 from callarchive.schemas import Table
 
@@ -41,16 +41,19 @@ class Neighbourhood:
         self._day = day
         self._strangers = pa.array(sorted(strangers), pa.string())
 
-    def without_recording(self, paths: Iterable[str]) -> list[str]:
+    def without_recording(self, paths: Sequence[str]) -> list[str]:
         """Those of a landing's paths that are no known recording's, neither by place nor by the id in the name; in order."""
-        ids = {path: recording_id_in(path) for path in paths}
+        left = pa.table(
+            {"path": pa.array(paths, pa.string()), "id": pa.array(map(recording_id_in, paths), pa.string())}
+        )
         for step in self._steps():
-            if not ids:
+            if not len(left):
                 break
-            known_ids = step.known(_RECORDING_IDS, {id_ for id_ in ids.values() if id_ is not None})
-            known_paths = step.known(_OBJECT_PATHS, ids)
-            ids = {path: id_ for path, id_ in ids.items() if id_ not in known_ids and path not in known_paths}
-        return list(ids)
+            by_id = pc.is_in(left["id"], value_set=step.known(_RECORDING_IDS, left["id"].drop_null()))
+            by_path = pc.is_in(left["path"], value_set=step.known(_OBJECT_PATHS, left["path"]))
+            left = left.filter(pc.invert(pc.or_(by_id, by_path)))
+        found: list[Any] = left["path"].to_pylist()
+        return found
 
     def unknown_sessions(self, session_ids: Iterable[str]) -> set[str]:
         """Those of the ids that no day's `sessions` has."""
@@ -61,12 +64,13 @@ class Neighbourhood:
         return self._unknown(_RECORDING_IDS, recording_ids)
 
     def _unknown(self, lookups: Sequence[Lookup], values: Iterable[str]) -> set[str]:
-        left = set(values)
+        left = pa.array(set(values), pa.string())
         for step in self._steps():
-            if not left:
+            if not len(left):
                 break
-            left -= step.known(lookups, left)
-        return left
+            left = left.filter(pc.invert(pc.is_in(left, value_set=step.known(lookups, left))))
+        unknown: list[Any] = left.to_pylist()
+        return set(unknown)
 
     def _steps(self) -> "Iterator[_Step]":
         one = timedelta(days=1)
@@ -83,21 +87,17 @@ class _Step:
         self._days = days
         self._strangers = strangers
 
-    def known(self, lookups: Iterable[Lookup], values: Collection[str] | Mapping[str, object]) -> set[str]:
-        """Those of the values that stand in one of the columns."""
-        if not values:
-            return set()
-        wanted = pa.array(list(values), pa.string())
-        found: set[str] = set()
+    def known(self, lookups: Iterable[Lookup], wanted: Column) -> Column:
+        """Those of the wanted values that stand in one of the columns, perhaps more than once."""
+        found = []
         for table, column in lookups:
-            for rows in self._rows(table, column, wanted):
+            for rows in self._rows(table, column, wanted) if len(wanted) else ():
                 counts = pc.and_not(
                     pc.is_in(rows[column], value_set=wanted),
                     pc.is_in(rows["subaccount_id"], value_set=self._strangers),
                 )
-                values_found: list[Any] = rows[column].filter(counts).to_pylist()
-                found.update(values_found)
-        return found
+                found += rows[column].filter(counts).chunks
+        return pa.chunked_array(found, pa.string())
 
     def _rows(self, table: Table, column: str, wanted: Any) -> Iterator[pa.Table]:
         columns = ["subaccount_id", column]

@@ -1,8 +1,7 @@
 """A partition's Parquet file: from rows to its bytes and back. Where the bytes lie is for `catalog` to know."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,11 +59,14 @@ def _is_as_written(file: pq.ParquetFile, data: pa.Table) -> bool:
     return True
 
 
-def encode(data: pa.Table) -> bytes:
-    """The file with these rows, which `to_arrow` has put in order."""
-    buffer = io.BytesIO()  # grows and is handed on without a copy, unlike an arrow stream
-    pq.write_table(data, buffer, compression=_COMPRESSION, coerce_timestamps="us", store_schema=True)
-    return buffer.getvalue()
+def write(data: pa.Table, file: BinaryIO) -> None:
+    """The file has these rows, which `to_arrow` has put in order; to be made a column chunk at a time."""
+    pq.write_table(data, file, compression=_COMPRESSION, coerce_timestamps="us", store_schema=True)
+
+
+def about_bytes(data: pa.Table) -> int:
+    """How large the file will be, roughly: ids, paths and hashes are pressed to a third."""
+    return data.nbytes // 3
 
 
 def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -> pa.Table:
@@ -92,14 +94,9 @@ def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -
 
 
 def holds(data: bytes, rows: pa.Table) -> bool:
-    """Whether the file is just what `encode` would make of the rows. Bytes that are no Parquet file hold nothing."""
+    """Whether the file is just what `write` would make of the rows. Bytes that are no Parquet file hold nothing."""
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             return _is_as_written(file, rows)
     except (pa.ArrowException, OSError):
         return False
-
-
-def give_memory_back() -> None:
-    """What a large day took would stay with pyarrow, beside what the next step takes."""
-    pa.default_memory_pool().release_unused()

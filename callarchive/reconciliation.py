@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive.columns import Column, keys_of, matching_rows, pc
+from callarchive.columns import Column, keys_of, matching_rows, pc, rows_where
 from callarchive.models import ArchiveStatus, Discrepancy, LookupStatus
 from callarchive.schemas import RECONCILIATION
 
@@ -136,7 +136,7 @@ def disagreeing_durations(recordings: pa.Table, sessions: pa.Table, *, tolerance
     """Recordings whose durations, as measured and as 8x8's API and its event tell them, differ by more than the tolerance,
     or that are longer than their call: by more than the tolerance and more than a tenth.
     """
-    rows = recordings.filter(pc.not_equal(recordings["archive_status"], ArchiveStatus.ERASED.value))
+    rows = rows_where(recordings, pc.not_equal(recordings["archive_status"], ArchiveStatus.ERASED.value))
     numbers = matching_rows(keys_of(rows, SESSION), among=keys_of(sessions, SESSION))
     call_s = sessions["call_duration_s"].take(numbers)
     told_s = {"measured": rows["duration_s"], "8x8's API": rows["duration_api_s"], "event": rows["duration_event_s"]}

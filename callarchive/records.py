@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
+from callarchive.columns import Column, last_of_each
+from callarchive.errors import StoreError
 from callarchive.landing import LandingObject
+from callarchive.memory import give_memory_back
 from callarchive.models import (
     ApiRecording,
     ApiStatus,
@@ -27,7 +30,7 @@ from callarchive.models import (
     Session,
     Version,
 )
-from callarchive.partition_files import to_arrow
+from callarchive.partition_files import DamagedError, decode, to_arrow
 from callarchive.stores import StoredObject
 
 Row = dict[str, Any]
@@ -183,6 +186,8 @@ def file_from(row: Row) -> RecordingFile:
     )
 
 
+_PACK = 64
+"""So many pieces are made one while they are read."""
 _BEGUN = "begun"
 """A piece without rows: its file is empty."""
 
@@ -214,20 +219,29 @@ class Journal:
         self._writing = Lock()
         self._written_at = time.monotonic()
 
-    def known(self) -> pa.Table:
+    def known(self, columns: Sequence[str] | None = None) -> pa.Table:
         """What is known of the day's files: the partition, and in its place what later pieces say. One row per recording.
 
-        In the schema of `recording_files`, ordered by its key.
+        In the schema of `recording_files`, or the columns of it that are named; ordered by its key.
         """
         table = schemas.RECORDING_FILES
-        known = self._catalog.partition(table, self._day)
         pieces = self._pieces()
         if not pieces:
-            return known
-        rows = pa.concat_tables([known, *(self._read(item.path) for item in pieces)])
-        keys = zip(*(rows[name].to_pylist() for name in table.key), strict=True)
-        last = dict(zip(keys, range(rows.num_rows), strict=True))
-        return rows.take(pa.array(last.values(), pa.int64())).sort_by([(name, "ascending") for name in table.key])
+            return self._catalog.partition(table, self._day, columns=columns)
+        packs = [self._catalog.partition(table, self._day)]
+        # Small buffers by the thousand leave gaps, which stay taken: a long day would be held twice.
+        for begin in range(0, len(pieces), _PACK):
+            pack = pa.concat_tables([self._read(item.path) for item in pieces[begin : begin + _PACK]])
+            packs.append(pack.combine_chunks())
+        rows = pa.concat_tables(packs)
+        last = last_of_each(rows, table.key)
+        parts: dict[str, Column] = dict(zip(rows.column_names, rows.columns, strict=True))
+        del packs, pack, rows
+        known: dict[str, Column] = {}
+        for name in columns or table.schema.names:
+            known[name] = parts.pop(name).take(last)
+            give_memory_back()
+        return pa.table(known)
 
     @property
     def interrupted(self) -> bool:
@@ -281,8 +295,10 @@ class Journal:
         return self._catalog.store.list(self._folder)
 
     def _read(self, path: str) -> pa.Table:
-        schema = schemas.RECORDING_FILES.schema
-        if path.endswith(_BEGUN):
-            return schema.empty_table()
-        # The schema fills columns that a piece left by an older version lacks.
-        return pq.read_table(pa.BufferReader(self._catalog.store.read(path)), schema=schema)
+        """The rows of a piece, which an older version may have left. Raises StoreError."""
+        data = None if path.endswith(_BEGUN) else self._catalog.store.read(path)
+        try:
+            return decode(data, schemas.RECORDING_FILES, columns=None)
+        except DamagedError as err:
+            uri = self._catalog.store.uri(path)
+            raise StoreError(f"{uri} is damaged: remove it, then archive {self._day}") from err

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
 
-from callarchive.columns import Column, matching_rows, pc
+from callarchive.columns import Column, matching_rows, pc, rows_where
 from callarchive.landing.contents import recording_id_in, session_id_in
 from callarchive.models import ArchiveStatus, Discrepancy
 from callarchive.reconciliation import FOUND
@@ -25,6 +26,17 @@ _TIME = r"\d{4}-\d\d-\d\d(?!\d)(?:[T ]\d\d[:.\-_]?\d\d[:.\-_]?\d\d(?:\.\d{1,9})?
 _HASH = r"(?<=\.)[0-9a-f]{16}(?=\.)"
 _NUMBER = re.compile(rf"({_UUID}|{_TIME}|{_HASH})|\+?\d(?:[ ().\-]?\d){{6,}}", re.ASCII)
 _LONGEST = 1024
+
+FILE_COLUMNS = (
+    "subaccount_id",
+    "session_id",
+    "recording_id",
+    "archive_status",
+    "archive_path",
+    "size_bytes",
+    "versions",
+)
+"""What is looked at in `recording_files`."""
 
 
 def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSettings]) -> list[str]:
@@ -55,28 +67,46 @@ def orphan_keys(subaccount_id: str, paths: Iterable[str]) -> list[str]:
     return [f"{subaccount_id}/{Discrepancy.ORPHAN_OBJECT.value}/{shown(path)}" for path in paths]
 
 
-def files_without_row(stored: Iterable[StoredObject], files: pa.Table, *, archive_root: str) -> list[Row]:
-    """Findings: files of the day in the archive that no row of `recording_files` names, not even as a version."""
-    named = {path for path in _named_paths(files).to_pylist() if path is not None}
-    unnamed = sorted(item.path for item in stored if item.path not in named)
+def stored_table(objects: Iterable[StoredObject]) -> pa.Table:
+    """What the archive holds: `path` as bytes, which need not be UTF-8, and `size_bytes`."""
+    pairs = [(item.path.encode(errors="surrogateescape"), item.size_bytes) for item in objects]
+    return pa.table(
+        {
+            "path": pa.array((path for path, _ in pairs), pa.binary(), size=len(pairs)),
+            "size_bytes": pa.array((size_bytes for _, size_bytes in pairs), pa.int64(), size=len(pairs)),
+        }
+    )
+
+
+def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -> list[Row]:
+    """Findings: files of the day in the archive that no row of `recording_files` names, not even as a version.
+
+    Args:
+        stored: see `stored_table`.
+    """
+    is_named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(files)]
+    unnamed_bytes: list[Any] = stored["path"].filter(pc.invert(pc.or_(*is_named))).to_pylist()
+    unnamed = sorted(path.decode(errors="surrogateescape") for path in unnamed_bytes)
     places = [(_account_in(path), path, archive_root + shown(path)) for path in unnamed]
     return _of_places(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row names the file")
 
 
-def rows_without_file(stored: Sequence[StoredObject], files: pa.Table, *, archive_root: str) -> list[Row]:
-    """Findings: files that rows of `recording_files` name, versions too, and that are gone or have another size."""
-    paths = pa.array([item.path.encode("utf-8", "replace") for item in stored], pa.binary()).cast(pa.string())
-    sizes = pa.array([item.size_bytes for item in stored], pa.int64())
-    kept = files.filter(pc.not_equal(files["archive_status"], ArchiveStatus.ERASED.value))
+def rows_without_file(stored: pa.Table, files: pa.Table, *, archive_root: str) -> list[Row]:
+    """Findings: files that rows of `recording_files` name, versions too, and that are gone or have another size.
+
+    Args:
+        stored: see `stored_table`.
+    """
+    kept = rows_where(files, pc.not_equal(files["archive_status"], ArchiveStatus.ERASED.value))
     is_archived = pc.equal(kept["archive_status"], ArchiveStatus.ARCHIVED.value)
-    versions = kept["versions"].combine_chunks()
-    lost = pc.invert(pc.is_in(pc.list_flatten(versions), value_set=paths))
-    with_lost = pc.unique(pc.filter(pc.list_parent_indices(versions), lost))
-    sizes_now = sizes.take(matching_rows(kept["archive_path"].combine_chunks(), among=paths))
+    archived_paths, versions = _named_paths(kept)
+    lost = pc.invert(pc.is_in(versions, value_set=stored["path"]))
+    with_lost = pc.unique(pc.filter(pc.list_parent_indices(kept["versions"].combine_chunks()), lost))
+    sizes_now = stored["size_bytes"].take(matching_rows(archived_paths, among=stored["path"]))
     changed = pc.and_(is_archived, pc.fill_null(pc.not_equal(sizes_now, kept["size_bytes"]), True))
-    numbers = pa.array(range(len(kept)), with_lost.type)
+    numbers = pa.array(np.arange(len(kept))).cast(with_lost.type)
     suspect = kept.filter(pc.or_(changed, pc.is_in(numbers, value_set=with_lost)))
-    present = {item.path: item.size_bytes for item in stored}
+    present = _sizes_of(suspect, stored)
     found = {}
     for row in suspect.to_pylist():
         expected = dict.fromkeys(row["versions"] or ())
@@ -153,10 +183,17 @@ def _of_places(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, rea
     return list(rows.values())
 
 
-def _named_paths(files: pa.Table) -> Column:
-    return pa.concat_arrays(
-        [files["archive_path"].combine_chunks(), pc.list_flatten(files["versions"].combine_chunks())]
-    )
+def _named_paths(files: pa.Table) -> tuple[Column, Column]:
+    """The paths of the kept files, one for each row, and those of all of their versions; as bytes."""
+    versions = pc.list_flatten(files["versions"].combine_chunks())
+    return files["archive_path"].combine_chunks().cast(pa.binary()), versions.cast(pa.binary())
+
+
+def _sizes_of(rows: pa.Table, stored: pa.Table) -> dict[str, int]:
+    """The sizes in bytes of those files that these rows name and that are there, by path."""
+    named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(rows)]
+    there: list[Row] = stored.filter(pc.or_(*named)).to_pylist()
+    return {row["path"].decode(): row["size_bytes"] for row in there}
 
 
 def _account_in(path: str) -> str:

@@ -6,9 +6,11 @@ Without a valid one it fails to load with the one message that names what is wro
 import click
 
 from callarchive.errors import ConfigurationError
+from callarchive.memory import use_system_memory
 from callarchive.settings import load_settings
 from pipelines.code_location import code_location
 
+use_system_memory()  # whoever loads this is a code server, or a run of ours
 try:
     defs = code_location(load_settings())
 except ConfigurationError as err:

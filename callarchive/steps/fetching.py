@@ -8,11 +8,12 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from callarchive import schemas
-from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_where
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
 from callarchive.fetching import Comparison, Fetcher, Wanted, call_time
+from callarchive.memory import give_memory_back
 from callarchive.models import ApiStatus
 from callarchive.recording_events import event_columns
 from callarchive.records import Journal, file_from, recording_from
@@ -43,11 +44,13 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         for account in connections.settings.accounts:
             connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
     counts = fetch_named(connections, day, metadata, journal, progress or NoProgress())
+    metadata = metadata.select(list(_RECORDING))  # the rest of it need not stand beside the files
+    give_memory_back()
     files = journal.known()
     is_named = _are_named(files, metadata)
+    by_status = count_values(files["archive_status"].filter(is_named))
     # Records of files that nobody names any more stay: the bytes are still in the archive.
-    count = journal.close(files.filter(pc.or_(is_named, pc.is_valid(files["archive_path"]))))
-    by_status = count_values(files.filter(is_named)["archive_status"])
+    count = journal.close(rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"]))))
     return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts})
 
 
@@ -108,7 +111,7 @@ def _fetch(
     progress: Progress,
 ) -> None:
     """One account's recordings are settled, and the journal has what is new of them. Raises as `fetch_recordings`."""
-    known = known.filter(_are_named(known, named))
+    known = rows_where(known, _are_named(known, named))
     comparison = fetcher.compare(known)
     progress.begin(f"{account.subaccount_id} {day} recordings", named.num_rows)
     progress.advance(len(comparison.as_they_are))
@@ -126,7 +129,7 @@ def _wanted(
 ) -> Iterator[Wanted]:
     """The recordings for which there is something to do, with what is known of them. A few at a time: a day may be long."""
     as_they_are = pa.array(comparison.as_they_are, pa.string())
-    named = named.filter(pc.invert(pc.is_in(named["recording_id"], value_set=as_they_are)))
+    named = rows_where(named, pc.invert(pc.is_in(named["recording_id"], value_set=as_they_are)))
     sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=[*_SESSION, "started_at"])
     numbers = matching_rows(keys_of(named, _SESSION), among=keys_of(sessions, _SESSION))
     named = named.append_column("started_at", sessions["started_at"].take(numbers))
@@ -153,7 +156,7 @@ def _wanted(
 
 
 def _of(account: AccountSettings, rows: pa.Table) -> pa.Table:
-    return rows.filter(pc.equal(rows["subaccount_id"], account.subaccount_id))
+    return rows_where(rows, pc.equal(rows["subaccount_id"], account.subaccount_id))
 
 
 def _are_named(files: pa.Table, metadata: pa.Table) -> Column:

@@ -13,6 +13,7 @@ from callarchive.connections import Connections
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveError
 from callarchive.landing.contents import LandingContents, time_in_path
+from callarchive.memory import give_memory_back
 from callarchive.models import Discrepancy
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
@@ -44,15 +45,18 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     sessions = partition_of(connections, schemas.SESSIONS, day, columns=reconciliation.SESSION_COLUMNS)
     recordings = partition_of(connections, schemas.RECORDINGS, day, columns=reconciliation.RECORDING_COLUMNS)
     partition_of(connections, schemas.RECORDING_FILES, day, columns=("subaccount_id",))
-    files = Journal(connections.catalog, day).known()
     earlier = connections.catalog.partition(RECONCILIATION, day)
     settings, now = connections.settings, connections.clock()
     _, day_end = day_bounds(day, settings.zone)
     grace = timedelta(hours=settings.transfer.missing_after_hours)
     silent, may_be_named = reconciliation.calls_without_recording(sessions, recordings, day_end=day_end, grace=grace)
     lacking, young = reconciliation.recordings_without_file(recordings, sessions, day_end=day_end, grace=grace, now=now)
-    tolerance_s = settings.transfer.duration_tolerance_s
-    search = _Search(connections, day, earlier, files=files)
+    differing = reconciliation.disagreeing_durations(
+        recordings, sessions, tolerance_s=settings.transfer.duration_tolerance_s
+    )
+    del sessions, recordings  # a long day's need not stand beside what is searched
+    give_memory_back()
+    search = _Search(connections, day, earlier)
     rows = search.archive()
     if now >= day_end + _SETTLED_AFTER:
         rows += search.landings() + search.events()
@@ -61,12 +65,7 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
         search.cannot_tell(Discrepancy.EVENT_WITHOUT_SESSION)
     table = reconciliation.reconciled(
         earlier,
-        [
-            silent,
-            lacking,
-            reconciliation.disagreeing_durations(recordings, sessions, tolerance_s=tolerance_s),
-            strays.found_table(rows),
-        ],
+        [silent, lacking, differing, strays.found_table(rows)],
         now=now,
         unknown_kinds=search.unknown_kinds,
         unknown=[*may_be_named, *young, *search.unknown],
@@ -86,20 +85,12 @@ class _Search:
         unknown_kinds, unknown: of what it could not tell; see `reconciliation.reconciled`.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        day: date,
-        earlier: pa.Table,
-        *,
-        files: pa.Table,
-    ) -> None:
+    def __init__(self, connections: Connections, day: date, earlier: pa.Table) -> None:
         self._connections = connections
         self._catalog = connections.catalog
         self._accounts = connections.settings.accounts
         self._day = day
         self._earlier = earlier
-        self._files = files
         self.unknown_kinds: set[tuple[str, str]] = set()
         self.unknown: list[str] = []
 
@@ -107,14 +98,15 @@ class _Search:
         """Files without a row and rows without a file."""
         archive = self._connections.archive
         root = archive.store.uri("_")[:-1]
-        stored = [
+        stored = strays.stored_table(
             item
             for account in archive.account_folders()
             for item in archive.store.list(f"{account}/call_date={self._day}")
-        ]
+        )
+        files = Journal(self._catalog, self._day).known(strays.FILE_COLUMNS)
         return [
-            *strays.files_without_row(stored, self._files, archive_root=root),
-            *strays.rows_without_file(stored, self._files, archive_root=root),
+            *strays.files_without_row(stored, files, archive_root=root),
+            *strays.rows_without_file(stored, files, archive_root=root),
         ]
 
     def landings(self) -> list[Row]:

@@ -7,7 +7,7 @@ reader never meets half a file, whenever the writer is killed. Temporary names b
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class Store(Protocol):
 
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, durable; a reader sees the old or the new one, whole."""
+
+    def replacing(self, path: str, *, about_bytes: int) -> AbstractContextManager[BinaryIO]:
+        """The same for bytes that are made as they are written: what was written into the file when the block is left without
+        an error. The file takes bytes and tells how many it took, and no more; about so many will come.
+        """
 
     def create(self, path: str, data: bytes) -> None:
         """Like `replace`, but raises AlreadyExistsError when the name is taken."""

@@ -6,6 +6,7 @@ are files below `_locks/`: see `file_lock`.
 """
 
 import contextlib
+import io
 import mmap
 import os
 import stat
@@ -14,13 +15,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import BinaryIO, cast
 
 from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.stores import StoredObject
 from callarchive.stores.file_lock import take_lock
 from callarchive.stores.group_commit import GroupCommit
-from callarchive.stores.local_staging import HeldFolder, LocalStaging, OpenFolder
+from callarchive.stores.local_staging import HeldFolder, LocalStaging, OpenFolder, StagingFile
 from callarchive.stores.naming import LOCKS, is_temporary
 from callarchive.stores.syncing import can_sync_file_system, sync_file_system, sync_folder
 
@@ -58,10 +60,16 @@ class LocalStore:
 
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, durable."""
+        with self.replacing(path, about_bytes=len(data)) as file:
+            file.write(data)
+
+    @contextmanager
+    def replacing(self, path: str, *, about_bytes: int) -> Iterator[BinaryIO]:
+        """The same for bytes that are made as they are written."""
         folder = _folder_of(path)
-        large = len(data) >= _LARGE_BYTES
+        large = about_bytes >= _LARGE_BYTES
         with self._direct_staging(folder, together=False) if large else LocalStaging(self, folder) as staging:
-            staging.write(data)
+            yield cast("BinaryIO", StagingFile(staging))
             staging.commit_over(path)
 
     def create(self, path: str, data: bytes) -> None:
@@ -72,7 +80,8 @@ class LocalStore:
 
     def read(self, path: str) -> bytes:
         """The whole object."""
-        return b"".join(self.open(path))
+        with self._opened(path) as file:
+            return file.readall()
 
     def open(self, path: str) -> Iterator[bytes]:
         """The object in chunks. The file is open when this returns, and closed when the iterator ends or is dropped."""
@@ -272,11 +281,16 @@ class LocalStore:
         sync_folder(folder.parent)
 
     def _chunks(self, path: str) -> Iterator[bytes]:
+        with self._opened(path) as file:
+            yield b""
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[io.FileIO]:
         try:
-            with open(self.place(path), "rb", buffering=0) as file:  # noqa: PTH123
-                yield b""
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield chunk
+            with io.FileIO(self.place(path)) as file:
+                yield file
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as err:
             raise ObjectNotFoundError(f"{self.uri(path)}: there is no such file") from err
         except OSError as err:

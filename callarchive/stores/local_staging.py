@@ -6,11 +6,12 @@ itself. Where folders and names are checked, and what else a store does, is in `
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from callarchive.errors import AlreadyExistsError, StoreError
 from callarchive.landing.places import check_path
@@ -278,6 +279,28 @@ class LocalStaging:
     def _refuse_if_broken(self) -> None:
         if self._broken:
             raise StoreError(f"{self._store.url}: these bytes were committed already, or could not be written")
+
+
+class StagingFile(io.RawIOBase):
+    """What is written into it is staged. It does not commit."""
+
+    def __init__(self, staging: LocalStaging) -> None:
+        super().__init__()
+        self._staging = staging
+        self._size_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Takes all of the bytes. Raises StoreError, AccessDeniedError."""
+        size_bytes = memoryview(data).nbytes
+        self._staging.write(data)
+        self._size_bytes += size_bytes
+        return size_bytes
+
+    def tell(self) -> int:
+        return self._size_bytes
 
 
 def _take_name_back(folder: OpenFolder, name: str) -> None:

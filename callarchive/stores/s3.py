@@ -7,6 +7,7 @@ whole object. Locks are in `s3_lock`, the way to S3 is in `s3_access`.
 import base64
 import contextlib
 import hashlib
+import io
 import itertools
 import secrets
 import threading
@@ -65,6 +66,13 @@ class S3Store:
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`."""
         self._put(path, data, len(data), hashlib.sha256(data).digest(), {})
+
+    @contextmanager
+    def replacing(self, path: str, *, about_bytes: int) -> Iterator[BinaryIO]:  # noqa: ARG002 - goes out in one request
+        """The same for bytes that are made as they are written."""
+        buffer = io.BytesIO()
+        yield buffer
+        self.replace(path, buffer.getvalue())
 
     def create(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, for the first time."""

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import duckdb
 import pandas as pd
@@ -340,9 +341,9 @@ class Watched:
         self._store = store
         self.replaced: list[str] = []
 
-    def replace(self, path: str, data: bytes) -> None:
+    def replacing(self, path: str, *, about_bytes: int) -> AbstractContextManager[BinaryIO]:
         self.replaced.append(path)
-        self._store.replace(path, data)
+        return self._store.replacing(path, about_bytes=about_bytes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
