@@ -26,9 +26,6 @@ if TYPE_CHECKING:  # up to 0.3 s of import each, which not every reader needs
 
     from callarchive.settings import S3Settings
 
-_LONG_DAY = 20_000
-"""Rows of a day from which on what reading them left behind is worth giving back: less takes no longer than that."""
-
 
 class Catalog:
     """The tables of one catalog.
@@ -153,9 +150,8 @@ class Catalog:
         except partition_files.DamagedError as err:
             damaged = self.store.uri(table.partition_path(day))
             raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
-        if len(rows) >= _LONG_DAY:
-            del data
-            give_memory_back()
+        del data
+        give_memory_back(len(rows))
         return rows
 
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
@@ -185,7 +181,7 @@ class Catalog:
         if not self._keeps(table, day, data):
             with self.store.replacing(table.partition_path(day), about_bytes=partition_files.about_bytes(data)) as file:
                 partition_files.write(data, file)
-        give_memory_back()
+        give_memory_back(data.num_rows)
         return int(data.num_rows)
 
     def _keeps(self, table: Table, day: date, data: "pa.Table") -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from threading import Event, Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callarchive.archive import RecordingArchive, Rejection
 from callarchive.concurrency import Adaptive
@@ -38,9 +38,11 @@ from callarchive.workers import StoppedError, in_threads
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from callarchive.columns import Column
+
 log = logging.getLogger(__name__)
 
-_COMPARED = (
+COMPARED = (
     "recording_id",
     "archive_status",
     "archive_path",
@@ -50,6 +52,9 @@ _COMPARED = (
     "source_etag",
     "source_modified_at",
 )
+"""What `Fetcher.compare` looks at in `recording_files`."""
+
+_ROWS_AT_ONCE = 1000
 _DENIED_WITHOUT_A_READ = 5
 """So many refused objects before a single one could be read: it is the credentials, not the objects."""
 
@@ -138,16 +143,15 @@ class Fetcher:
         cannot be asked puts nothing in doubt.
 
         Args:
-            known: rows of `recording_files` of this account's day.
+            known: rows of `recording_files` of this account's day, of which the columns `COMPARED` are enough.
 
         Raises:
             AccessDeniedError, HostKeyError: the landing refuses us.
         """
-        rows = list(zip(*(known[name].to_pylist() for name in _COMPARED), strict=True))
-        sizes = self._archive.sizes(self._subaccount_id, self._day, [row[2] for row in rows if row[2] is not None])
-        sources = self._sources_now([row[4] for row in rows if row[4] is not None])
+        sizes = self._archive.sizes(self._subaccount_id, self._day, _texts(known["archive_path"]))
+        sources = self._sources_now(_texts(known["source_path"]))
         unchanged, erased = set(), set()
-        for recording_id, status, path, size_bytes, source_path, source_size_bytes, etag, modified_at in rows:
+        for recording_id, status, path, size_bytes, source_path, source_size_bytes, etag, modified_at in _rows(known):
             if status == ArchiveStatus.ERASED:
                 erased.add(recording_id)
                 continue
@@ -335,6 +339,18 @@ class Fetcher:
             error=error,
             versions=earlier.versions if earlier is not None else (),
         )
+
+
+def _texts(column: "Column") -> list[str]:
+    """Those that are not null."""
+    texts: list[str] = column.drop_null().to_pylist()
+    return texts
+
+
+def _rows(known: "pa.Table") -> Iterator[tuple[Any, ...]]:
+    """The values that are compared, row by row; a few at a time: a day may be long."""
+    for batch in known.select(list(COMPARED)).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def call_time(

@@ -100,7 +100,7 @@ def archive_day(
 def _told(report: StepReport) -> StepReport:
     counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
     log.info("%s: %s: %d rows%s", report.day, report.table.name, report.row_count, f" ({counts})" if counts else "")
-    give_memory_back()
+    give_memory_back(report.row_count)
     return report
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
+_MANY_ROWS = 20_000
 
 
 def use_system_memory() -> None:
@@ -23,8 +24,12 @@ def use_system_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def give_memory_back() -> None:
-    """What a long day's table took, and is free by now, goes back to the system instead of standing beside the next one's."""
-    import pyarrow as pa
+def give_memory_back(row_count: int) -> None:
+    """What tables of so many rows took, and is free by now, goes back to the system instead of standing beside the next ones.
 
-    pa.default_memory_pool().release_unused()
+    It takes some milliseconds, so that of few rows is kept.
+    """
+    if row_count >= _MANY_ROWS:
+        import pyarrow as pa
+
+        pa.default_memory_pool().release_unused()

@@ -240,7 +240,7 @@ class Journal:
         known: dict[str, Column] = {}
         for name in columns or table.schema.names:
             known[name] = parts.pop(name).take(last)
-            give_memory_back()
+            give_memory_back(len(last))
         return pa.table(known)
 
     @property

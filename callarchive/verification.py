@@ -70,7 +70,7 @@ def verify_days(
 def _verify(connections: Connections, day: date, *, sample: float, progress: Progress) -> VerifiedDay:
     archive = connections.archive
     expected: dict[str, str] = {}
-    known = Journal(connections.catalog, day).known()
+    known = Journal(connections.catalog, day).known(("versions", "versions_sha256"))
     for paths, hashes in zip(known["versions"].to_pylist(), known["versions_sha256"].to_pylist(), strict=True):
         expected |= dict(zip(paths or (), hashes or (), strict=True))
     on_disk: dict[str, int] = {}

@@ -12,7 +12,7 @@ from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
-from callarchive.fetching import Comparison, Fetcher, Wanted, call_time
+from callarchive.fetching import COMPARED, Comparison, Fetcher, Wanted, call_time
 from callarchive.memory import give_memory_back
 from callarchive.models import ApiStatus
 from callarchive.recording_events import event_columns
@@ -45,7 +45,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
             connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
     counts = fetch_named(connections, day, metadata, journal, progress or NoProgress())
     metadata = metadata.select(list(_RECORDING))  # the rest of it need not stand beside the files
-    give_memory_back()
+    give_memory_back(len(metadata))
     files = journal.known()
     is_named = _are_named(files, metadata)
     by_status = count_values(files["archive_status"].filter(is_named))
@@ -61,7 +61,7 @@ def fetch_named(
 
     Returns what it cost, in recordings and bytes. Raises as `fetch_recordings`, after all accounts were tried.
     """
-    known = journal.known()
+    known = journal.known([*dict.fromkeys((*_RECORDING, *COMPARED))])
     counts: Counter[str] = Counter()
     failures: list[ArchiveError] = []
     for account in connections.settings.accounts:
@@ -118,6 +118,8 @@ def _fetch(
     if len(comparison.as_they_are) == named.num_rows:
         return
     journal.begin()
+    if len(known):
+        known = journal.known()  # all columns, of which a day that is as it was needs few
     wanted = _wanted(connections, day, named, known, comparison)
     with fetcher.fetch(wanted, comparison, record=journal.add) as settled:
         for _ in settled:

@@ -155,7 +155,7 @@ def _to_ask(
         asking,
         lookups=lookups,
         metadata=metadata,
-        files=Journal(connections.catalog, day).known(),
+        files=Journal(connections.catalog, day).known((*schemas.RECORDING_FILES.key, "archive_status")),
         day_end=day_bounds(day, settings.zone)[1],
         grace=timedelta(hours=settings.transfer.missing_after_hours),
     )

@@ -54,8 +54,9 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     differing = reconciliation.disagreeing_durations(
         recordings, sessions, tolerance_s=settings.transfer.duration_tolerance_s
     )
+    row_count = len(sessions) + len(recordings)
     del sessions, recordings  # a long day's need not stand beside what is searched
-    give_memory_back()
+    give_memory_back(row_count)
     search = _Search(connections, day, earlier)
     rows = search.archive()
     if now >= day_end + _SETTLED_AFTER:
