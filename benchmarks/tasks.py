@@ -55,7 +55,10 @@ def make_year(catalog: str, count: str, days: str) -> None:
 
 def write_catalog(file: str, catalog: str, order: str) -> None:
     """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
-    from callarchive import schemas
+    from callarchive import (
+        partition_files,  # noqa: F401 - the catalog imports it when it needs it
+        schemas,
+    )
     from callarchive.catalog import Catalog
 
     rows = _rows_in(file, order)

@@ -265,6 +265,40 @@ def test_days_do_not_see_each_others_pieces(catalog: Catalog) -> None:
     assert pieces(catalog) == 1
 
 
+def test_a_damaged_piece_is_named(catalog: Catalog) -> None:
+    journal(catalog, piece=1).add(archived(1))
+    [piece] = catalog.store.list(JOURNAL)
+    catalog.store.replace(piece.path, b"PAR1 no more")
+    with pytest.raises(StoreError, match=rf"{piece.path} is damaged: remove it, then archive {DAY}"):
+        known(catalog)
+
+
+def test_named_columns_are_those_of_all_rows(catalog: Catalog) -> None:
+    columns = ("recording_id", "archive_status", "size_bytes")
+    for number in (3, 1, 2):
+        journal(catalog, piece=1).add(archived(number))
+    in_pieces = Journal(catalog, DAY).known(columns)
+    assert in_pieces.equals(Journal(catalog, DAY).known().select(columns))
+    journal(catalog).close(Journal(catalog, DAY).known())
+    assert Journal(catalog, DAY).known(columns).equals(in_pieces)
+
+
+def test_a_long_days_pieces_are_held_once(catalog: Catalog) -> None:
+    """With half as much for what is at work: once more would be a hundred MB of a day of 100,000 recordings."""
+    writing = journal(catalog, piece=100)
+    for number in range(20_000):
+        writing.add(archived(number))
+    before = pa.default_memory_pool()
+    watched = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(watched)
+    try:
+        rows = Journal(catalog, DAY).known()
+    finally:
+        pa.set_memory_pool(before)
+    assert rows.num_rows == 20_000
+    assert (watched.max_memory() or 0) < 1.75 * rows.nbytes
+
+
 def test_pieces_and_partitions_of_an_older_version_are_read(catalog: Catalog) -> None:
     later = ("versions_sha256", "quarantine_uri", "audio_issue_detail")
     schema = pa.schema([field for field in schemas.RECORDING_FILES.schema if field.name not in later])

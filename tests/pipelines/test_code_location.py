@@ -107,6 +107,13 @@ def test_loading_the_definitions_imports_nothing_that_only_runs_need(tmp_path: P
     assert result.stdout == "[]\n", result.stderr
 
 
+def test_runs_take_arrows_memory_from_the_c_library(tmp_path: Path) -> None:
+    path = written_settings(tmp_path).path
+    code = "import pipelines.definitions, pyarrow as pa; print(pa.default_memory_pool().backend_name)"
+    result = imported(code, tmp_path, CALLARCHIVE_CONFIG=str(path))
+    assert result.stdout == "system\n", result.stderr
+
+
 def test_without_a_configuration_dagster_says_what_to_do_in_one_line_and_shows_no_traceback(tmp_path: Path) -> None:
     code = "from dagster._cli import main; main()"
     result = imported(code, tmp_path, arguments=("asset", "list", "-m", "pipelines.definitions"))

@@ -11,10 +11,13 @@ import stat
 import subprocess
 import sys
 import textwrap
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from callarchive.errors import AccessDeniedError, AlreadyExistsError, ArchiveError, ObjectNotFoundError, StoreError
@@ -239,6 +242,22 @@ def test_a_write_that_finds_no_room_is_loud_and_leaves_the_old(tmp_path: Path, l
             staging.commit("acme/day/session/b.mp3")
         with pytest.raises(StoreError, match="could not be written"):
             staging.write(b"more")
+    assert content(local_store) == b"old"
+    assert names(tmp_path) == {"a.mp3"}
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("about_bytes", [100, 100_000_000], ids=["small", "large"])
+def test_a_table_for_which_there_is_no_room_leaves_the_old(
+    tmp_path: Path, local_store: LocalStore, about_bytes: int
+) -> None:
+    table = pa.table({"id": [uuid.uuid4().hex for _ in range(100_000)]})
+    local_store.replace(PATH, b"old")
+    with (
+        pytest.raises(StoreError, match="failed: File too large"),
+        local_store.replacing(PATH, about_bytes=about_bytes) as file,
+    ):
+        pq.write_table(table, file)
     assert content(local_store) == b"old"
     assert names(tmp_path) == {"a.mp3"}
 

@@ -100,6 +100,27 @@ def test_replace_takes_the_place_of_what_was_there(store: Store) -> None:
     assert [item.path for item in store.list("t")] == ["t/call_date=2026-01-01/part-0.parquet"]
 
 
+@pytest.mark.parametrize("about_bytes", [100, 100_000_000], ids=["small", "large"])
+def test_what_is_made_while_it_is_written_replaces_the_old_as_a_whole(store: Store, about_bytes: int) -> None:
+    pieces = [b"", bytes(4095), b"ab" * 700_000, b"end"]
+    with store.replacing("t/day", about_bytes=about_bytes) as file:
+        for piece in pieces:
+            assert file.write(piece) == len(piece)
+            assert store.list("") == []
+        assert file.tell() == sum(map(len, pieces))
+    assert store.read("t/day") == b"".join(pieces)
+
+    def fail() -> None:
+        with store.replacing("t/day", about_bytes=about_bytes) as file:
+            file.write(bytes(2_000_000))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert store.read("t/day") == b"".join(pieces)
+    assert store.sweep("") == 0
+
+
 def test_create_refuses_a_taken_name(store: Store) -> None:
     store.create("answers/1.json", b"one")
     with pytest.raises(AlreadyExistsError):

@@ -1,0 +1,31 @@
+"""Which allocator arrow takes its memory from in a process of ours."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_ASK = "import pyarrow as pa; print(pa.default_memory_pool().backend_name)"
+_USE = "from callarchive.memory import use_system_memory; use_system_memory()"
+
+
+def answer(code: str, **variables: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment | variables, capture_output=True, text=True, check=True
+    )
+    return ran.stdout.strip()
+
+
+@pytest.mark.parametrize("code", [f"{_USE}; {_ASK}", f"import pyarrow; {_USE}; {_ASK}"], ids=["before", "after"])
+def test_arrow_takes_memory_from_the_c_library_whenever_it_is_imported(code: str) -> None:
+    assert answer(code) == "system"
+
+
+def test_what_the_environment_says_stands() -> None:
+    assert answer(f"{_USE}; {_ASK}", ARROW_DEFAULT_MEMORY_POOL="mimalloc") == "mimalloc"
+
+
+def test_other_peoples_processes_are_left_as_they_are() -> None:
+    assert answer(f"import callarchive.catalog, callarchive.partition_files; {_ASK}") == answer(_ASK)
