@@ -5,7 +5,10 @@ from collections.abc import Callable
 from threading import Lock
 
 _FIRST = 8
-_GROWTH = 2.0
+_GROWTH = 2
+_GROWTH_FAR_AWAY = 4
+_FAR_AWAY_S = 0.08
+"""A transfer that takes longer, at so few at once, mostly waits for the network."""
 _WORTH_IT = 1.1
 """Growth is kept when it brings at least so much more throughput."""
 _WINDOW_S = 0.25
@@ -17,8 +20,8 @@ _PAUSE_S = 1.0
 class Adaptive:
     """A number of transfers at once between 1 and a ceiling that follows what it brings. Thread-safe.
 
-    It starts low and doubles as long as that brings more transfers a second; when it does not, the step is taken back and
-    tried again some seconds later. It is halved when the server says that it is too much, at most once a second.
+    It starts low and doubles, or quadruples where a transfer takes long, as long as that brings more transfers a second; when
+    it does not, the step is taken back and tried again some seconds later. It is halved when the server says that it is too much, at most once a second.
 
     Args:
         ceiling: `transfer.concurrency`.
@@ -77,7 +80,8 @@ class Adaptive:
                 return
         if self._limit < self.ceiling and now >= self._no_growth_until:
             self._before = self._limit, rate
-            self._limit = min(self.ceiling, round(self._limit * _GROWTH))
+            growth = _GROWTH_FAR_AWAY if self._limit / rate > _FAR_AWAY_S else _GROWTH
+            self._limit = min(self.ceiling, self._limit * growth)
 
     def _begin_window(self, now: float) -> None:
         self._window_begun_at = now

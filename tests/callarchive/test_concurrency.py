@@ -36,6 +36,18 @@ def test_it_begins_low_and_grows_to_the_ceiling_while_that_brings_more() -> None
     assert adaptive.limit == 64
 
 
+@pytest.mark.parametrize(("each_s", "steps"), [(0.15, [8, 32, 64]), (0.02, [8, 16, 32, 64])], ids=["far", "near"])
+def test_it_grows_in_larger_steps_where_a_transfer_takes_long(each_s: float, steps: list[int]) -> None:
+    server = Server(each_s=each_s, at_most_per_s=1e9)
+    adaptive = adaptive_for(server)
+    limits = [adaptive.limit]
+    for _ in range(100):
+        server.serve(adaptive, 0.05)
+        if adaptive.limit != limits[-1]:
+            limits.append(adaptive.limit)
+    assert limits == steps
+
+
 def test_it_does_not_grow_where_that_brings_nothing() -> None:
     near = Server(each_s=0.001, at_most_per_s=800)
     adaptive = adaptive_for(near)
