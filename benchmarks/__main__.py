@@ -16,6 +16,7 @@ from benchmarks import alone
 from benchmarks.days import remove_aside
 from benchmarks.growth import growth
 from benchmarks.look_ups import look_ups
+from benchmarks.parts import parts
 from benchmarks.peers import find_peers
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.processes import BenchmarkError
@@ -28,6 +29,7 @@ CASES: dict[str, Callable[[Plan], Section | None]] = {
     "sftp": sftp,
     "far-sftp": far_sftp,
     "long-recording": long_recording,
+    "parts": parts,
     "look-ups": look_ups,
     "walk": alone.frame_walk,
     "growth": growth,

@@ -4,15 +4,22 @@ its input count. It prints `{"wall_s": ..., "cpu_s": ...}` of the task alone, as
 Imports stand in the functions, for one task's must not be in another's memory.
 """
 
+import hashlib
 import json
+import os
 import random
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from callarchive.connections import Connections
 
 FIRST_DAY = date(2025, 1, 1)
 
@@ -109,9 +116,74 @@ def ask_duckdb(catalog: str) -> None:
         duckdb.connect().execute(_QUESTION.format(files)).fetchall()
 
 
+def transfer_parts(paths: str, processes: str, threads: str, *parts: str) -> None:
+    """Does these parts of a transfer, of `read`, `hash`, `walk` and `write`, with the objects at these paths of the landing."""
+    from callarchive.cli import prepare_process
+
+    prepare_process()
+    from callarchive import steps  # noqa: F401 - what a transfer imports
+    from callarchive.connections import Connections
+    from callarchive.settings import load_settings
+
+    wanted: list[str] = json.loads(Path(paths).read_text(encoding="utf-8"))
+    connections = Connections(load_settings(None))
+    children = []
+    share = int(processes) - 1
+    for number in range(share):  # before any thread runs and anything is connected
+        child = os.fork()
+        if child == 0:
+            share = number
+            children.clear()
+            break
+        children.append(child)
+    if parts:
+        work = partial(_transfer_parts, connections, frozenset(parts))
+        with ThreadPoolExecutor(int(threads)) as pool:
+            for _ in pool.map(work, wanted[share :: int(processes)]):
+                pass
+    connections.close()
+    for child in children:
+        _, status = os.waitpid(child, 0)
+        if status:
+            sys.exit(f"a process of these ended with {status}")
+
+
+def _transfer_parts(connections: "Connections", parts: frozenset[str], path: str) -> None:
+    from callarchive.mp3 import Mp3Walk
+
+    landing = connections.landing(connections.settings.accounts[0])
+    store = connections.archive.store
+    folder, _, name = path.rpartition("/")
+    sha256, md5, walk = hashlib.sha256(), hashlib.md5(usedforsecurity=False), Mp3Walk()
+    with landing.open(path) as download, store.stage(folder) if "write" in parts else nullcontext() as staging:
+        for chunk in download:
+            if staging is not None:
+                staging.write(chunk)
+            if "hash" in parts:
+                sha256.update(chunk)
+            if "hash" in parts and download.object.etag is not None:
+                md5.update(chunk)
+            if "walk" in parts:
+                walk.feed(chunk)
+        if "walk" in parts:
+            walk.finish()
+        if staging is not None:
+            staging.commit(f"{folder}/{name}")
+
+
 TASKS = {
     task.__name__.replace("_", "-"): task
-    for task in (walk, make_rows, make_year, write_catalog, write_pyarrow, ask_catalog, ask_pandas, ask_duckdb)
+    for task in (
+        walk,
+        make_rows,
+        make_year,
+        write_catalog,
+        write_pyarrow,
+        ask_catalog,
+        ask_pandas,
+        ask_duckdb,
+        transfer_parts,
+    )
 }
 
 

@@ -25,7 +25,7 @@ def s3(plan: Plan) -> Section:
     """A day on S3 next door, and the same day again."""
     corpus = make_corpus(plan.directory, plan.sizes.s3)
     with set_up(plan.directory / "s3", corpus, kind="s3") as day:
-        runs = by_turns([*_ours(day), *_again(day), *_peers(day, plan.peers, S5CMD, RCLONE)], plan.repeat)
+        runs = by_turns([*_ours(day), *_again(day), *peer_copies(day, plan.peers, S5CMD, RCLONE)], plan.repeat)
         stages, share = _stages(day, plan.repeat)
     work = f"S3, {len(corpus.samples):,} files"
     claims = (
@@ -53,7 +53,7 @@ def far_s3(plan: Plan) -> Section:
         round_trip_ms=ROUND_TRIP_MS,
         api_round_trip_ms=API_ROUND_TRIP_MS,
     ) as day:
-        runs = by_turns([*_ours(day), *_peers(day, plan.peers, S5CMD, RCLONE, FAST_LIST)], plan.repeat)
+        runs = by_turns([*_ours(day), *peer_copies(day, plan.peers, S5CMD, RCLONE, FAST_LIST)], plan.repeat)
     title = f"S3 {ROUND_TRIP_MS:.0f} ms away"
     claims = (
         *_compared(f"{title}: transfer", runs, TRANSFER, S5CMD, wall_limit=0.9),
@@ -75,7 +75,7 @@ def sftp(plan: Plan) -> Section | None:
         return None
     corpus = make_corpus(plan.directory, plan.sizes.s3).first(plan.sizes.sftp)
     with set_up(plan.directory / "sftp", corpus, kind="sftp") as day:
-        runs = by_turns([*_ours(day), *_again(day), *_peers(day, plan.peers, SFTP_RCLONE, LFTP, SFTP)], plan.repeat)
+        runs = by_turns([*_ours(day), *_again(day), *peer_copies(day, plan.peers, SFTP_RCLONE, LFTP, SFTP)], plan.repeat)
         stages, _ = _stages(day, plan.repeat)
     work = f"SFTP, {len(corpus.samples):,} files"
     claims = (
@@ -103,7 +103,7 @@ def far_sftp(plan: Plan) -> Section | None:
         round_trip_ms=ROUND_TRIP_MS,
         api_round_trip_ms=API_ROUND_TRIP_MS,
     ) as day:
-        runs = by_turns([*_ours(day), *_peers(day, plan.peers, SFTP_RCLONE)], plan.repeat)
+        runs = by_turns([*_ours(day), *peer_copies(day, plan.peers, SFTP_RCLONE)], plan.repeat)
     title = f"SFTP {ROUND_TRIP_MS:.0f} ms away"
     claims = (
         *_compared(f"{title}: transfer", runs, TRANSFER, SFTP_RCLONE, wall_limit=0.2),
@@ -124,7 +124,7 @@ def long_recording(plan: Plan) -> Section:
         corpus = make_long_recording(plan.directory, plan.sizes.long_sftp_bytes)
         with set_up(plan.directory / "long-sftp", corpus, kind="sftp") as day:
             day.prepare()
-            runs = by_turns([Contender(TRANSFER, day.transfer), *_peers(day, plan.peers, SFTP)], plan.repeat)
+            runs = by_turns([Contender(TRANSFER, day.transfer), *peer_copies(day, plan.peers, SFTP)], plan.repeat)
         claims += _compared(f"SFTP, {_mb(corpus)}: transfer", runs, TRANSFER, SFTP, wall_limit=1.0)
         tables.append(run_table(_renamed(runs, f"SFTP, {_mb(corpus)}: "), size_bytes=corpus.size_bytes))
     corpus = make_long_recording(plan.directory, plan.sizes.long_s3_bytes)
@@ -145,7 +145,7 @@ def _again(day: Day) -> list[Contender]:
     return [Contender(AGAIN, day.archive_again)]  # right after the whole job, whose archive it finds
 
 
-def _peers(day: Day, peers: Peers, *names: str) -> list[Contender]:
+def peer_copies(day: Day, peers: Peers, *names: str) -> list[Contender]:
     """Those of the peers named that there are."""
     place, target = day.place, day.copied
     copies: dict[str, Callable[[], Copy]]
