@@ -1,4 +1,4 @@
-"""What a transfer is made of, and so how near to a copy it can come: its parts by themselves, without the rest of the program."""
+"""What a transfer is made of, and so how near to a copy it can come: its parts by themselves."""
 
 import json
 
@@ -23,9 +23,9 @@ def parts(plan: Plan) -> Section:
         tables.append(_table(plan, make_long_recording(plan.directory, plan.sizes.long_sftp_bytes), SFTP, kind="sftp"))
     prose = (
         f"What the parts of a transfer cost as {_THREADS} threads do them on their own: no listing, no table, no journal, no"
-        " adapting. `hash` is SHA-256, and for S3 the MD5 that an ETag is compared with; `write` stages each recording and makes"
-        " it durable under its name. Whole processes, one part more in each line. Two cores have two seconds of CPU to give in each"
-        " second, and the servers take theirs of them: that bounds what any arrangement of this work can reach."
+        " adapting. `hash` is SHA-256, and for S3 the MD5 that an ETag is compared with; `write` stages each recording and"
+        " makes it durable under its name. Whole processes, one part more in each line. Two cores have two seconds of CPU to"
+        " give in each second, and the servers take theirs of them: that bounds what any arrangement of this work can reach."
     )
     return Section("What a transfer is made of", prose, (), tuple(tables))
 

@@ -75,7 +75,9 @@ def sftp(plan: Plan) -> Section | None:
         return None
     corpus = make_corpus(plan.directory, plan.sizes.s3).first(plan.sizes.sftp)
     with set_up(plan.directory / "sftp", corpus, kind="sftp") as day:
-        runs = by_turns([*_ours(day), *_again(day), *peer_copies(day, plan.peers, SFTP_RCLONE, LFTP, SFTP)], plan.repeat)
+        runs = by_turns(
+            [*_ours(day), *_again(day), *peer_copies(day, plan.peers, SFTP_RCLONE, LFTP, SFTP)], plan.repeat
+        )
         stages, _ = _stages(day, plan.repeat)
     work = f"SFTP, {len(corpus.samples):,} files"
     claims = (

@@ -21,7 +21,8 @@ class Adaptive:
     """A number of transfers at once between 1 and a ceiling that follows what it brings. Thread-safe.
 
     It starts low and doubles, or quadruples where a transfer takes long, as long as that brings more transfers a second; when
-    it does not, the step is taken back and tried again some seconds later. It is halved when the server says that it is too much, at most once a second.
+    it does not, the step is taken back and tried again some seconds later. It is halved when the server says that it is too
+    much, at most once a second.
 
     Args:
         ceiling: `transfer.concurrency`.

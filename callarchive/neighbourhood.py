@@ -43,9 +43,8 @@ class Neighbourhood:
 
     def without_recording(self, paths: Sequence[str]) -> list[str]:
         """Those of a landing's paths that are no known recording's, neither by place nor by the id in the name; in order."""
-        left = pa.table(
-            {"path": pa.array(paths, pa.string()), "id": pa.array(map(recording_id_in, paths), pa.string())}
-        )
+        ids = (recording_id_in(path) for path in paths)
+        left = pa.table({"path": pa.array(paths, pa.string()), "id": pa.array(ids, pa.string(), size=len(paths))})
         for step in self._steps():
             if not len(left):
                 break

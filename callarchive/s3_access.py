@@ -30,28 +30,24 @@ _CREDENTIALS_TTL = timedelta(minutes=9)
 """botocore renews credentials that have less than 10 minutes left, so a copy may be used for 9."""
 
 
-def s3_client(settings: S3Settings, *, connections: int = 16, read_timeout_s: float = 60.0, attempts: int = 4) -> Any:
+def s3_client(
+    settings: S3Settings,
+    *,
+    session: boto3.Session | None = None,
+    connections: int = 16,
+    read_timeout_s: float = 60.0,
+    attempts: int = 4,
+) -> Any:
     """A boto3 S3 client, thread-safe. Nothing has been sent, except perhaps to where credentials come from.
 
     Args:
+        session: of these settings; null makes one.
         attempts: how often a request that met an outage is sent at most.
 
     Raises:
         ConfigurationError: the profile or the region does not exist.
     """
-    return _client(
-        _session(settings), settings, connections=connections, read_timeout_s=read_timeout_s, attempts=attempts
-    )
-
-
-def _client(
-    session: boto3.Session,
-    settings: S3Settings,
-    *,
-    connections: int = 10,
-    read_timeout_s: float = 60.0,
-    attempts: int = 4,
-) -> Any:
+    session = session or s3_session(settings)
     options: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "read_timeout": read_timeout_s,
@@ -59,12 +55,14 @@ def _client(
         "max_pool_connections": connections,
         "tcp_keepalive": True,
     }
+    # Elsewhere a bucket's name in front of the host rarely resolves; botocore would put it there.
+    by_path = {"s3": {"addressing_style": "path"}}
+    if settings.endpoint_url is not None and not is_aws(settings.endpoint_url):
+        options |= by_path
     try:
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=Config(**options))
-        if not is_aws(client.meta.endpoint_url):
-            # Elsewhere a bucket's name in front of the host rarely resolves; botocore would put it there.
-            options["s3"] = {"addressing_style": "path"}
-            client = session.client("s3", endpoint_url=settings.endpoint_url, config=Config(**options))
+        if "s3" not in options and not is_aws(client.meta.endpoint_url):  # a variable or the profile says where
+            client = session.client("s3", config=Config(**options, **by_path))
     except BOTO_ERRORS as err:
         raise translate_botocore(err, place="S3", doing="reading") from err
     except ValueError as err:  # an AWS_ENDPOINT_URL_S3 that is no URL
@@ -72,17 +70,20 @@ def _client(
     return client
 
 
-def object_store(settings: S3Settings, bucket: str, *, stall_timeout_s: float, deadline_s: float) -> ObjectStore:
+def object_store(
+    session: boto3.Session, client: Any, bucket: str, *, stall_timeout_s: float, deadline_s: float
+) -> ObjectStore:
     """An obstore store for one bucket, at the endpoint and with the credentials that boto3 would use. Thread-safe.
 
     A GET is over after `deadline_s`, resumptions of a broken body included. Redirects to other hosts are refused, plain
     http is spoken only to an endpoint that is configured as http.
 
+    Args:
+        session, client: boto3's; the client is the session's, for S3.
+
     Raises:
         AccessDeniedError: no credentials are to be found.
     """
-    session = _session(settings)
-    client = _client(session, settings)
     endpoint = client.meta.endpoint_url
     virtual = is_aws(endpoint) and "." not in bucket  # a dot breaks the certificate's wildcard
     if virtual:
@@ -138,7 +139,8 @@ def split_s3_url(url: str) -> tuple[str, str]:
     return bucket, prefix.strip("/")
 
 
-def _session(settings: S3Settings) -> boto3.Session:
+def s3_session(settings: S3Settings) -> boto3.Session:
+    """What finds credentials, profile and region. Raises ConfigurationError when the profile does not exist."""
     try:
         core = botocore.session.Session(profile=settings.profile)
         core.register_component("data_loader", _service_descriptions())

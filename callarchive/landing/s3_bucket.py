@@ -47,6 +47,7 @@ class S3Bucket:
         self._transfer = transfer
         self._connections = connections
         self._opening = threading.Lock()
+        self._session: Any = None
         self._opened_client: Any = None
         self._opened_objects: ObjectStore | None = None
 
@@ -75,23 +76,33 @@ class S3Bucket:
     def client(self) -> Any:
         """boto3's."""
         with self._opening:
-            if self._opened_client is None:
-                self._opened_client = s3_access.s3_client(
-                    self._settings, connections=self._connections, read_timeout_s=self._transfer.stall_timeout_s
-                )
-            return self._opened_client
+            return self._client()
 
     def objects(self) -> "ObjectStore":
         """obstore's, which cannot ask for every key."""
         with self._opening:
             if self._opened_objects is None:
+                client = self._client()
                 self._opened_objects = s3_access.object_store(
-                    self._settings,
+                    self._session,
+                    client,
                     self._bucket,
                     stall_timeout_s=self._transfer.stall_timeout_s,
                     deadline_s=self._transfer.deadline_s,
                 )
             return self._opened_objects
+
+    def _client(self) -> Any:
+        """The lock is held."""
+        if self._opened_client is None:
+            self._session = s3_access.s3_session(self._settings)
+            self._opened_client = s3_access.s3_client(
+                self._settings,
+                session=self._session,
+                connections=self._connections,
+                read_timeout_s=self._transfer.stall_timeout_s,
+            )
+        return self._opened_client
 
     def described(self, entry: Listed) -> LandingObject | None:
         """The listed object; null for a folder's marker and for a key that we would not ask for."""
@@ -101,6 +112,10 @@ class S3Bucket:
             self.key(path)
         except PlaceRefusedError:
             return None
+        return self.object_at(path, entry)
+
+    def object_at(self, path: str, entry: Listed) -> LandingObject:
+        """The listed object, whose path is known and was checked."""
         return LandingObject(
             path=path,
             uri=self.place(path),

@@ -94,8 +94,9 @@ class S3Listing:
         try:
             for page in self._pages(folder, after=first[:-1]):
                 for entry in page:
-                    if entry.key in keys:
-                        seen[keys[entry.key]] = self._bucket.described(entry)
+                    path = keys.get(entry.key)
+                    if path is not None:
+                        seen[path] = self._bucket.object_at(path, entry)
                 pages_left -= 1
                 if page and page[-1].key.encode() >= last:
                     return True

@@ -24,7 +24,7 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
-from callarchive.s3_access import object_store, s3_client, split_s3_url
+from callarchive.s3_access import object_store, s3_client, s3_session, split_s3_url
 from callarchive.s3_errors import ConflictError, translate_botocore, translate_obstore
 from callarchive.settings import S3Settings
 
@@ -63,7 +63,9 @@ def endpoint() -> Iterator[str]:
 
 
 def opened(settings: S3Settings, bucket: str = "bucket") -> ObjectStore:
-    return object_store(settings, bucket, stall_timeout_s=5, deadline_s=20)
+    session = s3_session(settings)
+    client = s3_client(settings, session=session)
+    return object_store(session, client, bucket, stall_timeout_s=5, deadline_s=20)
 
 
 @pytest.mark.usefixtures("keys")
