@@ -1,8 +1,8 @@
 """`python -m benchmarks.stages DAY [STEP...]`: archives a day as the command line does, or does these steps of it alone, and
 tells how long each stage took, as JSON.
 
-The steps are timed from outside, so the code that is measured knows nothing of it. What they import is imported before
-the first of them, so that it is start-up here as it is elsewhere.
+The steps are timed from outside, so the code that is measured knows nothing of it. What they import, and what botocore reads
+from its files for a first client, is there before the first of them, so that it is start-up here as it is elsewhere.
 """
 
 import json
@@ -50,7 +50,7 @@ def main() -> None:
     Of a whole day, "day" is all of it; steps that are named are told under their own names.
     """
     prepare_process()  # as the command line does, before it imports anything
-    from callarchive import steps
+    from callarchive import s3_access, steps
     from callarchive.connections import Connections
     from callarchive.main_job import archive_day
     from callarchive.settings import load_settings
@@ -61,6 +61,8 @@ def main() -> None:
         for account in connections.settings.accounts:
             connections.sources(account)
             connections.landing(account)
+            if account.landing.startswith("s3:"):
+                s3_access.s3_client(account.s3).close()
         if names:
             with connections.day_lock(day):
                 for name in names:

@@ -37,7 +37,8 @@ def s3(plan: Plan) -> Section:
         f"{len(corpus.samples):,} recordings, {corpus.size_bytes / 1e6:,.0f} MB, sizes log-normal with a median of 140 kB, one"
         " to a session and each session in a folder of its own, as 8x8 lays them out. S3 and 8x8's API are played by"
         " `benchmarks/stand_ins.py`, which does nothing but answer. The configuration's defaults. The rerun fetched nothing and"
-        " asked 8x8 nothing, as the stand-ins saw it. Start-up is what a process spends before and after the day itself."
+        " asked 8x8 nothing, as the stand-ins saw it. Start-up is what a process spends before and after the day"
+        " itself, and on what botocore reads for its first client."
     )
     return Section("S3 next door", prose, claims, (run_table(runs), stages))
 
