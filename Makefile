@@ -42,7 +42,7 @@ check: setup  ## ruff, mypy, import-linter
 docs: setup  ## the documentation as a site, into docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees docs docs/_build/html
 
-bench: setup  ## callarchive beside s5cmd, rclone, lftp, sftp, into docs/performance.md: about 20 minutes
+bench: setup  ## callarchive beside s5cmd, rclone, lftp, sftp, into docs/performance.md: about half an hour
 	$(BIN)/python -m benchmarks --directory $(BENCH_DIR) $(BENCH)
 
 bench-quick: setup  ## the same, small and rough, printed only: under 3 minutes
