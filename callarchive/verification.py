@@ -12,10 +12,13 @@ from callarchive import schemas
 from callarchive.connections import Connections
 from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.landing.places import PlaceRefusedError
-from callarchive.records import Journal
+from callarchive.records import Journal, Row
 from callarchive.workers import Progress, in_threads
 
 log = logging.getLogger(__name__)
+
+_KEPT = ("archive_path", "sha256", "versions", "versions_sha256")
+_ROWS_AT_ONCE = 1000
 
 
 class Defect(StrEnum):
@@ -69,10 +72,10 @@ def verify_days(
 
 def _verify(connections: Connections, day: date, *, sample: float, progress: Progress) -> VerifiedDay:
     archive = connections.archive
-    expected: dict[str, str] = {}
-    known = Journal(connections.catalog, day).known(("versions", "versions_sha256"))
-    for paths, hashes in zip(known["versions"].to_pylist(), known["versions_sha256"].to_pylist(), strict=True):
-        expected |= dict(zip(paths or (), hashes or (), strict=True))
+    expected: dict[str, str | None] = {}
+    for batch in Journal(connections.catalog, day).known(_KEPT).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            expected |= _hashes(row)
     on_disk: dict[str, int] = {}
     for account in connections.archive.account_folders():
         on_disk |= {item.path: item.size_bytes for item in archive.store.list(f"{account}/call_date={day}")}
@@ -83,8 +86,14 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
     progress.begin(f"{day} files", len(chosen))
 
     def read(path: str, _: object) -> tuple[Defect, str] | None:
+        sha256 = expected[path]
         try:
-            same = archive.sha256_of(path) == expected[path]
+            if sha256 is None:
+                log.warning(
+                    "%s: no hash is known of it, so nobody can tell whether it has changed", archive.store.uri(path)
+                )
+                return Defect.UNREADABLE, path
+            same = archive.sha256_of(path) == sha256
         except ObjectNotFoundError:
             return Defect.MISSING, path
         except (StoreError, AccessDeniedError, PlaceRefusedError) as err:
@@ -98,3 +107,14 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
         defects += [defect for defect in results if defect is not None]
     located = tuple(sorted((defect, archive.store.uri(path)) for defect, path in defects))
     return VerifiedDay(day, len(expected), len(chosen), located)
+
+
+def _hashes(row: Row) -> dict[str, str | None]:
+    """SHA-256 of each file that the row says is kept; null where none is told, as in rows of an older version."""
+    paths: list[str] = row["versions"] or []
+    told: list[str | None] = row["versions_sha256"] or []
+    hashes = dict(zip(paths, [*told, *[None] * len(paths)], strict=False))
+    return {
+        path: row["sha256"] if sha256 is None and path == row["archive_path"] else sha256
+        for path, sha256 in hashes.items()
+    }

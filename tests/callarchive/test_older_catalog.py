@@ -1,7 +1,7 @@
 """A catalog of which one day was written by an older version, without the columns that came later, beside a day of this one."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,21 +13,23 @@ from callarchive.connections import Connections
 from callarchive.forecast.forecasting import forecast
 from callarchive.overview import look_over
 from callarchive.passport import find
-from callarchive.verification import verify_days
+from callarchive.verification import Defect, verify_days
 from callarchive.workers import NoProgress
 
 OLD, NEW = date(2026, 1, 5), date(2026, 1, 6)
-CAME_LATER = {
+CAME_LATER: Mapping[schemas.Table, Sequence[str]] = {
     schemas.RECORDINGS: ("duration_event_s", "audio_issue_detail", "versions"),
-    schemas.RECORDING_FILES: ("frame_count",),
+    schemas.RECORDING_FILES: ("frame_count", "versions_sha256"),
     schemas.RECORDING_METADATA: ("only_by_event",),
     schemas.LOOKUPS: ("unreachable",),
     schemas.RECONCILIATION: ("place",),
 }
 
 
-def write_as_an_older_version_did(catalog: Catalog, day: date) -> None:
-    for table, later in CAME_LATER.items():
+def write_as_an_older_version_did(
+    catalog: Catalog, day: date, without: Mapping[schemas.Table, Sequence[str]] = CAME_LATER
+) -> None:
+    for table, later in without.items():
         path = table.partition_path(day)
         rows = pq.ParquetFile(io.BytesIO(catalog.store.read(path))).read()
         buffer = io.BytesIO()
@@ -81,3 +83,16 @@ def test_every_reader_tells_the_same_of_old_and_new_files_and_a_rerun_makes_the_
             assert after[table.name] == tables[table.name], table.name
     schema = pq.read_schema(trial.config.parent / "catalog" / schemas.RECORDINGS.partition_path(OLD))
     assert schema.names == schemas.RECORDINGS.schema.names
+
+
+def test_a_file_of_which_no_hash_is_known_is_not_said_to_be_whole(start_trial: Callable[..., Any]) -> None:
+    trial = start_trial(days=1, sessions_per_day=4)
+    trial.archive()
+    with trial.connections() as connections:
+        (before,) = verify_days(connections, [OLD], progress=NoProgress())
+        without = {schemas.RECORDING_FILES: ("sha256", "versions_sha256")}
+        write_as_an_older_version_did(connections.catalog, OLD, without)
+        (verified,) = verify_days(connections, [OLD], progress=NoProgress())
+    assert not before.defects
+    assert verified.file_count == before.file_count > 0
+    assert [defect for defect, _ in verified.defects] == [Defect.UNREADABLE] * before.file_count
