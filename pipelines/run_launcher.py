@@ -5,6 +5,7 @@ to report: the run would stand as started for as long as a run may take, keep it
 """
 
 import json
+import time
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
@@ -20,6 +21,10 @@ _LOOKS_FOR_SERVICE = 40
 started once more, and Dagster tries that only once.
 """
 _ANSWER_WITHIN_S = 10
+_BETWEEN_TICKS_S = 2.25
+"""What starts failed runs once more looks for them every 5 s, in the same moments as run monitoring: it would read of the
+failure before the run is marked as failed, and never look again.
+"""
 
 
 class WatchedRunLauncher(dg.DefaultRunLauncher):
@@ -51,6 +56,7 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
         if count < enough:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"{why}; looked {count} times")
         del self._gone[run.run_id]
+        time.sleep(_BETWEEN_TICKS_S)
         return CheckRunHealthResult(WorkerStatus.FAILED, why)
 
     def _why_gone(self, run: dg.DagsterRun) -> tuple[str | None, int]:
