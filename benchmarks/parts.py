@@ -35,7 +35,7 @@ def _table(plan: Plan, corpus: Corpus, peer: str, *, kind: str) -> Table:
     with set_up(plan.directory / f"parts-{kind}", corpus, kind=kind) as day:
         paths = day.home / "paths.json"
         paths.write_text(json.dumps([sample.path for sample in corpus.samples]), encoding="utf-8")
-        steps = [_PARTS[:count] for count in range(len(_PARTS) + 1)]
+        steps = [_PARTS[:length] for length in range(len(_PARTS) + 1)]
         contenders = [_contender(day, ", ".join(step) or "start-up alone", 1, step) for step in steps]
         if count > 1:
             contenders.append(_contender(day, "the same in two processes", 2, _PARTS))

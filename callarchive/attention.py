@@ -7,7 +7,7 @@ from datetime import date
 import pyarrow as pa
 
 from callarchive import schemas
-from callarchive.columns import pc
+from callarchive.columns import pc, rows_in
 from callarchive.records import Row
 
 ATTENTION_IN_SESSIONS = ("subaccount_id", "session_id", "lookup_status", "lookup_error")
@@ -51,9 +51,9 @@ class AttentionList:
         return len(self.recordings) + len(self.sessions)
 
     def __iter__(self) -> Iterator[Attention]:
-        for row in _rows(self.recordings):
+        for row in rows_in(self.recordings):
             yield Attention(self.day, row["subaccount_id"], f"recording {row['recording_id']}", *_trouble(row))
-        for row in _rows(self.sessions):
+        for row in rows_in(self.sessions):
             yield Attention(
                 self.day, row["subaccount_id"], f"session {row['session_id']}", "look-up failed", row["lookup_error"]
             )
@@ -86,8 +86,3 @@ def _trouble(row: Row) -> tuple[str, str | None]:
         return row["audio_issue"], row["audio_issue_detail"]
     told = ", ".join(f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None)
     return "duration mismatch", f"{row['duration_s']:.1f} s measured, 8x8 says {told}"
-
-
-def _rows(table: pa.Table) -> Iterator[Row]:
-    for batch in table.to_batches(max_chunksize=100):
-        yield from batch.to_pylist()

@@ -3,7 +3,7 @@
 A key is what its columns' texts make when a `/` stands between them, which no account id contains; a null is no text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,12 @@ def rows_where(table: pa.Table, flags: Column) -> pa.Table:
     if pc.all(flags, skip_nulls=False).as_py():
         return table  # mostly all are: why hold them twice
     return table.filter(flags)
+
+
+def rows_in(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows as Python values by column, made a thousand at a time: a day may be long."""
+    for batch in table.to_batches(max_chunksize=1000):
+        yield from batch.to_pylist()
 
 
 def last_of_each(table: pa.Table, names: Sequence[str]) -> Column:

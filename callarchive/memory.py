@@ -13,7 +13,7 @@ _MANY_ROWS = 20_000
 def use_system_memory() -> None:
     """Arrow takes memory from the C library, unless `ARROW_DEFAULT_MEMORY_POOL` says otherwise. For processes of ours only.
 
-    A day of 30,000 recordings peaks at 305 MB so, and at 574 MB with arrow's own allocator, in the same time.
+    A day of 30,000 recordings peaked at 305 MB so, and at 574 MB with arrow's own allocator, in the same time.
     """
     if _VARIABLE in os.environ:
         return

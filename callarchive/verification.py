@@ -9,6 +9,7 @@ from datetime import date
 from enum import StrEnum
 
 from callarchive import schemas
+from callarchive.columns import rows_in
 from callarchive.connections import Connections
 from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.landing.places import PlaceRefusedError
@@ -18,7 +19,6 @@ from callarchive.workers import Progress, in_threads
 log = logging.getLogger(__name__)
 
 _KEPT = ("archive_path", "sha256", "versions", "versions_sha256")
-_ROWS_AT_ONCE = 1000
 
 
 class Defect(StrEnum):
@@ -73,9 +73,8 @@ def verify_days(
 def _verify(connections: Connections, day: date, *, sample: float, progress: Progress) -> VerifiedDay:
     archive = connections.archive
     expected: dict[str, str | None] = {}
-    for batch in Journal(connections.catalog, day).known(_KEPT).to_batches(max_chunksize=_ROWS_AT_ONCE):
-        for row in batch.to_pylist():
-            expected |= _hashes(row)
+    for row in rows_in(Journal(connections.catalog, day).known(_KEPT)):
+        expected |= _hashes(row)
     on_disk: dict[str, int] = {}
     for account in connections.archive.account_folders():
         on_disk |= {item.path: item.size_bytes for item in archive.store.list(f"{account}/call_date={day}")}
@@ -90,7 +89,10 @@ def _verify(connections: Connections, day: date, *, sample: float, progress: Pro
         try:
             if sha256 is None:
                 log.warning(
-                    "%s: no hash is known of it, so nobody can tell whether it has changed", archive.store.uri(path)
+                    "%s: recording_files of %s tells no hash of it, so nobody can tell whether it has changed:"
+                    " compare it with a backup",
+                    archive.store.uri(path),
+                    day,
                 )
                 return Defect.UNREADABLE, path
             same = archive.sha256_of(path) == sha256

@@ -5,6 +5,7 @@ to report: the run would stand as started for as long as a run may take, keep it
 """
 
 import json
+import math
 import time
 
 import dagster as dg
@@ -37,6 +38,7 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(inst_data)
         self._gone: dict[str, int] = {}
+        self._waited_at = -math.inf
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -56,7 +58,9 @@ class WatchedRunLauncher(dg.DefaultRunLauncher):
         if count < enough:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"{why}; looked {count} times")
         del self._gone[run.run_id]
-        time.sleep(_BETWEEN_TICKS_S)
+        if time.monotonic() - self._waited_at > 1:  # several that are lost together are told in one pause
+            time.sleep(_BETWEEN_TICKS_S)
+        self._waited_at = time.monotonic()
         return CheckRunHealthResult(WorkerStatus.FAILED, why)
 
     def _why_gone(self, run: dg.DagsterRun) -> tuple[str | None, int]:

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 
 from callarchive import schemas
-from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_where
+from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 _RECORDING = ("subaccount_id", "recording_id")
 _SESSION = ("subaccount_id", "session_id")
 _OF_EVENTS = ("event_status", "file_path")
-_ROWS_AT_ONCE = 1000
 
 
 def fetch_recordings(connections: Connections, day: date, *, progress: Progress | None = None) -> StepReport:
@@ -61,7 +60,7 @@ def fetch_named(
 
     Returns what it cost, in recordings and bytes. Raises as `fetch_recordings`, after all accounts were tried.
     """
-    known = journal.known([*dict.fromkeys((*_RECORDING, *COMPARED))])
+    known = journal.known(("subaccount_id", *COMPARED))
     counts: Counter[str] = Counter()
     failures: list[ArchiveError] = []
     for account in connections.settings.accounts:
@@ -142,19 +141,18 @@ def _wanted(
     for name, column in event_columns(named, events, _OF_EVENTS).items():
         named = named.append_column(name, column)
     _, day_end = day_bounds(day, connections.settings.zone)
-    for batch in named.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        for row in batch.to_pylist():
-            recording, number = recording_from(row), row["known_number"]
-            uploaded = row["event_status"] is not None and ApiStatus(row["event_status"]).uploaded
-            call_at = call_time(
-                recording=recording,
-                session_started_at=row["started_at"],
-                day=day,
-                day_end=day_end,
-                now=connections.clock(),
-            )
-            file = None if number is None else file_from(known.slice(number, 1).to_pylist()[0])
-            yield Wanted(row["session_id"], recording, file, call_at, file_path=row["file_path"], uploaded=uploaded)
+    for row in rows_in(named):
+        recording, number = recording_from(row), row["known_number"]
+        uploaded = row["event_status"] is not None and ApiStatus(row["event_status"]).uploaded
+        call_at = call_time(
+            recording=recording,
+            session_started_at=row["started_at"],
+            day=day,
+            day_end=day_end,
+            now=connections.clock(),
+        )
+        file = None if number is None else file_from(known.slice(number, 1).to_pylist()[0])
+        yield Wanted(row["session_id"], recording, file, call_at, file_path=row["file_path"], uploaded=uploaded)
 
 
 def _of(account: AccountSettings, rows: pa.Table) -> pa.Table:
