@@ -1,0 +1,1 @@
+"""Value types and rules that do no I/O."""
