@@ -4,6 +4,7 @@ Built in one place from settings, so that steps, commands and assets take it as 
 Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is imported where it is first opened.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
+from callarchive.errors import ArchiveError
 from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from callarchive.landing.date_folders import DateFolders
     from callarchive.sources import SessionSource
     from callarchive.voice_api.client import VoiceClient
+
+log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 _LOCK_WAIT_S = 3600.0
@@ -197,7 +201,10 @@ class Connections:
                 with store.lock(_shard_lock(day, marker.path.rpartition("/")[2]), wait_s=_LOCK_WAIT_S):
                     store.delete(marker.path)
             for folder in (*self.catalog.day_folders(day), *self.answers.day_folders(day), journal_folder(day)):
-                store.sweep(folder)
+                try:
+                    store.sweep(folder)
+                except ArchiveError as err:
+                    log.warning("temporary files below %s were not removed: %s", folder, err)
             yield
 
     @contextmanager

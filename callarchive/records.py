@@ -189,7 +189,7 @@ def file_from(row: Row) -> RecordingFile:
 _PACK = 64
 """So many pieces are made one while they are read."""
 _BEGUN = "begun"
-"""A piece without rows: its file is empty."""
+"""A piece without rows, which older versions wrote: its file is empty."""
 
 
 def journal_folder(day: date) -> str:
@@ -242,15 +242,6 @@ class Journal:
             known[name] = parts.pop(name).take(last)
             give_memory_back(len(last))
         return pa.table(known)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a run on this day was killed, or failed, since its last end; also when it has never been run."""
-        return bool(self._pieces()) or not self._catalog.has(schemas.RECORDING_FILES, self._day)
-
-    def begin(self) -> None:
-        """From here until `close` the day counts as interrupted."""
-        self._catalog.store.replace(f"{self._folder}/{_BEGUN}", b"")
 
     def add(self, file: RecordingFile) -> None:
         """The file's record is on its way into a piece. Thread-safe."""

@@ -39,9 +39,8 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     """
     metadata = partition_of(connections, schemas.RECORDING_METADATA, day)
     journal = Journal(connections.catalog, day)
-    if journal.interrupted:
-        for account in connections.settings.accounts:
-            connections.archive.store.sweep(connections.archive.day_folder(account.subaccount_id, day))
+    for account in connections.settings.accounts:
+        connections.archive.sweep(account.subaccount_id, day)
     counts = fetch_named(connections, day, metadata, journal, progress or NoProgress())
     metadata = metadata.select(list(_RECORDING))  # the rest of it need not stand beside the files
     give_memory_back(len(metadata))
@@ -116,7 +115,6 @@ def _fetch(
     progress.advance(len(comparison.as_they_are))
     if len(comparison.as_they_are) == named.num_rows:
         return
-    journal.begin()
     if len(known):
         known = journal.known()  # all columns, of which a day that is as it was needs few
     wanted = _wanted(connections, day, named, known, comparison)

@@ -75,7 +75,9 @@ class Store(Protocol):
         """There is no object at `path`, durably. None before is fine."""
 
     def sweep(self, folder: str) -> int:
-        """Temporary leftovers of killed runs below `folder` are gone. Returns how many there were.
+        """Remove temporary leftovers below `folder`. Those that cannot be removed are logged and stay.
+
+        Returns how many were removed.
 
         Call it only while holding the lock of the day that the folder belongs to.
         """

@@ -7,6 +7,7 @@ are files below `_locks/`: see `file_lock`.
 
 import contextlib
 import io
+import logging
 import mmap
 import os
 import stat
@@ -25,6 +26,8 @@ from callarchive.stores.group_commit import GroupCommit
 from callarchive.stores.local_staging import HeldFolder, LocalStaging, OpenFolder, StagingFile
 from callarchive.stores.naming import LOCKS, is_temporary
 from callarchive.stores.syncing import can_sync_file_system, sync_file_system, sync_folder
+
+log = logging.getLogger(__name__)
 
 _FOLDER_MODE = 0o750
 _CHUNK_BYTES = 1024 * 1024
@@ -156,7 +159,10 @@ class LocalStore:
             raise self.error(err, "deleting", path) from err
 
     def sweep(self, folder: str) -> int:
-        """Temporary files below `folder` are gone. Returns how many there were."""
+        """Temporary files below `folder` are gone, but for those that cannot be removed, which are logged.
+
+        Returns how many were removed.
+        """
         count = 0
         for entry in self._files(folder):
             if is_temporary(entry.name):
@@ -166,7 +172,7 @@ class LocalStore:
                 except FileNotFoundError:
                     continue
                 except OSError as err:
-                    raise self.error(err, "sweeping", folder) from err
+                    log.warning("%s", self.error(err, "removing", entry.path[len(str(self._root)) + 1 :]))
         return count
 
     @contextmanager

@@ -1,7 +1,9 @@
 """The main job run again: nothing twice, nothing lost, what became ready or changed meanwhile; and what tells of it."""
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -35,6 +37,33 @@ def test_a_second_run_gives_the_same_tables_and_fetches_nothing(start_trial: Sta
     assert trial.files() == kept_before
     settled = sum(row["lookup_status"] == "ok" for row in before["sessions"])
     assert trial.look_up_count() - asked_before < len(before["sessions"]) - settled / 2
+
+
+def test_a_temporary_file_that_could_not_be_removed_is_gone_after_the_next_run_and_fails_none(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = start_trial(sessions_per_day=6, accounts=one_account())
+    unlink = os.unlink
+
+    def stuck(path: Any, **more: Any) -> None:
+        if str(path).endswith(".part"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        unlink(path, **more)
+
+    def leftovers() -> list[Path]:
+        return [path for path in (trial.config.parent / "archive").rglob("*.part") if path.is_file()]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "unlink", stuck)
+        trial.archive()
+        left = len(leftovers())
+        assert left
+        (summary,) = trial.archive()
+        assert (summary.fetched_count, len(leftovers())) == (0, left)
+        assert "Input/output error" in caplog.text
+    (summary,) = trial.archive()
+    assert summary.fetched_count == 0
+    assert leftovers() == []
 
 
 def test_a_recording_that_becomes_ready_later_is_archived_by_the_next_run(start_trial: Start) -> None:

@@ -36,6 +36,7 @@ from callarchive.records import (
     Row,
     file_from,
     file_row,
+    journal_folder,
     lookup_from,
     lookup_row,
     metadata_row,
@@ -229,16 +230,11 @@ def test_a_kill_while_closing_loses_nothing(catalog: Catalog) -> None:
     assert known(catalog) == by_key(archived(1), archived(2))
 
 
-def test_a_day_counts_as_interrupted_from_its_beginning_to_its_end(catalog: Catalog) -> None:
-    assert journal(catalog).interrupted, "it has never been run"
-    journal(catalog).close(rows_of())
-    assert not journal(catalog).interrupted
-    journal(catalog).begin()
-    assert journal(catalog).interrupted
-    assert known(catalog) == {}
-    journal(catalog).add(archived(1))
+def test_the_mark_that_older_versions_put_into_a_journal_is_read_over(catalog: Catalog) -> None:
+    catalog.store.replace(f"{journal_folder(DAY)}/begun", b"")
+    journal(catalog, piece=1).add(archived(1))
+    assert known(catalog) == by_key(archived(1))
     journal(catalog).close(rows_of(archived(1)))
-    assert not journal(catalog).interrupted
     assert pieces(catalog) == 0
 
 

@@ -18,7 +18,6 @@ from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.landing import LandingObject
-from callarchive.records import Journal
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.steps import StepReport, write_reconciliation
@@ -410,7 +409,6 @@ def test_what_a_broken_off_run_left_in_its_journal_is_known(world: World) -> Non
     row = world.files.pop()
     world.write()
     catalog = world.connections.catalog
-    Journal(catalog, DAY).begin()
     piece = f"_steps/recording_files_journal/call_date={DAY}/00000000000000000001.parquet"
     catalog.replace_partition(schemas.RECORDING_FILES, date(2020, 1, 1), [row])
     catalog.store.replace(piece, catalog.store.read(schemas.RECORDING_FILES.partition_path(date(2020, 1, 1))))

@@ -480,6 +480,20 @@ def test_leftovers_of_killed_runs_are_invisible_and_swept(tmp_path: Path, local_
     assert local_store.sweep("nothing/there") == 0
 
 
+def test_a_leftover_that_cannot_be_removed_keeps_no_other_from_being_swept(
+    tmp_path: Path, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    local_store.replace("day/a.mp3", b"x")
+    for name in (".0123.part", ".4567.part"):
+        (tmp_path / "root/day" / name).write_bytes(b"half")
+    with monkeypatch.context() as patch:
+        failing(patch, "unlink", 1, errno.EIO)
+        assert local_store.sweep("day") == 1
+    assert "removing day/." in caplog.text
+    assert local_store.sweep("day") == 1
+    assert names(tmp_path) == {"a.mp3"}
+
+
 def test_deleting_takes_empty_folders_along_but_not_the_root(tmp_path: Path, local_store: LocalStore) -> None:
     local_store.replace("acme/day/session/a.mp3", b"x")
     local_store.replace("acme/day/other/b.mp3", b"x")
