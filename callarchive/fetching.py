@@ -14,7 +14,9 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from callarchive.archive import RecordingArchive, Rejection
+from callarchive.columns import pc
 from callarchive.concurrency import Adaptive
+from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.errors import (
     AccessDeniedError,
     ArchiveDeniedError,
@@ -149,7 +151,7 @@ class Fetcher:
             AccessDeniedError, HostKeyError: the landing refuses us.
         """
         sizes = self._archive.sizes(self._subaccount_id, self._day, _texts(known["archive_path"]))
-        sources = self._sources_now(_texts(known["source_path"]))
+        sources = self._sources_now(known)
         unchanged, erased = set(), set()
         for recording_id, status, path, size_bytes, source_path, source_size_bytes, etag, modified_at in _rows(known):
             if status == ArchiveStatus.ERASED:
@@ -160,9 +162,9 @@ class Fetcher:
                 continue
             if sources is not None:
                 now = sources.get(source_path)
-                if now is None and status != ArchiveStatus.ARCHIVED:
+                if isinstance(now, Absent) and status != ArchiveStatus.ARCHIVED:
                     continue
-                if now is not None and not now.same_as(
+                if isinstance(now, Present) and not now.value.same_as(
                     size_bytes=source_size_bytes, etag=etag, modified_at=modified_at
                 ):
                     continue
@@ -204,12 +206,17 @@ class Fetcher:
         if self._first_denial is not None and not self.counts.fetched_count and not self.counts.unchanged_count:
             raise self._first_denial
 
-    def _sources_now(self, paths: list[str]) -> dict[str, LandingObject | None] | None:
-        """What the landing says now of the objects that earlier runs read; null if it cannot be asked."""
+    def _sources_now(self, known: "pa.Table") -> dict[str, Evidence[LandingObject]] | None:
+        """What the landing says now of the objects that earlier runs read; None if it cannot be asked."""
+        is_archived = pc.equal(known["archive_status"], ArchiveStatus.ARCHIVED.value)
+        paths = _texts(known["source_path"])
         if not paths:
             return {}
         try:
-            return self._landing.stat_many(paths)
+            # What is archived stays so when its source is gone, so nobody need make sure of that.
+            sources = self._landing.stat_many(_texts(known["source_path"].filter(is_archived)), confirm_absent=False)
+            others = _texts(known["source_path"].filter(pc.invert(is_archived)))
+            return {**sources, **self._landing.stat_many(others)} if others else sources
         except UnavailableError as err:
             self.counts.uncompared_count = len(paths)
             log.warning("%d files kept earlier were not compared with their source: %s", len(paths), err)

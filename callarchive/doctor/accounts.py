@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from callarchive.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict
 from callarchive.doctor.pushing import pushed_destination
+from callarchive.domain.evidence import Absent, Unknown
 from callarchive.errors import ArchiveError, HostKeyError, UnavailableError
 from callarchive.push_config import differs, push_differences
 from callarchive.settings import AccountSettings, FilesSource, PushSettings, WebhookSettings
@@ -194,7 +195,15 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
         if account.sftp is not None:
             yield Finding(host_key, Verdict.OK, f"{landing.uri} shows one that {account.sftp.known_hosts} holds")
         found = landing.sample()
-        if found is None:
+        if isinstance(found, Unknown):
+            yield Finding(
+                link,
+                Verdict.WARNING,
+                f"{landing.uri} can be listed; whether it can be read is not known: {found.reason}",
+                "let the user read all folders below the landing",
+            )
+            return
+        if isinstance(found, Absent):
             yield Finding(
                 link,
                 Verdict.WARNING,
@@ -202,7 +211,7 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
                 "make sure that 8x8 pushes there: callarchive push-config show",
             )
             return
-        with landing.open(found.path) as download:
+        with landing.open(found.value.path) as download:
             next(islice(download, 1), b"")
         yield Finding(link, Verdict.OK, f"{landing.uri} can be listed and read")
     except HostKeyError as err:

@@ -3,6 +3,7 @@
 A day's objects are kept as three columns of fixed width, some 80 bytes an object: a year of a busy landing is a few million.
 """
 
+import logging
 from array import array
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from callarchive.days import day_of
 from callarchive.identifiers import plausible, uuid_time
 from callarchive.landing import Landing, LandingObject
 from callarchive.landing.contents import is_of_other_days, object_time, recording_id_in, session_id_in
+
+log = logging.getLogger(__name__)
 
 _ID_BYTES = 36
 _NO_SESSION = b"\0" * _ID_BYTES
@@ -109,6 +112,8 @@ def list_days(landing: Landing, first: date, last: date, *, zone: ZoneInfo, now:
     """
     found = LandingDays(first=first, last=last, zone=zone, now=now)
     for page in landing.pages("", skip=partial(is_of_other_days, first=first, last=last)):
-        for item in page:
+        for item in page.objects:
             found.add(item)
+        for gap in page.gaps:
+            log.warning("not counted: %s", gap)
     return found

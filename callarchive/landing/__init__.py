@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from callarchive.domain.evidence import Evidence
+
 
 @dataclass(frozen=True, slots=True)
 class LandingObject:
@@ -37,6 +39,36 @@ class LandingObject:
         return self.modified_at == modified_at
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A part of a landing that could not be listed: what lies in it is not known.
+
+    Attributes:
+        folder: the path below the landing's root; empty for the root itself. What lies anywhere below it may be unlisted.
+        uri: the same place for people, without credentials.
+        reason: why it could not be listed, as the end of a sentence: "the server denies permission".
+    """
+
+    folder: str
+    uri: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.uri}: {self.reason}"
+
+    def may_hide(self, path: str) -> bool:
+        """Return whether an object at the path may have been left out of the listing for this gap."""
+        return not self.folder or path == self.folder or path.startswith(f"{self.folder}/")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Objects that a landing listed, and the places that it could not list. Complete only when `gaps` is empty."""
+
+    objects: Sequence[LandingObject]
+    gaps: tuple[Gap, ...] = ()
+
+
 class Download(Protocol):
     """An object being read: what the store says it is, and its bytes once.
 
@@ -62,8 +94,11 @@ class Download(Protocol):
 class Landing(Protocol):
     """A place where 8x8 puts recordings. Thread-safe.
 
-    Every method raises AccessDeniedError (credentials or permissions), HostKeyError (SFTP), or UnavailableError when the
-    store cannot be reached after its own retries; each message names the landing.
+    Every method raises ConfigurationError (no such bucket or root), AccessDeniedError (credentials, or the root is refused),
+    HostKeyError (SFTP), or UnavailableError when the store cannot be reached after its own retries; each message names the
+    landing. What concerns only one path or folder (a refusal, an answer that makes no sense, a listing that does not end)
+    raises nothing where many are asked for: it is a `Gap`, or `Unknown` for that name. `Absent` is concluded only from an
+    answer about that very name, never from its not being in one form of listing.
     """
 
     uri: str
@@ -72,32 +107,40 @@ class Landing(Protocol):
     walks_folders: bool
     """Whether a listing goes from folder to folder, so that it is quicker when some are left out."""
 
-    def list(self, folder: str) -> list[LandingObject]:
-        """Every object below `folder`, at any depth; empty when there is no such folder."""
+    def list(self, folder: str) -> Listing:
+        """Return every object below `folder`, at any depth; without objects and gaps when there is no such folder."""
 
-    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> "Iterator[Sequence[LandingObject]]":
-        """The same objects, a part at a time where the store gives them so: all of a landing may be a million.
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
+        """Yield the same a part at a time where the store lists so: all of a landing may be a million objects.
 
-        Folders for whose path `skip` is true may be left out. A landing that walks folders does so at any depth.
+        The whole of it ends within `transfer.deadline_s`; what was not listed by then is a gap. Folders for whose path `skip`
+        is true may be left out. A landing that walks folders does so at any depth.
         """
 
     def uri_of(self, path: str) -> str:
         """The whole place of an object, without credentials, as listings give it. Contacts nothing."""
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
-        """Those of the folders directly below the root that are there: costs about as much as to ask for one."""
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        """Return for each folder directly below the root whether it is there; `Present` holds its URI.
+
+        Costs little more than to ask for one.
+        """
 
     def open(self, path: str) -> AbstractContextManager[Download]:
         """Begins to read one object. Raises ObjectNotFoundError on entering when there is none."""
 
-    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
-        """What the store says of each path now, null for one that is not there. Costs far less than a read of each."""
+    def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
+        """Return what the store says of each path now. Costs far less than a read of each.
+
+        Args:
+            confirm_absent: false leaves a path `Unknown` that a listing lacks, and saves a request for each of those.
+        """
 
     def check(self) -> None:
         """Returns when the landing can be listed."""
 
-    def sample(self) -> LandingObject | None:
-        """Some object below the root, or null if there is none; looks at no more than a few folders."""
+    def sample(self) -> Evidence[LandingObject]:
+        """Return some object below the root. Looks at no more than a few folders, and is `Unknown` if those show none."""
 
     def close(self) -> None:
         """Lets go of connections. May be called twice."""

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from callarchive.days import day_of, parse_timestamp
 from callarchive.identifiers import plausible, uuid_time
-from callarchive.landing import Landing, LandingObject
+from callarchive.landing import Gap, Landing, LandingObject
 from callarchive.starts import time_in_name
 
 GOOD_FOR = timedelta(minutes=15)
@@ -39,8 +39,9 @@ class LandingContents:
     """The paths of a landing's mp3s by day. Made by `list_contents`.
 
     Attributes:
-        first, last: the days of which it is complete.
+        first, last: the days of which it is complete, save for the gaps.
         listed_at: when the listing began.
+        gaps: the places in the landing that could not be listed. What lies there is not known.
         object_count: mp3s.
         undated_count: those that nothing dates, and that therefore belong to no day.
     """
@@ -49,6 +50,7 @@ class LandingContents:
         self.first, self.last = first, last
         self.listed_at = listed_at
         self.object_count = self.undated_count = 0
+        self.gaps: tuple[Gap, ...] = ()
         self._zone = zone
         self._days: dict[date, bytearray] = {}
         self._hours: dict[str, date | None] = {}
@@ -56,6 +58,10 @@ class LandingContents:
     def paths(self, day: date) -> list[str]:
         """Paths below the landing's root of the objects that seem to be of the day's calls, in the listing's order."""
         return self._days.get(day, b"").decode().split("\n")[:-1]
+
+    def gaps_of(self, day: date) -> tuple[Gap, ...]:
+        """Return the gaps in which objects of the day's calls may lie, going by the names of their folders."""
+        return tuple(gap for gap in self.gaps if not is_of_other_days(gap.folder, first=day, last=day))
 
     def add(self, item: LandingObject) -> None:
         """The object is in its day, if it is an mp3."""
@@ -96,16 +102,17 @@ class LandingContents:
 
 
 def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime) -> LandingContents:
-    """What lies in the landing now of at least that day's calls.
+    """Return what lies in the landing now of at least that day's calls, and in `gaps` what could not be listed of it.
 
     Raises:
-        ArchiveError: as `Landing.list`.
+        ArchiveError: as `Landing.list`: nothing could be listed.
     """
     last = day if landing.walks_folders else day + _LISTED_AHEAD
     contents = LandingContents(first=day, last=last, zone=zone, listed_at=now)
     for page in landing.pages("", skip=partial(is_of_other_days, first=day, last=last)):
-        for item in page:
+        for item in page.objects:
             contents.add(item)
+        contents.gaps += page.gaps
     return contents
 
 

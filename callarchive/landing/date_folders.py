@@ -1,22 +1,30 @@
 """What lies in a landing's date folders, remembered from one recording, and one day of a run, to the next."""
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import NamedTuple
 
-from callarchive.landing import Landing, LandingObject
+from callarchive.domain.evidence import Evidence, Unknown
+from callarchive.landing import Gap, Landing, LandingObject
 from callarchive.landing.contents import GOOD_FOR
 
 _SMALL_PAGES = 5
 """A folder in a bucket is listed whole if it is no longer: sooner done than to look for each session in it."""
 
+_UNKNOWN_FOR = timedelta(minutes=1)
+"""So long what could not be found out of a folder is not asked again: every recording of a day may want to know."""
+
 
 class _Index(NamedTuple):
-    """The best object of each recording, by its id; null where the folder was too large to look at each."""
+    """The best object of each recording, by its id; `None` where the folder was too large to look at each.
+
+    `gaps` are the places in the folder that could not be listed.
+    """
 
     listed_at: datetime
     best: dict[str, LandingObject] | None
+    gaps: tuple[Gap, ...] = ()
 
 
 class DateFolders:
@@ -30,7 +38,7 @@ class DateFolders:
         self._landing = landing
         self._clock = clock
         self._lock = Lock()
-        self._existing: dict[str, tuple[datetime, bool]] = {}
+        self._existing: dict[str, tuple[datetime, Evidence[str]]] = {}
         self._indexes: dict[str, _Index] = {}
 
     def turn_to(self, names: Collection[str]) -> None:
@@ -40,14 +48,29 @@ class DateFolders:
             self._existing = {n: known for n, known in self._existing.items() if n in names and known[0] > old}
             self._indexes = {n: known for n, known in self._indexes.items() if n in names and known.listed_at > old}
 
-    def existing(self, names: Collection[str]) -> set[str]:
-        """Those of the folders that are there. Raises as `Landing.existing_folders`."""
+    def existing(self, names: Collection[str]) -> dict[str, Evidence[str]]:
+        """Return for each of the folders whether it is there. Raises as `Landing.existing_folders`.
+
+        What could not be found out is asked again after a minute.
+        """
         with self._lock:
-            unknown = [name for name in names if name not in self._existing]
-            if unknown:
-                found, now = self._landing.existing_folders(unknown), self._clock()
-                self._existing |= {name: (now, name in found) for name in unknown}
-            return {name for name in names if self._existing[name][1]}
+            now = self._clock()
+            asked = [name for name in names if self._is_to_be_asked(name, now)]
+            if asked:
+                found, now = self._landing.existing_folders(asked), self._clock()
+                self._existing |= {name: (now, found[name]) for name in asked}
+            return {name: self._existing[name][1] for name in names}
+
+    def _is_to_be_asked(self, name: str, now: datetime) -> bool:
+        if name not in self._existing:
+            return True
+        asked_at, finding = self._existing[name]
+        return isinstance(finding, Unknown) and now - asked_at >= _UNKNOWN_FOR
+
+    def gaps(self, name: str) -> tuple[Gap, ...]:
+        """Return the places in the folder that could not be listed when it was."""
+        known = self._indexes.get(name)
+        return () if known is None else known.gaps
 
     def is_listed(self, name: str) -> bool:
         """Whether it is known what lies in the folder."""
@@ -74,20 +97,22 @@ class DateFolders:
         with self._lock:
             known = self._indexes.get(name)
             if known is None or (known.best is None and pages_max is None):
-                known = self._indexes[name] = _Index(self._clock(), self._best_in(name, pages_max))
+                known = self._indexes[name] = self._index_of(name, pages_max)
             return known.best is not None
 
-    def _best_in(self, name: str, pages_max: int | None) -> dict[str, LandingObject] | None:
+    def _index_of(self, name: str, pages_max: int | None) -> _Index:
+        listed_at, gaps = self._clock(), tuple[Gap, ...]()
         found: dict[str, LandingObject] = {}
         for number, page in enumerate(self._landing.pages(name)):
             if number == pages_max:
-                return None
-            for item in page:
+                return _Index(listed_at, None)
+            gaps += page.gaps
+            for item in page.objects:
                 id_ = id_in_name(item.path)
                 best = best_of([item, found[id_]] if id_ in found else [item])
                 if best is not None:
                     found[id_] = best
-        return found
+        return _Index(listed_at, found, gaps)
 
 
 def id_in_name(path: str) -> str:

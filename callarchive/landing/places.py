@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, suppress
 from datetime import date, timedelta
 from urllib.parse import unquote, urlsplit
 
-from callarchive.errors import ArchiveError, ObjectNotFoundError
-from callarchive.landing import Download, Landing, LandingObject
+from callarchive.domain.evidence import Present, Unknown
+from callarchive.errors import ArchiveError, ObjectNotFoundError, TransferError
+from callarchive.landing import Download, Gap, Landing, LandingObject
 from callarchive.landing.contents import recording_id_in
 from callarchive.landing.date_folders import DateFolders, best_of, id_in_name
 
@@ -137,6 +138,7 @@ class ObjectFinder:
 
         Raises:
             ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
+            TransferError: it was not found, and not all of these places could be looked into.
         """
         known = self._folders.best(recording_id, self._near)
         if known is not None:
@@ -192,26 +194,35 @@ class ObjectFinder:
 
     def _by_listing(self, session_id: str, recording_id: str) -> LandingObject | None:
         existing = self._folders.existing([*self._near, *self._later])
+        not_seen = [finding.reason for finding in existing.values() if isinstance(finding, Unknown)]
         for folder in self._near:
-            if folder in existing:
+            if isinstance(existing[folder], Present):
                 self._folders.list_whole(folder)
                 found = self._folders.best(recording_id, [folder])
                 if found is not None:
                     return found
-        found = self._in_session_folder(session_id, recording_id)
+                not_seen += map(str, self._folders.gaps(folder))
+        found, gaps = self._in_session_folder(session_id, recording_id)
+        not_seen += map(str, gaps)
         for folder in self._later:
             if found is not None:
                 break
-            if folder not in existing:
+            if not isinstance(existing[folder], Present):
                 continue
             if self._folders.list_if_small(folder):
                 found = self._folders.best(recording_id, [folder])
+                not_seen += map(str, self._folders.gaps(folder))
             else:
-                found = self._in_session_folder(f"{folder}/{session_id}", recording_id)
+                found, gaps = self._in_session_folder(f"{folder}/{session_id}", recording_id)
+                not_seen += map(str, gaps)
+        if found is None and not_seen:
+            raise TransferError(f"recording {recording_id} was not found, and {not_seen[0]}")
         return found
 
-    def _in_session_folder(self, folder: str, recording_id: str) -> LandingObject | None:
-        return best_of([item for item in self._landing.list(folder) if id_in_name(item.path) == recording_id])
+    def _in_session_folder(self, folder: str, recording_id: str) -> tuple[LandingObject | None, tuple[Gap, ...]]:
+        listing = self._landing.list(folder)
+        found = best_of([item for item in listing.objects if id_in_name(item.path) == recording_id])
+        return found, listing.gaps
 
 
 class _Entered:

@@ -7,18 +7,19 @@ itself is in `landing.s3_bucket`.
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import obstore
 
 from callarchive import s3_access, s3_errors
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import ConfigurationError, TransferError
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, Listing
 from callarchive.landing.places import date_folder_of
 from callarchive.landing.s3_bucket import Listed, S3Bucket
 from callarchive.landing.s3_listing import S3Listing
+from callarchive.landing.s3_questions import S3Questions
 from callarchive.settings import AccountSettings, TransferSettings
 
 if TYPE_CHECKING:
@@ -48,18 +49,22 @@ class S3Landing:
         self.concurrency = concurrency
         self._transfer = transfer
         self._bucket = S3Bucket(account, transfer, connections=concurrency)
-        self._listing = S3Listing(self._bucket)
+        self._questions = S3Questions(self._bucket, concurrency=concurrency)
+        self._listing = S3Listing(self._bucket, self._questions)
 
-    def list(self, folder: str) -> list[LandingObject]:
-        """Every object below `folder`, at any depth."""
-        return [item for page in self.pages(folder) for item in page]
+    def list(self, folder: str) -> Listing:
+        """Return every object below `folder`, at any depth."""
+        pages = [*self.pages(folder)]
+        return Listing(
+            [item for page in pages for item in page.objects], tuple(gap for page in pages for gap in page.gaps)
+        )
 
-    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> "Iterator[Sequence[LandingObject]]":
-        """The same, up to 1,000 at a time; without the folders directly below that `skip` names, unless many are left."""
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
+        """Yield the same, up to 1,000 at a time; without the folders directly below that `skip` names, unless many are left."""
         return self._listing.pages(folder, skip=skip)
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
-        """Those of the folders directly below the root that hold an object, be it only the folder's own marker."""
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        """Return for each folder directly below the root whether it holds an object, be it only the folder's own marker."""
         return self._listing.existing_folders(names)
 
     def uri_of(self, path: str) -> str:
@@ -87,25 +92,27 @@ class S3Landing:
         )
         return S3Download(described, result, landing=self, ends_at=ends_at)
 
-    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
-        """What S3 says of each path now, null for one that is not there.
+    def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
+        """Return what S3 says of each path now.
 
         Several of one date folder, or of none, are looked for in one flat listing of the keys between them. It is given up
-        after twice the pages that the paths alone would fill; those not seen by then are asked for one by one.
+        after twice the pages that the paths alone would fill. Those that it does not show are asked for one by one.
         """
-        seen: dict[str, LandingObject | None] = {}
+        seen: dict[str, LandingObject] = {}
         folders: dict[str, dict[str, str]] = {}
         for path in paths:
             folders.setdefault(date_folder_of(path), {})[self._bucket.key(path)] = path
+        findings: dict[str, Evidence[LandingObject]] = {}
         rest = []
         for keys in folders.values():
-            if len(keys) > 1 and self._listing.look_for(keys, seen):
-                seen |= {path: None for path in keys.values() if path not in seen}
-            rest += [path for path in keys.values() if path not in seen]
-        if rest:
-            with ThreadPoolExecutor(min(self.concurrency, len(rest)), "stat") as pool:
-                seen.update(zip(rest, pool.map(self._stat, rest), strict=True))
-        return seen
+            is_whole = len(keys) > 1 and self._listing.look_for(keys, seen)
+            unseen = [path for path in keys.values() if path not in seen]
+            if is_whole and not confirm_absent:
+                findings |= dict.fromkeys(unseen, Unknown("a listing does not show it"))
+            else:
+                rest += unseen
+        findings |= {path: Present(item) for path, item in seen.items()}
+        return findings | self._questions.ask_each(rest, self._stat)
 
     def check(self) -> None:
         """Returns when the landing can be listed, and lies where the configuration says."""
@@ -117,12 +124,16 @@ class S3Landing:
             # boto3 goes after a bucket in another region by itself, obstore does not.
             raise ConfigurationError(f"{self.uri}: the bucket is in {region}, not in {ours}: set accounts.s3.region")
 
-    def sample(self) -> LandingObject | None:
-        """Some object among the first few keys of the landing, null if there is none."""
-        entries = map(
-            Listed.of_boto3, self._bucket.page(self._bucket.below(""), MaxKeys=_SAMPLE_KEYS).get("Contents", ())
-        )
-        return next((item for entry in entries if (item := self._bucket.described(entry)) is not None), None)
+    def sample(self) -> Evidence[LandingObject]:
+        """Return some object among the first few keys of the landing."""
+        page = self._bucket.page(self._bucket.below(""), MaxKeys=_SAMPLE_KEYS)
+        for entry in map(Listed.of_boto3, page.get("Contents", ())):
+            item = self._bucket.described(entry)
+            if item is not None:
+                return Present(item)
+        if page.get("Contents") or page.get("IsTruncated"):
+            return Unknown(f"the first keys of {self.uri} are not of recordings")
+        return Absent(f"S3 lists no key below {self.uri}")
 
     def close(self) -> None:
         """Lets go of connections; a later use would connect again."""
@@ -141,16 +152,18 @@ class S3Landing:
         customer_key = "SSECustomerAlgorithm" in head
         return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")
 
-    def _stat(self, path: str) -> LandingObject | None:
+    def _stat(self, path: str) -> Evidence[LandingObject]:
         head = self._bucket.head(path)
         if head is None:
-            return None
-        return LandingObject(
-            path=path,
-            uri=self._bucket.place(path),
-            size_bytes=head["ContentLength"],
-            etag=head.get("ETag", "").strip('"') or None,
-            modified_at=head.get("LastModified"),
+            return Absent("HEAD answered 404")
+        return Present(
+            LandingObject(
+                path=path,
+                uri=self._bucket.place(path),
+                size_bytes=head["ContentLength"],
+                etag=head.get("ETag", "").strip('"') or None,
+                modified_at=head.get("LastModified"),
+            )
         )
 
 

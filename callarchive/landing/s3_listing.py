@@ -14,10 +14,12 @@ from typing import NamedTuple
 import obstore
 
 from callarchive import s3_errors
-from callarchive.errors import ArchiveError, RefusedError
-from callarchive.landing import LandingObject
+from callarchive.domain.evidence import Absent, Evidence, Present
+from callarchive.errors import AccessDeniedError, ArchiveError, RefusedError, UnavailableError
+from callarchive.landing import LandingObject, Listing
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.landing.s3_bucket import Listed, S3Bucket
+from callarchive.landing.s3_questions import S3Questions
 
 _PAGE_KEYS = 1000
 _FOLDER_PAGES = 3
@@ -48,10 +50,11 @@ class _Level(NamedTuple):
 class S3Listing:
     """What lies in the bucket. Thread-safe."""
 
-    def __init__(self, bucket: S3Bucket) -> None:
+    def __init__(self, bucket: S3Bucket, questions: S3Questions) -> None:
         self._bucket = bucket
+        self._questions = questions
 
-    def pages(self, folder: str, *, skip: Callable[[str], bool] | None) -> Iterator[Sequence[LandingObject]]:
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None) -> Iterator[Listing]:
         """Every object below `folder`, up to 1,000 at a time.
 
         Args:
@@ -66,26 +69,37 @@ class S3Listing:
                 return
         yield from self._flat_pages(folder)
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
-        """Those of the folders directly below the root that hold an object, be it only the folder's own marker.
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        """Return for each folder directly below the root whether it holds an object, be it only the folder's own marker.
 
-        Folders with neighbouring names are seen in one page; after a few each is asked for by itself.
+        A listing of the folders whose names begin as all of these do shows those that are there; each other is asked for by
+        itself. So a folder is absent only when two kinds of listing lack it: there are stores of which one shows too little.
         """
-        unseen = {self._bucket.below(name): name for name in names}
-        found: set[str] = set()
-        token = {"StartAfter": min(unseen, key=str.encode)[:-1]}  # without the slash: before all that lies below it
-        for _ in range(_FOLDER_PAGES):
-            page = self._bucket.page(self._bucket.below(""), Delimiter="/", MaxKeys=len(names) + 1, **token)
-            seen = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
-            found |= {name for prefix in seen if (name := unseen.pop(prefix, None)) is not None}
-            came = max([*seen, *(entry["Key"] for entry in page.get("Contents", ()))], key=str.encode, default="")
-            unseen = {prefix: name for prefix, name in unseen.items() if prefix.encode() > came.encode()}
-            if not page.get("IsTruncated") or not unseen:
-                return found
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-        return found | {name for prefix, name in unseen.items() if self._bucket.page(prefix, MaxKeys=1).get("Contents")}
+        place = {self._bucket.below(name): name for name in names}
+        shown = self._shown_folders(os.path.commonprefix(list(place)), place)  # noqa: RUF071 - the beginning of keys
+        findings = self._questions.ask_each([name for name in names if name not in shown], self._folder)
+        return findings | {name: Present(self._bucket.place(name)) for name in shown}
 
-    def look_for(self, keys: dict[str, str], seen: dict[str, LandingObject | None]) -> bool:
+    def _shown_folders(self, prefix: str, place: dict[str, str]) -> set[str]:
+        """Return those of the folders that a few pages of the folders with that prefix show."""
+        found: set[str] = set()
+        token: dict[str, str] = {}
+        with suppress(AccessDeniedError, UnavailableError):  # each folder is then asked for by itself
+            for _ in range(_FOLDER_PAGES):
+                page = self._bucket.page(prefix.removesuffix("/"), Delimiter="/", **token)
+                seen = {entry["Prefix"] for entry in page.get("CommonPrefixes", ())}
+                found |= {name for below, name in place.items() if below in seen}
+                if len(found) == len(place) or not page.get("IsTruncated"):
+                    break
+                token = {"ContinuationToken": page["NextContinuationToken"]}
+        return found
+
+    def _folder(self, name: str) -> Evidence[str]:
+        if self._bucket.page(self._bucket.below(name), MaxKeys=1).get("Contents"):
+            return Present(self._bucket.place(name))
+        return Absent(f"S3 lists no key below {self._bucket.place(name)}/")
+
+    def look_for(self, keys: dict[str, str], seen: dict[str, LandingObject]) -> bool:
         """Puts into `seen` what a listing shows of the keys. Returns whether it went past the last of them."""
         folder = os.path.commonprefix(list(keys)).rpartition("/")[0]  # noqa: RUF071 - the beginning of a key
         first = min(keys, key=str.encode)  # S3 lists in the order of UTF-8 bytes
@@ -126,7 +140,7 @@ class S3Listing:
             token = {"ContinuationToken": page["NextContinuationToken"]}
         return None
 
-    def _flat_pages(self, folder: str) -> Iterator[Sequence[LandingObject]]:
+    def _flat_pages(self, folder: str) -> Iterator[Listing]:
         """All below the folder, by obstore and boto3 in turn."""
         prefix = self._bucket.below(folder)
         last: str | None = ""
@@ -138,7 +152,7 @@ class S3Listing:
                     return
             last = yield from self._by_boto3(prefix, last, whole=end is _End.GIVEN_UP)
 
-    def _by_obstore(self, prefix: str, last: str) -> Generator[Sequence[LandingObject], None, tuple[str, "_End"]]:
+    def _by_obstore(self, prefix: str, last: str) -> Generator[Listing, None, tuple[str, "_End"]]:
         """What comes behind the key `last`, as far as obstore tells it. Returns the last key that it told, and why it ended."""
         refusal: ArchiveError | None = None
         try:
@@ -156,7 +170,7 @@ class S3Listing:
             raise refusal
         return last, _End.WHOLE if refusal is None else _End.GIVEN_UP
 
-    def _by_boto3(self, prefix: str, last: str, *, whole: bool) -> Generator[Sequence[LandingObject], None, str | None]:
+    def _by_boto3(self, prefix: str, last: str, *, whole: bool) -> Generator[Listing, None, str | None]:
         """What comes behind the key `last`: all of it, or one page, and on to where obstore could take over.
 
         Returns the last key of these; null where nothing is left.
@@ -188,5 +202,5 @@ class S3Listing:
                 raise _AmbiguousError
             yield listed
 
-    def _all_described(self, entries: Sequence[Listed]) -> Sequence[LandingObject]:
-        return [item for entry in entries if (item := self._bucket.described(entry)) is not None]
+    def _all_described(self, entries: Sequence[Listed]) -> Listing:
+        return Listing([item for entry in entries if (item := self._bucket.described(entry)) is not None])

@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import paramiko
 
+from callarchive.domain.evidence import Evidence
 from callarchive.errors import ConfigurationError, TransferError, UnavailableError
-from callarchive.landing import Download, LandingObject
+from callarchive.landing import Download, LandingObject, Listing
 from callarchive.landing.sftp_connection import Connection, Server, connect
 from callarchive.landing.sftp_credentials import load_private_key, read_password
 from callarchive.landing.sftp_download import SftpDownload
@@ -84,15 +85,15 @@ class SftpLanding:
             outage_s=outage_s,
         )
 
-    def list(self, folder: str) -> list[LandingObject]:
-        """Every file below `folder`, at any depth, ordered by path; empty when there is no such folder.
+    def list(self, folder: str) -> Listing:
+        """Return every file below `folder`, at any depth, ordered by path; empty when there is no such folder.
 
         Symbolic links are passed over, as are names that `places.check_path` refuses or that are not UTF-8.
         """
         return self._repeatedly(lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline))
 
-    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> "Iterator[Sequence[LandingObject]]":
-        """The same in one part, for it begins anew when the session is lost; without the folders that `skip` names."""
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
+        """Yield the same in one part, for it begins anew when the session is lost; without the folders that `skip` names."""
         yield self._repeatedly(
             lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline, skip=skip)
         )
@@ -101,8 +102,8 @@ class SftpLanding:
         """The whole place of a file, percent-encoded."""
         return self._tree.uri_of(path)
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
-        """Those that are directories below the root; a symbolic link to one is not."""
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        """Return for each name whether it is a directory below the root. Symbolic links are not followed."""
         return self._repeatedly(lambda session, deadline: self._tree.existing_folders(session, names, deadline))
 
     @contextmanager
@@ -117,8 +118,13 @@ class SftpLanding:
             self._pool.release(session)
             self._files.closed()
 
-    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
-        """What the server says of each path now, null for one that is no regular file. Many share a round trip."""
+    def stat_many(
+        self,
+        paths: Iterable[str],
+        *,
+        confirm_absent: bool = True,  # noqa: ARG002 - each path is asked for by itself anyway
+    ) -> dict[str, Evidence[LandingObject]]:
+        """Return what the server says of each path now; a folder or a link is no file. Many share a round trip."""
         unique = list(dict.fromkeys(paths))
         return self._repeatedly(lambda session, deadline: self._tree.stat_all(session, unique, deadline))
 
@@ -126,8 +132,8 @@ class SftpLanding:
         """Returns when the root can be listed; only the beginning of the listing is read."""
         self._repeatedly(self._tree.check)
 
-    def sample(self) -> LandingObject | None:
-        """The first file on the way down through the first folders, null if there is none."""
+    def sample(self) -> Evidence[LandingObject]:
+        """Return the first file on the way down through the first folders."""
         return self._repeatedly(self._tree.sample)
 
     def close(self) -> None:

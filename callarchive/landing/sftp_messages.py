@@ -46,8 +46,15 @@ class Attributes:
     mode: int | None = None
     modified_at: datetime | None = None
 
+    def has_kind(self) -> bool:
+        """Return whether the server says what kind of file it is: some send permissions alone, or nothing."""
+        return self.mode is not None and stat.S_IFMT(self.mode) != 0
+
     def is_folder(self) -> bool:
         return self.mode is not None and stat.S_ISDIR(self.mode)
+
+    def is_link(self) -> bool:
+        return self.mode is not None and stat.S_ISLNK(self.mode)
 
     def is_file(self) -> bool:
         """Whether this is a regular file: no folder, symbolic link, pipe or device."""
@@ -186,6 +193,6 @@ def _with_mode(attributes: Attributes, long_name: bytes) -> Attributes:
     Some servers send no mode in listings, others that of a link's target; the line tells of the link itself.
     """
     kind = {b"d": stat.S_IFDIR, b"-": stat.S_IFREG, b"l": stat.S_IFLNK}.get(long_name[:1])
-    if kind is None or not (attributes.mode is None or kind == stat.S_IFLNK):
+    if kind is None or (attributes.has_kind() and kind != stat.S_IFLNK):
         return attributes
     return Attributes(size_bytes=attributes.size_bytes, mode=kind, modified_at=attributes.modified_at)

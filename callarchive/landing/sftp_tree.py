@@ -1,19 +1,20 @@
 """The files and folders below one folder of an SFTP server, asked for over a session that the caller holds.
 
 What leads out of the root is not read: paths are checked before they are sent, symbolic links are passed over in
-listings and refused when named, and the server is asked for the real path of every folder listed and every file
-opened, in the same round trip. (A server that does not resolve links in REALPATH is trusted with its own folders.)
-Sessions, and what is done when one is lost, are in `sftp`.
+listings and refused when named. How folders are opened and read is in `sftp_folders`; sessions, and what is done when one
+is lost, are in `sftp`.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
-from urllib.parse import quote
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 
-from callarchive.errors import AnswerError, ArchiveError, ConfigurationError, ObjectNotFoundError
-from callarchive.landing import LandingObject
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.errors import AnswerError, ArchiveError, ObjectNotFoundError
+from callarchive.landing import Gap, LandingObject, Listing
 from callarchive.landing.places import PlaceRefusedError, check_path
+from callarchive.landing.sftp_folders import SftpFolders
 from callarchive.landing.sftp_handles import OpenRefusedError
 from callarchive.landing.sftp_messages import (
     END_OF_FILE,
@@ -23,10 +24,8 @@ from callarchive.landing.sftp_messages import (
     NO_SUCH_FILE,
     OPEN,
     OPEN_TO_READ,
-    OPENDIR,
     READDIR,
     REALPATH,
-    STAT,
     Attributes,
     Entry,
     Reply,
@@ -35,13 +34,16 @@ from callarchive.landing.sftp_messages import (
 )
 from callarchive.landing.sftp_session import SftpSession
 
-_FOLDERS_AT_ONCE = 128
-"""Two round trips take that many. A server that lets fewer be open says so, without a reason: see `sftp_handles`."""
 _STATS_AT_ONCE = 64
 _DEPTH_MAX = 32
-_SAMPLE_DEPTH = 8
+_SAMPLE_FOLDERS = 16
 _ENTRIES_MAX = 5_000_000
 """More than a landing holds in years; a listing without end would otherwise fill the memory."""
+_GAPS_MAX = 100
+"""More than so many places that cannot be listed are one gap: a listing may consist of them."""
+
+_NO_KIND = "the server does not say whether it is a file or a folder"
+_TOO_MANY = f"more than {_ENTRIES_MAX} entries were listed; is this the landing?"
 
 _log = logging.getLogger(__name__)
 
@@ -57,35 +59,28 @@ class SftpTree:
     """
 
     def __init__(self, uri: str, root: bytes) -> None:
-        self.uri = uri
-        self._asked_root = root
-        self._real_root: bytes | None = None
-
-    def uri_of(self, path: str) -> str:
-        """The whole place of an object."""
-        return f"{self.uri}/{quote(path, errors='replace')}" if path else self.uri
+        self._folders = SftpFolders(uri, root)
+        self.uri_of = self._folders.uri_of
 
     def check(self, session: SftpSession, deadline: float) -> None:
         """Returns when the root can be listed; only the beginning of the listing is read."""
-        for handle in self._open_folders(session, [""], deadline).values():
+        for handle in self._folders.open_all(session, [""], deadline).handles.values():
             (reply,) = session.exchange([(READDIR, string(handle))], deadline=deadline)
             session.close_handle(handle)
             if reply.status != END_OF_FILE:
-                reply.entries(self.uri)
+                reply.entries(self.uri_of(""))
 
-    def existing_folders(self, session: SftpSession, folders: Sequence[str], deadline: float) -> set[str]:
-        """Those of the folders that are directories. All are opened at once, fewer where the server lets fewer be open."""
-        try:
-            handles = self._open_folders(session, folders, deadline)
-        except OpenRefusedError:
-            if len(folders) == 1:
-                raise
-            half = len(folders) // 2
-            parts = (folders[:half], folders[half:])
-            return {name for part in parts for name in self.existing_folders(session, part, deadline)}
-        for handle in handles.values():
-            session.close_handle(handle)
-        return set(handles)
+    def existing_folders(
+        self, session: SftpSession, folders: Sequence[str], deadline: float
+    ) -> dict[str, Evidence[str]]:
+        """Return for each of the folders whether it is a directory. All are opened at once, as far as the server lets them."""
+        findings: dict[str, Evidence[str]] = {}
+        for opened in self._folders.in_groups(session, folders, deadline):
+            for folder, handle in opened.handles.items():
+                session.close_handle(handle)
+                findings[folder] = Present(self.uri_of(folder))
+            findings |= opened.findings
+        return findings
 
     def open_file(self, session: SftpSession, path: str, deadline: float) -> tuple[bytes, LandingObject]:
         """A handle to read the file from, and what the server says of it.
@@ -96,8 +91,8 @@ class SftpTree:
             PlaceRefusedError: it was not asked for: see `places.check_path`.
         """
         uri = self.uri_of(path)
-        root = self._root(session, deadline)
-        place = string(self._place(path, root))
+        root = self._folders.root(session, deadline)
+        place = string(self._folders.place(path, root))
         stated, real, opened = session.exchange(
             [(LSTAT, place), (REALPATH, place), (OPEN, place + OPEN_TO_READ)], deadline=deadline
         )
@@ -113,218 +108,199 @@ class SftpTree:
 
     def walk(
         self, session: SftpSession, folder: str, deadline: float, *, skip: Callable[[str], bool] | None = None
-    ) -> list[LandingObject]:
-        """Every file below `folder`, ordered by path, save those below folders for whose path `skip` is true."""
-        found: list[LandingObject] = []
-        passed_over = 0
-        level = [folder]
-        for _ in range(_DEPTH_MAX):
+    ) -> Listing:
+        """Return every file below `folder`, ordered by path, save those below folders for whose path `skip` is true."""
+        walk = _Walk(self._folders, session, deadline, skip)
+        walk.go_through(folder)
+        return Listing(sorted(walk.found, key=lambda item: item.path), walk.all_gaps(folder))
+
+    def sample(self, session: SftpSession, deadline: float) -> Evidence[LandingObject]:
+        """Return the first file in the root or the folders below it, of which some are looked into."""
+        left, gaps = [""], list[Gap]()
+        for _ in range(_SAMPLE_FOLDERS):
+            if not left:
+                break
+            opened = self._folders.open_all(session, [left.pop(0)], deadline)
+            gaps += [
+                self._folders.gap(name, why.reason) for name, why in opened.findings.items() if isinstance(why, Unknown)
+            ]
+            gaps += [self._folders.gap(name, why.reason) for name, why in opened.refused.items()]
             below: list[str] = []
-            for entries in self._in_groups(session, level, deadline):
-                for parent, entry in entries:
-                    if entry.name in (b".", b".."):
+            with closing(self._folders.read(session, opened, deadline, gaps)) as entries:
+                for folder, entry in entries:
+                    path = _path_of(folder, entry)
+                    if path is None:
                         continue
-                    if len(found) + passed_over >= _ENTRIES_MAX:
-                        raise AnswerError(
-                            f"{self.uri_of(folder)}: more than {_ENTRIES_MAX} entries; is this the landing?"
-                        )
-                    name = _readable(entry.name)
-                    if name is None:
-                        passed_over += 1
-                        continue
-                    path = f"{parent}/{name}" if parent else name
-                    attributes = entry.attributes
-                    if attributes.is_folder():
-                        if skip is None or not skip(path):
-                            below.append(path)
-                    elif attributes.is_file() and attributes.size_bytes is not None:
-                        found.append(self._described(path, attributes.size_bytes, attributes))
-                    else:
-                        passed_over += 1
-            level = below
-            if not level:
-                break
-        else:
-            raise AnswerError(
-                f"{self.uri_of(folder)}: folders are nested more than {_DEPTH_MAX} deep; is this the landing?"
-            )
-        if passed_over:
-            _log.warning("%s: passed over %d links, odd names or special files", self.uri_of(folder), passed_over)
-        return sorted(found, key=lambda item: item.path)
-
-    def sample(self, session: SftpSession, deadline: float) -> LandingObject | None:
-        """The first file in the root, or in its first folder, and so on down; null where that ends without one."""
-        folder: str | None = ""
-        for _ in range(_SAMPLE_DEPTH):
-            if folder is None:
-                break
-            below: str | None = None
-            with closing(self._read_folders(session, [folder], deadline)) as entries:
-                for _, entry in entries:
-                    name = None if entry.name in (b".", b"..") else _readable(entry.name)
-                    if name is None:
-                        continue
-                    path = f"{folder}/{name}" if folder else name
                     if entry.attributes.is_file() and entry.attributes.size_bytes is not None:
-                        return self._described(path, entry.attributes.size_bytes, entry.attributes)
-                    if entry.attributes.is_folder():
-                        below = path
-                        break
-            folder = below
-        return None
+                        return Present(_described(self._folders, path, entry.attributes.size_bytes, entry.attributes))
+                    if entry.attributes.is_folder() and len(below) < _SAMPLE_FOLDERS:
+                        below.append(path)
+                    elif not entry.attributes.has_kind():
+                        gaps.append(self._folders.gap(path, _NO_KIND))
+            left = below + left
+        if gaps:
+            return Unknown(str(gaps[0]))
+        return Unknown("the first folders hold no file") if left else Absent("no folder of it holds a file")
 
-    def _in_groups(
-        self, session: SftpSession, folders: Sequence[str], deadline: float
-    ) -> Iterator[Iterator[tuple[str, Entry]]]:
-        """The entries of the folders, some folders at a time: as many as the server lets be open."""
-        at, at_once = 0, _FOLDERS_AT_ONCE
-        while at < len(folders):
-            group = folders[at : at + at_once]
-            try:
-                handles = self._open_folders(session, group, deadline)
-            except OpenRefusedError:
-                if len(group) == 1:
-                    raise
-                at_once = max(1, len(group) // 2)
-                continue
-            yield self._read_opened(session, handles, deadline)
-            at += len(group)
-
-    def _read_folders(
-        self, session: SftpSession, folders: Sequence[str], deadline: float
-    ) -> Generator[tuple[str, Entry], None, None]:
-        """Each entry of each folder, together with the folder."""
-        return self._read_opened(session, self._open_folders(session, folders, deadline), deadline)
-
-    def _read_opened(
-        self, session: SftpSession, handles: dict[str, bytes], deadline: float
-    ) -> Generator[tuple[str, Entry], None, None]:
-        """Each entry of the folders that are open, together with the folder. They are closed at the end."""
-        unread = dict(handles)
-        try:
-            while unread:
-                # Two at a time: the second asks for the end of a short folder in the same round trip.
-                asked = [folder for folder in unread for _ in range(2)]
-                replies = session.exchange([(READDIR, string(unread[folder])) for folder in asked], deadline=deadline)
-                for folder, reply in zip(asked, replies, strict=True):
-                    if reply.status == END_OF_FILE:
-                        unread.pop(folder, None)
-                        continue
-                    for entry in reply.entries(self.uri_of(folder)):
-                        yield folder, entry
-        finally:
-            for handle in handles.values():
-                session.close_handle(handle)
-
-    def _open_folders(self, session: SftpSession, folders: Sequence[str], deadline: float) -> dict[str, bytes]:
-        """A handle for each of the folders that is there, is none of links, and lies in the root.
-
-        Raises:
-            OpenRefusedError: one is there, and the server did not open it. None is left open.
-        """
-        root = self._root(session, deadline)
-        places = [string(self._place(folder, root)) for folder in folders]
-        replies = session.exchange(
-            [(kind, place) for place in places for kind in (LSTAT, REALPATH, OPENDIR)], deadline=deadline
-        )
-        handles: dict[str, bytes] = {}
-        for number, folder in enumerate(folders):
-            stated, real, opened = replies[3 * number : 3 * number + 3]
-            uri = self.uri_of(folder)
-            try:
-                self._check_folder(uri, stated, real, root)
-                if opened.status == FAILURE:
-                    raise OpenRefusedError(str(opened.refusal(uri)))
-                handles[folder] = opened.handle(uri)
-            except ObjectNotFoundError:
-                if opened.kind == HANDLE:
-                    session.close_handle(opened.handle(uri))
-            except ArchiveError:
-                rest = [reply.handle(uri) for reply in replies[3 * number + 2 :: 3] if reply.kind == HANDLE]
-                for handle in (*handles.values(), *rest):
-                    session.close_handle(handle)
-                raise
-        return handles
-
-    def stat_all(self, session: SftpSession, paths: Sequence[str], deadline: float) -> dict[str, LandingObject | None]:
-        """What the server says of each path, null for one that is no regular file."""
-        root = self._root(session, deadline)
-        found: dict[str, LandingObject | None] = dict.fromkeys(paths)
+    def stat_all(
+        self, session: SftpSession, paths: Sequence[str], deadline: float
+    ) -> dict[str, Evidence[LandingObject]]:
+        """Return what the server says of each path; one that is no regular file is absent."""
+        root = self._folders.root(session, deadline)
+        findings: dict[str, Evidence[LandingObject]] = {}
         names: dict[str, bytes] = {}
         for path in paths:
-            with suppress(PlaceRefusedError):
-                names[path] = string(self._place(path, root))
+            try:
+                names[path] = string(self._folders.place(path, root))
+            except PlaceRefusedError as err:
+                findings[path] = Absent(str(err))
         sendable = list(names)
         for at in range(0, len(sendable), _STATS_AT_ONCE):
             batch = sendable[at : at + _STATS_AT_ONCE]
             replies = session.exchange([(LSTAT, names[path]) for path in batch], deadline=deadline)
-            for path, reply in zip(batch, replies, strict=True):
-                if reply.status == NO_SUCH_FILE:
-                    continue
-                attributes = reply.attributes(self.uri_of(path))
-                if attributes.size_bytes is not None and (attributes.mode is None or attributes.is_file()):
-                    found[path] = self._described(path, attributes.size_bytes, attributes)
-        return found
+            findings |= {path: self._stated(path, reply) for path, reply in zip(batch, replies, strict=True)}
+        return findings
 
-    def _root(self, session: SftpSession, deadline: float) -> bytes:
-        """The landing's folder as the server names it, with links resolved. Asked for once."""
-        if self._real_root is None:
-            place = string(self._asked_root)
-            real, stated = session.exchange([(REALPATH, place), (STAT, place)], deadline=deadline)
-            hint = "check accounts.landing: its path is absolute on the server"
-            try:
-                attributes = stated.attributes(self.uri)
-                names = real.entries(self.uri)
-            except ObjectNotFoundError as err:
-                raise ConfigurationError(f"{self.uri} is not there; {hint}") from err
-            if attributes.mode is not None and not attributes.is_folder():
-                raise ConfigurationError(f"{self.uri} is no folder; {hint}")
-            if len(names) != 1 or not names[0].name.startswith(b"/"):
-                raise SessionLostError("the server does not tell the landing's real path")
-            self._real_root = names[0].name.rstrip(b"/")
-        return self._real_root or b"/"
-
-    def _place(self, path: str, root: bytes) -> bytes:
-        """A path as it is sent: the empty one is the root."""
-        if not path:
-            return root
+    def _stated(self, path: str, reply: Reply) -> Evidence[LandingObject]:
+        if reply.status == NO_SUCH_FILE:
+            return Absent("the server says that there is no such file")
         try:
-            name = check_path(path).encode("utf-8")
-        except UnicodeEncodeError as err:
-            raise PlaceRefusedError(f"refused as a path: {ascii(path)[:80]}") from err
-        return root.rstrip(b"/") + b"/" + name
-
-    def _check_within(self, real: Reply, uri: str, root: bytes) -> None:
-        names = real.entries(uri)
-        if not all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in names):
-            raise ObjectNotFoundError(f"{uri} leads out of the landing by a symbolic link: not followed")
+            attributes = reply.attributes(self.uri_of(path))
+        except SessionLostError:
+            raise
+        except ArchiveError as err:
+            return Unknown(str(err))
+        if attributes.has_kind() and not attributes.is_file():
+            return Absent("it is no regular file")
+        if attributes.size_bytes is None:
+            return Unknown(f"{self.uri_of(path)}: the server does not tell its size")
+        return Present(_described(self._folders, path, attributes.size_bytes, attributes))
 
     def _file(self, path: str, uri: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
         attributes = stated.attributes(uri)
-        # Where the server tells no mode, its having opened the name as a file must do.
-        if attributes.mode is not None and not attributes.is_file():
+        # Where the server tells no kind, its having opened the name as a file must do.
+        if attributes.has_kind() and not attributes.is_file():
             raise ObjectNotFoundError(f"{uri} is no regular file")
-        self._check_within(real, uri, root)
+        if not self._folders.is_within(real, uri, root):
+            raise ObjectNotFoundError(f"{uri} leads out of the landing by a symbolic link: not followed")
         if attributes.size_bytes is None:
             raise AnswerError(f"{uri}: the server does not tell its size")
-        return LandingObject(path=path, uri=uri, size_bytes=attributes.size_bytes, modified_at=attributes.modified_at)
+        return _described(self._folders, path, attributes.size_bytes, attributes)
 
-    def _check_folder(self, uri: str, stated: Reply, real: Reply, root: bytes) -> None:
-        attributes = stated.attributes(uri)
-        if attributes.mode is not None and not attributes.is_folder():
-            raise ObjectNotFoundError(f"{uri} is no folder")
-        self._check_within(real, uri, root)
 
-    def _described(self, path: str, size_bytes: int, attributes: Attributes) -> LandingObject:
-        return LandingObject(
-            path=path, uri=self.uri_of(path), size_bytes=size_bytes, modified_at=attributes.modified_at
+class _Walk:
+    """One walk through folders, level by level, and what it found."""
+
+    def __init__(
+        self, folders: SftpFolders, session: SftpSession, deadline: float, skip: Callable[[str], bool] | None
+    ) -> None:
+        self.found: list[LandingObject] = []
+        self._folders = folders
+        self._session = session
+        self._deadline = deadline
+        self._skip = skip
+        self._gaps: list[Gap] = []
+        self._gap_count = 0
+        self._entry_count = 0
+        self._passed_over = 0
+        self._been_at: set[bytes] = set()
+
+    def go_through(self, folder: str) -> None:
+        """Find every file below the folder, or leave gaps."""
+        level = [folder]
+        for _ in range(_DEPTH_MAX):
+            level = self._read_level(level)
+            if not level:
+                break
+        for name in level:
+            self._leave_out(name, f"folders are nested more than {_DEPTH_MAX} deep")
+        if self._passed_over:
+            _log.warning(
+                "%s: passed over %d links, odd names or special files",
+                self._folders.uri_of(folder),
+                self._passed_over,
+            )
+
+    def all_gaps(self, folder: str) -> tuple[Gap, ...]:
+        """Return the gaps; those beyond the first hundred as one for the whole folder."""
+        further = self._gap_count - len(self._gaps)
+        return (
+            (*self._gaps, self._folders.gap(folder, f"{further} more places could not be listed"))
+            if further
+            else tuple(self._gaps)
         )
 
+    def _read_level(self, level: Sequence[str]) -> list[str]:
+        """Take in the entries of these folders. Returns the folders below them."""
+        below: list[str] = []
+        left = set(level)
+        try:
+            for opened in self._folders.in_groups(self._session, level, self._deadline):
+                left -= {*opened.handles, *opened.findings}
+                for name, finding in opened.findings.items():
+                    if isinstance(finding, Unknown):
+                        self._leave_out(name, finding.reason.removeprefix(f"{self._folders.uri_of(name)}: "))
+                for name, real in opened.real_paths.items():
+                    if real in self._been_at:  # another name of a folder that was read: a loop, or a link
+                        self._session.close_handle(opened.handles.pop(name))
+                    self._been_at.add(real)
+                gaps = list[Gap]()
+                with closing(self._folders.read(self._session, opened, self._deadline, gaps)) as entries:
+                    for folder, entry in entries:
+                        self._entry_count += 1
+                        if self._entry_count > _ENTRIES_MAX:
+                            gaps += [self._folders.gap(name, _TOO_MANY) for name in (*opened.handles, *left, *below)]
+                            break
+                        self._take(folder, entry, below)
+                for gap in gaps:
+                    self._leave_out(gap.folder, gap.reason)
+                if self._entry_count > _ENTRIES_MAX:
+                    return []
+        except SessionLostError:
+            if time.monotonic() < self._deadline:
+                raise
+            for name in (*left, *below):
+                self._leave_out(name, "listing the landing took longer than transfer.deadline_s")
+            return []
+        return below
 
-def _readable(name: bytes) -> str | None:
-    """A listed name as text, null for one that could not be asked for."""
+    def _take(self, folder: str, entry: Entry, below: list[str]) -> None:
+        if entry.name in (b".", b".."):
+            return
+        path, attributes = _path_of(folder, entry), entry.attributes
+        if path is None:
+            self._passed_over += 1
+        elif attributes.is_folder():
+            if self._skip is None or not self._skip(path):
+                below.append(path)
+        elif attributes.is_file() and attributes.size_bytes is not None:
+            self.found.append(_described(self._folders, path, attributes.size_bytes, attributes))
+        elif attributes.is_file():
+            self._leave_out(path, "the server does not tell its size")
+        elif attributes.has_kind():
+            self._passed_over += 1
+        elif self._skip is None or not self._skip(path):
+            self._leave_out(path, _NO_KIND)
+
+    def _leave_out(self, folder: str, reason: str) -> None:
+        self._gap_count += 1
+        if len(self._gaps) < _GAPS_MAX:
+            self._gaps.append(self._folders.gap(folder, reason))
+
+
+def _path_of(folder: str, entry: Entry) -> str | None:
+    """The entry's path, None for one that could not be asked for."""
+    if entry.name in (b".", b".."):
+        return None
     try:
-        text = name.decode("utf-8")
-        return check_path(text) if "/" not in text else None
+        name = entry.name.decode("utf-8")
+        if "/" in name:
+            return None
+        check_path(name)
     except (UnicodeDecodeError, PlaceRefusedError):
         return None
+    return f"{folder}/{name}" if folder else name
+
+
+def _described(folders: SftpFolders, path: str, size_bytes: int, attributes: Attributes) -> LandingObject:
+    return LandingObject(path=path, uri=folders.uri_of(path), size_bytes=size_bytes, modified_at=attributes.modified_at)

@@ -120,6 +120,9 @@ class _Search:
             if contents is None:
                 self.unknown_kinds.add((account.subaccount_id, Discrepancy.ORPHAN_OBJECT.value))
                 continue
+            if gaps := contents.gaps_of(self._day):
+                self.unknown_kinds.add((account.subaccount_id, Discrepancy.ORPHAN_OBJECT.value))
+                log.warning("%s: not all of the landing was looked through: %s", account.subaccount_id, gaps[0])
             landing = self._connections.landing(account)
             objects = [(path, landing.uri_of(path)) for path in self._nameless(account, contents.paths(self._day))]
             fresh = [item for item in objects if item[1] not in told]

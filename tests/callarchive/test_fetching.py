@@ -14,6 +14,7 @@ from threading import Event
 import pytest
 
 from callarchive.archive import RecordingArchive
+from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.errors import (
     AccessDeniedError,
     HostKeyError,
@@ -23,7 +24,7 @@ from callarchive.errors import (
     UnavailableError,
 )
 from callarchive.fetching import Comparison, FetchCounts, Fetcher, Wanted, call_time
-from callarchive.landing import Download, LandingObject
+from callarchive.landing import Download, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.partition_files import to_arrow
@@ -87,15 +88,15 @@ class MemoryLanding:
         if self.down is not None:
             raise self.down
 
-    def list(self, folder: str) -> list[LandingObject]:
+    def list(self, folder: str) -> Listing:
         self._up()
-        return [self.describe(path) for path in self.objects if path.startswith(f"{folder}/")]
+        return Listing([self.describe(path) for path in self.objects if path.startswith(f"{folder}/")])
 
-    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Sequence[LandingObject]]:
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
         yield self.list(folder)
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
-        return {name for name in names if self.list(name)}
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        return {name: Present(name) if self.list(name).objects else Absent("empty") for name in names}
 
     @contextmanager
     def open(self, path: str) -> Iterator[Download]:
@@ -108,17 +109,17 @@ class MemoryLanding:
             fault = faults.pop(0) if faults else None
         yield MemoryDownload(self, path, fault)
 
-    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
+    def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
         self._up()
         self.stat_count += 1
-        return {path: self.describe(path) if path in self.objects else None for path in paths}
+        return {path: Present(self.describe(path)) if path in self.objects else Absent("not there") for path in paths}
 
     def check(self) -> None:
         self.while_checked()
         self._up()
 
-    def sample(self) -> LandingObject | None:
-        return next(map(self.describe, self.objects), None)
+    def sample(self) -> Evidence[LandingObject]:
+        return next((Present(self.describe(path)) for path in self.objects), Absent("empty"))
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from callarchive.forecast.landing_days import LandingDays, Listed, list_days
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, Listing
 from callarchive.simulator.generation import file_name, uuid_at
 
 DAY = date(2026, 10, 25)
@@ -24,8 +24,8 @@ class InMemory:
     def __init__(self, objects: dict[str, int]) -> None:
         self._objects = objects
 
-    def pages(self, folder: str, **_: object) -> Iterator[list[LandingObject]]:
-        yield [LandingObject(path, path, size) for path, size in self._objects.items()]
+    def pages(self, folder: str, **_: object) -> Iterator[Listing]:
+        yield Listing([LandingObject(path, path, size) for path, size in self._objects.items()])
 
 
 def listed(objects: dict[str, int], first: date = DAY, last: date = DAY) -> LandingDays:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, Listing
 from callarchive.landing.contents import list_contents, object_time
 from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, TransferSettings
@@ -106,8 +106,8 @@ class InMemory:
     def __init__(self, *paths: str) -> None:
         self._paths = paths
 
-    def pages(self, folder: str, **_: object) -> Iterator[list[LandingObject]]:
-        yield [described(path) for path in self._paths]
+    def pages(self, folder: str, **_: object) -> Iterator[Listing]:
+        yield Listing([described(path) for path in self._paths])
 
 
 def test_an_object_that_nothing_dates_is_counted_and_of_no_day() -> None:

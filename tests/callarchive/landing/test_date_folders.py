@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from callarchive.landing import LandingObject
+from callarchive.domain.evidence import Absent, Evidence, Present
+from callarchive.landing import LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 
 NOW = datetime(2026, 11, 2, 4, tzinfo=UTC)
@@ -21,15 +22,16 @@ class CountingLanding:
         self.listed: list[str] = []
         self.asked: list[list[str]] = []
 
-    def pages(self, folder: str) -> Iterator[Sequence[LandingObject]]:
+    def pages(self, folder: str) -> Iterator[Listing]:
         self.listed.append(folder)
         for path in self.paths:  # a page each
             if path.startswith(f"{folder}/"):
-                yield [LandingObject(path, f"memory://{path}", 1)]
+                yield Listing([LandingObject(path, f"memory://{path}", 1)])
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
         self.asked.append(list(names))
-        return {name for name in names if any(path.startswith(f"{name}/") for path in self.paths)}
+        there = {name for name in names if any(path.startswith(f"{name}/") for path in self.paths)}
+        return {name: Present(name) if name in there else Absent("empty") for name in names}
 
 
 class Clock:
@@ -39,6 +41,10 @@ class Clock:
         return self.now
 
 
+def there(findings: dict[str, Evidence[str]]) -> set[str]:
+    return {name for name, finding in findings.items() if isinstance(finding, Present)}
+
+
 def path(day: str, number: int, suffix: str = "_x.mp3") -> str:
     return f"{day}/session/{IDS[number].upper()}{suffix}"
 
@@ -46,12 +52,12 @@ def path(day: str, number: int, suffix: str = "_x.mp3") -> str:
 def test_days_of_a_run_share_what_is_known_of_their_folders() -> None:
     landing, clock = CountingLanding(path(DAYS[0], 0), path(DAYS[1], 1)), Clock()
     folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
-    assert folders.existing(DAYS) == set(DAYS[:2])
+    assert there(folders.existing(DAYS)) == set(DAYS[:2])
     folders.list_whole(DAYS[0])
     assert folders.list_if_small(DAYS[1])
     folders.turn_to(DAYS[1:])
     assert folders.best(IDS[0], DAYS) is None
-    assert folders.existing([*DAYS[1:], "2026-11-02"]) == {DAYS[1]}
+    assert there(folders.existing([*DAYS[1:], "2026-11-02"])) == {DAYS[1]}
     folders.list_whole(DAYS[1])
     assert landing.asked == [DAYS, ["2026-11-02"]]
     assert landing.listed == DAYS[:2]
@@ -72,7 +78,7 @@ def test_what_was_listed_long_ago_is_listed_again() -> None:
     assert folders.best(IDS[1], DAYS) is None
     clock.now = NOW + timedelta(minutes=16)
     folders.turn_to(DAYS)
-    assert folders.existing(DAYS) == {DAYS[0]}
+    assert there(folders.existing(DAYS)) == {DAYS[0]}
     folders.list_whole(DAYS[0])
     assert folders.best(IDS[1], DAYS) is not None
     assert len(landing.asked) == len(landing.listed) == 2

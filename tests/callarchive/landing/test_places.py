@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callarchive.connections import utc_now
+from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.errors import ObjectNotFoundError, UnavailableError
-from callarchive.landing import Download, Landing, LandingObject
+from callarchive.landing import Download, Landing, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.places import ObjectFinder, PlaceRefusedError, check_path, paths_from
 
@@ -217,18 +218,19 @@ class MemoryLanding:
         with self._lock:
             self.asked[what, path] += 1
 
-    def list(self, folder: str) -> list[LandingObject]:
+    def list(self, folder: str) -> Listing:
         self._count("list", folder)
-        return [item for path, item in sorted(self.objects.items()) if path.startswith(f"{folder}/")]
+        return Listing([item for path, item in sorted(self.objects.items()) if path.startswith(f"{folder}/")])
 
-    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Sequence[LandingObject]]:
-        items = self.list(folder)
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
+        items = self.list(folder).objects
         for start in range(0, len(items), self.page_size):
-            yield items[start : start + self.page_size]
+            yield Listing(items[start : start + self.page_size])
 
-    def existing_folders(self, names: Sequence[str]) -> set[str]:
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
         self._count("existing_folders", ",".join(names))
-        return {name for name in names if any(path.startswith(f"{name}/") for path in self.objects)}
+        there = {name for name in names if any(path.startswith(f"{name}/") for path in self.objects)}
+        return {name: Present(name) if name in there else Absent("empty") for name in names}
 
     @contextmanager
     def open(self, path: str) -> Iterator[Download]:
@@ -243,14 +245,14 @@ class MemoryLanding:
             with self._lock:
                 self.open_count -= 1
 
-    def stat_many(self, paths: Iterable[str]) -> dict[str, LandingObject | None]:
-        return {path: self.objects.get(path) for path in paths}
+    def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
+        return {path: Present(self.objects[path]) if path in self.objects else Absent("empty") for path in paths}
 
     def check(self) -> None:
         """It can be listed."""
 
-    def sample(self) -> LandingObject | None:
-        return next(iter(self.objects.values()), None)
+    def sample(self) -> Evidence[LandingObject]:
+        return next((Present(item) for item in self.objects.values()), Absent("empty"))
 
     def close(self) -> None:
         """There is nothing to let go of."""

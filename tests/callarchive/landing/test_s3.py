@@ -17,6 +17,7 @@ from typing import Any, Self
 import pytest
 from moto.s3.models import s3_backends
 
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -24,6 +25,7 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
+from callarchive.landing import Listing
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.landing.s3 import S3Landing
 from callarchive.landing.s3_bucket import Listed
@@ -66,6 +68,12 @@ def landing_at(endpoint: str, prefix: str, *, bucket: str = BUCKET, **transfer: 
     )
     limits = {"stall_timeout_s": 5.0, "deadline_s": 20.0, **transfer}
     return S3Landing(account, TransferSettings(**limits), concurrency=8)  # type: ignore[arg-type]
+
+
+def there(findings: dict[str, Evidence[str]]) -> set[str]:
+    """Folders that were found, where the others are absent."""
+    assert not any(isinstance(finding, Unknown) for finding in findings.values())
+    return {name for name, finding in findings.items() if isinstance(finding, Present)}
 
 
 @pytest.fixture
@@ -112,9 +120,9 @@ def test_every_sane_key_reaches_the_server_as_it_is(landing: S3Landing, boto: An
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/{name}", Body=name.encode())
     with landing.open(f"day/{name}") as download:
         assert b"".join(download) == name.encode()
-    listed = landing.list("day")
+    listed = landing.list("day").objects
     assert [item.path for item in listed] == [f"day/{name}"]
-    assert landing.stat_many([f"day/{name}"]) == {f"day/{name}": listed[0]}
+    assert landing.stat_many([f"day/{name}"]) == {f"day/{name}": Present(listed[0])}
     assert listed[0].same_as(
         size_bytes=download.object.size_bytes, etag=download.object.etag, modified_at=download.object.modified_at
     )
@@ -134,8 +142,8 @@ def test_a_listing_that_boto3_takes_over_half_way_names_every_object_once(
     # On the second page; obstore cannot tell it from a folder's marker.
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/01200-empty.mp3", Body=b"")
     expected = sorted([*(f"{number:05d}.mp3" for number in range(1500)), "01200-empty.mp3"])
-    assert [item.path for page in landing.pages("") for item in page] == expected
-    assert {item.uri for item in landing.list("")} == {landing.uri_of(path) for path in expected}
+    assert [item.path for page in landing.pages("") for item in page.objects] == expected
+    assert {item.uri for item in landing.list("").objects} == {landing.uri_of(path) for path in expected}
 
 
 def test_listings_are_deep_and_hold_real_objects_of_that_folder_alone(
@@ -143,9 +151,9 @@ def test_listings_are_deep_and_hold_real_objects_of_that_folder_alone(
 ) -> None:
     for key in ("day/a", "day/deep/er/b", "day/", "day/../c", "day//d", "day/e/", "day/./f", "day2/g", "day/t\tb"):
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"x")
-    assert [item.path for item in landing.list("day")] == ["day/a", "day/deep/er/b"]
-    assert [item.path for item in landing.list("")] == ["day/a", "day/deep/er/b", "day2/g"]
-    assert landing.list("da") == []
+    assert [item.path for item in landing.list("day").objects] == ["day/a", "day/deep/er/b"]
+    assert [item.path for item in landing.list("").objects] == ["day/a", "day/deep/er/b", "day2/g"]
+    assert landing.list("da") == Listing([])
 
 
 def test_a_landing_may_be_a_whole_bucket(s3_endpoint: str, boto: Any) -> None:
@@ -153,7 +161,7 @@ def test_a_landing_may_be_a_whole_bucket(s3_endpoint: str, boto: Any) -> None:
     boto.put_object(Bucket="whole-bucket", Key="top", Body=b"x")
     boto.put_object(Bucket="whole-bucket", Key="/absolute", Body=b"x")
     landing = landing_at(s3_endpoint, "", bucket="whole-bucket")
-    assert [(item.path, item.uri) for item in landing.list("")] == [("top", "s3://whole-bucket/top")]
+    assert [(item.path, item.uri) for item in landing.list("").objects] == [("top", "s3://whole-bucket/top")]
     with landing.open("top") as download:
         assert b"".join(download) == b"x"
     landing.check()
@@ -163,7 +171,7 @@ def test_a_landing_may_be_a_whole_bucket(s3_endpoint: str, boto: Any) -> None:
 
 def test_listings_of_more_than_a_page_are_whole(landing: S3Landing, boto: Any, prefix: str) -> None:
     put_many(f"{prefix}/day", 1_003)
-    assert [item.path for item in landing.list("day")] == [f"day/{number:05d}.mp3" for number in range(1_003)]
+    assert [item.path for item in landing.list("day").objects] == [f"day/{number:05d}.mp3" for number in range(1_003)]
 
 
 @pytest.mark.parametrize("last_of_page", ["day/00998.mp3", "day/00998//odd.mp3", "day/00998/"])
@@ -176,7 +184,7 @@ def test_a_listing_goes_on_behind_a_page_that_is_odd(
     if last_of_page not in names:
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{last_of_page}", Body=b"")
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/02050/", Body=b"")
-    assert [item.path for page in landing.pages("day") for item in page] == names
+    assert [item.path for page in landing.pages("day") for item in page.objects] == names
 
 
 def test_a_store_that_does_not_go_on_where_it_should_is_listed_whole_and_not_for_ever(
@@ -191,7 +199,7 @@ def test_a_store_that_does_not_go_on_where_it_should_is_listed_whole_and_not_for
         yield from pages(folder) if len(asked) == 1 else ([entry] for entry in [_entry_of(f"{folder}00000.mp3")])
 
     monkeypatch.setattr(landing._listing, "_pages", from_the_beginning)
-    found = [item.path for page in landing.pages("day") for item in page]
+    found = [item.path for page in landing.pages("day") for item in page.objects]
     assert found == [f"day/{number:05d}.mp3" for number in range(1_100)]
     assert len(asked) == 2
 
@@ -209,10 +217,12 @@ def test_folders_that_nobody_wants_are_left_out_unless_they_are_too_many(
         monkeypatch.setattr(f"callarchive.landing.s3_listing.{limit}", 0)
     for path in ("wanted/a.mp3", "wanted/b/c.mp3", "other/d.mp3", "e.mp3", "/f.mp3", "g//h.mp3"):
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=b"x")
-    found = {item.path for page in landing.pages("", skip=lambda folder: folder == "other") for item in page}
+    found = {item.path for page in landing.pages("", skip=lambda folder: folder == "other") for item in page.objects}
     assert found - {"other/d.mp3"} == {"wanted/a.mp3", "wanted/b/c.mp3", "e.mp3"}
     assert ("other/d.mp3" in found) == folders_are_too_many
-    below = {item.path for page in landing.pages("wanted", skip=lambda folder: folder == "wanted/b") for item in page}
+    below = {
+        item.path for page in landing.pages("wanted", skip=lambda folder: folder == "wanted/b") for item in page.objects
+    }
     assert below - {"wanted/b/c.mp3"} == {"wanted/a.mp3"}
 
 
@@ -220,7 +230,7 @@ def test_a_folder_is_there_when_an_object_lies_below_it(landing: S3Landing, boto
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/marker/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/a", Body=b"")
-    assert landing.existing_folders(["full", "marker", "ful", "zero"]) == {"full", "marker"}
+    assert there(landing.existing_folders(["full", "marker", "ful", "zero"])) == {"full", "marker"}
 
 
 @pytest.mark.parametrize("between", [0, 1, 100])
@@ -230,17 +240,17 @@ def test_folders_are_found_whatever_lies_between_them(landing: S3Landing, boto: 
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}/session/file.mp3", Body=b"x")
     for number in range(between):  # neither in a folder nor behind them all
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/2026-03-04_{number:03d}.txt", Body=b"x")
-    assert landing.existing_folders(names) == set(names[::2])
-    assert landing.existing_folders(names[:1]) == {names[0]}
-    assert landing.existing_folders(names[1:2]) == set()
-    assert landing.existing_folders(["2027-01-01"]) == set()
+    assert there(landing.existing_folders(names)) == set(names[::2])
+    assert there(landing.existing_folders(names[:1])) == {names[0]}
+    assert there(landing.existing_folders(names[1:2])) == set()
+    assert there(landing.existing_folders(["2027-01-01"])) == set()
 
 
 def test_folders_of_a_whole_bucket_are_found(s3_endpoint: str, boto: Any) -> None:
     boto.create_bucket(Bucket="bare-folders")
     boto.put_object(Bucket="bare-folders", Key="2026-03-02/session/file.mp3", Body=b"x")
     with closing(landing_at(s3_endpoint, "", bucket="bare-folders")) as whole:
-        assert whole.existing_folders(["2026-03-01", "2026-03-02", "2026-03-03"]) == {"2026-03-02"}
+        assert there(whole.existing_folders(["2026-03-01", "2026-03-02", "2026-03-03"])) == {"2026-03-02"}
 
 
 def requests_of(landing: S3Landing) -> list[str]:
@@ -259,10 +269,17 @@ def test_many_stats_cost_a_listing_and_no_request_each(landing: S3Landing, boto:
     wanted = [f"day/{number:05d}.mp3" for number in range(100, 300)] + ["day/00150.mp3x", "day/zzz"]
     sent = requests_of(landing)
     stats = landing.stat_many(wanted)
-    assert sent == []
+    assert sent == ["HEAD", "HEAD"], "only of what the listing does not show"
     assert set(stats) == set(wanted)
-    assert {path for path, item in stats.items() if item is None} == {"day/00150.mp3x", "day/zzz"}
-    assert all(item.size_bytes == 1 and item.path == path for path, item in stats.items() if item is not None)
+    assert {path for path, item in stats.items() if item == Absent("HEAD answered 404")} == {
+        "day/00150.mp3x",
+        "day/zzz",
+    }
+    unconfirmed = landing.stat_many(wanted, confirm_absent=False)
+    assert len(sent) == 2
+    assert {path for path, item in unconfirmed.items() if isinstance(item, Unknown)} == {"day/00150.mp3x", "day/zzz"}
+    found = {path: item.value for path, item in stats.items() if isinstance(item, Present)}
+    assert all(item.size_bytes == 1 and item.path == path for path, item in found.items())
 
 
 def test_stats_of_few_among_very_many_do_not_list_them_all(landing: S3Landing, boto: Any, prefix: str) -> None:
@@ -272,7 +289,8 @@ def test_stats_of_few_among_very_many_do_not_list_them_all(landing: S3Landing, b
     sent = requests_of(landing)
     stats = landing.stat_many(["a", "b/none", "c"])
     assert sent == ["HEAD", "HEAD"], "the listing was given up before it came to the last"
-    assert {path: item and item.size_bytes for path, item in stats.items()} == {"a": 2, "b/none": None, "c": 3}
+    found = {path: item.value.size_bytes for path, item in stats.items() if isinstance(item, Present)}
+    assert (found, stats["b/none"]) == ({"a": 2, "c": 3}, Absent("HEAD answered 404"))
     assert landing.stat_many([]) == {}
 
 

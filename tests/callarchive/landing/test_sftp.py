@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import (
     AccessDeniedError,
     ArchiveError,
@@ -19,7 +20,7 @@ from callarchive.errors import (
     ObjectNotFoundError,
     UnavailableError,
 )
-from callarchive.landing import Landing
+from callarchive.landing import Landing, Listing
 from callarchive.landing.sftp import SftpLanding
 
 OpenLanding = Callable[..., SftpLanding]
@@ -31,6 +32,12 @@ def read(landing: Landing, path: str) -> bytes:
         assert all(0 < len(chunk) <= 1 << 20 for chunk in chunks)
         assert sum(map(len, chunks)) == download.object.size_bytes
         return b"".join(chunks)
+
+
+def there(findings: dict[str, Evidence[str]]) -> set[str]:
+    """Folders that were found, where the others are absent."""
+    assert not any(isinstance(finding, Unknown) for finding in findings.values())
+    return {name for name, finding in findings.items() if isinstance(finding, Present)}
 
 
 def write(folder: Path, *names: str, size_bytes: int = 1000) -> dict[str, str]:
@@ -49,28 +56,28 @@ def test_listing_tells_every_file_below_a_folder_with_size_and_time(server: Any,
     write(server.files, "day/a/one.mp3", "day/a/b/two.mp3", "day/three.mp3", "elsewhere/four.mp3", size_bytes=7)
     os.utime(server.files / "day/three.mp3", (0, 1_700_000_000))
     landing = open_landing(server)
-    found = landing.list("day")
+    found = landing.list("day").objects
     assert [item.path for item in found] == ["day/a/b/two.mp3", "day/a/one.mp3", "day/three.mp3"]
     assert {item.size_bytes for item in found} == {7}
     assert found[2].modified_at == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     assert found[2].uri == f"sftp://127.0.0.1:{server.port}{server.path}/day/three.mp3"
-    assert [item.path for item in landing.list("")][-1] == "elsewhere/four.mp3"
+    assert [item.path for item in landing.list("").objects][-1] == "elsewhere/four.mp3"
 
 
 def test_folder_that_is_not_there_has_nothing_in_it(server: Any, open_landing: OpenLanding) -> None:
     write(server.files, "day/file.mp3")
     landing = open_landing(server)
-    assert landing.list("night") == []
-    assert landing.list("day/file.mp3") == []
-    assert landing.existing_folders(["day", "night", "day/file.mp3"]) == {"day"}
-    assert landing.existing_folders(["night"]) == set()
+    assert landing.list("night") == Listing([])
+    assert landing.list("day/file.mp3") == Listing([])
+    assert there(landing.existing_folders(["day", "night", "day/file.mp3"])) == {"day"}
+    assert there(landing.existing_folders(["night"])) == set()
 
 
 def test_folder_of_many_files_is_listed_whole(server: Any, open_landing: OpenLanding) -> None:
     names = [f"day/{number:04}/{number}.mp3" for number in range(40)] + [f"flat/{number}.mp3" for number in range(700)]
     write(server.files, *names, size_bytes=1)
     landing = open_landing(server)
-    assert [item.path for item in landing.list("")] == sorted(names)
+    assert [item.path for item in landing.list("").objects] == sorted(names)
 
 
 def test_links_and_names_that_cannot_be_asked_for_are_passed_over(
@@ -86,14 +93,19 @@ def test_links_and_names_that_cannot_be_asked_for_are_passed_over(
     (server.files / "day/line\nend.mp3").touch()
     Path(os.fsdecode(os.fsencode(server.files) + b"/day/not-utf8-\xff.mp3")).touch()
     landing = open_landing(server)
-    assert [item.path for item in landing.list("day")] == ["day/good.mp3", "day/naïve 通話.mp3"]
+    assert [item.path for item in landing.list("day").objects] == ["day/good.mp3", "day/naïve 通話.mp3"]
     assert len(read(landing, "day/naïve 通話.mp3")) == 1000
-    assert landing.list("day/folder") == []
-    assert landing.existing_folders(["day", "day/folder"]) == {"day"}
+    for path in ("day/folder", "day/folder/deeper"):
+        assert landing.list(path).objects == []
+    assert [gap.folder for gap in landing.list("day/folder").gaps] == ["day/folder"]
+    folders = landing.existing_folders(["day", "day/folder"])
+    assert folders["day"] == Present(landing.uri_of("day"))
+    assert folders["day/folder"] == Unknown(f"{landing.uri_of('day/folder')} is a symbolic link, which is not followed")
     for path in ("day/link.mp3", "day/folder/secret.mp3", "day/inner.mp3", "day"):
         with pytest.raises(ObjectNotFoundError), landing.open(path):
             pass
-    assert landing.stat_many(["day/link.mp3", "day"]) == {"day/link.mp3": None, "day": None}
+    no_file = Absent("it is no regular file")
+    assert landing.stat_many(["day/link.mp3", "day"]) == {"day/link.mp3": no_file, "day": no_file}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +116,7 @@ def test_path_that_could_lead_elsewhere_is_never_sent(faulty: Any, open_landing:
     with pytest.raises(ArchiveError) as refused, landing.open(path):
         pass
     assert not refused.value.retryable
-    assert landing.stat_many([path]) == {path: None}
+    assert isinstance(landing.stat_many([path])[path], Absent)
     assert set(faulty.asked) <= {".", "/"}
 
 
@@ -118,10 +130,10 @@ def test_download_describes_the_file_and_has_no_hash_to_compare(server: Any, ope
     write(server.files, "day/file.mp3", size_bytes=5)
     landing = open_landing(server)
     with landing.open("day/file.mp3") as download:
-        assert [download.object] == landing.list("day")
+        assert landing.list("day") == Listing([download.object])
         assert landing.stat_many(["day/file.mp3", "day/none.mp3"]) == {
-            "day/file.mp3": download.object,
-            "day/none.mp3": None,
+            "day/file.mp3": Present(download.object),
+            "day/none.mp3": Absent("the server says that there is no such file"),
         }
         download.verify_md5("00")
 
@@ -198,7 +210,7 @@ def test_root_is_percent_decoded_and_may_itself_be_a_link(server: Any, open_land
     (server.files / "current").symlink_to("my recordings")
     for name in ("my%20recordings", "current"):
         landing = open_landing(server, path=f"{server.path}/{name}")
-        assert [item.path for item in landing.list("")] == ["file.mp3"]
+        assert [item.path for item in landing.list("").objects] == ["file.mp3"]
         assert len(read(landing, "file.mp3")) == 1000
 
 
@@ -210,19 +222,24 @@ def test_what_may_not_be_read_stops_the_run(faulty: Any, open_landing: OpenLandi
         pass
 
 
-def test_folders_without_end_are_refused(faulty: Any, open_landing: OpenLanding) -> None:
+def test_folders_without_end_are_a_gap(faulty: Any, open_landing: OpenLanding) -> None:
     (faulty.files / "/".join(["deep"] * 40)).mkdir(parents=True)
-    with pytest.raises(ArchiveError, match="deep"):
-        open_landing(faulty).list("")
+    write(faulty.files, "day/file.mp3")
+    listing = open_landing(faulty).list("")
+    assert [item.path for item in listing.objects] == ["day/file.mp3"]
+    assert [str(gap) for gap in listing.gaps] == [
+        f"sftp://127.0.0.1:{faulty.port}/{'/'.join(['deep'] * 32)}: folders are nested more than 32 deep"
+    ]
 
 
-def test_listing_without_end_is_refused(
+def test_listing_without_end_is_broken_off(
     faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(faulty.files, *(f"{number}.mp3" for number in range(20)))
     monkeypatch.setattr("callarchive.landing.sftp_tree._ENTRIES_MAX", 19)
-    with pytest.raises(ArchiveError, match="more than 19 entries"):
-        open_landing(faulty).list("")
+    listing = open_landing(faulty).list("")
+    assert len(listing.objects) == 19
+    assert [(gap.folder, "more than" in gap.reason) for gap in listing.gaps] == [("", True)]
 
 
 @pytest.mark.needs("sshd")
@@ -242,11 +259,12 @@ def test_check_reads_the_beginning_of_the_listing_only(server: Any, open_landing
 
 def test_sample_is_a_file_of_the_landing_or_nothing(server: Any, open_landing: OpenLanding) -> None:
     landing = open_landing(server)
-    assert landing.sample() is None
+    assert landing.sample() == Absent("no folder of it holds a file")
+    (server.files / "2025-12-31").mkdir()
     write(server.files, "2026-01-01/session/file.mp3", size_bytes=9)
     sample = landing.sample()
-    assert sample is not None
-    assert landing.list("") == [sample]
+    assert isinstance(sample, Present)
+    assert landing.list("") == Listing([sample.value])
 
 
 def test_closed_landing_says_so_and_may_be_closed_again(server: Any, open_landing: OpenLanding) -> None:

@@ -13,7 +13,7 @@ import asyncssh
 import paramiko
 import pytest
 
-from callarchive.errors import TransferError, UnavailableError
+from callarchive.errors import TransferError
 from callarchive.landing.sftp import SftpLanding
 from callarchive.landing.sftp_messages import OPENDIR, READ
 
@@ -153,17 +153,22 @@ def test_server_that_opens_few_folders_at_once_is_listed_whole(faulty: Any, open
         (faulty.files / name).parent.mkdir(parents=True)
         (faulty.files / name).write_bytes(b"x")
     landing = open_landing(faulty)
-    assert [item.path for item in landing.list("")] == names
+    assert [item.path for item in landing.list("").objects] == names
     assert FewFolders.most == 5
-    assert [item.path for item in landing.list("")] == names, "no folder was left open"
+    assert [item.path for item in landing.list("").objects] == names, "no folder was left open"
 
 
-def test_folder_that_is_never_opened_is_an_error_that_names_it(faulty: Any, open_landing: OpenLanding) -> None:
+def test_folder_that_is_never_opened_is_a_gap_and_the_rest_goes_on(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.protocol = FewFolders
-    for name in ("1", "2", "locked"):
-        (faulty.files / "2026-11-01" / name).mkdir(parents=True)
-    with pytest.raises(UnavailableError, match="2026-11-01/locked"):
-        open_landing(faulty).list("")
+    names = [f"2026-11-01/{number:03}/{number}.mp3" for number in range(20)]
+    for name in names:
+        (faulty.files / name).parent.mkdir(parents=True)
+        (faulty.files / name).write_bytes(b"x")
+    (faulty.files / "2026-11-01/locked").mkdir()
+    listing = open_landing(faulty).list("")
+    assert [item.path for item in listing.objects] == names
+    assert [gap.folder for gap in listing.gaps] == ["2026-11-01/locked"]
+    assert "status 4" in listing.gaps[0].reason
 
 
 def test_file_that_is_never_opened_is_an_error_and_the_rest_goes_on(

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from callarchive.connections import Connections
 from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, Listing
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.steps import StepReport, write_reconciliation
@@ -71,12 +71,12 @@ class InMemoryLanding:
         self.out_of_reach = False
         self.listed_count = 0
 
-    def pages(self, folder: str, **_: object) -> Iterator[Sequence[LandingObject]]:
+    def pages(self, folder: str, **_: object) -> Iterator[Listing]:
         self.listed_count += 1
         for path in self.paths:
             if self.out_of_reach:
                 raise UnavailableError(f"{self.uri} does not answer")
-            yield [LandingObject(path, self.uri_of(path), 1, modified_at=TWO_DAYS_LATER)]
+            yield Listing([LandingObject(path, self.uri_of(path), 1, modified_at=TWO_DAYS_LATER)])
 
     def uri_of(self, path: str) -> str:
         return f"{self.uri}/{path}"
