@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import dagster as dg
 
 from callarchive.checks import CHECKS, ODDITIES, CheckResult
+from callarchive.domain.evidence import Outcome
 from callarchive.schemas import Table
 
 _EXAMPLES = 20
@@ -20,9 +21,10 @@ def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
-    """One result per check: passed if it passed on every day, with the days on which it did not.
+    """Return one result per check: passed if it passed on every day, with the days on which it did not.
 
-    Dagster keeps one result per check and run, not one per partition.
+    Dagster keeps one result per check and run, not one per partition. It knows no third outcome: a check that was not
+    done fails with severity WARN, and says "not checked: why".
     """
     by_name: dict[str, list[CheckResult]] = {}
     for verdict in verdicts:
@@ -50,17 +52,16 @@ def check_evaluations(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckEval
 
 def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     bad = [day for day in days if not day.passed]
+    failed = [day for day in days if day.failed]
     examples = [(day.day, example) for day in (bad or days) for example in day.examples]
     metadata: dict[str, dg.MetadataValue] = {}
     if len(days) == 1:
         described = days[0].summary
         metadata |= {key: dg.MetadataValue.float(float(number)) for key, number in days[0].numbers.items()}
     else:
-        described = f"failed on {len(bad)} of {len(days)} days" + (
-            f": {', '.join(str(d.day) for d in bad)}" if bad else ""
-        )
+        described = _described(days)
         metadata["days"] = dg.MetadataValue.table(
-            [dg.TableRecord({"day": str(d.day), "passed": d.passed, "summary": d.summary}) for d in days]
+            [dg.TableRecord({"day": str(d.day), "outcome": d.outcome.value, "summary": d.summary}) for d in days]
         )
     if examples:
         lines = [f"- {day}: `{_code(example)}`" for day, example in examples[:_EXAMPLES]]
@@ -68,10 +69,22 @@ def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=name,
         passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN if name in ODDITIES else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if name in ODDITIES or not failed else dg.AssetCheckSeverity.ERROR,
         description=described,
         metadata=metadata,
     )
+
+
+def _described(days: Sequence[CheckResult]) -> str:
+    """Return one sentence about several days, the days that did not pass named."""
+    parts = []
+    for outcome, verb in ((Outcome.FAILED, "failed on"), (Outcome.NOT_CHECKED, "not checked:")):
+        concerned = [day for day in days if day.outcome is outcome]
+        if concerned:
+            parts.append(f"{verb} {len(concerned)} of {len(days)} days: {', '.join(str(d.day) for d in concerned)}")
+            if outcome is Outcome.NOT_CHECKED:
+                parts[-1] += f" ({concerned[-1].summary.removeprefix('not checked: ')})"
+    return "; ".join(parts) or f"passed on all {len(days)} days"
 
 
 def _code(text: str) -> str:

@@ -13,7 +13,7 @@ from assets.failures import ends_batch, failure_of_days, tried_again
 from assets.progress import LoggedProgress
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError
+from callarchive.errors import AccountFailure, AccountsFailedError, ArchiveError
 
 if TYPE_CHECKING:
     from callarchive.checks import CheckResult
@@ -27,8 +27,8 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
     """The step has run on every day of this run, and each day is materialized with its own metadata.
 
     Raises:
-        dg.Failure: a day could not be done. The days that could are materialized all the same, and the steps behind this
-            one have run on them. After an error that would repeat itself (an outage, a refusal, a full disk) no further
+        dg.Failure: a day could not be done, or an account of it. What could be done is materialized all the same, and the
+            later steps have run on it. After an error that would repeat itself (an outage, a refusal, a full disk) no further
             day and no further step is tried.
     """
     batch = _Batch()
@@ -58,13 +58,22 @@ class _Batch:
     """How far the days of a run have come, by partition key.
 
     Attributes:
+        partial: days of `done` on which an account failed; they are in `failed` too.
         cut_short: the last of `failed` would have come on every other day too.
     """
 
     done: dict[str, Summary] = field(default_factory=dict)
     failed: dict[str, ArchiveError] = field(default_factory=dict)
     verdicts: list["CheckResult"] = field(default_factory=list)
+    partial: set[str] = field(default_factory=set)
     cut_short: bool = False
+
+    def add(self, key: str, day: "_DoneDay") -> None:
+        self.done[key] = day.summary
+        self.verdicts += day.verdicts
+        if day.failures:
+            self.partial.add(key)
+            self.failed[key] = AccountsFailedError(day.failures)
 
     def fail(self, key: str, error: ArchiveError) -> None:
         self.failed[key] = error
@@ -76,19 +85,27 @@ def _work_through(context: dg.AssetExecutionContext, connections: Connections, s
         day = date.fromisoformat(key)
         try:
             with connections.day_lock(day):
-                summary, verdicts = _done(connections, day, step)
+                done = _done(connections, day, step)
         except ArchiveError as err:
             batch.fail(key, err)
             if batch.cut_short:
                 return
             context.log.warning("%s: %s", key, err)
         else:
-            batch.done[key] = summary
-            batch.verdicts += verdicts
+            batch.add(key, done)
 
 
-def _done(connections: Connections, day: date, step: Step) -> tuple[Summary, list["CheckResult"]]:
-    """The step has run on the day. Returns what the UI shows of it and the verdicts of its table's checks."""
+@dataclass(frozen=True)
+class _DoneDay:
+    """What a step wrote on a day: what the UI shows of it, the outcome of its checks, the accounts that failed."""
+
+    summary: Summary
+    verdicts: list["CheckResult"]
+    failures: tuple[AccountFailure, ...]
+
+
+def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
+    """Run the step on the day."""
     from assets.summaries import summarize, summarize_forecast, summarize_risks
     from callarchive.checks import run_checks
     from callarchive.countdown import at_risk
@@ -102,15 +119,25 @@ def _done(connections: Connections, day: date, step: Step) -> tuple[Summary, lis
         summary |= summarize_risks(at_risk(connections.catalog, settings, now=connections.clock(), days=[day]))
         summary |= summarize_forecast(compare_day(connections, day))
     verdicts = run_checks(
-        connections.catalog, day, limits=settings.checks, transfer=settings.transfer, table=report.table
+        connections.catalog,
+        day,
+        limits=settings.checks,
+        transfer=settings.transfer,
+        landings=settings.landings,
+        table=report.table,
     )
     tell_of_day(connections, day, verdicts, table=report.table)
-    return summary, verdicts
+    return _DoneDay(summary, verdicts, report.failures)
 
 
 def _keep_what_is_done(context: dg.AssetExecutionContext, batch: _Batch) -> None:
-    """Of a step that fails or is terminated Dagster materializes nothing by itself."""
+    """Materialize the days that are done: of a step that fails or is terminated Dagster materializes nothing by itself.
+
+    A day on which an account failed is written, but not materialized in this step: it has to be run again.
+    """
     for key, summary in batch.done.items():
+        if key in batch.partial:
+            continue
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=summary))
 
 
@@ -128,10 +155,12 @@ def _take_further(context: dg.AssetExecutionContext, connections: Connections, b
         try:
             with connections.day_lock(day):
                 for name, step in steps.items():
-                    summary, of_step = _done(connections, day, step)
-                    context.log_event(dg.AssetMaterialization(name, partition=key, metadata=summary))
-                    verdicts += of_step
-                    _hold_back(of_step)
+                    done = _done(connections, day, step)
+                    context.log_event(dg.AssetMaterialization(name, partition=key, metadata=done.summary))
+                    verdicts += done.verdicts
+                    _hold_back(done.verdicts)
+                    if done.failures:
+                        batch.failed[key] = AccountsFailedError(done.failures)
         except ArchiveError as err:
             batch.fail(key, err)
             if batch.cut_short:
@@ -144,7 +173,7 @@ def _take_further(context: dg.AssetExecutionContext, connections: Connections, b
 def _hold_back(verdicts: Iterable["CheckResult"]) -> None:
     """Raises where Dagster would not go on to the next step: the tables of the day are wrong."""
     for verdict in verdicts:
-        if verdict.blocking and not verdict.passed:
+        if verdict.blocking and verdict.failed:
             raise ArchiveError(f"the check {verdict.name} failed: {verdict.summary}")
 
 

@@ -30,7 +30,7 @@ class Alert:
     """Something that a person should know.
 
     Attributes:
-        kind: run_failed, checks_failed, countdown, missing, test.
+        kind: run_failed, checks_failed, not_checked, countdown, missing, test.
         key: what it is about; the same kind and key are not told again before `alerts.repeat_after_hours`.
         title: one line.
         lines: what there is to know.

@@ -76,6 +76,10 @@ class AnswerJournal:
         except StoreError as err:  # the error that ends the run is the one to tell
             log.warning("%d answers of 8x8 could not be kept: %s", len(self._waiting), err)
 
+    def keep_pieces(self) -> None:
+        """Leave the answers in pieces at the end, as a run does that ends with an error."""
+        self._merges = False
+
     def left(self) -> Iterator[tuple[Key, Lookup]]:
         """What pieces of earlier runs hold, which were broken off. Raises StoreError where one is damaged."""
         for path, data in list(self._pieces.items()):

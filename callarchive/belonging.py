@@ -6,7 +6,7 @@ sources may date one session differently. Neither may take a recording out of th
 Columns, not rows: a rerun of a day of 100,000 sessions compares them all with what is known, and mostly changes none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -32,7 +32,12 @@ NumberGuard = Callable[[str | None], str | None]
 
 
 def settled_sessions(
-    catalog: Catalog, day: date, named: pa.Table, *, guards: Mapping[str, NumberGuard]
+    catalog: Catalog,
+    day: date,
+    named: pa.Table,
+    *,
+    guards: Mapping[str, NumberGuard],
+    unread: Collection[str] = (),
 ) -> tuple[pa.Table, list[tuple[str, RowProblem]]]:
     """The rows of `session_ids` for the day, and per account what was set aside because it belongs to another day.
 
@@ -46,8 +51,11 @@ def settled_sessions(
         named: rows of `session_ids` as the sources name them now.
         guards: by configured account, what may be written of a phone number that was kept before; without one it is
             dropped.
+        unread: accounts whose sources could not be read: their rows stay as they are.
     """
     before = catalog.partition(schemas.SESSION_IDS, day)
+    is_unread = pc.is_in(before["subaccount_id"], value_set=pa.array(list(unread), pa.string()))
+    untouched, before = before.filter(is_unread), before.filter(pc.invert(is_unread))
     keys, keys_before = keys_of(named, _SESSION), keys_of(before, _SESSION)
     day_before, day_after = (day + timedelta(days=offset) for offset in (-1, 1))
     keys_day_before, keys_day_after = (_keys(catalog, schemas.SESSION_IDS, other) for other in (day_before, day_after))
@@ -65,7 +73,7 @@ def settled_sessions(
         leaves = _settled_without_recordings(catalog, day, carried, accounts=list(guards))
         carried = carried.filter(pc.or_(pc.invert(leaves), pc.match_substring(_as_texts(carried["sources"]), _INBOX)))
         rows = pa.concat_tables([rows, _guarded(carried, guards)])
-    return rows, elsewhere
+    return (pa.concat_tables([rows, untouched]) if len(untouched) else rows), elsewhere
 
 
 def _set_aside(sessions: pa.Table, days: Column) -> list[tuple[str, RowProblem]]:

@@ -6,20 +6,25 @@ Each reads the day's partitions as a user would and computes its verdict afresh;
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from heapq import nsmallest
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from callarchive import schemas
+from callarchive.domain.evidence import Outcome
 from callarchive.models import Discrepancy
 from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, TransferSettings
 
 if TYPE_CHECKING:  # whoever only asks which checks there are need not import pyarrow
     from callarchive.catalog import Catalog
+    from callarchive.verdicts import Verdict
 
 _EXAMPLES = 20
+_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -27,19 +32,35 @@ class CheckResult:
     """A check's verdict on one day.
 
     Attributes:
+        outcome: `NOT_CHECKED` where the run of the day could not find out what the check asks.
         blocking: a failure means that the tables are wrong, not merely that calls or servers were.
-        summary: one sentence with the figures.
+        summary: one sentence with the figures; of a check that was not checked, "not checked: why".
         examples: at most 20 ids or places concerned.
     """
 
     name: str
     table: Table
     day: date
-    passed: bool
+    outcome: Outcome
     blocking: bool
     summary: str
     numbers: dict[str, float]
     examples: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether what the check asks is known, and is as it should be."""
+        return self.outcome is Outcome.PASSED
+
+    @property
+    def failed(self) -> bool:
+        """Whether what the check asks is known, and is not as it should be."""
+        return self.outcome is Outcome.FAILED
+
+    @property
+    def serious(self) -> bool:
+        """Whether it failed and is no mere oddity: recordings or answers are lacking, or the tables are wrong."""
+        return self.failed and self.name not in ODDITIES
 
 
 @dataclass(frozen=True)
@@ -53,31 +74,53 @@ class Check:
 
 
 def run_checks(
-    catalog: Catalog, day: date, *, limits: CheckSettings, transfer: TransferSettings, table: Table | None = None
+    catalog: Catalog,
+    day: date,
+    *,
+    limits: CheckSettings,
+    transfer: TransferSettings,
+    landings: Mapping[str, str] = MappingProxyType({}),
+    table: Table | None = None,
 ) -> list[CheckResult]:
-    """Every check's verdict on the day, or those on one table only."""
+    """Return the result of every check on the day, or of those on one table only.
+
+    Args:
+        landings: the accounts' landings by subaccount_id, for messages.
+    """
     if table is not None and not any(check.table is table for check in CHECKS):
         return []
-    from callarchive.verdicts import VERDICTS, read_day
+    from callarchive.verdicts import VERDICTS, not_known, read_day
 
-    seen = read_day(catalog, day, limits=limits, tolerance_s=transfer.duration_tolerance_s)
+    seen = read_day(catalog, day, limits=limits, tolerance_s=transfer.duration_tolerance_s, landings=landings)
     results = []
     for check in CHECKS:
         if table is None or check.table is table:
             verdict = VERDICTS[check.name](seen)
+            outcome, summary = _with_unknowns(verdict, not_known(seen, check))
             results.append(
                 CheckResult(
                     name=check.name,
                     table=check.table,
                     day=day,
-                    passed=verdict.passed,
+                    outcome=outcome,
                     blocking=check.blocking,
-                    summary=verdict.summary,
+                    summary=summary,
                     numbers=verdict.numbers,
                     examples=tuple(nsmallest(_EXAMPLES, verdict.examples)),
                 )
             )
     return results
+
+
+def _with_unknowns(verdict: Verdict, reasons: Sequence[str]) -> tuple[Outcome, str]:
+    """Outcome and summary: what could not be found out turns "passed" into "not checked", and never a failure into either."""
+    if not reasons:
+        return (Outcome.PASSED if verdict.passed else Outcome.FAILED), verdict.summary
+    more = f" (and {len(reasons) - _REASONS} more reasons)" if len(reasons) > _REASONS else ""
+    why = f"not checked: {'; '.join(reasons[:_REASONS])}{more}"
+    if verdict.passed:
+        return Outcome.NOT_CHECKED, why
+    return Outcome.FAILED, f"{verdict.summary}; not all of it could be checked: {why.removeprefix('not checked: ')}"
 
 
 RECONCILIATION_CHECKS = {
@@ -132,6 +175,13 @@ CHECKS: tuple[Check, ...] = (
         "No row of a session source had to be set aside.",
     ),
     Check(
+        "accounts_archived",
+        schemas.SESSIONS,
+        False,
+        "Every account could be archived by the day's latest run: its sessions are known, 8x8 answered, its landing could be "
+        "reached. The rows of one that could not are those of an earlier run.",
+    ),
+    Check(
         "lookups_succeeded",
         schemas.SESSIONS,
         False,
@@ -160,6 +210,12 @@ CHECKS: tuple[Check, ...] = (
         schemas.RECORDINGS,
         False,
         "The share of recordings failed, missing, rejected or never uploaded is below checks.max_failed_recording_share.",
+    ),
+    Check(
+        "recordings_in_landing",
+        schemas.RECORDINGS,
+        False,
+        "No account with three or more recordings lacks the files of all of them, which a wrong landing would do.",
     ),
     Check(
         "durations_plausible",

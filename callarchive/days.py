@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+SETTLED_AFTER = timedelta(hours=1)
+"""By then, after a day has ended or an event has come, the day's sources and 8x8's answers have named what there is."""
+
 
 def day_bounds(day: date, timezone: ZoneInfo) -> tuple[datetime, datetime]:
     """The first instant of the day and of the next one, in UTC."""

@@ -4,6 +4,9 @@ Library errors (requests, paramiko, boto3, obstore, OSError) are translated wher
 An error that concerns one recording or one session becomes a row; an error that concerns the run ends it.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 
 class ArchiveError(Exception):
     """Something that callarchive could not do.
@@ -35,6 +38,48 @@ class AccessDeniedError(RefusedError):
 
 class HostKeyError(RefusedError):
     """An SFTP server showed a key that is unknown or differs from the pinned one. No credentials were sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFailure:
+    """Why a run of a day could not archive an account.
+
+    Attributes:
+        step: name of the table whose step failed.
+        error_type: name of the error's class.
+        reason: its message.
+        retryable, exit_code: as of `ArchiveError`.
+    """
+
+    subaccount_id: str
+    step: str
+    error_type: str
+    reason: str
+    retryable: bool
+    exit_code: int
+
+    @classmethod
+    def of(cls, subaccount_id: str, step: str, error: ArchiveError) -> "AccountFailure":
+        """Return what is kept of the error that ended an account's step."""
+        return cls(subaccount_id, step, type(error).__name__, str(error), error.retryable, error.exit_code)
+
+    def row(self) -> dict[str, object]:
+        """Return it as a row of `account_failures`."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class AccountsFailedError(ArchiveError):
+    """Some accounts could not be archived on a day; the others were, and their rows are published.
+
+    Attributes:
+        failures: one for each account.
+    """
+
+    def __init__(self, failures: Sequence[AccountFailure]) -> None:
+        super().__init__("; ".join(f"{failure.subaccount_id}: {failure.reason}" for failure in failures))
+        self.failures = tuple(failures)
+        self.retryable = all(failure.retryable for failure in failures)
+        self.exit_code = max(failure.exit_code for failure in failures)
 
 
 class UnavailableError(ArchiveError):

@@ -70,6 +70,9 @@ def _reason(
     last_look_at = pc.max(lookups["looked_up_at"]).as_py()
     if last_look_at is not None and last_look_at < day_bounds(day, settings.zone)[1]:
         return "it was last archived before it was over"
+    failed = catalog.rows(schemas.ACCOUNT_FAILURES, day)
+    if failed:
+        return f"{', '.join(row['subaccount_id'] for row in failed)} could not be archived"
     if back > settings.dagster.look_back_days:
         return None
     if not len(lookups):

@@ -40,6 +40,12 @@ class AnsweredRows:
         if len(self._lookups) >= _BATCH:
             self._pack()
 
+    def include(self, other: "AnsweredRows") -> None:
+        """Add the answers of another, which must not be used afterwards."""
+        other._pack()
+        self._lookup_tables += other._lookup_tables
+        self._recording_tables += other._recording_tables
+
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """Rows of `lookups` and of `recording_metadata` for every answer so far."""
         self._pack()

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 
+import pyarrow as pa
+
 from callarchive import schemas, steps
 from callarchive.attention import ATTENTION_IN_RECORDINGS, ATTENTION_IN_SESSIONS, Attention, needs_attention
 from callarchive.checks import CheckResult, run_checks
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError, ConfigurationError, RefusedError
+from callarchive.errors import AccountFailure, ArchiveError, ConfigurationError, ObjectNotFoundError, RefusedError
 from callarchive.memory import give_memory_back
 from callarchive.steps import StepReport
 from callarchive.telling import alerts_of, tell_of_day, tell_of_failure
+from callarchive.verdicts import accounts_without_files, nothing_found
 from callarchive.workers import Progress
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ class DaySummary:
         size_bytes, duration_s: of the archived recordings, bytes and seconds of audio.
         fetched_count, fetched_bytes: what this run read from landings.
         attention: at most 200 items; `attention_count` counts all.
+        failures: accounts that could not be archived; their rows are those of an earlier run.
     """
 
     day: date
@@ -47,6 +51,7 @@ class DaySummary:
     attention_count: int
     attention: tuple[Attention, ...]
     checks: tuple[CheckResult, ...]
+    failures: tuple[AccountFailure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ def archive_days(
     """
     for day in days:
         try:
-            yield archive_day(connections, day, reread=reread, progress=progress)
+            summary = archive_day(connections, day, reread=reread, progress=progress)
+            for failure in summary.failures:
+                tell_of_failure(alerts_of(connections), f"{day}: account {failure.subaccount_id}", failure.reason)
+            yield summary
         except ArchiveError as err:
             tell_of_failure(alerts_of(connections), str(day), str(err))
             yield DayFailure(day, err)
@@ -91,8 +99,8 @@ def archive_day(
         _told(steps.write_recordings(connections, day))
         _told(steps.write_status_stats(connections, day))
         _told(steps.write_duration_stats(connections, day))
-        _told(steps.write_reconciliation(connections, day))
-        summary = _summary(connections, day, found=found, fetched=fetched)
+        reconciled = _told(steps.write_reconciliation(connections, day))
+        summary = _summary(connections, day, found=found, fetched=fetched, failures=reconciled.failures)
     tell_of_day(connections, day, summary.checks)
     return summary
 
@@ -104,13 +112,25 @@ def _told(report: StepReport) -> StepReport:
     return report
 
 
-def _summary(connections: Connections, day: date, *, found: StepReport, fetched: StepReport) -> DaySummary:
+def _summary(
+    connections: Connections,
+    day: date,
+    *,
+    found: StepReport,
+    fetched: StepReport,
+    failures: tuple[AccountFailure, ...],
+) -> DaySummary:
     settings, catalog = connections.settings, connections.catalog
     sessions = catalog.partition(schemas.SESSIONS, day, columns=ATTENTION_IN_SESSIONS)
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=(*ATTENTION_IN_RECORDINGS, "size_bytes"))
     kept = recordings.filter(pc.equal(recordings["archive_status"], "archived"))
-    attention = needs_attention(day, sessions=sessions, recordings=recordings)
-    checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer)
+    without_files = accounts_without_files(recordings)
+    nowhere = pc.is_in(recordings["subaccount_id"], value_set=pa.array(list(without_files), pa.string()))
+    attention = needs_attention(day, sessions=sessions, recordings=recordings.filter(pc.invert(nowhere)))
+    for account, count in without_files.items():
+        reason = f"{nothing_found(account, count, settings.landings)}: check accounts.landing"
+        failures += (AccountFailure.of(account, schemas.RECORDING_FILES.name, ObjectNotFoundError(reason)),)
+    checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings)
     return DaySummary(
         day=day,
         session_count=len(sessions),
@@ -125,4 +145,5 @@ def _summary(connections: Connections, day: date, *, found: StepReport, fetched:
         attention_count=attention.count,
         attention=tuple(islice(attention, _ATTENTION_PER_DAY)),
         checks=tuple(checks),
+        failures=failures,
     )

@@ -10,6 +10,7 @@ from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown
+from callarchive.domain.evidence import Outcome
 from callarchive.errors import StoreError, UnavailableError
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ class AccountDay:
 
 @dataclass(frozen=True)
 class FailingCheck:
-    """A check that fails on a day, and how."""
+    """A check that did not pass on a day: it failed, or what it asks is not known."""
 
     day: date
     name: str
     summary: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,11 @@ class Overview:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is at risk, every day is known, and the inbox can be asked."""
-        return not self.never_archived and not self.at_risk and self.inbox_error is None
+        """Whether nothing is at risk, every account of every day was archived, and the inbox can be asked."""
+        accounts_failed = any(
+            check.name == "accounts_archived" and check.outcome is not Outcome.PASSED for check in self.failing
+        )
+        return not (self.never_archived or accounts_failed or self.at_risk) and self.inbox_error is None
 
 
 def look_over(connections: Connections, days: Sequence[date], *, whole_countdown: bool = False) -> Overview:
@@ -80,8 +85,10 @@ def look_over(connections: Connections, days: Sequence[date], *, whole_countdown
     open_rows: Counter[str] = Counter()
     for day in known:
         told += _accounts(connections, day)
-        checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer)
-        failing += [FailingCheck(day, check.name, check.summary) for check in checks if not check.passed]
+        checks = run_checks(
+            catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings
+        )
+        failing += [FailingCheck(day, check.name, check.summary, check.outcome) for check in checks if not check.passed]
         open_rows.update(_open_rows(connections, day))
     counting_down = {*known, *(archived.intersection(days_of_countdown(settings, now=now)) if whole_countdown else ())}
     statistics: list[AccountStatistics] = []

@@ -99,8 +99,13 @@ def _passport(connections: Connections, session: Row) -> Passport:
     except (StoreError, UnavailableError) as err:  # the rest of the chain is told all the same
         inbox_error = str(err)
     reconciled = _reconciled(connections, day, session, rows)
+    settings = connections.settings
     checks = run_checks(
-        connections.catalog, day, limits=connections.settings.checks, transfer=connections.settings.transfer
+        connections.catalog,
+        day,
+        limits=settings.checks,
+        transfer=settings.transfer,
+        landings=settings.landings,
     )
     failed = {check.name: check.summary for check in checks if not check.passed}
     from_source_to_answer = list(session_links(session, events=events, answer=answer, inbox_error=inbox_error))

@@ -116,12 +116,12 @@ def checks_link(failed: Mapping[str, str], *, run: int) -> Link:
     """The checks of the day. Those that fail need not concern this session, so they break nothing here.
 
     Args:
-        failed: the summary of every check that fails, by its name.
+        failed: the summary of every check that did not pass, by its name: it failed, or was not checked.
         run: how many were run.
     """
     if not failed:
-        return Link("checks of the day", LinkState.HOLDS, f"all {run} pass")
-    told = f"{len(failed)} of {run} fail on that day, which need not concern this session"
+        return Link("checks of the day", LinkState.HOLDS, f"all {run} passed")
+    told = f"{len(failed)} of {run} did not pass on that day, which need not concern this session"
     return Link("checks of the day", LinkState.HOLDS, told, dict(failed))
 
 

@@ -26,7 +26,7 @@ class ReopenDay:
 
     Attributes:
         due_at: when the first of them is due.
-        session_count: how many are not final.
+        session_count: how many are not final; an account that could not be archived counts as one.
         due_count: how many of them are due now.
     """
 
@@ -63,10 +63,16 @@ def due_at(call_ended_at: datetime, looked_up_at: datetime, reopen: ReopenSettin
 
 def day_to_reopen(catalog: "Catalog", settings: Settings, day: date, *, now: datetime) -> ReopenDay | None:
     """What of the day is not final and not given up; null where nothing is."""
-    dues = list(_dues(catalog, settings, day))
+    dues = [*_dues(catalog, settings, day), *_due_of_failed_accounts(catalog, settings, day)]
     if not dues:
         return None
     return ReopenDay(day, min(dues), len(dues), sum(due <= now for due in dues))
+
+
+def _due_of_failed_accounts(catalog: "Catalog", settings: Settings, day: date) -> list[datetime]:
+    """Return for each account that the latest run could not archive when it is due: since the day is over."""
+    _, day_end = day_bounds(day, settings.zone)
+    return [day_end] * len(catalog.partition(schemas.ACCOUNT_FAILURES, day, columns=["subaccount_id"]))
 
 
 def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:

@@ -345,5 +345,41 @@ RECONCILIATION = Table(
     ),
 )
 
+ACCOUNT_FAILURES = Table(
+    "account_failures",
+    grain="one row per account that the latest run of the day could not archive; its rows in the other tables are older",
+    key=("subaccount_id",),
+    columns=(
+        _ACCOUNT,
+        _text("step", "the table whose step failed: session_ids, recording_metadata or recording_files"),
+        _text("error_type", "class of the error in callarchive.errors"),
+        _text("reason", "why, in one sentence"),
+        Column("retryable", FLAG, "whether a later run may succeed without anyone changing anything"),
+        _count("exit_code", "what the command line exits with"),
+    ),
+    public=False,
+)
+
+UNKNOWNS = Table(
+    "unknowns",
+    grain="one row per (subaccount_id, question, reason) that the latest run of the day could not find out",
+    key=("subaccount_id", "question", "reason"),
+    columns=(
+        _ACCOUNT,
+        _text("question", "name of the check that asks it"),
+        _text("reason", "why it could not be found out, as the end of a sentence"),
+    ),
+    public=False,
+)
+
 PUBLIC_TABLES = (SESSIONS, RECORDINGS, STATUS_STATS, DURATION_STATS, RECONCILIATION)
-STEP_TABLES = (SESSION_IDS, SESSION_PROBLEMS, RECORDING_EVENTS, LOOKUPS, RECORDING_METADATA, RECORDING_FILES)
+STEP_TABLES = (
+    SESSION_IDS,
+    SESSION_PROBLEMS,
+    RECORDING_EVENTS,
+    LOOKUPS,
+    RECORDING_METADATA,
+    RECORDING_FILES,
+    ACCOUNT_FAILURES,
+    UNKNOWNS,
+)

@@ -10,8 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callarchive.alerts import Alert, Alerts
-from callarchive.checks import ODDITIES, CheckResult
+from callarchive.checks import CheckResult
 from callarchive.connections import Connections
+from callarchive.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.evidence import Outcome
 from callarchive.errors import ArchiveError
 from callarchive.identifiers import ids_in
 from callarchive.schemas import RECORDINGS, Table
@@ -43,10 +45,16 @@ def tell_of_day(
     alerts = alerts_of(connections)
     if not alerts.channels:
         return
-    failing = [check for check in checks if not check.passed and check.name not in ODDITIES]
+    checks = list(checks)
+    accounts = {account.subaccount_id for account in connections.settings.accounts}
+    failing = [check for check in checks if check.serious]
     if failing:
-        accounts = {account.subaccount_id for account in connections.settings.accounts}
-        alerts.send(_of_checks(day, failing, accounts))
+        title = f"{day}: {many(len(failing), 'check fails', 'checks fail')}"
+        alerts.send(_of_checks("checks_failed", day, title, failing, accounts))
+    not_checked = [check for check in checks if check.outcome is Outcome.NOT_CHECKED]
+    if not_checked and connections.clock() >= day_bounds(day, connections.settings.zone)[1] + SETTLED_AFTER:
+        title = f"{day}: {many(len(not_checked), 'check', 'checks')} could not be done"
+        alerts.send(_of_checks("not_checked", day, title, not_checked, accounts))
     if table is None or table is RECORDINGS:
         try:
             for alert in _of_risks(connections, day):
@@ -60,18 +68,15 @@ def tell_of_failure(alerts: Alerts, what: str, reason: str) -> None:
     alerts.send(Alert("run_failed", what, f"{what} could not be archived", tuple(reason.splitlines())))
 
 
-def _of_checks(day: date, failing: Sequence[CheckResult], accounts: Collection[str]) -> Alert:
+def _of_checks(kind: str, day: date, title: str, checks: Sequence[CheckResult], accounts: Collection[str]) -> Alert:
     lines = []
-    for check in failing:
+    for check in checks:
         lines.append(f"{check.name}: {check.summary}")
         # Ids and accounts alone: a place may be a file that somebody named after a caller.
         told = (example if example in accounts else ", ".join(ids_in(example)) for example in check.examples)
         lines += [f"  {ids}" for ids in islice(filter(None, told), _EXAMPLES)]
     # Dagster checks table by table, the command line all at once: by name, neither tells what the other told.
-    names = tuple(check.name for check in failing)
-    return Alert(
-        "checks_failed", str(day), f"{day}: {many(len(failing), 'check fails', 'checks fail')}", tuple(lines), names
-    )
+    return Alert(kind, str(day), title, tuple(lines), tuple(check.name for check in checks))
 
 
 def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:

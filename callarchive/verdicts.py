@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.checks import RECONCILIATION_CHECKS
+from callarchive.checks import RECONCILIATION_CHECKS, Check
 from callarchive.columns import Column, count_values, key_counts, keys_of, matching_rows, pc
 from callarchive.models import Discrepancy
 from callarchive.reconciliation import OPEN
@@ -30,6 +30,8 @@ _OF_RECORDINGS = (
     "audio_issue",
 )
 _OF_RECONCILIATION = ("kind", "subject", "reason", "state")
+_FAILURE = ("subaccount_id", "reason")
+_FEWEST_FOR_A_WRONG_PLACE = 3
 _UNSUCCESSFUL = ("failed", "missing", "rejected", "not_uploaded")
 
 
@@ -53,12 +55,20 @@ class Day:
     metadata: pa.Table
     recordings: pa.Table
     reconciliation: pa.Table
+    failures: pa.Table
+    unknowns: pa.Table
     limits: CheckSettings
     tolerance_s: float
+    landings: Mapping[str, str]
+    absent: frozenset[str] = frozenset()
+    """Names of the checked tables that have no partition of the day."""
 
 
-def read_day(catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s: float) -> Day:
-    """The day as the catalog has it; a table without a partition has no rows."""
+def read_day(
+    catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s: float, landings: Mapping[str, str]
+) -> Day:
+    """Return the day as the catalog has it; a table without a partition has no rows, and is named in `absent`."""
+    checked = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION)
     return Day(
         session_ids=catalog.partition(schemas.SESSION_IDS, day, columns=_SESSION),
         problems=catalog.partition(schemas.SESSION_PROBLEMS, day),
@@ -66,13 +76,43 @@ def read_day(catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s:
         metadata=catalog.partition(schemas.RECORDING_METADATA, day, columns=_RECORDING),
         recordings=catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS),
         reconciliation=catalog.partition(schemas.RECONCILIATION, day, columns=_OF_RECONCILIATION),
+        failures=catalog.partition(schemas.ACCOUNT_FAILURES, day, columns=("subaccount_id", "reason")),
+        unknowns=catalog.partition(schemas.UNKNOWNS, day),
+        absent=frozenset(table.name for table in checked if not catalog.has(table, day)),
         limits=limits,
         tolerance_s=tolerance_s,
+        landings=landings,
     )
 
 
+def not_known(day: Day, check: Check) -> list[str]:
+    """Return why what the check asks is not known, or not known of every account; empty where it is known.
+
+    An account that the latest run could not archive has rows of an earlier run, or none: they answer for no check but
+    `accounts_archived`, which fails.
+    """
+    if check.table.name in day.absent:
+        return [f"{check.table.name} has no partition of the day yet"]
+    reasons = []
+    if check.name != "accounts_archived":
+        reasons = [f"{account} was not archived by the latest run" for account, _ in _values(day.failures, *_FAILURE)]
+    own = day.unknowns.filter(pc.equal(day.unknowns["question"], check.name))
+    return reasons + [f"{account}: {reason}" for account, reason in _values(own, *_FAILURE)]
+
+
+def accounts_archived(day: Day) -> Verdict:
+    failed = [f"{account}: {reason}" for account, reason in _values(day.failures, *_FAILURE)]
+    summary = f"{len(failed)} accounts could not be archived by the latest run" + (
+        f": {'; '.join(failed)}" if failed else ""
+    )
+    return Verdict(not failed, summary, {"failed": len(failed)}, failed)
+
+
 def every_session_accounted_for(day: Day) -> Verdict:
-    named, listed = _distinct(day.session_ids, _SESSION), _distinct(day.sessions, _SESSION)
+    named, listed = (
+        _distinct(_current(day, day.session_ids), _SESSION),
+        _distinct(_current(day, day.sessions), _SESSION),
+    )
     lost, invented = _without(named, listed), _without(listed, named)
     summary = (
         f"{len(named)} session ids, {len(listed)} in sessions, {len(lost)} lost, {len(invented)} that no source names"
@@ -97,13 +137,14 @@ def _unique(rows: pa.Table, key: tuple[str, str]) -> Verdict:
 
 
 def every_recording_accounted_for(day: Day) -> Verdict:
-    named, listed = _distinct(day.metadata, _RECORDING), _distinct(day.recordings, _RECORDING)
+    metadata, sessions, recordings = (_current(day, rows) for rows in (day.metadata, day.sessions, day.recordings))
+    named, listed = _distinct(metadata, _RECORDING), _distinct(recordings, _RECORDING)
     wrong = _without(named, listed) + _without(listed, named)
-    keys = keys_of(day.sessions, _SESSION)
-    told = pc.fill_null(day.sessions["recording_count"], 0)
-    miscounted = pc.not_equal(told, key_counts(keys, among=keys_of(day.recordings, _SESSION)))
-    none_of_some = pc.and_(_true(pc.equal(day.sessions["lookup_status"], "ok")), pc.equal(told, 0))
-    off = keys.filter(pc.or_(pc.or_(miscounted, none_of_some), day.sessions["recording_count"].is_null())).to_pylist()
+    keys = keys_of(sessions, _SESSION)
+    told = pc.fill_null(sessions["recording_count"], 0)
+    miscounted = pc.not_equal(told, key_counts(keys, among=keys_of(recordings, _SESSION)))
+    none_of_some = pc.and_(_true(pc.equal(sessions["lookup_status"], "ok")), pc.equal(told, 0))
+    off = keys.filter(pc.or_(pc.or_(miscounted, none_of_some), sessions["recording_count"].is_null())).to_pylist()
     summary = (
         f"8x8 names {len(named)} recordings, {len(listed)} in recordings, {len(off)} sessions whose count is wrong"
     )
@@ -147,6 +188,37 @@ def recordings_archived(day: Day) -> Verdict:
         f"{id_}: {status}: {error}" for id_, status, error in _values(bad, "recording_id", "archive_status", "error")
     )
     return Verdict(share <= limit, summary, {**by_status, "share": share}, examples)
+
+
+def accounts_without_files(recordings: pa.Table) -> dict[str, int]:
+    """Return the accounts all of whose recordings are missing, with their number.
+
+    One or two missing recordings are an account's bad day; from three on, when nothing at all was found, it is looked for in
+    the wrong place.
+
+    Args:
+        recordings: rows of `recordings`, of which subaccount_id and archive_status are enough.
+    """
+    counts = count_values(recordings["subaccount_id"])
+    missing = recordings.filter(pc.equal(recordings["archive_status"], "missing"))
+    return {
+        account: count
+        for account, count in sorted(count_values(missing["subaccount_id"]).items())
+        if count == counts[account] and count >= _FEWEST_FOR_A_WRONG_PLACE
+    }
+
+
+def nothing_found(account: str, count: int, landings: Mapping[str, str]) -> str:
+    """Return the one sentence about an account of which nothing was found."""
+    return f"none of {count} recordings of {account} was found below {landings.get(account, 'its landing')}"
+
+
+def recordings_in_landing(day: Day) -> Verdict:
+    sentences = [
+        nothing_found(account, count, day.landings) for account, count in accounts_without_files(day.recordings).items()
+    ]
+    summary = "; ".join(sentences) or "no account lacks the files of all of its recordings"
+    return Verdict(not sentences, summary, {"accounts": len(sentences)}, sentences)
 
 
 def durations_plausible(day: Day) -> Verdict:
@@ -195,15 +267,24 @@ VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
     "every_session_accounted_for": every_session_accounted_for,
     "sessions_unique": lambda day: _unique(day.sessions, _SESSION),
     "source_rows_readable": source_rows_readable,
+    "accounts_archived": accounts_archived,
     "lookups_succeeded": lookups_succeeded,
     "accounts_known": accounts_known,
     "every_recording_accounted_for": every_recording_accounted_for,
     "recordings_unique": lambda day: _unique(day.recordings, _RECORDING),
     "recordings_archived": recordings_archived,
+    "recordings_in_landing": recordings_in_landing,
     "durations_plausible": durations_plausible,
     **{name: partial(_discrepancies, kind=kind) for kind, (name, _) in RECONCILIATION_CHECKS.items()},
 }
 """By the name of the check."""
+
+
+def _current(day: Day, rows: pa.Table) -> pa.Table:
+    """The rows of the accounts that the latest run archived. Those of the others are of an earlier run, table by table."""
+    if not len(day.failures):
+        return rows
+    return rows.filter(pc.invert(pc.is_in(rows["subaccount_id"], value_set=day.failures["subaccount_id"])))
 
 
 def _distinct(rows: pa.Table, key: tuple[str, str]) -> Column:

@@ -1,7 +1,7 @@
 """The command line: `callarchive`. Data goes to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 something failed, 2 usage or configuration, 3 refused, 130 interrupted. Commands import what they
-need when they run, so that `--help` does not wait for pandas.
+Exit codes: 0 done, 1 something failed, 2 usage or configuration, 3 refused, 4 published but a check failed, 130 interrupted.
+Commands import what they need when they run, so that `--help` does not wait for pandas.
 """
 
 import gc

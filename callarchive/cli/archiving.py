@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callarchive.cli.output import Output, say_error
+from callarchive.domain.evidence import Outcome
+from callarchive.errors import AccountsFailedError
+from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.main_job import DayFailure, DaySummary
 
 _STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded", "erased")
 _SHOWN = 30
+_CHECKS_FAILED = 4
 
 
 def archive(
@@ -34,11 +38,16 @@ def archive(
     reread: Annotated[
         bool, typer.Option("--reread", help="Use the answers of 8x8 that are kept instead of asking again.")
     ] = False,
+    ignore_checks: Annotated[
+        bool, typer.Option("--ignore-checks", help="Exit 0 even if a check failed, once the days are published.")
+    ] = False,
 ) -> None:
     """Archives the recordings of a day or a range of days, and writes their tables.
 
     Run it as often as you like: what is kept and unchanged is not read again, and each day's tables are replaced whole.
-    Exits 0 when every day is accounted for, also if some recordings failed: they are rows, and listed under "needs attention".
+    Failed recordings are rows, and are listed under "Needs attention". Exit codes: 0 when no check failed, 4 when the days were
+    published but a check failed that is more than an oddity, 1 when a day or an account could not be archived, 3 when
+    access was refused.
 
     \b
     Examples:
@@ -61,18 +70,31 @@ def archive(
         with output.progress() as progress:
             results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
     print_results(output, results)
-    exit_for_failures(results)
+    exit_for_failures(results, ignore_checks=ignore_checks)
 
 
-def exit_for_failures(results: "list[DaySummary | DayFailure]") -> None:
-    """Returns if every day was done; else says on stderr which was not, and exits with the gravest one's code."""
-    from callarchive.main_job import DayFailure
+def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks: bool = False) -> None:
+    """Return if every day was archived and no check failed that is more than an oddity.
+
+    Otherwise print one line for each day or account that failed to stderr, and exit with the gravest one's code; with 4 where
+    all days were published and only checks failed.
+    """
+    from callarchive.main_job import DayFailure, DaySummary
 
     failures = [result for result in results if isinstance(result, DayFailure)]
     for failure in failures:
         say_error(failure.error, about=str(failure.day))
-    if failures:
-        raise typer.Exit(max(failure.error.exit_code for failure in failures))
+    summaries = [result for result in results if isinstance(result, DaySummary)]
+    in_part = [(summary.day, AccountsFailedError(summary.failures)) for summary in summaries if summary.failures]
+    for day, error in in_part:
+        say_error(error, about=str(day))
+    codes = [*(failure.error.exit_code for failure in failures), *(error.exit_code for _, error in in_part)]
+    if codes:
+        raise typer.Exit(max(codes))
+    failed = sorted({check.name for summary in summaries for check in summary.checks if check.serious})
+    if failed and not ignore_checks:
+        typer.echo(f"{many(len(failed), 'check', 'checks')} failed: {', '.join(failed)} (see docs/checks.md)", err=True)
+        raise typer.Exit(_CHECKS_FAILED)
 
 
 def _range(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date, date]:
@@ -92,7 +114,14 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
     for result in results:
         if isinstance(result, DaySummary):
             checks = [
-                {"name": c.name, "table": c.table.name, "passed": c.passed, "summary": c.summary} for c in result.checks
+                {
+                    "name": check.name,
+                    "table": check.table.name,
+                    "outcome": check.outcome,
+                    "passed": check.passed,
+                    "summary": check.summary,
+                }
+                for check in result.checks
             ]
             fields = {name: getattr(result, name) for name in result.__dataclass_fields__ if name != "checks"}
             days.append({**fields, "error": None, "checks": checks})
@@ -128,14 +157,19 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
         hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
         if hidden:
             output.print_text(f"... and {hidden} more: --json lists up to 200 a day, the catalog all")
-    failed_checks = [check for summary in done for check in summary.checks if not check.passed]
-    if failed_checks:
-        output.print_table(
-            "Failed checks", ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in failed_checks]
-        )
+    not_passed = [check for summary in done for check in summary.checks if not check.passed]
+    for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
+        rows = [(check.day, check.name, check.summary) for check in not_passed if check.outcome is outcome]
+        if rows:
+            output.print_table(title, ("day", "check", "finding"), rows)
     if failures:
         output.print_table("Days that could not be done", ("day", "why"), [(f.day, str(f.error)) for f in failures])
-    elif not attention and not failed_checks:
+    failed_accounts = [
+        (summary.day, failure.subaccount_id, failure.reason) for summary in done for failure in summary.failures
+    ]
+    if failed_accounts:
+        output.print_table("Accounts that could not be archived", ("day", "account", "why"), failed_accounts)
+    if not (failures or attention or not_passed):
         output.print_text("Everything is accounted for.")
 
 

@@ -7,6 +7,7 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
+from callarchive.domain.evidence import Outcome
 from callarchive.errors import ConfigurationError
 from callarchive.wording import many
 
@@ -112,15 +113,18 @@ def _lacking(day: "AccountDay") -> str:
 
 
 def _print_failing(output: Output, overview: "Overview") -> None:
-    """Check by check: a check that fails on seven days is one trouble."""
-    by_name: dict[str, list[FailingCheck]] = {}
-    for check in overview.failing:
-        by_name.setdefault(check.name, []).append(check)
-    output.print_table(
-        "Checks that fail",
-        ("check", "days", "last day", "what it says of it"),
-        [(name, len(checks), str(checks[-1].day), checks[-1].summary) for name, checks in by_name.items()],
-    )
+    """Print a row for each check: one that fails on seven days is one trouble."""
+    for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
+        by_name: dict[str, list[FailingCheck]] = {}
+        for check in overview.failing:
+            if check.outcome is outcome:
+                by_name.setdefault(check.name, []).append(check)
+        if by_name:
+            output.print_table(
+                title,
+                ("check", "days", "last day", "finding"),
+                [(name, len(checks), str(checks[-1].day), checks[-1].summary) for name, checks in by_name.items()],
+            )
 
 
 def _print_countdown(output: Output, overview: "Overview") -> None:

@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @property
+    def landings(self) -> dict[str, str]:
+        """The accounts' landings by subaccount_id."""
+        return {account.subaccount_id: account.landing for account in self.accounts}
+
+    @property
     def zone(self) -> ZoneInfo:
         """The time zone in which days are cut."""
         return ZoneInfo(self.timezone)

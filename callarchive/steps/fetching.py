@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -11,13 +11,19 @@ from callarchive import schemas
 from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
-from callarchive.errors import ArchiveDeniedError, ArchiveError, ArchiveUnavailableError, StoreError
+from callarchive.errors import ArchiveError
 from callarchive.fetching import COMPARED, Comparison, Fetcher, Wanted, call_time
 from callarchive.memory import give_memory_back
 from callarchive.models import ApiStatus
 from callarchive.recording_events import event_columns
 from callarchive.records import Journal, file_from, recording_from
 from callarchive.settings import AccountSettings
+from callarchive.steps.account_failures import (
+    FOR_ALL_ACCOUNTS,
+    account_failures,
+    active_accounts,
+    keep_failures,
+)
 from callarchive.steps.reports import StepReport, partition_of
 from callarchive.workers import NoProgress, Progress
 
@@ -31,17 +37,27 @@ _OF_EVENTS = ("event_status", "file_path")
 def fetch_recordings(connections: Connections, day: date, *, progress: Progress | None = None) -> StepReport:
     """`recording_files` says for every recording of the day what the archive holds of it, or why it holds nothing.
 
-    An account whose landing is out of reach does not keep the others' recordings from being archived.
+    An account whose landing is out of reach does not keep the others' recordings from being archived; see
+    `account_failures`.
 
     Raises:
-        AccessDeniedError, HostKeyError, UnavailableError, StoreError: an account could not be done, or the archive takes no
-            more. What was archived until then is in the journal and is not fetched again.
+        AccessDeniedError, HostKeyError, UnavailableError: no account could be archived.
+        StoreError: the archive takes no more. What was archived until then is in the journal and is not fetched again.
     """
+    earlier_failures = account_failures(connections.catalog, day)
     metadata = partition_of(connections, schemas.RECORDING_METADATA, day)
     journal = Journal(connections.catalog, day)
     for account in connections.settings.accounts:
         connections.archive.sweep(account.subaccount_id, day)
-    counts = fetch_named(connections, day, metadata, journal, progress or NoProgress())
+    counts, errors = fetch_named(
+        connections,
+        day,
+        metadata,
+        journal,
+        progress or NoProgress(),
+        accounts=active_accounts(connections, earlier_failures),
+    )
+    failures = keep_failures(connections, day, schemas.RECORDING_FILES, errors, earlier=earlier_failures)
     metadata = metadata.select(list(_RECORDING))  # the rest of it need not stand beside the files
     give_memory_back(len(metadata))
     files = journal.known()
@@ -49,20 +65,30 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     by_status = count_values(files["archive_status"].filter(is_named))
     # Records of files that nobody names any more stay: the bytes are still in the archive.
     count = journal.close(rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"]))))
-    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts})
+    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts}, failures)
 
 
 def fetch_named(
-    connections: Connections, day: date, metadata: pa.Table, journal: Journal, progress: Progress
-) -> Counter[str]:
-    """The recordings that these rows of `recording_metadata` name are settled, and what is new of them is in the journal.
+    connections: Connections,
+    day: date,
+    metadata: pa.Table,
+    journal: Journal,
+    progress: Progress,
+    *,
+    accounts: Sequence[AccountSettings],
+) -> tuple[Counter[str], dict[str, ArchiveError]]:
+    """Settle the recordings of these accounts that rows of `recording_metadata` name; what is new of them is in the journal.
 
-    Returns what it cost, in recordings and bytes. Raises as `fetch_recordings`, after all accounts were tried.
+    Returns:
+        What it cost, in recordings and bytes, and why accounts failed, by subaccount_id.
+
+    Raises:
+        ArchiveDeniedError, ArchiveUnavailableError, StoreError: no account's recordings can be kept.
     """
     known = journal.known(("subaccount_id", *COMPARED))
     counts: Counter[str] = Counter()
-    failures: list[ArchiveError] = []
-    for account in connections.settings.accounts:
+    errors: dict[str, ArchiveError] = {}
+    for account in accounts:
         named = _of(account, metadata)
         if not named.num_rows:
             continue
@@ -79,10 +105,10 @@ def fetch_named(
         )
         try:
             _fetch(connections, account, day, named, _of(account, known), fetcher, journal, progress)
-        except (ArchiveDeniedError, ArchiveUnavailableError, StoreError):
-            raise  # no account's recordings can be kept
+        except FOR_ALL_ACCOUNTS:
+            raise
         except ArchiveError as err:
-            failures.append(err)
+            errors[account.subaccount_id] = err
         finally:
             journal.flush()
         counts.update(
@@ -91,11 +117,7 @@ def fetch_named(
             unchanged=fetcher.counts.unchanged_count,
             not_compared=fetcher.counts.uncompared_count,
         )
-    if failures:
-        for other in failures[1:]:
-            log.error("%s", other)
-        raise failures[0]
-    return counts
+    return counts, errors
 
 
 def _fetch(

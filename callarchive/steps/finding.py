@@ -15,6 +15,7 @@ from callarchive.phone_numbers import kept_number_guard
 from callarchive.recording_events import events_told, write_recording_events
 from callarchive.records import problem_row, session_table
 from callarchive.sources import unite
+from callarchive.steps.account_failures import FOR_ALL_ACCOUNTS, keep_failures
 from callarchive.steps.reports import StepReport
 
 log = logging.getLogger(__name__)
@@ -30,37 +31,54 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     Args:
         reread: use the call logs kept from an earlier run instead of asking 8x8 for a new export.
 
+    An account of which a source cannot be read keeps its rows; see `account_failures`.
+
     Raises:
-        SourceError, ExportError, AccessDeniedError, UnavailableError: a source cannot tell, so the day is not known.
-            The partition stays as it was.
+        SourceError, ExportError, AccessDeniedError, UnavailableError: the sessions of no account can be known. The partition
+            stays as it was.
     """
-    tables: list[pa.Table] = []
+    tables: list[pa.Table] = [schemas.SESSION_IDS.schema.empty_table()]
+    errors: dict[str, ArchiveError] = {}
     latest_event = _latest_event(connections)  # what comes while the sources are asked is the next run's
     problems: list[tuple[str, RowProblem]] = []
     for account in connections.settings.accounts:
-        found = unite(source.find(day) for source in connections.sources(account, reread=reread))
+        try:
+            found = unite(source.find(day) for source in connections.sources(account, reread=reread))
+        except FOR_ALL_ACCOUNTS:
+            raise
+        except ArchiveError as err:
+            errors[account.subaccount_id] = err
+            continue
         tables.append(session_table(found.sessions))
         problems += [(account.subaccount_id, problem) for problem in found.problems]
     named = pa.concat_tables(tables)
     catalog = connections.catalog
+    failures = keep_failures(connections, day, schemas.SESSION_IDS, errors)
     guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
     with connections.neighbours_lock():
-        rows, elsewhere = settled_sessions(catalog, day, named, guards=guards)
+        rows, elsewhere = settled_sessions(catalog, day, named, guards=guards, unread=list(errors))
         count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
     not_taken_over = _take_over_events(connections, day, rows)
     problems += elsewhere + not_taken_over
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)
-    carried = len(rows) + len(elsewhere) - len(named)
+    unread_count = (
+        sum(rows_of_account in errors for rows_of_account in rows["subaccount_id"].to_pylist()) if errors else 0
+    )
+    carried = len(rows) + len(elsewhere) - len(named) - unread_count
     if carried:
         log.warning("%s: %d sessions stay though no source names them any more", day, carried)
-    catalog.replace_partition(
-        schemas.SESSION_PROBLEMS, day, [problem_row(account, n, p) for n, (account, p) in enumerate(problems)]
-    )
+    new_problems = [problem_row(account, n, p) for n, (account, p) in enumerate(problems) if account not in errors]
+    earlier_problems = [row for row in catalog.rows(schemas.SESSION_PROBLEMS, day) if row["subaccount_id"] in errors]
+    catalog.replace_partition(schemas.SESSION_PROBLEMS, day, new_problems + earlier_problems)
     _settle_with_inbox(connections, day, None if not_taken_over else latest_event)
     by_source = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
-        schemas.SESSION_IDS, day, count, {**by_source, "rows_set_aside": len(problems), "carried_over": carried}
+        schemas.SESSION_IDS,
+        day,
+        count,
+        {**by_source, "rows_set_aside": len(problems), "carried_over": carried},
+        failures,
     )
 
 

@@ -1,9 +1,10 @@
 """The second step of a day: what 8x8's API says of the recordings of each session."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from http import HTTPStatus
 from threading import Event
 from typing import Any
 
@@ -14,20 +15,30 @@ from callarchive.answer_journal import AnswerJournal
 from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
 from callarchive.connections import Connections
 from callarchive.days import day_bounds
-from callarchive.errors import UnavailableError
+from callarchive.errors import AccountFailure, ArchiveError, UnavailableError
 from callarchive.lookup_tables import AnsweredRows, final, lookups_with_earlier, recordings_with_earlier
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import phone_number_treatment
 from callarchive.recording_events import named_by_api, with_recordings_of_events
 from callarchive.records import Journal
 from callarchive.settings import AccountSettings
+from callarchive.steps.account_failures import (
+    FOR_ALL_ACCOUNTS,
+    account_failures,
+    active_accounts,
+    keep_failures,
+)
 from callarchive.steps.reports import StepReport, partition_of
+from callarchive.voice_api.answers import UnreadableError, field_of, parse_json
 from callarchive.workers import NoProgress, Progress, in_threads
 
 log = logging.getLogger(__name__)
 
 _UNREACHABLE_IN_A_ROW = 64
 """So many sessions without any answer, one after the other, are an outage: the rest would only wait for the same."""
+
+_UNREADABLE_IS_AN_OUTAGE = 3
+"""From so many sessions on, answers that all cannot be read are an outage even where 8x8 answered for others before."""
 
 _LEFT_IS_GOOD = timedelta(hours=1)
 """How old an answer may be that a broken-off run left: younger ones stand for asking again."""
@@ -48,9 +59,10 @@ def look_up_recordings(
     Args:
         reread: read the answers kept from earlier runs instead of asking 8x8.
 
+    An account whose API key is refused, or of which 8x8 gives no readable answer, keeps its rows; see `account_failures`.
+
     Raises:
-        AccessDeniedError: 8x8 does not accept the API key.
-        UnavailableError: 8x8 gave no answer at all. Answers that did come are kept in the answer store.
+        AccessDeniedError, UnavailableError: that is so for every account. Answers that did come are kept in the answer store.
     """
     catalog = connections.catalog
     sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
@@ -59,8 +71,10 @@ def look_up_recordings(
     events = catalog.partition(schemas.RECORDING_EVENTS, day)
     answered = AnsweredRows()
     asked_count = 0
+    earlier_failures = account_failures(catalog, day)
+    accounts = active_accounts(connections, earlier_failures)
 
-    def write() -> StepReport:
+    def write(failures: tuple[AccountFailure, ...]) -> StepReport:
         new_lookups, new_metadata = answered.tables()
         all_metadata = with_recordings_of_events(
             recordings_with_earlier(new_metadata, metadata, sessions=sessions), events, sessions=sessions
@@ -70,27 +84,30 @@ def look_up_recordings(
         count = catalog.replace_partition(schemas.RECORDING_METADATA, day, all_metadata)
         catalog.replace_partition(schemas.LOOKUPS, day, all_lookups)
         counts = {**count_values(all_lookups["lookup_status"]), "asked": asked_count}
-        return StepReport(schemas.RECORDING_METADATA, day, count, counts)
+        return StepReport(schemas.RECORDING_METADATA, day, count, counts, failures)
 
     if reread:
-        _read_kept(connections, day, _of_accounts(connections, sessions), lookups, answered)
-        return write()
+        _read_kept(connections, day, _of_accounts(accounts, sessions), lookups, answered)
+        return write(keep_failures(connections, day, schemas.RECORDING_METADATA, {}, earlier=earlier_failures))
     known = with_recordings_of_events(metadata, events, sessions=sessions)
-    accounts = connections.settings.accounts
-    treat = {account.subaccount_id: phone_number_treatment(account) for account in accounts}
+    treat = {account.subaccount_id: phone_number_treatment(account) for account in connections.settings.accounts}
     with connections.answers.journal(day, treat=treat) as journal:
-        asked_count = ask_for(
+        asked_count, errors = ask_for(
             connections,
             day,
             sessions,
+            accounts=accounts,
             lookups=lookups,
             metadata=known,
             journal=journal,
             answered=answered,
             progress=progress,
         )
+        failures = keep_failures(connections, day, schemas.RECORDING_METADATA, errors, earlier=earlier_failures)
+        if errors:
+            journal.keep_pieces()  # the next run need not repeat what a failed account did answer
         # Tables first: pieces of the journal that a kill leaves here are older than the tables, and so do not count.
-        return write()
+        return write(failures)
 
 
 def sessions_to_ask(connections: Connections, day: date) -> pa.Table:
@@ -112,31 +129,48 @@ def ask_for(
     day: date,
     sessions: pa.Table,
     *,
+    accounts: Sequence[AccountSettings],
     lookups: pa.Table,
     metadata: pa.Table,
     journal: AnswerJournal,
     answered: AnsweredRows,
     progress: Progress | None = None,
-) -> int:
-    """Those of the sessions that are not final have their answer among `answered`. Returns for how many 8x8 was asked.
+) -> tuple[int, dict[str, ArchiveError]]:
+    """Look up the sessions that are not final, and add the answers to `answered`.
 
     Args:
+        accounts: whose sessions are looked up.
         lookups, metadata: what earlier runs know of them.
 
-    Raises as `look_up_recordings`.
+    Returns:
+        How many sessions were looked up, and why accounts failed, by subaccount_id: their answers are not in `answered`.
+
+    Raises:
+        StoreError: answers cannot be kept.
     """
-    to_ask = _to_ask(connections, day, sessions, lookups=lookups, metadata=metadata)
+    of_accounts = _of_accounts(accounts, sessions)
+    to_ask = _to_ask(connections, day, of_accounts, lookups=lookups, metadata=metadata)
     to_ask = _without_left(connections, journal, to_ask, lookups, answered)
-    for account in connections.settings.accounts:
+    errors: dict[str, ArchiveError] = {}
+    for account in accounts:
         own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
-        _ask(connections, day, account, own, journal, answered, progress or NoProgress())
-    return to_ask.num_rows
+        answers = AnsweredRows()
+        known = len(_of(lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value)), account))
+        try:
+            _ask(connections, day, account, own, journal, answers, progress or NoProgress(), known_count=known)
+        except FOR_ALL_ACCOUNTS:
+            raise
+        except ArchiveError as err:
+            errors[account.subaccount_id] = err
+        else:
+            answered.include(answers)
+    return to_ask.num_rows, errors
 
 
-def _of_accounts(connections: Connections, sessions: pa.Table) -> pa.Table:
-    """The sessions of accounts that are configured: an account that was taken out keeps its tables, but is not asked."""
-    accounts = pa.array([account.subaccount_id for account in connections.settings.accounts])
-    return sessions.filter(pc.is_in(sessions["subaccount_id"], value_set=accounts))
+def _of_accounts(accounts: Sequence[AccountSettings], sessions: pa.Table) -> pa.Table:
+    """Return the sessions of these accounts: one that was taken out of the configuration keeps its tables, but is not asked."""
+    ids = pa.array([account.subaccount_id for account in accounts], pa.string())
+    return sessions.filter(pc.is_in(sessions["subaccount_id"], value_set=ids))
 
 
 def _of(sessions: pa.Table, account: AccountSettings) -> pa.Table:
@@ -147,7 +181,7 @@ def _to_ask(
     connections: Connections, day: date, sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table
 ) -> pa.Table:
     """The sessions that are not final."""
-    asking = _of_accounts(connections, sessions)
+    asking = _of_accounts(connections.settings.accounts, sessions)
     if connections.settings.lookups.recheck == "all":
         return asking
     settings = connections.settings
@@ -197,19 +231,46 @@ def _ask(
     journal: AnswerJournal,
     answered: AnsweredRows,
     progress: Progress,
+    *,
+    known_count: int,
 ) -> None:
-    """8x8 has answered for each of the account's sessions. Raises UnavailableError if it did not for a single one."""
+    """Look up the account's sessions.
+
+    Args:
+        known_count: for how many of the day's sessions 8x8 gave a readable answer in earlier runs. A few more that it cannot
+            answer are rows then, not an outage.
+
+    Raises:
+        UnavailableError: 8x8 could not be reached for any of them, or gave no answer that can be read.
+    """
     progress.begin(f"{account.subaccount_id} {day} look-ups", len(session_ids))
-    reached = not session_ids
+    unreachable_count = unreadable_count = 0
     error = None
     with _answers(connections, account, session_ids, progress) as arriving:
         for answer in arriving:
             journal.add(account.subaccount_id, answer)
             answered.add(account.subaccount_id, answer)
-            reached = reached or not answer.unreachable
+            unreachable_count += answer.unreachable
+            unreadable_count += not is_readable(answer)
             error = error or answer.error
-    if not reached:
-        raise UnavailableError(f"{account.api_url} gave no answer for any of {len(session_ids)} sessions: {error}")
+    count = len(session_ids)
+    if count and unreachable_count == count:
+        raise UnavailableError(f"{account.api_url} could not be reached for any of {count} sessions: {error}")
+    if count and unreadable_count == count and (not known_count or count >= _UNREADABLE_IS_AN_OUTAGE):
+        raise UnavailableError(f"{account.api_url} gave no readable answer for any of {count} sessions: {error}")
+
+
+def is_readable(answer: Lookup) -> bool:
+    """Whether an answer is 8x8's, so that something is known by it, even if it reports an error."""
+    if answer.status is not LookupStatus.ERROR or answer.recordings:
+        return True
+    if answer.http_status != HTTPStatus.OK or answer.body is None:
+        return False
+    try:
+        tree = parse_json(answer.body)
+    except UnreadableError:
+        return False
+    return isinstance(tree, dict) and any(field_of(tree, name) is not None for name in ("recordings", "statusCode"))
 
 
 @contextmanager

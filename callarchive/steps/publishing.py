@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from callarchive import schemas, tables
 from callarchive.connections import Connections
 from callarchive.schemas import Table
+from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
 from callarchive.steps.reports import StepReport, partition_of
 
 if TYPE_CHECKING:
@@ -50,5 +51,17 @@ def write_duration_stats(connections: Connections, day: date) -> StepReport:
     return _written(connections, schemas.DURATION_STATS, day, tables.duration_stats_table(recordings))
 
 
-def _written(connections: Connections, table: Table, day: date, rows: "pa.Table") -> StepReport:
-    return StepReport(table, day, connections.catalog.replace_partition(table, day, rows))
+def _written(
+    connections: Connections,
+    table: Table,
+    day: date,
+    rows: "pa.Table",
+) -> StepReport:
+    """Replace the partition; accounts that failed keep the rows that they have there."""
+    failures = account_failures(connections.catalog, day)
+    if failures:
+        import pyarrow as pa
+
+        earlier = rows_of_failed(connections.catalog, table, day, failures)
+        rows = pa.concat_tables([without_failed(rows, failures), earlier])
+    return StepReport(table, day, connections.catalog.replace_partition(table, day, rows), failures=failures)

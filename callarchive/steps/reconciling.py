@@ -10,7 +10,7 @@ import pyarrow as pa
 from callarchive import reconciliation, schemas, strays
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
-from callarchive.days import day_bounds
+from callarchive.days import SETTLED_AFTER, day_bounds
 from callarchive.errors import ArchiveError
 from callarchive.landing.contents import LandingContents, time_in_path
 from callarchive.memory import give_memory_back
@@ -20,15 +20,13 @@ from callarchive.reconciliation import OPEN
 from callarchive.records import Journal, Row
 from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
+from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
 from callarchive.steps.reports import StepReport, partition_of
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import Inbox
 
 log = logging.getLogger(__name__)
-
-_SETTLED_AFTER = timedelta(hours=1)
-"""So long after its end, or after an event came, a day's sources and 8x8's answers have had the time to name what there is."""
 
 _OF_THE_DAY_BEFORE = timedelta(hours=4)
 """So far into a day there may be recordings of calls that began the day before."""
@@ -59,23 +57,26 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     give_memory_back(row_count)
     search = _Search(connections, day, earlier)
     rows = search.archive()
-    if now >= day_end + _SETTLED_AFTER:
+    if now >= day_end + SETTLED_AFTER:
         rows += search.landings() + search.events()
     else:
         search.cannot_tell(Discrepancy.ORPHAN_OBJECT)
         search.cannot_tell(Discrepancy.EVENT_WITHOUT_SESSION)
+    failures = account_failures(connections.catalog, day)
     table = reconciliation.reconciled(
-        earlier,
-        [silent, lacking, differing, strays.found_table(rows)],
+        without_failed(earlier, failures),
+        [without_failed(found, failures) for found in (silent, lacking, differing, strays.found_table(rows))],
         now=now,
         unknown_kinds=search.unknown_kinds,
         unknown=[*may_be_named, *young, *search.unknown],
     )
+    if failures:
+        table = pa.concat_tables([table, rows_of_failed(connections.catalog, RECONCILIATION, day, failures)])
     count = connections.catalog.replace_partition(RECONCILIATION, day, table)
     is_open = pc.equal(table["state"], OPEN)
     still_open = table.filter(is_open)
     return StepReport(
-        RECONCILIATION, day, count, {**count_values(still_open["kind"]), "resolved": count - len(still_open)}
+        RECONCILIATION, day, count, {**count_values(still_open["kind"]), "resolved": count - len(still_open)}, failures
     )
 
 
@@ -186,7 +187,7 @@ class _Search:
             session_ids = [session.session_id for session in inbox.sessions(account_id, begin, end)]
             told |= {(session_id, None) for session_id in session_ids}
             recordings = inbox.recordings(account_id, session_ids)
-            latest = self._connections.clock() - _SETTLED_AFTER
+            latest = self._connections.clock() - SETTLED_AFTER
             told |= {(r.session_id, r.recording_id) for r in recordings if r.first_received_at <= latest}
         around = Neighbourhood(self._catalog, self._day, strangers=self._others([account_id]))
         no_session = around.unknown_sessions({session_id for session_id, _ in told})

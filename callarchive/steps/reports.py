@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError
+from callarchive.errors import AccountFailure, ArchiveError
 from callarchive.records import Key, Row
 from callarchive.schemas import Table
 
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step wrote: its rows, and counts worth showing (`fetched_bytes` in bytes, the others in rows)."""
+    """What a step wrote: its rows, and counts worth showing (`fetched_bytes` in bytes, the others in rows).
+
+    Attributes:
+        failures: accounts that this step or one before it could not archive; their rows are those of an earlier run.
+    """
 
     table: Table
     day: date
     row_count: int
     counts: dict[str, int] = field(default_factory=dict)
+    failures: tuple[AccountFailure, ...] = ()
 
 
 def partition_of(

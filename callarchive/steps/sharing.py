@@ -6,7 +6,7 @@ they ended; but for a recording that two sessions name, which may be kept under 
 """
 
 import zlib
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.columns import keys_of
 from callarchive.connections import Connections
+from callarchive.errors import ArchiveError
 from callarchive.lookup_tables import AnsweredRows, recordings_with_earlier
 from callarchive.phone_numbers import phone_number_treatment
 from callarchive.recording_events import named_by_api, with_recordings_of_events
@@ -87,7 +88,10 @@ def fetch_shard(
         )
         metadata, asked_count = _named(connections, day, sessions, progress)
         journal = Journal(connections.catalog, day)
-        counts: Counter[str] = fetch_named(connections, day, metadata, journal, progress or NoProgress())
+        counts, errors = fetch_named(
+            connections, day, metadata, journal, progress or NoProgress(), accounts=connections.settings.accounts
+        )
+        _raise_first(errors)
     return {"sessions": sessions.num_rows, "asked": asked_count, "recordings": metadata.num_rows, **counts}
 
 
@@ -99,16 +103,24 @@ def _named(connections: Connections, day: date, sessions: pa.Table, progress: Pr
     treat = {account.subaccount_id: phone_number_treatment(account) for account in connections.settings.accounts}
     answered = AnsweredRows()
     with connections.answers.journal(day, treat=treat, merge=False) as journal:
-        asked_count = ask_for(
+        asked_count, errors = ask_for(
             connections,
             day,
             sessions,
+            accounts=connections.settings.accounts,
             lookups=catalog.partition(schemas.LOOKUPS, day),
             metadata=with_recordings_of_events(earlier, events, sessions=sessions),
             journal=journal,
             answered=answered,
             progress=progress,
         )
+        _raise_first(errors)
     _, new = answered.tables()
     named = recordings_with_earlier(new, earlier, sessions=sessions)
     return with_recordings_of_events(named, events, sessions=sessions), asked_count
+
+
+def _raise_first(errors: Mapping[str, ArchiveError]) -> None:
+    """A shard that failed for one account is run again for all."""
+    for error in errors.values():
+        raise error

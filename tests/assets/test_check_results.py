@@ -5,16 +5,22 @@ import dagster as dg
 from assets.check_results import check_results, check_specs
 from callarchive import schemas
 from callarchive.checks import CHECKS, ODDITIES, CheckResult
+from callarchive.domain.evidence import Outcome
 
 
 def verdict(
-    day: int, *, passed: bool, name: str = "recordings_archived", examples: tuple[str, ...] = ()
+    day: int,
+    *,
+    passed: bool = False,
+    outcome: Outcome | None = None,
+    name: str = "recordings_archived",
+    examples: tuple[str, ...] = (),
 ) -> CheckResult:
     return CheckResult(
         name=name,
         table=schemas.RECORDINGS,
         day=date(2026, 1, day),
-        passed=passed,
+        outcome=outcome or (Outcome.PASSED if passed else Outcome.FAILED),
         blocking=False,
         summary=f"summary of {day}",
         numbers={"share": 0.25, "failed": 3},
@@ -43,11 +49,29 @@ def test_several_days_make_one_result_that_names_the_days_that_failed() -> None:
     assert result.description == "failed on 2 of 3 days: 2026-01-06, 2026-01-07"
     table = result.metadata["days"]
     assert isinstance(table, dg.TableMetadataValue)
-    assert [(record.data["day"], record.data["passed"]) for record in table.records] == [
-        ("2026-01-05", True),
-        ("2026-01-06", False),
-        ("2026-01-07", False),
+    assert [(record.data["day"], record.data["outcome"]) for record in table.records] == [
+        ("2026-01-05", "passed"),
+        ("2026-01-06", "failed"),
+        ("2026-01-07", "failed"),
     ]
+
+
+def test_a_check_that_was_not_done_fails_with_a_warning_and_says_why() -> None:
+    unknown = verdict(5, outcome=Outcome.NOT_CHECKED)
+    (one_day,) = check_results([unknown])
+    assert not one_day.passed
+    assert one_day.severity == dg.AssetCheckSeverity.WARN
+    assert one_day.description == "summary of 5"
+    (several,) = check_results([verdict(4, passed=True), unknown])
+    assert several.severity == dg.AssetCheckSeverity.WARN
+    assert several.description == "not checked: 1 of 2 days: 2026-01-05 (summary of 5)"
+    (with_failure,) = check_results([verdict(4), unknown])
+    assert with_failure.severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_a_check_that_passed_says_so() -> None:
+    (result,) = check_results([verdict(5, passed=True), verdict(6, passed=True)])
+    assert result.description == "passed on all 2 days"
 
 
 def test_examples_are_bounded_and_stay_inside_their_backticks() -> None:

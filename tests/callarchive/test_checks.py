@@ -14,6 +14,7 @@ import pytest
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult, run_checks
+from callarchive.domain.evidence import Outcome
 from callarchive.models import Discrepancy
 from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, ReconciliationLimits, TransferSettings
@@ -67,12 +68,68 @@ def write_by_hand(catalog: Catalog, table: Table, rows: list[Row]) -> None:
     catalog.store.replace(table.partition_path(DAY), buffer.getvalue())
 
 
-def verdicts(tmp_path: Path, day: Day, *, limits: CheckSettings = NO_TOLERANCE) -> dict[str, CheckResult]:
+def verdicts(
+    tmp_path: Path, day: Day, *, limits: CheckSettings = NO_TOLERANCE, leave_out: Table | None = None
+) -> dict[str, CheckResult]:
     catalog = Catalog.open(tmp_path)
     for table in TABLES:
-        write_by_hand(catalog, table, day[table.name])
+        if table is not leave_out:
+            write_by_hand(catalog, table, day[table.name])
     results = run_checks(catalog, DAY, limits=limits, transfer=TransferSettings())
     return {result.name: result for result in results}
+
+
+def test_what_could_not_be_found_out_is_neither_passed_nor_failed(tmp_path: Path) -> None:
+    day = sound_day()
+    write_unknown(tmp_path, "landing_objects_known", "the listing never ended")
+    result = verdicts(tmp_path, day)["landing_objects_known"]
+    assert result.outcome is Outcome.NOT_CHECKED
+    assert not result.passed
+    assert not result.failed
+    assert result.summary == "not checked: acme_sg: the listing never ended"
+
+
+def test_a_failure_stays_a_failure_beside_what_could_not_be_found_out(tmp_path: Path) -> None:
+    day = sound_day()
+    day["reconciliation"].append(discrepancy(1, Discrepancy.ORPHAN_OBJECT))
+    write_unknown(tmp_path, "landing_objects_known", "the listing never ended")
+    result = verdicts(tmp_path, day)["landing_objects_known"]
+    assert result.outcome is Outcome.FAILED
+    assert "the listing never ended" in result.summary
+
+
+def test_a_day_without_a_table_has_not_passed_the_checks_on_it(tmp_path: Path) -> None:
+    day = sound_day()
+    results = verdicts(tmp_path, day, leave_out=schemas.RECONCILIATION)
+    assert {name for name, result in results.items() if result.outcome is Outcome.NOT_CHECKED} == {
+        name for name, _ in RECONCILIATION_CHECKS.values()
+    }
+
+
+def test_an_account_that_could_not_be_archived_fails_its_check_and_leaves_the_others_unchecked(tmp_path: Path) -> None:
+    day = sound_day()
+    day["sessions"] = [row for row in day["sessions"] if row["subaccount_id"] == "acme_sg"]
+    failure = {
+        "subaccount_id": "acme_th",
+        "step": "recording_metadata",
+        "error_type": "UnavailableError",
+        "reason": "no readable answer",
+        "retryable": True,
+        "exit_code": 1,
+    }
+    write_by_hand(Catalog.open(tmp_path), schemas.ACCOUNT_FAILURES, [failure])
+    results = verdicts(tmp_path, day)
+    assert results["accounts_archived"].outcome is Outcome.FAILED
+    assert results["accounts_archived"].serious
+    assert "acme_th: no readable answer" in results["accounts_archived"].summary
+    others = [result for name, result in results.items() if name != "accounts_archived"]
+    assert {result.outcome for result in others} == {Outcome.NOT_CHECKED}
+    assert all("acme_th" in result.summary for result in others)
+
+
+def write_unknown(tmp_path: Path, question: str, reason: str) -> None:
+    row = {"subaccount_id": "acme_sg", "question": question, "reason": reason}
+    write_by_hand(Catalog.open(tmp_path), schemas.UNKNOWNS, [row])
 
 
 def failing(tmp_path: Path, day: Day, *, limits: CheckSettings = NO_TOLERANCE) -> set[str]:

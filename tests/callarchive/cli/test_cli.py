@@ -83,7 +83,7 @@ def test_json_alone_is_on_stdout_however_much_is_told_and_wherever_the_flags_sta
 ) -> None:
     trial = start_trial(sessions_per_day=4)
     done = trial.run("archive", "-vv", "--day", "2026-01-05", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 4, done.stderr
     (day,) = json.loads(done.stdout)["days"]
     assert day["day"] == "2026-01-05"
     assert day["session_count"] == sum(day["lookups"].values())
@@ -91,11 +91,12 @@ def test_json_alone_is_on_stdout_however_much_is_told_and_wherever_the_flags_sta
     assert "\x1b" not in done.stderr  # no progress bar and no colour off a terminal
 
 
-def test_quiet_says_nothing_on_stderr(start_trial: Callable[..., Any]) -> None:
+def test_quiet_prints_nothing_but_what_failed_to_stderr(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(sessions_per_day=4)
     done = trial.run("-q", "archive", "--day", "2026-01-05")
-    assert done.returncode == 0
-    assert done.stderr == ""
+    assert done.returncode == 4
+    assert done.stderr == "2 checks failed: recordings_archived, recordings_have_files (see docs/checks.md)\n"
+    assert trial.run("-q", "archive", "--day", "2026-01-05", "--ignore-checks").stderr == ""
     assert "2026-01-05" in done.stdout
 
 
