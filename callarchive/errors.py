@@ -136,6 +136,10 @@ class ObjectNotFoundError(ArchiveError):
     """There is no object at that place."""
 
 
+class NotLookedIntoError(ArchiveError):
+    """An object was not found, and not every place where it may lie could be looked into: whether it is there is not known."""
+
+
 class TransferError(ArchiveError):
     """A recording's bytes did not arrive as promised: too few, too many, too slow, or not what the store says it holds."""
 

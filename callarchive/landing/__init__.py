@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from callarchive.domain.evidence import Evidence
+from callarchive.domain.evidence import Evidence, Unknown
+
+NOT_LISTED = Unknown("a listing does not show it")
+"""What is known of a path that a listing lacks, where nobody asked the store for the path itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class Landing(Protocol):
         """Return what the store says of each path now. Costs far less than a read of each.
 
         Args:
-            confirm_absent: false leaves a path `Unknown` that a listing lacks, and saves a request for each of those.
+            confirm_absent: false leaves a path that a listing lacks `NOT_LISTED`, and saves a request for each of those.
         """
 
     def check(self) -> None:

@@ -8,6 +8,7 @@ into its place; which recording it belongs to is found out by whoever knows the 
 """
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -53,11 +54,17 @@ class LandingContents:
         self.gaps: tuple[Gap, ...] = ()
         self._zone = zone
         self._days: dict[date, bytearray] = {}
+        self._undated = bytearray()
         self._hours: dict[str, date | None] = {}
 
     def paths(self, day: date) -> list[str]:
         """Paths below the landing's root of the objects that seem to be of the day's calls, in the listing's order."""
         return self._days.get(day, b"").decode().split("\n")[:-1]
+
+    def every_path(self) -> Iterator[str]:
+        """Yield the paths of all objects that were listed, whichever day they seem to be of, undated ones included."""
+        for paths in (*self._days.values(), self._undated):
+            yield from paths.decode().split("\n")[:-1]
 
     def gaps_of(self, day: date) -> tuple[Gap, ...]:
         """Return the gaps in which objects of the day's calls may lie, going by the names of their folders."""
@@ -73,6 +80,7 @@ class LandingContents:
             at = object_time(item, now=self.listed_at)
             if at is None:
                 self.undated_count += 1
+                self._undated.extend(f"{item.path}\n".encode())
                 return
             day = day_of(at, self._zone)
         # Of a path that was checked no part holds a control character, so a line is a path.

@@ -6,13 +6,14 @@ decoded once, checked, and looked for below the configured root.
 """
 
 import re
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import date, timedelta
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from callarchive.domain.evidence import Present, Unknown
-from callarchive.errors import ArchiveError, ObjectNotFoundError, TransferError
+from callarchive.errors import AccessDeniedError, ArchiveError, NotLookedIntoError, ObjectNotFoundError
 from callarchive.landing import Download, Gap, Landing, LandingObject
 from callarchive.landing.contents import recording_id_in
 from callarchive.landing.date_folders import DateFolders, best_of, id_in_name
@@ -25,6 +26,10 @@ _NO_PART_OF_A_PATH = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _DOTS_OR_SLASH_STILL_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00)", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATE_FOLDER = re.compile(r"\d{4}-\d\d-\d\d/")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OF_THE_SERVER = re.compile(r"lost\+found$|[.$@~]|system volume information$")
+"""Names of folders, in lower case, that servers keep beside those of their users."""
+_LEARNED_MAX = 4
 _LATER_DAYS = 7
 """How many days after the call a date folder is looked for: a push that failed is tried again later."""
 
@@ -102,6 +107,35 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
     return list(dict.fromkeys("/".join(tail) for tail in tails if tail))
 
 
+class UnseenError(NotLookedIntoError):
+    """No place that could be looked into holds the recording's object.
+
+    Attributes:
+        gaps: the places that could not be looked into, in the order in which they were tried; what lies below one of them is
+            left out.
+    """
+
+    def __init__(self, recording_id: str, gaps: Iterable[Gap]) -> None:
+        by_place = {gap.folder: gap for gap in gaps}
+        self.gaps = tuple(
+            gap
+            for gap in by_place.values()
+            if not any(other is not gap and other.may_hide(gap.folder) for other in by_place.values())
+        )
+        more = f", nor could {len(self.gaps) - 1} more places" if len(self.gaps) > 1 else ""
+        super().__init__(
+            f"recording {recording_id} was not found, and {self.gaps[0].uri} could not be looked into{more}: "
+            f"{self.gaps[0].reason}"
+        )
+
+
+class _Learned(NamedTuple):
+    """A folder, with its slash, in which recordings lie, each in its session's folder or all beside each other."""
+
+    prefix: str
+    has_session_folders: bool
+
+
 class ObjectFinder:
     """Finds the objects of one account's day. Thread-safe.
 
@@ -119,6 +153,7 @@ class ObjectFinder:
         self._near = [str(day + timedelta(days=offset)) for offset in (0, 1, -1)]
         self._date_prefixes = [f"{folder}/" for folder in self._near]
         self._right_prefixes: tuple[str, ...] = ()  # the last one first
+        self._learned: tuple[_Learned, ...] = ()  # likewise
         days = [str(day + timedelta(days=offset)) for offset in range(-1, _LATER_DAYS + 1)]
         self._later = [day for day in days if day not in self._near]
         folders.turn_to(days)
@@ -138,24 +173,47 @@ class ObjectFinder:
 
         Raises:
             ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
-            TransferError: it was not found, and not all of these places could be looked into.
+            UnseenError: it was not found, and its `gaps` are the places that could not be looked into.
         """
+        gaps: list[Gap] = []
         known = self._folders.best(recording_id, self._near)
-        if known is not None:
-            # It may have been moved since the listing: then the other places are tried.
-            with suppress(ObjectNotFoundError):
-                return self._opened(known.path)
+        # It may have been moved since the listing: then the other places are tried.
+        if known is not None and (opened := self._opened(known.path, gaps)) is not None:
+            return opened
         candidates, refused = self._candidates(session_id, recording_id, place, file_path)
         for prefix, path in candidates:
-            with suppress(ObjectNotFoundError):
-                opened = self._opened(f"{prefix}{path}")
+            opened = self._opened(f"{prefix}{path}", gaps)
+            if opened is not None:
                 if self._right_prefixes[:1] != (prefix,):
                     self._right_prefixes = (prefix, *(right for right in self._right_prefixes if right != prefix))
                 return opened
-        found = self._by_listing(session_id, recording_id)
-        if found is None:
-            raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
-        return self._opened(found.path)
+        found = self._by_listing(session_id, recording_id, gaps)
+        if found is not None and (opened := self._opened(found.path, gaps)) is not None:
+            return opened
+        if gaps:
+            raise UnseenError(recording_id, gaps)
+        raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
+
+    def learn(self, path: str, *, session_id: str) -> None:
+        """Look for later recordings below the folder in which a listing showed one's object, before anywhere else.
+
+        Args:
+            path: of the object, as in `2026/01/05/{session_id}/{name}` or `moved/{name}`.
+        """
+        folder = path.rpartition("/")[0]
+        is_sessions = folder.rpartition("/")[2].lower() == session_id
+        prefix = folder.rpartition("/")[0] if is_sessions else folder
+        if prefix:
+            learned = _Learned(f"{prefix}/", is_sessions)
+            self._learned = (learned, *[known for known in self._learned if known != learned])[:_LEARNED_MAX]
+
+    def _learned_candidates(self, session_id: str, recording_id: str, told: Sequence[str]) -> list[tuple[str, str]]:
+        names = [name for path in told if recording_id_in(name := path.rpartition("/")[2]) == recording_id]
+        return [
+            (learned.prefix, f"{session_id}/{name}" if learned.has_session_folders else name)
+            for name in names[:1]
+            for learned in self._learned
+        ]
 
     def _candidates(
         self, session_id: str, recording_id: str, place: str | None, file_path: str | None
@@ -173,6 +231,7 @@ class ObjectFinder:
         candidates = [(folder := date_folder_of(path), path.removeprefix(folder)) for path in told]
         if below is not None:
             candidates += [(folder, below) for folder in self._date_prefixes]
+        candidates = self._learned_candidates(session_id, recording_id, told) + candidates
         # What was right for the last recordings comes first, the others stay in order.
         rank = {prefix: number for number, prefix in enumerate(self._right_prefixes)}
         candidates.sort(key=lambda candidate: rank.get(candidate[0], len(rank)))
@@ -186,24 +245,36 @@ class ObjectFinder:
         except PlaceRefusedError as err:
             return [], f"; {name} was {err}"
 
-    def _opened(self, path: str) -> AbstractContextManager[Download]:
-        """Enters the download to learn whether the object is there, and hands it on entered."""
-        opening = self._landing.open(path)
-        download = opening.__enter__()
+    def _opened(self, path: str, gaps: list[Gap]) -> AbstractContextManager[Download] | None:
+        """Enter the download to learn whether the object is there, and return it entered; None if it is not to be had."""
+        try:
+            opening = self._landing.open(path)
+            download = opening.__enter__()
+        except ObjectNotFoundError:
+            return None
+        except AccessDeniedError as err:
+            gaps.append(gap_of(self._landing, path, err))
+            return None
         return _Entered(opening, download)
 
-    def _by_listing(self, session_id: str, recording_id: str) -> LandingObject | None:
+    def _by_listing(self, session_id: str, recording_id: str, gaps: list[Gap]) -> LandingObject | None:
+        """The best object that listings of the places show where the recording may lie; what they leave out is in `gaps`."""
         existing = self._folders.existing([*self._near, *self._later])
-        not_seen = [finding.reason for finding in existing.values() if isinstance(finding, Unknown)]
+        for folder, finding in existing.items():
+            if isinstance(finding, Unknown):
+                uri = self._landing.uri_of(folder)
+                gaps.append(Gap(folder, uri, finding.reason.removeprefix(f"{uri}: ")))
         for folder in self._near:
             if isinstance(existing[folder], Present):
-                self._folders.list_whole(folder)
+                try:
+                    self._folders.list_whole(folder)
+                except AccessDeniedError as err:
+                    gaps.append(gap_of(self._landing, folder, err))
                 found = self._folders.best(recording_id, [folder])
                 if found is not None:
                     return found
-                not_seen += map(str, self._folders.gaps(folder))
-        found, gaps = self._in_session_folder(session_id, recording_id)
-        not_seen += map(str, gaps)
+                gaps += [gap for gap in self._folders.gaps(folder) if is_of_recording(gap.folder, session_id)]
+        found = self._in_session_folder(session_id, recording_id, gaps)
         for folder in self._later:
             if found is not None:
                 break
@@ -211,18 +282,34 @@ class ObjectFinder:
                 continue
             if self._folders.list_if_small(folder):
                 found = self._folders.best(recording_id, [folder])
-                not_seen += map(str, self._folders.gaps(folder))
+                gaps += [gap for gap in self._folders.gaps(folder) if is_of_recording(gap.folder, session_id)]
             else:
-                found, gaps = self._in_session_folder(f"{folder}/{session_id}", recording_id)
-                not_seen += map(str, gaps)
-        if found is None and not_seen:
-            raise TransferError(f"recording {recording_id} was not found, and {not_seen[0]}")
+                found = self._in_session_folder(f"{folder}/{session_id}", recording_id, gaps)
         return found
 
-    def _in_session_folder(self, folder: str, recording_id: str) -> tuple[LandingObject | None, tuple[Gap, ...]]:
-        listing = self._landing.list(folder)
-        found = best_of([item for item in listing.objects if id_in_name(item.path) == recording_id])
-        return found, listing.gaps
+    def _in_session_folder(self, folder: str, recording_id: str, gaps: list[Gap]) -> LandingObject | None:
+        try:
+            listing = self._landing.list(folder)
+        except AccessDeniedError as err:
+            gaps.append(gap_of(self._landing, folder, err))
+            return None
+        gaps += listing.gaps
+        return best_of([item for item in listing.objects if id_in_name(item.path) == recording_id])
+
+
+def gap_of(landing: Landing, path: str, err: ArchiveError) -> Gap:
+    """Return the gap that a refused path is."""
+    uri = landing.uri_of(path)
+    return Gap(path, uri, str(err).removeprefix(f"{uri}: "))
+
+
+def is_of_recording(folder: str, session_id: str) -> bool:
+    """Whether what lies below the folder may be of the session, going by its names.
+
+    Not so below another session's folder, nor below what servers keep for themselves (`lost+found`, `.snapshot`).
+    """
+    parts = folder.lower().split("/")
+    return not any((_UUID.fullmatch(part) and part != session_id) or _OF_THE_SERVER.match(part) for part in parts)
 
 
 class _Entered:

@@ -3,7 +3,7 @@
 from datetime import date
 from pathlib import Path
 from typing import Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -25,7 +25,6 @@ from callarchive.settings.sections import (
     TransferSettings,
 )
 from callarchive.settings.values import Secret, unset_secrets
-from callarchive.time_zones import require_zone
 
 
 class Settings(BaseSettings):
@@ -63,7 +62,10 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, name: str) -> str:
-        require_zone(name)
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is not an IANA time zone name such as Asia/Singapore") from None
         return name
 
     @model_validator(mode="after")

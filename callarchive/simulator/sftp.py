@@ -46,6 +46,7 @@ class SimulatedSftp:
         self._connections: set[Any] = set()
         self._opens_left: int | None = None
         self._denied: set[str] = set()
+        self._closed: set[str] = set()
         self.opened: list[str] = []
         """Paths below the server's root of every file that was opened, in order."""
 
@@ -97,6 +98,15 @@ class SimulatedSftp:
     def deny(self, account: AccountPlan, path: str) -> None:
         """Whoever opens the file at `path` is refused it from now on; it can still be listed."""
         self._denied.add(f"/{account.root}/{path}")
+
+    def deny_folder(self, account: AccountPlan, path: str) -> None:
+        """The folder is as one without rights from now on: it is listed in the folder above, and nothing in it can be had."""
+        self._closed.add(f"/{account.root}/{path}/")
+
+    def allow_all(self) -> None:
+        """Nothing is refused any more."""
+        self._denied.clear()
+        self._closed.clear()
 
     @property
     def port(self) -> int:
@@ -173,7 +183,7 @@ class SimulatedSftp:
             self._port,
             server_host_keys=[self._key],
             server_factory=_server_class(self._password, self._connections),
-            sftp_factory=_files_class(self._folder, self._count_open, self._denied),
+            sftp_factory=_files_class(self._folder, self._count_open, self._denied, self._closed),
             allow_scp=False,
             reuse_address=True,
         )
@@ -245,7 +255,7 @@ def _server_class(password: str, connections: set[Any]) -> Any:
     return Server
 
 
-def _files_class(folder: Path, may_open: Any, denied: Collection[str]) -> Any:
+def _files_class(folder: Path, may_open: Any, denied: Collection[str], closed: Collection[str]) -> Any:
     import asyncssh
 
     class Files(asyncssh.SFTPServer):
@@ -253,11 +263,28 @@ def _files_class(folder: Path, may_open: Any, denied: Collection[str]) -> Any:
             super().__init__(chan, chroot=str(folder).encode())
 
         def open(self, path: bytes, pflags: int, attrs: Any) -> object:
+            self._refuse_below_closed(path)
             if not may_open(path.decode(errors="replace")):
                 self.channel.get_connection().abort()
                 raise asyncssh.SFTPConnectionLost("dropped")
             if path.decode(errors="replace") in denied:
                 raise asyncssh.SFTPPermissionDenied("not this one")
             return super().open(path, pflags, attrs)
+
+        def scandir(self, path: bytes) -> Any:
+            self._refuse_below_closed(path.rstrip(b"/") + b"/")
+            return super().scandir(path)
+
+        def stat(self, path: bytes) -> Any:
+            self._refuse_below_closed(path)
+            return super().stat(path)
+
+        def lstat(self, path: bytes) -> Any:
+            self._refuse_below_closed(path)
+            return super().lstat(path)
+
+        def _refuse_below_closed(self, path: bytes) -> None:
+            if path.decode(errors="replace").startswith(tuple(closed)):
+                raise asyncssh.SFTPPermissionDenied("not this folder")
 
     return Files

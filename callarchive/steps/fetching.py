@@ -4,6 +4,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -11,6 +13,7 @@ from callarchive import schemas
 from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
+from callarchive.domain.evidence import Unknown
 from callarchive.errors import ArchiveError
 from callarchive.fetching import COMPARED, Comparison, Fetcher, Wanted, call_time
 from callarchive.memory import give_memory_back
@@ -24,8 +27,11 @@ from callarchive.steps.account_failures import (
     active_accounts,
     keep_failures,
 )
-from callarchive.steps.reports import StepReport, partition_of
+from callarchive.steps.reports import StepReport, lists_landings, partition_of
 from callarchive.workers import NoProgress, Progress
+
+if TYPE_CHECKING:
+    from callarchive.landing.contents import LandingContents
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +82,12 @@ def fetch_named(
     progress: Progress,
     *,
     accounts: Sequence[AccountSettings],
+    list_landing: bool = True,
 ) -> tuple[Counter[str], dict[str, ArchiveError]]:
     """Settle the recordings of these accounts that rows of `recording_metadata` name; what is new of them is in the journal.
+
+    Args:
+        list_landing: whether recordings that are not found are looked for in the landing's listing.
 
     Returns:
         What it cost, in recordings and bytes, and why accounts failed, by subaccount_id.
@@ -102,6 +112,9 @@ def fetch_named(
             transfer=connections.settings.transfer,
             clock=connections.clock,
             give_up_after=timedelta(days=connections.settings.reopen.max_age_days),
+            listing=partial(_listing, connections, account, day)
+            if list_landing and lists_landings(connections, day)
+            else None,
         )
         try:
             _fetch(connections, account, day, named, _of(account, known), fetcher, journal, progress)
@@ -111,12 +124,15 @@ def fetch_named(
             errors[account.subaccount_id] = err
         finally:
             journal.flush()
+            fetcher.refusals.log()
         counts.update(
             fetched=fetcher.counts.fetched_count,
             fetched_bytes=fetcher.counts.fetched_bytes,
             unchanged=fetcher.counts.unchanged_count,
             not_compared=fetcher.counts.uncompared_count,
         )
+        if fetcher.counts.elsewhere_count:
+            counts["found_elsewhere"] += fetcher.counts.elsewhere_count
     return counts, errors
 
 
@@ -173,6 +189,15 @@ def _wanted(
         )
         file = None if number is None else file_from(known.slice(number, 1).to_pylist()[0])
         yield Wanted(row["session_id"], recording, file, call_at, file_path=row["file_path"], uploaded=uploaded)
+
+
+def _listing(connections: Connections, account: AccountSettings, day: date) -> "LandingContents | Unknown":
+    """What lies in the account's landing, from the listing that the day's reconciliation uses as well."""
+    try:
+        return connections.landing_contents(account, day)
+    except ArchiveError as err:
+        log.warning("%s: recordings were not looked for in the landing's listing: %s", account.subaccount_id, err)
+        return Unknown(str(err))
 
 
 def _of(account: AccountSettings, rows: pa.Table) -> pa.Table:

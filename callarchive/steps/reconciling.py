@@ -21,7 +21,7 @@ from callarchive.records import Journal, Row
 from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
-from callarchive.steps.reports import StepReport, partition_of
+from callarchive.steps.reports import StepReport, is_settled, partition_of
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import Inbox
@@ -57,7 +57,7 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     give_memory_back(row_count)
     search = _Search(connections, day, earlier)
     rows = search.archive()
-    if now >= day_end + SETTLED_AFTER:
+    if is_settled(connections, day):
         rows += search.landings() + search.events()
     else:
         search.cannot_tell(Discrepancy.ORPHAN_OBJECT)

@@ -6,6 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from callarchive.connections import Connections
+from callarchive.days import SETTLED_AFTER, day_bounds
 from callarchive.errors import AccountFailure, ArchiveError
 from callarchive.records import Key, Row
 from callarchive.schemas import Table
@@ -41,6 +42,17 @@ def rows_of(connections: Connections, table: Table, day: date) -> list[Row]:
     """The rows that an earlier step wrote for the day. Raises ArchiveError if it has not been run."""
     _require(connections, table, day)
     return connections.catalog.rows(table, day)
+
+
+def is_settled(connections: Connections, day: date) -> bool:
+    """Return whether a day's sources, landings and events have had the time to name what there is."""
+    _, day_end = day_bounds(day, connections.settings.zone)
+    return connections.clock() >= day_end + SETTLED_AFTER
+
+
+def lists_landings(connections: Connections, day: date) -> bool:
+    """Return whether a run of the day lists its landings: once for reconciliation and for recordings that are not found."""
+    return connections.settings.reconciliation.list_landing and is_settled(connections, day)
 
 
 def _require(connections: Connections, table: Table, day: date) -> None:

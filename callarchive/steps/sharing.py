@@ -89,7 +89,13 @@ def fetch_shard(
         metadata, asked_count = _named(connections, day, sessions, progress)
         journal = Journal(connections.catalog, day)
         counts, errors = fetch_named(
-            connections, day, metadata, journal, progress or NoProgress(), accounts=connections.settings.accounts
+            connections,
+            day,
+            metadata,
+            journal,
+            progress or NoProgress(),
+            accounts=connections.settings.accounts,
+            list_landing=False,
         )
         _raise_first(errors)
     return {"sessions": sessions.num_rows, "asked": asked_count, "recordings": metadata.num_rows, **counts}
