@@ -105,6 +105,21 @@ def _nothing(_: Catalog, __: StepReport, ___: pa.Table) -> Summary:
     return {}
 
 
+def _of_session_ids(catalog: Catalog, report: StepReport, _: pa.Table) -> Summary:
+    """From when to when the day went, and the time zone data that says so: Dagster's own windows are not kept."""
+    rows = catalog.rows(schemas.DAY_BOUNDS, report.day)
+    if len(rows) != 1:
+        return {}
+    (bounds,) = rows
+    told: Summary = {
+        "timezone": dg.MetadataValue.text(bounds["timezone"]),
+        "day_begins": dg.MetadataValue.timestamp(bounds["begins_at"]),
+        "day_ends": dg.MetadataValue.timestamp(bounds["ends_at"]),
+    }
+    release = bounds["tz_version"] or f"not known, SHA-256 {bounds['tz_sha256'][:12]}"
+    return told | {"time_zone_data": dg.MetadataValue.text(f"{bounds['tz_origin']} {release}")}
+
+
 def _of_sessions(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     return {
         "lookup_statuses": _counted(rows, "lookup_status"),
@@ -169,6 +184,7 @@ def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
 
 
 _TOLD: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
+    schemas.SESSION_IDS.name: _of_session_ids,
     schemas.SESSIONS.name: _of_sessions,
     schemas.RECORDINGS.name: _of_recordings,
     schemas.STATUS_STATS.name: _of_status_stats,

@@ -7,14 +7,18 @@ Columns, not rows: a rerun of a day of 100,000 sessions compares them all with w
 """
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, matching_rows, pc
+from callarchive.days import day_of
+from callarchive.identifiers import uuid_time
 from callarchive.models import LookupStatus, RowProblem
 
 _SESSION = schemas.SESSION_IDS.key
@@ -28,7 +32,26 @@ _WITHOUT_RECORDINGS = pa.array([LookupStatus.NO_RECORDINGS.value, LookupStatus.N
 _INBOX = "inbox"
 """The kind of source that webhook events are. No other kind's name holds it."""
 
+_FILES = "files"
+"""The kind of source whose file may date a session, whatever its start."""
+
 NumberGuard = Callable[[str | None], str | None]
+
+
+@dataclass(frozen=True)
+class SettledSessions:
+    """What a day's sessions are.
+
+    Attributes:
+        rows: of `session_ids`.
+        elsewhere: per account what was set aside because it belongs to another day. A session that only a moved midnight put on
+            this day, and that stays where it was archived, is not among them.
+        carried_count: rows that no source names any more.
+    """
+
+    rows: pa.Table
+    elsewhere: list[tuple[str, RowProblem]]
+    carried_count: int
 
 
 def settled_sessions(
@@ -37,20 +60,23 @@ def settled_sessions(
     named: pa.Table,
     *,
     guards: Mapping[str, NumberGuard],
+    zone: ZoneInfo,
     unread: Collection[str] = (),
-) -> tuple[pa.Table, list[tuple[str, RowProblem]]]:
-    """The rows of `session_ids` for the day, and per account what was set aside because it belongs to another day.
+) -> SettledSessions:
+    """The rows of `session_ids` for the day, and what of the named sessions belongs to another day.
 
     - A session that a neighbouring day holds already stays there; if both days hold it, the earlier one keeps it.
     - A session that an earlier run found stays though no source names it any more, unless all that 8x8 ever said is that
       it has no recording. So does every session of an account that is configured no more, and every one that a webhook event
-      named: the inbox is pruned.
+      named: the inbox is pruned, and every one that began on another day by today's time zone data: when a midnight moves, the
+      day that it falls on now leaves it where it is.
     - A fact that no source tells any more stays as it was told, phone numbers excepted, and so does the source `inbox`.
 
     Args:
         named: rows of `session_ids` as the sources name them now.
         guards: by configured account, what may be written of a phone number that was kept before; without one it is
             dropped.
+        zone: in which days are cut.
         unread: accounts whose sources could not be read: their rows stay as they are.
     """
     before = catalog.partition(schemas.SESSION_IDS, day)
@@ -63,7 +89,8 @@ def settled_sessions(
     goes_after = pc.and_not(pc.is_in(keys, value_set=keys_day_after), pc.is_in(keys, value_set=keys_before))
     goes = pc.or_(goes_before, goes_after)
     days = pc.if_else(goes_before, pa.scalar(day_before), pa.scalar(day_after))
-    elsewhere = _set_aside(named.filter(goes), days.filter(goes))
+    stayed = _left_by_midnight(catalog, named.filter(goes), day, zone) if pc.any(goes).as_py() else frozenset()
+    elsewhere = _set_aside(named.filter(goes), days.filter(goes), unsaid=stayed)
     stays = pc.invert(goes)
     rows = _with_facts_told(named.filter(stays), before, places=matching_rows(keys.filter(stays), among=keys_before))
 
@@ -71,16 +98,40 @@ def settled_sessions(
     carried = before.filter(unnamed)
     if len(carried):
         leaves = _settled_without_recordings(catalog, day, carried, accounts=list(guards))
+        leaves = pc.and_not(leaves, _of_other_days(carried, leaves, day=day, zone=zone))
         carried = carried.filter(pc.or_(pc.invert(leaves), pc.match_substring(_as_texts(carried["sources"]), _INBOX)))
         rows = pa.concat_tables([rows, _guarded(carried, guards)])
-    return (pa.concat_tables([rows, untouched]) if len(untouched) else rows), elsewhere
+    if len(untouched):
+        rows = pa.concat_tables([rows, untouched])
+    return SettledSessions(rows, elsewhere, len(carried))
 
 
-def _set_aside(sessions: pa.Table, days: Column) -> list[tuple[str, RowProblem]]:
+def _left_by_midnight(catalog: Catalog, sessions: pa.Table, day: date, zone: ZoneInfo) -> frozenset[tuple[str, str]]:
+    """Keys of those sessions that began on the day, and that a neighbour holds with the same start: a midnight moved."""
+
+    def starts(rows: pa.Table) -> dict[tuple[str, str], datetime]:
+        columns = (rows[name].to_pylist() for name in (*_SESSION, "started_at"))
+        return {(account, name): at for account, name, at in zip(*columns, strict=True) if at is not None}
+
+    from_files = pc.match_substring(_as_texts(sessions["sources"]), _FILES)
+    wanted = {key: at for key, at in starts(sessions.filter(pc.invert(from_files))).items() if day_of(at, zone) == day}
+    if not wanted:
+        return frozenset()
+    columns = (*_SESSION, "started_at")
+    held = [
+        starts(catalog.partition(schemas.SESSION_IDS, day + timedelta(days=offset), columns=columns))
+        for offset in (-1, 1)
+    ]
+    return frozenset(key for key, at in wanted.items() if any(rows.get(key) == at for rows in held))
+
+
+def _set_aside(sessions: pa.Table, days: Column, *, unsaid: frozenset[tuple[str, str]]) -> list[tuple[str, RowProblem]]:
     """Per account a problem for each session, which belongs to the day at its place in `days`."""
     found = []
     columns = (sessions[name].to_pylist() for name in (*_SESSION, "sources"))
     for account, session_id, sources, day in zip(*columns, days.to_pylist(), strict=True):
+        if (account, session_id) in unsaid:
+            continue
         reason = f"session {session_id} belongs to {day} already"
         found.append((account, RowProblem(", ".join(sources), f"call_date={day}", None, reason)))
     return found
@@ -122,6 +173,23 @@ def _settled_without_recordings(catalog: Catalog, day: date, sessions: pa.Table,
     with_recordings = pc.is_in(keys, value_set=_keys(catalog, schemas.RECORDING_METADATA, day))
     configured = pc.is_in(sessions["subaccount_id"], value_set=pa.array(accounts, pa.string()))
     return pc.and_(configured, pc.and_not(pc.is_in(answers, value_set=_WITHOUT_RECORDINGS), with_recordings))
+
+
+def _of_other_days(sessions: pa.Table, wanted: Column, *, day: date, zone: ZoneInfo) -> Column:
+    """Whether the session, if it is wanted, began on another day: by its start, else by the time in its UUID."""
+    others = []
+    columns = (sessions[name].to_pylist() for name in ("session_id", "started_at"))
+    for session_id, started_at, is_wanted in zip(*columns, wanted.to_pylist(), strict=True):
+        at = (started_at or _time_in(session_id)) if is_wanted else None
+        others.append(at is not None and day_of(at, zone) != day)
+    return pa.array(others, pa.bool_())
+
+
+def _time_in(session_id: str) -> datetime | None:
+    try:
+        return uuid_time(session_id)
+    except ValueError:  # a table that somebody else wrote
+        return None
 
 
 def _guarded(sessions: pa.Table, guards: Mapping[str, NumberGuard]) -> pa.Table:

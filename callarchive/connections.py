@@ -68,6 +68,7 @@ class Connections:
         self._date_folders: dict[str, DateFolders] = {}
         self._inbox: Inbox | None = None
         self._pruned = False
+        self._zone_is_checked = False
         self._opening = Lock()
         self._listing = Lock()
 
@@ -192,7 +193,11 @@ class Connections:
         """Holds the day against every other run on the same catalog. Waits up to an hour for one under way.
 
         What killed runs left unfinished beside the day's tables and answers is gone then.
+
+        Raises:
+            ConfigurationError: the catalog's days are cut in another time zone.
         """
+        self._require_same_zone()
         from callarchive.records import journal_folder
 
         store = self.catalog.store
@@ -218,7 +223,9 @@ class Connections:
 
         Raises:
             UnavailableError: another run is at the same shard, and is not dead.
+            ConfigurationError: the catalog's days are cut in another time zone.
         """
+        self._require_same_zone()
         store = self.catalog.store
         with ExitStack() as held:
             with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
@@ -226,6 +233,14 @@ class Connections:
                 store.replace(f"{_shards_folder(day)}/{shard}", b"")
                 held.enter_context(store.lock(_shard_lock(day, shard), wait_s=_DEAD_HOLDER_S))
             yield
+
+    def _require_same_zone(self) -> None:
+        """Once in the life of these connections."""
+        if not self._zone_is_checked:
+            from callarchive.catalog_zone import require_same_zone
+
+            require_same_zone(self.catalog, self.settings, now=self.clock())
+            self._zone_is_checked = True
 
 
 def _shards_folder(day: date) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from callarchive import schemas
 from callarchive.automation import DayRequest
 from callarchive.days import day_bounds, day_of
+from callarchive.kept_bounds import recent_days_to_review, review_bounds
 from callarchive.reopening import day_to_reopen
 from callarchive.settings import Settings
 
@@ -31,7 +32,8 @@ def requests_for_look_back(
     """Earlier days that the night asks for besides, newest first.
 
     Of the last `dagster.catch_up_days`: each that was never archived, or not since it was over. Of the last
-    `dagster.look_back_days`: each with a session that is not final and is due, and each of which no source named a session.
+    `dagster.look_back_days`: each with a session that is not final and is due, and each of which no source named a session. Of
+    the last year: each whose bounds moved since it was archived, because time zone data changed.
 
     Args:
         at: the night's time.
@@ -39,15 +41,19 @@ def requests_for_look_back(
     """
     yesterday = day_of(at, settings.zone) - timedelta(days=1)
     done = _archived_days(catalog)
+    earlier = [day for day in catalog.days(schemas.SESSION_IDS) if day < yesterday]
+    review = review_bounds(catalog, settings, recent_days_to_review(settings, earlier, now=at))
+    moved = {item.day: item.reason for item in review.moved}
     requests = []
     for back in range(1, max(settings.dagster.catch_up_days, settings.dagster.look_back_days) + 1):
         day = yesterday - timedelta(days=back)
         if day < settings.start_date:
             break
-        why = _reason(catalog, settings, day, back=back, at=at, is_archived=day in done)
+        why = _reason(catalog, settings, day, back=back, at=at, is_archived=day in done, moved=moved.pop(day, None))
         if why is not None and not is_busy(day):
             requests.append(DayRequest(day, day.isoformat(), why))
-    return requests
+    older = [DayRequest(day, day.isoformat(), why) for day, why in moved.items() if day in done and not is_busy(day)]
+    return [*requests, *reversed(older)]
 
 
 def days_left_behind(catalog: "Catalog", settings: Settings, *, at: datetime) -> int:
@@ -59,13 +65,22 @@ def days_left_behind(catalog: "Catalog", settings: Settings, *, at: datetime) ->
 
 
 def _reason(
-    catalog: "Catalog", settings: Settings, day: date, *, back: int, at: datetime, is_archived: bool
+    catalog: "Catalog",
+    settings: Settings,
+    day: date,
+    *,
+    back: int,
+    at: datetime,
+    is_archived: bool,
+    moved: str | None,
 ) -> str | None:
     """Why the day is to be archived, the reason that costs least to find out first; null where there is none."""
     from callarchive.columns import pc
 
     if not is_archived:
         return "it was never archived to the end"
+    if moved is not None:
+        return moved
     lookups = catalog.partition(schemas.LOOKUPS, day, columns=["looked_up_at"])
     last_look_at = pc.max(lookups["looked_up_at"]).as_py()
     if last_look_at is not None and last_look_at < day_bounds(day, settings.zone)[1]:

@@ -12,6 +12,7 @@ from callarchive.connections import Connections
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown
 from callarchive.domain.evidence import Outcome
 from callarchive.errors import StoreError, UnavailableError
+from callarchive.kept_bounds import MovedDay, recent_days_to_review, review_bounds
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import AccountStatistics
@@ -44,6 +45,8 @@ class Overview:
 
     Attributes:
         never_archived: days of which nothing is known. That is not the same as a day without calls.
+        moved: days that were archived with other bounds than they have since time zone data changed: of these days, or of the
+            last year where no range was asked for.
         open_rows: rows of `reconciliation` that are open, counted by kind.
         last_events: accounts of which webhook events came, and when the last one did.
         inbox_error: why the inbox could not be asked; null where it could, or where there is none.
@@ -58,14 +61,15 @@ class Overview:
     at_risk: tuple[AtRisk, ...]
     last_events: dict[str, datetime]
     inbox_error: str | None = None
+    moved: tuple[MovedDay, ...] = ()
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is at risk, every account of every day was archived, and the inbox can be asked."""
+        """Whether nothing is at risk, every account of every day was archived, no bounds moved, and the inbox can be asked."""
         accounts_failed = any(
             check.name == "accounts_archived" and check.outcome is not Outcome.PASSED for check in self.failing
         )
-        return not (self.never_archived or accounts_failed or self.at_risk) and self.inbox_error is None
+        return not (self.never_archived or self.moved or accounts_failed or self.at_risk) and self.inbox_error is None
 
 
 def look_over(connections: Connections, days: Sequence[date], *, whole_countdown: bool = False) -> Overview:
@@ -109,6 +113,9 @@ def look_over(connections: Connections, days: Sequence[date], *, whole_countdown
         at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(counting_down))),
         last_events={account.subaccount_id: account.last_received_at for account in statistics},
         inbox_error=inbox_error,
+        moved=review_bounds(
+            catalog, settings, recent_days_to_review(settings, archived, now=now) if whole_countdown else known
+        ).moved,
     )
 
 

@@ -146,6 +146,21 @@ SESSION_PROBLEMS = Table(
     public=False,
 )
 
+DAY_BOUNDS = Table(
+    "day_bounds",
+    grain="one row: from when to when the day went when its sources were asked last",
+    key=("timezone",),
+    columns=(
+        _text("timezone", "IANA name of the zone that days are cut in"),
+        _at("begins_at", "the day's first instant"),
+        _at("ends_at", "the next day's first instant"),
+        _text("tz_origin", "where the time zone data came from: tzdata (the package), or a folder in PYTHONTZPATH"),
+        _text("tz_version", "IANA's release of the data, such as 2026f; null where the folder does not say"),
+        _text("tz_sha256", "SHA-256 of the zone's file, hex"),
+    ),
+    public=False,
+)
+
 _LOOKUP = (
     _text("lookup_status", "how 8x8 answered: ok, no_recordings, not_found, error"),
     _text("lookup_error", "why the look-up is an error"),
@@ -376,6 +391,7 @@ PUBLIC_TABLES = (SESSIONS, RECORDINGS, STATUS_STATS, DURATION_STATS, RECONCILIAT
 STEP_TABLES = (
     SESSION_IDS,
     SESSION_PROBLEMS,
+    DAY_BOUNDS,
     RECORDING_EVENTS,
     LOOKUPS,
     RECORDING_METADATA,

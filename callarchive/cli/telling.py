@@ -32,8 +32,8 @@ def status(
     """Tells how the last seven days are, and which recordings may be lost at 8x8, the most urgent first.
 
     How long 8x8 keeps what it could not push is not known: accounts.push_retention_hours is assumed, 24 by default.
-    Today counts as soon as it was archived once. Exits 1 if a recording is at risk, a day was never archived, or
-    the inbox cannot be asked.
+    Today counts as soon as it was archived once. Exits 1 if a recording is at risk, a day was never archived, the
+    bounds of an archived day moved with new time zone data, or the inbox cannot be asked.
 
     \b
     Examples:
@@ -92,6 +92,12 @@ def _print(output: Output, overview: "Overview") -> None:
             (f"{first}", f"--day {first}") if first == last else (f"{first} to {last}", f"--from {first} --to {last}")
         )
         output.print_text(f"{span}: never archived, so what there was is not known. callarchive archive {option}")
+    for item in overview.moved:
+        output.print_text(f"{item.day}: {item.reason}")
+    for first, last in spans_of(item.day for item in overview.moved):
+        output.print_text(
+            f"{first} to {last}: calls near midnight may be in no day. callarchive archive --from {first} --to {last}"
+        )
     for account, at in overview.last_events.items():
         output.print_text(f"{account}: the last webhook event came at {at:%Y-%m-%d %H:%M:%S} UTC")
     if overview.open_rows:

@@ -1,13 +1,14 @@
 """Goes along the chain from the configuration to the catalog and says of each link whether it holds, and what to do if not.
 
-The links of an account are in `accounts`, those of this machine and its stores in `machine`. Reads a little; writes one object
+The links of an account are in `accounts`, those of this machine and its stores in `machine`, days and time
+zones in `calendar`. Reads a little; writes one object
 of a few bytes into the archive, the catalog, and where 8x8 pushes if its credentials are known, and removes them again.
 """
 
 from collections.abc import Iterator, Sequence
 
 from callarchive.connections import Connections
-from callarchive.doctor import accounts, machine
+from callarchive.doctor import accounts, calendar, machine
 from callarchive.doctor.findings import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "examine", "likely_cause"]
@@ -20,6 +21,7 @@ def examine(connections: Connections) -> Iterator[Finding]:
     for account in settings.accounts:
         yield from accounts.findings(connections, account)
     yield from machine.findings(connections)
+    yield from calendar.findings(connections)
 
 
 def likely_cause(findings: Sequence[Finding]) -> Finding | None:

@@ -1,4 +1,4 @@
-"""A landing in an S3 bucket. Bodies and long listings come through obstore, outside the interpreter; the rest through boto3.
+"""A landing in an S3 bucket. Bodies come through obstore, outside the interpreter; listings and HEADs through boto3.
 
 Where a recording's object lies is worked out in `landing.places`, how listings are made in `landing.s3_listing`; the bucket
 itself is in `landing.s3_bucket`.
@@ -17,7 +17,7 @@ from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import ConfigurationError, TransferError
 from callarchive.landing import NOT_LISTED, LandingObject, Listing
 from callarchive.landing.places import date_folder_of
-from callarchive.landing.s3_bucket import Listed, S3Bucket
+from callarchive.landing.s3_bucket import S3Bucket
 from callarchive.landing.s3_listing import S3Listing
 from callarchive.landing.s3_questions import S3Questions
 from callarchive.settings import AccountSettings, TransferSettings
@@ -102,36 +102,35 @@ class S3Landing:
         folders: dict[str, dict[str, str]] = {}
         for path in paths:
             folders.setdefault(date_folder_of(path), {})[self._bucket.key(path)] = path
-        findings: dict[str, Evidence[LandingObject]] = {}
-        rest = []
+        unlisted: dict[str, bool] = {}
         for keys in folders.values():
             is_whole = len(keys) > 1 and self._listing.look_for(keys, seen)
-            unseen = [path for path in keys.values() if path not in seen]
-            if is_whole and not confirm_absent:
-                findings |= dict.fromkeys(unseen, NOT_LISTED)
-            else:
-                rest += unseen
-        findings |= {path: Present(item) for path, item in seen.items()}
-        return findings | self._questions.ask_each(rest, self._stat)
+            unlisted |= {path: is_whole for path in keys.values() if path not in seen}
+        findings: dict[str, Evidence[LandingObject]] = {path: Present(item) for path, item in seen.items()}
+        if not confirm_absent:
+            findings |= {path: NOT_LISTED for path, is_whole in unlisted.items() if is_whole}
+        rest = [path for path in unlisted if path not in findings]
+        return findings | self._questions.ask_each(rest, lambda path: self._stat(path, is_unlisted=unlisted[path]))
 
     def check(self) -> None:
         """Returns when the landing can be listed, and lies where the configuration says."""
         page = self._bucket.page(self._bucket.below(""), MaxKeys=1)
-        region = page["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
         meta = self._bucket.client().meta
         ours = meta.region_name
-        if region and region != ours and s3_access.is_aws(meta.endpoint_url):
+        if page.region and page.region != ours and s3_access.is_aws(meta.endpoint_url):
             # boto3 goes after a bucket in another region by itself, obstore does not.
-            raise ConfigurationError(f"{self.uri}: the bucket is in {region}, not in {ours}: set accounts.s3.region")
+            raise ConfigurationError(
+                f"{self.uri}: the bucket is in {page.region}, not in {ours}: set accounts.s3.region"
+            )
 
     def sample(self) -> Evidence[LandingObject]:
         """Return some object among the first few keys of the landing."""
         page = self._bucket.page(self._bucket.below(""), MaxKeys=_SAMPLE_KEYS)
-        for entry in map(Listed.of_boto3, page.get("Contents", ())):
+        for entry in page.entries:
             item = self._bucket.described(entry)
             if item is not None:
                 return Present(item)
-        if page.get("Contents") or page.get("IsTruncated"):
+        if page.entries or not page.is_last:
             return Unknown(f"the first keys of {self.uri} are not of recordings")
         return Absent(f"S3 lists no key below {self.uri}")
 
@@ -152,10 +151,13 @@ class S3Landing:
         customer_key = "SSECustomerAlgorithm" in head
         return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")
 
-    def _stat(self, path: str) -> Evidence[LandingObject]:
+    def _stat(self, path: str, *, is_unlisted: bool) -> Evidence[LandingObject]:
+        """Ask for the object. `is_unlisted`: a listing that went past it did not show it."""
         head = self._bucket.head(path)
+        if head is None and (is_unlisted or not self._listing.has_key(self._bucket.key(path))):
+            return Absent("no listing shows it, and HEAD answered 404")
         if head is None:
-            return Absent("HEAD answered 404")
+            return Unknown(f"{self._bucket.place(path)}: a listing shows it, and HEAD answered 404")
         return Present(
             LandingObject(
                 path=path,

@@ -4,14 +4,17 @@ How S3 is reached at all is in `s3_access`, what its errors mean in `s3_errors`.
 """
 
 import threading
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from callarchive import s3_access, s3_errors
-from callarchive.errors import ObjectNotFoundError, UnavailableError
+from callarchive.errors import AnswerError, ArchiveError, ObjectNotFoundError, UnavailableError
 from callarchive.landing import LandingObject
+from callarchive.landing.deadlines import ended_by
 from callarchive.landing.places import PlaceRefusedError, check_path
+from callarchive.landing.s3_pages import Listed, Page, page_from, read_listing
 from callarchive.settings import AccountSettings, TransferSettings
 
 if TYPE_CHECKING:
@@ -20,19 +23,7 @@ if TYPE_CHECKING:
 _MAX_KEY_BYTES = 1024
 """S3 takes no longer keys."""
 
-
-class Listed(NamedTuple):
-    """A line of a listing. `etag` is without quotes, and empty where there is none."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    modified_at: datetime | None
-
-    @classmethod
-    def of_boto3(cls, listed: dict[str, Any]) -> "Listed":
-        """The line, from boto3's."""
-        return cls(listed["Key"], listed["Size"], listed.get("ETag", "").strip('"'), listed.get("LastModified"))
+_T = TypeVar("_T")
 
 
 class S3Bucket:
@@ -102,6 +93,7 @@ class S3Bucket:
                 connections=self._connections,
                 read_timeout_s=self._transfer.stall_timeout_s,
             )
+            self._opened_client.meta.events.register_first("before-parse.s3.*", read_listing)
         return self._opened_client
 
     def described(self, entry: Listed) -> LandingObject | None:
@@ -109,7 +101,7 @@ class S3Bucket:
         start = len(self._root) + 1 if self._root else 0
         path = entry.key[start:]
         try:
-            self.key(path)
+            check_path(path)
         except PlaceRefusedError:
             return None
         return self.object_at(path, entry)
@@ -124,27 +116,61 @@ class S3Bucket:
             modified_at=entry.modified_at,
         )
 
-    def head(self, path: str) -> dict[str, Any] | None:
-        """What S3 says of the object now, null when there is none. Raises ArchiveError."""
-        try:
-            head: dict[str, Any] = self.client().head_object(Bucket=self._bucket, Key=self.key(path))
-        except s3_errors.BOTO_ERRORS as err:
-            error = s3_errors.translate_botocore(err, place=self.place(path), doing="reading")
-            if isinstance(error, ObjectNotFoundError):
-                return None
-            raise error from err
-        return head
+    def ends_at(self) -> float:
+        """Return when a conversation that begins now must be over, by `time.monotonic`."""
+        return time.monotonic() + self._transfer.deadline_s
 
-    def page(self, prefix: str, **options: Any) -> dict[str, Any]:
-        """boto3's answer to one request for a listing. Raises ArchiveError."""
+    def head(self, path: str, *, ends_at: float | None = None) -> dict[str, Any] | None:
+        """Return what S3 says of the object now, None when it answers 404. Raises ArchiveError."""
+        key, place = self.key(path), self.place(path)
+        client = self.client()
+
+        def ask() -> dict[str, Any]:
+            try:
+                head: dict[str, Any] = client.head_object(Bucket=self._bucket, Key=key)
+            except s3_errors.BOTO_ERRORS as err:
+                raise s3_errors.translate_botocore(err, place=place, doing="reading") from err
+            return head
+
         try:
-            page: dict[str, Any] = self.client().list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)
-        except s3_errors.BOTO_ERRORS as err:
-            error = s3_errors.translate_botocore(err, place=self.uri, doing="listing")
-            if isinstance(error, ObjectNotFoundError):  # not S3: a web server that knows no buckets
-                error = UnavailableError(f"{self.uri}: what answers there does not list buckets: check endpoint_url")
-            raise error from err
-        return page
+            return self._answered(ask, place, ends_at)
+        except ObjectNotFoundError:
+            return None
+
+    def page(self, prefix: str, *, ends_at: float | None = None, **options: Any) -> Page:
+        """Return one page of a listing.
+
+        Args:
+            ends_at: when the answer must be there; None gives it as long as a whole conversation.
+            options: of ListObjectsV2.
+
+        Raises:
+            ArchiveError: what it says need not concern more than the prefix.
+        """
+        client = self.client()
+
+        def ask() -> Page:
+            try:
+                answer = client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **options)
+                return page_from(answer, prefix=prefix)
+            except s3_errors.BOTO_ERRORS as err:
+                error: ArchiveError = s3_errors.translate_botocore(err, place=self.uri, doing="listing")
+                if isinstance(error, ObjectNotFoundError):  # not S3: a web server that knows no buckets
+                    error = UnavailableError(
+                        f"{self.uri}: what answers there does not list buckets: check endpoint_url"
+                    )
+                raise error from err
+            except (AnswerError, ValueError, TypeError, LookupError, AttributeError) as err:  # botocore's parsers'
+                why = err if isinstance(err, AnswerError) else "the answer is no listing of a bucket"
+                raise AnswerError(f"{self.uri}: {why}: check endpoint_url") from err
+
+        return self._answered(ask, self.uri, ends_at)
+
+    def _answered(self, ask: Callable[[], _T], place: str, ends_at: float | None) -> _T:
+        try:
+            return ended_by(self.ends_at() if ends_at is None else ends_at, ask, name="s3-request")
+        except TimeoutError as err:
+            raise UnavailableError(f"{place}: S3 did not finish its answer within transfer.deadline_s") from err
 
     def close(self) -> None:
         """Lets go of connections; a later use would connect again."""

@@ -3,6 +3,7 @@
 What is asked is the caller's; how a single request is made is in `s3_bucket`.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,11 +14,14 @@ from callarchive.landing.s3_bucket import S3Bucket
 
 T = TypeVar("T")
 
-_CONCERN_ONE = (AccessDeniedError, UnavailableError, TransferError, AnswerError)
+CONCERN_ONE = (AccessDeniedError, UnavailableError, TransferError, AnswerError)
 """Errors that may be of the one key or folder that was asked for. The landing as a whole is looked at to find out."""
 
 _SILENT_MAX = 8
 """After so many questions of which none was answered, the landing is looked at before more are asked."""
+
+_ROOT_S = 60.0
+"""So long a landing is looked at to find out whether it can be listed at all."""
 
 
 class S3Questions:
@@ -47,11 +51,13 @@ class S3Questions:
 
     def check_root(self) -> None:
         """Return when the landing as a whole can be listed. Raises ArchiveError."""
-        self._bucket.page(self._bucket.below(""), MaxKeys=1)
+        self._bucket.page(
+            self._bucket.below(""), ends_at=min(self._bucket.ends_at(), time.monotonic() + _ROOT_S), MaxKeys=1
+        )
 
 
 def _outcome(ask: Callable[[str], Evidence[T]], name: str) -> Evidence[T]:
     try:
         return ask(name)
-    except _CONCERN_ONE as err:
+    except CONCERN_ONE as err:
         return Unknown(str(err))

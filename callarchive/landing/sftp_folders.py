@@ -111,6 +111,28 @@ class SftpFolders:
         """Return whether a REALPATH's reply lies in the root. Raises as `Reply.entries`."""
         return all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in real.entries(uri))
 
+    def leading_out(self, session: SftpSession, paths: Sequence[str], deadline: float) -> list[str]:
+        """Return those of these symbolic links that lead out of the root, or of which the server does not say where to."""
+        root = self.root(session, deadline)
+        found: list[str] = []
+        for at in range(0, len(paths), _FOLDERS_AT_ONCE):
+            some = paths[at : at + _FOLDERS_AT_ONCE]
+            replies = session.exchange([(REALPATH, string(self.place(path, root))) for path in some], deadline=deadline)
+            for path, reply in zip(some, replies, strict=True):
+                try:
+                    leads_out = not self.is_within(reply, self.uri_of(path), root)
+                except ObjectNotFoundError:
+                    leads_out = False  # to nothing
+                except TransferError as err:
+                    if isinstance(err, SessionLostError):
+                        raise
+                    leads_out = True
+                except ArchiveError:
+                    leads_out = True
+                if leads_out:
+                    found.append(path)
+        return found
+
     def in_groups(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Iterator[Opened]:
         """Open the folders, as many at a time as the server lets be open. Whoever takes a group closes its handles.
 

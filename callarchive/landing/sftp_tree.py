@@ -42,6 +42,8 @@ _ENTRIES_MAX = 5_000_000
 _GAPS_MAX = 100
 """More than so many places that cannot be listed are one gap: a listing may consist of them."""
 
+_LINKS_MAX = 1000
+_TOO_LONG = "listing the landing took longer than transfer.deadline_s"
 _NO_KIND = "the server does not say whether it is a file or a folder"
 _TOO_MANY = f"more than {_ENTRIES_MAX} entries were listed; is this the landing?"
 
@@ -204,6 +206,7 @@ class _Walk:
         self._entry_count = 0
         self._passed_over = 0
         self._been_at: set[bytes] = set()
+        self._links: list[str] = []
 
     def go_through(self, folder: str) -> None:
         """Find every file below the folder, or leave gaps."""
@@ -214,6 +217,7 @@ class _Walk:
                 break
         for name in level:
             self._leave_out(name, f"folders are nested more than {_DEPTH_MAX} deep")
+        self._look_at_links()
         if self._passed_over:
             _log.warning(
                 "%s: passed over %d links, odd names or special files",
@@ -260,9 +264,23 @@ class _Walk:
             if time.monotonic() < self._deadline:
                 raise
             for name in (*left, *below):
-                self._leave_out(name, "listing the landing took longer than transfer.deadline_s")
+                self._leave_out(name, _TOO_LONG)
             return []
         return below
+
+    def _look_at_links(self) -> None:
+        """Leave a gap for each link out of the landing. What others lead to is listed where it lies."""
+        links, self._links = self._links, []
+        try:
+            for name in self._folders.leading_out(self._session, links[:_LINKS_MAX], self._deadline):
+                self._leave_out(name, "a symbolic link out of the landing, which is not followed")
+        except SessionLostError:
+            if time.monotonic() < self._deadline:
+                raise
+            for name in links[:_LINKS_MAX]:
+                self._leave_out(name, _TOO_LONG)
+        for name in links[_LINKS_MAX:]:
+            self._leave_out(name, "a symbolic link, which is not followed")
 
     def _take(self, folder: str, entry: Entry, below: list[str]) -> None:
         if entry.name in (b".", b".."):
@@ -277,6 +295,10 @@ class _Walk:
             self.found.append(_described(self._folders, path, attributes.size_bytes, attributes))
         elif attributes.is_file():
             self._leave_out(path, "the server does not tell its size")
+        elif attributes.is_link():
+            self._passed_over += 1
+            if self._skip is None or not self._skip(path):
+                self._links.append(path)
         elif attributes.has_kind():
             self._passed_over += 1
         elif self._skip is None or not self._skip(path):

@@ -3,7 +3,7 @@
 from datetime import date
 from pathlib import Path
 from typing import Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -25,6 +25,7 @@ from callarchive.settings.sections import (
     TransferSettings,
 )
 from callarchive.settings.values import Secret, unset_secrets
+from callarchive.time_zones import require_zone
 
 
 class Settings(BaseSettings):
@@ -62,10 +63,7 @@ class Settings(BaseSettings):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("is not an IANA time zone name such as Asia/Singapore") from None
+        require_zone(name)
         return name
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from callarchive.errors import ConfigurationError
 from callarchive.settings.configuration import Settings
 from callarchive.settings.values import REFERENCE, WRITTEN_OUT, base_folder
+from callarchive.time_zones import PATH_VARIABLE, follow_path_variable
 
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
@@ -57,6 +58,7 @@ def load_settings(path: Path | str | None = None) -> Settings:
 
 
 def _fill_environment(folder: Path) -> None:
+    path_was_set = PATH_VARIABLE in os.environ
     for env_file in dict.fromkeys((folder / ".env", Path.cwd() / ".env")):
         if not env_file.is_file():
             continue
@@ -66,6 +68,8 @@ def _fill_environment(folder: Path) -> None:
                     os.environ.setdefault(name, value)
         except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL
             raise ConfigurationError(f"{env_file} cannot be read: {type(err).__name__}") from None
+    if PATH_VARIABLE in os.environ and not path_was_set:
+        follow_path_variable()
 
 
 def _referenced_variables(node: Any) -> set[str]:

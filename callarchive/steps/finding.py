@@ -10,6 +10,7 @@ from callarchive.belonging import settled_sessions
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.errors import ArchiveError, StoreError, UnavailableError
+from callarchive.kept_bounds import keep_bounds
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
 from callarchive.recording_events import events_told, write_recording_events
@@ -56,16 +57,18 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     failures = keep_failures(connections, day, schemas.SESSION_IDS, errors)
     guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
     with connections.neighbours_lock():
-        rows, elsewhere = settled_sessions(catalog, day, named, guards=guards, unread=list(errors))
+        settled = settled_sessions(
+            catalog, day, named, guards=guards, zone=connections.settings.zone, unread=list(errors)
+        )
+        rows, carried = settled.rows, settled.carried_count
         count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
+    # Not before the sessions, and not without those of every account: else a day whose bounds moved would pass for whole.
+    if not errors:
+        keep_bounds(catalog, day, connections.settings)
     not_taken_over = _take_over_events(connections, day, rows)
-    problems += elsewhere + not_taken_over
+    problems += settled.elsewhere + not_taken_over
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)
-    unread_count = (
-        sum(rows_of_account in errors for rows_of_account in rows["subaccount_id"].to_pylist()) if errors else 0
-    )
-    carried = len(rows) + len(elsewhere) - len(named) - unread_count
     if carried:
         log.warning("%s: %d sessions stay though no source names them any more", day, carried)
     new_problems = [problem_row(account, n, p) for n, (account, p) in enumerate(problems) if account not in errors]

@@ -303,13 +303,19 @@ def _answers(
 def _read_kept(
     connections: Connections, day: date, sessions: pa.Table, lookups: pa.Table, answered: AnsweredRows
 ) -> None:
-    """Every session has its kept answer among `answered`, or is an error there if it has no answer of any kind."""
+    """Every session has its kept answer among `answered`, or is an error there if it has no answer of any kind.
+
+    A neighbouring day may have kept it: days that are cut again in another time zone begin elsewhere.
+    """
     wanted = set(keys_of(sessions, _SESSION).to_pylist())
-    for (subaccount_id, session_id), lookup in connections.answers.lookups(day):
-        key = f"{subaccount_id}/{session_id}"
-        if key in wanted:
-            answered.add(subaccount_id, lookup)
-            wanted.remove(key)
+    for kept_of in (day, day - timedelta(days=1), day + timedelta(days=1)):
+        if not wanted:
+            break
+        for (subaccount_id, session_id), lookup in connections.answers.lookups(kept_of):
+            key = f"{subaccount_id}/{session_id}"
+            if key in wanted:
+                answered.add(subaccount_id, lookup)
+                wanted.remove(key)
     for key in sorted(wanted.difference(keys_of(lookups, _SESSION).to_pylist())):
         subaccount_id, _, session_id = key.partition("/")
         answered.add(

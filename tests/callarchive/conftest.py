@@ -2,7 +2,9 @@
 
 import itertools
 import logging
-from collections.abc import Iterator
+import zoneinfo
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,32 @@ def local_store(tmp_path: Path) -> LocalStore:
 def store(request: pytest.FixtureRequest) -> Store:
     store: Store = request.getfixturevalue(f"{request.param}_store")
     return store
+
+
+@pytest.fixture
+def tz_age(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder for PYTHONTZPATH in which one zone has another's rules: `tz_age("Africa/Casablanca", "Etc/GMT+10")`."""
+
+    def make(zone: str, rules_of: str, *, version: str | None = None) -> Path:
+        folder = tmp_path / f"tz-{rules_of.replace('/', '-')}"
+        (folder / zone).parent.mkdir(parents=True, exist_ok=True)
+        (folder / zone).write_bytes(files("tzdata").joinpath("zoneinfo", *rules_of.split("/")).read_bytes())
+        if version:
+            (folder / "tzdata.zi").write_text(f"# version {version}\n# and so on\n", encoding="ascii")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def use_tz_data() -> Iterator[Callable[[Path | None], None]]:
+    """Lets zoneinfo read a folder before the package, as PYTHONTZPATH does in a new process; None ends that."""
+
+    def use(folder: Path | None) -> None:
+        zoneinfo.reset_tzpath(to=() if folder is None else (str(folder),))
+        zoneinfo.ZoneInfo.clear_cache()
+
+    before = zoneinfo.TZPATH
+    yield use
+    zoneinfo.reset_tzpath(to=before)
+    zoneinfo.ZoneInfo.clear_cache()

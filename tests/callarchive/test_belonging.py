@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
@@ -30,7 +31,8 @@ def settle(catalog: Catalog, *named: Row, accounts: tuple[str, ...] = ("acme",))
     """The day's rows by session id, and the reasons for which others were set aside."""
     table = pa.Table.from_pylist(list(named), schema=schemas.SESSION_IDS.schema)
     guards = {account: lambda number: None if number is None else f"<{number}>" for account in accounts}
-    rows, elsewhere = settled_sessions(catalog, DAY, table, guards=guards)
+    settled = settled_sessions(catalog, DAY, table, guards=guards, zone=ZoneInfo("UTC"))
+    rows, elsewhere = settled.rows, settled.elsewhere
     assert rows.schema.equals(schemas.SESSION_IDS.schema)
     return {row["session_id"]: row for row in rows.to_pylist()}, [problem.reason for _, problem in elsewhere]
 
@@ -123,3 +125,30 @@ def test_an_event_that_named_a_session_is_not_forgotten_as_a_source(catalog: Cat
         "c": ["inbox", "log_export"],
         "d": ["log_export"],
     }
+
+
+def test_a_session_that_a_moved_midnight_put_on_the_next_day_stays_though_it_has_no_recording(catalog: Catalog) -> None:
+    """The next day leaves it here, so here it must stay: else it would be in no day."""
+    version_1 = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"  # of 2021-08-26
+    late = session("late", started_at=datetime(2026, 11, 2, 0, 30, tzinfo=UTC), sources=["log_export"])
+    mine = session("mine", started_at=datetime(2026, 11, 1, 23, 30, tzinfo=UTC), sources=["log_export"])
+    by_id = session(version_1, sources=["log_export"])
+    undated = session("undated", sources=["log_export"])
+    before(catalog, late, mine, by_id, undated)
+    answer(catalog, late="not_found", mine="not_found", undated="no_recordings", **{version_1: "not_found"})
+    rows, _ = settle(catalog)
+    assert set(rows) == {"late", version_1}
+
+
+def test_a_session_that_a_moved_midnight_put_on_this_day_is_set_aside_without_a_word(catalog: Catalog) -> None:
+    at = datetime(2026, 11, 1, 0, 30, tzinfo=UTC)
+    moved = session("moved", started_at=at, sources=["log_export"])
+    redated = session("redated", started_at=at, sources=["log_export"])
+    in_files = session("in_files", started_at=at)
+    before(catalog, moved, in_files, redated | {"started_at": at - timedelta(hours=1)}, offset=-1)
+    rows, reasons = settle(catalog, moved, redated, in_files)
+    assert rows == {}
+    assert reasons == [
+        "session redated belongs to 2026-10-31 already",
+        "session in_files belongs to 2026-10-31 already",
+    ]

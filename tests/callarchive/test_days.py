@@ -63,7 +63,13 @@ def test_days_follow_each_other_without_a_gap(day: date, zone: ZoneInfo) -> None
         ("Australia/Lord_Howe", date(2026, 4, 5), "2026-04-04T13:00Z", 24.5),
         ("Asia/Beirut", date(2022, 3, 27), "2022-03-26T22:00Z", 23),
         ("America/Havana", date(2026, 3, 8), "2026-03-08T05:00Z", 23),
-        ("America/Havana", date(2026, 11, 1), "2026-11-01T04:00Z", 25),
+        ("America/Havana", date(2025, 11, 2), "2025-11-02T04:00Z", 25),  # midnight comes twice
+        ("Africa/Casablanca", date(2025, 2, 23), "2025-02-22T23:00Z", 25),  # Ramadan
+        ("Africa/Casablanca", date(2025, 4, 6), "2025-04-06T00:00Z", 23),
+        ("America/Vancouver", date(2025, 11, 2), "2025-11-02T07:00Z", 25),
+        ("Pacific/Apia", date(2011, 12, 29), "2011-12-29T10:00Z", 24),
+        ("Pacific/Apia", date(2011, 12, 30), "2011-12-30T10:00Z", 0),  # left out: the date line moved
+        ("Pacific/Apia", date(2011, 12, 31), "2011-12-30T10:00Z", 24),
         ("America/Santiago", date(2026, 9, 6), "2026-09-06T04:00Z", 23),
         ("America/Santiago", date(2026, 4, 4), "2026-04-04T03:00Z", 25),
         ("Asia/Singapore", date(2028, 2, 29), "2028-02-28T16:00Z", 24),

@@ -245,7 +245,9 @@ def test_a_bad_value_is_one_line_that_names_its_key(tmp_path: Path, old: str, ne
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "UTC+8", "America", "UTC\\u0000"])
 def test_a_bad_time_zone_is_refused(tmp_path: Path, name: str) -> None:
     message = refusal(tmp_path, f'timezone = "{name}"\n' + MINIMAL)
-    assert message == "  timezone: is not an IANA time zone name such as Asia/Singapore"
+    assert message.startswith("  timezone: ")
+    assert "is not an IANA time zone name such as Asia/Singapore" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,12 @@ def metadata(instance: dg.DagsterInstance, table: str, day: str) -> dict[str, ob
     return {key: value.value for key, value in event.metadata.items()}
 
 
+def lose_sources_of_the_second_day(simulator: Simulator, config: Path) -> None:
+    """Neither account's sessions of the second day can be known in a run over all days."""
+    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
+    simulator.api.faults.add(Fault.export_job("failed"), match="acme_s3", after=1)
+
+
 def known_sessions(simulator: Simulator, day: str) -> int:
     """How many sessions of the day a source tells of."""
     return sum(s.exported or s.listed for s in simulator.world.sessions_on(date.fromisoformat(day)))
@@ -120,7 +126,7 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
 def test_a_bad_day_fails_the_run_and_the_other_days_of_its_batch_go_through_all_steps(
     simulator: Simulator, config: Path, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
-    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
+    lose_sources_of_the_second_day(simulator, config)
     result = archive(definitions, instance, DAYS[0], DAYS[2])
     assert not result.success
     for table in TABLES:
@@ -144,13 +150,42 @@ def test_a_bad_day_fails_the_run_and_the_other_days_of_its_batch_go_through_all_
     assert failed.step_key == "session_ids"
     shown = failed.step_failure_data.user_failure_data
     assert shown is not None
+    assert DAYS[1] in (shown.description or "")
+    assert "acme_s3" in (shown.description or "")
+
+
+def test_a_day_of_which_one_account_failed_is_published_for_the_others_and_fails_the_run(
+    simulator: Simulator, config: Path, settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()  # only acme_sftp has files
+    result = archive(definitions, instance, DAYS[1], DAYS[2])
+    assert not result.success
+    (failed,) = result.get_step_failure_events()
+    shown = failed.step_failure_data.user_failure_data
+    assert shown is not None
+    assert f"{DAYS[1]}: acme_sftp: " in (shown.description or "")
     assert f"sessions-{DAYS[1]}.csv" in (shown.description or "")
+    assert f"{DAYS[2]}: " not in (shown.description or "")
+    assert instance.get_materialized_partitions(dg.AssetKey("session_ids")) == {DAYS[2]}, "that day has to be run again"
+    assert instance.get_materialized_partitions(dg.AssetKey("recordings")) == {DAYS[1], DAYS[2]}
+    rows = Catalog.open(settings.catalog.url).rows(schemas.SESSIONS, date.fromisoformat(DAYS[1]))
+    assert {row["subaccount_id"] for row in rows} == {"acme_s3"}
+    checks = {
+        event.asset_check_evaluation_data.check_name: event.asset_check_evaluation_data
+        for entry in instance.all_logs(result.run_id)
+        if (event := entry.dagster_event) and event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    }
+    assert not checks["accounts_archived"].passed
+    assert checks["accounts_archived"].severity is dg.AssetCheckSeverity.ERROR
+    assert not checks["recordings_unique"].passed
+    assert checks["recordings_unique"].severity is dg.AssetCheckSeverity.WARN
+    assert "not checked: " in (checks["recordings_unique"].description or "")
 
 
 def test_good_days_go_no_further_than_the_assets_that_the_run_was_asked_for(
-    config: Path, settings: Settings, instance: dg.DagsterInstance
+    simulator: Simulator, config: Path, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
+    lose_sources_of_the_second_day(simulator, config)
     with Connections(settings) as connections:
         result = dg.materialize(
             partitioned_assets(settings),
@@ -167,9 +202,13 @@ def test_good_days_go_no_further_than_the_assets_that_the_run_was_asked_for(
 
 
 def test_a_day_whose_blocking_check_fails_goes_no_further_and_the_days_beside_it_do(
-    config: Path, definitions: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator,
+    config: Path,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()
+    lose_sources_of_the_second_day(simulator, config)
     whole = tables.sessions_table
 
     def forgetful(*arguments: Any, **options: Any) -> pa.Table:

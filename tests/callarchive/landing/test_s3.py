@@ -28,12 +28,12 @@ from callarchive.errors import (
 from callarchive.landing import Listing
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.landing.s3 import S3Landing
-from callarchive.landing.s3_bucket import Listed
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
 
 BUCKET = "the-bucket"
 """That of `boto`."""
 TOKEN = "session-token-that-must-not-travel"
+NOT_THERE = Absent("no listing shows it, and HEAD answered 404")
 ETAG = "0123456789abcdef0123456789abcdef"
 NAMES = [
     "019b-20260101.mp3",
@@ -135,11 +135,8 @@ def test_an_empty_object_has_no_chunks(landing: S3Landing, boto: Any, prefix: st
     assert download.object.size_bytes == 0
 
 
-def test_a_listing_that_boto3_takes_over_half_way_names_every_object_once(
-    landing: S3Landing, boto: Any, prefix: str
-) -> None:
+def test_a_listing_names_every_object_once_and_those_without_bytes(landing: S3Landing, boto: Any, prefix: str) -> None:
     put_many(prefix, 1500)
-    # On the second page; obstore cannot tell it from a folder's marker.
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/01200-empty.mp3", Body=b"")
     expected = sorted([*(f"{number:05d}.mp3" for number in range(1500)), "01200-empty.mp3"])
     assert [item.path for page in landing.pages("") for item in page.objects] == expected
@@ -185,27 +182,6 @@ def test_a_listing_goes_on_behind_a_page_that_is_odd(
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{last_of_page}", Body=b"")
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/02050/", Body=b"")
     assert [item.path for page in landing.pages("day") for item in page.objects] == names
-
-
-def test_a_store_that_does_not_go_on_where_it_should_is_listed_whole_and_not_for_ever(
-    landing: S3Landing, boto: Any, prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/", Body=b"")
-    put_many(f"{prefix}/day", 1_100)
-    pages, asked = landing._listing._pages, []
-
-    def from_the_beginning(folder: str, *, after: str | None = None) -> Iterator[Any]:
-        asked.append(after)
-        yield from pages(folder) if len(asked) == 1 else ([entry] for entry in [_entry_of(f"{folder}00000.mp3")])
-
-    monkeypatch.setattr(landing._listing, "_pages", from_the_beginning)
-    found = [item.path for page in landing.pages("day") for item in page.objects]
-    assert found == [f"day/{number:05d}.mp3" for number in range(1_100)]
-    assert len(asked) == 2
-
-
-def _entry_of(key: str) -> Any:
-    return Listed(key, 1, "", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("limit", ["_LEVEL_PAGES", "_FOLDERS_EACH", None])
@@ -269,14 +245,14 @@ def test_many_stats_cost_a_listing_and_no_request_each(landing: S3Landing, boto:
     wanted = [f"day/{number:05d}.mp3" for number in range(100, 300)] + ["day/00150.mp3x", "day/zzz"]
     sent = requests_of(landing)
     stats = landing.stat_many(wanted)
-    assert sent == ["HEAD", "HEAD"], "only of what the listing does not show"
+    assert sent == ["GET", "HEAD", "HEAD"], "HEADs only of what the listing does not show"
     assert set(stats) == set(wanted)
-    assert {path for path, item in stats.items() if item == Absent("HEAD answered 404")} == {
+    assert {path for path, item in stats.items() if item == NOT_THERE} == {
         "day/00150.mp3x",
         "day/zzz",
     }
     unconfirmed = landing.stat_many(wanted, confirm_absent=False)
-    assert len(sent) == 2
+    assert sent[3:] == ["GET"]
     assert {path for path, item in unconfirmed.items() if isinstance(item, Unknown)} == {"day/00150.mp3x", "day/zzz"}
     found = {path: item.value for path, item in stats.items() if isinstance(item, Present)}
     assert all(item.size_bytes == 1 and item.path == path for path, item in found.items())
@@ -288,9 +264,9 @@ def test_stats_of_few_among_very_many_do_not_list_them_all(landing: S3Landing, b
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/c", Body=b"123")
     sent = requests_of(landing)
     stats = landing.stat_many(["a", "b/none", "c"])
-    assert sent == ["HEAD", "HEAD"], "the listing was given up before it came to the last"
+    assert sorted(sent) == [*["GET"] * 5, *["HEAD"] * 2], "the listing was given up; what is not there costs one more"
     found = {path: item.value.size_bytes for path, item in stats.items() if isinstance(item, Present)}
-    assert (found, stats["b/none"]) == ({"a": 2, "c": 3}, Absent("HEAD answered 404"))
+    assert (found, stats["b/none"]) == ({"a": 2, "c": 3}, NOT_THERE)
     assert landing.stat_many([]) == {}
 
 
@@ -572,7 +548,7 @@ def test_a_refusal_is_told_at_once_and_without_secrets(status: str, code: str, s
                 action()
             assert "s3://the-bucket/root" in str(caught.value)
             assert TOKEN not in "".join(traceback.format_exception(caught.value))
-        assert len(liar.requests) == 3
+        assert len(liar.requests) == 4, "of a folder that is refused the root is asked for, too"
 
 
 def test_an_archived_object_is_the_trouble_of_that_object_alone() -> None:
