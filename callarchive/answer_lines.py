@@ -61,6 +61,11 @@ def lookup_of(line: bytes) -> tuple[Key, Lookup]:
     )
 
 
+def status_when_kept(line: bytes) -> str:
+    """Return the look-up's status as the run that kept it read the answer. Raises as `key_of`."""
+    return str(json.loads(line)["status"])
+
+
 def line_that_counts(old: bytes, new: bytes) -> bytes:
     """Of two lines about one session the one to keep.
 

@@ -35,7 +35,7 @@ class AnswerStore:
 
     def day_folders(self, day: date) -> list[str]:
         """The folders that hold the day's answers, below the store's root, whether or not they are there."""
-        return [lookups_path(day).rpartition("/")[0], _call_log_path(day, "any").rpartition("/")[0]]
+        return [lookups_path(day).rpartition("/")[0], call_log_path(day, "any").rpartition("/")[0]]
 
     def journal(self, day: date, *, treat: Mapping[str, PhoneNumberTreatment], merge: bool = True) -> AnswerJournal:
         """Takes a run's answers for the day as they come. See `AnswerJournal`."""
@@ -64,7 +64,7 @@ class AnswerStore:
             data = _packed(files, treat)
         except OSError as err:
             raise StoreError(f"{day}, account {subaccount_id}: cannot pack the call log: {err.strerror}") from err
-        self._store.replace(_call_log_path(day, subaccount_id), data)
+        self._store.replace(call_log_path(day, subaccount_id), data)
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
@@ -73,7 +73,7 @@ class AnswerStore:
         Raises:
             StoreError: the object is damaged.
         """
-        path = _call_log_path(day, subaccount_id)
+        path = call_log_path(day, subaccount_id)
         try:
             data = self._store.read(path)
         except ObjectNotFoundError:
@@ -103,7 +103,8 @@ class AnswerStore:
         return found
 
 
-def _call_log_path(day: date, subaccount_id: str) -> str:
+def call_log_path(day: date, subaccount_id: str) -> str:
+    """Return where the account's call log of the day lies below the store's root."""
     return f"_answers/call_log/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
 
 

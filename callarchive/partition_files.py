@@ -93,6 +93,15 @@ def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -
     return pa.table(arrays, schema=schema)
 
 
+def column_names(data: bytes) -> frozenset[str]:
+    """Return the columns that the file itself has. Raises DamagedError."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            return frozenset(file.schema_arrow.names)
+    except (pa.ArrowException, OSError) as err:
+        raise DamagedError(str(err)) from err
+
+
 def holds(data: bytes, rows: pa.Table) -> bool:
     """Whether the file is just what `write` would make of the rows. Bytes that are no Parquet file hold nothing."""
     try:

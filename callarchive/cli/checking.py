@@ -1,5 +1,6 @@
 """`callarchive doctor`, `find` and `verify`: is everything as it should be?"""
 
+import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
-from callarchive.wording import many
+from callarchive.cli.verified import Verification
 
 if TYPE_CHECKING:
     from callarchive.passport import Passport
@@ -117,10 +118,15 @@ def verify(
     sample: Annotated[
         float, typer.Option("--sample", help="Share of files to read and hash, above 0 and up to 1.", max=1.0)
     ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Choose the same files as a run that printed this number.")
+    ] = None,
 ) -> None:
-    """Re-reads the archive against the catalog, and names every file that is missing, changed or extra.
+    """Compares everything that is kept: files with rows, tables with each other, 8x8's kept answers with tables.
 
-    Exits 1 if there is one. Without days it goes through all that the catalog or the archive knows.
+    Names each file that is missing, changed or extra, each row that was removed, added or edited, links, removed days, and
+    what could not be checked. Reads neither 8x8 nor a landing. Exits 1 if there is a finding, if something could not be
+    checked, or if no day of the range is archived. Without days it goes through all that catalog and archive know.
 
     \b
     Examples:
@@ -128,26 +134,31 @@ def verify(
         callarchive verify --sample 0.05
     """
     from callarchive.connections import Connections
-    from callarchive.verification import days_to_verify, verify_days
+    from callarchive.errors import ArchiveError
+    from callarchive.verification import days_in_range, verify_days
 
     if sample <= 0:
         raise typer.BadParameter("must be above 0", param_hint="--sample")
+    begin, end = (None if day is None else day.date() for day in (first, last))
+    if begin is not None and end is not None and end < begin:
+        raise typer.BadParameter("--from is after --to", param_hint="--from/--to")
+    if sample < 1 and seed is None:
+        seed = secrets.randbelow(1_000_000)
     output: Output = context.obj
     with Connections(output.settings()) as connections, output.progress() as progress:
-        days = [
-            day
-            for day in days_to_verify(connections)
-            if (first is None or day >= first.date()) and (last is None or day <= last.date())
-        ]
-        verified = list(verify_days(connections, days, sample=sample, progress=progress))
-    defects = [(day.day, defect, uri) for day in verified for defect, uri in day.defects]
+        days = days_in_range(connections, begin, end)
+        verified = list(verify_days(connections, list(days.known), sample=sample, seed=seed, progress=progress))
+        places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
+    verification = Verification(verified, days.unknown, sample=sample, seed=seed)
     if output.json:
-        output.print_json({"days": verified})
-    else:
-        for day, defect, uri in defects:
-            output.print_text(f"{defect}  {day}  {uri}")
-        files, read = sum(day.file_count for day in verified), sum(day.read_count for day in verified)
-        checked = f"{many(len(verified), 'day', 'days')}, {many(files, 'file', 'files')}, {read:,} of them read"
-        output.print_text(f"{checked}: {many(len(defects), 'defect', 'defects')}")
-    if defects:
+        output.print_json(verification.document())
+    elif verified:
+        for line in verification.lines():
+            output.print_text(line)
+    if not verified:
+        wanted = (
+            "no day" if begin is None and end is None else f"no day from {begin or 'the first'} to {end or 'the last'}"
+        )
+        raise ArchiveError(f"{wanted} is archived in {places}: nothing was verified")
+    if not verification.clean:
         raise typer.Exit(1)

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from callarchive.domain.evidence import Evidence
+
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -67,6 +69,15 @@ class Store(Protocol):
 
     def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:
         """Size in bytes of each of these objects that is there. All lie below `folder`; many cost little more than one."""
+
+    def stat(self, path: str) -> Evidence[StoredObject]:
+        """Return what a question about this one object finds out, without any listing. Raises nothing."""
+
+    def irregular(self, folder: str) -> tuple[str, ...]:
+        """Return the paths on the way to `folder` and below it that are neither folders nor regular files, such as links.
+
+        Nothing is looked for behind a link. A bucket has none.
+        """
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly below `folder`, in order; empty where there is no such folder."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, cast
 
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.stores import StoredObject
@@ -127,6 +128,34 @@ class LocalStore:
             if stat.S_ISREG(status.st_mode):
                 found[path] = status.st_size
         return found
+
+    def stat(self, path: str) -> Evidence[StoredObject]:
+        """Return what lstat says of the path."""
+        try:
+            status = self.place(path).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return Absent("the file system has no such file")
+        except (OSError, PlaceRefusedError) as err:
+            return Unknown(str(self.error(err, "reading", path)) if isinstance(err, OSError) else str(err))
+        if not stat.S_ISREG(status.st_mode):
+            return Unknown(f"{self.uri(path)} is no regular file")
+        return Present(StoredObject(path, status.st_size))
+
+    def irregular(self, folder: str) -> tuple[str, ...]:
+        """Return the links and special files on the way to `folder` and below it."""
+        parts = check_path(folder).split("/") if folder else []
+        for count in range(1, len(parts) + 1):
+            above = "/".join(parts[:count])
+            if (self._root / above).is_symlink():
+                return (above,)
+        start = len(str(self._root)) + 1
+        return tuple(
+            sorted(
+                entry.path[start:]
+                for entry in self._files(folder, with_linked_folders=True)
+                if not entry.is_file(follow_symlinks=False)
+            )
+        )
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly below `folder`."""
@@ -300,11 +329,11 @@ class LocalStore:
         except OSError as err:
             raise self.error(err, "reading", path) from err
 
-    def _files(self, folder: str) -> "Iterator[os.DirEntry[str]]":
+    def _files(self, folder: str, *, with_linked_folders: bool = False) -> "Iterator[os.DirEntry[str]]":
         """Every file below `folder`, but for the locks; none where there is no such folder.
 
         Like os.walk, which takes twice the time for a day of recordings, each in a folder of its own: folders that are
-        links are passed over.
+        links are passed over, or, with `with_linked_folders`, given like files.
         """
         locks = str(self._root / LOCKS)
         left = [str(self.place(folder) if folder else self._root)]
@@ -312,9 +341,12 @@ class LocalStore:
             try:
                 with os.scandir(left.pop()) as entries:
                     for entry in entries:
-                        if not entry.is_dir():
+                        if entry.is_symlink():
+                            if with_linked_folders or not _leads_to_folder(entry):
+                                yield entry
+                        elif not entry.is_dir():
                             yield entry
-                        elif not entry.is_symlink() and entry.path != locks:
+                        elif entry.path != locks:
                             left.append(entry.path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
@@ -330,6 +362,13 @@ class LocalStore:
 
 def _folder_of(path: str) -> str:
     return check_path(path).rpartition("/")[0]
+
+
+def _leads_to_folder(link: "os.DirEntry[str]") -> bool:
+    try:
+        return link.is_dir()
+    except OSError:  # in a circle
+        return False
 
 
 def _led_out(url: str, path: str) -> PlaceRefusedError:

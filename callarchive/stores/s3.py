@@ -18,6 +18,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
 from callarchive import s3_access, s3_errors
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.landing.places import check_path
 from callarchive.settings import S3Settings
@@ -113,6 +114,19 @@ class S3Store:
         """Sizes of those of the objects that are there, from one listing of `folder`."""
         wanted = set(paths)
         return {item.path: item.size_bytes for item in self.list(folder) if item.path in wanted} if wanted else {}
+
+    def stat(self, path: str) -> Evidence[StoredObject]:
+        """Return what HEAD says of the object."""
+        try:
+            head = self._client().head_object(Bucket=self._bucket, Key=self._key(path))
+        except s3_errors.BOTO_ERRORS as err:
+            error = s3_errors.translate_botocore(err, place=self.uri(path), doing="reading")
+            return Absent("HEAD answered 404") if isinstance(error, ObjectNotFoundError) else Unknown(str(error))
+        return Present(StoredObject(path, head["ContentLength"]))
+
+    def irregular(self, folder: str) -> tuple[str, ...]:  # noqa: ARG002 - a bucket has neither links nor devices
+        """Return nothing: every object is one."""
+        return ()
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Names of the folders directly below `folder`."""
