@@ -25,6 +25,7 @@ from callarchive.landing.sftp_messages import READ_SIZE_MAX, SessionLostError
 from callarchive.landing.sftp_pool import SessionPool
 from callarchive.landing.sftp_session import SftpSession
 from callarchive.landing.sftp_tree import SftpTree
+from callarchive.landing.sftp_walk import SftpWalk
 from callarchive.settings import AccountSettings, TransferSettings
 
 _ATTEMPTS = 3
@@ -90,13 +91,11 @@ class SftpLanding:
 
         Symbolic links are passed over, as are names that `places.check_path` refuses or that are not UTF-8.
         """
-        return self._repeatedly(lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline))
+        return self._listing(folder.rstrip("/"), None)
 
     def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
         """Yield the same in one part, for it begins anew when the session is lost; without the folders that `skip` names."""
-        yield self._repeatedly(
-            lambda session, deadline: self._tree.walk(session, folder.rstrip("/"), deadline, skip=skip)
-        )
+        yield self._listing(folder.rstrip("/"), skip)
 
     def uri_of(self, path: str) -> str:
         """The whole place of a file, percent-encoded."""
@@ -163,6 +162,22 @@ class SftpLanding:
                 self._pool.release(session)
             self._pool.pause(self._backoff_s * 2 ** (attempt - 1))
         raise AssertionError
+
+    def _listing(self, folder: str, skip: Callable[[str], bool] | None) -> Listing:
+        """Every file below the folder. A server that can be listed and ends each session in the middle leaves gaps."""
+        walks: list[SftpWalk] = []
+
+        def work(session: SftpSession, deadline: float) -> None:
+            walks.append(SftpWalk(self._tree.folders, session, deadline, skip))
+            walks[-1].go_through(folder)
+
+        try:
+            self._repeatedly(work)
+        except UnavailableError:
+            if not walks or not walks[-1].found:
+                raise
+            self.check()
+        return walks[-1].listing(folder)
 
     def _begin(self, path: str, deadline: float) -> tuple[SftpSession, bytes, LandingObject]:
         """A session with the file open on it, the file's handle, and what the server says of it.

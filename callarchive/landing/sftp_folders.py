@@ -192,7 +192,7 @@ class SftpFolders:
         """Yield each entry of the folders that are open, once, together with the folder. They are closed at the end.
 
         Args:
-            gaps: gets one for each folder of which not all entries came.
+            gaps: gets one for each folder of which not all entries came, also when SessionLostError is raised.
         """
         unread = dict(opened.handles)
         names: dict[str, set[bytes]] = {folder: set() for folder in unread}
@@ -228,9 +228,9 @@ class SftpFolders:
                             seen.add(entry.name)
                             yield folder, entry
         except SessionLostError as err:
+            gaps += [self.gap(folder, f"its listing did not end: {err}") for folder in unread]
             if time.monotonic() < deadline:
                 raise
-            gaps += [self.gap(folder, f"listing it did not end in time: {err}") for folder in unread]
         finally:
             for handle in opened.handles.values():
                 session.close_handle(handle)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.landing import LandingObject, Listing
+from callarchive.landing import Gap, LandingObject, Listing
 from callarchive.landing.contents import list_contents, object_time
 from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, TransferSettings
@@ -108,6 +108,25 @@ class InMemory:
 
     def pages(self, folder: str, **_: object) -> Iterator[Listing]:
         yield Listing([described(path) for path in self._paths])
+
+
+class Closed(InMemory):
+    """Some of its folders are closed."""
+
+    folders = ("", "2026-10-25", "2026-10-01", "lost+found")
+
+    def pages(self, folder: str, **_: object) -> Iterator[Listing]:
+        yield from super().pages(folder)
+        for closed in self.folders:
+            yield Listing([], (Gap(closed, f"memory://{closed}", "permission denied"),))
+
+
+def test_gaps_are_of_the_days_that_may_lie_in_them() -> None:
+    contents = list_contents(Closed("audio.mp3"), DAY, zone=BERLIN, now=NOW)  # type: ignore[arg-type]
+    assert contents.object_count == 1, "what could be listed is known"
+    assert [gap.folder for gap in contents.gaps] == [*Closed.folders]
+    assert [gap.folder for gap in contents.gaps_of(DAY)] == ["", "2026-10-25", "lost+found"]
+    assert str(contents.gaps[3]) == "memory://lost+found: permission denied"
 
 
 def test_an_object_that_nothing_dates_is_counted_and_of_no_day() -> None:

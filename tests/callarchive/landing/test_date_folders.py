@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from callarchive.domain.evidence import Absent, Evidence, Present
-from callarchive.landing import LandingObject, Listing
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.landing import Gap, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 
 NOW = datetime(2026, 11, 2, 4, tzinfo=UTC)
@@ -21,17 +21,23 @@ class CountingLanding:
         self.paths = list(paths)
         self.listed: list[str] = []
         self.asked: list[list[str]] = []
+        self.refused: set[str] = set()
 
     def pages(self, folder: str) -> Iterator[Listing]:
         self.listed.append(folder)
         for path in self.paths:  # a page each
             if path.startswith(f"{folder}/"):
                 yield Listing([LandingObject(path, f"memory://{path}", 1)])
+        if folder in self.refused:
+            yield Listing([], (Gap(folder, f"memory://{folder}", "refused"),))
 
     def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
         self.asked.append(list(names))
         there = {name for name in names if any(path.startswith(f"{name}/") for path in self.paths)}
-        return {name: Present(name) if name in there else Absent("empty") for name in names}
+        found: dict[str, Evidence[str]] = {name: Present(name) for name in there}
+        return {name: found.get(name, Absent("empty")) for name in names} | dict.fromkeys(
+            self.refused & set(names), Unknown("refused")
+        )
 
 
 class Clock:
@@ -105,3 +111,28 @@ def test_folders_that_would_be_walked_are_not_listed_for_a_few_sessions() -> Non
     folders = DateFolders(landing, clock=Clock())  # type: ignore[arg-type]
     assert not folders.list_if_small(DAYS[0])
     assert landing.listed == []
+
+
+def test_a_folder_of_which_nothing_is_known_is_not_taken_for_absent_and_asked_for_again() -> None:
+    landing, clock = CountingLanding(path(DAYS[0], 0)), Clock()
+    landing.refused = {DAYS[1]}
+    folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
+    assert folders.existing(DAYS)[DAYS[1]] == Unknown("refused")
+    assert folders.existing(DAYS)[DAYS[1]] == Unknown("refused")
+    assert landing.asked == [DAYS], "not for each recording of the day"
+    landing.refused.clear()
+    landing.paths.append(path(DAYS[1], 1))
+    clock.now = NOW + timedelta(minutes=2)
+    assert folders.existing(DAYS)[DAYS[1]] == Present(DAYS[1])
+    assert landing.asked == [DAYS, [DAYS[1]]]
+
+
+def test_what_a_listing_left_out_is_remembered_with_it() -> None:
+    landing = CountingLanding(path(DAYS[0], 0), path(DAYS[1], 1))
+    landing.refused = {DAYS[0]}
+    folders = DateFolders(landing, clock=Clock())  # type: ignore[arg-type]
+    folders.list_whole(DAYS[0])
+    folders.list_whole(DAYS[1])
+    assert [str(gap) for gap in folders.gaps(DAYS[0])] == [f"memory://{DAYS[0]}: refused"]
+    assert folders.gaps(DAYS[1]) == folders.gaps(DAYS[2]) == ()
+    assert folders.best(IDS[0], DAYS) is not None, "what was listed beside it is known"

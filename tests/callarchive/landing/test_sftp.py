@@ -236,7 +236,7 @@ def test_listing_without_end_is_broken_off(
     faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(faulty.files, *(f"{number}.mp3" for number in range(20)))
-    monkeypatch.setattr("callarchive.landing.sftp_tree._ENTRIES_MAX", 19)
+    monkeypatch.setattr("callarchive.landing.sftp_walk._ENTRIES_MAX", 19)
     listing = open_landing(faulty).list("")
     assert len(listing.objects) == 19
     assert [(gap.folder, "more than" in gap.reason) for gap in listing.gaps] == [("", True)]

@@ -102,7 +102,7 @@ def test_one_folder_that_does_not_end_or_cannot_be_read_is_a_gap(
 def test_ever_new_entries_are_broken_off(
     faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callarchive.landing.sftp_tree._ENTRIES_MAX", 100)
+    monkeypatch.setattr("callarchive.landing.sftp_walk._ENTRIES_MAX", 100)
     (faulty.files / LYING).mkdir()
     faulty.protocol = lying(lambda server, number: server.names(number, f"{next(_numbers)}.mp3"))
     listing = open_landing(faulty).list("")
@@ -118,7 +118,23 @@ def test_a_drip_ends_at_the_deadline_with_what_came(faulty: Any, open_landing: O
     assert time.monotonic() - began < 8
     assert listing.objects
     assert {path.folder.split("/")[0] for path in listing.gaps} >= {LYING}
-    assert "in time" in str(listing.gaps) or "deadline_s" in str(listing.gaps)
+    assert "did not end" in str(listing.gaps) or "deadline_s" in str(listing.gaps)
+
+
+def test_a_folder_that_ends_every_session_leaves_a_gap(faulty: Any, open_landing: OpenLanding) -> None:
+    write(faulty.files, *HONEST, f"{LYING}/hidden.mp3", "top.mp3")
+
+    def hang_up(server: Lying, number: int) -> bool:
+        faulty.hang_up()
+        return True
+
+    faulty.protocol = lying(hang_up)
+    landing = open_landing(faulty, outage_s=0.01)
+    listing = landing.list("")
+    assert [item.path for item in listing.objects] == ["top.mp3"]
+    assert {gap.folder.split("/")[0] for gap in listing.gaps} >= {LYING}
+    faulty.protocol = paramiko.SFTPServer
+    assert landing.list("").gaps == ()
 
 
 @pytest.mark.parametrize("code", [paramiko.SFTP_PERMISSION_DENIED, paramiko.SFTP_FAILURE, paramiko.SFTP_NO_SUCH_FILE])
