@@ -8,6 +8,31 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_SHORTEST_S = 10.0
+
+
+class Patience:
+    """How long a listing may take: a quarter of it after each that used up its time.
+
+    So a server that drips holds a run for little more than one deadline, however many folders it is asked for.
+
+    Args:
+        longest_s: for the first, seconds.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        self._left_s = longest_s
+        self._shortest_s = min(longest_s, _SHORTEST_S)
+
+    def ends_at(self) -> float:
+        """Return when a listing that begins now must be over, by `time.monotonic`."""
+        return time.monotonic() + self._left_s
+
+    def done(self, ends_at: float) -> None:
+        """Take note that a listing is over that might have gone on until `ends_at`."""
+        if time.monotonic() >= ends_at:
+            self._left_s = max(self._left_s / 4, self._shortest_s)
+
 
 def ended_by(ends_at: float, work: Callable[[], T], *, name: str) -> T:
     """Return what `work` returns, or raise what it raises.

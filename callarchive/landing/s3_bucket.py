@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from callarchive import s3_access, s3_errors
 from callarchive.errors import AnswerError, ArchiveError, ObjectNotFoundError, UnavailableError
 from callarchive.landing import LandingObject
-from callarchive.landing.deadlines import ended_by
+from callarchive.landing.deadlines import Patience, ended_by
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.landing.s3_pages import Listed, Page, page_from, read_listing
 from callarchive.settings import AccountSettings, TransferSettings
@@ -115,6 +115,10 @@ class S3Bucket:
             etag=entry.etag or None,
             modified_at=entry.modified_at,
         )
+
+    def patience(self) -> Patience:
+        """Return how long listings may take."""
+        return Patience(self._transfer.deadline_s)
 
     def ends_at(self) -> float:
         """Return when a conversation that begins now must be over, by `time.monotonic`."""

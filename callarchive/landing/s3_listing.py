@@ -40,6 +40,7 @@ class S3Listing:
     def __init__(self, bucket: S3Bucket, questions: S3Questions) -> None:
         self._bucket = bucket
         self._questions = questions
+        self._patience = bucket.patience()
 
     def pages(self, folder: str, *, skip: Callable[[str], bool] | None) -> Iterator[Listing]:
         """Yield every object below `folder`, up to 1,000 at a time, and gaps for what could not be listed.
@@ -47,7 +48,11 @@ class S3Listing:
         Args:
             skip: folders directly below for whose path it is true are left out, unless many others are left.
         """
-        ends_at = self._bucket.ends_at()
+        ends_at = self._patience.ends_at()
+        yield from self._pages_until(ends_at, folder, skip)
+        self._patience.done(ends_at)
+
+    def _pages_until(self, ends_at: float, folder: str, skip: Callable[[str], bool] | None) -> Iterator[Listing]:
         level = None if skip is None else self._level(folder, ends_at)
         folders = [] if level is None or skip is None else [name for name in level.folders if not skip(name)]
         # Of a store that cannot list folders all that is below is listed.

@@ -16,6 +16,7 @@ import paramiko
 from callarchive.domain.evidence import Evidence
 from callarchive.errors import ConfigurationError, TransferError, UnavailableError
 from callarchive.landing import Download, LandingObject, Listing
+from callarchive.landing.deadlines import Patience
 from callarchive.landing.sftp_connection import Connection, Server, connect
 from callarchive.landing.sftp_credentials import load_private_key, read_password
 from callarchive.landing.sftp_download import SftpDownload
@@ -72,6 +73,7 @@ class SftpLanding:
             ) from err
         self._tree = SftpTree(self.uri, root)
         self._deadline_s = transfer.deadline_s
+        self._patience = Patience(transfer.deadline_s)
         self._backoff_s = backoff_s
         self._ahead_bytes = max(_AHEAD_MIN_BYTES, min(_AHEAD_BYTES // concurrency, _AHEAD_MAX_BYTES))
         self._key: paramiko.PKey | None = None
@@ -145,9 +147,9 @@ class SftpLanding:
                 self._key = load_private_key(self._server.settings, account=self._server.account)
         return connect(self._server, key=self._key)
 
-    def _repeatedly(self, work: Callable[[SftpSession, float], _T]) -> _T:
+    def _repeatedly(self, work: Callable[[SftpSession, float], _T], *, deadline: float | None = None) -> _T:
         """What `work` returns, with a new session whenever one is lost, until the attempts or the time are used up."""
-        deadline = time.monotonic() + self._deadline_s
+        deadline = time.monotonic() + self._deadline_s if deadline is None else deadline
         for attempt in range(1, _ATTEMPTS + 1):
             session = self._pool.acquire(wait_s=deadline - time.monotonic())
             try:
@@ -171,12 +173,15 @@ class SftpLanding:
             walks.append(SftpWalk(self._tree.folders, session, deadline, skip))
             walks[-1].go_through(folder)
 
+        deadline = self._patience.ends_at()
         try:
-            self._repeatedly(work)
+            self._repeatedly(work, deadline=deadline)
         except UnavailableError:
             if not walks or not walks[-1].found:
                 raise
             self.check()
+        finally:
+            self._patience.done(deadline)
         return walks[-1].listing(folder)
 
     def _begin(self, path: str, deadline: float) -> tuple[SftpSession, bytes, LandingObject]:

@@ -183,18 +183,22 @@ def test_ever_new_keys_are_broken_off(store: Store, landing: S3Landing, monkeypa
     assert "more than 20 objects" in listing.gaps[0].reason
 
 
-def test_a_listing_that_drips_ends_at_its_deadline_with_what_came(store: Store) -> None:
+def test_a_listing_that_drips_ends_at_its_deadline_with_what_came(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callarchive.landing.deadlines._SHORTEST_S", 0.1)
     numbers = itertools.count()
 
-    def one_key(_: Query) -> bytes:
+    def one_key(query: Query) -> bytes:
         store.over.wait(0.05)
-        return page([f"root/{next(numbers):05d}.mp3"], token=f"t{next(numbers)}")
+        return page([f"{query['prefix']}{next(numbers):05d}.mp3"], token=f"t{next(numbers)}")
 
     store.listing = one_key
     with closing(landing_at(store, deadline_s=0.6)) as landing:
         began = time.monotonic()
         listing = landing.list("")
         assert time.monotonic() - began < 5
+        assert len(landing.list("2026-11-01").objects) <= len(listing.objects) / 2, "the next has less time"
     assert 0 < len(listing.objects) < 15
     assert "transfer.deadline_s" in listing.gaps[0].reason
 
