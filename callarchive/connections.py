@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
-from callarchive.errors import ArchiveError
+from callarchive.errors import ArchiveError, ConfigurationError
 from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
 
@@ -210,6 +210,18 @@ class Connections:
                     store.sweep(folder)
                 except ArchiveError as err:
                     log.warning("temporary files below %s were not removed: %s", folder, err)
+            yield
+
+    @contextmanager
+    def day_lock_for_reading(self, day: date) -> Iterator[None]:
+        """Hold the day like `day_lock`, but go on with a warning where the catalog's store has no locks that hold."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.day_lock(day))
+            except ConfigurationError as err:
+                log.warning(
+                    "%s is read without its lock, so a run at the same time may look like a defect: %s", day, err
+                )
             yield
 
     @contextmanager

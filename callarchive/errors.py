@@ -21,7 +21,7 @@ class ArchiveError(Exception):
 
 
 class ConfigurationError(ArchiveError):
-    """The configuration names an unknown key, lacks one, or holds a bad value. Nothing was contacted."""
+    """The configuration names an unknown key, lacks one, holds a bad value, or names a store that cannot be used."""
 
     exit_code = 2
 

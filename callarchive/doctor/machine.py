@@ -30,12 +30,13 @@ def findings(connections: Connections) -> Iterator[Finding]:
     yield from _inbox(connections)
     for name, store in (("archive", connections.archive.store), ("catalog", connections.catalog.store)):
         advice = f"check {name}.url and its permissions, then callarchive doctor"
-        yield tried(f"{name}: write", partial(_writable, store), advice)
+        yield tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
         yield from _room(name, store)
     yield from _clock(connections)
 
 
-def _writable(store: Store) -> str:
+def _writable(store: Store, *, locks: bool) -> str:
+    store.prove(locks=locks)
     path = f"_doctor/{secrets.token_hex(8)}"
     written = path.encode()
     store.create(path, written)
@@ -44,7 +45,8 @@ def _writable(store: Store) -> str:
             raise ArchiveError(f"{store.uri(path)} gave back other bytes than were written")
     finally:
         store.delete(path)
-    return f"{store.url} takes, gives back and removes an object"
+    kept = "write-once names and locks" if locks else "write-once names"
+    return f"{store.url} takes, gives back and removes an object, and keeps {kept}"
 
 
 def _room(name: str, store: Store) -> Iterator[Finding]:

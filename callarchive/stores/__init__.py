@@ -37,7 +37,8 @@ class Staging(Protocol):
 
 class Store(Protocol):
     """A place to keep objects. Thread-safe. Every method raises StoreError (disk full, I/O), AccessDeniedError or
-    UnavailableError; messages name the store."""
+    UnavailableError; messages name the store. `create`, `commit` and `lock` raise ConfigurationError where the store does
+    not keep what they promise."""
 
     url: str
 
@@ -95,3 +96,12 @@ class Store(Protocol):
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
         """Holds the named lock; a killed holder's lock becomes free. Raises UnavailableError after `wait_s`."""
+
+    def prove(self, *, locks: bool) -> None:
+        """Try now that the store keeps write-once names and, with `locks`, locks. Leaves nothing behind.
+
+        The first `lock` and the first `create` or `commit` of a process do the same by themselves, once.
+
+        Raises:
+            ConfigurationError: it breaks one of these promises; the message says which.
+        """

@@ -24,6 +24,7 @@ from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.stores import StoredObject
 from callarchive.stores.file_lock import take_lock
 from callarchive.stores.group_commit import GroupCommit
+from callarchive.stores.local_promises import try_locks, try_names
 from callarchive.stores.local_staging import HeldFolder, LocalStaging, OpenFolder, StagingFile
 from callarchive.stores.naming import LOCKS, is_temporary
 from callarchive.stores.syncing import can_sync_file_system, sync_file_system, sync_folder
@@ -51,6 +52,8 @@ class LocalStore:
         self._buffers: deque[memoryview] = deque()
         self._parent: tuple[str, HeldFolder] | None = None
         self._groups: dict[int, GroupCommit | None] = {}
+        self._names_kept: set[int] = set()
+        self._locks_kept: set[int] = set()
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url})"
@@ -210,6 +213,7 @@ class LocalStore:
         place = self.place(f"{LOCKS}/{name}.lock")
         try:
             self.make_folder(place.parent)
+            self._require_locks(place.parent)
             descriptor = take_lock(place, shown=f"the lock {name} of {self.url}", wait_s=wait_s)
         except OSError as err:
             raise self.error(err, "locking", name) from err
@@ -217,6 +221,30 @@ class LocalStore:
             yield
         finally:
             os.close(descriptor)
+
+    def prove(self, *, locks: bool) -> None:
+        """Try now that the file system of the store's root keeps write-once names and, with `locks`, locks."""
+        folder = self.open_folder("")
+        try:
+            try_names(folder.descriptor, url=self.url)
+            if locks:
+                try_locks(folder.descriptor, url=self.url)
+        except OSError as err:
+            raise self.error(err, "writing below", "") from err
+
+    def require_names(self, folder: OpenFolder) -> None:
+        """Return when the folder's file system was seen to keep write-once names; tried once. Raises OSError."""
+        device = folder.device
+        if device not in self._names_kept:
+            try_names(folder.descriptor, url=self.url)
+            self._names_kept.add(device)
+
+    def _require_locks(self, folder: Path) -> None:
+        held = HeldFolder(str(folder))
+        device = os.fstat(held.descriptor).st_dev
+        if device not in self._locks_kept:
+            try_locks(held.descriptor, url=self.url)
+            self._locks_kept.add(device)
 
     def place(self, path: str) -> Path:
         """Where an object is or will be, which is below the root even if a folder on the way is a symbolic link.

@@ -17,6 +17,7 @@ from callarchive.errors import AlreadyExistsError, StoreError
 from callarchive.landing.places import check_path
 from callarchive.stores.block_writer import BlockWriter
 from callarchive.stores.group_commit import Commit, GroupCommit
+from callarchive.stores.local_promises import NO_LINKS
 from callarchive.stores.naming import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from callarchive.stores.syncing import sync_descriptor
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FILE_MODE = 0o640
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What link(2) says on file systems that have no hard links (vfat, some FUSE and SMB mounts)."""
 _TRIES = 3
 
 
@@ -137,6 +136,10 @@ class LocalStaging:
     def commit(self, path: str) -> None:
         """Makes the bytes durable under `path`, whole, for the first time."""
         folder, name = self._target(path)
+        try:
+            self._store.require_names(folder)
+        except OSError as err:
+            raise self._store.error(err, "committing", path) from err
         self._finish_bytes(path)
         try:
             group = self._store.group_of(folder) if self._together else None
@@ -253,7 +256,7 @@ class LocalStaging:
         try:
             os.link(self._temporary, name, **places, follow_symlinks=False)
         except OSError as err:
-            if err.errno not in _NO_LINKS:
+            if err.errno not in NO_LINKS:
                 raise
             # rename(2) overwrites, so whoever looks and renames must be alone in the store while at it.
             with self._store.lock("commit", wait_s=60):

@@ -1,10 +1,9 @@
 """A store in an S3 bucket. Every object is one PUT with its SHA-256, so a name shows whole bytes or nothing.
 
 Single PUTs (S3 takes up to 5 GB) leave nothing behind when the writer is killed, and their checksum is that of the
-whole object. Locks are in `s3_lock`, the way to S3 is in `s3_access`.
+whole object. Locks are in `s3_lock`, the way to S3 is in `s3_access`. What both rest on is tried first: `s3_promises`.
 """
 
-import base64
 import contextlib
 import hashlib
 import io
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
+from botocore.exceptions import FlexibleChecksumError
+
 from callarchive import s3_access, s3_errors
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
@@ -25,6 +26,8 @@ from callarchive.settings import S3Settings
 from callarchive.stores import StoredObject
 from callarchive.stores.naming import LOCKS, is_temporary
 from callarchive.stores.s3_lock import S3Lock
+from callarchive.stores.s3_promises import Promises, compares_checksums, try_promises
+from callarchive.stores.s3_staging import Digests, S3Staging
 
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
@@ -32,6 +35,9 @@ _LEASE_S = 60.0
 _CONFLICT_TRIES = 5
 _STAGING_KEY = "callarchive-staging"
 """The metadata key under which an object names the staging that wrote it."""
+
+_kept: dict[tuple[str, str], Promises] = {}
+"""The buckets, by endpoint and name, of which this process saw that they keep all promises: tried once."""
 
 
 class S3Store:
@@ -48,6 +54,9 @@ class S3Store:
         self._lease_s = lease_s
         self._opening = threading.Lock()
         self._opened: Any = None
+        self._trying = threading.Lock()
+        self._promises: Promises | None = None
+        self._compares_checksums: bool | None = None
 
     def __repr__(self) -> str:
         return f"S3Store({self.url})"
@@ -57,7 +66,7 @@ class S3Store:
         return f"s3://{self._bucket}/{self._key(path)}"
 
     @contextmanager
-    def stage(self, folder: str) -> Iterator["S3Staging"]:
+    def stage(self, folder: str) -> Iterator[S3Staging]:
         """Room for bytes: in memory, beyond 8 MiB in a temporary file without a name."""
         if folder:
             check_path(folder)
@@ -66,7 +75,7 @@ class S3Store:
 
     def replace(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`."""
-        self._put(path, data, len(data), hashlib.sha256(data).digest(), {})
+        self._put(path, data, Digests.of(data), {})
 
     @contextmanager
     def replacing(self, path: str, *, about_bytes: int) -> Iterator[BinaryIO]:  # noqa: ARG002 - goes out in one request
@@ -77,7 +86,7 @@ class S3Store:
 
     def create(self, path: str, data: bytes) -> None:
         """The object at `path` is `data`, for the first time."""
-        self._put_new(path, data, len(data), hashlib.sha256(data).digest())
+        self.put_new(path, data, Digests.of(data))
 
     def read(self, path: str) -> bytes:
         """The whole object."""
@@ -167,10 +176,20 @@ class S3Store:
 
         Raises:
             UnavailableError: it was not to be had within `wait_s`; or, on leaving, it was lost in the meantime.
+            ConfigurationError: the store does not keep what a lock rests on.
         """
         key = self._key(f"{LOCKS}/{name}")
         shown = f"the lock {name} of {self.url}"
-        lock = S3Lock(self._client(), self._bucket, key, shown=shown, lease_s=self._lease_s)
+        promises = self._seen_promises()
+        promises.require_locks(self.url)
+        lock = S3Lock(
+            self._client(),
+            self._bucket,
+            key,
+            shown=shown,
+            lease_s=self._lease_s,
+            deletes_if_match=promises.deletes_if_match,
+        )
         lock.take(wait_s=wait_s)
         try:
             yield
@@ -180,24 +199,47 @@ class S3Store:
             raise
         lock.free()
 
-    def _put_new(self, path: str, body: "bytes | BinaryIO", size_bytes: int, sha256: bytes) -> None:
+    def prove(self, *, locks: bool) -> None:
+        """Try now, whatever was seen before, that the store keeps write-once names and, with `locks`, locks."""
+        promises = self._try_promises()
+        promises.require_creates(self.url)
+        if locks:
+            promises.require_locks(self.url)
+
+    def _seen_promises(self) -> Promises:
+        """What was seen of the store in this process, tried now if nothing was. Raises ArchiveError if it is out of reach."""
+        if self._promises is None:
+            with self._trying:
+                if self._promises is None:
+                    kept = _kept.get((self._client().meta.endpoint_url, self._bucket))
+                    self._promises = kept or self._try_promises()
+        return self._promises
+
+    def _try_promises(self) -> Promises:
+        client = self._client()
+        promises = try_promises(client, self._bucket, self._below(""))
+        if promises.all_kept:
+            _kept[client.meta.endpoint_url, self._bucket] = promises
+        return promises
+
+    def put_new(self, path: str, body: "bytes | BinaryIO", digests: Digests) -> None:
         """The object is there for the first time.
 
         botocore sends a PUT again whose answer was lost; then the second finds the name taken by the first. So the
         object names who wrote it.
         """
+        self._seen_promises().require_creates(self.url)
         token = secrets.token_hex(16)
         try:
-            self._put(path, body, size_bytes, sha256, {"IfNoneMatch": "*", "Metadata": {_STAGING_KEY: token}})
+            self._put(path, body, digests, {"IfNoneMatch": "*", "Metadata": {_STAGING_KEY: token}})
         except AlreadyExistsError:
             head = self._head(path)
-            if head.get("Metadata", {}).get(_STAGING_KEY) != token or head["ContentLength"] != size_bytes:
+            if head.get("Metadata", {}).get(_STAGING_KEY) != token or head.get("ContentLength") != digests.size_bytes:
                 raise
+            self._confirm(path, head, digests)
 
-    def _put(
-        self, path: str, body: "bytes | BinaryIO", size_bytes: int, sha256: bytes, options: dict[str, Any]
-    ) -> None:
-        key, checksum = self._key(path), base64.b64encode(sha256).decode()
+    def _put(self, path: str, body: "bytes | BinaryIO", digests: Digests, options: dict[str, Any]) -> None:
+        key, checksum = self._key(path), digests.sha256_base64
         for attempt in range(1, _CONFLICT_TRIES + 1):
             if not isinstance(body, bytes):
                 body.seek(0)
@@ -206,7 +248,7 @@ class S3Store:
                     Bucket=self._bucket,
                     Key=key,
                     Body=body,
-                    ContentLength=size_bytes,
+                    ContentLength=digests.size_bytes,
                     ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
                     **options,
@@ -218,10 +260,45 @@ class S3Store:
                 if not isinstance(error, s3_errors.ConflictError) or attempt == _CONFLICT_TRIES:
                     raise error from err
                 time.sleep(0.1 * 2**attempt)
-        said = answer.get("ChecksumSHA256")
-        if said is not None and said != checksum:
-            self.delete(path)
-            raise StoreError(f"{self.uri(path)}: S3 stored other bytes than were sent; they were deleted: run again")
+        self._confirm(path, answer, digests)
+
+    def _confirm(self, path: str, answer: dict[str, Any], digests: Digests) -> None:
+        """Return when something other than a 200 says that S3 holds the bytes that were sent.
+
+        That is an ETag that is their MD5; else a store that was seen to refuse wrong checksums; else the bytes themselves,
+        read back. A checksum in the answer may be a copy of ours, so it proves only a difference.
+
+        Raises:
+            StoreError: S3 holds other bytes. They are deleted.
+        """
+        said, etag = answer.get("ChecksumSHA256"), answer.get("ETag", "")
+        if said is None or said == digests.sha256_base64:
+            if etag.strip('"').lower() == digests.md5_hex or self._checksums_are_compared():
+                return
+            if self._stored_sha256(path) == digests.sha256:
+                return
+        self.delete(path)
+        raise StoreError(f"{self.uri(path)}: S3 stored other bytes than were sent; they were deleted: run again")
+
+    def _stored_sha256(self, path: str) -> bytes | None:
+        """The hash of the object's bytes as they are read now, None where they are not those of its own checksum."""
+        found = hashlib.sha256()
+        try:
+            for chunk in self.open(path):
+                found.update(chunk)
+        except UnavailableError as err:
+            if isinstance(err.__cause__, FlexibleChecksumError):
+                return None
+            raise
+        return found.digest()
+
+    def _checksums_are_compared(self) -> bool:
+        """Whether the store refuses bytes whose SHA-256 is not the one that came with them; tried once."""
+        if self._compares_checksums is None:
+            with self._trying:
+                if self._compares_checksums is None:
+                    self._compares_checksums = compares_checksums(self._client(), self._bucket, self._below(""))
+        return self._compares_checksums
 
     def _head(self, path: str) -> dict[str, Any]:
         try:
@@ -252,30 +329,3 @@ class S3Store:
             if self._opened is None:
                 self._opened = s3_access.s3_client(self._settings, connections=64)
             return self._opened
-
-
-class S3Staging:
-    """Bytes on their way into S3; sent when they are committed."""
-
-    def __init__(self, store: S3Store, spool: BinaryIO) -> None:
-        self._store = store
-        self._spool = spool
-        self._sha256 = hashlib.sha256()
-        self._size_bytes = 0
-        self._committed = False
-
-    def write(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
-        try:
-            self._spool.write(chunk)
-        except OSError as err:
-            raise StoreError(f"{self._store.url}: no room for its bytes in the temporary folder: {err}") from err
-        self._sha256.update(chunk)
-        self._size_bytes += len(chunk)
-
-    def commit(self, path: str) -> None:
-        """Sends the bytes. They are durable under `path` when S3 has answered."""
-        if self._committed:
-            raise StoreError(f"{self._store.url}: these bytes were committed already")
-        self._store._put_new(path, self._spool, self._size_bytes, self._sha256.digest())
-        self._committed = True

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -21,6 +21,9 @@ from callarchive import s3_errors
 from callarchive.errors import AlreadyExistsError, ArchiveError, ObjectNotFoundError, UnavailableError
 
 log = logging.getLogger(__name__)
+
+_FREE = "free"
+"""What stands for the holder's token in a lock that nobody holds: see `deletes_if_match`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class _Holding:
     lease_s: float
     age_s: float
 
+    @property
+    def free(self) -> bool:
+        """Whether its last holder marked it free."""
+        return self.token == _FREE
+
 
 class S3Lock:
     """One attempt to hold one lock: `take`, then `free`. Renewed by a thread of its own in between.
@@ -40,14 +48,18 @@ class S3Lock:
     Args:
         shown: what the lock is called in messages.
         lease_s: how long a dead holder's lock stays taken.
+        deletes_if_match: whether the store heeds a DELETE's `If-Match`. Where it does not, the object stays, marked free.
     """
 
-    def __init__(self, client: Any, bucket: str, key: str, *, shown: str, lease_s: float) -> None:
+    def __init__(
+        self, client: Any, bucket: str, key: str, *, shown: str, lease_s: float, deletes_if_match: bool
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._key = key
         self._shown = shown
         self._lease_s = lease_s
+        self._deletes_if_match = deletes_if_match
         self._token = secrets.token_hex(16)
         self._etag = ""
         self._lost = False
@@ -86,10 +98,16 @@ class S3Lock:
         self._renew_or_notice()  # a process that was suspended for longer than the lease learns it only here
         if self._lost:
             raise UnavailableError(f"{self._shown} was lost while it was held: do again what was done under it")
+        # If this fails the lease runs out by itself; whoever waits only waits longer.
+        if not self._deletes_if_match:
+            try:
+                self._put(_FREE, IfMatch=self._etag)
+            except ArchiveError as err:
+                log.warning("%s could not be marked free: %s", self._shown, err)
+            return
         try:
             self._client.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=self._etag)
         except s3_errors.BOTO_ERRORS as err:
-            # The lease runs out by itself; whoever waits only waits longer.
             log.warning("%s", s3_errors.translate_botocore(err, place=self._shown, doing="deleting"))
 
     def _try(self) -> _Holding | None:
@@ -107,14 +125,15 @@ class S3Lock:
             if holding.token == self._token:  # our own PUT, whose answer was lost
                 self._etag = holding.etag
                 return None
-            if holding.age_s <= holding.lease_s:
+            if not holding.free and holding.age_s <= holding.lease_s:
                 return holding
             self._put(IfMatch=holding.etag)
         except ObjectNotFoundError:
             return freed_just_now
         except (AlreadyExistsError, s3_errors.ConflictError):  # somebody else was faster
             return holding
-        log.warning("%s was left by %s %.0f s ago: it is ours now", self._shown, holding.holder, holding.age_s)
+        if not holding.free:
+            log.warning("%s was left by %s %.0f s ago: it is ours now", self._shown, holding.holder, holding.age_s)
         return None
 
     def _renew_until_done(self) -> None:
@@ -145,11 +164,11 @@ class S3Lock:
                 raise
             self._etag = holding.etag  # our own PUT, whose answer was lost
 
-    def _put(self, **condition: str) -> None:
-        """The object says that we hold the lock. Raises AlreadyExistsError when the condition does not hold."""
+    def _put(self, token: str | None = None, **condition: str) -> None:
+        """The object names us, or `token`, as the lock's holder. Raises AlreadyExistsError where `condition` does not hold."""
         text = json.dumps(
             {
-                "token": self._token,
+                "token": token or self._token,
                 "holder": f"process {os.getpid()} on {socket.gethostname()}",
                 "lease_s": self._lease_s,
                 "nonce": secrets.token_hex(8),  # so that every renewal changes the ETag
@@ -159,7 +178,15 @@ class S3Lock:
             answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=text.encode(), **condition)
         except s3_errors.BOTO_ERRORS as err:
             raise s3_errors.translate_botocore(err, place=self._shown, doing="writing") from err
-        self._etag = answer["ETag"]
+        self._etag = self._etag_of(answer)
+
+    def _etag_of(self, answer: dict[str, Any]) -> str:
+        etag = answer.get("ETag")
+        if not etag:
+            raise UnavailableError(
+                f"{self._shown}: an answer of the store has no ETag, so nobody can tell who holds it"
+            )
+        return str(etag)
 
     def _read(self) -> _Holding:
         try:
@@ -174,15 +201,18 @@ class S3Lock:
             said = {}
         lease_s = said.get("lease_s")
         return _Holding(
-            etag=answer["ETag"],
+            etag=self._etag_of(answer),
             token=str(said.get("token", "")),
             holder=ascii(said.get("holder", "somebody"))[1:-1][:100],
             lease_s=float(lease_s) if isinstance(lease_s, (int, float)) else self._lease_s,
-            age_s=(_server_time(answer) - answer["LastModified"]).total_seconds(),
+            age_s=_age_s(answer),
         )
 
 
-def _server_time(answer: dict[str, Any]) -> datetime:
-    """The server's clock. An answer without one makes no lock look old."""
-    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    return parsedate_to_datetime(date) if date else answer["LastModified"]
+def _age_s(answer: dict[str, Any]) -> float:
+    """How long ago the object was written by the server's clock. An answer without times makes no lock look old."""
+    date, modified_at = answer["ResponseMetadata"]["HTTPHeaders"].get("date"), answer.get("LastModified")
+    if not date or modified_at is None:
+        return 0.0
+    age: timedelta = parsedate_to_datetime(date) - modified_at
+    return age.total_seconds()

@@ -48,7 +48,7 @@ def verify_days(
     chance = random.Random(seed)  # noqa: S311 - chooses what to read
     for day in days:
         try:
-            with connections.day_lock(day):
+            with connections.day_lock_for_reading(day):
                 yield _verify(connections, day, sample=sample, chance=chance, progress=progress)
         except ConfigurationError:
             raise

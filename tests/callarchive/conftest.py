@@ -1,12 +1,28 @@
 """An S3 server of the tests' own, and one store of each kind."""
 
+import http.client
+import http.server
 import itertools
 import logging
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
 import zoneinfo
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -106,3 +122,164 @@ def use_tz_data() -> Iterator[Callable[[Path | None], None]]:
     yield use
     zoneinfo.reset_tzpath(to=before)
     zoneinfo.ZoneInfo.clear_cache()
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_endpoint() -> Iterator[str]:
+    """A SeaweedFS server of the tests' own: it keeps conditional writes, and decides them one at a time."""
+    data = Path(tempfile.mkdtemp(prefix="callarchive-seaweedfs-"))
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
+    ports = [taken.getsockname()[1] for taken in sockets]
+    names = [f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
+    for taken in sockets:
+        taken.close()
+    options = {
+        **dict(zip(names, ports, strict=True)),
+        "dir": data,
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.iam": "false",
+        "iam": "false",
+        "master.volumeSizeLimitMB": 64,
+        "volume.max": 400,
+        "master.telemetry": "false",
+    }
+    command = [
+        shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"),
+        "server",
+        "-s3",
+    ]
+    with (data / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, *(f"-{name}={value}" for name, value in options.items())], stdout=log, stderr=log, cwd=data
+        )
+    endpoint = f"http://127.0.0.1:{ports[0]}"
+    try:
+        _wait_for_bucket(endpoint, server, data / "log")
+        yield endpoint
+    finally:
+        server.kill()  # asked politely it takes half a minute, and its data are not needed
+        server.wait()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _wait_for_bucket(endpoint: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return when the server has taken a first object: its gateway answers before its volumes are there."""
+    ends_at = time.monotonic() + 60
+    while True:
+        try:
+            for path in ("/ready-bucket", "/ready-bucket/x"):
+                put = urllib.request.Request(endpoint + path, data=b"", method="PUT")
+                urllib.request.urlopen(put, timeout=10).close()
+            return
+        except OSError as err:
+            if isinstance(err, urllib.error.HTTPError):
+                err.close()
+                if err.code == 409:
+                    continue
+            assert server.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < ends_at, log.read_text()[-2000:]
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def seaweedfs_bucket(seaweedfs_endpoint: str, aws_environment: None) -> Iterator[tuple[Any, str]]:
+    """A client of SeaweedFS, and an empty bucket there."""
+    client = boto3.client("s3", endpoint_url=seaweedfs_endpoint, region_name="us-east-1")
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    client.create_bucket(Bucket=bucket)
+    yield client, bucket
+    client.close()
+
+
+@dataclass
+class Exchange:
+    """A request on its way to a real S3 server, then the server's answer on its way back.
+
+    Attributes:
+        status: 0 until the server has answered; whoever sets it before keeps the request from the server.
+    """
+
+    method: str
+    path: str
+    request_headers: dict[str, str]
+    request_body: bytes
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def drop(self, *names: str) -> None:
+        """The server, or the client, does not see these headers."""
+        for headers in (self.request_headers, self.headers):
+            for name in [name for name in headers if name.lower() in names]:
+                del headers[name]
+
+    @property
+    def condition(self) -> str:
+        """`if-none-match`, `if-match` or nothing."""
+        named = {name.lower() for name in self.request_headers} & {"if-none-match", "if-match"}
+        return "".join(named)
+
+
+Meddle = Callable[[Exchange], None]
+
+
+@pytest.fixture
+def meddling_server() -> Iterator[Callable[..., str]]:
+    """Starts a server that hands requests on to a real one: `meddling_server(endpoint, asked=..., answered=...)`.
+
+    Both are called with the `Exchange`, before and after the real server answered. Returns the address.
+    """
+    with ExitStack() as running:
+
+        def start(endpoint: str, *, asked: Meddle = lambda _: None, answered: Meddle = lambda _: None) -> str:
+            return running.enter_context(_between(endpoint, asked, answered))
+
+        yield start
+
+
+@contextmanager
+def _between(endpoint: str, asked: Meddle, answered: Meddle) -> Iterator[str]:
+    real = urlsplit(endpoint)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            exchange = Exchange(self.command, self.path, dict(self.headers), body)
+            asked(exchange)
+            if not exchange.status:
+                connection = http.client.HTTPConnection(str(real.hostname), real.port)
+                connection.request(exchange.method, exchange.path, exchange.request_body, exchange.request_headers)
+                response = connection.getresponse()
+                exchange.status, exchange.body = response.status, response.read()
+                exchange.headers = dict(response.getheaders())
+                connection.close()
+            answered(exchange)
+            length = len(exchange.body)
+            if self.command == "HEAD":
+                length = int({k.lower(): v for k, v in exchange.headers.items()}.get("content-length", 0))
+            exchange.drop("connection", "transfer-encoding", "content-length")
+            self.send_response_only(exchange.status)
+            for name, value in exchange.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(exchange.body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for method in ("GET", "PUT", "HEAD", "DELETE", "POST"):
+        setattr(Handler, f"do_{method}", Handler.handle_any)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()

@@ -103,3 +103,53 @@ def test_two_runs_on_one_day_wait_for_each_other_and_fetch_everything_once(trial
     assert len(keys) == len(set(keys)) == sum(one.recordings.values())
     left = trial.simulator.s3.client.list_objects_v2(Bucket=BUCKET, Prefix="calls/catalog/_locks/")
     assert "Contents" not in left, "both locks are free"
+
+
+def through(trial: Any, endpoint: str, *sections: str) -> None:
+    """These sections' stores are reached by another address."""
+    lines, section = [], ""
+    for line in trial.config.read_text().splitlines():
+        section = line if line.startswith("[") else section
+        if section in {f"[{name}]" for name in sections} and line.startswith("s3 ="):
+            line = line.replace(trial.simulator.s3.endpoint_url, endpoint)
+        lines.append(line)
+    trial.config.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(("section", "condition"), [("archive", "if-none-match"), ("catalog", "if-match")])
+def test_a_store_that_ignores_conditions_is_a_configuration_error_and_nothing_is_overwritten(
+    trial: Any, meddling_server: Callable[..., str], section: str, condition: str
+) -> None:
+    ignoring = meddling_server(trial.simulator.s3.endpoint_url, asked=lambda exchange: exchange.drop(condition))
+    through(trial, ignoring, section)
+    ran = trial.run("archive", "--day", str(DAY))
+    assert ran.returncode == 2, ran.stderr
+    url = {"archive": ARCHIVE, "catalog": CATALOG}[section]
+    assert f"{url}: this store does not keep conditional writes" in ran.stderr
+    assert "docs/stores.md" in ran.stderr
+    assert not [line for line in ran.stderr.splitlines() if "Traceback" in line]
+    listed = trial.simulator.s3.client.list_objects_v2(Bucket=BUCKET, Prefix="calls/").get("Contents", ())
+    assert not [entry["Key"] for entry in listed if entry["Key"].endswith(".mp3") or "/_locks/" in entry["Key"]]
+
+    examined = json.loads(trial.run("doctor", "--json").stdout)["findings"]
+    (finding,) = [finding for finding in examined if finding["link"] == f"{section}: write"]
+    assert finding["verdict"] == "broken"
+    assert "does not keep conditional writes" in finding["detail"]
+
+
+def test_commands_that_only_read_need_no_conditional_writes(trial: Any, meddling_server: Callable[..., str]) -> None:
+    trial.archive()
+    recording = next(row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived")
+    written = []
+
+    def watch(exchange: Any) -> None:
+        exchange.drop("if-none-match", "if-match")
+        if exchange.method in ("PUT", "DELETE"):
+            written.append(exchange.path)
+
+    through(trial, meddling_server(trial.simulator.s3.endpoint_url, asked=watch), "archive", "catalog")
+    for words in (("find", recording["recording_id"]), ("verify",)):
+        ran = trial.run(*words)
+        assert ran.returncode == 0, ran.stderr + ran.stdout
+        assert ("read without its lock" in ran.stderr) == (words == ("verify",))
+    assert all("/_locks/trial-" in path for path in written)

@@ -26,6 +26,7 @@ from callarchive.errors import (
 )
 from callarchive.settings import S3Settings
 from callarchive.stores.s3 import S3Store
+from callarchive.stores.s3_promises import Promises
 
 BUCKET = "the-bucket"
 
@@ -82,7 +83,10 @@ def between(endpoint: str, meddle: Callable[[str, str, Answer], Answer]) -> Iter
 
 
 def store_at(endpoint: str, like: S3Store, *, lease_s: float = 30.0) -> S3Store:
-    return S3Store(like.url, S3Settings(endpoint_url=endpoint, region="us-east-1"), lease_s=lease_s)
+    """The same store, by that endpoint, as if its promises had been tried already: test_s3_promises.py is about that."""
+    store = S3Store(like.url, S3Settings(endpoint_url=endpoint, region="us-east-1"), lease_s=lease_s)
+    store._promises = Promises(deletes_if_match=True)
+    return store
 
 
 def key_in(store: S3Store, path: str) -> str:
