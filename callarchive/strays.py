@@ -25,7 +25,7 @@ _UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\d(?!\d)(?:[T ]\d\d[:.\-_]?\d\d[:.\-_]?\d\d(?:\.\d{1,9})?Z?)?"
 _HASH = r"(?<=\.)[0-9a-f]{16}(?=\.)"
 _NUMBER = re.compile(rf"({_UUID}|{_TIME}|{_HASH})|\+?\d(?:[ ().\-]?\d){{6,}}", re.ASCII)
-_LONGEST = 1024
+LONGEST = 1024
 
 FILE_COLUMNS = (
     "subaccount_id",
@@ -155,7 +155,7 @@ def shown(text: str) -> str:
     """A foreign path as it may stand in tables, logs and messages: one line, bounded, without phone numbers."""
     masked = _NUMBER.sub(lambda match: match[1] or "***", text)
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in masked)
-    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 3] + "..."
+    return plain if len(plain) <= LONGEST else plain[: LONGEST - 3] + "..."
 
 
 def _of_places(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, reason: str) -> list[Row]:

@@ -11,6 +11,7 @@ from callarchive import reconciliation, schemas, strays
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.evidence import Unknown
 from callarchive.errors import ArchiveError
 from callarchive.landing.contents import LandingContents, time_in_path
 from callarchive.memory import give_memory_back
@@ -21,12 +22,17 @@ from callarchive.records import Journal, Row
 from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
+from callarchive.steps.open_findings import OpenFindings
 from callarchive.steps.reports import StepReport, is_settled, partition_of
+from callarchive.steps.unknowns import keep_unknowns
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import Inbox
 
 log = logging.getLogger(__name__)
+
+_LANDING, _EVENTS = "landing_objects_known", "events_known"
+"""The questions, by the names of the checks that ask them."""
 
 _OF_THE_DAY_BEFORE = timedelta(hours=4)
 """So far into a day there may be recordings of calls that began the day before."""
@@ -52,16 +58,20 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     differing = reconciliation.disagreeing_durations(
         recordings, sessions, tolerance_s=settings.transfer.duration_tolerance_s
     )
+    search = _Search(connections, day, earlier)
+    search.unknown += search.open.not_named_now(sessions, recordings)
     row_count = len(sessions) + len(recordings)
     del sessions, recordings  # a long day's need not stand beside what is searched
     give_memory_back(row_count)
-    search = _Search(connections, day, earlier)
     rows = search.archive()
     if is_settled(connections, day):
         rows += search.landings() + search.events()
     else:
         search.cannot_tell(Discrepancy.ORPHAN_OBJECT)
         search.cannot_tell(Discrepancy.EVENT_WITHOUT_SESSION)
+        for question in (_LANDING, _EVENTS):
+            search.not_known(question, "the day was not over when it was archived")
+    keep_unknowns(connections.catalog, day, search.unknowns)
     failures = account_failures(connections.catalog, day)
     table = reconciliation.reconciled(
         without_failed(earlier, failures),
@@ -84,7 +94,9 @@ class _Search:
     """Looks through the archive, the landings and the inbox for what belongs to nothing that is known of the day.
 
     Attributes:
+        open: what earlier runs found.
         unknown_kinds, unknown: of what it could not tell; see `reconciliation.reconciled`.
+        unknowns: what it could not find out: (subaccount_id, question, reason), see `steps.unknowns`.
     """
 
     def __init__(self, connections: Connections, day: date, earlier: pa.Table) -> None:
@@ -93,8 +105,10 @@ class _Search:
         self._accounts = connections.settings.accounts
         self._day = day
         self._earlier = earlier
+        self.open = OpenFindings(connections, day, earlier)
         self.unknown_kinds: set[tuple[str, str]] = set()
         self.unknown: list[str] = []
+        self.unknowns: list[tuple[str, str, str]] = []
 
     def archive(self) -> list[Row]:
         """Files without a row and rows without a file."""
@@ -106,6 +120,9 @@ class _Search:
             for item in archive.store.list(f"{account}/call_date={self._day}")
         )
         files = Journal(self._catalog, self._day).known(strays.FILE_COLUMNS)
+        kept, reasons = self.open.without_proof_in_archive(stored, files)
+        self.unknown += kept
+        self.unknowns += [(account, "archive_files_known", reason) for account, reason in reasons]
         return [
             *strays.files_without_row(stored, files, archive_root=root),
             *strays.rows_without_file(stored, files, archive_root=root),
@@ -117,18 +134,37 @@ class _Search:
         told: set[str] = set()
         rows: list[Row] = []
         for account in self._accounts:
-            contents = self._contents(account)
-            if contents is None:
-                self.unknown_kinds.add((account.subaccount_id, Discrepancy.ORPHAN_OBJECT.value))
-                continue
-            if gaps := contents.gaps_of(self._day):
-                self.unknown_kinds.add((account.subaccount_id, Discrepancy.ORPHAN_OBJECT.value))
-                log.warning("%s: not all of the landing was looked through: %s", account.subaccount_id, gaps[0])
-            landing = self._connections.landing(account)
-            objects = [(path, landing.uri_of(path)) for path in self._nameless(account, contents.paths(self._day))]
-            fresh = [item for item in objects if item[1] not in told]
-            rows += strays.orphan_rows(account.subaccount_id, fresh, landing_uri=landing.uri)
-            told.update(uri for _, uri in objects)
+            landing, contents = self._connections.landing(account), self._contents(account)
+            found: list[tuple[str, str]] = []
+            doubts: list[str] = []
+            if isinstance(contents, Unknown):
+                doubts.append(contents.reason)
+            else:
+                objects = [(path, landing.uri_of(path)) for path in self._nameless(account, contents.paths(self._day))]
+                found = [item for item in objects if item[1] not in told]
+                told.update(uri for _, uri in objects)
+                doubts += map(str, contents.gaps_of(self._day))
+                if doubt := self.open.doubt_about(account, landing, contents):
+                    doubts.append(doubt)
+                if doubts:
+                    log.warning("%s: not all of the landing was looked through: %s", account.subaccount_id, doubts[0])
+            new = strays.orphan_rows(account.subaccount_id, found, landing_uri=landing.uri)
+            rows += new
+            shown = {row["subject"] for row in new}
+            left = [
+                row
+                for row in self.open.of(Discrepancy.ORPHAN_OBJECT, account.subaccount_id)
+                if row["subject"] not in shown and row["place"] not in told
+            ]
+            nameless = set(self._nameless(account, [row["subject"] for row in left])) if left else set()
+            kept, reasons = self.open.orphans_without_proof(
+                landing,
+                [row for row in left if row["subject"] in nameless],
+                doubt=doubts[0] if doubts else None,
+            )
+            self.unknown += kept
+            for reason in dict.fromkeys([*doubts, *reasons]):
+                self.unknowns.append((account.subaccount_id, _LANDING, strays.shown(reason)))
         return rows
 
     def events(self) -> list[Row]:
@@ -143,22 +179,31 @@ class _Search:
         except ArchiveError as err:
             log.warning("events were not compared with sessions: %s", err)
             self.cannot_tell(kind)
+            self.not_known(_EVENTS, str(err))
             return []
+        if inbox is None:
+            for account in self._accounts:
+                if account.webhooks is not None or any(source.kind == "inbox" for source in account.session_sources):
+                    self.unknowns.append((account.subaccount_id, _EVENTS, "there is no inbox at inbox.url yet"))
         return rows
+
+    def not_known(self, question: str, reason: str) -> None:
+        """The question is open for every account."""
+        self.unknowns += [(account.subaccount_id, question, strays.shown(reason)) for account in self._accounts]
 
     def cannot_tell(self, kind: Discrepancy, *, but: Collection[str] = ()) -> None:
         """Rows of that kind stay as they were, save those of the accounts `but`."""
         accounts: list[Any] = self._earlier["subaccount_id"].unique().to_pylist()
         self.unknown_kinds |= {(account, kind.value) for account in accounts if account not in but}
 
-    def _contents(self, account: AccountSettings) -> LandingContents | None:
+    def _contents(self, account: AccountSettings) -> LandingContents | Unknown:
         if not self._connections.settings.reconciliation.list_landing:
-            return None
+            return Unknown("reconciliation.list_landing is off")
         try:
             return self._connections.landing_contents(account, self._day)
         except ArchiveError as err:
             log.warning("%s: the landing was not looked through for orphans: %s", account.subaccount_id, err)
-            return None
+            return Unknown(str(err))
 
     def _nameless(self, account: AccountSettings, paths: list[str]) -> list[str]:
         """Those of the landing's paths that no known recording is named by."""

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,13 +14,15 @@ import pytest
 
 from callarchive import schemas
 from callarchive.connections import Connections
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
-from callarchive.landing import LandingObject, Listing
+from callarchive.landing import Gap, LandingObject, Listing
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.steps import StepReport, write_reconciliation
+from callarchive.steps.open_findings import OpenFindings
 
 Row = dict[str, Any]
 DAY = date(2026, 10, 25)
@@ -68,11 +70,15 @@ class InMemoryLanding:
         self.uri = uri
         self.walks_folders = False
         self.paths: list[str] = []
+        self.hidden: list[str] = []  # there, and no listing shows them
+        self.refused: list[str] = []
+        self.gaps: tuple[Gap, ...] = ()
         self.out_of_reach = False
         self.listed_count = 0
 
     def pages(self, folder: str, **_: object) -> Iterator[Listing]:
         self.listed_count += 1
+        yield Listing((), self.gaps)
         for path in self.paths:
             if self.out_of_reach:
                 raise UnavailableError(f"{self.uri} does not answer")
@@ -80,6 +86,18 @@ class InMemoryLanding:
 
     def uri_of(self, path: str) -> str:
         return f"{self.uri}/{path}"
+
+    def stat_many(self, paths: Iterable[str], **_: object) -> dict[str, Evidence[LandingObject]]:
+        if self.out_of_reach:
+            raise UnavailableError(f"{self.uri} does not answer")
+        there = {*self.paths, *self.hidden}
+        found: dict[str, Evidence[LandingObject]] = {
+            path: Present(LandingObject(path, self.uri_of(path), 1, modified_at=NOON))
+            if path in there
+            else Absent("404")
+            for path in paths
+        }
+        return found | {path: Unknown(f"{self.uri_of(path)}: denied") for path in paths if path in self.refused}
 
     def close(self) -> None: ...
 
@@ -326,7 +344,9 @@ def test_only_a_connected_call_of_which_8x8_said_its_last_word_lacks_a_recording
     assert [row["kind"] for row in world.rows()] == ["connected_call_without_recording"] * told
 
 
-def test_a_call_stays_open_when_a_look_up_fails_and_is_resolved_when_its_session_is_gone(world: World) -> None:
+def test_a_call_stays_open_when_a_look_up_fails_or_its_session_is_gone_and_is_resolved_on_another_day(
+    world: World,
+) -> None:
     row = world.session(lookup_status="no_recordings", recording_count=0)
     world.reconcile()
     before = world.rows()
@@ -335,7 +355,12 @@ def test_a_call_stays_open_when_a_look_up_fails_and_is_resolved_when_its_session
     assert world.rows() == before
     world.sessions.clear()
     world.reconcile()
-    assert world.states() == {"connected_call_without_recording": "resolved"}
+    assert world.rows() == before, "that no source names it any more does not bring its recording"
+    world.session(lookup_status="no_recordings", recording_count=0)
+    world.write(DAY + timedelta(days=1))
+    world.sessions.clear()
+    world.reconcile()
+    assert world.states() == {"connected_call_without_recording": "resolved"}, "it is another day's by now"
 
 
 # --- recordings without a file --------------------------------------------------------------------------------------------
@@ -516,7 +541,7 @@ def test_a_landing_out_of_reach_is_a_warning_and_leaves_its_orphans_as_they_were
     sg, th = world.rows()
     mend()
     world.landings["acme_sg"].paths.append("another.mp3")
-    world.landings["acme_th"].paths.clear()
+    world.landings["acme_th"].paths[:] = ["other_2026-10-24T12:00:00.000Z.mp3"]
     world.landings["acme_sg"].out_of_reach = True
     with caplog.at_level(logging.WARNING):
         world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
@@ -763,3 +788,185 @@ def test_the_step_wants_the_steps_before_it(world: World) -> None:
     world.clock.set(TWO_DAYS_LATER)
     with pytest.raises(ArchiveError, match="sessions has no partition 2026-10-20 yet"):
         write_reconciliation(world.connections, date(2026, 10, 20))
+
+
+# --- evidence -------------------------------------------------------------------------------------------------------------
+
+
+def unknowns(world: World) -> dict[tuple[str, str], str]:
+    """Reason by account and question, where there is one each."""
+    rows = world.connections.catalog.rows(schemas.UNKNOWNS, DAY)
+    found = {(row["subaccount_id"], row["question"]): row["reason"] for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+SG, TH = ("acme_sg", "landing_objects_known"), ("acme_th", "landing_objects_known")
+
+
+def empty_listing(world: World) -> str:
+    landing = world.landings["acme_sg"]
+    landing.paths.clear()
+    return "shows no object at all"
+
+
+def refused_folder(world: World) -> str:
+    world.landings["acme_sg"].gaps = (Gap("lost+found", "s3://acme-recordings/sg/lost+found", "denied"),)
+    return "sg/lost+found: denied"
+
+
+def listing_that_lacks_what_was_read(world: World) -> str:
+    landing = world.landings["acme_sg"]
+    read = world.files[0]["source_path"] = landing.paths[0]
+    landing.paths.remove(read)
+    landing.paths.append("other_2026-10-24T12:00:00.000Z.mp3")
+    landing.hidden.append(read)
+    return f"lacks s3://acme-recordings/sg/{read}, which this run has read or compared"
+
+
+def landing_away(world: World) -> str:
+    world.landings["acme_sg"].out_of_reach = True
+    return "does not answer"
+
+
+def orphan_that_only_the_listing_lacks(world: World) -> str:
+    world.landings["acme_sg"].hidden.append(str(world.rows()[0]["subject"]))
+    return "which is there"
+
+
+def orphan_refused(world: World) -> str:
+    world.landings["acme_sg"].refused.append(str(world.rows()[0]["subject"]))
+    return "denied"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        empty_listing,
+        refused_folder,
+        listing_that_lacks_what_was_read,
+        landing_away,
+        orphan_that_only_the_listing_lacks,
+        orphan_refused,
+    ],
+)
+def test_an_orphan_that_is_not_proven_gone_stays_open_and_the_question_is_not_known(
+    world: World, trouble: Callable[[World], str]
+) -> None:
+    world.call(1)
+    world.call(2, account="acme_th")
+    mend = push_a_foreign_object(world)
+    world.reconcile()
+    before = world.rows()
+    assert unknowns(world) == {}
+    mend()
+    reason = trouble(world)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert world.rows() == before
+    assert unknowns(world).keys() == {SG}
+    assert reason in unknowns(world)[SG]
+
+
+def test_an_orphan_is_resolved_when_its_own_path_is_absent_or_a_recording_is_known_for_it(world: World) -> None:
+    world.call(1)
+    mend = push_a_foreign_object(world)
+    world.reconcile()
+    mend()
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert (world.states(), unknowns(world)) == ({"orphan_object": "resolved"}, {})
+    push_a_foreign_object(world)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    assert world.states() == {"orphan_object": "open"}
+    world.session(7)
+    world.recording(7)
+    world.landings["acme_sg"].out_of_reach = True
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=3))
+    assert world.states() == {"orphan_object": "resolved"}, "the catalog is evidence enough"
+
+
+def test_objects_that_a_lifecycle_rule_removed_after_they_were_read_put_no_listing_in_doubt(world: World) -> None:
+    world.call(1)
+    world.files[0]["source_path"] = world.landings["acme_sg"].paths.pop()
+    world.landings["acme_sg"].paths.append("other_2026-10-24T12:00:00.000Z.mp3")
+    world.reconcile()
+    assert unknowns(world) == {}
+
+
+def test_an_object_that_came_after_the_listing_began_puts_it_in_no_doubt(world: World) -> None:
+    late = f"{session_id(2)}/{recording_id(2)}_2026-10-25T12:00:00.000Z.mp3"
+    world.call(2)
+    world.files[-1]["source_path"] = late
+    world.landings["acme_sg"].paths.remove(late)
+    world.landings["acme_sg"].hidden.append(late)
+    world.write()
+    account = world.connections.settings.accounts[0]
+    world.clock.set(NOON)  # the object's own time
+    contents = world.connections.landing_contents(account, DAY)
+    findings = OpenFindings(world.connections, DAY, world.connections.catalog.partition(schemas.RECONCILIATION, DAY))
+    assert findings.doubt_about(account, world.connections.landing(account), contents) is None
+
+
+def test_what_was_not_asked_is_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.reconcile(datetime(2026, 10, 25, 23, 59, tzinfo=UTC))
+    assert set(unknowns(world)) == {
+        (account, question)
+        for account in ("acme_sg", "acme_th")
+        for question in ("landing_objects_known", "events_known")
+    }
+    settings = world.connections.settings
+    reconciliation = settings.reconciliation.model_copy(update={"list_landing": False})
+    monkeypatch.setattr(world.connections, "settings", settings.model_copy(update={"reconciliation": reconciliation}))
+    world.reconcile(TWO_DAYS_LATER)
+    assert unknowns(world) == dict.fromkeys((SG, TH), "reconciliation.list_landing is off")
+
+
+@pytest.mark.parametrize("kind", ["recording_without_file", "duration_mismatch"])
+def test_a_recording_that_no_table_names_any_more_does_not_fit_for_that(world: World, kind: str) -> None:
+    BROKEN[kind](world)
+    world.reconcile()
+    before = world.rows()
+    assert [row["kind"] for row in before] == [kind]
+    world.recordings.clear()
+    world.files.clear()
+    for file in (world.folder / "archive").rglob("*.mp3"):
+        file.unlink()
+    world.sessions[-1].update(lookup_status="error")
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert [row for row in world.rows() if row["kind"] == kind] == before
+
+
+def test_durations_of_which_one_is_no_longer_known_are_not_known_to_agree(world: World) -> None:
+    disagree_on_a_duration(world)
+    world.reconcile()
+    before = world.rows()
+    world.recordings[-1].update(duration_api_s=None)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert world.rows() == before
+
+
+def test_a_file_without_a_row_that_only_the_archives_listing_lacks_stays_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mend = put_a_file_into_the_archive(world)
+    world.reconcile()
+    before = world.rows()
+    with monkeypatch.context() as lying:
+        lying.setattr(world.connections.archive.store, "list", lambda _: [])
+        world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert world.rows() == before
+    assert "the archive's listing lacks it" in unknowns(world)["acme_sg", "archive_files_known"]
+    mend()
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    assert (world.states(), unknowns(world)) == ({"file_without_row": "resolved"}, {})
+
+
+def test_a_row_without_file_is_resolved_by_the_file_and_not_by_the_rows_being_gone(world: World) -> None:
+    lose_a_file_of_the_archive(world)
+    world.reconcile()
+    before = world.rows()
+    row = world.files.pop()
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert [found for found in world.rows() if found["kind"] == "row_without_file"] == before
+    world.files.append(row | {"archive_status": "erased"})
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    assert world.states()["row_without_file"] == "resolved"
