@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from callarchive.cli import archiving, checking, demonstrating, forecasting, registering, serving, setting_up, telling
-from callarchive.cli.output import Output, begin_logging, say_error
+from callarchive.cli.output import Output, begin_logging, say_error, say_unexpected
 from callarchive.errors import ArchiveError
 from callarchive.memory import use_system_memory
 
@@ -101,6 +101,10 @@ def prepare_process() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def _is_very_verbose(words: list[str]) -> bool:
+    return "-vv" in words or sum(word in ("-v", "--verbose") for word in words) > 1
+
+
 def main() -> None:
     """Runs the command line and exits. `--json`, `-v` and `-q` may stand anywhere."""
     prepare_process()
@@ -112,6 +116,9 @@ def main() -> None:
     except ArchiveError as err:
         say_error(err)
         sys.exit(err.exit_code)
+    except Exception as err:
+        say_unexpected(err, with_frames=_is_very_verbose(words))
+        sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # what typer makes of a KeyboardInterrupt
             typer.echo("interrupted: what was archived is kept; run the same command again to go on", err=True)

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -125,6 +126,25 @@ def say_error(err: ArchiveError, *, about: str | None = None) -> None:
     """The error on stderr, in one piece; `about` says what it befell."""
     prefix = "configuration error" if isinstance(err, ConfigurationError) else "error"
     typer.echo(f"{prefix}: {err}" if about is None else f"{prefix}: {about}: {err}", err=True)
+
+
+def say_unexpected(err: Exception, *, with_frames: bool) -> None:
+    """Print an error that is none of ours to stderr: one line, with its frames on request.
+
+    Of what it says only the system's own words are shown: another library's text may quote a secret.
+    """
+    if with_frames:
+        one: BaseException | None = err
+        while one is not None:
+            typer.echo(f"{type(one).__name__}:\n{''.join(traceback.format_tb(one.__traceback__))}", err=True, nl=False)
+            one = one.__cause__ or one.__context__
+    what = type(err).__name__
+    if isinstance(err, OSError) and err.strerror:
+        what = f"{err.strerror}{'' if err.filename is None else f': {err.filename}'}"
+    frames = [frame for frame in traceback.extract_tb(err.__traceback__) if "callarchive" in Path(frame.filename).parts]
+    place = f" in {Path(frames[-1].filename).stem}, line {frames[-1].lineno}" if frames else ""
+    advice = "" if with_frames else "; -vv shows where it came from"
+    typer.echo(f"error: unexpected: {what}{place}{advice}. What was done is kept: run the same command again", err=True)
 
 
 def _plain(value: object) -> object:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 
 from callarchive.connections import Connections
 from callarchive.doctor import accounts, calendar, machine
-from callarchive.doctor.findings import Finding, Verdict
+from callarchive.doctor.findings import Finding, Verdict, to_the_end
+from callarchive.wording import many
 
-__all__ = ["Finding", "Verdict", "examine", "likely_cause"]
+__all__ = ["Finding", "Verdict", "conclusion", "examine", "likely_cause"]
 
 
 def examine(connections: Connections) -> Iterator[Finding]:
@@ -19,9 +20,9 @@ def examine(connections: Connections) -> Iterator[Finding]:
     settings = connections.settings
     yield Finding("configuration", Verdict.OK, f"{settings.path}, {len(settings.accounts)} accounts, secrets are set")
     for account in settings.accounts:
-        yield from accounts.findings(connections, account)
-    yield from machine.findings(connections)
-    yield from calendar.findings(connections)
+        yield from to_the_end(f"{account.subaccount_id}: remaining checks", accounts.findings(connections, account))
+    yield from to_the_end("this machine: remaining checks", machine.findings(connections))
+    yield from to_the_end("days: remaining checks", calendar.findings(connections))
 
 
 def likely_cause(findings: Sequence[Finding]) -> Finding | None:
@@ -29,3 +30,21 @@ def likely_cause(findings: Sequence[Finding]) -> Finding | None:
     broken = [finding for finding in findings if finding.verdict is Verdict.BROKEN]
     doubtful = [finding for finding in findings if finding.verdict is Verdict.WARNING]
     return next(iter([*broken, *doubtful]), None)
+
+
+def conclusion(findings: Sequence[Finding]) -> list[str]:
+    """Return the lines that end the report: where to begin, and whether everything was checked.
+
+    "All checks passed" is said only where every link was checked and is in order.
+    """
+    lines = []
+    cause = likely_cause(findings)
+    if cause is not None:
+        lines += [f"Begin with {cause.link}: {cause.detail}", f"Next: {cause.advice}"]
+    unknown = [finding for finding in findings if finding.verdict is Verdict.NOT_CHECKED]
+    if unknown:
+        count = f"{many(len(unknown), 'check', 'checks')} could not be made: {', '.join(f.link for f in unknown)}."
+        lines.append(f"{'Every other check passed, but ' if cause is None else ''}{count}")
+    if not findings:
+        lines.append("Nothing was checked.")
+    return lines or ["All checks passed."]

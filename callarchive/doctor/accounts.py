@@ -30,6 +30,10 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
     if api.verdict is not Verdict.BROKEN:
         yield from _push_config(connections, account)
         yield from _webhooks(connections, account)
+        yield from _log_export(connections, account)
+    else:
+        why = "8x8's settings and exports of the account lie behind the API key"
+        yield Finding(f"{account.subaccount_id}: what 8x8 knows", Verdict.NOT_CHECKED, why, api.advice)
     # What keeps us out of the landing (no such bucket, another host key) keeps the pushed credentials out too: it comes first.
     yield from _landing(connections, account)
     if account.push is not None:
@@ -83,9 +87,12 @@ def _push_config(connections: Connections, account: AccountSettings) -> Iterator
         if account.push is not None:
             yield Finding(link, Verdict.BROKEN, "8x8 has none: it pushes nothing", "callarchive push-config apply")
         else:
-            # Nothing here says that 8x8 should be asked, and a simulated or an older account may be set up otherwise.
+            key = connections.settings.key_of(account, "push")
             yield Finding(
-                link, Verdict.OK, "8x8 tells none, and the configuration has no [accounts.push] to compare with"
+                link,
+                Verdict.WARNING,
+                "8x8 has none, so it pushes no recording",
+                f"callarchive push-config show; to set one, add {key}, then callarchive push-config apply",
             )
         return
     if account.push is not None:
@@ -129,9 +136,11 @@ def _elsewhere(found: PushConfig, account: AccountSettings) -> str | None:
 
 
 def _webhooks(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
-    if account.webhooks is None:
-        return
     link = f"{account.subaccount_id}: webhooks at 8x8"
+    if account.webhooks is None:
+        if any(source.kind == "inbox" for source in account.session_sources):
+            yield _unconfigured_webhooks(connections, account, link)
+        return
     try:
         drift = webhook_drift(account.webhooks, connections.voice(account).setup.webhooks())
     except ArchiveError as err:
@@ -142,6 +151,38 @@ def _webhooks(connections: Connections, account: AccountSettings) -> Iterator[Fi
         yield Finding(link, Verdict.BROKEN, "; ".join(wrong), "callarchive webhooks register")
     else:
         yield Finding(link, Verdict.OK, f"VRU and VSS go to {account.webhooks.url}")
+
+
+def _log_export(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
+    """Whether 8x8 answers about exports, of which nobody is started. Only where sessions come from them."""
+    if not any(source.kind == "log_export" for source in account.session_sources):
+        return
+    link = f"{account.subaccount_id}: log export"
+    try:
+        doubt = connections.voice(account).check_log_export()
+    except ArchiveError as err:
+        advice = f"ask 8x8 whether {connections.settings.key_of(account, 'api_key')} may export logs"
+        yield Finding(link, Verdict.BROKEN, str(err), advice)
+        return
+    if doubt is not None:
+        yield Finding(link, Verdict.WARNING, doubt, "callarchive archive --day <a past day>")
+    else:
+        yield Finding(link, Verdict.OK, "8x8 answers about export jobs; none was started")
+
+
+def _unconfigured_webhooks(connections: Connections, account: AccountSettings, link: str) -> Finding:
+    """Whether 8x8 sends the events that the source `inbox` lives on, where no [accounts.webhooks] says where to."""
+    key = connections.settings.key_of(account, "webhooks")
+    try:
+        hooks = connections.voice(account).setup.webhooks()
+    except ArchiveError as err:
+        return Finding(link, Verdict.BROKEN, str(err), "callarchive webhooks list")
+    lacking = sorted({"VRU", "VSS"} - {hook.type for hook in hooks if hook.enabled})
+    if lacking:
+        told = f"8x8 sends no {' and no '.join(lacking)} events, on which the source inbox lives"
+        return Finding(link, Verdict.WARNING, told, f"add {key}, then callarchive webhooks register")
+    told = f"VRU and VSS are registered; whether they come here is not known without {key}"
+    return Finding(link, Verdict.NOT_CHECKED, told, f"add {key}, then callarchive doctor")
 
 
 def _receiver(connections: Connections, account: AccountSettings, webhooks: WebhookSettings) -> Finding:
@@ -216,6 +257,8 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
         yield Finding(link, Verdict.OK, f"{landing.uri} can be listed and read")
     except HostKeyError as err:
         yield Finding(host_key, Verdict.BROKEN, str(err), _PIN)
+        what = f"{account.subaccount_id}: landing's contents"
+        yield Finding(what, Verdict.NOT_CHECKED, "nothing is sent to a server whose host key is not pinned", _PIN)
     except ArchiveError as err:
         key = connections.settings.key_of(account, "landing")
         yield Finding(link, Verdict.BROKEN, str(err), f"check {key}, then callarchive doctor")
@@ -224,13 +267,20 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
 def _id_files(account: AccountSettings) -> Iterator[Finding]:
     """Whether the folders of local id files are there; a day's file is looked for when the day is archived."""
     for source in account.session_sources:
-        if isinstance(source, FilesSource) and not source.path.startswith("s3://"):
-            folder = source.folder
+        if isinstance(source, FilesSource):
             link = f"{account.subaccount_id}: session ids from files"
-            if folder.is_dir():
+            folder = source.folder
+            if source.path.startswith("s3://"):
+                why = f"{source.path} is read when a day is archived"
+                yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive archive --day <a past day>")
+            elif folder.is_dir():
                 yield Finding(link, Verdict.OK, f"{folder} is there")
             else:
                 yield Finding(link, Verdict.BROKEN, f"{folder} is not there", "create it, or correct the source's path")
+        elif source.kind == "sql":
+            link = f"{account.subaccount_id}: session ids from a database"
+            why = "the query is asked when a day is archived"
+            yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive archive --day <a past day>")
 
 
 def _arrivals(connections: Connections, account: AccountSettings) -> Iterator[Finding]:

@@ -55,7 +55,12 @@ def _room(name: str, store: Store) -> Iterator[Finding]:
     folder = Path(store.url.removeprefix("file://"))
     while not folder.exists():
         folder = folder.parent
-    usage = shutil.disk_usage(folder)
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as err:
+        why = f"{folder}: {err.strerror or type(err).__name__}"
+        yield Finding(f"{name}: disk space", Verdict.NOT_CHECKED, why, f"check {name}.url, then callarchive doctor")
+        return
     share = usage.free / usage.total if usage.total else 0.0
     told = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.1f} GB"
     if share < _FULL_BELOW:
@@ -115,7 +120,9 @@ def _clock(connections: Connections) -> Iterator[Finding]:
         answer = requests.head(account.api_url, timeout=_TIMEOUT_S, allow_redirects=False)
         told = parsedate_to_datetime(answer.headers["Date"])
     except (requests.RequestException, KeyError, ValueError, TypeError):
-        return  # the API's own finding tells of it, or it tells no time
+        why = f"{account.api_url} tells no time to compare with"
+        yield Finding("clock", Verdict.NOT_CHECKED, why, "timedatectl; then callarchive doctor")
+        return
     off = abs(connections.clock() - told)
     detail = f"{off.total_seconds():.0f} s from that of {account.api_url}"
     if off > _CLOCK_BROKEN:

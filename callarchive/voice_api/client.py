@@ -126,6 +126,13 @@ class VoiceClient:
             raise UnavailableError(f"account {self._account.subaccount_id}: {what}; check accounts.api_url")
         return what
 
+    def check_log_export(self) -> str | None:
+        """Return why it is doubtful that logs can be exported, else `None`. Starts no job; costs one small request.
+
+        Raises as `LogExport.check`.
+        """
+        return LogExport(self._transport, self._account, self._lookups, url=self._url, clock=self._clock).check()
+
     @property
     def setup(self) -> AccountSetup:
         """What 8x8 has been told about the account."""

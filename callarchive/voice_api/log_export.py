@@ -6,9 +6,10 @@ What the CSV rows mean is `sources`' part. Links of a finished job want the same
 
 import logging
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +59,10 @@ class _Finished:
     expires_at: datetime | None
 
 
+_NO_SUCH_JOB = 4018
+"""8x8's code in its 404 about an export job."""
+
+
 class LogExport:
     """One span's export. Not thread-safe."""
 
@@ -91,6 +96,23 @@ class LogExport:
                 logger.info("account %s: %s; the export is started once more", self._account.subaccount_id, err)
                 found = self._run(start, end, Path(folder), deadline)
             yield found
+
+    def check(self) -> str | None:
+        """Return `None` where 8x8 answers about a job that nobody started as it documents, else what it answers instead.
+
+        Raises:
+            AccessDeniedError: the API key may not ask about exports.
+            NoAnswerError, ExportError: no usable answer came.
+        """
+        job_id = str(uuid.uuid4())
+        request = Request(method="GET", url=self._job_url(job_id), attempts=2)
+        deadline = self._transport.deadline(self._lookups.deadline_s)
+        status, tree = self._ask(request, deadline, name=self._name(job_id))
+        if status == 404 and str(field_of(tree, "code")) == str(_NO_SUCH_JOB):
+            return None
+        return (
+            f"8x8 answers HTTP {status} about an export job that does not exist, and not {_NO_SUCH_JOB} as it documents"
+        )
 
     def _run(self, start: datetime, end: datetime, folder: Path, deadline: Deadline) -> list[Path]:
         job_id = self._start(start, end, deadline)
@@ -156,7 +178,7 @@ class LogExport:
 
     def _ask(self, request: Request, deadline: Deadline, *, name: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON object of an answer; an empty object where there is none, unless that is a 2xx."""
-        wanted = Request(method=request.method, url=request.url, payload=request.payload, unusable=_not_an_object)
+        wanted = replace(request, unusable=_not_an_object)
         try:
             answer = self._transport.send(wanted, deadline=deadline.at_most(self._lookups.deadline_s))
         except NoAnswerError as err:

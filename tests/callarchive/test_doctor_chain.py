@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from callarchive.connections import Connections
-from callarchive.doctor import Finding, Verdict, examine, likely_cause
+from callarchive.doctor import Finding, Verdict, conclusion, examine, likely_cause, machine
 from callarchive.settings import load_settings
 from callarchive.simulator.answers import PushConfig
+from callarchive.simulator.faults import FOREVER, Fault
 
 Start = Callable[..., Any]
 PASSWORD = "not-the-sftp-password"
@@ -54,11 +55,95 @@ def sftp_push(trial: Any, **more: Any) -> str:
     )
 
 
+def pushed_everywhere(trial: Any) -> None:
+    configs = trial.simulator.api._push_configs
+    configs["demo_s3"] = PushConfig("S3", "ap-southeast-1", 22, "pushuser", "/demo-recordings/my-recordings-path", "x")
+    configs["demo_sftp"] = PushConfig("SFTP", "203.0.113.7", 22, "pushuser", "/upload", "x")
+
+
 def test_a_chain_that_holds_has_no_cause(trial: Any) -> None:
+    pushed_everywhere(trial)
     found = found_by(trial)
     assert {finding.verdict for finding in found.values()} == {Verdict.OK}
     assert likely_cause(list(found.values())) is None
-    assert {"clock", "archive: disk space", "catalog: disk space"} <= set(found)
+    assert {"clock", "archive: disk space", "catalog: disk space", "demo_s3: log export"} <= set(found)
+    done = trial.run("doctor")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "All checks passed.")
+
+
+def test_an_account_of_which_8x8_has_no_push_configuration_is_warned_of(trial: Any) -> None:
+    finding = found_by(trial)["demo_s3: recording push configuration"]
+    assert finding.verdict is Verdict.WARNING
+    assert "so it pushes no recording" in finding.detail
+    assert finding.advice is not None
+    assert "accounts.0.push" in finding.advice
+    assert "push-config apply" in finding.advice
+    done = trial.run("doctor")
+    assert done.returncode == 0
+    assert "Begin with demo_s3: recording push configuration" in done.stdout
+    assert "All checks passed" not in done.stdout
+
+
+def test_what_was_not_checked_is_said_at_the_end_and_never_taken_for_passed(trial: Any) -> None:
+    pushed_everywhere(trial)
+    source = (
+        '[[accounts.session_sources]]\nkind = "sql"\nurl = "sqlite:///b.sqlite3"\nquery = "select :start, :end"\n\n'
+    )
+    with_account_section(trial, "demo_s3", source)
+    with_account_section(trial, "demo_sftp", source.replace('"sql"', '"inbox"').partition("url")[0] + "\n")
+    for type_ in ("VRU", "VSS"):
+        trial.simulator.api.faults.add(Fault.answer(200, body={"webhooks": hooks(type_)}), match="webhooks", times=1)
+    found = found_by(trial)
+    assert found["demo_s3: session ids from a database"].verdict is Verdict.NOT_CHECKED
+    assert found["demo_sftp: webhooks at 8x8"].verdict is Verdict.WARNING
+    assert "no VSS" in found["demo_sftp: webhooks at 8x8"].detail
+    *_, last = conclusion(list(found.values()))
+    assert last == "1 check could not be made: demo_s3: session ids from a database."
+    unchecked = [finding for finding in found.values() if finding.verdict in (Verdict.OK, Verdict.NOT_CHECKED)]
+    assert conclusion(unchecked) == [f"Every other check passed, but {last}"]
+    assert conclusion([]) == ["Nothing was checked."]
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "words"),
+    [
+        (Fault.answer(403, body={}), Verdict.BROKEN, "demo_s3"),
+        (Fault.answer(200, body={}), Verdict.WARNING, "answers HTTP 200 about an export job that does not exist"),
+        (Fault.answer(404, body={"message": "no Route matched"}), Verdict.WARNING, "answers HTTP 404"),
+        (Fault.answer(404, body=b"<html>not here</html>"), Verdict.WARNING, "answers HTTP 404"),
+    ],
+)
+def test_exports_are_not_taken_for_granted(trial: Any, answer: Any, verdict: Verdict, words: str) -> None:
+    trial.simulator.api.faults.add(answer, match="exports", times=FOREVER)
+    finding = found_by(trial)["demo_s3: log export"]
+    assert finding.verdict is verdict, finding
+    assert words in finding.detail
+
+
+def test_what_lies_behind_a_refused_key_is_not_checked_and_an_error_of_any_kind_ends_no_examination(
+    trial: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.simulator.api.faults.add(Fault.answer(401, body={}), match="demo_s3", times=FOREVER)
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    found = found_by(trial)
+    assert found["demo_s3: what 8x8 knows"].verdict is Verdict.NOT_CHECKED
+    assert found["archive: disk space"].verdict is Verdict.NOT_CHECKED
+    assert found["clock"].verdict is Verdict.OK
+    monkeypatch.setattr(machine, "_inbox", wrong)
+    left = found_by(trial)["this machine: remaining checks"]
+    assert (left.verdict, left.detail) == (Verdict.NOT_CHECKED, "KeyError while it was checked")
+
+
+def broken(_: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
+def wrong(_: object) -> None:
+    raise KeyError("x")
+
+
+def hooks(type_: str) -> list[dict[str, Any]]:
+    return [{"type": type_, "url": "https://hooks.example/x", "enabled": True, "httpAuthHeaderAvailable": False}]
 
 
 def test_the_destination_is_written_to_with_the_pushed_password_and_left_as_it_was(

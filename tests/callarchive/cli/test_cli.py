@@ -127,3 +127,26 @@ def test_the_demo_run_again_fetches_nothing(tmp_path: Path) -> None:
     fetched = [sum(day["fetched_count"] for day in json.loads(run(*words).stdout)["days"]) for _ in range(2)]
     assert fetched[0] > 0
     assert fetched[1] == 0
+
+
+def test_an_error_that_nobody_expected_is_one_line_without_secrets_and_frames_come_on_request(tmp_path: Path) -> None:
+    (tmp_path / "callarchive.toml").write_text("")
+    code = (
+        "import callarchive.settings\nfrom callarchive.cli import main\n"
+        "def fail(*_): raise {error}\n"
+        "callarchive.settings.load_settings = fail\nmain()"
+    )
+    for error, words in (
+        ("KeyError('s3cret')", "error: unexpected: KeyError"),
+        ("RuntimeError('https://user:s3cret@host')", "error: unexpected: RuntimeError"),
+        ("OSError(28, 'No space left on device', '/srv/x')", "error: unexpected: No space left on device: /srv/x"),
+    ):
+        done = run("verify", cwd=tmp_path, code=code.format(error=error))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith(words)
+        assert "-vv shows" in done.stderr
+        more = run("-vv", "verify", cwd=tmp_path, code=code.format(error=error))
+        assert more.returncode == 1
+        assert 'File "' in more.stderr
+        assert "s3cret" not in done.stderr + more.stderr
