@@ -10,10 +10,9 @@ import csv
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
@@ -25,6 +24,7 @@ from callarchive.models import Lookup
 from callarchive.phone_numbers import PhoneNumberTreatment
 from callarchive.records import Key
 from callarchive.stores import Store
+from callarchive.temporary_folders import temporary_folder
 
 
 class AnswerStore:
@@ -81,8 +81,12 @@ class AnswerStore:
         if data is None:
             yield None
             return
-        with TemporaryDirectory(prefix="callarchive-log-") as folder:
-            yield self._unpack(data, Path(folder), path)
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(temporary_folder("callarchive-log-"))
+            except OSError as err:
+                raise StoreError(f"no temporary folder for the kept call log: {err.strerror}; check TMPDIR") from err
+            yield self._unpack(data, folder, path)
 
     def _unpack(self, data: bytes, folder: Path, path: str) -> list[Path]:
         found: list[Path] = []
@@ -112,12 +116,12 @@ def _packed(files: Sequence[Path], treat: PhoneNumberTreatment) -> bytes:
     """A tar of the treated files, zstd. Without time stamps: the same rows give the same bytes."""
     target = pa.BufferOutputStream()
     with (
-        TemporaryDirectory(prefix="callarchive-log-") as folder,
+        temporary_folder("callarchive-log-") as folder,
         pa.CompressedOutputStream(target, "zstd") as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         for number, path in enumerate(files):
-            treated = Path(folder) / "treated.csv"
+            treated = folder / "treated.csv"
             with treated.open("w", encoding="utf-8", newline="") as rows:
                 csv.writer(rows, lineterminator="\n").writerows(treated_rows(path, treat=treat_once(treat)))
             member = tarfile.TarInfo(f"log-{number:04d}.csv")

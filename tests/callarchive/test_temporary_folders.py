@@ -1,0 +1,61 @@
+"""Temporary folders are private and gone afterwards; one that cannot be removed is a warning that names it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from callarchive.temporary_folders import temporary_folder
+
+
+def test_the_folder_is_private_and_gone_afterwards_with_what_is_in_it() -> None:
+    with temporary_folder("callarchive-test-") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").write_text("x")
+    assert not folder.exists()
+
+
+def test_it_is_gone_after_an_error_too() -> None:
+    with pytest.raises(KeyError), temporary_folder("callarchive-test-") as folder:
+        raise KeyError
+    assert not folder.exists()
+
+
+def test_a_folder_that_somebody_removed_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with temporary_folder("callarchive-test-") as folder:
+        folder.rmdir()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", ["rmdir", "unlink"])
+@pytest.mark.parametrize(
+    "error", [PermissionError(1, "Operation not permitted"), OSError(39, "Directory not empty"), OSError(5, "I/O error")]
+)
+def test_what_cannot_be_removed_is_a_warning_and_the_work_counts(
+    name: str, error: OSError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    done: list[Path] = []
+    with temporary_folder("callarchive-test-") as folder:
+        (folder / "file").write_text("x")
+        monkeypatch.setattr(os, name, refuse)
+        done.append(folder)
+    monkeypatch.undo()
+    assert f"temporary folder {done[0]} cannot be removed" in caplog.text
+    assert "by hand" in caplog.text
+    shutil.rmtree(done[0])
+
+
+def test_the_error_of_the_work_is_not_replaced_by_that_of_the_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(KeyError), temporary_folder("callarchive-test-") as folder:
+        raise KeyError
+    monkeypatch.undo()
+    folder.rmdir()
