@@ -18,6 +18,8 @@ _LONGEST_RECORD = 16 * 1024 * 1024
 """Characters. 8x8's `Content` column holds whole call flows: far over the csv module's limit of 131,072."""
 _MOST_READ_ANEW = 16 * _LONGEST_RECORD
 _DELIMITERS = (",", ";", "\t", "|")
+UNCLOSED = "opens quotes that are not closed"
+"""The flaw of a row that a cut inside quotes, or a stray quote, leaves. The field's other lines follow as rows of their own."""
 
 
 class LegFacts(NamedTuple):
@@ -236,5 +238,6 @@ def _records(lines: _Lines, *, line: int, delimiter: str, file: str) -> Iterator
         if read_anew > _MOST_READ_ANEW:
             raise SourceError(f"{file}, line {line}: no CSV file: quotes are opened and not closed, again and again")
         lines.read_again(others)
-        yield line, next(csv.reader([first], delimiter=delimiter)), "has a quote where none can be"
+        flaw = UNCLOSED if first.count('"') % 2 else "has a quote where none can be"
+        yield line, next(csv.reader([first], delimiter=delimiter)), flaw
         line += 1

@@ -67,10 +67,11 @@ class FilesSessions:
         return f"FilesSessions({self._path!r})"
 
     def find(self, day: date) -> Findings:
-        """The sessions that the file names for the day. An empty file names none.
+        """The sessions that the file names for the day. A file without a byte, or with a header alone, names none.
 
         Raises:
-            SourceError: the file is not there or cannot be read: the day's sessions are unknown then, not none.
+            SourceError: the file is not there or cannot be read, or has rows of which none names a session: the day's
+                sessions are unknown then, not none.
             AccessDeniedError, UnavailableError, ConfigurationError: S3 would not give it.
         """
         file = self._path.replace(_DAY, day.isoformat())
@@ -90,7 +91,7 @@ class FilesSessions:
                     gathering.add(row, file=file)
         except OSError as err:
             raise SourceError(f"{file} cannot be read: {err.strerror or type(err).__name__}") from err
-        return gathering.findings()
+        return gathering.usable_findings(file)
 
     @contextmanager
     def _opened(self, file: str) -> Iterator[BinaryIO]:

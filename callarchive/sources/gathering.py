@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from callarchive.call_log import LegFacts, LogRow
 from callarchive.days import day_of, parse_timestamp
-from callarchive.errors import InvalidIdError
+from callarchive.errors import InvalidIdError, SourceError
 from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, plausible, uuid_time
 from callarchive.models import Findings, Session
-from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers
 from callarchive.sources import row_values
 from callarchive.sources.problems import Problems
 
@@ -26,6 +26,7 @@ _PRICE_STEP = Decimal("0.000001")
 _PRICE_LIMIT = Decimal(10**12)
 """The catalog holds prices with 12 digits before the point and 6 after it."""
 _NO_FACTS = LegFacts()[3:]
+_FIRST_REASONS = 3
 
 
 class _Legs:
@@ -122,6 +123,9 @@ class Gathering:
         self._asked = asked
         self._sessions: dict[str, _Legs] = {}
         self._problems = Problems(source)
+        self._row_count = 0
+        self._dated_count = 0
+        self._first_reasons: list[tuple[str, int, str]] = []
 
     def add(self, row: LogRow, *, file: str) -> None:
         """The row counts toward its session, or is set aside with its reason.
@@ -129,6 +133,7 @@ class Gathering:
         Args:
             file: the file's name, for messages.
         """
+        self._row_count += 1
         line, facts, flaw = row
         if facts.subaccount_id not in self._own_spellings and not self._is_own(facts.subaccount_id):
             self._set_aside(row, file, f"belongs to another subaccount, {row_values.shown(facts.subaccount_id)}")
@@ -187,18 +192,48 @@ class Gathering:
     def findings(self) -> Findings:
         """The day's sessions, ordered by id, and what was set aside."""
         found = []
+        self._dated_count = 0
         for session_id in sorted(self._sessions):
             legs = self._sessions[session_id]
             if self._dated_by_file or self._belongs(session_id, legs):
                 found.append(self._session(session_id, legs))
+        if self._dated_by_file:
+            self._dated_count = len(found)
         return Findings(tuple(found), self._problems.all())
+
+    def usable_findings(self, place: str) -> Findings:
+        """Return `findings()`.
+
+        Args:
+            place: what the rows stand in, for the message.
+
+        Raises:
+            SourceError: there are rows, and not one names a session of any day: it cannot be read, and its day is not
+                known. The message has the first reasons.
+        """
+        found = self.findings()
+        if not self._row_count or self._dated_count:
+            return found
+        reasons = mask_numbers(
+            "; ".join(
+                f"{'' if file == place else f'{file}, '}line {line}: {reason}"
+                for file, line, reason in self._first_reasons
+            )
+        )
+        hint = "; it looks like UTF-16: save it as UTF-8" if "\\x00" in reasons else ""
+        raise SourceError(
+            f"{place}: none of its {self._row_count} rows names a session, so the day's sessions are not known"
+            f" ({reasons}){hint}"
+        )
 
     def _belongs(self, session_id: str, legs: _Legs) -> bool:
         at = legs.started_at or uuid_time(session_id)
         if at is None or not plausible(at, now=self._now) or not (legs.started_at or self._was_asked_for(at)):
             reason = f"session {session_id} has no readable time, and its id gives none: its day is not known"
             self._problems.add(file=legs.file, line=legs.line, reason=reason)
+            self._remember(legs.file, legs.line, reason)
             return False
+        self._dated_count += 1
         return day_of(at, self._timezone) == self._day
 
     def _was_asked_for(self, at: datetime) -> bool:
@@ -231,6 +266,7 @@ class Gathering:
 
     def _set_aside(self, row: LogRow, file: str, reason: str) -> None:
         """The problem is kept, unless the row shows that it belongs to another day: that day reports it."""
+        self._remember(file, row.line, reason)
         if not self._dated_by_file:
             at = parse_timestamp(row.facts.started_at)
             if not plausible(at, now=self._now):
@@ -241,6 +277,10 @@ class Gathering:
             if at is not None and plausible(at, now=self._now) and day_of(at, self._timezone) != self._day:
                 return
         self._problems.add(file=file, line=row.line, reason=reason)
+
+    def _remember(self, file: str, line: int, reason: str) -> None:
+        if len(self._first_reasons) < _FIRST_REASONS:
+            self._first_reasons.append((file, line, reason))
 
     def _time(self, text: str, what: str, row: LogRow, file: str) -> datetime | None:
         at = parse_timestamp(text)

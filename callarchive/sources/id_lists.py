@@ -34,9 +34,13 @@ def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
     """A row for every line that is not empty: an object with a session id, or a session id as a string.
 
     Raises:
-        SourceError: it is not text. I/O errors pass through.
+        SourceError: it is not text, or one JSON document over several lines: of an array of ids over lines, only the last
+            would be read, because all others end in a comma. I/O errors pass through.
     """
+    first = last = None
     for line, text, flaw in _text_lines(stream, file=file):
+        first = text if first is None else first
+        last = text
         if flaw is not None:
             yield LogRow(line, LegFacts(), flaw)
             continue
@@ -54,6 +58,21 @@ def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
             yield _object_row(line, value)
         else:
             yield LogRow(line, LegFacts(), f"neither an object nor a string: {type(value).__name__}")
+    if first != last and _is_part(first, begins="[{") and _is_part(last, ends="]}"):
+        raise SourceError(
+            f"{file}: one JSON document over several lines: write an object or an id on each line, no array"
+        )
+
+
+def _is_part(text: str | None, *, begins: str = "", ends: str = "") -> bool:
+    """Return whether the line opens or closes a JSON document that stands on other lines too."""
+    if not text or not (text.startswith(tuple(begins)) or text.endswith(tuple(ends))):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _object_row(line: int, value: dict[str, Any]) -> LogRow:
@@ -100,8 +119,11 @@ def _text_lines(stream: BinaryIO, *, file: str) -> Iterator[tuple[int, str, str 
 def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
     """A row for every row of a Parquet file, in batches; `line` is the row's number. None for a file without a byte.
 
+    A row in which all columns that are read are NULL is passed over, unless all rows are like that.
+
     Raises:
-        SourceError: it is not a whole Parquet file, or no column holds session ids. I/O errors pass through.
+        SourceError: it is not a whole Parquet file, no column holds session ids, or all rows are NULL. I/O errors pass
+            through.
     """
     # Imported here: it costs more than reading all other formats, and few accounts name Parquet files.
     import pyarrow as pa
@@ -111,10 +133,12 @@ def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
         return
     stream.seek(0)
     number = 0
+    is_blank = True
     try:
         with pq.ParquetFile(stream) as parquet:
             names = list(parquet.schema_arrow.names)
             places = column_places(names, file=file)
+            id_place = places[0] or 0
             wanted = {place: names[place] for place in places if place is not None}
             for batch in parquet.iter_batches(batch_size=_BATCH, columns=list(dict.fromkeys(wanted.values()))):
                 columns = {
@@ -125,9 +149,12 @@ def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
                 for values in zip(*picked, strict=True):
                     number += 1
                     if any(values):
+                        is_blank = False
                         yield LogRow(number, LegFacts._make(values))
     except (pa.ArrowException, KeyError) as err:
         raise SourceError(f"{file}: not a whole, readable Parquet file ({type(err).__name__})") from err
+    if number and is_blank:
+        raise SourceError(f"{file}: has {number} rows, but {wanted[id_place]} is NULL in all of them")
 
 
 def as_text(value: Any) -> str:

@@ -62,7 +62,8 @@ class SqlSessions:
         """The sessions that the query gives for the day.
 
         Raises:
-            SourceError: the query fails, or gives no column of session ids: the day is unknown then.
+            SourceError: the query fails, gives no column of session ids, or rows of which none names a session: the day is
+                unknown then.
             UnavailableError: the database cannot be reached, or was not done in time.
             AccessDeniedError: it does not accept the user or the password.
             ConfigurationError: the URL is none, its secret is not set, or its driver is not installed.
@@ -96,7 +97,7 @@ class SqlSessions:
                 number += 1
                 facts = LegFacts._make(["" if place is None else as_text(row[place]) for place in places])
                 gathering.add(LogRow(number, facts), file=_FILE)
-        return gathering.findings()
+        return gathering.usable_findings(self._name)
 
     def _bounds(self, dialect: str, day: date) -> dict[str, Any]:
         """The day's first instant and that of the next, in UTC, as the database compares them with its columns.

@@ -21,7 +21,7 @@ class Answer:
     Attributes:
         body: empty when it was saved to a file.
         sha256: of a saved body, in hex; null otherwise.
-        end_announced: whether its length was told, as a number or by chunks; if not, a cut cannot be noticed.
+        end_announced: whether a readable Content-Length or chunks announced the end; if not, a cut cannot be noticed.
     """
 
     status: int
@@ -44,7 +44,8 @@ def read_answer(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, lim
         urllib3.exceptions.HTTPError, OSError: it did not come whole.
     """
     headers: Mapping[str, str] = response.headers
-    announced = "chunked" in headers.get("Transfer-Encoding", "").lower() or "Content-Length" in headers
+    # As urllib3 understood it: a length that it cannot read, such as "-1" or "12 kB", is none that it holds the server to.
+    announced = bool(getattr(response, "chunked", False)) or response.length_remaining is not None
     if response.status == 200 and save_to is not None:
         sha256 = _save(_chunks(response, limit_bytes, decode=False), save_to)
         return Answer(200, headers, b"", sha256, announced)

@@ -1,7 +1,11 @@
-"""Unpacking of a downloaded export file: gzip and zip are told by their first bytes, whatever the headers say."""
+"""Unpacking of a downloaded export file, and whether it ends as a whole CSV file does.
+
+gzip and zip are recognised by their first bytes, whatever the headers say. What the rows say is `call_log`'s part.
+"""
 
 import gzip
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,6 +17,8 @@ from callarchive.errors import ExportError, StoreError
 FILE_LIMIT_BYTES = 8 * 1024**3
 _CHUNK_BYTES = 1024 * 1024
 _MAX_MEMBERS = 10_000
+_HEAD_BYTES = 64 * 1024
+_DOCUMENTS = {b"<": "an HTML or XML document", b"{": "a JSON document", b"[": "a JSON document"}
 _DAMAGE = (
     EOFError,
     zlib.error,
@@ -24,6 +30,10 @@ _DAMAGE = (
 )
 
 
+class DamagedExportError(ExportError):
+    """The packing of an export file is damaged or cut short. The message does not name the file."""
+
+
 def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
     """The CSV files that were in `raw`, beside it, named after it; `raw` itself is gone.
 
@@ -32,7 +42,8 @@ def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
         name: of job and file, for messages.
 
     Raises:
-        ExportError: packed in another way, damaged, cut short, or over 8 GiB when unpacked.
+        DamagedExportError: the packing is damaged or cut short.
+        ExportError: packed in another way, or over 8 GiB when unpacked.
         StoreError: no room.
     """
     if encoding.strip().lower() not in ("", "identity", "gzip", "x-gzip"):
@@ -43,9 +54,35 @@ def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
             return _unzipped(plain, name)
         return [plain.rename(raw.with_suffix(".csv"))]
     except _DAMAGE as err:
-        raise ExportError(f"{name}: its packing is damaged or cut short ({type(err).__name__})") from err
+        raise DamagedExportError(f"its packing is damaged or cut short ({type(err).__name__})") from err
     except OSError as err:
         raise StoreError(f"{raw.parent}: cannot unpack a download: {err.strerror}") from err
+
+
+def why_not_whole(path: Path) -> str | None:
+    """Return why the file is not a whole CSV file, or None where nothing speaks against it.
+
+    The last line must end as the first one does, so that a file whose lines end in CRLF does not end between the two.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            file.seek(-min(path.stat().st_size, 2), os.SEEK_END)
+            tail = file.read()
+    except OSError as err:
+        raise StoreError(f"{path.parent}: cannot read a download: {err.strerror}") from err
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
+        return "it is empty, though 8x8 says that there are calls"
+    document = _DOCUMENTS.get(text[:1])
+    if document is not None:
+        return f"it is {document}, no CSV file"
+    if not tail.endswith(b"\n" if b"\n" in head else b"\r"):
+        return "its last line has no line end, so it may have been cut"
+    return None
 
 
 def _gunzipped(path: Path, name: str) -> Path:

@@ -8,11 +8,10 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -28,9 +27,10 @@ from callarchive.errors import (
     StoreError,
 )
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.temporary_folders import temporary_folder
 from callarchive.voice_api.answers import UnreadableError, decode, field_of, parse_json, status_message
 from callarchive.voice_api.deadlines import Deadline
-from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, unpack
+from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, DamagedExportError, unpack, why_not_whole
 from callarchive.voice_api.export_links import export_url
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
@@ -38,7 +38,8 @@ _FIRST_POLL_S = 0.1
 _LONGEST_POLL_S = 15.0
 _POLL_GROWTH = 1.4
 _MAX_UNKNOWN_POLLS = 10
-_MAX_FETCHES = 4
+_MAX_FETCHES = 3
+_PAUSE_S = 0.5
 _CANCEL_S = 10.0
 
 _BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {
@@ -85,16 +86,16 @@ class LogExport:
     def files(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
         """The span's CSV files in a folder that only we can read; gone afterwards. Raises as `VoiceClient.call_log`."""
         deadline = self._transport.deadline(self._lookups.export_deadline_s)
-        try:
-            temporary = TemporaryDirectory(prefix="callarchive-export-")
-        except OSError as err:
-            raise StoreError(f"no temporary folder for the export's files: {err.strerror}; check TMPDIR") from err
-        with temporary as folder:
+        with ExitStack() as stack:
             try:
-                found = self._run(start, end, Path(folder), deadline)
+                folder = stack.enter_context(temporary_folder("callarchive-export-"))
+            except OSError as err:
+                raise StoreError(f"no temporary folder for the export's files: {err.strerror}; check TMPDIR") from err
+            try:
+                found = self._run(start, end, folder, deadline)
             except ExportExpiredError as err:
                 logger.info("account %s: %s; the export is started once more", self._account.subaccount_id, err)
-                found = self._run(start, end, Path(folder), deadline)
+                found = self._run(start, end, folder, deadline)
             yield found
 
     def check(self) -> str | None:
@@ -194,30 +195,51 @@ class LogExport:
         return answer.status, tree if isinstance(tree, dict) else {}
 
     def _download(self, url: str, folder: Path, stem: str, name: str, deadline: Deadline) -> list[Path]:
-        """The CSV files behind one link.
+        """Return the CSV files behind one link, which end where their rows end.
 
-        A body whose end nothing announces (neither Content-Length nor chunks) may be cut without anyone noticing, so it
-        is fetched until two in a row are the same.
+        A file that may have been cut is downloaded again, and never believed for coming twice the same: whatever cuts it
+        cuts at the same place each time.
+
+        Raises:
+            ExportExpiredError: the link is dead.
+            ExportError: something else than 200, or no download was whole.
+            NoAnswerError: no download came to its announced end within the deadline.
         """
         raw = folder / f"{stem}.raw"
-        known: str | None = None
-        for _ in range(_MAX_FETCHES):
+        name = f"{name}, file {stem}"
+        flaw = ""
+        for fetch in range(_MAX_FETCHES):
+            if fetch:
+                logger.info("%s: %s; it is downloaded again", name, flaw)
+                deadline.sleep(min(fetch * _PAUSE_S, max(0.0, deadline.remaining_s)))
             request = Request(method="GET", url=url, save_to=raw, limit_bytes=FILE_LIMIT_BYTES, denied=(401,))
             try:
                 answer = self._transport.send(request, deadline=deadline)
             except NoAnswerError as err:
                 # Not chained: the library's error names the link, which is as good as the file.
-                raise NoAnswerError(f"{name}, file {stem}: {err}", http_status=err.http_status) from None
+                raise NoAnswerError(f"{name}: {err}", http_status=err.http_status) from None
             except AnswerError as err:
-                raise ExportError(f"{name}, file {stem}: {err}") from None
+                raise ExportError(f"{name}: {err}") from None
             if answer.status in (403, 404, 410):
-                raise ExportExpiredError(f"{name}, file {stem}: HTTP {answer.status}, it can no longer be downloaded")
+                raise ExportExpiredError(f"{name}: HTTP {answer.status}, it can no longer be downloaded")
             if answer.status != 200:
-                raise ExportError(f"{name}, file {stem}: HTTP {answer.status}")
-            if answer.end_announced or answer.sha256 == known:
-                return unpack(raw, encoding=answer.headers.get("Content-Encoding", ""), name=f"{name}, file {stem}")
-            known = answer.sha256
-        raise ExportError(f"{name}, file {stem}: differs each time it is downloaded, and no length is told")
+                raise ExportError(f"{name}: HTTP {answer.status}")
+            if not answer.end_announced:
+                flaw = "neither Content-Length nor chunks say where it ends, so it may have been cut"
+                continue
+            if "Content-Range" in answer.headers:
+                flaw = "only a part of it came, which was not asked for"
+                continue
+            try:
+                paths = unpack(raw, encoding=answer.headers.get("Content-Encoding", ""), name=name)
+            except DamagedExportError as err:
+                flaw = str(err)
+                continue
+            flaws = [why for path in paths if (why := why_not_whole(path)) is not None]
+            if paths and not flaws:
+                return paths
+            flaw = flaws[0] if flaws else "it is a zip without a file"
+        raise ExportError(f"{name}: {flaw}, also after {_MAX_FETCHES} downloads; run the day again")
 
     def _cancel(self, job_id: str) -> None:
         """8x8 is asked to drop the job. Best effort: the reason for giving up is what must reach the caller."""

@@ -148,13 +148,14 @@ def test_empty_fields_beyond_the_last_column_do_no_harm() -> None:
 
 
 STRAY = "has a quote where none can be"
+OPEN = "opens quotes that are not closed"
 
 
 def test_a_quote_that_is_never_closed_swallows_no_rows() -> None:
     data = f'SessionId,Content\n{A},fine\n{B},"open\n{C},fine too\n'
     assert read(data) == [
         LogRow(2, LegFacts(session_id=A)),
-        LogRow(3, LegFacts(session_id=B), STRAY),
+        LogRow(3, LegFacts(session_id=B), OPEN),
         LogRow(4, LegFacts(session_id=C)),
     ]
 
@@ -162,9 +163,9 @@ def test_a_quote_that_is_never_closed_swallows_no_rows() -> None:
 def test_a_quote_that_a_later_rows_quote_seems_to_close_swallows_no_rows() -> None:
     data = f'SessionId,Content\n{A},"open\n{B},fine\n{C},"also open'
     assert [(row.line, row.facts.session_id, row.flaw) for row in read(data)] == [
-        (2, A, STRAY),
+        (2, A, OPEN),
         (3, B, None),
-        (4, C, STRAY),
+        (4, C, OPEN),
     ]
 
 

@@ -143,10 +143,12 @@ def test_a_list_of_all_days_is_cut_in_the_configured_zone(tmp_path: Path) -> Non
     assert ids(tmp_path / "ids.csv", NEXT, timezone="Asia/Singapore") == [B]
 
 
-def test_an_id_that_nothing_dates_is_a_problem_of_a_list_of_all_days(tmp_path: Path) -> None:
-    (tmp_path / "ids.txt").write_text(f"# ids\n{A}\n")
+def test_an_id_that_nothing_dates_is_a_problem_of_a_list_of_all_days(
+    tmp_path: Path, uuid1_at: Callable[..., str]
+) -> None:
+    (tmp_path / "ids.txt").write_text(f"# ids\n{A}\n{uuid1_at(datetime(2026, 11, 1, 12, tzinfo=UTC))}\n")
     findings = source(tmp_path / "ids.txt").find(DAY)
-    assert findings.sessions == ()
+    assert len(findings.sessions) == 1
     [problem] = findings.problems
     assert (problem.file, problem.line) == (str(tmp_path / "ids.txt"), 2)
     assert A in problem.reason
@@ -249,3 +251,83 @@ def test_an_endpoint_that_does_not_answer_is_an_outage(
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
     with pytest.raises(UnavailableError, match="cannot be reached"):
         ids("s3://lists/ids.csv", s3=S3Settings(endpoint_url="http://127.0.0.1:9", region="us-east-1"))
+
+
+BARE = A.replace("-", "")
+UNUSABLE = {
+    "a.csv": f"session_id\n{BARE}\n{BARE}\n".encode(),
+    "utf16.csv": f"session_id\n{A}\n{B}\n".encode("utf-16-le"),
+    "column.csv": f"call,session_id\n{A},17\n{B},18\n".encode(),
+    "account.csv": f"session_id,subaccount_id\n{A},acme_th\n{B},acme_th\n".encode(),
+    "short.csv": f"call,session_id\n{A}\n{B}\n".encode(),
+    "a.txt": f"{BARE}\n{BARE}\n".encode(),
+    "list.txt": f"{A},{B}\n".encode(),
+    "utf16.txt": f"{A}\n{B}\n".encode("utf-16-be"),
+    "array.jsonl": f'[{{"session_id": "{A}"}}, {{"session_id": "{B}"}}]\n'.encode(),
+    "lines.jsonl": f'[\n  "{A}",\n  "{B}"\n]\n'.encode(),
+    "tight.jsonl": f'["{A}",\n"{B}"]'.encode(),
+    "object.jsonl": f'{{"ids": [\n"{A}",\n"{B}"\n]}}\n'.encode(),
+    "key.jsonl": f'{{"call": "{A}"}}\n{{"call": "{B}"}}\n'.encode(),
+    "utf16.jsonl": f'"{A}"\n"{B}"\n'.encode("utf-16-le"),
+    "a.parquet": {"session_id": [BARE, BARE]},
+    "null.parquet": {"session_id": pa.nulls(2, pa.string()), "call_count": pa.nulls(2, pa.int64()), "other": [1, 2]},
+    "number.parquet": {"session_id": [17, 18]},
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+@pytest.mark.parametrize("one_for_all_days", [True, False])
+def test_a_file_whose_rows_name_no_session_cannot_be_read(name: str, one_for_all_days: bool, tmp_path: Path) -> None:
+    content = UNUSABLE[name]
+    stem, _, kind = name.partition(".")
+    path = tmp_path / (name if one_for_all_days else f"{stem}-2026-11-01.{kind}")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        pq.write_table(pa.table(content), path)
+    with pytest.raises(SourceError) as caught:
+        source(tmp_path / (name if one_for_all_days else f"{stem}-{{day}}.{kind}")).find(DAY)
+    assert str(path) in str(caught.value)
+    if "utf16" in name:
+        assert "UTF-" in str(caught.value)
+
+
+def test_the_first_reasons_are_in_the_message_without_phone_numbers(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("oops\n+6561234567\n\nthird\nfourth\n")
+    with pytest.raises(SourceError) as caught:
+        source(tmp_path / "ids.txt").find(DAY)
+    told = str(caught.value)
+    assert "none of its 4 rows names a session" in told
+    assert "line 1: not a session id (a UUID): 'oops'" in told
+    assert "line 4: not a session id (a UUID): 'third'" in told
+    assert "61234567" not in told
+    assert "fourth" not in told
+
+
+@pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
+def test_rows_of_other_days_alone_are_a_day_without_calls(
+    kind: str, tmp_path: Path, uuid1_at: Callable[..., str]
+) -> None:
+    other = uuid1_at(datetime(2026, 10, 1, 12, tzinfo=UTC))
+    path = tmp_path / f"ids.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.table({"session_id": [other, "oops"]}), path)
+    else:
+        path.write_text(
+            {"csv": f"session_id\n{other}\noops\n", "txt": f"{other}\noops\n"}.get(kind, f'"{other}"\n"oops"\n')
+        )
+    assert source(path).find(DAY).sessions == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "header"), [("csv", "session_id,started_at\r\n"), ("txt", "# session ids\n"), ("jsonl", "\n")]
+)
+def test_a_file_with_a_header_alone_says_that_the_day_had_no_calls(kind: str, header: str, tmp_path: Path) -> None:
+    (tmp_path / f"ids-2026-11-01.{kind}").write_text(header)
+    assert ids(tmp_path / f"ids-{{day}}.{kind}") == []
+
+
+def test_one_good_row_among_bad_ones_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "ids-2026-11-01.csv").write_text(f"session_id\noops\n{A}\n17\n")
+    findings = source(tmp_path / "ids-{day}.csv").find(DAY)
+    assert ([session.session_id for session in findings.sessions], len(findings.problems)) == ([A], 2)

@@ -195,7 +195,8 @@ def test_an_export_file_that_is_something_else_is_told(tmp_path: Path) -> None:
 
 
 def test_a_bad_row_is_named_by_its_files_place_not_by_a_temporary_name(tmp_path: Path) -> None:
-    calls = Calls(tmp_path, COLUMNS, COLUMNS + "oops,a1,,,,2026-11-01T10:00:00,,,,,\r\n")
+    good = f"{A},a1,,,,2026-11-01T10:00:00,,,,,\r\n"
+    calls = Calls(tmp_path, COLUMNS + good, COLUMNS + "oops,a1,,,,2026-11-01T10:00:00,,,,,\r\n")
     assert source(calls).find(DAY).problems == (
         RowProblem("log_export", "call log of 2026-11-01, file 2 of 2", 2, "not a session id (a UUID): 'oops'"),
     )
@@ -231,3 +232,84 @@ def test_a_kept_empty_call_log_is_a_day_without_sessions(tmp_path: Path) -> None
 def test_a_call_log_that_was_never_kept_cannot_be_read_again(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no call log of 2026-11-01 is kept"):
         source(Calls(tmp_path), reread=True).find(DAY)
+
+
+LEG = f"{A},a1,,,,2026-11-01T10:00:00,,,,,"
+CUT_INSIDE = (
+    "SessionId,InitiatedAt,Content\r\n"
+    f'{A},2026-11-01T10:00:00,"short"\r\n'
+    f'{B},2026-11-01T11:00:00,"a flow\r\nof several lines\r\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        ([COLUMNS], "has no row"),
+        ([COLUMNS, COLUMNS], "has no row"),
+        ([COLUMNS + COLUMNS], "has no row"),
+        (["\r\n\r\n"], "has no row"),
+        ([""], "is empty"),
+        ([COLUMNS + LEG + "\r\n", ""], "file 2 of 2: is empty"),
+        ([CUT_INSIDE], "file 1 of 1: ends inside the row of line 3"),
+        ([CUT_INSIDE.removesuffix("of several lines\r\n")], "ends inside the row of line 3"),
+        ([CUT_INSIDE, COLUMNS + LEG + "\r\n"], "file 1 of 2: ends inside the row of line 3"),
+    ],
+)
+def test_an_export_that_may_have_been_cut_is_asked_for_once_more_and_then_an_error(
+    texts: list[str], why: str, tmp_path: Path
+) -> None:
+    calls, kept = Calls(tmp_path, *texts), Kept()
+    with pytest.raises(ExportError, match=why) as caught:
+        source(calls, kept=kept).find(DAY)
+    assert caught.value.retryable
+    assert "acme_sg" in str(caught.value)
+    assert (len(calls.asked), kept.logs) == (2, {})
+
+
+def test_a_second_export_that_is_whole_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "first"
+    folder.mkdir()
+    calls = Calls(folder, COLUMNS)
+
+    class Twice(Calls):
+        @contextmanager
+        def call_log(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
+            if not self.asked:
+                self.asked.append((start, end))
+                yield calls.files
+            else:
+                with super().call_log(start, end) as files:
+                    yield files
+
+    whole = Twice(tmp_path, COLUMNS + LEG + "\r\n")
+    assert [session.session_id for session in source(whole).find(DAY).sessions] == [A]
+    assert len(whole.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'{B},2026-11-01T11:00:00,"two\r\nlines"\r\n',
+        f'{B},2026-11-01T11:00:00,"{{"say":"hi"}}"\r\n',
+        f'{B},2026-11-01T11:00:00,5" pipe\r\n{C},2026-11-01T12:00:00,fine\r\n',
+    ],
+)
+def test_lines_and_quotes_in_a_content_are_no_cut(content: str, tmp_path: Path) -> None:
+    calls = Calls(tmp_path, f"SessionId,InitiatedAt,Content\r\n{A},2026-11-01T10:00:00,x\r\n{content}")
+    findings = source(calls).find(DAY)
+    assert A in {session.session_id for session in findings.sessions}
+    assert len(calls.asked) == 1
+
+
+def test_an_export_of_which_no_row_names_a_session_cannot_be_read(tmp_path: Path) -> None:
+    rows = "".join(f"{number},a{number},,,,2026-11-01T10:00:00,,,,,\r\n" for number in range(5))
+    with pytest.raises(SourceError, match=r"none of its 5 rows names a session.*file 1 of 1, line 2: not a session id"):
+        source(Calls(tmp_path, COLUMNS + rows)).find(DAY)
+
+
+def test_a_kept_call_log_without_a_row_is_not_read_as_a_day_without_calls(tmp_path: Path) -> None:
+    kept = Kept()
+    kept.logs[DAY, "acme_sg"] = Calls(tmp_path, COLUMNS).files
+    with pytest.raises(SourceError, match="run the day without re-reading"):
+        source(Calls(tmp_path), kept=kept, reread=True).find(DAY)

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import logging
+import shutil
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta, timezone
@@ -235,13 +236,87 @@ def test_a_file_that_did_not_come_whole_is_fetched_again(job, make_client, reply
     assert fetch(make_client()) == [CSV]
 
 
-def test_a_file_without_an_announced_end_is_believed_when_it_comes_twice_the_same(job, make_client, reply):
-    whole, short = reply(body=CSV, framing="close"), reply(body=CSV, framing="close", cut=20)
-    job.files["/files/0"] = [short, whole, whole]
-    assert fetch(make_client()) == [CSV]
-    job.files["/files/0"] = [reply(body=CSV[:n], framing="close") for n in range(20, 30)]
-    with pytest.raises(ExportError, match="differs each time"):
+TWO = CSV + b"f35e3d0e-065a-11ec-b119-676cb2bc33ef,2\r\n"
+MAY_BE_CUT = {
+    "no end announced": {"body": TWO, "framing": "close"},
+    "cut at a line, no end announced": {"body": CSV, "framing": "close"},
+    "packed, no end announced": {"body": gzip.compress(TWO), "framing": "close"},
+    "a length that is none": {"body": CSV, "framing": "close", "headers": {"Content-Length": "12 kB"}},
+    "a negative length": {"body": CSV, "framing": "close", "headers": {"Content-Length": "-1"}},
+    "no line end": {"body": TWO[:-20]},
+    "no line end, but a whole id": {"body": TWO[:-2]},
+    "between CR and LF": {"body": TWO[:-1]},
+    "chunked, no line end": {"body": TWO[:-20], "framing": "chunked"},
+    "gzip of a cut file": {"body": gzip.compress(TWO[:-20])},
+    "cut gzip": {"body": gzip.compress(TWO)[:-9]},
+    "cut gzip transfer": {"body": gzip.compress(TWO)[:-9], "headers": {"Content-Encoding": "gzip"}},
+    "a part": {"body": CSV, "headers": {"Content-Range": "bytes 0-53/90"}},
+    "HTML": {"body": "<!DOCTYPE html>\n<html></html>\n"},
+    "JSON": {"body": {"code": 4018, "message": "Invalid jobId"}},
+    "JSON over lines": {"body": '\n[\n{"SessionId": "x"}\n]\n'},
+    "nothing": {"body": b""},
+    "blank lines": {"body": b"\r\n\r\n"},
+}
+
+
+@pytest.mark.parametrize("fault", MAY_BE_CUT)
+def test_a_file_that_may_have_been_cut_is_downloaded_again_and_never_believed(job, make_client, reply, fault):
+    job.files["/files/0"] = [reply(**MAY_BE_CUT[fault]), reply(body=TWO)]
+    assert fetch(make_client()) == [TWO]
+    job.files["/files/0"] = [reply(**MAY_BE_CUT[fault])]
+    with pytest.raises(ExportError, match=r"file 0000: .*run the day again") as caught:
         fetch(make_client())
+    assert caught.value.retryable
+    assert len(job.asked("GET", "/files/0")) == 2 + 3
+
+
+def test_of_several_files_a_cut_one_fails_the_export(job, make_client, reply):
+    job.files = {"/files/0": [reply(body=TWO)], "/files/1": [reply(body=TWO[:-20])], "/files/2": [reply(body=TWO)]}
+    job.states = [{"status": "succeeded", "data": [f"/files/{number}" for number in range(3)]}]
+    with pytest.raises(ExportError, match="file 0001: its last line has no line end"):
+        fetch(make_client())
+
+
+def test_of_several_files_a_missing_one_fails_the_export(job, make_client, reply):
+    job.states = [{"status": "succeeded", "data": ["/files/0", "/files/gone"]}]
+    job.files["/files/gone"] = [reply(404)]
+    with pytest.raises(ExportExpiredError, match="file 0001"):
+        fetch(make_client())
+
+
+@pytest.mark.parametrize("status", [204, 206, 300, 416])
+def test_another_status_than_200_is_no_file(job, make_client, reply, status):
+    job.files["/files/0"] = [reply(status, b"" if status == 204 else CSV)]
+    with pytest.raises(ExportError, match=f"HTTP {status}"):
+        fetch(make_client())
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_every_kind_of_line_end_is_one(job, make_client, reply, line_end):
+    body = TWO.decode().replace("\r\n", line_end).encode()
+    job.files["/files/0"] = [reply(body=b"\xef\xbb\xbf" + body)]
+    assert fetch(make_client()) == [b"\xef\xbb\xbf" + body]
+
+
+def test_a_redirect_to_a_page_of_the_same_host_is_no_file(job, make_client, reply):
+    job.files["/files/0"] = [reply(302, headers={"Location": "/files/login"})]
+    job.files["/files/login"] = [reply(body="<html>\nlog in\n</html>\n")]
+    with pytest.raises(ExportError, match="HTML"):
+        fetch(make_client())
+
+
+@pytest.mark.parametrize("error", [PermissionError(1, "Operation not permitted"), OSError(39, "Directory not empty")])
+def test_a_folder_that_cannot_be_removed_is_a_warning(job, make_client, monkeypatch, caplog, error):
+    def refuse(*_, **__):
+        raise error
+
+    for name in ("rmdir", "unlink", "chmod"):
+        monkeypatch.setattr(f"os.{name}", refuse)
+    with make_client().call_log(START, END) as files:
+        (file,) = files
+    monkeypatch.undo()
+    assert f"temporary folder {file.parent} cannot be removed ({error.strerror})" in caplog.text
+    shutil.rmtree(file.parent)
 
 
 def test_a_dripping_file_ends_with_the_deadline(job, make_client, reply):
@@ -343,7 +418,6 @@ def zipped(*members):
         ({"body": gzip.compress(gzip.compress(CSV)), "headers": {"Content-Encoding": "gzip"}}, [CSV]),
         ({"body": CSV, "headers": {"Content-Encoding": "gzip"}}, [CSV]),
         ({"body": zipped(("../../up.csv", CSV), ("b/", b""), ("b/two.csv", b"SessionId\n"))}, [CSV, b"SessionId\n"]),
-        ({"body": b""}, [b""]),
     ],
 )
 def test_packed_files_are_unpacked(job, make_client, reply, fault, expected):
@@ -357,6 +431,8 @@ def test_packed_files_are_unpacked(job, make_client, reply, fault, expected):
         {"body": gzip.compress(CSV)[:-6]},
         {"body": gzip.compress(CSV)[:15] + b"\x00" * 20},
         {"body": zipped(("a.csv", CSV))[:-30]},
+        {"body": zipped(("a/", b""))},
+        {"body": zipped(("a.csv", CSV), ("b.csv", CSV[:-5]))},
         {"body": CSV, "headers": {"Content-Encoding": "br"}},
     ],
 )
