@@ -175,6 +175,13 @@ CHECKS: tuple[Check, ...] = (
         "No row of a session source had to be set aside.",
     ),
     Check(
+        "sources_complete",
+        schemas.SESSIONS,
+        False,
+        "Every session that an earlier run of the day had from a source, or that webhook events name, is named by that source, "
+        "or by the log export, in the latest run, except for checks.max_missing_sessions.",
+    ),
+    Check(
         "accounts_archived",
         schemas.SESSIONS,
         False,

@@ -3,7 +3,7 @@
 Time stamps are aware UTC; null means that no source gave a value, never a guess.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -108,10 +108,15 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a session source says of a day: one `Session` per session id, and the rows it could not use."""
+    """What a session source says of a day: one `Session` per session id, and the rows it could not use.
+
+    Attributes:
+        other_days: ids of sessions that its rows name for other days; not compared, for it is no finding of this day.
+    """
 
     sessions: tuple[Session, ...] = ()
     problems: tuple[RowProblem, ...] = ()
+    other_days: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -360,6 +360,20 @@ RECONCILIATION = Table(
     ),
 )
 
+MISSING_SESSIONS = Table(
+    "missing_sessions",
+    grain="one row per (subaccount_id, session_id, source): a session that the source did not name in the latest run, though "
+    "it should",
+    key=("subaccount_id", "session_id", "source"),
+    columns=(
+        _ACCOUNT,
+        _SESSION,
+        _text("source", "kind of the session source"),
+        _text("reason", "why it should: an earlier run had the session from it, or webhook events name it"),
+    ),
+    public=False,
+)
+
 ACCOUNT_FAILURES = Table(
     "account_failures",
     grain="one row per account that the latest run of the day could not archive; its rows in the other tables are older",
@@ -398,4 +412,5 @@ STEP_TABLES = (
     RECORDING_FILES,
     ACCOUNT_FAILURES,
     UNKNOWNS,
+    MISSING_SESSIONS,
 )

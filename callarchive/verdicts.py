@@ -57,6 +57,7 @@ class Day:
     reconciliation: pa.Table
     failures: pa.Table
     unknowns: pa.Table
+    missing: pa.Table
     limits: CheckSettings
     tolerance_s: float
     landings: Mapping[str, str]
@@ -68,7 +69,7 @@ def read_day(
     catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s: float, landings: Mapping[str, str]
 ) -> Day:
     """Return the day as the catalog has it; a table without a partition has no rows, and is named in `absent`."""
-    checked = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION)
+    checked = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION, schemas.MISSING_SESSIONS)
     return Day(
         session_ids=catalog.partition(schemas.SESSION_IDS, day, columns=_SESSION),
         problems=catalog.partition(schemas.SESSION_PROBLEMS, day),
@@ -78,6 +79,7 @@ def read_day(
         reconciliation=catalog.partition(schemas.RECONCILIATION, day, columns=_OF_RECONCILIATION),
         failures=catalog.partition(schemas.ACCOUNT_FAILURES, day, columns=("subaccount_id", "reason")),
         unknowns=catalog.partition(schemas.UNKNOWNS, day),
+        missing=catalog.partition(schemas.MISSING_SESSIONS, day),
         absent=frozenset(table.name for table in checked if not catalog.has(table, day)),
         limits=limits,
         tolerance_s=tolerance_s,
@@ -96,6 +98,8 @@ def not_known(day: Day, check: Check) -> list[str]:
     reasons = []
     if check.name != "accounts_archived":
         reasons = [f"{account} was not archived by the latest run" for account, _ in _values(day.failures, *_FAILURE)]
+    if check.name == "sources_complete" and schemas.MISSING_SESSIONS.name in day.absent and len(day.session_ids):
+        reasons.append("the day was archived by a version that did not ask this; archive it again")
     own = day.unknowns.filter(pc.equal(day.unknowns["question"], check.name))
     return reasons + [f"{account}: {reason}" for account, reason in _values(own, *_FAILURE)]
 
@@ -154,6 +158,19 @@ def every_recording_accounted_for(day: Day) -> Verdict:
 def source_rows_readable(day: Day) -> Verdict:
     bad = [f"{row['file']}:{row['line']}: {row['reason']}" for row in day.problems.to_pylist()]
     return Verdict(not bad, f"{len(bad)} rows of session sources were set aside", {"rows_set_aside": len(bad)}, bad)
+
+
+def sources_complete(day: Day) -> Verdict:
+    missing = _current(day, day.missing)
+    count, limit = len(_distinct(missing, _SESSION)), day.limits.max_missing_sessions
+    by_source = count_values(missing["source"])
+    summary = f"{count} sessions are not named by a source that named them before or should (limit {limit})" + (
+        f": {', '.join(f'{number} by {source}' for source, number in sorted(by_source.items()))}" if count else ""
+    )
+    examples = (
+        f"{id_}: {source}: {reason}" for id_, source, reason in _values(missing, "session_id", "source", "reason")
+    )
+    return Verdict(count <= limit, summary, {"missing": count}, examples)
 
 
 def lookups_succeeded(day: Day) -> Verdict:
@@ -267,6 +284,7 @@ VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
     "every_session_accounted_for": every_session_accounted_for,
     "sessions_unique": lambda day: _unique(day.sessions, _SESSION),
     "source_rows_readable": source_rows_readable,
+    "sources_complete": sources_complete,
     "accounts_archived": accounts_archived,
     "lookups_succeeded": lookups_succeeded,
     "accounts_known": accounts_known,

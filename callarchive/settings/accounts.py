@@ -47,14 +47,19 @@ class SftpSettings(Section):
         return self
 
 
+ReachDays = Annotated[float | None, Field(gt=0, le=36_500)]
+
+
 class LogExportSource(Section):
     """8x8's export job: every call leg of the day.
 
     Attributes:
         kind: says which source it is.
+        reach_days: so many days back it names every session; later it may name fewer without failing sources_complete.
     """
 
     kind: Literal["log_export"]
+    reach_days: ReachDays = None
 
 
 class FilesSource(Section):
@@ -63,10 +68,12 @@ class FilesSource(Section):
     Attributes:
         kind: says which source it is.
         path: a file, or s3://bucket/key, that ends in .csv, .txt, .jsonl or .parquet.
+        reach_days: so many days back it names every session; later it may name fewer without failing sources_complete.
     """
 
     kind: Literal["files"]
     path: str = Field(min_length=1)
+    reach_days: ReachDays = None
 
     @field_validator("path")
     @classmethod
@@ -104,12 +111,14 @@ class SqlSource(Section):
         url: of the database, as SQLAlchemy writes it; one with a password must be a secret.
         query: one select that is bound to the day by :start and :end.
         timeout_s: from connecting to the last row, seconds.
+        reach_days: so many days back it names every session; later it may name fewer without failing sources_complete.
     """
 
     kind: Literal["sql"]
     url: SqlUrl
     query: str = Field(min_length=1)
     timeout_s: float = Field(default=300.0, gt=0, le=24 * 3600)
+    reach_days: ReachDays = None
 
     @field_validator("query")
     @classmethod

@@ -189,11 +189,13 @@ class CheckSettings(Section):
         max_failed_lookup_share: of sessions whose look-up failed, between 0 and 1.
         max_failed_recording_share: of recordings that are failed, missing, rejected or not uploaded, between 0 and 1.
         max_duration_mismatch_share: of recordings whose durations disagree, between 0 and 1.
+        max_missing_sessions: a number: of sessions that a source does not name, though it should.
     """
 
     max_failed_lookup_share: float = Field(default=0.01, ge=0, le=1)
     max_failed_recording_share: float = Field(default=0.01, ge=0, le=1)
     max_duration_mismatch_share: float = Field(default=0.05, ge=0, le=1)
+    max_missing_sessions: int = Field(default=0, ge=0)
     reconciliation: ReconciliationLimits = ReconciliationLimits()
 
 

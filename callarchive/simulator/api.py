@@ -142,7 +142,10 @@ class SimulatedApi:
         if fault is not None and fault.status is not None:
             return Reply(fault.status, fault.body or b"", fault.headers, fault)
         reply = self._refused(authorization, subaccount_id) or self._routed(method, subaccount_id, parts, body, tags)
-        return Reply(reply.status, reply.body, reply.headers, fault)
+        data = reply.body
+        if fault is not None and fault.rows is not None and reply.status == 200:
+            data = b"".join(data.splitlines(keepends=True)[: fault.rows + 1])
+        return Reply(reply.status, data, reply.headers, fault)
 
     def _refused(self, authorization: str | None, subaccount_id: str) -> Reply | None:
         scheme, _, key = (authorization or "").partition(" ")

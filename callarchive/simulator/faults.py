@@ -27,6 +27,7 @@ class Fault:
         at_bytes: after how many bytes of the body it fails; null means halfway.
         seconds: how long a stall lasts, or how long a byte takes when dripping.
         job: how an export job ends that is started under this fault.
+        rows: so many rows of a call log file are left, and announced as the whole.
     """
 
     status: int | None = None
@@ -37,6 +38,7 @@ class Fault:
     seconds: float = 0.0
     delay_s: float = 0.0
     job: JobOutcome | None = None
+    rows: int | None = None
 
     @classmethod
     def answer(cls, status: int = 200, *, body: Any = b"", headers: Mapping[str, str] | None = None) -> "Fault":
@@ -89,6 +91,11 @@ class Fault:
     def delay(cls, seconds: float) -> "Fault":
         """The right answer, but late."""
         return cls(delay_s=seconds)
+
+    @classmethod
+    def few_rows(cls, rows: int) -> "Fault":
+        """A call log file that ends after its header and so many rows, and looks whole."""
+        return cls(rows=rows)
 
     @classmethod
     def export_job(cls, outcome: JobOutcome) -> "Fault":

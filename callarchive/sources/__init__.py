@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Protocol, TypeVar
 
+from callarchive.errors import SourceError
 from callarchive.models import Findings, RowProblem, Session
 
 PRECEDENCE = ("log_export", "inbox", "sql", "files")
@@ -48,6 +49,22 @@ def unite(findings: Iterable[Findings]) -> Findings:
         sessions=tuple(_merge(groups[key]) for key in sorted(groups)),
         problems=tuple(problem for block in blocks for problem in block),
     )
+
+
+def refuse_undated(found: Findings, subaccount_id: str, day: date) -> None:
+    """Refuse events as the account's only source where not one of the day's sessions has a day.
+
+    Beside another source, which may know them, they are merely set aside.
+
+    Raises:
+        SourceError: there are sessions, and nothing dates any.
+    """
+    if found.problems and not found.sessions:
+        reasons = "; ".join(problem.reason for problem in found.problems[:3])
+        raise SourceError(
+            f"account {subaccount_id}: the inbox names no session of {day}, and events of {len(found.problems)} sessions came"
+            f" on it that nothing dates ({reasons}): name their sessions in another source"
+        )
 
 
 def _merge(told: Sequence[Session]) -> Session:

@@ -199,7 +199,8 @@ class Gathering:
                 found.append(self._session(session_id, legs))
         if self._dated_by_file:
             self._dated_count = len(found)
-        return Findings(tuple(found), self._problems.all())
+        other_days = frozenset(self._sessions) - {session.session_id for session in found}
+        return Findings(tuple(found), self._problems.all(), other_days)
 
     def usable_findings(self, place: str) -> Findings:
         """Return `findings()`.

@@ -9,13 +9,15 @@ from callarchive import schemas
 from callarchive.belonging import settled_sessions
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
+from callarchive.days import day_bounds
 from callarchive.errors import ArchiveError, StoreError, UnavailableError
 from callarchive.kept_bounds import keep_bounds
+from callarchive.missing_sessions import AccountAnswers, missing_sessions
 from callarchive.models import RowProblem
 from callarchive.phone_numbers import kept_number_guard
 from callarchive.recording_events import events_told, write_recording_events
 from callarchive.records import problem_row, session_table
-from callarchive.sources import unite
+from callarchive.sources import refuse_undated, unite
 from callarchive.steps.account_failures import FOR_ALL_ACCOUNTS, keep_failures
 from callarchive.steps.reports import StepReport
 
@@ -40,16 +42,22 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     """
     tables: list[pa.Table] = [schemas.SESSION_IDS.schema.empty_table()]
     errors: dict[str, ArchiveError] = {}
+    answers: dict[str, AccountAnswers] = {}
+    now, (_, day_end) = connections.clock(), day_bounds(day, connections.settings.zone)
     latest_event = _latest_event(connections)  # what comes while the sources are asked is the next run's
     problems: list[tuple[str, RowProblem]] = []
     for account in connections.settings.accounts:
         try:
-            found = unite(source.find(day) for source in connections.sources(account, reread=reread))
+            by_source = [(source.kind, source.find(day)) for source in connections.sources(account, reread=reread)]
+            found = unite(findings for _, findings in by_source)
+            if {kind for kind, _ in by_source} == {"inbox"}:
+                refuse_undated(found, account.subaccount_id, day)
         except FOR_ALL_ACCOUNTS:
             raise
         except ArchiveError as err:
             errors[account.subaccount_id] = err
             continue
+        answers[account.subaccount_id] = AccountAnswers.of(account, by_source, day_end=day_end, now=now)
         tables.append(session_table(found.sessions))
         problems += [(account.subaccount_id, problem) for problem in found.problems]
     named = pa.concat_tables(tables)
@@ -57,14 +65,22 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     failures = keep_failures(connections, day, schemas.SESSION_IDS, errors)
     guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
     with connections.neighbours_lock():
+        before = catalog.partition(schemas.SESSION_IDS, day, columns=(*schemas.SESSION_IDS.key, "sources"))
         settled = settled_sessions(
             catalog, day, named, guards=guards, zone=connections.settings.zone, unread=list(errors)
         )
         rows, carried = settled.rows, settled.carried_count
+        missing = missing_sessions(
+            catalog, day, before=before, named=named, settled=rows, answers=answers, unread=list(errors), now=now
+        )
+        # Before session_ids: a run that is killed between the two leaves the next one all that it needs.
+        catalog.replace_partition(schemas.MISSING_SESSIONS, day, missing)
         count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
     # Not before the sessions, and not without those of every account: else a day whose bounds moved would pass for whole.
     if not errors:
         keep_bounds(catalog, day, connections.settings)
+    if missing:
+        log.warning("%s: %d sessions are not named by a source that should name them", day, len(missing))
     not_taken_over = _take_over_events(connections, day, rows)
     problems += settled.elsewhere + not_taken_over
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
@@ -75,12 +91,12 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     earlier_problems = [row for row in catalog.rows(schemas.SESSION_PROBLEMS, day) if row["subaccount_id"] in errors]
     catalog.replace_partition(schemas.SESSION_PROBLEMS, day, new_problems + earlier_problems)
     _settle_with_inbox(connections, day, None if not_taken_over else latest_event)
-    by_source = count_values(pc.list_flatten(rows["sources"]))
+    source_counts = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
         schemas.SESSION_IDS,
         day,
         count,
-        {**by_source, "rows_set_aside": len(problems), "carried_over": carried},
+        {**source_counts, "rows_set_aside": len(problems), "carried_over": carried},
         failures,
     )
 

@@ -39,7 +39,7 @@ _LONGEST_POLL_S = 15.0
 _POLL_GROWTH = 1.4
 _MAX_UNKNOWN_POLLS = 10
 _MAX_FETCHES = 3
-_PAUSE_S = 0.5
+_PAUSE_S = 0.25
 _CANCEL_S = 10.0
 
 _BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {

@@ -31,6 +31,7 @@ TABLES = (
     schemas.SESSIONS,
     schemas.RECORDINGS,
     schemas.RECONCILIATION,
+    schemas.MISSING_SESSIONS,
 )
 NO_TOLERANCE = CheckSettings(max_failed_lookup_share=0, max_failed_recording_share=0, max_duration_mismatch_share=0)
 
@@ -164,6 +165,11 @@ def set_a_row_aside(day: Day) -> None:
     day["session_problems"].append({**problem, "reason": "not a session id"})
 
 
+def miss_a_session(day: Day) -> None:
+    ids = {key: day["session_ids"][3][key] for key in ("subaccount_id", "session_id")}
+    day["missing_sessions"].append({**ids, "source": "log_export", "reason": "an earlier run had it from this source"})
+
+
 def fail_a_lookup(day: Day) -> None:
     day["sessions"][3].update(lookup_status="error", lookup_error="no answer")
 
@@ -221,6 +227,7 @@ def shorten_a_call(day: Day) -> None:
         (invent_a_session, "every_session_accounted_for"),
         (repeat_a_session, "sessions_unique"),
         (set_a_row_aside, "source_rows_readable"),
+        (miss_a_session, "sources_complete"),
         (fail_a_lookup, "lookups_succeeded"),
         (know_no_session_of_an_account, "accounts_known"),
         (lose_a_recording, "every_recording_accounted_for"),

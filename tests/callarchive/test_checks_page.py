@@ -41,6 +41,7 @@ def test_every_limit_is_told_with_its_default_where_its_check_is() -> None:
         "durations_plausible": "max_duration_mismatch_share",
     }
     expected = {check: (f"checks.{name}", f"{100 * getattr(limits, name):g} %") for check, name in shares.items()}
+    expected["sources_complete"] = ("checks.max_missing_sessions", str(limits.max_missing_sessions))
     for check, name in KINDS.items():
         limit = getattr(reconciliation, name)
         expected[check] = (name, "none" if limit is None else str(limit))

@@ -31,7 +31,8 @@ def test_a_folder_that_somebody_removed_is_no_warning(caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("name", ["rmdir", "unlink"])
 @pytest.mark.parametrize(
-    "error", [PermissionError(1, "Operation not permitted"), OSError(39, "Directory not empty"), OSError(5, "I/O error")]
+    "error",
+    [PermissionError(1, "Operation not permitted"), OSError(39, "Directory not empty"), OSError(5, "I/O error")],
 )
 def test_what_cannot_be_removed_is_a_warning_and_the_work_counts(
     name: str, error: OSError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

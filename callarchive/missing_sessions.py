@@ -1,0 +1,139 @@
+"""Sessions that a source did not name, though it should: an earlier run had them from it, or webhook events name them.
+
+Whether they stay in the day is `belonging`'s part; here they are only recorded, in the table
+`missing_sessions`, which the check `sources_complete` reads. A cut export looks like a day with fewer calls.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.columns import Column, keys_of, pc, rows_in
+from callarchive.identifiers import uuid_time
+from callarchive.models import Findings
+from callarchive.records import Row
+from callarchive.settings import AccountSettings, InboxSource
+
+_EXPORT, _INBOX = "log_export", "inbox"
+_LISTS = ("files", "sql")
+_SETTLED_AFTER = timedelta(hours=1)
+"""So long after its start a call is in 8x8's export, where events come within seconds."""
+
+_NAMED_BEFORE = "an earlier run had it from this source"
+_NAMED_BY_EVENTS = "webhook events name it"
+
+
+@dataclass(frozen=True)
+class AccountAnswers:
+    """What an account's sources said of a day, as far as it bears on what is missing.
+
+    Attributes:
+        kinds: of sources that reach back to the day, `inbox` excepted: it is pruned.
+        other_days: by kind, session ids that the source names for other days.
+    """
+
+    kinds: frozenset[str]
+    other_days: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, account: AccountSettings, found: Sequence[tuple[str, Findings]], *, day_end: datetime, now: datetime
+    ) -> "AccountAnswers":
+        """Return what the account's sources said.
+
+        Args:
+            found: kind and findings of each source.
+            day_end: the first instant after the day.
+        """
+        kinds = {
+            source.kind
+            for source in account.session_sources
+            if not isinstance(source, InboxSource)
+            and (source.reach_days is None or now <= day_end + timedelta(days=source.reach_days))
+        }
+        other_days: dict[str, frozenset[str]] = {}
+        for kind, findings in found:
+            other_days[kind] = other_days.get(kind, frozenset()) | findings.other_days
+        return cls(frozenset(kinds), other_days)
+
+
+def missing_sessions(
+    catalog: Catalog,
+    day: date,
+    *,
+    before: pa.Table,
+    named: pa.Table,
+    settled: pa.Table,
+    answers: Mapping[str, AccountAnswers],
+    unread: Collection[str],
+    now: datetime,
+) -> list[Row]:
+    """Return the rows of `missing_sessions` for the day, ordered by key.
+
+    A session that a list of the user's own names no more and of which 8x8 says that it has no recording has left the day:
+    it is not missing. One that 8x8's export named and names no more is, in any case.
+
+    Args:
+        before: rows of `session_ids` before this run.
+        named: rows of `session_ids` as the sources name them now.
+        settled: rows of `session_ids` after this run.
+        answers: by subaccount_id, of the accounts whose sources could be read.
+        unread: the other accounts: their rows stay as they are.
+    """
+    earlier = {
+        (row["subaccount_id"], row["session_id"], row["source"]): row["reason"] for row in _earlier(catalog, day)
+    }
+    missing = {key: reason for key, reason in earlier.items() if key[0] in unread}
+    candidates = {key: reason for key, reason in earlier.items() if key[0] not in unread}
+    gone, named_pairs = _pairs(before), _pairs(named)
+    lost = gone.filter(pc.invert(pc.is_in(_keys(gone), value_set=_keys(named_pairs))))
+    candidates |= {key: candidates.get(key, _NAMED_BEFORE) for key in _tuples(lost)}
+    candidates |= {key: _NAMED_BY_EVENTS for key in _named_by_events_alone(settled, now=now) if key not in candidates}
+    if candidates:
+        present = set(keys_of(settled, schemas.SESSION_IDS.key).to_pylist())
+        still_named = set(_keys(named_pairs).to_pylist()) if earlier else set()
+        for (account, session_id, source), reason in candidates.items():
+            answer = answers.get(account)
+            if answer is None or source not in answer.kinds or f"{account}/{session_id}/{source}" in still_named:
+                continue
+            if session_id in answer.other_days.get(source, ()):
+                continue
+            if source in _LISTS and f"{account}/{session_id}" not in present:
+                continue
+            missing[account, session_id, source] = reason
+    return [
+        dict(zip(schemas.MISSING_SESSIONS.schema.names, (*key, missing[key]), strict=True)) for key in sorted(missing)
+    ]
+
+
+def _earlier(catalog: Catalog, day: date) -> list[Row]:
+    return catalog.rows(schemas.MISSING_SESSIONS, day)
+
+
+def _pairs(sessions: pa.Table) -> pa.Table:
+    """A row (subaccount_id, session_id, source) for each session and each source that named it."""
+    sources = sessions["sources"].combine_chunks()
+    rows = sessions.select(["subaccount_id", "session_id"]).take(pc.list_parent_indices(sources))
+    return rows.append_column("source", pc.list_flatten(sources))
+
+
+def _keys(pairs: pa.Table) -> Column:
+    return keys_of(pairs, schemas.MISSING_SESSIONS.key)
+
+
+def _tuples(pairs: pa.Table) -> Iterator[tuple[str, str, str]]:
+    return ((row["subaccount_id"], row["session_id"], row["source"]) for row in rows_in(pairs))
+
+
+def _named_by_events_alone(sessions: pa.Table, *, now: datetime) -> Iterator[tuple[str, str, str]]:
+    """Keys of `missing_sessions` for sessions that events name and the export, which has had the time, does not."""
+    kinds = pc.fill_null(pc.binary_join(sessions["sources"].combine_chunks(), ","), "")
+    alone = pc.and_not(pc.match_substring(kinds, _INBOX), pc.match_substring(kinds, _EXPORT))
+    for row in rows_in(sessions.select(["subaccount_id", "session_id", "started_at"]).filter(alone)):
+        at = row["started_at"] or uuid_time(row["session_id"])
+        if at is not None and at <= now - _SETTLED_AFTER:
+            yield row["subaccount_id"], row["session_id"], _EXPORT
