@@ -31,7 +31,7 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
-from callarchive.landing import NOT_LISTED, Download, Gap, Landing, LandingObject
+from callarchive.landing import NOT_LISTED, Download, Gap, Landing, LandingObject, SourceEvidence
 from callarchive.landing.contents import LandingContents
 from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.listed_objects import gaps_for, in_order, paths_naming
@@ -94,6 +94,7 @@ class FetchCounts:
     denied_count: int = 0
     uncompared_count: int = 0
     elsewhere_count: int = 0
+    size_only_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -475,6 +476,7 @@ class Fetcher:
         with self._counting:
             self.counts.fetched_count += 1
             self.counts.fetched_bytes += source.size_bytes
+            self.counts.size_only_count += source.evidence is SourceEvidence.SIZE
         if isinstance(kept, Rejection):
             file = self._state(item, earlier, ArchiveStatus.REJECTED, kept.reason)
             return replace(file, source=source, quarantine_uri=kept.quarantine_uri)

@@ -157,11 +157,19 @@ def _status_link(recording: Row) -> Link:
 
 def _file_links(recording: Row) -> Iterator[Link]:
     status = recording["archive_status"]
-    object_facts = _present(recording, ("source_uri", "source_size_bytes", "source_etag", "source_modified_at"))
+    object_facts = _present(
+        recording, ("source_uri", "source_size_bytes", "source_etag", "source_modified_at", "source_evidence")
+    )
     if status in _WITHOUT_BYTES:
         yield Link("object in the landing", _WITHOUT_BYTES[status], f"{status}: {recording['error']}", object_facts)
         return
-    yield Link("object in the landing", LinkState.HOLDS, "was found and read", object_facts)
+    by_size = recording.get("source_evidence") == "size"
+    told = (
+        "was found and read; only its size confirms the bytes, for the store keeps no hash"
+        if by_size
+        else "was found and read"
+    )
+    yield Link("object in the landing", LinkState.HOLDS, told, object_facts)
     if status == "erased":
         yield Link("file in the archive", LinkState.ABSENT, "erased", _present(recording, ("error",)))
         return

@@ -14,7 +14,7 @@ from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, last_of_each
 from callarchive.errors import StoreError
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.memory import give_memory_back
 from callarchive.models import (
     ApiRecording,
@@ -127,6 +127,7 @@ def file_row(file: RecordingFile) -> Row:
             source_size_bytes=file.source.size_bytes,
             source_etag=file.source.etag,
             source_modified_at=file.source.modified_at,
+            source_evidence=None if file.source.evidence is None else file.source.evidence.value,
         )
     if file.kept is not None:
         audio = file.kept.audio
@@ -156,6 +157,7 @@ def file_from(row: Row) -> RecordingFile:
             size_bytes=row["source_size_bytes"],
             etag=row["source_etag"],
             modified_at=row["source_modified_at"],
+            evidence=None if row["source_evidence"] is None else SourceEvidence(row["source_evidence"]),
         )
     if row["archive_path"] is not None:
         kept = KeptFile(

@@ -240,6 +240,11 @@ _AUDIO = (
     _at("archived_at", "when the file got its final name"),
 )
 
+_SOURCE_EVIDENCE = _text(
+    "source_evidence",
+    "what confirmed that the bytes read are the landing's: md5 (its hash), ssh (size, over SSH), size (nothing else)",
+)
+
 RECORDING_FILES = Table(
     "recording_files",
     grain="one row per (subaccount_id, recording_id): what was fetched and kept, so that a rerun can skip it",
@@ -260,6 +265,7 @@ RECORDING_FILES = Table(
         _count("frame_count", "mp3 frames that can be decoded"),
         Column("versions", TEXTS, "archive paths of all versions kept, oldest first"),
         Column("versions_sha256", TEXTS, "their SHA-256, hex, in the same order"),
+        _SOURCE_EVIDENCE,
     ),
     public=False,
 )
@@ -303,6 +309,7 @@ RECORDINGS = Table(
         ),
         *_AUDIO,
         Column("versions", TEXTS, "URIs of all versions kept, oldest first"),
+        _SOURCE_EVIDENCE,
     ),
 )
 

@@ -33,6 +33,7 @@ _COPIED_FROM_FILE = (
     "sample_rate_hz",
     "channels",
     "archived_at",
+    "source_evidence",
 )
 FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
 """What `recordings_table` needs of `recording_files`."""

@@ -6,14 +6,27 @@ already decoded, and checked by `places.check_path` before they get here.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from callarchive.domain.evidence import Evidence, Unknown
 
 NOT_LISTED = Unknown("a listing does not show it")
 """What is known of a path that a listing lacks, where nobody asked the store for the path itself."""
+
+
+class SourceEvidence(StrEnum):
+    """What confirmed that the bytes which came are the object's.
+
+    MD5: a hash that the store keeps of them. SIZE: their number alone, as HEAD or a listing gives it. SSH: their number, and a
+    connection that detects changed bytes.
+    """
+
+    MD5 = "md5"
+    SIZE = "size"
+    SSH = "ssh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,7 @@ class LandingObject:
         uri: the whole place, without credentials, for people and tables.
         etag: without quotes; null on SFTP.
         modified_at: null where the server does not tell.
+        evidence: what confirmed the bytes when they were read; None as long as they were not.
     """
 
     path: str
@@ -32,6 +46,7 @@ class LandingObject:
     size_bytes: int
     etag: str | None = None
     modified_at: datetime | None = None
+    evidence: SourceEvidence | None = field(default=None, compare=False)
 
     def same_as(self, *, size_bytes: int, etag: str | None, modified_at: datetime | None) -> bool:
         """Whether this is, as far as the store tells, the object that those facts were read from."""

@@ -4,9 +4,11 @@ Where a recording's object lies is worked out in `landing.places`, how listings 
 itself is in `landing.s3_bucket`.
 """
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +17,7 @@ import obstore
 from callarchive import s3_access, s3_errors
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.errors import ConfigurationError, TransferError
-from callarchive.landing import NOT_LISTED, LandingObject, Listing
+from callarchive.landing import NOT_LISTED, LandingObject, Listing, SourceEvidence
 from callarchive.landing.places import date_folder_of
 from callarchive.landing.s3_bucket import S3Bucket
 from callarchive.landing.s3_listing import S3Listing
@@ -138,18 +140,34 @@ class S3Landing:
         """Lets go of connections; a later use would connect again."""
         self._bucket.close()
 
-    def etag_is_md5(self, download: LandingObject) -> bool:
-        """Whether S3 makes this object's ETag from its bytes alone: not so under a KMS key or a customer's key.
+    def confirm(self, download: LandingObject, md5_hex: str) -> SourceEvidence:
+        """Return what confirms bytes that came whole as the GET had it, but whose MD5 is not the ETag of its answer.
+
+        HEAD is asked, and a listing where HEAD gives no ETag.
 
         Raises:
-            TransferError: the object is another one by now.
+            TransferError: the object has another size or hash, or is another one by now.
         """
         head = self._bucket.head(download.path)
-        if head is None or head.get("ETag", "").strip('"') != download.etag:
+        if head is None:
+            raise TransferError(f"{download.uri}: the object is gone since it was read")
+        size_bytes, etag = head.get("ContentLength"), head.get("ETag", "").strip('"')
+        if not etag or size_bytes is None:
+            key = self._bucket.key(download.path)
+            for entry in self._bucket.page(key, MaxKeys=1).entries:
+                if entry.key == key:
+                    etag = etag or entry.etag
+                    size_bytes = entry.size_bytes if size_bytes is None else size_bytes
+        if size_bytes != download.size_bytes:
+            raise TransferError(f"{download.uri}: {download.size_bytes} bytes came, the store says {size_bytes}")
+        if etag and download.etag is not None and etag != download.etag:
             raise TransferError(f"{download.uri}: the object changed while it was read")
-        encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
-        customer_key = "SSECustomerAlgorithm" in head
-        return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")
+        etag = etag or download.etag or ""
+        if etag.lower() == md5_hex.lower():
+            return SourceEvidence.MD5
+        if _MD5.fullmatch(etag) and _etag_is_md5(head):
+            raise TransferError(f"{download.uri}: the bytes that came have MD5 {md5_hex}, its ETag says {etag}")
+        return SourceEvidence.SIZE
 
     def _stat(self, path: str, *, is_unlisted: bool) -> Evidence[LandingObject]:
         """Ask for the object. `is_unlisted`: a listing that went past it did not show it."""
@@ -186,9 +204,13 @@ class S3Download:
 
     def __iter__(self) -> Iterator[bytes]:
         came, promised = 0, self.object.size_bytes
+        # Whoever reads an object with an ETag calls verify_md5; without one nobody would.
+        md5 = hashlib.md5(usedforsecurity=False) if self.object.etag is None else None
         try:
             for chunk in self._chunks():
                 came += len(chunk)
+                if md5 is not None:
+                    md5.update(chunk)
                 if came > promised:
                     raise TransferError(f"{self.object.uri}: more bytes came than the {promised} promised")
                 if time.monotonic() > self._ends_at:
@@ -203,6 +225,8 @@ class S3Download:
             raise TransferError(f"{self.object.uri}: {reason} ({came} of {promised} bytes)") from None
         if came != promised:
             raise TransferError(f"{self.object.uri}: {came} bytes came, {promised} were promised")
+        if md5 is not None:
+            self.verify_md5(md5.hexdigest())
 
     def _chunks(self) -> Iterable[Any]:
         """What obstore gives: buffers of its own, which are used as bytes are."""
@@ -211,9 +235,14 @@ class S3Download:
         return self._result.stream(_CHUNK_BYTES)
 
     def verify_md5(self, md5_hex: str) -> None:
-        """Returns when the ETag, where it is a hash of the bytes, is that of the bytes that came."""
-        etag = self.object.etag
-        if etag is None or not _MD5.fullmatch(etag) or etag.lower() == md5_hex.lower():
-            return
-        if self._landing.etag_is_md5(self.object):
-            raise TransferError(f"{self.object.uri}: the bytes that came have MD5 {md5_hex}, its ETag says {etag}")
+        """Return when the store confirms the bytes that came: by its hash, where it keeps one, else by their number."""
+        is_the_etag = self.object.etag is not None and self.object.etag.lower() == md5_hex.lower()
+        evidence = SourceEvidence.MD5 if is_the_etag else self._landing.confirm(self.object, md5_hex)
+        self.object = replace(self.object, evidence=evidence)
+
+
+def _etag_is_md5(head: dict[str, Any]) -> bool:
+    """Whether S3 makes this object's ETag from its bytes alone: not so under a KMS key or a customer's key."""
+    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    customer_key = "SSECustomerAlgorithm" in head
+    return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")

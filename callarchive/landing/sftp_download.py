@@ -4,9 +4,10 @@ Opening the file is in `sftp_tree`; a download that failed is begun again elsewh
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from callarchive.errors import TransferError
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.landing.sftp_messages import END_OF_FILE, READ_SIZE_MIN, SessionLostError, read_request
 from callarchive.landing.sftp_session import Caller, SftpSession
 
@@ -39,6 +40,7 @@ class SftpDownload:
         try:
             with Caller(self._session, deadline=self._deadline) as caller:
                 yield from self._chunks(caller)
+            self.object = replace(self.object, evidence=SourceEvidence.SSH)
         except SessionLostError as err:
             self._session.retire()
             raise SessionLostError(f"{self.object.uri}: {err}", silent=err.silent) from err

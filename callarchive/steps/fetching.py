@@ -125,6 +125,14 @@ def fetch_named(
         finally:
             journal.flush()
             fetcher.refusals.log()
+            if fetcher.counts.size_only_count:
+                log.warning(
+                    "%s, %s: the store keeps no hash of %d recordings that were read, so only their size confirms the bytes"
+                    " (source_evidence is size)",
+                    account.subaccount_id,
+                    day,
+                    fetcher.counts.size_only_count,
+                )
         counts.update(
             fetched=fetcher.counts.fetched_count,
             fetched_bytes=fetcher.counts.fetched_bytes,

@@ -15,6 +15,7 @@ from callarchive.simulator.s3 import REGION
 
 Start = Callable[..., Any]
 DAY = date(2026, 1, 5)
+ACCOUNTS = ("demo_s3", "demo_sftp")
 BUCKET = "our-archive"
 ARCHIVE, CATALOG = f"s3://{BUCKET}/calls/archive", f"s3://{BUCKET}/calls/catalog"
 
@@ -153,3 +154,28 @@ def test_commands_that_only_read_need_no_conditional_writes(trial: Any, meddling
         assert ran.returncode == 0, ran.stderr + ran.stdout
         assert ("read without its lock" in ran.stderr) == (words == ("verify",))
     assert all("/_locks/trial-" in path for path in written)
+
+
+def test_recordings_that_only_their_size_confirms_are_said_to_be_so(
+    trial: Any, meddling_server: Callable[..., str]
+) -> None:
+    def no_etag(exchange: Any) -> None:
+        exchange.drop("etag")
+        while b"<ETag>" in exchange.body:
+            head, _, rest = exchange.body.partition(b"<ETag>")
+            exchange.body = head + rest.partition(b"</ETag>")[2]
+
+    endpoint = trial.simulator.s3.endpoint_url
+    head, account, rest = trial.config.read_text().partition("[[accounts]]")
+    trial.config.write_text(head + account + rest.replace(endpoint, meddling_server(endpoint, answered=no_etag)))
+    ran = trial.run("archive", "--day", str(DAY), "--ignore-checks")
+    assert ran.returncode == 0, ran.stderr
+    found = [row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived"]
+    said = {
+        account: {row["source_evidence"] for row in found if row["subaccount_id"] == account} for account in ACCOUNTS
+    }
+    assert said == {"demo_s3": {"size"}, "demo_sftp": {"ssh"}}
+    read = sum(row["source_evidence"] == "size" for row in rows(trial, schemas.RECORDING_FILES))
+    assert f"demo_s3, {DAY}: the store keeps no hash of {read} recordings" in ran.stderr
+    one = next(row["recording_id"] for row in found if row["subaccount_id"] == "demo_s3")
+    assert "only its size confirms the bytes" in trial.run("find", one, "--json").stdout

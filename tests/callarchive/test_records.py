@@ -15,7 +15,7 @@ import pytest
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.errors import StoreError
-from callarchive.landing import LandingObject
+from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.models import (
     ApiRecording,
     ApiStatus,
@@ -62,7 +62,9 @@ def archived(number: int = 1, *, sha256: str = "ab" * 32) -> RecordingFile:
         session_id="s",
         recording_id=recording_id(number),
         archive_status=ArchiveStatus.ARCHIVED,
-        source=LandingObject(path="s/r.mp3", uri="s3://b/s/r.mp3", size_bytes=1000, etag="e", modified_at=AT),
+        source=LandingObject(
+            path="s/r.mp3", uri="s3://b/s/r.mp3", size_bytes=1000, etag="e", modified_at=AT, evidence=SourceEvidence.MD5
+        ),
         kept=KeptFile(
             archive_path=path,
             size_bytes=1000,
@@ -313,3 +315,14 @@ def test_pieces_and_partitions_of_an_older_version_are_read(catalog: Catalog) ->
         kept = loaded["acme_sg", recording_id(number)].kept
         assert kept is not None
         assert kept.sha256 == "ab" * 32
+
+
+def test_what_confirmed_the_bytes_comes_back_and_is_not_known_in_older_rows() -> None:
+    row = file_row(archived())
+    assert row["source_evidence"] == "md5"
+    again = file_from(row).source
+    assert again is not None
+    assert again.evidence is SourceEvidence.MD5
+    older = file_from({**row, "source_evidence": None}).source
+    assert older is not None
+    assert older.evidence is None
