@@ -56,7 +56,7 @@ def test_a_lone_surrogate_in_an_answer_can_still_be_printed(server: Server, repl
 
 
 def test_404_is_none_where_something_is_read_or_removed(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(server, reply, {"errorId": "x", "statusMessage": "not found"}, 404)
+    told(server, reply, {"errorId": "x", "statusCode": "1404", "statusMessage": "not found"}, 404)
     assert setup.push_config() is None
     assert setup.delete_push_config() is False
     assert setup.webhooks() == []
@@ -67,6 +67,28 @@ def test_404_is_none_where_something_is_read_or_removed(server: Server, reply: A
         ("GET", f"{ROUTE}/webhooks"),
         ("DELETE", f"{ROUTE}/webhooks/VRU"),
     ]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>404 Not Found</html>", {"message": "no Route matched"}, {"code": 404, "message": "no"}]
+)
+def test_a_404_that_is_not_8x8s_says_nothing_of_the_account(
+    server: Server, reply: Any, setup: AccountSetup, body: Any
+) -> None:
+    told(server, reply, body, 404)
+    for ask in (setup.push_config, setup.delete_push_config, setup.webhooks, lambda: setup.unregister_webhook("VRU")):
+        with pytest.raises(UnavailableError, match=r"HTTP 404.* not .*8x8's.*; check accounts\.api_url"):
+            ask()
+
+
+@pytest.mark.parametrize("body", ['{"statusCode": null}', '{"statusCode": 0, "statuscode": 0}', "{}"])
+def test_a_success_that_says_neither_something_nor_status_code_0_is_not_none(
+    server: Server, reply: Any, setup: AccountSetup, body: str
+) -> None:
+    server.say(reply(body=body))
+    for ask in (setup.push_config, setup.webhooks):
+        with pytest.raises(UnavailableError, match=r"check accounts\.api_url"):
+            ask()
 
 
 def test_404_is_a_refusal_where_something_is_told(server: Server, reply: Any, setup: AccountSetup) -> None:
@@ -158,7 +180,7 @@ def test_a_success_without_any_field_is_none_and_another_object_is_not(
     told(server, reply, {"subAccountId": "acme_sg", "statusCode": 0, "statusMessage": "ok"})
     assert setup.push_config() is None
     told(server, reply, {"hello": 1})
-    with pytest.raises(UnavailableError, match="tells no push configuration"):
+    with pytest.raises(UnavailableError, match="holds neither a push configuration nor status code 0"):
         setup.push_config()
 
 

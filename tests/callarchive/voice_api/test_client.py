@@ -51,11 +51,13 @@ def test_a_prefix_in_the_api_url_stays(server, make_client, reply):
 @pytest.mark.parametrize(
     ("status", "body", "expected", "asked"),
     [
-        (404, b"", LookupStatus.NOT_FOUND, 1),
-        (404, b"<html>nothing", LookupStatus.NOT_FOUND, 1),
+        (404, b'{"statusCode": "1404", "statusMessage": "Session not found"}', LookupStatus.NOT_FOUND, 1),
+        (404, b"", LookupStatus.ERROR, 1),
+        (404, b"<html>nothing", LookupStatus.ERROR, 1),
         (200, b'{"recordings": [], "statusCode": 0}', LookupStatus.NO_RECORDINGS, 1),
-        (200, b'{"recordings": null}', LookupStatus.NO_RECORDINGS, 1),
-        (200, b'{"statusCode": 0, "statusMessage": "ok"}', LookupStatus.NO_RECORDINGS, 1),
+        (200, b'{"recordings": null, "statusCode": 0}', LookupStatus.NO_RECORDINGS, 1),
+        (200, b'{"recordings": null}', LookupStatus.ERROR, 1),
+        (200, b'{"statusCode": 0, "statusMessage": "ok"}', LookupStatus.ERROR, 1),
         (200, b'{"statusCode": 17, "statusMessage": "no"}', LookupStatus.ERROR, 1),
         (400, b"{}", LookupStatus.ERROR, 1),
         (422, b'{"statusCode": "1001"}', LookupStatus.ERROR, 1),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callarchive.models import ApiStatus, Lookup, LookupStatus
-from callarchive.voice_api.answers import read_lookup
+from callarchive.voice_api.lookups import read_lookup
 
 SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"
 ONE = "eef54fc2-065a-11ec-bce9-ed1000154345"
@@ -59,15 +59,33 @@ def test_the_openapi_spelling_is_read():
 @pytest.mark.parametrize(
     ("http_status", "body", "status"),
     [
-        (404, "", LookupStatus.NOT_FOUND),
         (200, '{"recordings": []}', LookupStatus.NO_RECORDINGS),
         (200, '{"recordings": null, "statusCode": 0}', LookupStatus.NO_RECORDINGS),
         (200, '{"Recordings": []}', LookupStatus.NO_RECORDINGS),
-        (200, '{"statusCode": 0}', LookupStatus.NO_RECORDINGS),
-        (200, '{"statusCode": "0"}', LookupStatus.NO_RECORDINGS),
-        (200, '{"statusCode": 0.0}', LookupStatus.NO_RECORDINGS),
-        (200, '\ufeff{"statusCode": 0}'.encode(), LookupStatus.NO_RECORDINGS),
-        (200, '{"statusCode": 0}'.encode("utf-16"), LookupStatus.NO_RECORDINGS),
+        (200, '{"recordings": null, "statusCode": "0"}', LookupStatus.NO_RECORDINGS),
+        (200, '{"recordings": null, "statusCode": 0.0}', LookupStatus.NO_RECORDINGS),
+        (200, '\ufeff{"recordings": null, "statusCode": 0}'.encode(), LookupStatus.NO_RECORDINGS),
+        (200, '{"recordings": [], "statusCode": 0}'.encode("utf-16"), LookupStatus.NO_RECORDINGS),
+        (200, '{"statusCode": 0}', LookupStatus.ERROR),
+        (200, '{"statusCode": 0, "statusMessage": "ok"}', LookupStatus.ERROR),
+        (200, '{"recordings": null}', LookupStatus.ERROR),
+        (200, '{"recordings": null, "statusCode": null}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": null}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": ""}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": false}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": NaN}', LookupStatus.ERROR),
+        (200, '{"recordings": NaN, "statusCode": 0}', LookupStatus.ERROR),
+        (200, '{"recordings": 1e999, "statusCode": 0}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "recordings": [], "statusCode": 0}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "Recordings": null, "statusCode": 0}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": 0, "statusCode": 0}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": 0, "STATUSCODE": 5}', LookupStatus.ERROR),
+        (200, '{"recordings": [], "statusCode": 0, "sessionId": "' + TWO + '"}', LookupStatus.ERROR),
+        (
+            200,
+            '{"recordings": [], "statusCode": 0, "sessionid": "' + SESSION.upper() + '"}',
+            LookupStatus.NO_RECORDINGS,
+        ),
         (200, "{}", LookupStatus.ERROR),
         (200, "[]", LookupStatus.ERROR),
         (200, "null", LookupStatus.ERROR),
@@ -181,7 +199,9 @@ def test_a_bad_recording_id_is_named_and_its_neighbours_stay(bad):
 
 
 def test_many_bad_recordings_make_a_short_error():
-    assert len(read({"recordings": [5] * 5000}).error or "") < 300
+    error = read({"recordings": [5] * 999}).error or ""
+    assert len(error) < 300
+    assert error.endswith("(and 996 more)")
 
 
 @pytest.mark.parametrize(
@@ -218,9 +238,93 @@ def test_of_two_rows_about_one_recording_the_most_advanced_counts():
         assert (recording.duration_api_s, recording.external_file_url) == (12, "https://h/x.mp3")
 
 
-def test_a_duplicate_key_takes_its_last_value():
-    text = f'{{"recordings": [{{"recordingId": "{ONE}", "status": "PROCESSING", "status": "UPLOAD_FAILED"}}]}}'
-    assert read(text).recordings[0].api_status is ApiStatus.UPLOAD_FAILED
+@pytest.mark.parametrize("doubled", ['"status": "PROCESSING", "status": "PROCESSING"', '"duration": 1, "Duration": 2'])
+def test_a_recording_with_a_doubled_key_is_set_aside_and_its_neighbours_stay(doubled):
+    lookup = read(f'{{"recordings": [{{"recordingId": "{ONE}", {doubled}}}, {{"recordingId": "{TWO}"}}]}}')
+    assert (lookup.status, [r.recording_id for r in lookup.recordings]) == (LookupStatus.ERROR, [TWO])
+    assert f"recording '{ONE}' is set aside: it holds" in (lookup.error or "")
+
+
+def test_both_documented_spellings_of_the_session_may_stand_side_by_side():
+    assert only(sessionId=SESSION, sessionid=SESSION).recording_id == ONE
+
+
+OWN_404S = [
+    '{"statusCode": 1404, "statusMessage": "Session not found"}',
+    '{"errorId": "1aa1fc32-8e07-11ea-864e-1961d882f548", "statusCode": "1404", "statusMessage": "x", "timestamp": "t"}',
+    '{"sessionStatus": "NOT_CREATED", "statusCode": 404, "statusMessage": "not found by Id"}',
+    '{"code": 4018, "message": "Invalid jobId", "errorId": "aa400d4b-fffe-ea11-8277-00155d4ff7ed", "timestamp": "t"}',
+    '{"statusCode": -1013, "statusMessage": "x", "recordings": null}',
+]
+FOREIGN_404S = {
+    "nothing": "",
+    "blank": " \n",
+    "html": "<!DOCTYPE html><html><head><title>404 Not Found</title></head><body>nginx</body></html>",
+    "text": "404 page not found\n",
+    "iis": "The resource you are looking for has been removed.",
+    "kong": '{"message": "no Route matched with those values"}',
+    "aws": '{"message": "Not Found"}',
+    "azure": '{"statusCode": 404, "message": "Resource not found"}',
+    "nest": '{"statusCode": 404, "message": "Cannot GET /api/v1", "error": "Not Found"}',
+    "spring": '{"timestamp": "2026-11-02T00:00:00Z", "status": 404, "error": "Not Found", "path": "/api/v1"}',
+    "problem": '{"type": "about:blank", "title": "Not Found", "status": 404, "detail": "No static resource"}',
+    "envoy": '{"code": 404, "message": "not found"}',
+    "google": '{"error": {"code": 404, "message": "Not found", "status": "NOT_FOUND"}}',
+    "apigee": '{"fault": {"faultstring": "Unable to identify proxy", "detail": {"errorcode": "x"}}}',
+    "django": '{"detail": "Not found."}',
+    "object": "{}",
+    "list": "[]",
+    "null": "null",
+    "cut": '{"statusCode": 1404, "statusMessage": "Session not',
+    "code only": '{"statusCode": 1404}',
+    "empty text": '{"statusCode": 1404, "statusMessage": ""}',
+    "null text": '{"statusCode": 1404, "statusMessage": null}',
+    "text only": '{"statusMessage": "Session not found", "errorId": "x"}',
+    "code 0": '{"statusCode": 0, "statusMessage": "ok"}',
+    "code true": '{"statusCode": true, "statusMessage": "Session not found"}',
+    "code in words": '{"statusCode": "NOT_FOUND", "statusMessage": "Session not found"}',
+    "in a list": '[{"statusCode": 1404, "statusMessage": "Session not found"}]',
+    "code twice": '{"statusCode": 1404, "statusCode": 0, "statusMessage": "Session not found"}',
+    "another session": f'{{"statusCode": 1404, "statusMessage": "Session not found", "sessionId": "{TWO}"}}',
+    "with recordings": f'{{"statusCode": 1404, "statusMessage": "x", "recordings": [{{"recordingId": "{ONE}"}}]}}',
+}
+
+
+@pytest.mark.parametrize("body", OWN_404S)
+def test_a_404_in_the_form_of_8x8s_errors_is_not_found(body):
+    assert (read(body, 404).status, read(body, 404).error) == (LookupStatus.NOT_FOUND, None)
+
+
+@pytest.mark.parametrize("body", FOREIGN_404S.values(), ids=FOREIGN_404S)
+def test_any_other_404_says_nothing_of_the_session(body):
+    for form in (body, body.encode(), body.encode("utf-16")):
+        lookup = read(form, 404)
+        assert lookup.status is LookupStatus.ERROR
+        assert lookup.recordings == ()
+        assert "404" in (lookup.error or "") or "another session" in (lookup.error or "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"recordings": [' + ",".join(["{}"] * 340_000) + "]}",
+        '{"recordings": [' + ",".join(["5"] * 1001) + "]}",
+        '{"recordings": [' + ",".join(["[]"] * 9000) + "]}",
+        '{"recordings": [], "statusCode": 0, "note": "' + "x" * 1024 * 1024 + '"}',
+    ],
+    ids=["tiny objects", "numbers", "lists", "a long text"],
+)
+def test_an_answer_beyond_any_session_is_an_error_and_is_not_kept_in_memory(body):
+    lookup = read(body)
+    assert lookup.status is LookupStatus.ERROR
+    assert "1000 recordings" in (lookup.error or "") or "1048576 bytes" in (lookup.error or "")
+
+
+def test_as_many_recordings_as_a_session_may_have_are_read():
+    items = [
+        {"recordingId": f"eef54fc2-065a-11ec-bce9-{number:012x}", "status": "PROCESSING"} for number in range(1000)
+    ]
+    assert len(read({"recordings": items, "statusCode": 0}).recordings) == 1000
 
 
 _json = st.recursive(
