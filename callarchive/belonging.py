@@ -19,15 +19,14 @@ from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, matching_rows, pc
 from callarchive.days import day_of
 from callarchive.identifiers import uuid_time
-from callarchive.models import LookupStatus, RowProblem
+from callarchive.lookup_tables import confirmed_negatives
+from callarchive.models import RowProblem
 
 _SESSION = schemas.SESSION_IDS.key
 _NUMBERS = ("source_number", "destination_number")
 _FACTS = tuple(
     column.name for column in schemas.SESSION_IDS.columns if column.name not in (*_SESSION, *_NUMBERS, "sources")
 )
-
-_WITHOUT_RECORDINGS = pa.array([LookupStatus.NO_RECORDINGS.value, LookupStatus.NOT_FOUND.value])
 
 _INBOX = "inbox"
 """The kind of source that webhook events are. No other kind's name holds it."""
@@ -67,9 +66,9 @@ def settled_sessions(
 
     - A session that a neighbouring day holds already stays there; if both days hold it, the earlier one keeps it.
     - A session that an earlier run found stays though no source names it any more, unless all that 8x8 ever said is that
-      it has no recording. So does every session of an account that is configured no more, and every one that a webhook event
-      named: the inbox is pruned, and every one that began on another day by today's time zone data: when a midnight moves, the
-      day that it falls on now leaves it where it is.
+      it has no recording, twice and a day apart. So does every session of an account that is configured no more, and every
+      one that a webhook event named: the inbox is pruned, and every one that began on another day by today's time zone data:
+      when a midnight moves, the day that it falls on now leaves it where it is.
     - A fact that no source tells any more stays as it was told, phone numbers excepted, and so does the source `inbox`.
 
     Args:
@@ -165,14 +164,14 @@ def _as_texts(sources: Column) -> Column:
 
 
 def _settled_without_recordings(catalog: Catalog, day: date, sessions: pa.Table, *, accounts: list[str]) -> Column:
-    """Whether 8x8 said last that the session has no recording, and never named one. Only of accounts configured."""
-    lookups = catalog.partition(schemas.LOOKUPS, day, columns=(*_SESSION, "lookup_status"))
+    """Whether it is final that the session has no recording, and 8x8 never named one. Only of accounts configured."""
+    lookups = catalog.partition(schemas.LOOKUPS, day)
     keys = keys_of(sessions, _SESSION)
-    answers = lookups["lookup_status"].take(matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    none = keys_of(lookups, _SESSION).filter(confirmed_negatives(lookups))
     # An answer of today without recordings does not undo one of earlier that named some.
     with_recordings = pc.is_in(keys, value_set=_keys(catalog, schemas.RECORDING_METADATA, day))
     configured = pc.is_in(sessions["subaccount_id"], value_set=pa.array(accounts, pa.string()))
-    return pc.and_(configured, pc.and_not(pc.is_in(answers, value_set=_WITHOUT_RECORDINGS), with_recordings))
+    return pc.and_(configured, pc.and_not(pc.is_in(keys, value_set=none), with_recordings))
 
 
 def _of_other_days(sessions: pa.Table, wanted: Column, *, day: date, zone: ZoneInfo) -> Column:

@@ -17,6 +17,8 @@ from callarchive.reopening import day_to_reopen
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from callarchive.catalog import Catalog
 
 
@@ -32,8 +34,9 @@ def requests_for_look_back(
     """Earlier days that the night asks for besides, newest first.
 
     Of the last `dagster.catch_up_days`: each that was never archived, or not since it was over. Of the last
-    `dagster.look_back_days`: each with a session that is not final and is due, and each of which no source named a session. Of
-    the last year: each whose bounds moved since it was archived, because time zone data changed.
+    `dagster.look_back_days`: each with a session that is not final and is due, and each of which no source named a session.
+    Of all these: each with a session that is due for its second look-up, without which "no recording" is not final. Of the
+    last year: each whose bounds moved since it was archived, because time zone data changed.
 
     Args:
         at: the night's time.
@@ -81,7 +84,7 @@ def _reason(
         return "it was never archived to the end"
     if moved is not None:
         return moved
-    lookups = catalog.partition(schemas.LOOKUPS, day, columns=["looked_up_at"])
+    lookups = catalog.partition(schemas.LOOKUPS, day, columns=["lookup_status", "looked_up_at", "negative_since"])
     last_look_at = pc.max(lookups["looked_up_at"]).as_py()
     if last_look_at is not None and last_look_at < day_bounds(day, settings.zone)[1]:
         return "it was last archived before it was over"
@@ -89,13 +92,26 @@ def _reason(
     if failed:
         return f"{', '.join(row['subaccount_id'] for row in failed)} could not be archived"
     if back > settings.dagster.look_back_days:
-        return None
+        count = _due_for_second_look(lookups, at)
+        return f"{count} sessions of which 8x8 named no recording once are due again" if count else None
     if not len(lookups):
         return "no source named a session of it"
     reopened = day_to_reopen(catalog, settings, day, now=at)
     if reopened is None or not reopened.due_count:
         return None
     return f"{reopened.due_count} of {reopened.session_count} open sessions are due again"
+
+
+def _due_for_second_look(lookups: "pa.Table", at: datetime) -> int:
+    from callarchive.columns import pc
+    from callarchive.lookup_tables import BETWEEN_NEGATIVES, confirmed_negatives
+    from callarchive.models import NEGATIVE
+
+    once = lookups.filter(pc.invert(confirmed_negatives(lookups)))
+    answers = zip(once["lookup_status"].to_pylist(), once["negative_since"].to_pylist(), strict=True)
+    return sum(
+        status in NEGATIVE and since is not None and since + BETWEEN_NEGATIVES <= at for status, since in answers
+    )
 
 
 def _archived_days(catalog: "Catalog") -> frozenset[date]:

@@ -49,6 +49,10 @@ class LookupStatus(StrEnum):
     ERROR = "error"
 
 
+NEGATIVE = (LookupStatus.NO_RECORDINGS, LookupStatus.NOT_FOUND)
+"""Answers that name no recording. One of them alone is not final: see `lookup_tables.final`."""
+
+
 class Discrepancy(StrEnum):
     """Ways in which what was told and what is there do not fit: the kinds of rows in `reconciliation`."""
 
@@ -59,6 +63,7 @@ class Discrepancy(StrEnum):
     ROW_WITHOUT_FILE = "row_without_file"
     EVENT_WITHOUT_SESSION = "event_without_session"
     DURATION_MISMATCH = "duration_mismatch"
+    SESSION_NOT_FOUND = "session_not_found"
 
 
 class AudioIssue(StrEnum):

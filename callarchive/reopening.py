@@ -39,7 +39,8 @@ class ReopenDay:
 def days_to_reopen(catalog: "Catalog", settings: Settings, *, now: datetime) -> list[ReopenDay]:
     """Days of the catalog with a session that is not final and not given up, the one that is due first before the others.
 
-    A session is given up that was looked at when it was older than `reopen.max_age_days`.
+    A session is given up that was looked at when it was older than `reopen.max_age_days`. One of which 8x8 named no recording
+    once is due a day after that answer.
     """
     reopen = settings.reopen
     oldest = day_of(now - timedelta(days=reopen.max_age_days, hours=reopen.max_hours), settings.zone) - timedelta(
@@ -78,27 +79,27 @@ def _due_of_failed_accounts(catalog: "Catalog", settings: Settings, day: date) -
 def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:
     """When each of the day's sessions is due that is neither final nor given up."""
     from callarchive.columns import keys_of, matching_rows, pc
-    from callarchive.lookup_tables import final
+    from callarchive.lookup_tables import final, second_look_at
 
     sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_OF_SESSIONS)
     lookups = catalog.partition(schemas.LOOKUPS, day)
+    metadata = catalog.partition(schemas.RECORDING_METADATA, day)
+    files = catalog.partition(schemas.RECORDING_FILES, day, columns=_OF_FILES)
     _, day_end = day_bounds(day, settings.zone)
-    is_final = final(
-        sessions,
-        lookups=lookups,
-        metadata=catalog.partition(schemas.RECORDING_METADATA, day),
-        files=catalog.partition(schemas.RECORDING_FILES, day, columns=_OF_FILES),
-        day_end=day_end,
-        grace=timedelta(hours=settings.transfer.missing_after_hours),
-    )
+    grace = timedelta(hours=settings.transfer.missing_after_hours)
+    is_final = final(sessions, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
     open_sessions = sessions.filter(pc.invert(is_final))
+    second_at = second_look_at(
+        open_sessions, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace
+    )
     key = schemas.SESSION_IDS.key
     told = lookups["looked_up_at"].take(matching_rows(keys_of(open_sessions, key), among=keys_of(lookups, key)))
     ends = pc.coalesce(open_sessions["ended_at"], open_sessions["started_at"])
-    for ended_at, looked_up_at in zip(ends.to_pylist(), told.to_pylist(), strict=True):
+    columns = (ends.to_pylist(), told.to_pylist(), second_at.to_pylist())
+    for ended_at, looked_up_at, again_at in zip(*columns, strict=True):
         if looked_up_at is None:  # never asked for: the run was broken off
             yield day_end if ended_at is None else ended_at
             continue
         due = due_at(ended_at or min(day_end, looked_up_at), looked_up_at, settings.reopen)
         if due is not None:
-            yield due
+            yield due if again_at is None else max(due, again_at)

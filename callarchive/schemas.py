@@ -176,6 +176,11 @@ LOOKUPS = Table(
         *_LOOKUP,
         _at("looked_up_at", "when 8x8 was asked last"),
         Column("unreachable", FLAG, "whether 8x8 gave no answer of any kind"),
+        _at(
+            "negative_since",
+            "when 8x8, asked after the grace time, first answered in a form of its own that it knows no recording or does "
+            "not know the session, and since when it has named none; null where it has not",
+        ),
     ),
     public=False,
 )
@@ -351,7 +356,7 @@ RECONCILIATION = Table(
         _text(
             "kind",
             "connected_call_without_recording, recording_without_file, orphan_object, file_without_row, "
-            "row_without_file, event_without_session, duration_mismatch",
+            "row_without_file, event_without_session, duration_mismatch, session_not_found",
         ),
         _text(
             "subject",

@@ -16,7 +16,14 @@ from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
 from callarchive.connections import Connections
 from callarchive.days import day_bounds
 from callarchive.errors import AccountFailure, ArchiveError, UnavailableError
-from callarchive.lookup_tables import AnsweredRows, final, lookups_with_earlier, recordings_with_earlier
+from callarchive.lookup_tables import (
+    BETWEEN_NEGATIVES,
+    AnsweredRows,
+    final,
+    lookups_with_earlier,
+    recordings_with_earlier,
+    second_look_at,
+)
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import phone_number_treatment
 from callarchive.recording_events import named_by_api, with_recordings_of_events
@@ -52,8 +59,9 @@ def look_up_recordings(
     """`lookups` says how 8x8 answered for every session of the day, `recording_metadata` which recordings it named.
 
     A session is final, and not asked for again unless `lookups.recheck` is "all", when 8x8 was asked after its grace time
-    and every recording that it named is archived; also when it named none, or did not know the session. A recording that
-    an earlier look-up named stays, and one that only a webhook event names is there too. Answers that a killed or failed run
+    and every recording that it named is archived; also when it named none, or did not know the session, in two answers at
+    least a day apart. After the first of these it is not asked for until that day is over. A recording that an earlier
+    look-up named stays, and one that only a webhook event names is there too. Answers that a killed or failed run
     left less than an hour ago stand for asking again.
 
     Args:
@@ -79,7 +87,13 @@ def look_up_recordings(
         all_metadata = with_recordings_of_events(
             recordings_with_earlier(new_metadata, metadata, sessions=sessions), events, sessions=sessions
         )
-        all_lookups = lookups_with_earlier(new_lookups, lookups, sessions=sessions)
+        all_lookups = lookups_with_earlier(
+            new_lookups,
+            lookups,
+            sessions=sessions,
+            day_end=day_bounds(day, connections.settings.zone)[1],
+            grace=timedelta(hours=connections.settings.transfer.missing_after_hours),
+        )
         # In this order: an `ok` without its recordings, after a kill in between, would look final and never be asked again.
         count = catalog.replace_partition(schemas.RECORDING_METADATA, day, all_metadata)
         catalog.replace_partition(schemas.LOOKUPS, day, all_lookups)
@@ -180,20 +194,24 @@ def _of(sessions: pa.Table, account: AccountSettings) -> pa.Table:
 def _to_ask(
     connections: Connections, day: date, sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table
 ) -> pa.Table:
-    """The sessions that are not final."""
+    """The sessions that are not final, but for those whose second look-up is not due yet."""
     asking = _of_accounts(connections.settings.accounts, sessions)
     if connections.settings.lookups.recheck == "all":
         return asking
     settings = connections.settings
-    is_final: Column = final(
-        asking,
-        lookups=lookups,
-        metadata=metadata,
-        files=Journal(connections.catalog, day).known((*schemas.RECORDING_FILES.key, "archive_status")),
-        day_end=day_bounds(day, settings.zone)[1],
-        grace=timedelta(hours=settings.transfer.missing_after_hours),
+    files = Journal(connections.catalog, day).known((*schemas.RECORDING_FILES.key, "archive_status"))
+    day_end = day_bounds(day, settings.zone)[1]
+    grace = timedelta(hours=settings.transfer.missing_after_hours)
+    is_final: Column = final(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
+    asking = asking.filter(pc.invert(is_final))
+    second_at = second_look_at(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
+    now = pa.scalar(connections.clock(), pa.timestamp("us", "UTC"))
+    # A first answer from the future was dated by a clock that was wrong: it does not hold up the next one.
+    waits = pc.and_(
+        pc.greater(second_at, now),
+        pc.less_equal(second_at, pc.add(now, pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))),
     )
-    return asking.filter(pc.invert(is_final))
+    return asking.filter(pc.invert(pc.fill_null(waits, False)))
 
 
 def _without_left(

@@ -43,7 +43,11 @@ def before(catalog: Catalog, *rows: Row, offset: int = 0) -> None:
 
 def answer(catalog: Catalog, **status: str) -> None:
     keys = {"subaccount_id": "acme", "looked_up_at": AT}
-    rows = [{**keys, "session_id": session_id, "lookup_status": text} for session_id, text in status.items()]
+    since = AT - timedelta(days=1)
+    rows = [
+        {**keys, "session_id": session_id, "lookup_status": text, "negative_since": since}
+        for session_id, text in status.items()
+    ]
     catalog.replace_partition(schemas.LOOKUPS, DAY, rows)
 
 
@@ -102,6 +106,15 @@ def test_a_session_leaves_only_when_8x8_never_named_a_recording_of_it(catalog: C
     rows, _ = settle(catalog)
     assert set(rows) == {"error", "ok", "never_asked", "had_one", "none"}
     assert rows["none"]["subaccount_id"] == "gone"
+
+
+@pytest.mark.parametrize("since", [None, AT - timedelta(days=1) + timedelta(seconds=1), AT])
+def test_a_session_does_not_leave_on_one_answer_that_names_no_recording(catalog: Catalog, since: datetime) -> None:
+    before(catalog, session("a"))
+    answer(catalog, a="not_found")
+    (row,) = catalog.rows(schemas.LOOKUPS, DAY)
+    catalog.replace_partition(schemas.LOOKUPS, DAY, [row | {"negative_since": since}])
+    assert set(settle(catalog)[0]) == {"a"}
 
 
 def test_a_session_that_an_event_named_stays_when_the_inbox_is_pruned(catalog: Catalog) -> None:

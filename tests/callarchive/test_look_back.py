@@ -42,10 +42,20 @@ def keep(settings: Settings, *days: date, looked_up_at: datetime | None, status:
         noon = datetime.combine(day, time(12), tzinfo=UTC)
         session = {**key, "started_at": noon, "ended_at": noon, "sources": ["log_export"]}
         lookup = {**key, "lookup_status": status, "looked_up_at": looked_up_at, "unreachable": False}
+        if looked_up_at is not None and status == "no_recordings":
+            lookup["negative_since"] = looked_up_at - timedelta(hours=24)
         catalog.replace_partition(schemas.SESSION_IDS, day, [session] if looked_up_at else [])
         catalog.replace_partition(schemas.LOOKUPS, day, [lookup] if looked_up_at else [])
         for table in schemas.PUBLIC_TABLES:
             catalog.replace_partition(table, day, [])
+
+
+def answered_once(settings: Settings, day: date, *, since: datetime | None) -> None:
+    """8x8 was asked for the day's session and named no recording, then for the first time."""
+    keep(settings, day, looked_up_at=since or NIGHT - timedelta(days=2))
+    catalog = Catalog.open(settings.catalog.url)
+    (row,) = catalog.rows(schemas.LOOKUPS, day)
+    catalog.replace_partition(schemas.LOOKUPS, day, [row | {"negative_since": since}])
 
 
 def asked(settings: Settings, *, at: datetime = NIGHT, busy: tuple[date, ...] = ()) -> dict[str, str]:
@@ -115,7 +125,7 @@ def test_a_day_without_a_session_is_looked_at_again_as_long_as_the_look_back_goe
 
 def test_a_day_with_an_open_session_is_asked_for_when_that_is_due(tmp_path: Path) -> None:
     settings = written(tmp_path)
-    keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT)
+    keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT + timedelta(days=2))
     (day,) = back(1)
     # Looked up 17 hours after the call: due again after half of that.
     keep(settings, day, looked_up_at=datetime(2026, 11, 19, 5, tzinfo=UTC), status="error")
@@ -126,6 +136,21 @@ def test_a_day_with_an_open_session_is_asked_for_when_that_is_due(tmp_path: Path
     assert asked(settings, at=datetime(2026, 11, 20, 0, tzinfo=UTC)) == {}
     keep(settings, *back(4), looked_up_at=datetime(2026, 11, 16, 5, tzinfo=UTC), status="error")
     assert asked(settings, at=datetime(2026, 11, 20, 0, tzinfo=UTC)) == {}
+
+
+def test_a_session_of_which_8x8_named_no_recording_once_is_looked_up_again_a_day_later(tmp_path: Path) -> None:
+    settings = written(tmp_path)
+    keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT)
+    for number in (2, 9, 14):
+        (day,) = back(number)
+        since = NIGHT - timedelta(days=1)
+        answered_once(settings, day, since=since + timedelta(seconds=1))
+        assert asked(settings) == {}
+        answered_once(settings, day, since=since)
+        assert list(asked(settings)) == [day.isoformat()]
+        answered_once(settings, day, since=None)  # an older version's
+        assert list(asked(settings)) == [day.isoformat()] * (number <= 3)
+        keep(settings, day, looked_up_at=NIGHT)
 
 
 def test_a_day_that_a_run_is_under_way_for_is_left_to_it(tmp_path: Path) -> None:
@@ -157,8 +182,12 @@ def test_a_real_day_is_looked_at_once_more_and_then_for_what_is_still_open(start
             found = requests_for_look_back(connections.catalog, connections.settings, at=night, is_busy=lambda _: False)
             whys += [request.why for request in found if request.day in trial.days]
             trial.archive()
-            recordings = trial.tables()["recordings"]
+            tables = trial.tables()
+            recordings, sessions = tables["recordings"], tables["sessions"]
             open_counts.append(len({row["session_id"] for row in recordings if row["archive_status"] != "archived"}))
+            none_count = sum(row["lookup_status"] in ("no_recordings", "not_found") for row in sessions)
     assert 0 < open_counts[0] < 20
-    # The first night came too soon after the calls to say anything for good.
-    assert whys == [f"{count} of {count} open sessions are due again" for count in (50, *open_counts[:2])]
+    assert none_count > 5
+    # The first night came too soon after the calls to say anything for good. What has no recording is asked for twice.
+    expected = (50, open_counts[0] + none_count, open_counts[1])
+    assert whys == [f"{count} of {count} open sessions are due again" for count in expected]

@@ -146,10 +146,15 @@ def test_a_file_on_a_day_that_the_catalog_does_not_know_is_extra(start_trial: St
 
 
 def test_a_source_that_names_fewer_sessions_takes_no_recording_out_of_the_catalog(start_trial: Start) -> None:
-    trial = start_trial(sessions_per_day=12, accounts=one_account())
+    clock = MovableClock(datetime(2026, 1, 8, tzinfo=UTC))
+    trial = start_trial(sessions_per_day=12, accounts=one_account(), clock=clock)
     trial.archive()
     before = trial.tables()
     trial.simulator.api.faults.add(Fault.export_job("empty"), match="exports", times=None)
+    trial.archive()
+    assert trial.tables()["sessions"] == before["sessions"], "that some have no recording, 8x8 has said only once"
+    clock.advance(timedelta(days=1))
+    trial.archive()
     trial.archive()
     after = trial.tables()
     assert after["recordings"] == before["recordings"]
@@ -166,7 +171,8 @@ def test_a_recording_stays_when_8x8_forgets_it_and_then_its_source_names_it_no_m
     trial.configure('[lookups]\nrecheck = "all"\n')
     trial.archive()
     before = trial.tables()["recordings"]
-    trial.simulator.api.faults.add(Fault.answer(404), match="recordings", times=None)
+    forgotten = Fault.answer(404, body={"statusCode": "1404", "statusMessage": "Session not found"})
+    trial.simulator.api.faults.add(forgotten, match="recordings", times=None)
     trial.archive()
     trial.simulator.api.faults.add(Fault.export_job("empty"), match="exports", times=None)
     for _ in range(2):

@@ -5,10 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from callarchive import schemas
 from callarchive.errors import AccessDeniedError
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan
+from callarchive.steps.looking_up import look_up_recordings, sessions_to_ask
 
 DAY = date(2026, 1, 5)
 ACCOUNT = AccountPlan("acme_sg", "s3", "acme-recordings/calls")
@@ -93,3 +95,125 @@ def test_answers_that_a_broken_off_run_left_long_ago_do_not_stand_for_asking(sta
     clock.advance(timedelta(hours=1, seconds=1))
     trial.archive()
     assert set(asked(trial) - before) == {row["session_id"] for row in trial.tables()["sessions"]}
+
+
+FOREIGN_404S = (
+    b"",
+    "<!DOCTYPE html><html><body>404 Not Found</body></html>",
+    b"404 page not found\n",
+    {"message": "no Route matched with those values"},
+    {"message": "Not Found"},
+    {"statusCode": 404, "message": "Resource not found"},
+    {"timestamp": "2026-01-05T00:00:00Z", "status": 404, "error": "Not Found", "path": "/"},
+    {"code": 404, "message": "not found"},
+    {"error": {"code": 404, "status": "NOT_FOUND"}},
+    {},
+    [],
+    b'{"statusCode": 1404, "statusMessage": "Session not',
+    {"statusCode": 1404, "statusMessage": "Session not found", "sessionId": "e35e3d0e-065a-11ec-b119-676cb2bc33ef"},
+)
+NO_PROOF_OF_NONE = (
+    {"recordings": None, "statusCode": None},
+    {"recordings": None},
+    {"statusCode": 0, "statusMessage": "ok"},
+    b'{"recordings": [], "recordings": null, "statusCode": 0}',
+    b'{"recordings": [], "RECORDINGS": [], "statusCode": 0}',
+    {"recordings": [], "statusCode": 0, "sessionId": "e35e3d0e-065a-11ec-b119-676cb2bc33ef"},
+)
+
+
+def statuses(trial):
+    return {row["session_id"]: row["lookup_status"] for row in trial.tables()["sessions"]}
+
+
+def negatives(trial):
+    return {id_ for id_, status in statuses(trial).items() if status in ("no_recordings", "not_found")}
+
+
+def test_what_is_no_answer_of_8x8s_hides_no_recording(start_trial):
+    trial = start_trial(sessions_per_day=60, accounts=(ACCOUNT,))
+    trial.archive()
+    expected = trial.tables()
+    with_recordings = sorted(row["session_id"] for row in expected["sessions"] if row["recording_count"])
+    for place in ("archive", "catalog"):
+        (trial.config.parent / place).rename(trial.config.parent / f"{place}-before")
+    faults = trial.simulator.api.faults
+    answers = [Fault.answer(404, body=body) for body in FOREIGN_404S]
+    answers += [Fault.answer(200, body=body) for body in NO_PROOF_OF_NONE]
+    hidden = with_recordings[: len(answers)]
+    assert len(hidden) == len(answers)
+    for session_id, fault in zip(hidden, answers, strict=True):
+        faults.add(fault, match=session_id, times=None)
+    trial.archive()
+    assert {statuses(trial)[session_id] for session_id in hidden} == {"error"}
+    faults.clear()
+    before = asked(trial)
+    trial.archive()
+    assert set(hidden) <= set(asked(trial) - before)
+    healed = trial.tables()
+    for table in ("sessions", "recordings", "status_stats", "duration_stats"):
+        assert healed[table] == expected[table]
+
+
+def test_a_session_without_recordings_is_asked_for_twice_and_a_rerun_on_the_same_day_asks_for_none(start_trial):
+    clock = MovableClock(datetime(2026, 1, 8, tzinfo=UTC))
+    trial = start_trial(sessions_per_day=40, accounts=(ACCOUNT,), clock=clock)
+    trial.archive()
+    none = negatives(trial)
+    assert len(none) > 5
+
+    def asks_of_none(pause):
+        clock.advance(pause)
+        before = asked(trial)
+        trial.archive()
+        return set(asked(trial) - before) & none
+
+    assert asks_of_none(timedelta(0)) == set()
+    assert asks_of_none(timedelta(hours=23, minutes=59)) == set()
+    assert asks_of_none(timedelta(minutes=1)) == none
+    assert asks_of_none(timedelta(0)) == set()
+    assert asks_of_none(timedelta(days=30)) == set()
+
+
+def test_answers_read_once_more_tell_the_same_and_do_not_make_a_second_one(start_trial):
+    clock = MovableClock(datetime(2026, 1, 8, tzinfo=UTC))
+    trial = start_trial(sessions_per_day=20, accounts=(ACCOUNT,), clock=clock)
+    trial.archive()
+    clock.advance(timedelta(hours=1))
+    with trial.connections() as connections:
+        lookups = connections.catalog.rows(schemas.LOOKUPS, DAY)
+        look_up_recordings(connections, DAY, reread=True)
+        assert connections.catalog.rows(schemas.LOOKUPS, DAY) == lookups
+        assert {row["negative_since"] for row in lookups if row["session_id"] in negatives(trial)} == {
+            datetime(2026, 1, 8, tzinfo=UTC)
+        }
+        clock.advance(timedelta(days=1))
+        to_ask = set(sessions_to_ask(connections, DAY)["session_id"].to_pylist())
+    assert negatives(trial) <= to_ask
+
+
+def test_sessions_that_an_older_version_gave_up_on_a_404_are_looked_up_once_more(start_trial):
+    clock = MovableClock(datetime(2026, 1, 8, tzinfo=UTC))
+    trial = start_trial(sessions_per_day=30, accounts=(ACCOUNT,), clock=clock)
+    trial.archive()
+    expected = trial.tables()
+    lost = sorted(row["session_id"] for row in expected["sessions"] if row["recording_count"])[:3]
+    with trial.connections() as connections:
+        catalog = connections.catalog
+        rows = [
+            row | {"negative_since": None} | ({"lookup_status": "not_found"} if row["session_id"] in lost else {})
+            for row in catalog.rows(schemas.LOOKUPS, DAY)
+        ]
+        catalog.replace_partition(schemas.LOOKUPS, DAY, rows)
+        for table in (schemas.RECORDING_METADATA, schemas.RECORDING_FILES):
+            kept = [row for row in catalog.rows(table, DAY) if row["session_id"] not in lost]
+            catalog.replace_partition(table, DAY, kept)
+    clock.advance(timedelta(days=2))
+    before = asked(trial)
+    trial.archive()
+    assert set(lost) | negatives(trial) <= set(asked(trial) - before)
+    assert trial.tables()["recordings"] == expected["recordings"]
+    assert statuses(trial) == {row["session_id"]: row["lookup_status"] for row in expected["sessions"]}
+    before = asked(trial)
+    trial.archive()
+    assert not (set(lost) | negatives(trial)) & set(asked(trial) - before)
