@@ -14,7 +14,8 @@ from callarchive.days import parse_timestamp
 from callarchive.models import Lookup, LookupStatus
 from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers, treat_numbers_in
 from callarchive.records import Key
-from callarchive.voice_api.answers import UnreadableError, clean, parse_json, read_lookup, without_credentials
+from callarchive.voice_api.answers import DoubledKeys, UnreadableError, clean, parse_json, without_credentials
+from callarchive.voice_api.lookups import read_lookup
 
 _UNREADABLE_CHARS = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
@@ -31,7 +32,7 @@ def line_of(subaccount_id: str, lookup: Lookup, treat: PhoneNumberTreatment) -> 
             "http_status": lookup.http_status,
             "error": lookup.error,
             "unreachable": lookup.unreachable,
-            "body": None if lookup.body is None else _treated_body(lookup.body, treat),
+            "body": _treated_body(lookup, treat),
         }
     ).encode()
 
@@ -116,18 +117,30 @@ def _replaces(new: Lookup, old: Lookup) -> bool:
     return new.looked_up_at >= old.looked_up_at
 
 
-def _treated_body(body: str, treat: PhoneNumberTreatment) -> str:
-    """The body itself where it holds no phone number, else the same JSON with them treated.
+def _treated_body(lookup: Lookup, treat: PhoneNumberTreatment) -> str | None:
+    """The body itself where it holds no phone number, else the same JSON with them treated. None if there is none to keep.
 
     What is not JSON cannot be treated by its keys: what looks like a number is starred out, and it is cut to 64 Ki
-    characters, for it is kept as evidence of an error only.
+    characters, for it is kept as evidence of an error only. JSON that is an error because a key is doubled is not kept:
+    rewritten it would have lost the other value, and would read as a good answer.
     """
+    body = lookup.body
+    if body is None:
+        return None
     try:
         tree = parse_json(body)
         treated = _without_credentials(treat_numbers_in(tree, treat))
-        return body if treated == tree else clean(json.dumps(treated, ensure_ascii=False))
+        doubled = _holds_doubled_keys(tree)
+        if doubled and lookup.status is LookupStatus.ERROR:
+            return None
+        return body if treated == tree and not doubled else clean(json.dumps(treated, ensure_ascii=False))
     except (UnreadableError, RecursionError):
         return mask_numbers(clean(body[:_UNREADABLE_CHARS]))
+
+
+def _holds_doubled_keys(value: Any) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, DoubledKeys) or any(_holds_doubled_keys(child) for child in children)
 
 
 def _without_credentials(value: Any) -> Any:

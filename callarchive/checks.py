@@ -91,7 +91,7 @@ def run_checks(
         return []
     from callarchive.verdicts import VERDICTS, not_known, read_day
 
-    seen = read_day(catalog, day, limits=limits, tolerance_s=transfer.duration_tolerance_s, landings=landings)
+    seen = read_day(catalog, day, limits=limits, transfer=transfer, landings=landings)
     results = []
     for check in CHECKS:
         if table is None or check.table is table:
@@ -148,6 +148,10 @@ RECONCILIATION_CHECKS = {
         "events_known",
         "Every session and every recording of which a webhook event told is named by a session source and by 8x8's API.",
     ),
+    Discrepancy.SESSION_NOT_FOUND: (
+        "named_sessions_found",
+        "8x8's API knows every session of a connected call that a session source names.",
+    ),
     Discrepancy.DURATION_MISMATCH: (
         "durations_agree",
         "A recording is as long by our measure as by 8x8's API and by its event, and no longer than its call.",
@@ -198,7 +202,15 @@ CHECKS: tuple[Check, ...] = (
         "accounts_known",
         schemas.SESSIONS,
         False,
-        "No account with ten or more sessions got 404 for every one of them, which a wrong subaccount or URL would do.",
+        "No account with ten or more sessions got 404 for every one of them, or no recording of any of ten or more connected "
+        "calls, which a wrong subaccount or URL would do.",
+    ),
+    Check(
+        "negative_answers_usual",
+        schemas.SESSIONS,
+        False,
+        "The share of an account's sessions of which 8x8 names no recording is above that of nine in ten of its 28 earlier "
+        "days by at most checks.max_negative_share_rise.",
     ),
     Check(
         "every_recording_accounted_for",

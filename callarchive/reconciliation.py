@@ -70,21 +70,15 @@ def calls_without_recording(
 ) -> tuple[pa.Table, list[str]]:
     """Connected calls for which 8x8 names no recording, and the keys of those of which it may still name one.
 
-    Connected is a call with a duration that was not told as unanswered, or a COMPLETED one whose duration nobody told.
+    For which calls were connected, see `are_connected`.
 
     Args:
         sessions, recordings: the day's rows, of which the columns above are enough.
         day_end: counts where a session has neither end nor start.
         grace: how long after the call 8x8 may still come up with a recording.
     """
-    lasting_s, status = sessions["call_duration_s"], sessions["session_status"]
-    unanswered = pc.is_in(status, value_set=pa.array(_UNANSWERED))
-    connected = pc.or_(
-        pc.and_not(_true(pc.greater(lasting_s, 0)), unanswered),
-        pc.and_(lasting_s.is_null(), _true(pc.equal(status, "COMPLETED"))),
-    )
     has_one = pc.is_in(keys_of(sessions, SESSION), value_set=keys_of(recordings, SESSION))
-    silent = sessions.filter(pc.and_not(connected, has_one))
+    silent = sessions.filter(pc.and_not(are_connected(sessions), has_one))
     over_at = pc.add(
         pc.coalesce(silent["ended_at"], silent["started_at"], _at(day_end)), pa.scalar(grace, pa.duration("us"))
     )
@@ -99,6 +93,46 @@ def calls_without_recording(
         ", and ",
     )
     found = _found(kind, silent, subject=silent["session_id"], session_id=silent["session_id"], reason=reason)
+    return found, reconciliation_keys(kind, undecided, "session_id")
+
+
+def are_connected(sessions: pa.Table) -> Column:
+    """For each session whether its call was connected: it lasted and was not said to be unanswered, or it was COMPLETED and
+    nobody says how long it lasted.
+
+    Args:
+        sessions: with at least call_duration_s and session_status.
+    """
+    lasting_s, status = sessions["call_duration_s"], sessions["session_status"]
+    unanswered = pc.is_in(status, value_set=pa.array(_UNANSWERED))
+    return pc.or_(
+        pc.and_not(_true(pc.greater(lasting_s, 0)), unanswered),
+        pc.and_(lasting_s.is_null(), _true(pc.equal(status, "COMPLETED"))),
+    )
+
+
+def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table, list[str]]:
+    """Return sessions that a source names and 8x8's recordings API does not know, and the keys of those that may be known.
+
+    Of these only an answer that names a recording decides: another kind of answer, or none, leaves an open row open.
+
+    Args:
+        sessions: with the columns above and `sources`.
+        confirmed: for each of them whether two answers a day apart named no recording (`lookup_tables.confirmed_negatives`).
+    """
+    kind, status = Discrepancy.SESSION_NOT_FOUND, sessions["lookup_status"]
+    unknown = pc.and_(_true(pc.equal(status, LookupStatus.NOT_FOUND.value)), confirmed)
+    undecided = sessions.filter(pc.and_not(pc.invert(unknown), _true(pc.equal(status, LookupStatus.OK.value))))
+    rows = sessions.filter(unknown)
+    sources = pc.fill_null(pc.binary_join(rows["sources"].combine_chunks(), ", "), "")
+    lasted = pc.binary_join_element_wise(", and the call lasted ", _seconds(rows["call_duration_s"]), " s", "")
+    reason = pc.binary_join_element_wise(
+        "8x8 answered twice, a day apart, that it does not know the session, which is named by ",
+        sources,
+        pc.fill_null(lasted, ""),
+        "",
+    )
+    found = _found(kind, rows, subject=rows["session_id"], session_id=rows["session_id"], reason=reason)
     return found, reconciliation_keys(kind, undecided, "session_id")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,24 @@ from callarchive.catalog import Catalog
 from callarchive.checks import RECONCILIATION_CHECKS, Check
 from callarchive.columns import Column, count_values, key_counts, keys_of, matching_rows, pc
 from callarchive.models import Discrepancy
-from callarchive.reconciliation import OPEN
-from callarchive.settings import CheckSettings
+from callarchive.negative_shares import rises, shares_of
+from callarchive.reconciliation import OPEN, are_connected
+from callarchive.settings import CheckSettings, TransferSettings
 
 LONGEST_PLAUSIBLE_S = 24 * 3600.0
 _SESSION = ("subaccount_id", "session_id")
 _RECORDING = ("subaccount_id", "recording_id")
-_OF_SESSIONS = (*_SESSION, "lookup_status", "lookup_error", "recording_count", "call_duration_s")
+_OF_SESSIONS = (
+    *_SESSION,
+    "started_at",
+    "ended_at",
+    "session_status",
+    "call_duration_s",
+    "lookup_status",
+    "lookup_error",
+    "looked_up_at",
+    "recording_count",
+)
 _OF_RECORDINGS = (
     *_RECORDING,
     "session_id",
@@ -29,7 +40,7 @@ _OF_RECORDINGS = (
     "duration_mismatch",
     "audio_issue",
 )
-_OF_RECONCILIATION = ("kind", "subject", "reason", "state")
+_OF_RECONCILIATION = ("subaccount_id", "session_id", "kind", "subject", "reason", "state")
 _FAILURE = ("subaccount_id", "reason")
 _FEWEST_FOR_A_WRONG_PLACE = 3
 _UNSUCCESSFUL = ("failed", "missing", "rejected", "not_uploaded")
@@ -47,8 +58,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Day:
-    """What checks read: of the day's tables the columns that they look at, and the thresholds."""
+    """What checks read: of the day's tables the columns that they look at, and the thresholds.
 
+    Attributes:
+        catalog: for the check that compares the day with earlier ones.
+    """
+
+    catalog: Catalog
+    call_date: date
     session_ids: pa.Table
     problems: pa.Table
     sessions: pa.Table
@@ -60,17 +77,20 @@ class Day:
     missing: pa.Table
     limits: CheckSettings
     tolerance_s: float
+    grace: timedelta
     landings: Mapping[str, str]
     absent: frozenset[str] = frozenset()
     """Names of the checked tables that have no partition of the day."""
 
 
 def read_day(
-    catalog: Catalog, day: date, *, limits: CheckSettings, tolerance_s: float, landings: Mapping[str, str]
+    catalog: Catalog, day: date, *, limits: CheckSettings, transfer: TransferSettings, landings: Mapping[str, str]
 ) -> Day:
     """Return the day as the catalog has it; a table without a partition has no rows, and is named in `absent`."""
     checked = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION, schemas.MISSING_SESSIONS)
     return Day(
+        catalog=catalog,
+        call_date=day,
         session_ids=catalog.partition(schemas.SESSION_IDS, day, columns=_SESSION),
         problems=catalog.partition(schemas.SESSION_PROBLEMS, day),
         sessions=catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS),
@@ -82,7 +102,8 @@ def read_day(
         missing=catalog.partition(schemas.MISSING_SESSIONS, day),
         absent=frozenset(table.name for table in checked if not catalog.has(table, day)),
         limits=limits,
-        tolerance_s=tolerance_s,
+        tolerance_s=transfer.duration_tolerance_s,
+        grace=timedelta(hours=transfer.missing_after_hours),
         landings=landings,
     )
 
@@ -186,11 +207,35 @@ def accounts_known(day: Day) -> Verdict:
     asked = count_values(day.sessions["subaccount_id"])
     not_found = day.sessions.filter(pc.equal(day.sessions["lookup_status"], "not_found"))
     unknown = count_values(not_found["subaccount_id"])
-    all_unknown = [account for account, count in unknown.items() if count == asked[account] and count >= 10]
-    summary = f"{len(all_unknown)} accounts of which 8x8 knows no session at all" + (
+    all_unknown = {account for account, count in unknown.items() if count == asked[account] and count >= 10}
+    # Calls without a recording are normal, ten connected ones of which none has one are not.
+    connected = shares_of(day.sessions.filter(are_connected(day.sessions)), day.call_date, grace=day.grace)
+    every = shares_of(day.sessions, day.call_date, grace=day.grace)
+    all_unknown |= {
+        account
+        for account, share in every.items()
+        if share.negative_count == asked[account] and account in connected and connected[account].session_count >= 10
+    }
+    summary = f"{len(all_unknown)} accounts of which 8x8 knows no session, or no recording, at all" + (
         ": check subaccount_id and api_url" if all_unknown else ""
     )
     return Verdict(not all_unknown, summary, {"not_found": len(not_found)}, all_unknown)
+
+
+def negative_answers_usual(day: Day) -> Verdict:
+    shares, allowed = shares_of(day.sessions, day.call_date, grace=day.grace), day.limits.max_negative_share_rise
+    found = rises(day.catalog, day.call_date, shares, grace=day.grace, allowed=allowed)
+    share = max((share.value for share in shares.values()), default=0.0)
+    summary = (
+        f"{len(found)} accounts of which 8x8 names no recording of far more sessions than usual"
+        f" (highest share {share:.1%}, limit {allowed:.1%} above the usual one)"
+    )
+    examples = (
+        f"{rise.subaccount_id}: {rise.share.negative_count} of {rise.share.session_count} sessions ({rise.share.value:.1%});"
+        f" {rise.usual:.1%} is usual, by {rise.day_count} earlier days"
+        for rise in found
+    )
+    return Verdict(not found, summary, {"accounts": len(found), "share": share}, examples)
 
 
 def recordings_archived(day: Day) -> Verdict:
@@ -280,6 +325,26 @@ def _discrepancies(day: Day, kind: Discrepancy) -> Verdict:
     return Verdict(passed, summary, {"open": len(still), "resolved": resolved_count}, examples)
 
 
+def named_sessions_found(day: Day) -> Verdict:
+    """As `_discrepancies`, but only rows of connected calls count against the limit: of others nothing was recorded."""
+    verdict = _discrepancies(day, Discrepancy.SESSION_NOT_FOUND)
+    still = _open_rows(day, Discrepancy.SESSION_NOT_FOUND)
+    connected = keys_of(day.sessions, _SESSION).filter(are_connected(day.sessions))
+    count = _count(pc.is_in(keys_of(still, _SESSION), value_set=connected))
+    limit = day.limits.reconciliation.session_not_found
+    return Verdict(
+        limit is None or count <= limit,
+        f"{verdict.summary}; {count} of those that are open are of connected calls, and count",
+        {**verdict.numbers, "connected": count},
+        verdict.examples,
+    )
+
+
+def _open_rows(day: Day, kind: Discrepancy) -> pa.Table:
+    rows = day.reconciliation
+    return rows.filter(pc.and_(pc.equal(rows["kind"], kind.value), pc.equal(rows["state"], OPEN)))
+
+
 VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
     "every_session_accounted_for": every_session_accounted_for,
     "sessions_unique": lambda day: _unique(day.sessions, _SESSION),
@@ -288,12 +353,14 @@ VERDICTS: Mapping[str, Callable[[Day], Verdict]] = {
     "accounts_archived": accounts_archived,
     "lookups_succeeded": lookups_succeeded,
     "accounts_known": accounts_known,
+    "negative_answers_usual": negative_answers_usual,
     "every_recording_accounted_for": every_recording_accounted_for,
     "recordings_unique": lambda day: _unique(day.recordings, _RECORDING),
     "recordings_archived": recordings_archived,
     "recordings_in_landing": recordings_in_landing,
     "durations_plausible": durations_plausible,
     **{name: partial(_discrepancies, kind=kind) for kind, (name, _) in RECONCILIATION_CHECKS.items()},
+    "named_sessions_found": named_sessions_found,
 }
 """By the name of the check."""
 

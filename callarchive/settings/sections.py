@@ -117,7 +117,8 @@ class LookupSettings(Section):
         retry_after_max_s: a Retry-After of more seconds is not waited for: the session is asked for again by the next run.
         export_deadline_s: so many seconds may 8x8 take for a day's log export.
         recheck: "all" asks again also for final sessions. Final is one that was looked up after the grace time
-            (transfer.missing_after_hours) and has all its recordings archived, or none.
+            (transfer.missing_after_hours) and has all its recordings archived, or of which 8x8 said twice, a day apart,
+            that it has none.
     """
 
     concurrency: int = Field(default=64, ge=1, le=512)
@@ -171,6 +172,7 @@ class ReconciliationLimits(Section):
         row_without_file: rows whose file is gone or has another size.
         event_without_session: webhook events without a session or a recording.
         duration_mismatch: recordings whose durations disagree.
+        session_not_found: connected calls that a session source names and 8x8's API does not know.
     """
 
     connected_call_without_recording: int | None = Field(default=None, ge=0)
@@ -180,6 +182,7 @@ class ReconciliationLimits(Section):
     row_without_file: int | None = Field(default=0, ge=0)
     event_without_session: int | None = Field(default=0, ge=0)
     duration_mismatch: int | None = Field(default=None, ge=0)
+    session_not_found: int | None = Field(default=0, ge=0)
 
 
 class CheckSettings(Section):
@@ -189,12 +192,15 @@ class CheckSettings(Section):
         max_failed_lookup_share: of sessions whose look-up failed, between 0 and 1.
         max_failed_recording_share: of recordings that are failed, missing, rejected or not uploaded, between 0 and 1.
         max_duration_mismatch_share: of recordings whose durations disagree, between 0 and 1.
+        max_negative_share_rise: by how much the share of an account's sessions of which 8x8 names no recording may exceed
+            that of its earlier days, between 0 and 1.
         max_missing_sessions: a number: of sessions that a source does not name, though it should.
     """
 
     max_failed_lookup_share: float = Field(default=0.01, ge=0, le=1)
     max_failed_recording_share: float = Field(default=0.01, ge=0, le=1)
     max_duration_mismatch_share: float = Field(default=0.05, ge=0, le=1)
+    max_negative_share_rise: float = Field(default=0.2, ge=0, le=1)
     max_missing_sessions: int = Field(default=0, ge=0)
     reconciliation: ReconciliationLimits = ReconciliationLimits()
 

@@ -166,10 +166,15 @@ class _Maker:
             status=status,
             legs=legs,
             recordings=recordings,
-            answer=Answer.RECORDINGS if recordings else self._answers.deal(),
+            answer=Answer.RECORDINGS if recordings else self._answer_without_recordings(status),
             exported=self._exported.deal() if listed else True,
             listed=listed,
         )
+
+    def _answer_without_recordings(self, status: str) -> Answer:
+        """8x8 knows every call that was connected; of the others not all."""
+        answer = self._answers.deal()
+        return Answer.NULL_LIST if answer is Answer.NOT_FOUND and status == "COMPLETED" else answer
 
     def _legs(self, started_at: datetime, status: str) -> tuple[Leg, ...]:
         rng = self.rng

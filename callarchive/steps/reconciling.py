@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from callarchive import reconciliation, schemas, strays
-from callarchive.columns import count_values, pc
+from callarchive.columns import Column, count_values, keys_of, pc
 from callarchive.connections import Connections
 from callarchive.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.evidence import Unknown
 from callarchive.errors import ArchiveError
 from callarchive.landing.contents import LandingContents, time_in_path
+from callarchive.lookup_tables import confirmed_negatives
 from callarchive.memory import give_memory_back
 from callarchive.models import Discrepancy
 from callarchive.neighbourhood import Neighbourhood
@@ -46,7 +47,8 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     Raises:
         AccessDeniedError, UnavailableError, StoreError: the archive cannot be listed, or the catalog takes no write.
     """
-    sessions = partition_of(connections, schemas.SESSIONS, day, columns=reconciliation.SESSION_COLUMNS)
+    columns = (*reconciliation.SESSION_COLUMNS, "sources")
+    sessions = partition_of(connections, schemas.SESSIONS, day, columns=columns)
     recordings = partition_of(connections, schemas.RECORDINGS, day, columns=reconciliation.RECORDING_COLUMNS)
     partition_of(connections, schemas.RECORDING_FILES, day, columns=("subaccount_id",))
     earlier = connections.catalog.partition(RECONCILIATION, day)
@@ -54,6 +56,7 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     _, day_end = day_bounds(day, settings.zone)
     grace = timedelta(hours=settings.transfer.missing_after_hours)
     silent, may_be_named = reconciliation.calls_without_recording(sessions, recordings, day_end=day_end, grace=grace)
+    not_found, may_be_known = reconciliation.sessions_not_found(sessions, _confirmed(connections, day, sessions))
     lacking, young = reconciliation.recordings_without_file(recordings, sessions, day_end=day_end, grace=grace, now=now)
     differing = reconciliation.disagreeing_durations(
         recordings, sessions, tolerance_s=settings.transfer.duration_tolerance_s
@@ -75,10 +78,13 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     failures = account_failures(connections.catalog, day)
     table = reconciliation.reconciled(
         without_failed(earlier, failures),
-        [without_failed(found, failures) for found in (silent, lacking, differing, strays.found_table(rows))],
+        [
+            without_failed(found, failures)
+            for found in (silent, not_found, lacking, differing, strays.found_table(rows))
+        ],
         now=now,
         unknown_kinds=search.unknown_kinds,
-        unknown=[*may_be_named, *young, *search.unknown],
+        unknown=[*may_be_named, *may_be_known, *young, *search.unknown],
     )
     if failures:
         table = pa.concat_tables([table, rows_of_failed(connections.catalog, RECONCILIATION, day, failures)])
@@ -88,6 +94,13 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     return StepReport(
         RECONCILIATION, day, count, {**count_values(still_open["kind"]), "resolved": count - len(still_open)}, failures
     )
+
+
+def _confirmed(connections: Connections, day: date, sessions: pa.Table) -> Column:
+    """For each session whether it is final that 8x8 names no recording of it."""
+    lookups = connections.catalog.partition(schemas.LOOKUPS, day)
+    of_lookups = keys_of(lookups, reconciliation.SESSION).filter(confirmed_negatives(lookups))
+    return pc.is_in(keys_of(sessions, reconciliation.SESSION), value_set=of_lookups)
 
 
 class _Search:

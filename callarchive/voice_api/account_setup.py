@@ -10,9 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from callarchive.domain.evidence import Unknown
 from callarchive.errors import AnswerError, ArchiveError, UnavailableError
 from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.voice_api.answers import UnreadableError, clean, decode, field_of, not_json, parse_json, status_message
+from callarchive.voice_api.absence import read_404
+from callarchive.voice_api.answers import (
+    DoubledKeys,
+    UnreadableError,
+    clean,
+    decode,
+    field_of,
+    not_json,
+    numeric_code,
+    parse_json,
+    status_message,
+)
 from callarchive.voice_api.bodies import Answer
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
@@ -66,8 +78,8 @@ class AccountSetup:
             return None
         if any(field_of(tree, name) for name in _TOLD):
             return _read_push_config(tree)
-        if field_of(tree, "statusCode") is None:
-            raise self._unreadable("recording-push-config", "tells no push configuration")
+        if numeric_code(field_of(tree, "statusCode")) != 0:
+            raise self._unreadable("recording-push-config", "holds neither a push configuration nor status code 0")
         return None
 
     def set_push_config(self, *, protocol: str, host: str, port: int, username: str, password: str, path: str) -> None:
@@ -93,7 +105,7 @@ class AccountSetup:
         if status == 404:
             return []
         listed = field_of(tree, "webhooks")
-        if listed is None and field_of(tree, "statusCode") is not None:
+        if listed is None and numeric_code(field_of(tree, "statusCode")) == 0:
             listed = []
         if not isinstance(listed, list):  # taken for none, all would be reported as not registered
             raise self._unreadable("webhooks", "holds no list of webhooks")
@@ -123,7 +135,10 @@ class AccountSetup:
         secrets: tuple[str, ...] = (),
         none_at: tuple[int, ...] = (404,),
     ) -> tuple[int, dict[str, Any]]:
-        """Status and JSON object of an answer that is a 2xx, or one of `none_at`, whose object is empty."""
+        """Return status and JSON object of an answer that is a 2xx, or one of `none_at`, whose object is empty.
+
+        Such a 404 counts in the form of 8x8's own errors only: a gateway's says nothing about the account.
+        """
         what = f"account {self._account.subaccount_id}: {method} {route.partition('/')[0]}"
         request = Request(
             method=method,
@@ -137,6 +152,10 @@ class AccountSetup:
             # Not chained: what a library says of a request may show what was sent.
             raise UnavailableError(f"{what}: {_without(str(err), secrets)}") from None
         if answer.status in none_at:
+            proof = read_404(answer.body)
+            if isinstance(proof, Unknown):
+                why = _without(proof.reason, secrets)
+                raise UnavailableError(f"{what}: {self._account.api_url}: {why}; check accounts.api_url")
             return answer.status, {}
         # Hidden before it is shortened and starred out, which would leave half a secret that nobody recognises.
         tree = {
@@ -211,4 +230,5 @@ def _object_in(answer: Answer) -> dict[str, Any]:
         tree = parse_json(decode(answer.body))
     except UnreadableError:
         return {}
-    return tree if isinstance(tree, dict) else {}
+    # An object with a doubled key says two things at once, and so nothing.
+    return tree if isinstance(tree, dict) and not isinstance(tree, DoubledKeys) else {}

@@ -1,25 +1,21 @@
-"""Reading 8x8's answers about recordings, field by field: what is odd is set aside, and never sinks its neighbours.
+"""Reading 8x8's answers: bytes to a JSON value, and the fields that several answers and events share.
 
 Pure functions: an answer that was kept reads the same years later. The page on Get Recordings and the OpenAPI file
-differ in field names and status texts; either is accepted.
+differ in field names and status texts; either is accepted. What the answer of Get Recordings says is in `lookups`, what
+proves that 8x8 does not know something in `absence`.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
-from callarchive.days import parse_timestamp
-from callarchive.errors import InvalidIdError
-from callarchive.identifiers import parse_id, plausible
-from callarchive.models import ApiRecording, ApiStatus, Lookup, LookupStatus
+from callarchive.models import ApiStatus
 from callarchive.phone_numbers import mask_numbers
 
 _RAW_STATUS_CHARS = 200
-_URL_CHARS = 4096
 _LONGEST_INTEGER = 300
 _LONGEST_S = timedelta(days=7).total_seconds()
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -40,64 +36,25 @@ class UnreadableError(ValueError):
     """A body is not JSON."""
 
 
-def read_lookup(
-    *,
-    session_id: str,
-    http_status: int,
-    body: str | bytes,
-    looked_up_at: datetime,
-) -> Lookup:
-    """The answer of Get Recordings for a session, whatever came.
+class DoubledKeys(dict[str, Any]):
+    """A JSON object that holds a key more than once, in whichever spelling of its case: which value counts is not known.
 
-    404 is `not_found`; 200 with recordings `ok`; 200 with an empty or null list, or with none and status code 0,
-    `no_recordings`; everything else `error`, with the reason and with the recordings that could be read.
-
-    Args:
-        session_id: the one asked for, as `parse_id` gives it. A recording that names another is set aside.
-            (The `subAccountId` in an answer decides nothing: the URL and the key did.)
+    Attributes:
+        keys_doubled: these keys, in lower case.
+        same_spelling: those of them that come twice in the very same spelling.
+        disagreeing: those of them with more than one value.
     """
-    text = decode(body)
 
-    def lookup(status: LookupStatus, error: str | None = None, found: Iterable[ApiRecording] = ()) -> Lookup:
-        return Lookup(session_id, status, looked_up_at, tuple(found), error, http_status, text)
-
-    if http_status == 404:
-        return lookup(LookupStatus.NOT_FOUND)
-    try:
-        tree = parse_json(text)
-    except UnreadableError as err:
-        unreadable = f"HTTP {http_status}" if http_status != 200 else f"the answer {err}"
-        return lookup(LookupStatus.ERROR, unreadable)
-    if http_status != 200:
-        return lookup(LookupStatus.ERROR, f"HTTP {http_status}{status_message(tree)}")
-    if not isinstance(tree, dict):
-        return lookup(LookupStatus.ERROR, f"the answer is not a JSON object but {_shown(tree)}")
-
-    listed = field_of(tree, "recordings")
-    code = _status_code(tree)
-    if listed is None or listed == []:
-        if code not in (None, 0):
-            return lookup(LookupStatus.ERROR, f"status code {code}{status_message(tree)}")
-        if code is None and not any(key.lower() == "recordings" for key in tree):
-            return lookup(LookupStatus.ERROR, "the answer holds neither recordings nor status code 0")
-        return lookup(LookupStatus.NO_RECORDINGS)
-    if not isinstance(listed, list):
-        return lookup(LookupStatus.ERROR, f"`recordings` is not a list but {_shown(listed)}")
-
-    found: dict[str, ApiRecording] = {}
-    problems: list[str] = []
-    for item in listed:
-        try:
-            recording = _read_recording(item, session_id=session_id, now=looked_up_at)
-        except InvalidIdError as err:
-            problems.append(mask_numbers(str(err)))
-            continue
-        known = found.get(recording.recording_id)
-        found[recording.recording_id] = recording if known is None else _united(known, recording)
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        return lookup(LookupStatus.ERROR, "; ".join(problems[:3]) + more, found.values())
-    return lookup(LookupStatus.OK, found=found.values())
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        spellings: dict[str, list[str]] = {}
+        values: dict[str, list[Any]] = {}
+        for key, value in pairs:
+            spellings.setdefault(key.lower(), []).append(key)
+            values.setdefault(key.lower(), []).append(value)
+        self.keys_doubled = [key for key, found in spellings.items() if len(found) > 1]
+        self.same_spelling = [key for key in self.keys_doubled if len(set(spellings[key])) < len(spellings[key])]
+        self.disagreeing = [key for key in self.keys_doubled if any(v != values[key][0] for v in values[key])]
 
 
 def decode(body: str | bytes) -> str:
@@ -116,7 +73,8 @@ def clean(text: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value. Numbers that no column can hold (NaN, Infinity, 1e400, integers of over 300 digits) are null.
+    """The JSON value. Numbers that no column can hold (NaN, Infinity, 1e400, integers of over 300 digits) are None, and an
+    object with a doubled key is a `DoubledKeys`.
 
     Raises:
         UnreadableError: says "is not JSON" and where it stops to be, or "is nested too deeply".
@@ -164,36 +122,20 @@ def status_message(tree: Any) -> str:
         return ""
     said = field_of(tree, "statusMessage") or field_of(tree, "message")
     error_id = field_of(tree, "errorId")
-    text = f": {_short(mask_numbers(clean(said)))}" if isinstance(said, str) else ""
-    return f"{text} (errorId {_short(clean(error_id))})" if isinstance(error_id, str) else text
+    text = f": {short(mask_numbers(clean(said)))}" if isinstance(said, str) else ""
+    return f"{text} (errorId {short(clean(error_id))})" if isinstance(error_id, str) else text
 
 
-def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecording:
-    """Raises InvalidIdError where the recording cannot be told, or is that of another call."""
-    if not isinstance(item, dict):
-        raise InvalidIdError(f"a recording is not a JSON object but {_shown(item)}")
-    recording_id = parse_id(field_of(item, "recordingId"), kind="recording id")
-    for key, value in item.items():
-        if key.lower() == "sessionid" and _differs(value, session_id):
-            raise InvalidIdError(f"recording {recording_id} is set aside: its {key} is {_shown(value)}")
-    status, raw = read_status(field_of(item, "status"))
-    url = field_of(item, "externalFileUrl")
-    started_at = parse_timestamp(field_of(item, "startRecordingTime"))
-    return ApiRecording(
-        recording_id=recording_id,
-        api_status=status,
-        api_status_raw=raw,
-        external_file_url=without_credentials(clean(url))
-        if isinstance(url, str) and 0 < len(url) <= _URL_CHARS
-        else None,
-        duration_api_s=read_duration(field_of(item, "duration")),
-        started_at=started_at if plausible(started_at, now=now) else None,
-    )
+def numeric_code(value: Any) -> int | None:
+    """Return a status code as a number, None where it is not one.
 
-
-def _differs(value: Any, asked: str) -> bool:
-    """Only a text names something: a number or a null there is an oddity of the answer, not another call."""
-    return isinstance(value, str) and value.strip() != "" and value.strip().casefold() != asked.casefold()
+    8x8 writes it as a number on its page, and as a text in the OpenAPI file's 422.
+    """
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value, re.ASCII):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_status(value: Any) -> tuple[ApiStatus, str | None]:
@@ -201,7 +143,7 @@ def read_status(value: Any) -> tuple[ApiStatus, str | None]:
     if value is None:
         return ApiStatus.UNKNOWN, None
     if not isinstance(value, str):
-        return ApiStatus.UNKNOWN, _shown(value)
+        return ApiStatus.UNKNOWN, shown(value)
     word = re.sub(r"[\s\-_]+", "_", value.strip()).upper()
     status = ApiStatus(word) if word in ApiStatus.__members__ else ApiStatus.UNKNOWN
     return status, mask_numbers(clean(value[:_RAW_STATUS_CHARS]))
@@ -216,27 +158,6 @@ def read_duration(value: Any) -> float | None:
     return float(value) if 0 <= value <= _LONGEST_S else None
 
 
-def _united(one: ApiRecording, other: ApiRecording) -> ApiRecording:
-    """Of two rows about one recording the one that has come further, with what only the other tells."""
-    ahead, behind = sorted((one, other), key=lambda recording: PROGRESS.index(recording.api_status), reverse=True)
-    return replace(
-        ahead,
-        external_file_url=ahead.external_file_url or behind.external_file_url,
-        duration_api_s=behind.duration_api_s if ahead.duration_api_s is None else ahead.duration_api_s,
-        started_at=ahead.started_at or behind.started_at,
-    )
-
-
-def _status_code(tree: Mapping[str, Any]) -> int | str | None:
-    """8x8 writes it as a number on the page and as a text in OpenAPI's 422; null where there is none."""
-    code = field_of(tree, "statusCode")
-    if isinstance(code, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", code, re.ASCII):
-        return int(code)
-    if isinstance(code, float) and code.is_integer():
-        return int(code)
-    return code if isinstance(code, int) and not isinstance(code, bool) else None if code is None else _shown(code)
-
-
 def _finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None
@@ -246,15 +167,22 @@ def _integer(text: str) -> int | None:
     return int(text) if len(text) <= _LONGEST_INTEGER else None
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=lambda _: None)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(pairs) if len({key.lower() for key, _ in pairs}) == len(pairs) else DoubledKeys(pairs)
+
+
+_DECODER = json.JSONDecoder(
+    parse_float=_finite, parse_int=_integer, parse_constant=lambda _: None, object_pairs_hook=_object
+)
 """Made once: `json.loads` with these options would make one for each answer."""
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """The text, or its first 197 characters."""
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value in a message: its kind, or a short and harmless form of it."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"

@@ -11,13 +11,16 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from callarchive.domain.evidence import Unknown
 from callarchive.errors import AnswerError, InvalidIdError, UnavailableError
 from callarchive.identifiers import parse_id
 from callarchive.models import Lookup, LookupStatus
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.absence import read_404
 from callarchive.voice_api.account_setup import AccountSetup
-from callarchive.voice_api.answers import not_json, read_lookup
+from callarchive.voice_api.answers import not_json
 from callarchive.voice_api.log_export import LogExport
+from callarchive.voice_api.lookups import LIMIT_BYTES, read_lookup, too_much
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
 logger = logging.getLogger(__name__)
@@ -60,7 +63,12 @@ class VoiceClient:
         unreachable = False
         try:
             asked = parse_id(session_id, kind="session id")
-            request = Request(method="GET", url=f"{self._url}/recordings/{asked}", unusable=not_json)
+            request = Request(
+                method="GET",
+                url=f"{self._url}/recordings/{asked}",
+                limit_bytes=LIMIT_BYTES,
+                unusable=lambda body: None if too_much(body) else not_json(body),
+            )
             answer = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
         except NoAnswerError as err:
             http_status, unreachable, error = err.http_status, err.http_status is None, str(err)
@@ -113,18 +121,19 @@ class VoiceClient:
             )
         except (NoAnswerError, AnswerError) as err:
             raise UnavailableError(f"account {self._account.subaccount_id}: {self._account.api_url}: {err}") from err
-        # 404: no push configuration is set, which only an accepted key is told.
+        # 404: no push configuration is set, which 8x8 says to an accepted key only.
         if answer.status not in (200, 404):
             raise UnavailableError(
                 f"account {self._account.subaccount_id}: {self._account.api_url} answers HTTP {answer.status};"
                 " check accounts.api_url"
             )
-        if not_json(answer.body) is None:
-            return None
-        what = f"{self._account.api_url} answers HTTP {answer.status} with something that is not JSON, as 8x8 would not"
-        if answer.status == 200:
+        if answer.status == 404:
+            proof = read_404(answer.body)
+            return f"{self._account.api_url}: {proof.reason}" if isinstance(proof, Unknown) else None
+        if not_json(answer.body) is not None:
+            what = f"{self._account.api_url} answers HTTP 200 with something that is not JSON, as 8x8 would not"
             raise UnavailableError(f"account {self._account.subaccount_id}: {what}; check accounts.api_url")
-        return what
+        return None
 
     def check_log_export(self) -> str | None:
         """Return why it is doubtful that logs can be exported, else `None`. Starts no job; costs one small request.

@@ -9,7 +9,7 @@ from callarchive.answer_store import AnswerStore
 from callarchive.errors import StoreError
 from callarchive.models import Lookup, LookupStatus
 from callarchive.stores.local import LocalStore
-from callarchive.voice_api.answers import read_lookup
+from callarchive.voice_api.lookups import read_lookup
 
 DAY = date(2026, 11, 1)
 NOW = datetime(2026, 11, 2, 6, tzinfo=UTC)

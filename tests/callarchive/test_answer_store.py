@@ -13,7 +13,7 @@ from callarchive.answer_store import AnswerStore
 from callarchive.errors import StoreError
 from callarchive.models import Lookup, LookupStatus
 from callarchive.stores.local import LocalStore
-from callarchive.voice_api.answers import read_lookup
+from callarchive.voice_api.lookups import read_lookup
 
 DAY = date(2026, 11, 1)
 NOW = datetime(2026, 11, 2, 6, tzinfo=UTC)
@@ -75,7 +75,7 @@ def test_a_day_that_was_never_asked_about_is_empty(answers):
 def test_every_kind_of_answer_comes_back_as_it_was(answers, folder):
     kept = [
         answer(ONE),
-        answer(TWO, body="", http_status=404),
+        answer(TWO, body='{"statusCode": 1404, "statusMessage": "no"}', http_status=404),
         answer(RECORDING, body='{"recordings": null}'),
         silence("e35e3d0e-065a-11ec-b119-676cb2bc33e4"),
         answer("e35e3d0e-065a-11ec-b119-676cb2bc33e5", body="<html>\ud800"),
@@ -90,7 +90,7 @@ def test_every_kind_of_answer_comes_back_as_it_was(answers, folder):
 
 def test_accounts_are_kept_apart_and_other_days_too(answers):
     save(answers, answer(ONE))
-    save(answers, answer(ONE, body="", http_status=404), account="other")
+    save(answers, answer(ONE, body='{"statusCode": 1404, "statusMessage": "no"}', http_status=404), account="other")
     with answers.journal(DAY + timedelta(days=1), treat={}) as journal:
         journal.add("acme_sg", answer(TWO))
     found = answers.load_lookups(DAY)

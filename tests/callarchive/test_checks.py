@@ -3,7 +3,7 @@
 import copy
 import io
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +345,7 @@ def test_only_the_checks_of_one_table_run_when_that_is_asked(tmp_path: Path) -> 
 def discrepancy(number: int, kind: Discrepancy, *, state: str = "open") -> Row:
     return {
         "subaccount_id": "acme_sg",
+        "session_id": f"{number:08x}-0668-41ec-8c5e-fd3f1c2a9a11",
         "kind": kind.value,
         "subject": f"subject {number}",
         "reason": "why",
@@ -378,6 +379,106 @@ def test_one_open_discrepancy_more_than_its_limit_fails_the_check_of_its_kind_al
     assert failing(tmp_path, day, limits=limited(3)) == set()
     result = verdicts(tmp_path, day, limits=limited(None))[name]
     assert result.passed
-    assert result.numbers == {"open": 3, "resolved": 1}
+    connected = {"connected": 3} if kind is Discrepancy.SESSION_NOT_FOUND else {}
+    assert result.numbers == {"open": 3, "resolved": 1} | connected
     assert result.examples == ("subject 0: why", "subject 1: why", "subject 2: why")
     assert f"3 {kind.value} open (no limit)" in result.summary
+
+
+def test_sessions_of_calls_that_were_not_connected_may_be_unknown_to_8x8(tmp_path: Path) -> None:
+    day = sound_day()
+    for row, lasted_s in zip(day["sessions"][:3], (0.0, None, 61.0), strict=True):
+        row["call_duration_s"] = lasted_s
+    day["reconciliation"] = [discrepancy(number, Discrepancy.SESSION_NOT_FOUND) for number in range(3)]
+    result = verdicts(tmp_path, day)["named_sessions_found"]
+    assert (result.passed, result.numbers) == (False, {"open": 3, "resolved": 0, "connected": 1})
+    day["sessions"][2]["call_duration_s"] = 0.0
+    result = verdicts(tmp_path, day)["named_sessions_found"]
+    assert (result.passed, result.numbers) == (True, {"open": 3, "resolved": 0, "connected": 0})
+
+
+def answered(account: str, count: int, *, negative: int, day: date = DAY, at: datetime | None = None) -> list[Row]:
+    """Sessions of connected calls, of which 8x8 named no recording of so many."""
+    ended_at = datetime.combine(day, time(12), tzinfo=UTC)
+    return [
+        {
+            "subaccount_id": account,
+            "session_id": f"{day}-{number:04}",
+            "ended_at": ended_at,
+            "call_duration_s": 60.0,
+            "lookup_status": ("no_recordings", "not_found")[number % 2] if number < negative else "ok",
+            "looked_up_at": at or ended_at + timedelta(hours=24),
+            "recording_count": int(number >= negative),
+        }
+        for number in range(count)
+    ]
+
+
+def usual(tmp_path: Path, today: list[Row], *, before: list[tuple[int, int]], account: str = "acme") -> CheckResult:
+    """The check's result; `before` has sessions and negative answers of earlier days, the newest first."""
+    catalog = Catalog.open(tmp_path)
+    for back, (count, negative) in enumerate(before, start=1):
+        earlier = DAY - timedelta(days=back)
+        rows = answered(account, count, negative=negative, day=earlier)
+        catalog.replace_partition(schemas.SESSIONS, earlier, rows)
+    catalog.replace_partition(schemas.SESSIONS, DAY, today)
+    results = run_checks(catalog, DAY, limits=CheckSettings(), transfer=TransferSettings(), table=schemas.SESSIONS)
+    return next(result for result in results if result.name == "negative_answers_usual")
+
+
+@pytest.mark.parametrize(
+    ("today", "before", "passed"),
+    [
+        ((40, 30), [(40, 10)] * 10, False),
+        ((40, 18), [(40, 10)] * 10, True),  # 20 points above
+        ((20, 10), [(400, 100)] * 10, True),  # more than that, but no more than chance
+        ((400, 190), [(400, 100)] * 10, False),
+        ((40, 30), [(40, 30)] * 10, True),
+        ((40, 30), [(40, 10)] * 5 + [(40, 30)] * 2 + [(40, 10)] * 3, True),  # weekends
+        ((40, 30), [(40, 30)] + [(40, 10)] * 27, False),  # the second bad day
+        ((40, 30), [(40, 30)] * 2 + [(40, 10)] * 26, False),
+        ((40, 30), [(40, 30)] * 3 + [(40, 10)] * 25, True),
+        ((40, 30), [(40, 10)] * 28 + [(40, 30)] * 20, False),  # too long ago
+        ((40, 30), [(40, 10)], False),
+        ((40, 30), [], True),  # a new account
+        ((40, 30), [(19, 1)] * 5, True),  # too few sessions to compare with
+        ((19, 19), [(40, 1)] * 10, True),
+    ],
+)
+def test_far_more_negative_answers_than_usual_fail_a_check(
+    tmp_path: Path, today: tuple[int, int], before: list[tuple[int, int]], passed: bool
+) -> None:
+    result = usual(tmp_path, answered("acme", today[0], negative=today[1]), before=before)
+    assert result.passed is passed, result.summary
+    assert len(result.examples) == (not passed)
+    assert not passed or "0 accounts" in result.summary
+
+
+def test_an_answer_that_came_before_the_grace_time_was_over_is_not_counted(tmp_path: Path) -> None:
+    early = datetime(2026, 11, 2, 11, 59, tzinfo=UTC)
+    today = answered("acme", 40, negative=40, at=early)
+    assert usual(tmp_path, today, before=[(40, 2)] * 5).passed
+
+
+def test_accounts_are_compared_with_their_own_days_alone(tmp_path: Path) -> None:
+    today = answered("acme", 40, negative=40) + answered("other", 40, negative=0)
+    assert usual(tmp_path, today, before=[(40, 2)] * 5, account="other").passed
+    result = usual(tmp_path, today, before=[(40, 2)] * 5, account="acme")
+    assert result.examples == ("acme: 40 of 40 sessions (100.0%); 5.0% is usual, by 5 earlier days",)
+
+
+def test_ten_connected_calls_without_any_recording_are_a_wrong_account(tmp_path: Path) -> None:
+    catalog = Catalog.open(tmp_path)
+
+    def passes(rows: list[Row]) -> bool:
+        catalog.replace_partition(schemas.SESSIONS, DAY, rows)
+        results = run_checks(catalog, DAY, limits=CheckSettings(), transfer=TransferSettings(), table=schemas.SESSIONS)
+        return next(result.passed for result in results if result.name == "accounts_known")
+
+    assert not passes(answered("acme", 10, negative=10))
+    assert passes(answered("acme", 9, negative=9))
+    assert passes(answered("acme", 30, negative=29))
+    assert passes(answered("acme", 10, negative=10, at=datetime(2026, 11, 2, 11, tzinfo=UTC)))
+    assert passes(
+        [row | {"call_duration_s": 0.0, "lookup_status": "no_recordings"} for row in answered("acme", 30, negative=30)]
+    )

@@ -39,6 +39,7 @@ def test_every_limit_is_told_with_its_default_where_its_check_is() -> None:
         "lookups_succeeded": "max_failed_lookup_share",
         "recordings_archived": "max_failed_recording_share",
         "durations_plausible": "max_duration_mismatch_share",
+        "negative_answers_usual": "max_negative_share_rise",
     }
     expected = {check: (f"checks.{name}", f"{100 * getattr(limits, name):g} %") for check, name in shares.items()}
     expected["sources_complete"] = ("checks.max_missing_sessions", str(limits.max_missing_sessions))

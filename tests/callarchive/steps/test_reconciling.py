@@ -363,6 +363,51 @@ def test_a_call_stays_open_when_a_look_up_fails_or_its_session_is_gone_and_is_re
     assert world.states() == {"connected_call_without_recording": "resolved"}, "it is another day's by now"
 
 
+# --- sessions that 8x8 does not know --------------------------------------------------------------------------------------
+
+
+def confirm(world: World, row: Row, *, since: datetime | None) -> None:
+    """8x8 first named no recording of the session then."""
+    lookup = {name: row[name] for name in ("subaccount_id", "session_id", "lookup_status", "looked_up_at")}
+    world.connections.catalog.replace_partition(schemas.LOOKUPS, DAY, [lookup | {"negative_since": since}])
+
+
+def not_found_rows(world: World) -> list[Row]:
+    return [row for row in world.rows() if row["kind"] == "session_not_found"]
+
+
+def test_a_session_that_a_source_names_and_8x8_does_not_know_is_a_contradiction_after_two_answers(world: World) -> None:
+    row = world.session(lookup_status="not_found", recording_count=0, sources=["inbox", "log_export"])
+    for since in (None, TWO_DAYS_LATER, TWO_DAYS_LATER - timedelta(hours=23)):
+        confirm(world, row, since=since)
+        world.reconcile()
+        assert not_found_rows(world) == []
+    confirm(world, row, since=TWO_DAYS_LATER - timedelta(hours=24))
+    world.reconcile()
+    (found,) = not_found_rows(world)
+    assert (found["subject"], found["session_id"], found["state"]) == (row["session_id"], row["session_id"], "open")
+    assert found["reason"] == (
+        "8x8 answered twice, a day apart, that it does not know the session, which is named by inbox, log_export,"
+        " and the call lasted 60 s"
+    )
+
+
+@pytest.mark.parametrize("status", ["error", "no_recordings", "not_found"])
+def test_only_an_answer_that_names_a_recording_resolves_it(world: World, status: str) -> None:
+    row = world.session(lookup_status="not_found", recording_count=0, call_duration_s=None)
+    confirm(world, row, since=TWO_DAYS_LATER - timedelta(hours=24))
+    world.reconcile()
+    (before,) = not_found_rows(world)
+    row.update(lookup_status=status)
+    confirm(world, row, since=None)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert not_found_rows(world) == [before]
+    row.update(lookup_status="ok", recording_count=1)
+    confirm(world, row, since=None)
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    assert [found["state"] for found in not_found_rows(world)] == ["resolved"]
+
+
 # --- recordings without a file --------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,128 @@
+"""How large a share of an account's sessions 8x8 named no recording of: on a day, and usually.
+
+A gateway that answers in 8x8's stead, a mistaken account or an outage behind the API shows as a share that no earlier day
+had. Answers count from the end of the grace time on: before it a recording may be late.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from math import ceil, sqrt
+
+import pyarrow as pa
+
+from callarchive import schemas
+from callarchive.catalog import Catalog
+from callarchive.columns import Column, count_values, pc
+from callarchive.models import NEGATIVE, LookupStatus
+
+EARLIER_DAYS = 28
+LEAST_SESSIONS = 20
+"""Of fewer sessions a share says nothing."""
+
+COLUMNS = ("subaccount_id", "lookup_status", "looked_up_at", "started_at", "ended_at")
+"""What is read of `sessions`."""
+
+_LATEST_DAY_END = timedelta(days=1, hours=12)
+"""So long after midnight UTC of its date a day has ended in every time zone."""
+
+_ANSWERS = pa.array([LookupStatus.OK.value, *NEGATIVE])
+_NEGATIVES = pa.array([*NEGATIVE])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """An account's day: sessions with an answer after the grace time, and how many of these answers named no recording."""
+
+    session_count: int
+    negative_count: int
+
+    @property
+    def value(self) -> float:
+        """Between 0 and 1; 0 of no sessions."""
+        return self.negative_count / self.session_count if self.session_count else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """An account whose share is far above its usual one.
+
+    Attributes:
+        usual: the share that nine in ten of the earlier days did not exceed.
+        day_count: earlier days that it was compared with.
+    """
+
+    subaccount_id: str
+    share: Share
+    usual: float
+    day_count: int
+
+
+def shares_of(sessions: pa.Table, day: date, *, grace: timedelta) -> dict[str, Share]:
+    """Return the share of each account.
+
+    Args:
+        sessions: rows of `sessions`, at least `COLUMNS`.
+        grace: how long after the call 8x8 may still come up with a recording.
+    """
+    asked = sessions.filter(pc.and_(_in_time(sessions, day, grace), _is_in(sessions, _ANSWERS)))
+    counts = count_values(asked["subaccount_id"])
+    negative = count_values(asked.filter(_is_in(asked, _NEGATIVES))["subaccount_id"])
+    return {account: Share(count, negative.get(account, 0)) for account, count in counts.items()}
+
+
+def rises(catalog: Catalog, day: date, shares: dict[str, Share], *, grace: timedelta, allowed: float) -> list[Rise]:
+    """Return the accounts whose share is above the usual one by more than `allowed`, and by more than chance.
+
+    Earlier days are read from the newest back, only where an account's share is above `allowed` at all, and only until each
+    account has enough days like this one: mostly that is none or three.
+    """
+    suspects = {
+        account: share
+        for account, share in shares.items()
+        if share.session_count >= LEAST_SESSIONS and share.value > allowed
+    }
+    known: dict[str, list[float]] = {account: [] for account in suspects}
+    open_ones = set(suspects)
+    for earlier in _earlier_days(catalog, day, grace=grace):
+        for account in open_ones:
+            if account in earlier and earlier[account].session_count >= LEAST_SESSIONS:
+                known[account].append(earlier[account].value)
+        open_ones = {
+            account
+            for account in open_ones
+            if sum(_is_usual(suspects[account], value, allowed) for value in known[account]) <= EARLIER_DAYS // 10
+        }
+        if not open_ones:
+            break
+    found = []
+    for account in sorted(open_ones):
+        values = sorted(known[account])
+        if values:
+            usual = values[ceil(0.9 * len(values)) - 1]
+            if not _is_usual(suspects[account], usual, allowed):
+                found.append(Rise(account, suspects[account], usual, len(values)))
+    return found
+
+
+def _earlier_days(catalog: Catalog, day: date, *, grace: timedelta) -> Iterator[dict[str, Share]]:
+    for back in range(1, EARLIER_DAYS + 1):
+        earlier = day - timedelta(days=back)
+        yield shares_of(catalog.partition(schemas.SESSIONS, earlier, columns=COLUMNS), earlier, grace=grace)
+
+
+def _is_usual(share: Share, usual: float, allowed: float) -> bool:
+    """Whether the share is not above the usual one by more than is allowed, or not by three standard deviations."""
+    spread = 3 * sqrt(usual * (1 - usual) / share.session_count)
+    return share.value - usual <= max(allowed, spread)
+
+
+def _in_time(sessions: pa.Table, day: date, grace: timedelta) -> Column:
+    day_end = datetime.combine(day, time(), tzinfo=UTC) + _LATEST_DAY_END
+    ended_at = pc.coalesce(sessions["ended_at"], sessions["started_at"], pa.scalar(day_end, pa.timestamp("us", "UTC")))
+    over_at = pc.add(ended_at, pa.scalar(grace, pa.duration("us")))
+    return pc.fill_null(pc.greater_equal(sessions["looked_up_at"], over_at), False)
+
+
+def _is_in(sessions: pa.Table, words: Column) -> Column:
+    return pc.is_in(sessions["lookup_status"], value_set=words)

@@ -1,0 +1,58 @@
+"""What proves that 8x8 does not know something: a 404 in the form of 8x8's own errors.
+
+A 404 alone proves nothing. Gateways, proxies and load balancers between here and 8x8 answer 404 for a route that they do
+not have, and so does another service at a mistaken `api_url`.
+"""
+
+from typing import Any
+
+from callarchive.domain.evidence import Absent, Unknown
+from callarchive.voice_api.answers import (
+    DoubledKeys,
+    UnreadableError,
+    decode,
+    field_of,
+    numeric_code,
+    parse_json,
+    status_message,
+)
+
+
+def read_404(body: str | bytes) -> Absent | Unknown:
+    """Return what the body of a 404 proves."""
+    try:
+        tree = parse_json(decode(body))
+    except UnreadableError as err:
+        return Unknown(f"HTTP 404, and the answer {err}: not an answer of 8x8's")
+    return absence(tree)
+
+
+def absence(tree: Any) -> Absent | Unknown:
+    """Return what the JSON value in the body of a 404 proves.
+
+    8x8's own errors hold a code that is not 0 and a text. Most of its API calls them `statusCode` and `statusMessage`. Where
+    one of them is `code` or `message`, as in the answers of the log export, there is an `errorId` too: without it that is the
+    form of many gateways' errors.
+    """
+    if not isinstance(tree, dict):
+        return Unknown("HTTP 404 with JSON that is no object: not an answer of 8x8's")
+    if isinstance(tree, DoubledKeys):
+        return Unknown(f"HTTP 404 with `{tree.keys_doubled[0]}` twice")
+    if field_of(tree, "recordings"):
+        return Unknown("HTTP 404 with recordings")
+    own = _has_code(tree, "statusCode") and _has_text(tree, "statusMessage")
+    generic = (_has_code(tree, "statusCode") or _has_code(tree, "code")) and (
+        _has_text(tree, "statusMessage") or _has_text(tree, "message")
+    )
+    if own or (generic and _has_text(tree, "errorId")):
+        return Absent(f"8x8 answered HTTP 404{status_message(tree)}")
+    return Unknown(f"HTTP 404 in a form that is not 8x8's{status_message(tree)}")
+
+
+def _has_code(tree: dict[str, Any], name: str) -> bool:
+    return numeric_code(field_of(tree, name)) not in (None, 0)
+
+
+def _has_text(tree: dict[str, Any], name: str) -> bool:
+    value = field_of(tree, name)
+    return isinstance(value, str) and value.strip() != ""

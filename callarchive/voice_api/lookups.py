@@ -1,0 +1,204 @@
+"""Reading the answer of Get Recordings, field by field: what is odd is set aside, and never sinks its neighbours.
+
+A negative answer ("not found", "no recordings") is believed in 8x8's own form only. When it is final is in
+`callarchive.lookup_tables`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from callarchive.days import parse_timestamp
+from callarchive.domain.evidence import Unknown
+from callarchive.errors import InvalidIdError
+from callarchive.identifiers import parse_id, plausible
+from callarchive.models import ApiRecording, Lookup, LookupStatus
+from callarchive.phone_numbers import mask_numbers
+from callarchive.voice_api.absence import absence
+from callarchive.voice_api.answers import (
+    PROGRESS,
+    DoubledKeys,
+    UnreadableError,
+    clean,
+    decode,
+    field_of,
+    numeric_code,
+    parse_json,
+    read_duration,
+    read_status,
+    shown,
+    status_message,
+    without_credentials,
+)
+
+LIMIT_BYTES = 1024 * 1024
+"""A longer body is refused. A recording takes about 400 bytes, and a session has a handful."""
+
+MAX_RECORDINGS = 1000
+_MAX_BRACKETS = 8 * MAX_RECORDINGS
+"""More objects and lists than so many recordings hold are not made into Python objects: they take 20 times their bytes."""
+
+_URL_CHARS = 4096
+_PROBLEMS_SHOWN = 3
+_NULL_LIST = re.compile(r'"recordings"\s*:\s*null\b', re.IGNORECASE)
+
+
+def too_much(body: str | bytes) -> str | None:
+    """Return why a body is not parsed, or None where it may be."""
+    if len(body) > LIMIT_BYTES:
+        return f"is longer than {LIMIT_BYTES} bytes"
+    brackets = body.count(b"{") + body.count(b"[") if isinstance(body, bytes) else body.count("{") + body.count("[")
+    return f"holds more than {MAX_RECORDINGS} recordings" if brackets > _MAX_BRACKETS else None
+
+
+def read_lookup(
+    *,
+    session_id: str,
+    http_status: int,
+    body: str | bytes,
+    looked_up_at: datetime,
+) -> Lookup:
+    """Return what an answer of Get Recordings says of a session, whatever came.
+
+    - `ok`: 200 with recordings.
+    - `not_found`: 404 in the form of 8x8's own errors.
+    - `no_recordings`: 200 with an empty list and status code 0 or none, or with null and status code 0.
+    - `error`: everything else, with the reason and with the recordings that could be read. An answer that names another
+      session, or one of its keys twice, says nothing of this one.
+
+    Args:
+        session_id: the one asked for, as `parse_id` returns it. A recording that names another is set aside.
+            (The `subAccountId` in an answer decides nothing: the URL and the key did.)
+    """
+    refused = too_much(body)
+    text = None if refused is not None else decode(body)
+
+    def lookup(status: LookupStatus, error: str | None = None, found: Iterable[ApiRecording] = ()) -> Lookup:
+        return Lookup(session_id, status, looked_up_at, tuple(found), error, http_status, text)
+
+    if text is None:
+        return lookup(LookupStatus.ERROR, f"the answer {refused}")
+    try:
+        tree = parse_json(text)
+    except UnreadableError as err:
+        unreadable = f"HTTP {http_status}" if http_status not in (200, 404) else f"the answer {err}"
+        if http_status == 404:
+            unreadable = f"HTTP 404, and {unreadable}: not an answer of 8x8's"
+        return lookup(LookupStatus.ERROR, unreadable)
+    if http_status not in (200, 404):
+        return lookup(LookupStatus.ERROR, f"HTTP {http_status}{status_message(tree)}")
+    if http_status == 404:
+        proof = absence(tree)
+        if isinstance(proof, Unknown):
+            return lookup(LookupStatus.ERROR, proof.reason)
+    if not isinstance(tree, dict):
+        return lookup(LookupStatus.ERROR, f"the answer is not a JSON object but {shown(tree)}")
+    if isinstance(tree, DoubledKeys):
+        return lookup(LookupStatus.ERROR, f"the answer holds {ascii(tree.keys_doubled[0])[:60]} twice")
+    for key, value in tree.items():
+        if key.lower() == "sessionid" and _differs(value, session_id):
+            return lookup(LookupStatus.ERROR, f"the answer is about another session: its {key} is {shown(value)}")
+    if http_status == 404:
+        return lookup(LookupStatus.NOT_FOUND)
+
+    listed = field_of(tree, "recordings")
+    if listed is None or listed == []:
+        why = _no_proof_of_none(tree, text)
+        return lookup(LookupStatus.NO_RECORDINGS) if why is None else lookup(LookupStatus.ERROR, why)
+    if not isinstance(listed, list):
+        return lookup(LookupStatus.ERROR, f"`recordings` is not a list but {shown(listed)}")
+    if len(listed) > MAX_RECORDINGS:
+        return lookup(LookupStatus.ERROR, f"the answer holds more than {MAX_RECORDINGS} recordings")
+    found, problems, problem_count = _read_recordings(listed, session_id=session_id, now=looked_up_at)
+    if problem_count:
+        more = f" (and {problem_count - len(problems)} more)" if problem_count > len(problems) else ""
+        return lookup(LookupStatus.ERROR, "; ".join(problems) + more, found)
+    return lookup(LookupStatus.OK, found=found)
+
+
+def _no_proof_of_none(tree: dict[str, Any], text: str) -> str | None:
+    """Return why an answer without recordings does not say that there are none; None where it does."""
+    keys = {key.lower() for key in tree}
+    code = field_of(tree, "statusCode")
+    number = numeric_code(code)
+    if number not in (None, 0):
+        return f"status code {number}{status_message(tree)}"
+    if "statuscode" in keys and number is None:
+        return f"the answer names no recordings, and its status code is {shown(code)}"
+    if "recordings" not in keys:
+        return "the answer holds no `recordings`"
+    # Also NaN and numbers beyond every range are None by now.
+    if field_of(tree, "recordings") is None and not (number == 0 and _NULL_LIST.search(text)):
+        return "the answer names no recordings, and not status code 0"
+    return None
+
+
+def _read_recordings(listed: list[Any], *, session_id: str, now: datetime) -> tuple[list[ApiRecording], list[str], int]:
+    """Return the recordings, the first few problems, and how many problems there are."""
+    found: dict[str, ApiRecording] = {}
+    problems: list[str] = []
+    problem_count = 0
+    for item in listed:
+        try:
+            recording = _read_recording(item, session_id=session_id, now=now)
+        except InvalidIdError as err:
+            problem_count += 1
+            if problem_count <= _PROBLEMS_SHOWN:
+                problems.append(mask_numbers(str(err)))
+            continue
+        known = found.get(recording.recording_id)
+        found[recording.recording_id] = recording if known is None else _united(known, recording)
+    return list(found.values()), problems, problem_count
+
+
+def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecording:
+    """Raise InvalidIdError where the recording cannot be identified, or belongs to another call."""
+    if not isinstance(item, dict):
+        raise InvalidIdError(f"a recording is not a JSON object but {shown(item)}")
+    if isinstance(item, DoubledKeys):
+        _refuse_doubled(item)
+    recording_id = parse_id(field_of(item, "recordingId"), kind="recording id")
+    for key, value in item.items():
+        if key.lower() == "sessionid" and _differs(value, session_id):
+            raise InvalidIdError(f"recording {recording_id} is set aside: its {key} is {shown(value)}")
+    status, raw = read_status(field_of(item, "status"))
+    url = field_of(item, "externalFileUrl")
+    started_at = parse_timestamp(field_of(item, "startRecordingTime"))
+    return ApiRecording(
+        recording_id=recording_id,
+        api_status=status,
+        api_status_raw=raw,
+        external_file_url=without_credentials(clean(url))
+        if isinstance(url, str) and 0 < len(url) <= _URL_CHARS
+        else None,
+        duration_api_s=read_duration(field_of(item, "duration")),
+        started_at=started_at if plausible(started_at, now=now) else None,
+    )
+
+
+def _refuse_doubled(item: DoubledKeys) -> None:
+    """Raise InvalidIdError, unless only `sessionId` and `sessionid` are there, both documented, and say the same."""
+    doubled = [
+        key for key in item.keys_doubled if key != "sessionid" or key in item.same_spelling or key in item.disagreeing
+    ]
+    if doubled:
+        id_ = field_of(item, "recordingId")
+        raise InvalidIdError(f"recording {shown(id_)} is set aside: it holds {ascii(doubled[0])[:60]} twice")
+
+
+def _differs(value: Any, asked: str) -> bool:
+    """Only a text names something: a number or a null there is an oddity of the answer, not another call."""
+    return isinstance(value, str) and value.strip() != "" and value.strip().casefold() != asked.casefold()
+
+
+def _united(one: ApiRecording, other: ApiRecording) -> ApiRecording:
+    """Of two rows about one recording the one that has come further, with what only the other says."""
+    ahead, behind = sorted((one, other), key=lambda recording: PROGRESS.index(recording.api_status), reverse=True)
+    return replace(
+        ahead,
+        external_file_url=ahead.external_file_url or behind.external_file_url,
+        duration_api_s=behind.duration_api_s if ahead.duration_api_s is None else ahead.duration_api_s,
+        started_at=ahead.started_at or behind.started_at,
+    )
