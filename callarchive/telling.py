@@ -51,7 +51,8 @@ def tell_of_day(
     if failing:
         title = f"{day}: {many(len(failing), 'check fails', 'checks fail')}"
         alerts.send(_of_checks("checks_failed", day, title, failing, accounts))
-    not_checked = [check for check in checks if check.outcome is Outcome.NOT_CHECKED]
+    chosen = () if connections.settings.reconciliation.list_landing else ("landing_objects_known",)
+    not_checked = [check for check in checks if check.outcome is Outcome.NOT_CHECKED and check.name not in chosen]
     if not_checked and connections.clock() >= day_bounds(day, connections.settings.zone)[1] + SETTLED_AFTER:
         title = f"{day}: {many(len(not_checked), 'check', 'checks')} could not be done"
         alerts.send(_of_checks("not_checked", day, title, not_checked, accounts))

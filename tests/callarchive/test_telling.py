@@ -302,6 +302,20 @@ def test_a_day_with_trouble_is_told_by_whoever_archives_it(start_trial: Start, s
     assert not [number for number in numbers if number in everything]
 
 
+def test_checks_that_could_not_be_done_raise_an_alert_unless_somebody_chose_so(start_trial: Start, sinks: Any) -> None:
+    web, _ = sinks
+    trial = start_trial(sessions_per_day=4, clock=MovableClock(datetime(2026, 1, 6, 10, tzinfo=UTC)))
+    trial.configure(
+        f'[alerts.webhook]\nurl = "http://127.0.0.1:{web.server_port}/x"\n\n[reconciliation]\nlist_landing = false\n'
+    )
+    trial.archive()
+    assert [told for _, _, told in web.posted if told["kind"] == "not_checked"] == []
+    trial.simulator.sftp.kill()
+    trial.archive()
+    (alert,) = [told for _, _, told in web.posted if told["kind"] == "not_checked"]
+    assert any("demo_sftp was not archived by the latest run" in line for line in alert["lines"])
+
+
 @pytest.mark.parametrize("seed", [4, 5])
 def test_nobody_is_told_of_in_an_alert_even_where_numbers_are_kept(start_trial: Start, sinks: Any, seed: int) -> None:
     """Nor where servers and file names are full of them."""
