@@ -15,7 +15,9 @@ from callarchive.connections import Connections, landing_root
 from callarchive.days import day_bounds
 from callarchive.domain.evidence import Unknown
 from callarchive.errors import ArchiveError
-from callarchive.fetching import COMPARED, Comparison, Fetcher, Wanted, call_time
+from callarchive.fetching.comparison import COMPARED, Comparison
+from callarchive.fetching.fetcher import Fetcher
+from callarchive.fetching.wanted import Wanted, call_time
 from callarchive.memory import give_memory_back
 from callarchive.models import ApiStatus
 from callarchive.recording_events import event_columns

@@ -23,7 +23,9 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
-from callarchive.fetching import Comparison, FetchCounts, Fetcher, Wanted, call_time
+from callarchive.fetching.comparison import Comparison
+from callarchive.fetching.fetcher import Fetcher
+from callarchive.fetching.wanted import FetchCounts, Wanted, call_time
 from callarchive.landing import Download, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
@@ -585,7 +587,7 @@ def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Ru
 
 
 def test_a_stop_while_a_transfer_waits_for_its_next_attempt_ends_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callarchive.fetching.random.uniform", lambda low, high: 50 * high)  # 20 s
+    monkeypatch.setattr("callarchive.fetching.transfer.random.uniform", lambda low, high: 50 * high)  # 20 s
     waits = Event()
     run.landing.objects = {place(1): SOUND, place(2): SOUND}
     run.landing.faults = {
