@@ -7,6 +7,7 @@ look like a phone number.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +38,23 @@ FILE_COLUMNS = (
     "versions",
 )
 """What is looked at in `recording_files`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectFile:
+    """A file of the archive that a row names, and that a listing lacks or shows with another size.
+
+    Attributes:
+        size_bytes: by the row; None where the row names the file as a version.
+        listed_size_bytes: by the listing; None where it lacks the file.
+    """
+
+    subaccount_id: str
+    session_id: str
+    recording_id: str
+    path: str
+    size_bytes: int | None
+    listed_size_bytes: int | None
 
 
 def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSettings]) -> list[str]:
@@ -91,8 +109,8 @@ def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -
     return _of_places(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row names the file")
 
 
-def rows_without_file(stored: pa.Table, files: pa.Table, *, archive_root: str) -> list[Row]:
-    """Findings: files that rows of `recording_files` name, versions too, and that are gone or have another size.
+def suspect_files(stored: pa.Table, files: pa.Table) -> list[SuspectFile]:
+    """Return files that rows of `recording_files` name, versions too, and that the listing lacks or has with another size.
 
     Args:
         stored: see `stored_table`.
@@ -107,28 +125,30 @@ def rows_without_file(stored: pa.Table, files: pa.Table, *, archive_root: str) -
     numbers = pa.array(np.arange(len(kept))).cast(with_lost.type)
     suspect = kept.filter(pc.or_(changed, pc.is_in(numbers, value_set=with_lost)))
     present = _sizes_of(suspect, stored)
-    found = {}
+    found: dict[str, SuspectFile] = {}
     for row in suspect.to_pylist():
         expected = dict.fromkeys(row["versions"] or ())
         if row["archive_status"] == ArchiveStatus.ARCHIVED and row["archive_path"] is not None:
             expected[row["archive_path"]] = row["size_bytes"]
         for path, size_bytes in expected.items():
-            if path not in present:
-                reason = "the archive has no such file"
-            elif size_bytes is not None and present[path] != size_bytes:
-                reason = f"the file has {present[path]} bytes, its row says {size_bytes}"
-            else:
-                continue
-            found[path] = {
-                "subaccount_id": row["subaccount_id"],
-                "kind": Discrepancy.ROW_WITHOUT_FILE.value,
-                "subject": path,
-                "session_id": row["session_id"],
-                "recording_id": row["recording_id"],
-                "place": archive_root + path,
-                "reason": reason,
-            }
+            listed = present.get(path)
+            if listed is None or size_bytes not in (None, listed):
+                account_id, session_id, recording_id = row["subaccount_id"], row["session_id"], row["recording_id"]
+                found[path] = SuspectFile(account_id, session_id, recording_id, path, size_bytes, listed)
     return list(found.values())
+
+
+def row_without_file(suspect: SuspectFile, *, reason: str, archive_root: str) -> Row:
+    """Return the finding that the file is gone or has another size."""
+    return {
+        "subaccount_id": suspect.subaccount_id,
+        "kind": Discrepancy.ROW_WITHOUT_FILE.value,
+        "subject": suspect.path,
+        "session_id": suspect.session_id,
+        "recording_id": suspect.recording_id,
+        "place": archive_root + suspect.path,
+        "reason": reason,
+    }
 
 
 def event_row(subaccount_id: str, *, session_id: str, recording_id: str | None) -> Row:

@@ -23,6 +23,7 @@ from callarchive.records import Journal, Row
 from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
+from callarchive.steps.lost_files import rows_without_file
 from callarchive.steps.open_findings import OpenFindings
 from callarchive.steps.reports import StepReport, is_settled, partition_of
 from callarchive.steps.unknowns import keep_unknowns
@@ -136,10 +137,9 @@ class _Search:
         kept, reasons = self.open.without_proof_in_archive(stored, files)
         self.unknown += kept
         self.unknowns += [(account, "archive_files_known", reason) for account, reason in reasons]
-        return [
-            *strays.files_without_row(stored, files, archive_root=root),
-            *strays.rows_without_file(stored, files, archive_root=root),
-        ]
+        lost, doubts = rows_without_file(archive.store, strays.suspect_files(stored, files))
+        self.unknowns += [(account, "archive_files_there", strays.shown(reason)) for account, reason in doubts]
+        return [*strays.files_without_row(stored, files, archive_root=root), *lost]
 
     def landings(self) -> list[Row]:
         """Objects that no recording names. Where landings overlap, each is told for the account that comes first."""

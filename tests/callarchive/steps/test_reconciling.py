@@ -22,7 +22,10 @@ from callarchive.landing import Gap, LandingObject, Listing
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.steps import StepReport, write_reconciliation
+from callarchive.steps.lost_files import rows_without_file
 from callarchive.steps.open_findings import OpenFindings
+from callarchive.stores.local import LocalStore
+from callarchive.strays import SuspectFile
 
 Row = dict[str, Any]
 DAY = date(2026, 10, 25)
@@ -147,6 +150,12 @@ class World:
         if state == "archived":
             self.keep(path)
         return self.recordings[-1]
+
+    @property
+    def store(self) -> LocalStore:
+        store = self.connections.archive.store
+        assert isinstance(store, LocalStore)
+        return store
 
     def call(self, number: int = 1, *, account: str = "acme_sg") -> None:
         """A session with its archived recording, for which an object lies in the landing."""
@@ -1003,6 +1012,101 @@ def test_a_file_without_a_row_that_only_the_archives_listing_lacks_stays_open(
     mend()
     world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
     assert (world.states(), unknowns(world)) == ({"file_without_row": "resolved"}, {})
+
+
+def hide(store: LocalStore, *paths: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No listing of the store shows these files."""
+    whole = store.list
+    monkeypatch.setattr(store, "list", lambda folder: [item for item in whole(folder) if item.path not in paths])
+
+
+THERE = ("acme_sg", "archive_files_there")
+
+
+def test_a_file_that_only_the_archives_listing_lacks_is_no_finding_and_leaves_earlier_rows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.call(1)
+    lose_a_file_of_the_archive(world)
+    world.reconcile()
+    before = world.rows()
+    assert [row["reason"] for row in before] == ["the archive has no such file"]
+    assert unknowns(world) == {}
+    hidden, lost = (row["archive_path"] for row in world.files)
+    world.keep(lost)
+    with monkeypatch.context() as lying:
+        hide(world.store, hidden, lost, monkeypatch=lying)
+        world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
+    assert world.rows() == before
+    assert hidden in unknowns(world)[THERE]
+    assert unknowns(world)[THERE].endswith("it is there, and the archive's listing lacks it (and 1 more files)")
+    world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
+    assert (world.states(), unknowns(world)) == ({"row_without_file": "resolved"}, {})
+
+
+def test_an_archive_whose_folders_no_listing_shows_has_lost_no_file(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.call(1)
+    world.call(2, account="acme_th")
+    monkeypatch.setattr(world.store, "folders", lambda _: ())
+    world.reconcile()
+    assert world.rows() == []
+    assert unknowns(world).keys() == {THERE, ("acme_th", "archive_files_there")}
+
+
+def test_a_file_of_which_the_store_does_not_say_whether_it_is_there_is_no_finding(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.call(1)
+    hide(world.store, world.files[0]["archive_path"], monkeypatch=monkeypatch)
+    monkeypatch.setattr(world.store, "stat", lambda _: Unknown("permission denied"))
+    world.reconcile()
+    assert world.rows() == []
+    assert unknowns(world)[THERE].endswith(".mp3: permission denied")
+
+
+def test_a_file_of_another_size_is_a_finding_though_the_listing_lacks_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.call(1)
+    path = world.files[0]["archive_path"]
+    world.keep(path, size_bytes=KEPT - 1)
+    hide(world.store, path, monkeypatch=monkeypatch)
+    world.reconcile()
+    assert [row["reason"] for row in world.rows()] == ["the file has 999 bytes, its row says 1000"]
+    assert THERE in unknowns(world)
+
+
+def test_beyond_the_bound_the_listing_is_believed_only_if_no_answer_contradicts_it(world: World) -> None:
+    suspects = [
+        SuspectFile("acme_sg", session_id(n), recording_id(n), f"acme_sg/{n}.mp3", 1000, None) for n in range(4)
+    ]
+    rows, doubts = rows_without_file(world.store, suspects, asked_max=2)
+    assert ([row["subject"] for row in rows], doubts) == ([f"acme_sg/{n}.mp3" for n in range(4)], [])
+    assert {row["reason"] for row in rows[:2]} == {"the archive has no such file"}
+    assert {row["reason"] for row in rows[2:]} == {"the archive's listing has no such file"}
+    world.keep("acme_sg/1.mp3")
+    rows, doubts = rows_without_file(world.store, suspects, asked_max=2)
+    assert [row["subject"] for row in rows] == ["acme_sg/0.mp3"]
+    ((account, reason),) = doubts
+    assert account == "acme_sg"
+    assert reason.endswith("it is there, and the archive's listing lacks it (and 2 more files)")
+
+
+def test_a_store_that_does_not_answer_is_not_asked_for_every_file(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def stat(path: str) -> Unknown:
+        asked.append(path)
+        return Unknown("timed out")
+
+    monkeypatch.setattr(world.store, "stat", stat)
+    suspects = [SuspectFile("acme_sg", "s", "r", f"acme_sg/{n}.mp3", 1000, None) for n in range(100)]
+    rows, doubts = rows_without_file(world.store, suspects)
+    assert (rows, len(doubts), len(asked)) == ([], 1, 5)
 
 
 def test_a_row_without_file_is_resolved_by_the_file_and_not_by_the_rows_being_gone(world: World) -> None:
