@@ -60,11 +60,14 @@ def keep_failures(
     Raises:
         ArchiveError: the first of the errors, when no account is left.
     """
-    for account, error in errors.items():
-        log.info("%s: account %s could not be archived: %s", day, account, error)
     others = [failure for failure in earlier if failure.step != table.name and failure.subaccount_id not in errors]
     failures = (*others, *(AccountFailure.of(account, table.name, error) for account, error in errors.items()))
-    if errors and not active_accounts(connections, failures):
+    is_left = bool(active_accounts(connections, failures))
+    for number, (account, error) in enumerate(errors.items()):
+        # The end of the run reports every failed account; an error that is raised reports only itself.
+        level = logging.INFO if is_left or number == 0 else logging.ERROR
+        log.log(level, "%s: account %s could not be archived: %s", day, account, error)
+    if errors and not is_left:
         raise next(iter(errors.values()))
     catalog = connections.catalog
     rows = [failure.row() for failure in failures]
