@@ -120,9 +120,22 @@ class S3Store:
         return sorted(found, key=lambda item: item.path)
 
     def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:
-        """Sizes of those of the objects that are there, from one listing of `folder`."""
+        """Return the sizes of those of the objects that are there, from one listing of `folder`.
+
+        What the listing lacks is asked for by its own name: a listing alone proves no absence.
+
+        Raises:
+            UnavailableError: of an object that the listing lacks, HEAD does not say whether it is there.
+        """
         wanted = set(paths)
-        return {item.path: item.size_bytes for item in self.list(folder) if item.path in wanted} if wanted else {}
+        found = {item.path: item.size_bytes for item in self.list(folder) if item.path in wanted} if wanted else {}
+        for path in sorted(wanted - found.keys()):
+            match self.stat(path):
+                case Present(item):
+                    found[path] = item.size_bytes
+                case Unknown(reason):
+                    raise UnavailableError(f"whether {self.uri(path)} is still there is not known: {reason}")
+        return found
 
     def stat(self, path: str) -> Evidence[StoredObject]:
         """Return what HEAD says of the object."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from callarchive.domain.evidence import Unknown
 from callarchive.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -305,3 +306,19 @@ def test_staged_bytes_beyond_memory_find_no_room(s3_store: S3Store, monkeypatch:
         monkeypatch.setattr(staging, "_spool", Full())
         with pytest.raises(StoreError, match="No space left"):
             staging.write(b"x")
+
+
+def test_an_object_that_a_listing_lacks_is_asked_for_before_it_is_gone(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_store.create("day/listed.mp3", b"12345")
+    s3_store.create("day/unlisted.mp3", b"123")
+    whole = S3Store.list
+    monkeypatch.setattr(
+        S3Store, "list", lambda self, folder: [item for item in whole(self, folder) if "unlisted" not in item.path]
+    )
+    paths = ["day/listed.mp3", "day/unlisted.mp3", "day/gone.mp3"]
+    assert s3_store.sizes("day", paths) == {"day/listed.mp3": 5, "day/unlisted.mp3": 3}
+    monkeypatch.setattr(S3Store, "stat", lambda self, path: Unknown("HEAD answered 503"))
+    with pytest.raises(UnavailableError, match="503"):
+        s3_store.sizes("day", paths)
