@@ -22,6 +22,8 @@ from callarchive.inbox.merging import InboxRecording, merge_recordings, merge_su
 _Value = TypeVar("_Value", int, str)
 _IDS_AT_ONCE = 500
 _PRUNED_AT_ONCE = 1000
+_PROBE = "probe"
+_PROBE_CHARS = 8192
 _DAY = "day "
 """What a day's name in the table of notes begins with."""
 
@@ -73,7 +75,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it is kept: `recording`, `session` or `unknown`; the payload is JSON with treated numbers."""
+    """An event as it is kept: `recording`, `session` or `unknown`; the payload is JSON of what was read."""
 
     number: int
     subaccount_id: str
@@ -153,10 +155,28 @@ class Inbox:
         return int(added)
 
     def try_writing(self) -> None:
-        """Nothing is changed, and a commit was taken. Raises as `add` where none is."""
-        with errors_translated(self._engine), self._engine.begin() as connection:
-            lock_writers(connection)
-            connection.execute(sa.update(ABOUT).values(number=ABOUT.c.number))
+        """Write an event of some length and remove it again: two commits that meet whatever one of `add` would meet.
+
+        Raises as `add`.
+        """
+        now = self._clock()
+        probe = {
+            "identity": _PROBE,
+            "subaccount_id": "",
+            "kind": _PROBE,
+            "first_received_at": now,
+            "last_received_at": now,
+            "delivery_count": 1,
+            "payload": "x" * _PROBE_CHARS,
+        }
+        insert = _insert_into(self._engine, EVENTS).values(**probe)
+        with errors_translated(self._engine):
+            with self._engine.begin() as connection:
+                lock_writers(connection)
+                connection.execute(insert.on_conflict_do_nothing(index_elements=[EVENTS.c.identity]))
+            with self._engine.begin() as connection:
+                lock_writers(connection)
+                connection.execute(sa.delete(EVENTS).where(EVENTS.c.identity == _PROBE))
 
     def sessions(self, subaccount_id: str, start: datetime, end: datetime) -> list[InboxSession]:
         """The account's sessions whose call was from `start` to before `end`, ordered by id."""

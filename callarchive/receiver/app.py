@@ -7,7 +7,7 @@ cannot go on arriving.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -34,6 +34,10 @@ from callarchive.settings import ReceiverSettings
 log = logging.getLogger(__name__)
 
 _HEALTH_DEADLINE_S = 5.0
+_PROBE_AFTER_S = 30.0
+"""So long after the last commit `/healthz` tries one: a disk may fill up while no event comes."""
+_ROOM_WITHIN_S = 1.0
+"""How long requests whose connections were cut off may take to end."""
 _SAID_EVERY_S = 10.0
 
 
@@ -70,6 +74,7 @@ class Receiver:
 
     Args:
         senders: by subaccount id.
+        make_room: cuts off connections that hold too many requests half sent; false where there are none.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Receiver:
         inbox: Inbox,
         writer: Writer,
         metrics: Metrics,
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         self._senders = senders
         self._settings = settings
@@ -89,6 +95,8 @@ class Receiver:
         self._allowed: tuple[Network, ...] = networks(settings.allow_from)
         self._trusted: tuple[Network, ...] = networks(settings.trusted_proxies)
         self._in_flight = 0
+        self._make_room = make_room
+        self._probe: asyncio.Future[None] | None = None
         self._said_at: dict[str, float] = {}
 
     def app(self) -> Starlette:
@@ -122,7 +130,7 @@ class Receiver:
             raise self._too_large()
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise _RefusedError(415, "encoding", "bodies are taken without Content-Encoding")
-        if self._in_flight >= self._settings.max_in_flight:
+        if self._in_flight >= self._settings.max_in_flight and not await self._has_room():
             raise _RefusedError(503, "busy", "too many requests at once", retry_after_s=1)
         self._in_flight += 1
         try:
@@ -176,22 +184,37 @@ class Receiver:
             raise _RefusedError(400, "gone", "the body did not come whole") from None
         return bytes(received)
 
+    async def _has_room(self) -> bool:
+        """Whether another request may be worked on after an address that holds too many half-sent ones has lost them."""
+        if self._make_room():
+            give_up_at = time.monotonic() + _ROOM_WITHIN_S
+            while self._in_flight >= self._settings.max_in_flight and time.monotonic() < give_up_at:
+                await asyncio.sleep(0.005)
+        return self._in_flight < self._settings.max_in_flight
+
     def _too_large(self) -> _RefusedError:
         return _RefusedError(413, "size", f"the body is longer than {self._settings.max_body_bytes} bytes")
 
     async def _health(self, _: Request) -> Response:
-        """200 when the inbox can be asked, and took the last commit or takes one now."""
+        """200 when the inbox can be asked, and took the last commit, of an event or of a probe."""
         told = "the inbox does not answer\n"
         try:
             async with asyncio.timeout(_HEALTH_DEADLINE_S):
                 await asyncio.to_thread(self._inbox.latest_number)
-                if self._writer.failing:
+                if self._writer.failing or self._writer.idle_s > _PROBE_AFTER_S:
                     # No event may ever show that it is over: a proxy sends none to those that are not well.
                     told = "the inbox takes no events\n"
-                    await asyncio.to_thread(self._inbox.try_writing)
+                    await self._probed()
         except (ArchiveError, TimeoutError):
             return Response(told, 503, media_type="text/plain")
         return Response("ok\n", media_type="text/plain")
+
+    async def _probed(self) -> None:
+        """One probe at a time, however many ask. Raises as `Writer.probe`."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.ensure_future(asyncio.to_thread(self._writer.probe))
+            self._probe.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(self._probe)
 
     async def _figures(self, _: Request) -> Response:
         return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})

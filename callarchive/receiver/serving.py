@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 import time
 from types import FrameType
@@ -13,7 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from callarchive.errors import ConfigurationError, UnavailableError
 from callarchive.inbox.inbox import Inbox
 from callarchive.phone_numbers import phone_number_treatment
+from callarchive.receiver.admission import networks
 from callarchive.receiver.app import Receiver, Sender
+from callarchive.receiver.connections import Connections
 from callarchive.receiver.metrics import Metrics
 from callarchive.receiver.writer import Writer
 from callarchive.settings import AccountSettings, Secret, Settings, unset_secrets
@@ -22,9 +25,12 @@ log = logging.getLogger(__name__)
 
 _LONGEST_HEADERS_BYTES = 16 * 1024
 _GRACE_S = 15
-_CONNECTIONS_EACH = 4
 _BACKLOG = 512
 _SAID_EVERY_S = 10.0
+_OTHER_FILES = 128
+"""Descriptors that are no connections: the inbox, logs, libraries."""
+_OVER = 64
+"""Connections above our own bound at which uvicorn answers 503: one that is cut off is still there for a moment."""
 
 
 def serve(settings: Settings, *, host: str, port: int) -> None:
@@ -57,7 +63,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
             shown = f"[{host}]" if ":" in host else host
             log.warning("listening on http://%s:%d/webhooks/{subaccount_id}", shown, listening.getsockname()[1])
             logging.getLogger("uvicorn.error").addFilter(_Sparing())
-            _Server(_configuration(receiver, settings)).run(sockets=[listening])
+            _Server(_configuration(receiver, settings, _most_connections(settings))).run(sockets=[listening])
         finally:
             writer.close()
             listening.close()
@@ -91,10 +97,29 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UnavailableError(f"cannot listen on {host}, port {port}: {reason}") from err
 
 
-def _configuration(receiver: Receiver, settings: Settings) -> uvicorn.Config:
+def _most_connections(settings: Settings) -> int:
+    """How many connections may be open: as configured, or as many as the process may have files."""
+    wanted = max(settings.receiver.max_connections, settings.receiver.max_in_flight)
+    files = wanted + _OVER + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        most = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < files:
+            log.warning("only %d files may be open (ulimit -n): fewer than receiver.max_connections needs", most)
+            return max(1, most - _OVER - _OTHER_FILES)
+    return wanted
+
+
+def _configuration(receiver: Receiver, settings: Settings, most_connections: int) -> uvicorn.Config:
+    connections = Connections(
+        most=most_connections,
+        most_waiting_each=settings.receiver.max_waiting_per_address,
+        shared=networks(settings.receiver.trusted_proxies),
+    )
     return uvicorn.Config(
         receiver.app(),
-        http=_protocol(settings.receiver.headers_deadline_s),
+        http=_protocol(settings.receiver.headers_deadline_s, connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -102,7 +127,7 @@ def _configuration(receiver: Receiver, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,  # `admission` decides which proxies are believed
         server_header=False,
         h11_max_incomplete_event_size=_LONGEST_HEADERS_BYTES,
-        limit_concurrency=max(1024, _CONNECTIONS_EACH * settings.receiver.max_in_flight),
+        limit_concurrency=most_connections + _OVER,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_S,
     )
@@ -130,41 +155,55 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _protocol(deadline_s: float) -> type[H11Protocol]:
+def _protocol(deadline_s: float, connections: Connections) -> type[H11Protocol]:
     """uvicorn makes one for each connection, and hands nothing of ours to it."""
-    return type("DeadlineProtocol", (_DeadlineProtocol,), {"headers_deadline_s": deadline_s})
+    return type("BoundedProtocol", (_BoundedProtocol,), {"headers_deadline_s": deadline_s, "others": connections})
 
 
-class _DeadlineProtocol(H11Protocol):
-    """uvicorn's HTTP with a deadline for a request's headers, from the connection's or their own first byte on."""
+class _BoundedProtocol(H11Protocol):
+    """uvicorn's HTTP with a deadline for a request's headers, from the connection's or their own first byte on, and a place
+    among the other connections.
+    """
 
     headers_deadline_s: float
+    others: Connections
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._arm()
+        self.others.opened(self, self.client[0] if self.client is not None else None)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._disarm()
+            if not self.cycle.more_body:
+                self.others.is_served(self)
         elif self._late is None:
             self._arm()
 
+    def on_response_complete(self) -> None:
+        self.others.waits(self)
+        super().on_response_complete()
+        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
+            self.others.is_served(self)  # the next request was here already
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self.others.closed(self)
         super().connection_lost(exc)
 
     def _arm(self) -> None:
-        self._late = self.loop.call_later(self.headers_deadline_s, self._cut_off)
+        self._late = self.loop.call_later(self.headers_deadline_s, self.cut_off)
 
     def _disarm(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
-    def _cut_off(self) -> None:
-        self._late = None
+    def cut_off(self) -> None:
+        """The connection ends at once, without an answer."""
+        self._disarm()
         if not self.transport.is_closing():
             self.transport.abort()

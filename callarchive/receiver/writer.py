@@ -35,6 +35,7 @@ class Writer:
         self._queue: queue.Queue[Waiting | None] = queue.Queue(room)
         self._said_at = -_SAID_EVERY_S
         self._failing = False
+        self._taken_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="inbox-writer", daemon=True)
         self._thread.start()
 
@@ -42,6 +43,24 @@ class Writer:
     def failing(self) -> bool:
         """Whether the last commit did not succeed."""
         return self._failing
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last commit that succeeded."""
+        return time.monotonic() - self._taken_at
+
+    def probe(self) -> None:
+        """Commit what changes nothing, to learn whether the inbox takes events. Raises as `Inbox.add`."""
+        try:
+            self._inbox.try_writing()
+        except BaseException:
+            self._failing = True
+            raise
+        self._taken()
+
+    def _taken(self) -> None:
+        self._failing = False
+        self._taken_at = time.monotonic()
 
     def add(self, subaccount_id: str, event: ReadEvent) -> "Future[None]":
         """A future that is done when the event is durable, and fails as `Inbox.add` does when it cannot be.
@@ -104,7 +123,7 @@ class Writer:
                 if done.set_running_or_notify_cancel():
                     done.set_exception(failure)
             return
-        self._failing = False
+        self._taken()
         self._metrics.committed(count=len(batch), new=new, seconds=time.monotonic() - begun_at)
         for _, _, done in batch:
             if done.set_running_or_notify_cancel():

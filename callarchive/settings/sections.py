@@ -74,7 +74,10 @@ class ReceiverSettings(Section):
         max_body_bytes: a longer body is refused with 413.
         headers_deadline_s: a request whose headers take longer is cut off.
         body_deadline_s: a request whose body takes longer is refused with 408.
-        max_in_flight: so many requests are worked on at once; what comes on top is told 503.
+        max_in_flight: so many requests are worked on at once; what comes on top is answered with 503.
+        max_connections: open at once; above that the one goes that has been silent for longest.
+        max_waiting_per_address: connections of one address that have not sent a whole request yet; above that its oldest goes.
+            Trusted proxies have no such bound.
     """
 
     allow_from: tuple[Annotated[str, AfterValidator(address_range)], ...] = ()
@@ -83,6 +86,8 @@ class ReceiverSettings(Section):
     headers_deadline_s: float = Field(default=10.0, gt=0, le=600)
     body_deadline_s: float = Field(default=10.0, gt=0, le=600)
     max_in_flight: int = Field(default=256, ge=1, le=10_000)
+    max_connections: int = Field(default=1024, ge=16, le=100_000)
+    max_waiting_per_address: int = Field(default=64, ge=1, le=100_000)
 
 
 class TransferSettings(Section):

@@ -1,7 +1,9 @@
 """The receiver while its inbox is in trouble, and while many want nothing good of it."""
 
+import asyncio
 import contextlib
 import json
+import resource
 import socket
 import sqlite3
 import threading
@@ -13,6 +15,10 @@ from typing import Any
 import pytest
 
 from callarchive.inbox.inbox import Inbox
+from callarchive.receiver.app import Receiver
+from callarchive.receiver.metrics import Metrics
+from callarchive.receiver.writer import Writer
+from callarchive.settings import ReceiverSettings
 
 ACCOUNT, OPEN = "acme_sg", "open.to%26all"
 Start = Callable[..., Any]
@@ -74,6 +80,63 @@ def test_it_is_well_again_without_an_event_when_the_inbox_takes_writes_again(
         other.execute("drop trigger full2")
     # No proxy sends an event to a receiver that is not well.
     assert running.get("/healthz").status == 200
+
+
+def test_it_is_not_well_while_events_are_not_taken_though_other_writes_are(
+    start_receiver: Start, events: Make, tmp_path: Path
+) -> None:
+    running = start_receiver()
+    with contextlib.closing(sqlite3.connect(tmp_path / "inbox.sqlite3", isolation_level=None)) as other:
+        other.execute("create trigger full before insert on inbox_events begin select raise(abort, 'x'); end")
+        assert running.post(events()).status == 503
+        assert [running.get("/healthz").status for _ in range(2)] == [503, 503]
+        other.execute("drop trigger full")
+    assert running.get("/healthz").status == 200
+    assert running.post(events()).status == 200
+
+
+def test_it_is_not_well_while_the_disk_is_full_and_well_once_a_write_succeeded(
+    start_receiver: Start, events: Make, tmp_path: Path
+) -> None:
+    running = start_receiver()
+    first, last = events(), events()
+    assert running.post(first).status == 200
+    pid, kind = running.process.pid, resource.RLIMIT_FSIZE
+    before = resource.prlimit(pid, kind)
+    written = (tmp_path / "inbox.sqlite3-wal").stat().st_size
+    resource.prlimit(pid, kind, (written, before[1]))  # no file of the process can grow beyond that
+    assert running.post(events()).status == 503
+    assert [running.get("/healthz").status for _ in range(2)] == [503, 503]
+    resource.prlimit(pid, kind, before)
+    assert running.get("/healthz").status == 200  # no proxy would send an event to learn it by
+    assert running.post(last).status == 200
+    assert kept(f"sqlite:///{tmp_path}/inbox.sqlite3") == {e["payload"]["recordingId"] for e in (first, last)}
+
+
+def test_a_disk_that_fills_up_while_no_event_comes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callarchive.receiver.app._PROBE_AFTER_S", 0.0)
+    inbox = Inbox.open(f"sqlite:///{tmp_path}/inbox.sqlite3")
+    writer = Writer(inbox, Metrics(), room=9)
+    receiver = Receiver({}, ReceiverSettings(), inbox=inbox, writer=writer, metrics=Metrics())
+    request: Any = None
+
+    async def health() -> int:
+        answers = await asyncio.gather(*(receiver._health(request) for _ in range(5)))
+        (status,) = {answer.status_code for answer in answers}
+        return status
+
+    try:
+        assert asyncio.run(health()) == 200
+        with contextlib.closing(sqlite3.connect(tmp_path / "inbox.sqlite3", isolation_level=None)) as other:
+            other.execute("create trigger full before insert on inbox_events begin select raise(abort, 'x'); end")
+            assert asyncio.run(health()) == 503
+            other.execute("drop trigger full")
+        assert asyncio.run(health()) == 200
+        assert inbox.changes(0) == []
+        assert inbox.statistics() == []
+    finally:
+        writer.close()
+        inbox.close()
 
 
 @pytest.mark.needs("initdb", "pg_ctl")
