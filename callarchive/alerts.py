@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from callarchive.alert_memory import AlertMemory, Sent
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import ArchiveError, ConfigurationError
-from callarchive.phone_numbers import mask_numbers
 from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings, unset_secrets
 from callarchive.stores import Store
-from callarchive.voice_api.answers import clean
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 15.0
 _LINES = 50
+_LINE_CHARS = 1000
 _REMEMBERED = 1000
 _ATTEMPTS = 2
 
@@ -53,12 +53,12 @@ class Alert:
         if len(self.lines) > _LINES:
             shown.append(f"... and {len(self.lines) - _LINES} more")
         # A path may hold bytes that are no text; no mail could.
-        return [clean(mask_numbers(line)) for line in (*shown, *self.notes)]
+        return [cleaned(line, limit=_LINE_CHARS) for line in (*shown, *self.notes)]
 
     @property
     def text(self) -> str:
         """Title and lines, as people read them."""
-        return "\n".join((clean(mask_numbers(self.title)), "", *self.shown_lines))
+        return "\n".join((cleaned(self.title, limit=_LINE_CHARS), "", *self.shown_lines))
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ class Alerts:
             return False, sent
         left = self._settings.max_per_hour - len(sent.recent)
         if left <= 0:
-            log.warning("alert held back, too many were sent within the hour: %s", mask_numbers(alert.title))
+            log.warning("alert held back, too many were sent within the hour: %s", cleaned(alert.title))
             return False, replace(sent, held=sent.held + 1)
         notes = []
         if sent.held:
@@ -150,7 +150,7 @@ class Alerts:
             try:
                 self._channels[name](replace(alert, notes=tuple(notes)))
             except ArchiveError as err:
-                log.error("alert %r did not get through by %s: %s", mask_numbers(alert.title), name, err)
+                log.error("alert %r did not get through by %s: %s", cleaned(alert.title), name, err)
             else:
                 told |= dict.fromkeys(marks[name], now.isoformat())
         if told == sent.told:
@@ -173,7 +173,7 @@ def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
     body = {
         "kind": alert.kind,
         "key": alert.key,
-        "title": clean(mask_numbers(alert.title)),
+        "title": cleaned(alert.title, limit=_LINE_CHARS),
         "text": alert.text,
         "lines": alert.shown_lines,
     }
@@ -219,7 +219,7 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
     message["From"] = smtp.sender
     message["Date"] = format_datetime(datetime.now(UTC))  # a mail without one is no mail: RFC 5322, section 3.6
     message["To"] = ", ".join(smtp.recipients)
-    message["Subject"] = "callarchive: " + " ".join(clean(mask_numbers(alert.title)).split())
+    message["Subject"] = "callarchive: " + " ".join(cleaned(alert.title, limit=_LINE_CHARS).split())
     message.set_content(alert.text)
     context = ssl.create_default_context()
     try:

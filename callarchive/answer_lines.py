@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.days import parse_timestamp
+from callarchive.domain.foreign_text import masked, storable
 from callarchive.models import Lookup, LookupStatus
-from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers, treat_numbers_in
+from callarchive.phone_numbers import PhoneNumberTreatment, treat_foreign_in
 from callarchive.records import Key
-from callarchive.voice_api.answers import DoubledKeys, UnreadableError, clean, parse_json, without_credentials
+from callarchive.voice_api.answers import DoubledKeys, UnreadableError, parse_json
 from callarchive.voice_api.lookups import read_lookup
 
 _UNREADABLE_CHARS = 64 * 1024
@@ -118,9 +119,9 @@ def _replaces(new: Lookup, old: Lookup) -> bool:
 
 
 def _treated_body(lookup: Lookup, treat: PhoneNumberTreatment) -> str | None:
-    """The body itself where it holds no phone number, else the same JSON with them treated. None if there is none to keep.
+    """The body itself where it holds nothing that may not be kept, else the same JSON without it; None to keep none.
 
-    What is not JSON cannot be treated by its keys: what looks like a number is starred out, and it is cut to 64 Ki
+    What is not JSON cannot be treated by its keys: what looks like a number is masked, and it is cut to 64 Ki
     characters, for it is kept as evidence of an error only. JSON that is an error because a key is doubled is not kept:
     rewritten it would have lost the other value, and would read as a good answer.
     """
@@ -129,27 +130,15 @@ def _treated_body(lookup: Lookup, treat: PhoneNumberTreatment) -> str | None:
         return None
     try:
         tree = parse_json(body)
-        treated = _without_credentials(treat_numbers_in(tree, treat))
+        treated = treat_foreign_in(tree, treat)
         doubled = _holds_doubled_keys(tree)
         if doubled and lookup.status is LookupStatus.ERROR:
             return None
-        return body if treated == tree and not doubled else clean(json.dumps(treated, ensure_ascii=False))
+        return body if treated == tree and not doubled else storable(json.dumps(treated, ensure_ascii=False))
     except (UnreadableError, RecursionError):
-        return mask_numbers(clean(body[:_UNREADABLE_CHARS]))
+        return masked(storable(body[:_UNREADABLE_CHARS]))
 
 
 def _holds_doubled_keys(value: Any) -> bool:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return isinstance(value, DoubledKeys) or any(_holds_doubled_keys(child) for child in children)
-
-
-def _without_credentials(value: Any) -> Any:
-    """A copy of the JSON value in which no `externalFileUrl` carries a password or a signature."""
-    if isinstance(value, dict):
-        return {
-            key: without_credentials(child)
-            if str(key).lower() == "externalfileurl" and isinstance(child, str)
-            else _without_credentials(child)
-            for key, child in value.items()
-        }
-    return [_without_credentials(child) for child in value] if isinstance(value, list) else value

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers, treat_numbers_in
+from callarchive.domain.foreign_text import masked
+from callarchive.phone_numbers import PhoneNumberTreatment, keeps_numbers, treat_foreign_in
 
 _LONGEST_FIELD = 64 * 1024 * 1024
 _MOST_LINES = 1000
@@ -46,8 +47,8 @@ def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[st
     """
     # csv's default of 131,072 is below what Content may hold. The limit is the process's; it is only ever raised.
     csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
-    keeps_all = treat("1") == "1"
-    slipped: Callable[[str], str] = str if keeps_all else mask_numbers
+    keeps_all = keeps_numbers(treat)
+    slipped: Callable[[str], str] = str if keeps_all else masked
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         records = _records(file)
         first = next(records, None)
@@ -124,4 +125,4 @@ def _plain(name: str) -> str:
 
 def _names_a_number(column: str) -> bool:
     """SourceEndpoint and DestinationEndpoint, and whatever else `phone_numbers` takes for one."""
-    return column.endswith("number") or bool(treat_numbers_in({column: "1"}, lambda _: None)[column] is None)
+    return column.endswith("number") or bool(treat_foreign_in({column: "1"}, lambda _: None)[column] is None)

@@ -7,9 +7,13 @@ An error that concerns one recording or one session becomes a row; an error that
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from callarchive.domain.foreign_text import cleaned_lines
+
 
 class ArchiveError(Exception):
     """Something that callarchive could not do.
+
+    Messages quote servers, paths and values, and become rows, log lines and alerts: `str` gives them cleaned.
 
     Attributes:
         retryable: whether the same call may succeed later without anyone changing anything.
@@ -18,6 +22,9 @@ class ArchiveError(Exception):
 
     retryable = False
     exit_code = 1
+
+    def __str__(self) -> str:
+        return cleaned_lines(super().__str__())
 
 
 class ConfigurationError(ArchiveError):

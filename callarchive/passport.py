@@ -16,8 +16,10 @@ from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.days import day_of
+from callarchive.domain.foreign_text import MASK, cleaned
 from callarchive.errors import ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.identifiers import parse_id, uuid_time
+from callarchive.inbox.events import payload_to_keep
 from callarchive.models import Lookup
 from callarchive.passport_links import (
     Link,
@@ -29,11 +31,11 @@ from callarchive.passport_links import (
     recording_links,
     session_links,
 )
-from callarchive.phone_numbers import HASH_PREFIX, mask_numbers, treat_numbers_in
+from callarchive.phone_numbers import HASH_PREFIX, treat_foreign_in
 from callarchive.records import Row
 from callarchive.schemas import Table
 
-_MASKED = "***"
+_ANSWER_CHARS = 16 * 1024
 _OF_FILES = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions", "versions_sha256")
 
 
@@ -85,7 +87,7 @@ def _passport(connections: Connections, session: Row) -> Passport:
         session[name] = _masked(session[name])
     account, session_id = session["subaccount_id"], session["session_id"]
     lookup: Lookup | None = connections.answers.load_lookups(day).get((account, session_id))
-    answer = None if lookup is None or lookup.body is None else mask_numbers(lookup.body)
+    answer = None if lookup is None or lookup.body is None else cleaned(lookup.body, limit=_ANSWER_CHARS)
     rows = [
         row
         for row in _rows_with(connections, schemas.RECORDINGS, "session_id", session_id, days=[day])
@@ -227,7 +229,7 @@ def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
             "first_received_at": event.first_received_at,
             "last_received_at": event.last_received_at,
             "delivery_count": event.delivery_count,
-            "payload": _without_numbers(event.payload),
+            "payload": _without_numbers(payload_to_keep(event.payload)),
         }
         for number, event in sorted(found.items())
     ]
@@ -235,16 +237,12 @@ def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
 
 def _masked(number: Any) -> Any:
     """A hash stays: it names nobody."""
-    return number if number is None or str(number).startswith(HASH_PREFIX) else _MASKED
+    return number if number is None or str(number).startswith(HASH_PREFIX) else MASK
 
 
 def _without_numbers(payload: str) -> str:
     """The payload with every field that holds a number masked, however short: a number need not look like one."""
-    try:
-        tree = treat_numbers_in(json.loads(payload), _masked)
-    except (ValueError, RecursionError):
-        return mask_numbers(payload)
-    return json.dumps(tree, ensure_ascii=False)
+    return json.dumps(treat_foreign_in(json.loads(payload), _masked), ensure_ascii=False)
 
 
 def _rows_with(

@@ -9,6 +9,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from callarchive.domain.foreign_text import (
+    MASK,
+    mask_credentials,
+    mask_numbers,
+    masked,
+    place_to_keep,
+)
 from callarchive.settings import AccountSettings
 
 PhoneNumberTreatment = Callable[[str | None], str | None]
@@ -19,13 +26,9 @@ HASH_PREFIX = "hmac-sha256:"
 _NUMBER_KEY = re.compile(
     r"msisdn|endpoint|phone|caller|callee|called|calling|party|^(source|destination|from|to|number)$", re.IGNORECASE
 )
-_NO_NUMBERS = frozenset(
-    ("sessionid", "recordingid", "subaccountid", "startrecordingtime", "externalfileurl", "filepath", "timestamp")
-)
-_TIME = re.compile(r"\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?\s*", re.IGNORECASE)
-"""A time stamp and nothing else. The fraction of its seconds with the offset behind it looks like a number: 00.123456+08."""
-_DATE_OR_ID = r"(?!\d{4}-\d\d-\d\d(?!\d)|\d{8}-\d{4}-\d{4}-)"
-_NUMBER_TEXT = re.compile(r"(?<![\w-])" + _DATE_OR_ID + r"\+?\d[\d \-().]{6,}\d(?![\w-])")
+_NO_NUMBERS = frozenset(("sessionid", "recordingid", "subaccountid", "startrecordingtime", "timestamp"))
+_PLACES = frozenset(("externalfileurl", "filepath"))
+_AMOUNT_KEY = re.compile(r"size|bytes|length|time|date|duration|offset|expires|count|_at$|^at$", re.IGNORECASE)
 _NOTHING_BUT_A_NUMBER = re.compile(r"\s*\+?[\d \-().]{7,}\s*")
 
 
@@ -62,34 +65,44 @@ def kept_number_guard(account: AccountSettings) -> PhoneNumberTreatment:
     return lambda _: None
 
 
-def treat_numbers_in(value: Any, treat: PhoneNumberTreatment) -> Any:
-    """A copy of a JSON value in which every phone number has been treated.
+def treat_foreign_in(value: Any, treat: PhoneNumberTreatment) -> Any:
+    """Return a copy of a JSON value as it may be kept: phone numbers treated, no credentials.
 
-    What stands under a key that names a number is treated as one. In other texts, unless numbers are kept, whatever looks
-    like a number is starred out as in a message; ids, times and the file's place are left as they are.
+    What stands under a key that names a number is treated as one. Elsewhere, unless numbers are kept, whatever looks like a
+    number is masked, in keys, texts and integers; ids, times and amounts are left as they are. Places of files keep what is
+    needed to find the file: see `foreign_text.place_to_keep`.
     """
-    return _treated(value, treat, mask=treat("1") != "1", named=False, below=False)
+    return _treated(value, treat, keeps=keeps_numbers(treat))
 
 
-def _treated(value: Any, treat: PhoneNumberTreatment, *, mask: bool, named: bool, below: bool) -> Any:
+def keeps_numbers(treat: PhoneNumberTreatment) -> bool:
+    """Whether the treatment leaves numbers as they are."""
+    return treat("1") == "1"
+
+
+def _treated(
+    value: Any, treat: PhoneNumberTreatment, *, keeps: bool, key: str = "", named: bool = False, below: bool = False
+) -> Any:
     """Args: named: the key of the value names a number. below: a key above it does."""
     if isinstance(value, dict):
         return {
-            key: child
-            if str(key).lower() in _NO_NUMBERS and isinstance(child, str)
-            else _treated(child, treat, mask=mask, named=_NUMBER_KEY.search(str(key)) is not None, below=named or below)
-            for key, child in value.items()
+            name if keeps else mask_numbers(name): _treated(
+                child, treat, keeps=keeps, key=name, named=_NUMBER_KEY.search(name) is not None, below=named or below
+            )
+            for name, child in value.items()
         }
     if isinstance(value, list):
-        return [_treated(child, treat, mask=mask, named=named, below=below) for child in value]
+        return [_treated(child, treat, keeps=keeps, key=key, named=named, below=below) for child in value]
     if value is None or isinstance(value, bool):
         return value
+    lowered = key.lower()
+    if isinstance(value, str) and lowered in _NO_NUMBERS:
+        return mask_credentials(value)
+    if isinstance(value, str) and lowered in _PLACES:
+        return place_to_keep(value) or ""
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if named or (below and _NOTHING_BUT_A_NUMBER.fullmatch(text)):
         return treat(text)
-    return mask_numbers(value) if mask and isinstance(value, str) and not _TIME.fullmatch(value) else value
-
-
-def mask_numbers(text: str) -> str:
-    """A message in which digits that look like a phone number are starred out, for logs and error texts."""
-    return _NUMBER_TEXT.sub("***", text)
+    if isinstance(value, str):
+        return mask_credentials(value) if keeps else masked(value)
+    return value if keeps or _AMOUNT_KEY.search(key) or mask_numbers(text) == text else MASK

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, last_of_each
+from callarchive.domain.foreign_text import mask_numbers
 from callarchive.errors import StoreError
 from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.memory import give_memory_back
@@ -123,7 +124,7 @@ def file_row(file: RecordingFile) -> Row:
     if file.source is not None:
         row.update(
             source_path=file.source.path,
-            source_uri=file.source.uri,
+            source_uri=_shown_uri(file.source),
             source_size_bytes=file.source.size_bytes,
             source_etag=file.source.etag,
             source_modified_at=file.source.modified_at,
@@ -145,6 +146,13 @@ def file_row(file: RecordingFile) -> Row:
             frame_count=audio.frame_count,
         )
     return row
+
+
+def _shown_uri(source: LandingObject) -> str:
+    """The object's place without phone numbers in its path; the landing itself is as configured."""
+    if source.uri.endswith(source.path):
+        return source.uri.removesuffix(source.path) + mask_numbers(source.path)
+    return mask_numbers(source.uri)
 
 
 def file_from(row: Row) -> RecordingFile:

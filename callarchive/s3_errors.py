@@ -23,6 +23,7 @@ from botocore.exceptions import (
 )
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -73,16 +74,18 @@ def no_credentials() -> str:
 def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
     """The error of ours that says what botocore's says, in words that hold no secret."""
     if isinstance(err, ClientError):
-        code = str(err.response.get("Error", {}).get("Code", ""))
+        code = cleaned(str(err.response.get("Error", {}).get("Code", "")), limit=60)
         status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return _answered(code, status, place=place, doing=doing)
     name = type(err).__name__
     if isinstance(err, (NoCredentialsError, PartialCredentialsError)):
         return AccessDeniedError(f"{place}: {no_credentials()}")
     if isinstance(err, (CredentialRetrievalError, TokenRetrievalError, SSOError)):
-        return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired ({name}): {err}")
+        return AccessDeniedError(
+            f"{place}: AWS credentials could not be fetched or have expired ({name}): {cleaned(str(err))}"
+        )
     if isinstance(err, (ProfileNotFound, ConfigNotFound, ConfigParseError, InvalidRegionError)):
-        return ConfigurationError(f"{place}: {err}")
+        return ConfigurationError(f"{place}: {cleaned(str(err))}")
     if isinstance(err, (ConnectionError, HTTPClientError)):
         return UnavailableError(f"{place}: the endpoint cannot be reached ({name}): check endpoint_url and the network")
     return UnavailableError(f"{place}: {name} while {doing}")

@@ -15,18 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from callarchive.columns import Column, matching_rows, pc, rows_where
+from callarchive.domain.foreign_text import cleaned_path
 from callarchive.landing.contents import recording_id_in, session_id_in
 from callarchive.models import ArchiveStatus, Discrepancy
 from callarchive.reconciliation import FOUND
 from callarchive.records import Row
 from callarchive.settings import AccountSettings
 from callarchive.stores import StoredObject
-
-_UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
-_TIME = r"\d{4}-\d\d-\d\d(?!\d)(?:[T ]\d\d[:.\-_]?\d\d[:.\-_]?\d\d(?:\.\d{1,9})?Z?)?"
-_HASH = r"(?<=\.)[0-9a-f]{16}(?=\.)"
-_NUMBER = re.compile(rf"({_UUID}|{_TIME}|{_HASH})|\+?\d(?:[ ().\-]?\d){{6,}}", re.ASCII)
-LONGEST = 1024
 
 FILE_COLUMNS = (
     "subaccount_id",
@@ -72,7 +67,7 @@ def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSetting
 def orphan_rows(subaccount_id: str, objects: Iterable[tuple[str, str]], *, landing_uri: str) -> list[Row]:
     """Findings: these objects, paths with URIs, are no known recording's."""
     places = [
-        (subaccount_id, path, uri if shown(path) == path else f"{landing_uri.rstrip('/')}/{shown(path)}")
+        (subaccount_id, path, uri if cleaned_path(path) == path else f"{landing_uri.rstrip('/')}/{cleaned_path(path)}")
         for path, uri in objects
     ]
     return _of_places(
@@ -82,7 +77,7 @@ def orphan_rows(subaccount_id: str, objects: Iterable[tuple[str, str]], *, landi
 
 def orphan_keys(subaccount_id: str, paths: Iterable[str]) -> list[str]:
     """The keys that rows of these objects have in `reconciliation`, as `reconciliation.reconciled` takes them."""
-    return [f"{subaccount_id}/{Discrepancy.ORPHAN_OBJECT.value}/{shown(path)}" for path in paths]
+    return [f"{subaccount_id}/{Discrepancy.ORPHAN_OBJECT.value}/{cleaned_path(path)}" for path in paths]
 
 
 def stored_table(objects: Iterable[StoredObject]) -> pa.Table:
@@ -105,7 +100,7 @@ def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -
     is_named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(files)]
     unnamed_bytes: list[Any] = stored["path"].filter(pc.invert(pc.or_(*is_named))).to_pylist()
     unnamed = sorted(path.decode(errors="surrogateescape") for path in unnamed_bytes)
-    places = [(_account_in(path), path, archive_root + shown(path)) for path in unnamed]
+    places = [(_account_in(path), path, archive_root + cleaned_path(path)) for path in unnamed]
     return _of_places(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row names the file")
 
 
@@ -171,19 +166,12 @@ def found_table(rows: Sequence[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=FOUND)
 
 
-def shown(text: str) -> str:
-    """A foreign path as it may stand in tables, logs and messages: one line, bounded, without phone numbers."""
-    masked = _NUMBER.sub(lambda match: match[1] or "***", text)
-    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in masked)
-    return plain if len(plain) <= LONGEST else plain[: LONGEST - 3] + "..."
-
-
 def _of_places(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, reason: str) -> list[Row]:
     """A row for each place: account, path, URI as it is shown. Paths that are shown alike are one row, which says so."""
     rows: dict[tuple[str, str], Row] = {}
     counts: dict[tuple[str, str], int] = {}
     for subaccount_id, path, uri in places:
-        key = subaccount_id, shown(path)
+        key = subaccount_id, cleaned_path(path)
         counts[key] = counts.get(key, 0) + 1
         rows.setdefault(
             key,
@@ -219,7 +207,7 @@ def _sizes_of(rows: pa.Table, stored: pa.Table) -> dict[str, int]:
 def _account_in(path: str) -> str:
     """The account whose folder the path begins with: see `identifiers.path_segment`."""
     segment = path.partition("/")[0]
-    return shown(re.sub(r"^%(2E|5F)", lambda match: chr(int(match[1], 16)), segment))
+    return cleaned_path(re.sub(r"^%(2E|5F)", lambda match: chr(int(match[1], 16)), segment))
 
 
 def _place(account: AccountSettings) -> tuple[str, Any, list[str]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from callarchive.domain.foreign_text import cleaned_lines, printable
 from callarchive.errors import ArchiveError, ConfigurationError
 from callarchive.workers import NoProgress, Progress
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from callarchive.settings import Settings
 
 _WIDTH_OFF_TERMINAL = 180
+_LONGEST_MESSAGE = 32 * 1024
 _WHOLE = re.compile(r"(?=\D*\d)\S{1,36}|")  # what has a digit and no space, and is no longer than a UUID
 _QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "paramiko", "asyncssh", "werkzeug", "obstore", "s3transfer")
 
@@ -114,12 +116,19 @@ class _BarProgress:
 def begin_logging(*, verbose: int, quiet: bool) -> None:
     """Messages of callarchive go to stderr. Libraries stay at warnings: their debug output holds signatures and headers."""
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_CleanFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("callarchive").setLevel(level)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class _CleanFormatter(logging.Formatter):
+    """Cleans whatever a message or a traceback quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return cleaned_lines(super().format(record), limit=_LONGEST_MESSAGE)
 
 
 def say_error(err: ArchiveError, *, about: str | None = None) -> None:
@@ -164,4 +173,4 @@ def _text(cell: object) -> str:
         return f"{cell:,.1f}"
     if isinstance(cell, int):
         return f"{cell:,}"
-    return str(cell)
+    return "\n".join(map(printable, str(cell).split("\n")))

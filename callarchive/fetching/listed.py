@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from callarchive.concurrency import Adaptive
 from callarchive.domain.evidence import Present, Unknown
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.fetching.transfer import Transfers
 from callarchive.fetching.wanted import FetchCounts, Wanted
@@ -171,7 +172,7 @@ class ListingSearch:
         if one.state.archive_status is not ArchiveStatus.MISSING:
             return one.state
         if isinstance(contents, Unknown):
-            error = f"{one.state.error}; whether it lies elsewhere is not known: {contents.reason}"
+            error = f"{one.state.error}; whether it lies elsewhere is not known: {cleaned(contents.reason)}"
             return replace(one.state, error=error)
         gaps = gaps_for(contents.gaps, session_id=one.item.session_id, day=self._day)
         if not gaps:

@@ -4,11 +4,14 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from callarchive.domain.foreign_text import cleaned
 from callarchive.fetching.wanted import Wanted
 from callarchive.models import ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.settings import TransferSettings
 
 log = logging.getLogger(__name__)
+
+_ERROR_CHARS = 2000
 
 
 class RecordingStates:
@@ -60,6 +63,6 @@ class RecordingStates:
             session_id=item.session_id,
             recording_id=item.recording.recording_id,
             archive_status=status,
-            error=error,
+            error=cleaned(error, limit=_ERROR_CHARS),
             versions=earlier.versions if earlier is not None else (),
         )

@@ -1,7 +1,8 @@
 """Reading 8x8's webhook events: VRU (a recording was uploaded) and VSS (a session has ended).
 
 Pure functions. The fields are those of 8x8's page on call recordings and of its OpenAPI file; what is odd in one field makes
-that field null, what is odd in an id refuses the event.
+that field None, what is odd in an id refuses the event. Only the fields that are read are kept: nothing else of a body is
+written anywhere.
 """
 
 import hashlib
@@ -12,19 +13,18 @@ from datetime import datetime
 from typing import Any
 
 from callarchive.days import parse_timestamp
+from callarchive.domain.foreign_text import cleaned, mask_credentials, place_to_keep, storable
 from callarchive.errors import ArchiveError, InvalidIdError
 from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id
 from callarchive.models import ApiStatus
-from callarchive.phone_numbers import PhoneNumberTreatment, treat_numbers_in
+from callarchive.phone_numbers import PhoneNumberTreatment
 from callarchive.voice_api.answers import (
     UnreadableError,
-    clean,
     decode,
     field_of,
     parse_json,
     read_duration,
     read_status,
-    without_credentials,
 )
 
 MAX_DEPTH = 32
@@ -45,7 +45,7 @@ class RecordingEvent:
 
     Attributes:
         duration_s: `durationSeconds`.
-        file_path: where the file lies, as sent: raw colons, a date folder, no scheme. Never trusted.
+        file_path: where the file lies: raw colons, a date folder, no scheme. Never trusted. See `foreign_text.place_to_keep`.
     """
 
     session_id: str
@@ -78,7 +78,7 @@ class SessionEvent:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent:
-    """An event of a type that means nothing here: kept aside and counted."""
+    """An event of a type that means nothing here: counted, and nothing but its type is kept."""
 
     event_type: str | None = None
 
@@ -91,8 +91,8 @@ class ReadEvent:
     """An event with what is kept of it.
 
     Attributes:
-        payload: the body as JSON, phone numbers treated.
-        identity: SHA-256, hex, over account and payload: an exact repeat has the same.
+        payload: what was read, as JSON in the form of 8x8's events, phone numbers treated: `event_in` reads the same from it.
+        identity: SHA-256, hex, over account and payload: a repeat has the same.
     """
 
     event: Event
@@ -119,16 +119,32 @@ def read_event(body: bytes, *, subaccount_id: str, treat: PhoneNumberTreatment) 
         raise EventRefusedError("the body is not a JSON object")
     _check_size(tree)
     event = _event(tree, subaccount_id, treat)
-    payload = clean(
-        json.dumps(treat_numbers_in(tree, treat), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    )
-    payload = payload.replace("\0", "\ufffd").replace("\\u0000", "\\ufffd")  # PostgreSQL's text holds no NUL
-    identity = hashlib.sha256(f"{subaccount_id}\0{payload}".encode()).hexdigest()
-    return ReadEvent(event, payload, identity)
+    payload = _payload_of(event)
+    return ReadEvent(event, payload, identity_of(subaccount_id, payload))
+
+
+def identity_of(subaccount_id: str, payload: str) -> str:
+    """Return what tells an account's event from every other one."""
+    return hashlib.sha256(f"{subaccount_id}\0{payload}".encode()).hexdigest()
+
+
+def payload_to_keep(payload: str) -> str:
+    """Return a kept payload without what is not read of it: older versions kept bodies whole.
+
+    Of one that cannot be read any more only the reason is left.
+    """
+    try:
+        return _payload_of(event_in(payload))
+    except (EventRefusedError, UnreadableError) as err:
+        return _json({"unreadable": cleaned(str(err), limit=_TEXT_CHARS)})
 
 
 def event_in(payload: str) -> Event:
-    """The event that a kept payload tells. Its numbers have been treated already. Raises EventRefusedError."""
+    """The event that a kept payload tells. Its numbers have been treated already.
+
+    Raises:
+        EventRefusedError, UnreadableError: it holds none.
+    """
     tree = parse_json(payload)
     if not isinstance(tree, dict):
         raise EventRefusedError("the kept payload is not a JSON object")
@@ -137,10 +153,10 @@ def event_in(payload: str) -> Event:
 
 def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumberTreatment) -> Event:
     kind = field_of(tree, "eventType")
-    word = kind.strip().upper() if isinstance(kind, str) else None
+    word = _word(kind) if isinstance(kind, str) else None
     fields = field_of(tree, "payload")
     if word not in ("CALL_RECORDING_STATUS", "SESSION_SUMMARY"):
-        return UnknownEvent(None if word is None else _type_shown(word, treat))
+        return UnknownEvent(word)
     if not isinstance(fields, dict):
         raise EventRefusedError(f"{word}: the payload is not a JSON object")
     _check_account(fields, subaccount_id)
@@ -162,10 +178,51 @@ def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumbe
     )
 
 
-def _type_shown(word: str, treat: PhoneNumberTreatment) -> str:
-    """A type as it can be kept and counted by: anybody's text, in a column that holds neither NUL nor an open number."""
-    shown: str = treat_numbers_in(clean(word).replace("\0", "\ufffd"), treat)
-    return shown[:_TEXT_CHARS]
+def _word(text: str) -> str:
+    """The text as it can be kept and compared, in upper case."""
+    return cleaned(storable(text[:_TEXT_CHARS]), limit=_TEXT_CHARS).strip().upper()[:_TEXT_CHARS].rstrip()
+
+
+def _payload_of(event: Event) -> str:
+    """The event as 8x8 would send it, if it sent nothing but what is read."""
+    fields: dict[str, Any]
+    if isinstance(event, UnknownEvent):
+        return _json({"eventType": event.event_type})
+    if isinstance(event, RecordingEvent):
+        kind = "CALL_RECORDING_STATUS"
+        fields = {
+            "recordingId": event.recording_id,
+            "durationSeconds": _amount(event.duration_s),
+            "filePath": event.file_path,
+            "status": event.status_raw,
+        }
+    else:
+        kind = "SESSION_SUMMARY"
+        leg = {
+            "callDuration": _amount(event.call_duration_s),
+            "source": event.source_number,
+            "destination": event.destination_number,
+        }
+        fields = {
+            "sessionStatus": event.session_status,
+            "startTime": None if event.started_at is None else event.started_at.isoformat(),
+            "endTime": None if event.ended_at is None else event.ended_at.isoformat(),
+            "callCount": event.call_count,
+            "details": {"callA": _told(leg)} if _told(leg) else None,
+        }
+    return _json({"eventType": kind, "payload": _told({"sessionId": event.session_id, **fields})})
+
+
+def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _amount(seconds: float | None) -> float | None:
+    return int(seconds) if seconds is not None and seconds.is_integer() else seconds
+
+
+def _json(tree: Any) -> str:
+    return json.dumps(tree, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumberTreatment) -> SessionEvent:
@@ -198,7 +255,8 @@ def _check_account(fields: Mapping[str, Any], subaccount_id: str | None) -> None
 def _session_status(value: Any) -> str | None:
     if not isinstance(value, str) or not value.strip():
         return None
-    word = "_".join(clean(value)[:_TEXT_CHARS].upper().replace("-", " ").replace("_", " ").replace("\0", " ").split())
+    words = _word(value).replace("-", " ").replace("_", " ").split()
+    word = "_".join(words)[:_TEXT_CHARS].strip("_")
     return _STATUS_SPELLINGS.get(word, word) or None
 
 
@@ -211,7 +269,7 @@ def _time(value: Any) -> datetime | None:
 def _file_path(value: Any) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= _PATH_CHARS or "\0" in value:
         return None
-    return without_credentials(clean(value)) or None
+    return place_to_keep(value)
 
 
 def _number(leg: Mapping[str, Any], name: str) -> str | None:
@@ -221,8 +279,8 @@ def _number(leg: Mapping[str, Any], name: str) -> str | None:
         value = next((value[key] for key in value if key.lower() in ("msisdn", "endpoint", "number")), None)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    text = clean(str(value)).replace("\0", "")[:64].strip()
-    return text or None
+    text = "".join(character for character in str(value)[:_TEXT_CHARS] if character.isprintable())
+    return mask_credentials(text)[:64].strip() or None
 
 
 def _check_size(tree: Any) -> None:

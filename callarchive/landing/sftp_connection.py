@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import paramiko
 
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import AccessDeniedError, UnavailableError
 from callarchive.landing.sftp_credentials import read_password
 from callarchive.landing.sftp_host_keys import SSH_PORT, read_known_hosts
@@ -271,5 +272,4 @@ def _shut(transport: paramiko.Transport) -> None:
 
 
 def _said(err: BaseException) -> str:
-    text = "".join(char for char in str(err) if char.isprintable())[:200]
-    return text.rstrip(".") or type(err).__name__
+    return cleaned(str(err), limit=200).rstrip(".") or type(err).__name__

@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT = 1, 2, 3, 4, 5, 7
@@ -100,7 +101,7 @@ class Reply:
             raw, _ = _take_string(self.body, 4)
         except SessionLostError:  # some servers send the bare code
             return ""
-        return "".join(char for char in raw.decode("utf-8", "replace") if char.isprintable())[:_TEXT_MAX]
+        return cleaned(raw.decode("utf-8", "replace"), limit=_TEXT_MAX)
 
     def handle(self, place: str) -> bytes:
         """The handle in the reply. Raises what `refusal` returns."""

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 from callarchive.call_log import LegFacts, LogRow
 from callarchive.days import day_of, parse_timestamp
+from callarchive.domain.foreign_text import masked
 from callarchive.errors import InvalidIdError, SourceError
 from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, plausible, uuid_time
 from callarchive.models import Findings, Session
-from callarchive.phone_numbers import PhoneNumberTreatment, mask_numbers
+from callarchive.phone_numbers import PhoneNumberTreatment
 from callarchive.sources import row_values
 from callarchive.sources.problems import Problems
 
@@ -215,7 +216,7 @@ class Gathering:
         found = self.findings()
         if not self._row_count or self._dated_count:
             return found
-        reasons = mask_numbers(
+        reasons = masked(
             "; ".join(
                 f"{'' if file == place else f'{file}, '}line {line}: {reason}"
                 for file, line, reason in self._first_reasons

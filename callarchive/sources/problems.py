@@ -1,7 +1,7 @@
 """Rows of session sources that were set aside, in bounded memory. What makes a row unusable is decided elsewhere."""
 
+from callarchive.domain.foreign_text import cleaned
 from callarchive.models import RowProblem
-from callarchive.phone_numbers import mask_numbers
 
 
 class Problems:
@@ -18,7 +18,7 @@ class Problems:
     def add(self, *, file: str, line: int | None, reason: str) -> None:
         """The problem is kept, or at least counted."""
         if len(self._kept) < self.LIMIT:
-            self._kept.append(RowProblem(self._source, file, line, mask_numbers(reason)))
+            self._kept.append(RowProblem(self._source, file, line, cleaned(reason)))
         else:
             self._more += 1
             self._last_file = file

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from callarchive.database_urls import DRIVER_OF_POSTGRESQL, INSTALL_POSTGRESQL, parse_database_url
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import AccessDeniedError, ArchiveError, ConfigurationError, SourceError, UnavailableError
-from callarchive.phone_numbers import mask_numbers
 from callarchive.sql_text import for_sqlalchemy
 
 _ROWS_AT_ONCE = 2000
@@ -70,8 +70,11 @@ class Reading:
         self._thread.join(timeout=_LOOK_AGAIN_S * 5)
 
     def _next(self) -> Any:
+        left_s = self._give_up_at - time.monotonic()
+        if left_s <= 0:  # also where rows come faster than they are read
+            raise self._database.too_slow()
         try:
-            item = self._arrived.get(timeout=max(0.0, self._give_up_at - time.monotonic()))
+            item = self._arrived.get(timeout=left_s)
         except Empty:
             raise self._database.too_slow() from None
         if isinstance(item, BaseException):
@@ -243,8 +246,7 @@ class Database:
         text = next(iter(str(err).strip().splitlines()), "") or type(err).__name__
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        # Before there is a session no row can be in the message, and an address may look like a number.
-        return (mask_numbers(text) if self._connected else text)[:300]
+        return cleaned(text)
 
 
 def _what_to_install(driver: str) -> str:

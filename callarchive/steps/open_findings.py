@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import schemas, strays
+from callarchive import schemas
 from callarchive.columns import pc
 from callarchive.connections import Connections
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.domain.foreign_text import PATH_CHARS
 from callarchive.errors import ArchiveError, ObjectNotFoundError
 from callarchive.landing import Landing, LandingObject
 from callarchive.landing.contents import LandingContents, is_of_other_days
@@ -217,8 +218,8 @@ def _is_newer(item: LandingObject, contents: LandingContents) -> bool:
 
 
 def _is_plain(subject: str) -> bool:
-    """Whether the path is written in the table just as it is: see `strays.shown`."""
-    return "***" not in subject and "\\" not in subject and len(subject) < strays.LONGEST
+    """Whether the path is written in the table just as it is: see `foreign_text.cleaned_path`."""
+    return "***" not in subject and "\\" not in subject and len(subject) < PATH_CHARS
 
 
 def _durations_known(recordings: pa.Table) -> Any:

@@ -12,6 +12,7 @@ from callarchive.columns import Column, count_values, keys_of, pc
 from callarchive.connections import Connections
 from callarchive.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.evidence import Unknown
+from callarchive.domain.foreign_text import cleaned
 from callarchive.errors import ArchiveError
 from callarchive.landing.contents import LandingContents, time_in_path
 from callarchive.lookup_tables import confirmed_negatives
@@ -138,7 +139,7 @@ class _Search:
         self.unknown += kept
         self.unknowns += [(account, "archive_files_known", reason) for account, reason in reasons]
         lost, doubts = rows_without_file(archive.store, strays.suspect_files(stored, files))
-        self.unknowns += [(account, "archive_files_there", strays.shown(reason)) for account, reason in doubts]
+        self.unknowns += [(account, "archive_files_there", cleaned(reason)) for account, reason in doubts]
         return [*strays.files_without_row(stored, files, archive_root=root), *lost]
 
     def landings(self) -> list[Row]:
@@ -177,7 +178,7 @@ class _Search:
             )
             self.unknown += kept
             for reason in dict.fromkeys([*doubts, *reasons]):
-                self.unknowns.append((account.subaccount_id, _LANDING, strays.shown(reason)))
+                self.unknowns.append((account.subaccount_id, _LANDING, cleaned(reason, limit=1024)))
         return rows
 
     def events(self) -> list[Row]:
@@ -202,7 +203,7 @@ class _Search:
 
     def not_known(self, question: str, reason: str) -> None:
         """The question is open for every account."""
-        self.unknowns += [(account.subaccount_id, question, strays.shown(reason)) for account in self._accounts]
+        self.unknowns += [(account.subaccount_id, question, cleaned(reason, limit=1024)) for account in self._accounts]
 
     def cannot_tell(self, kind: Discrepancy, *, but: Collection[str] = ()) -> None:
         """Rows of that kind stay as they were, save those of the accounts `but`."""

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.domain.foreign_text import cleaned_path
 from callarchive.schemas import Table
-from callarchive.strays import shown
 from callarchive.verification.findings import Defect, Finding
 
 _SAME_SHARE = 1e-9
@@ -43,15 +43,16 @@ class Differences:
         """Return a finding for each row. `source`: what the expected rows were computed from."""
         name = self.table.name
         found = [
-            Finding(Defect.REMOVED, f"{name} {shown(key)}: the row is not there, and {source} give it")
+            Finding(Defect.REMOVED, f"{name} {cleaned_path(key)}: the row is not there, and {source} give it")
             for key in self.removed
         ]
         found += [
-            Finding(Defect.ADDED, f"{name} {shown(key)}: the row is there, and {source} do not give it")
+            Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is there, and {source} do not give it")
             for key in self.added
         ]
         found += [
-            Finding(Defect.ADDED, f"{name} {shown(key)}: the row is there more than once") for key in self.doubled
+            Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is there more than once")
+            for key in self.doubled
         ]
         for key, cells in self.edited.items():
             told = "; ".join(
@@ -60,7 +61,7 @@ class Differences:
                 else f"{column} is {_shown(is_now)} and should be {_shown(expected)}"
                 for column, (is_now, expected) in cells.items()
             )
-            found.append(Finding(Defect.EDITED, f"{name} {shown(key)}: {told}"))
+            found.append(Finding(Defect.EDITED, f"{name} {cleaned_path(key)}: {told}"))
         return found
 
 
@@ -109,5 +110,5 @@ def _same(one: Column, other: Column) -> Column:
 def _shown(value: object) -> str:
     if value is None:
         return "NULL"
-    text = shown(value) if isinstance(value, str) else str(value)
+    text = cleaned_path(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

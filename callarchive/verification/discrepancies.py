@@ -11,9 +11,9 @@ from callarchive import reconciliation, schemas
 from callarchive.columns import keys_of, pc
 from callarchive.connections import Connections
 from callarchive.days import day_bounds
+from callarchive.domain.foreign_text import cleaned_path
 from callarchive.models import ArchiveStatus, Discrepancy
 from callarchive.reconciliation import OPEN, RESOLVED
-from callarchive.strays import shown
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables
 
@@ -37,7 +37,9 @@ def compare_reconciliation(
     open_rows = [row for row in rows if row["state"] == OPEN]
     open_keys = {_key(row["subaccount_id"], row["kind"], row["subject"]) for row in open_rows}
     findings += [
-        Finding(Defect.REMOVED, f"reconciliation {shown(key)}: no such row is open, and the other tables show it")
+        Finding(
+            Defect.REMOVED, f"reconciliation {cleaned_path(key)}: no such row is open, and the other tables show it"
+        )
         for key in _proven(connections, tables, sessions=sessions, recordings=recordings)
         if key not in open_keys
     ]
@@ -53,9 +55,11 @@ def compare_reconciliation(
         if row["kind"] == Discrepancy.RECORDING_WITHOUT_FILE and key in kept:
             findings.append(_finding(row, "it is open, and the recording is archived"))
         elif of_recording and row["recording_id"] != row["subject"]:
-            findings.append(_finding(row, f"recording_id is {shown(str(row['recording_id']))}"))
+            findings.append(_finding(row, f"recording_id is {cleaned_path(str(row['recording_id']))}"))
         elif of_recording and key in sessions_of and sessions_of[key] != row["session_id"]:
-            findings.append(_finding(row, f"session_id is {shown(str(row['session_id']))}, not {sessions_of[key]}"))
+            findings.append(
+                _finding(row, f"session_id is {cleaned_path(str(row['session_id']))}, not {sessions_of[key]}")
+            )
     return findings
 
 
@@ -93,7 +97,7 @@ def _states(recordings: pa.Table) -> dict[str, str]:
 
 def _contradiction(row: dict[str, object]) -> str | None:
     if row["state"] not in (OPEN, RESOLVED):
-        return f"state is {shown(str(row['state']))}"
+        return f"state is {cleaned_path(str(row['state']))}"
     if (row["state"] == OPEN) != (row["resolved_at"] is None):
         return f"state is {row['state']}, and resolved_at is {row['resolved_at']}"
     return None
@@ -105,4 +109,4 @@ def _key(*parts: object) -> str:
 
 def _finding(row: dict[str, object], text: str) -> Finding:
     key = _key(row["subaccount_id"], row["kind"], row["subject"])
-    return Finding(Defect.EDITED, f"reconciliation {shown(key)}: {text}")
+    return Finding(Defect.EDITED, f"reconciliation {cleaned_path(key)}: {text}")

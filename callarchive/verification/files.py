@@ -9,13 +9,13 @@ from datetime import date
 from callarchive.archive import QUARANTINE
 from callarchive.connections import Connections
 from callarchive.domain.evidence import Absent, Present
+from callarchive.domain.foreign_text import cleaned_path
 from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.identifiers import path_segment
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.models import ArchiveStatus
 from callarchive.records import Row
 from callarchive.stores import Store
-from callarchive.strays import shown
 from callarchive.verification.findings import Defect, Finding
 from callarchive.workers import Progress, in_threads
 
@@ -227,7 +227,7 @@ class FileCheck:
         try:
             return self._store.uri(path)
         except PlaceRefusedError:
-            return f"{self._store.url}/{shown(path)}"
+            return f"{self._store.url}/{cleaned_path(path)}"
 
 
 def expected_files(row: Row) -> dict[str, ExpectedFile]:

@@ -9,11 +9,11 @@ from callarchive import partition_files, schemas
 from callarchive.answer_journal import pieces_folder
 from callarchive.catalog import Catalog
 from callarchive.columns import pc
+from callarchive.domain.foreign_text import cleaned_path
 from callarchive.errors import ArchiveError
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.records import journal_folder
 from callarchive.schemas import Table
-from callarchive.strays import shown
 from callarchive.verification.findings import Defect, Finding
 
 _ALWAYS_WRITTEN = (
@@ -104,9 +104,9 @@ class DayTables:
             self.findings.append(Finding(Defect.UNREADABLE, f"{store.uri(folder)}: not listed: {err}"))
             return
         self.findings += [
-            Finding(Defect.LINK, f"{store.url}/{shown(link)}: is a link or a special file") for link in links
+            Finding(Defect.LINK, f"{store.url}/{cleaned_path(link)}: is a link or a special file") for link in links
         ]
-        self.findings += [Finding(Defect.EXTRA, f"{store.url}/{shown(name)}") for name in extra]
+        self.findings += [Finding(Defect.EXTRA, f"{store.url}/{cleaned_path(name)}") for name in extra]
 
     def _load(self, table: Table) -> Partition | None:
         path = table.partition_path(self.day)

@@ -16,11 +16,11 @@ from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, pc
 from callarchive.connections import Connections
 from callarchive.domain.evidence import Present
+from callarchive.domain.foreign_text import cleaned_path
 from callarchive.errors import ArchiveError, StoreError
 from callarchive.models import ArchiveStatus, Lookup, LookupStatus
 from callarchive.records import Key
 from callarchive.schemas import Table
-from callarchive.strays import shown
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables
 
@@ -134,10 +134,10 @@ def _edited(key: str, row: tuple[str, object], lookup: Lookup) -> list[Finding]:
     if looked_up_at is None or looked_up_at < lookup.looked_up_at:  # type: ignore[operator]
         what = f"looked_up_at is {looked_up_at}, and a kept answer is of {lookup.looked_up_at}"
     elif looked_up_at == lookup.looked_up_at and status != LookupStatus.OK:
-        what = f"lookup_status is {shown(str(status))}, and the kept answer of that moment names recordings"
+        what = f"lookup_status is {cleaned_path(str(status))}, and the kept answer of that moment names recordings"
     else:
         return []
-    return [Finding(Defect.EDITED, f"lookups {shown(key)}: {what}")]
+    return [Finding(Defect.EDITED, f"lookups {cleaned_path(key)}: {what}")]
 
 
 def _kept(catalog: Catalog, day: date) -> Iterator[tuple[Key, Lookup, str]]:
@@ -167,4 +167,4 @@ def _lacking(keys: Column, among: Column) -> list[str]:
 
 
 def _removed(table: Table, key: str, why: str) -> Finding:
-    return Finding(Defect.REMOVED, f"{table.name} {shown(key)}: the row is not there, and {why}")
+    return Finding(Defect.REMOVED, f"{table.name} {cleaned_path(key)}: the row is not there, and {why}")

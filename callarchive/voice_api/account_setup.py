@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from callarchive.domain.evidence import Unknown
+from callarchive.domain.foreign_text import storable
 from callarchive.errors import AnswerError, ArchiveError, UnavailableError
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.absence import read_404
 from callarchive.voice_api.answers import (
     DoubledKeys,
     UnreadableError,
-    clean,
     decode,
     field_of,
     not_json,
@@ -222,7 +222,7 @@ def _flag(tree: Mapping[str, Any], name: str) -> bool | None:
 
 def _text(tree: Mapping[str, Any], name: str) -> str | None:
     value = field_of(tree, name)
-    return clean(value)[:2000] if isinstance(value, str) and value else None
+    return storable(value)[:2000] if isinstance(value, str) and value else None
 
 
 def _object_in(answer: Answer) -> dict[str, Any]:

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from callarchive.domain.foreign_text import cleaned, storable
 from callarchive.models import ApiStatus
-from callarchive.phone_numbers import mask_numbers
 
 _RAW_STATUS_CHARS = 200
 _LONGEST_INTEGER = 300
 _LONGEST_S = timedelta(days=7).total_seconds()
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 PROGRESS = (
     ApiStatus.UNKNOWN,
@@ -64,12 +63,7 @@ def decode(body: str | bytes) -> str:
             return body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
         except UnicodeError:  # UTF-32 with an odd tail raises even so
             return body.decode("utf-8", "replace")
-    return clean(body)
-
-
-def clean(text: str) -> str:
-    """The text without lone surrogates: neither Parquet nor UTF-8 can hold them."""
-    return _LONE_SURROGATE.sub("\ufffd", text)
+    return storable(body)
 
 
 def parse_json(text: str) -> Any:
@@ -107,23 +101,14 @@ def field_of(tree: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in tree.items() if key.lower() == name.lower()), None)
 
 
-def without_credentials(place: str) -> str:
-    """The place without user, password, query and fragment: a presigned signature must not be written anywhere."""
-    scheme, separator, rest = place.partition("://")
-    if not separator:
-        return place.partition("?")[0]
-    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
-
-
 def status_message(tree: Any) -> str:
     """What an error answer says of itself, as the end of a sentence: ": statusMessage (errorId ...)", or nothing."""
     if not isinstance(tree, dict):
         return ""
     said = field_of(tree, "statusMessage") or field_of(tree, "message")
     error_id = field_of(tree, "errorId")
-    text = f": {short(mask_numbers(clean(said)))}" if isinstance(said, str) else ""
-    return f"{text} (errorId {short(clean(error_id))})" if isinstance(error_id, str) else text
+    text = f": {cleaned(said, limit=200)}" if isinstance(said, str) else ""
+    return f"{text} (errorId {cleaned(error_id, limit=200)})" if isinstance(error_id, str) else text
 
 
 def numeric_code(value: Any) -> int | None:
@@ -144,9 +129,9 @@ def read_status(value: Any) -> tuple[ApiStatus, str | None]:
         return ApiStatus.UNKNOWN, None
     if not isinstance(value, str):
         return ApiStatus.UNKNOWN, shown(value)
-    word = re.sub(r"[\s\-_]+", "_", value.strip()).upper()
-    status = ApiStatus(word) if word in ApiStatus.__members__ else ApiStatus.UNKNOWN
-    return status, mask_numbers(clean(value[:_RAW_STATUS_CHARS]))
+    raw = cleaned(storable(value[:_RAW_STATUS_CHARS]), limit=_RAW_STATUS_CHARS)
+    word = re.sub(r"[\s\-_]+", "_", raw.strip()).upper()
+    return ApiStatus(word) if word in ApiStatus.__members__ else ApiStatus.UNKNOWN, raw
 
 
 def read_duration(value: Any) -> float | None:
@@ -177,14 +162,8 @@ _DECODER = json.JSONDecoder(
 """Made once: `json.loads` with these options would make one for each answer."""
 
 
-def short(text: str) -> str:
-    """The text, or its first 197 characters."""
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
 def shown(value: Any) -> str:
     """A value in a message: its kind, or a short and harmless form of it."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
-    text = mask_numbers(ascii(value))
-    return text if len(text) <= 60 else text[:57] + "..."
+    return cleaned(ascii(value), limit=60)

@@ -12,16 +12,15 @@ from typing import Any
 
 from callarchive.days import parse_timestamp
 from callarchive.domain.evidence import Unknown
+from callarchive.domain.foreign_text import place_to_keep
 from callarchive.errors import InvalidIdError
 from callarchive.identifiers import parse_id, plausible
 from callarchive.models import ApiRecording, Lookup, LookupStatus
-from callarchive.phone_numbers import mask_numbers
 from callarchive.voice_api.absence import absence
 from callarchive.voice_api.answers import (
     PROGRESS,
     DoubledKeys,
     UnreadableError,
-    clean,
     decode,
     field_of,
     numeric_code,
@@ -30,7 +29,6 @@ from callarchive.voice_api.answers import (
     read_status,
     shown,
     status_message,
-    without_credentials,
 )
 
 LIMIT_BYTES = 1024 * 1024
@@ -146,7 +144,7 @@ def _read_recordings(listed: list[Any], *, session_id: str, now: datetime) -> tu
         except InvalidIdError as err:
             problem_count += 1
             if problem_count <= _PROBLEMS_SHOWN:
-                problems.append(mask_numbers(str(err)))
+                problems.append(str(err))
             continue
         known = found.get(recording.recording_id)
         found[recording.recording_id] = recording if known is None else _united(known, recording)
@@ -170,9 +168,7 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
         recording_id=recording_id,
         api_status=status,
         api_status_raw=raw,
-        external_file_url=without_credentials(clean(url))
-        if isinstance(url, str) and 0 < len(url) <= _URL_CHARS
-        else None,
+        external_file_url=place_to_keep(url) if isinstance(url, str) and 0 < len(url) <= _URL_CHARS else None,
         duration_api_s=read_duration(field_of(item, "duration")),
         started_at=started_at if plausible(started_at, now=now) else None,
     )

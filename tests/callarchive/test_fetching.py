@@ -1,5 +1,6 @@
 """Every recording that 8x8 names gets a state; its own trouble is that state, trouble that all would share ends the run."""
 
+import struct
 import threading
 import time
 from collections import Counter
@@ -28,6 +29,7 @@ from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import FetchCounts, Wanted, call_time
 from callarchive.landing import Download, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
+from callarchive.landing.sftp_messages import STATUS, Reply
 from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.partition_files import to_arrow
 from callarchive.records import file_row
@@ -505,6 +507,29 @@ def test_a_transfer_that_breaks_every_time_is_failed_with_its_reason(run: Run, e
     assert run.landing.opened[place(1)] == 2
     assert files[recording_id(2)].archive_status is ArchiveStatus.ARCHIVED, "its neighbour is not concerned"
     assert list(run.kept().values()) == [OTHER]
+
+
+def test_what_a_server_says_of_a_failed_transfer_is_cleaned_before_it_is_kept(run: Run) -> None:
+    said = b"\x1b[31mno, ask +65 9123 4567 or https://u:hunter2@host/x?X-Amz-Signature=5ecret\nAuthorization: Bearer 5ecret"
+    body = b"".join((struct.pack(">II", 4, len(said)), said, struct.pack(">I", 0)))
+    run.landing.objects[place()] = SOUND
+    run.landing.faults[place()] = [Reply(1, STATUS, body).refusal(f"sftp://host/up/6591234567/{place()}")] * 9
+    error = run.fetch_one().error or ""
+    assert not [word for word in ("4567", "hunter2", "5ecret", "\x1b", "\n") if word in error]
+    assert "no, ask *** or https://***@host/x?*** Authorization: ***" in error
+    assert recording_id(1) in error
+
+
+def test_a_number_in_an_objects_path_is_not_shown_in_the_table_and_the_object_is_fetched_once(run: Run) -> None:
+    path = f"6591234567/{place()}"
+    run.landing.objects[path] = SOUND
+    item = replace(wanted(1), file_path=path)
+    kept = run.fetch(item)[recording_id(1)]
+    row = file_row(kept)
+    assert kept.archive_status is ArchiveStatus.ARCHIVED
+    assert "6591234567" not in row["source_uri"]
+    assert row["source_uri"].endswith(f"/***/{place()}")
+    assert row["source_path"] == path  # by which the next run knows that it is unchanged
 
 
 def test_a_failed_transfer_is_tried_again_by_the_next_run(run: Run) -> None:

@@ -192,3 +192,10 @@ def test_s3s_own_words_decide_before_the_status_does(code: str, status: int, kin
 def test_a_url_is_split_without_decoding() -> None:
     assert split_s3_url("s3://bucket/a%20b/c/") == ("bucket", "a%20b/c")
     assert split_s3_url("s3://bucket") == ("bucket", "")
+
+
+def test_a_code_that_a_server_makes_up_is_cleaned_and_bounded() -> None:
+    said = {"Error": {"Code": "\x1b[1mNo, 6591234567, ?X-Amz-Signature=5ecret " + "x" * 500}}
+    answer: Any = {**said, "ResponseMetadata": {"HTTPStatusCode": 500}}
+    shown = "".join(map(str, translate_botocore(ClientError(answer, "GetObject"), place="p", doing="reading").args))
+    assert not [word for word in ("\x1b", "6591234567", "5ecret", "x" * 80) if word in shown]

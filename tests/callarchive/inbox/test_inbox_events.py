@@ -105,7 +105,7 @@ def test_an_unknown_status_is_unknown_and_kept_as_it_came() -> None:
 
 
 def test_a_type_can_be_kept_and_counted_by_whatever_it_is() -> None:
-    assert read({"eventType": "a\0b\ud800"}).event.event_type == "A\ufffdB\ufffd"
+    assert read({"eventType": "a\0b\ud800"}).event.event_type == "A\\U{0}B\ufffd"
     assert "6591234567" not in read({"eventType": "+6591234567"}).event.event_type
     assert len(read({"eventType": "x" * 5000}).event.event_type) == 200
 
@@ -187,3 +187,39 @@ def test_ids_are_kept_in_lower_case_and_texts_without_what_no_table_holds() -> N
     assert "\\u0000" not in read_.payload
     read_.payload.encode()
     assert event_in(read_.payload).recording_id == str(uuid.UUID(RECORDING))
+
+
+def test_of_an_event_only_what_is_read_is_kept_and_reads_the_same() -> None:
+    number, signature = "6591234567", "5ecre7" * 6
+    told = vru(
+        durationSeconds=25,
+        filePath=f"up/+{number}/2026-01-05/{SESSION}/{RECORDING}.mp3?X-Amz-Signature={signature}",
+        status=f"DONE for abc{number}xyz at https://u:{signature}@host/?sig={signature}",
+        url=f"https://host/x?X-Amz-Signature={signature}",
+        caller=int(number),
+        note=[f"abc{number}xyz", {"%2B" + number: f"%2B{number}"}],
+    )
+    for keeps in (drop, lambda value: value):
+        kept = read({**told, "description": signature}, treat=keeps)
+        assert number not in kept.payload
+        assert signature not in kept.payload
+        assert kept.event.file_path == f"2026-01-05/{SESSION}/{RECORDING}.mp3"
+        assert event_in(kept.payload) == kept.event
+    summary = vss(
+        subAccountId="acme_sg",
+        sessionStatus="NO ANSWER",
+        startTime="2026-01-05T10:00:00.123Z",
+        details={"callA": {"source": number, "callDuration": 3, "callId": number}, "callB": {"callDuration": 12.5}},
+        errorDetails={"message": number},
+    )
+    kept = read(summary, treat=lambda value: value)  # as the account says: this one keeps numbers
+    assert kept.event.source_number == number
+    assert kept.payload.count(number) == 1
+    assert event_in(kept.payload) == kept.event
+    assert read({**summary, "description": "again"}, treat=lambda value: value).identity == kept.identity
+
+
+def test_of_an_event_of_an_unknown_type_nothing_but_its_type_is_kept() -> None:
+    one = read({"eventType": "NEW for 6591234567", "payload": {"to": "6591234567"}})
+    assert json.loads(one.payload) == {"eventType": "NEW FOR ***"}
+    assert read({"eventType": "NEW for 6591234567"}).identity == one.identity

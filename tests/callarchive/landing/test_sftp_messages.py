@@ -72,10 +72,11 @@ def test_kind_of_a_listed_file_is_told_by_its_mode_or_its_line(mode: int | None,
     [(2, ObjectNotFoundError), (3, AccessDeniedError), (4, TransferError), (7, SessionLostError), (99, TransferError)],
 )
 def test_status_becomes_an_error_that_names_the_place(status: int, error: type[ArchiveError]) -> None:
-    refused = reply(STATUS, status, b"\x1b[31mOh no\n", b"en")
+    refused = reply(STATUS, status, b"\x1b[31mOh no\n, 6591234567", b"en")
     with pytest.raises(error, match=r"sftp://host/file") as raised:
         refused.attributes("sftp://host/file")
     assert "\x1b" not in str(raised.value)
+    assert "6591234567" not in "".join(map(str, raised.value.args))
     with pytest.raises(error):
         Reply(request=1, kind=STATUS, body=status.to_bytes(4, "big")).handle("sftp://host/file")
 
