@@ -156,6 +156,8 @@ class Connections:
     def prune_inbox(self) -> int:
         """Old events that their days have taken over are gone; looked for once in the life of these connections.
 
+        Events that an older version kept whole are cleaned first.
+
         Raises:
             UnavailableError, StoreError: inbox or catalog cannot be asked.
         """
@@ -166,6 +168,7 @@ class Connections:
         from callarchive.inbox.pruning import prune_used
 
         keep = timedelta(days=self.settings.inbox.keep_days)
+        inbox.clean()
         return prune_used(inbox, self.catalog, timezone=self.settings.zone, keep=keep)
 
     def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":

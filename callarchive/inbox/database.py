@@ -212,6 +212,7 @@ def _sqlite(database: str, *, create: bool) -> sa.Engine:
         # WAL: readers never wait for the writer. FULL: a commit is on the disk when it returns.
         _use_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA secure_delete=ON")  # what is deleted or made shorter is overwritten in the file
         cursor.close()
 
     return engine

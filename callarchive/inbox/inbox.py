@@ -3,6 +3,7 @@
 Order of arrival never matters: of what several events tell of one recording or session, what has come further counts.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -15,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callarchive.connections import utc_now
 from callarchive.identifiers import plausible, uuid_time
+from callarchive.inbox.cleaning import clean_events
 from callarchive.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, lock_writers, open_engine
 from callarchive.inbox.events import Event, EventRefusedError, ReadEvent, RecordingEvent, SessionEvent, event_in
 from callarchive.inbox.merging import InboxRecording, merge_recordings, merge_summaries
@@ -177,6 +179,10 @@ class Inbox:
             with self._engine.begin() as connection:
                 lock_writers(connection)
                 connection.execute(sa.delete(EVENTS).where(EVENTS.c.identity == _PROBE))
+
+    def clean(self, *, stop: threading.Event | None = None) -> int:
+        """Take out of events that an older version kept whole what is not read of them. See `cleaning.clean_events`."""
+        return clean_events(self._engine, stop=stop)
 
     def sessions(self, subaccount_id: str, start: datetime, end: datetime) -> list[InboxSession]:
         """The account's sessions whose call was from `start` to before `end`, ordered by id."""

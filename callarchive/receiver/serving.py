@@ -4,6 +4,7 @@ import asyncio
 import logging
 import resource
 import socket
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from callarchive.errors import ConfigurationError, UnavailableError
+from callarchive.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.inbox.inbox import Inbox
 from callarchive.phone_numbers import phone_number_treatment
 from callarchive.receiver.admission import networks
@@ -27,6 +28,7 @@ _LONGEST_HEADERS_BYTES = 16 * 1024
 _GRACE_S = 15
 _BACKLOG = 512
 _SAID_EVERY_S = 10.0
+_CLEAN_AGAIN_S = 60.0
 _OTHER_FILES = 128
 """Descriptors that are no connections: the inbox, logs, libraries."""
 _OVER = 64
@@ -58,17 +60,42 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         metrics = Metrics()
         metrics.remember(inbox.statistics(), accounts=senders)
         writer = Writer(inbox, metrics, room=2 * settings.receiver.max_in_flight)
+        stopping = threading.Event()
+        cleaning = threading.Thread(target=_clean, args=(inbox, stopping), name="inbox-cleaning", daemon=True)
+        cleaning.start()
         try:
-            receiver = Receiver(senders, settings.receiver, inbox=inbox, writer=writer, metrics=metrics)
+            connections = _connections(settings)
+            receiver = Receiver(
+                senders,
+                settings.receiver,
+                inbox=inbox,
+                writer=writer,
+                metrics=metrics,
+                make_room=connections.make_room,
+            )
             shown = f"[{host}]" if ":" in host else host
             log.warning("listening on http://%s:%d/webhooks/{subaccount_id}", shown, listening.getsockname()[1])
             logging.getLogger("uvicorn.error").addFilter(_Sparing())
-            _Server(_configuration(receiver, settings, _most_connections(settings))).run(sockets=[listening])
+            _Server(_configuration(receiver, settings, connections)).run(sockets=[listening])
         finally:
+            stopping.set()
             writer.close()
+            cleaning.join()
             listening.close()
     finally:
         inbox.close()
+
+
+def _clean(inbox: Inbox, stopping: threading.Event) -> None:
+    """Clean what an older version kept, while events are taken, and try again until that is done."""
+    while not stopping.is_set():
+        try:
+            inbox.clean(stop=stopping)
+        except (UnavailableError, StoreError) as err:
+            log.warning("events of an older version could not be cleaned yet: %s", err)
+            stopping.wait(_CLEAN_AGAIN_S)
+        else:
+            return
 
 
 def _sender(account: AccountSettings) -> Sender:
@@ -111,12 +138,15 @@ def _most_connections(settings: Settings) -> int:
     return wanted
 
 
-def _configuration(receiver: Receiver, settings: Settings, most_connections: int) -> uvicorn.Config:
-    connections = Connections(
-        most=most_connections,
+def _connections(settings: Settings) -> Connections:
+    return Connections(
+        most=_most_connections(settings),
         most_waiting_each=settings.receiver.max_waiting_per_address,
         shared=networks(settings.receiver.trusted_proxies),
     )
+
+
+def _configuration(receiver: Receiver, settings: Settings, connections: Connections) -> uvicorn.Config:
     return uvicorn.Config(
         receiver.app(),
         http=_protocol(settings.receiver.headers_deadline_s, connections),
@@ -127,7 +157,7 @@ def _configuration(receiver: Receiver, settings: Settings, most_connections: int
         proxy_headers=False,  # `admission` decides which proxies are believed
         server_header=False,
         h11_max_incomplete_event_size=_LONGEST_HEADERS_BYTES,
-        limit_concurrency=most_connections + _OVER,
+        limit_concurrency=connections.most + _OVER,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_S,
     )
