@@ -163,6 +163,9 @@ def seaweedfs_endpoint() -> Iterator[str]:
         server.kill()  # asked politely it takes half a minute, and its data are not needed
         server.wait()
         shutil.rmtree(data, ignore_errors=True)
+        for port in ports:  # it makes these whatever TMPDIR says, and leaves them behind
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
 
 def _wait_for_bucket(endpoint: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
