@@ -119,7 +119,7 @@ def read_event(body: bytes, *, subaccount_id: str, treat: PhoneNumberTreatment) 
         raise EventRefusedError("the body is not a JSON object")
     _check_size(tree)
     event = _event(tree, subaccount_id, treat)
-    payload = _payload_of(event)
+    payload = _payload_of(event, tree)
     return ReadEvent(event, payload, identity_of(subaccount_id, payload))
 
 
@@ -134,7 +134,7 @@ def payload_to_keep(payload: str) -> str:
     Of one that cannot be read any more only the reason is left.
     """
     try:
-        return _payload_of(event_in(payload))
+        return _payload_of(event_in(payload), parse_json(payload))
     except (EventRefusedError, UnreadableError) as err:
         return _json({"unreadable": cleaned(str(err), limit=_TEXT_CHARS)})
 
@@ -183,8 +183,12 @@ def _word(text: str) -> str:
     return cleaned(storable(text[:_TEXT_CHARS]), limit=_TEXT_CHARS).strip().upper()[:_TEXT_CHARS].rstrip()
 
 
-def _payload_of(event: Event) -> str:
-    """The event as 8x8 would send it, if it sent nothing but what is read."""
+def _payload_of(event: Event, tree: Mapping[str, Any]) -> str:
+    """The event as 8x8 would send it, if it sent nothing but what is read.
+
+    Args:
+        tree: the body that it was read from; a number that was an object there is one here.
+    """
     fields: dict[str, Any]
     if isinstance(event, UnknownEvent):
         return _json({"eventType": event.event_type})
@@ -198,10 +202,11 @@ def _payload_of(event: Event) -> str:
         }
     else:
         kind = "SESSION_SUMMARY"
+        legs = _legs(field_of(tree, "payload"))
         leg = {
             "callDuration": _amount(event.call_duration_s),
-            "source": event.source_number,
-            "destination": event.destination_number,
+            "source": _as_sent(legs, "source", event.source_number),
+            "destination": _as_sent(legs, "destination", event.destination_number),
         }
         fields = {
             "sessionStatus": event.session_status,
@@ -226,9 +231,7 @@ def _json(tree: Any) -> str:
 
 
 def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumberTreatment) -> SessionEvent:
-    details = field_of(fields, "details")
-    legs = [field_of(details, name) for name in ("callA", "callB")] if isinstance(details, dict) else []
-    legs = [leg for leg in legs if isinstance(leg, dict)]
+    legs = _legs(fields)
     durations_s = [seconds for leg in legs if (seconds := read_duration(field_of(leg, "callDuration"))) is not None]
     count = field_of(fields, "callCount")
     return SessionEvent(
@@ -242,6 +245,12 @@ def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumbe
         # As in the export, where the first leg's callee is the masking number that A dialled.
         destination_number=treat(_number(legs[0], "destination")) if legs else None,
     )
+
+
+def _legs(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    details = field_of(fields, "details")
+    legs = [field_of(details, name) for name in ("callA", "callB")] if isinstance(details, dict) else []
+    return [leg for leg in legs if isinstance(leg, dict)]
 
 
 def _check_account(fields: Mapping[str, Any], subaccount_id: str | None) -> None:
@@ -276,11 +285,20 @@ def _number(leg: Mapping[str, Any], name: str) -> str | None:
     """A leg's phone number: a text, a JSON integer, or an object that holds one."""
     value = field_of(leg, name)
     if isinstance(value, dict):
-        value = next((value[key] for key in value if key.lower() in ("msisdn", "endpoint", "number")), None)
+        value = value.get(_number_key(value))
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = "".join(character for character in str(value)[:_TEXT_CHARS] if character.isprintable())
     return mask_credentials(text)[:64].strip() or None
+
+
+def _number_key(value: Mapping[str, Any]) -> str:
+    return next((key for key in value if key.lower() in ("msisdn", "endpoint", "number")), "")
+
+
+def _as_sent(legs: list[Mapping[str, Any]], name: str, number: str | None) -> str | dict[str, str] | None:
+    value = field_of(legs[0], name) if legs else None
+    return {_number_key(value).lower(): number} if number is not None and isinstance(value, dict) else number
 
 
 def _check_size(tree: Any) -> None:
