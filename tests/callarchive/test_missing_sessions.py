@@ -67,8 +67,8 @@ class Runs:
         assert {row["subaccount_id"] for row in found} <= {"acme"}
         return {(row["session_id"], row["source"]): row["reason"] for row in found}
 
-    def answered(self, **status: str) -> None:
-        keys = {"subaccount_id": "acme", "looked_up_at": NOW}
+    def answered(self, *, negative_since: datetime, **status: str) -> None:
+        keys = {"subaccount_id": "acme", "looked_up_at": NOW, "negative_since": negative_since}
         rows = [{**keys, "session_id": id_, "lookup_status": text} for id_, text in status.items()]
         self.catalog.replace_partition(schemas.LOOKUPS, DAY, rows)
 
@@ -112,7 +112,7 @@ def test_events_that_were_pruned_are_not_missed(runs: Runs) -> None:
 
 def test_what_the_export_named_is_missing_also_where_it_has_no_recording_and_leaves_the_day(runs: Runs) -> None:
     runs.run({"a": EXPORT, "b": EXPORT})
-    runs.answered(a="ok", b="no_recordings")
+    runs.answered(a="ok", b="no_recordings", negative_since=NOW - timedelta(days=1))
     for _ in range(3):
         assert runs.run({"a": EXPORT}) == {("b", "log_export"): BEFORE}
     assert runs.run({"a": EXPORT, "b": EXPORT}) == {}
@@ -120,8 +120,14 @@ def test_what_the_export_named_is_missing_also_where_it_has_no_recording_and_lea
 
 def test_a_list_of_the_users_own_may_drop_what_has_no_recording(runs: Runs) -> None:
     runs.run({"a": FILES, "b": ["sql"], "c": FILES})
-    runs.answered(a="ok", b="no_recordings", c="not_found")
+    runs.answered(a="ok", b="no_recordings", c="not_found", negative_since=NOW - timedelta(days=1))
     assert runs.run({}) == {("a", "files"): BEFORE}
+
+
+def test_a_single_negative_answer_lets_no_list_drop_a_session(runs: Runs) -> None:
+    runs.run({"b": ["sql"], "c": FILES})
+    runs.answered(b="no_recordings", c="not_found", negative_since=NOW)
+    assert runs.run({}) == {("b", "sql"): BEFORE, ("c", "files"): BEFORE}
 
 
 def test_a_source_that_is_not_configured_or_does_not_reach_back_misses_nothing(runs: Runs) -> None:
