@@ -27,9 +27,9 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
     """The step has run on every day of this run, and each day is materialized with its own metadata.
 
     Raises:
-        dg.Failure: a day could not be done, or an account of it. What could be done is materialized all the same, and the
-            later steps have run on it. After an error that would repeat itself (an outage, a refusal, a full disk) no further
-            day and no further step is tried.
+        dg.Failure: a day could not be done, or an account of it. The other days are materialized all the same, and the later
+            steps have run on them; on a day of which an account failed they have run for the others. After an error that
+            would repeat itself (an outage, a refusal, a full disk) no further day and no further step is tried.
     """
     batch = _Batch()
     try:
@@ -133,7 +133,7 @@ def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
 def _keep_what_is_done(context: dg.AssetExecutionContext, batch: _Batch) -> None:
     """Materialize the days that are done: of a step that fails or is terminated Dagster materializes nothing by itself.
 
-    A day on which an account failed is written, but not materialized in this step: it has to be run again.
+    A day on which an account failed is written, but not materialized, here and in the later steps: it has to be run again.
     """
     for key, summary in batch.done.items():
         if key in batch.partial:
@@ -156,7 +156,8 @@ def _take_further(context: dg.AssetExecutionContext, connections: Connections, b
             with connections.day_lock(day):
                 for name, step in steps.items():
                     done = _done(connections, day, step)
-                    context.log_event(dg.AssetMaterialization(name, partition=key, metadata=done.summary))
+                    if not done.failures:
+                        context.log_event(dg.AssetMaterialization(name, partition=key, metadata=done.summary))
                     verdicts += done.verdicts
                     _hold_back(done.verdicts)
                     if done.failures:

@@ -28,14 +28,20 @@ _DESCRIBED_DAYS = 31
 def report_catalog(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings) -> int:
     """Every partition of the catalog is materialized in Dagster's eyes. Returns how many had not been before.
 
-    What Dagster has seen already stays as it was. Days before `start_date` have no partition there and are passed over.
+    What Dagster has seen already stays as it was. Days before `start_date` have no partition there and are passed over, and so
+    are days of which an account could not be archived: they have to be run again.
     """
     return sum(_report_table(instance, catalog, table, settings) for table in _TABLES)
 
 
 def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, settings: Settings) -> int:
     seen = instance.get_materialized_partitions(dg.AssetKey(table.name))
-    unseen = [day for day in catalog.days(table) if day >= settings.start_date and day.isoformat() not in seen]
+    in_part = {day for day in catalog.days(schemas.ACCOUNT_FAILURES) if catalog.rows(schemas.ACCOUNT_FAILURES, day)}
+    unseen = [
+        day
+        for day in catalog.days(table)
+        if day >= settings.start_date and day.isoformat() not in seen and day not in in_part
+    ]
     if not unseen:
         return 0
     row_counts = _row_counts(catalog, table, unseen[0], unseen[-1])
