@@ -80,6 +80,9 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
 )
 """What a text must hold, in lower case, for the pattern to be tried; the pattern; what takes its place."""
 
+_ANY_HINT = re.compile("|".join(sorted({re.escape(hint) for hints, *_ in _SECRETS for hint in hints})))
+"""Most texts hold no hint at all, and there are tens of thousands of cells in a call log."""
+
 _DAY = r"(?:19|20)\d\d{0}(?:0[1-9]|1[0-2]){0}(?:0[1-9]|[12]\d|3[01])"
 _CLOCK_SEPARATOR = rf"(?:[:.\-_]|{_PERCENT}3A)"
 _CLOCK = r"(?:[01]\d|2[0-3]){0}[0-5]\d(?:{0}[0-5]\d(?:[.,]\d{{1,9}})?)?"
@@ -169,6 +172,8 @@ def masked(text: str) -> str:
 
 def mask_credentials(text: str) -> str:
     """Return the text without passwords and queries of URLs, signatures, tokens and `Authorization` values."""
+    if not _ANY_HINT.search(text.lower()):
+        return text
     for _ in range(_NESTED):
         before, lowered = text, text.lower()
         for hints, pattern, replacement in _SECRETS:
