@@ -179,10 +179,10 @@ def _unconfigured_webhooks(connections: Connections, account: AccountSettings, l
         return Finding(link, Verdict.BROKEN, str(err), "callarchive webhooks list")
     lacking = sorted({"VRU", "VSS"} - {hook.type for hook in hooks if hook.enabled})
     if lacking:
-        told = f"8x8 sends no {' and no '.join(lacking)} events, on which the source inbox lives"
-        return Finding(link, Verdict.WARNING, told, f"add {key}, then callarchive webhooks register")
-    told = f"VRU and VSS are registered; whether they come here is not known without {key}"
-    return Finding(link, Verdict.NOT_CHECKED, told, f"add {key}, then callarchive doctor")
+        detail = f"8x8 sends no {' and no '.join(lacking)} events, on which the source inbox lives"
+        return Finding(link, Verdict.WARNING, detail, f"add {key}, then callarchive webhooks register")
+    detail = f"VRU and VSS are registered; whether they come here is not known without {key}"
+    return Finding(link, Verdict.NOT_CHECKED, detail, f"add {key}, then callarchive doctor")
 
 
 def _receiver(connections: Connections, account: AccountSettings, webhooks: WebhookSettings) -> Finding:

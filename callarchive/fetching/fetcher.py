@@ -146,7 +146,7 @@ class Fetcher:
             on_disk = comparison.archived_sizes.get(earlier.kept.archive_path)
             if on_disk != earlier.kept.size_bytes:
                 log.error(
-                    "%s is gone from the archive or has another size: it is fetched anew",
+                    "%s is gone from the archive or has another size: it is downloaded again",
                     self._archive.store.uri(earlier.kept.archive_path),
                 )
                 earlier = replace(earlier, kept=None, source=None)
