@@ -95,13 +95,13 @@ def mutated(rng: random.Random) -> bytes:
                 parent = parent[key]
             match rng.randrange(5):
                 case 0:
-                    parent[path[-1]] = rng.choice(ODD)
+                    parent[path[-1]] = copy.deepcopy(rng.choice(ODD))
                 case 1:
                     del parent[path[-1]]
                 case 2:
                     parent[path[-1]] = {str(path[-1]): copy.deepcopy(parent[path[-1]])}
                 case 3:
-                    parent[str(path[-1]).upper()] = rng.choice(ODD)
+                    parent[str(path[-1]).upper()] = copy.deepcopy(rng.choice(ODD))
                 case _:
                     parent[path[-1]] = [copy.deepcopy(parent[path[-1]])] * rng.randrange(4)
         except (KeyError, IndexError, TypeError):
