@@ -13,7 +13,7 @@ from assets.failures import ends_batch, failure_of_days, tried_again
 from assets.progress import LoggedProgress
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.errors import AccountFailure, AccountsFailedError, ArchiveError
+from callarchive.domain.errors import AccountFailure, AccountsFailedError, ArchiveError
 
 if TYPE_CHECKING:
     from callarchive.checks import CheckResult

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from callarchive.errors import ArchiveError, ConfigurationError, RefusedError, StoreError, UnavailableError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, RefusedError, StoreError, UnavailableError
 
 STEP_RETRIES = "callarchive/step_retries"
 """A run's tag: so many times each of its steps is tried again. Dagster's own `RetryPolicy` would have a run that is terminated

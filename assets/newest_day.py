@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.catalog import reconciliation
 from callarchive.connections import Connections
-from callarchive.days import day_bounds
+from callarchive.domain.days import day_bounds
 from callarchive.newest_day import newest_due_day
 from callarchive.settings import Settings
 

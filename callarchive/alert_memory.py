@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from callarchive.errors import ArchiveError, ObjectNotFoundError
+from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.stores import Store
 
 log = logging.getLogger(__name__)

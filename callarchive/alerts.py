@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from callarchive.alert_memory import AlertMemory, Sent
+from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import ArchiveError, ConfigurationError
 from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings, unset_secrets
 from callarchive.stores import Store
 

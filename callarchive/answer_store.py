@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from callarchive.answer_journal import AnswerJournal, kept_lookups, lookups_path, treat_once
 from callarchive.call_log_rows import treated_rows
-from callarchive.errors import ObjectNotFoundError, StoreError
-from callarchive.identifiers import path_segment
-from callarchive.models import Lookup
-from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.errors import ObjectNotFoundError, StoreError
+from callarchive.domain.identifiers import path_segment
+from callarchive.domain.models import Lookup
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.records import Key
 from callarchive.stores import Store
 from callarchive.temporary_folders import temporary_folder

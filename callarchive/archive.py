@@ -12,7 +12,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from threading import Event
 
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ArchiveDeniedError,
@@ -22,9 +22,9 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
-from callarchive.identifiers import path_segment
+from callarchive.domain.identifiers import path_segment
+from callarchive.domain.models import KeptFile
 from callarchive.landing import Download
-from callarchive.models import KeptFile
 from callarchive.mp3 import Mp3Walk
 from callarchive.stores import Staging, Store
 from callarchive.workers import StoppedError

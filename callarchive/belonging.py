@@ -17,10 +17,10 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, matching_rows, pc
-from callarchive.days import day_of
-from callarchive.identifiers import uuid_time
+from callarchive.domain.days import day_of
+from callarchive.domain.identifiers import uuid_time
+from callarchive.domain.models import RowProblem
 from callarchive.lookup_tables import confirmed_negatives
-from callarchive.models import RowProblem
 
 _SESSION = schemas.SESSION_IDS.key
 _NUMBERS = ("source_number", "destination_number")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import BinaryIO, NamedTuple, TextIO
 
-from callarchive.errors import SourceError
+from callarchive.domain.errors import SourceError
 
 _LONGEST_RECORD = 16 * 1024 * 1024
 """Characters. 8x8's `Content` column holds whole call flows: far over the csv module's limit of 131,072."""

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from callarchive.domain.foreign_text import masked
-from callarchive.phone_numbers import PhoneNumberTreatment, keeps_numbers, treat_foreign_in
+from callarchive.domain.phone_numbers import PhoneNumberTreatment, keeps_numbers, treat_foreign_in
 
 _LONGEST_FIELD = 64 * 1024 * 1024
 _MOST_LINES = 1000

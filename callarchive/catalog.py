@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from callarchive import schemas
-from callarchive.errors import ArchiveError, ObjectNotFoundError, StoreError
+from callarchive.domain.errors import ArchiveError, ObjectNotFoundError, StoreError
 from callarchive.schemas import PUBLIC_TABLES, Table
 from callarchive.stores import Store
 from callarchive.stores.opening import open_store

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from callarchive import schemas
-from callarchive.days import day_bounds, day_of, days_between
-from callarchive.errors import AlreadyExistsError, ConfigurationError, ObjectNotFoundError, StoreError
+from callarchive.domain.days import day_bounds, day_of, days_between
+from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, ObjectNotFoundError, StoreError
 from callarchive.settings import Settings
 from callarchive.time_zones import opened_zone
 

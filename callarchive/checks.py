@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from callarchive import schemas
 from callarchive.domain.evidence import Outcome
-from callarchive.models import Discrepancy
+from callarchive.domain.models import Discrepancy
 from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, TransferSettings
 

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
-from callarchive.errors import ArchiveError, ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
 

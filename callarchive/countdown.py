@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from callarchive import schemas
-from callarchive.days import day_bounds, day_of, days_between
+from callarchive.domain.days import day_bounds, day_of, days_between
 from callarchive.records import Row
 from callarchive.settings import Settings
 

@@ -12,8 +12,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from callarchive import schemas
-from callarchive.days import day_bounds, day_of
-from callarchive.errors import StoreError
+from callarchive.domain.days import day_bounds, day_of
+from callarchive.domain.errors import StoreError
 from callarchive.settings import Settings
 from callarchive.time_zones import data_in_use, machine_zone
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from callarchive import schemas
 from callarchive.automation import DayRequest
-from callarchive.days import day_bounds, day_of
+from callarchive.domain.days import day_bounds, day_of
 from callarchive.kept_bounds import recent_days_to_review, review_bounds
 from callarchive.reopening import day_to_reopen
 from callarchive.settings import Settings
@@ -104,8 +104,8 @@ def _reason(
 
 def _due_for_second_look(lookups: "pa.Table", at: datetime) -> int:
     from callarchive.columns import pc
+    from callarchive.domain.models import NEGATIVE
     from callarchive.lookup_tables import BETWEEN_NEGATIVES, confirmed_negatives
-    from callarchive.models import NEGATIVE
 
     once = lookups.filter(pc.invert(confirmed_negatives(lookups)))
     answers = zip(once["lookup_status"].to_pylist(), once["negative_since"].to_pylist(), strict=True)

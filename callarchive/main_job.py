@@ -13,7 +13,13 @@ from callarchive.attention import ATTENTION_IN_RECORDINGS, ATTENTION_IN_SESSIONS
 from callarchive.checks import CheckResult, run_checks
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
-from callarchive.errors import AccountFailure, ArchiveError, ConfigurationError, ObjectNotFoundError, RefusedError
+from callarchive.domain.errors import (
+    AccountFailure,
+    ArchiveError,
+    ConfigurationError,
+    ObjectNotFoundError,
+    RefusedError,
+)
 from callarchive.memory import give_memory_back
 from callarchive.steps import StepReport
 from callarchive.telling import alerts_of, tell_of_day, tell_of_failure

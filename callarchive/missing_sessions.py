@@ -13,8 +13,8 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, pc, rows_in
-from callarchive.identifiers import uuid_time
-from callarchive.models import Findings
+from callarchive.domain.identifiers import uuid_time
+from callarchive.domain.models import Findings
 from callarchive.records import Row
 from callarchive.settings import AccountSettings, InboxSource
 

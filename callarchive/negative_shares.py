@@ -14,7 +14,7 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, count_values, pc
-from callarchive.models import NEGATIVE, LookupStatus
+from callarchive.domain.models import NEGATIVE, LookupStatus
 
 EARLIER_DAYS = 28
 LEAST_SESSIONS = 20

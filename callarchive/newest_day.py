@@ -2,7 +2,7 @@
 
 from datetime import date, datetime, timedelta
 
-from callarchive.days import day_bounds, day_of
+from callarchive.domain.days import day_bounds, day_of
 from callarchive.settings import Settings
 
 LATE_AFTER = timedelta(hours=12)

@@ -10,8 +10,8 @@ from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown
+from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome
-from callarchive.errors import StoreError, UnavailableError
 from callarchive.kept_bounds import MovedDay, recent_days_to_review, review_bounds
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from callarchive.columns import in_order
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.schemas import Table
 
 _COMPRESSION: Final = "zstd"

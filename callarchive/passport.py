@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 from callarchive import schemas
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
-from callarchive.days import day_of
+from callarchive.domain.days import day_of
+from callarchive.domain.errors import ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.foreign_text import MASK, cleaned
-from callarchive.errors import ObjectNotFoundError, StoreError, UnavailableError
-from callarchive.identifiers import parse_id, uuid_time
+from callarchive.domain.identifiers import parse_id, uuid_time
+from callarchive.domain.models import Lookup
+from callarchive.domain.phone_numbers import HASH_PREFIX, treat_foreign_in
 from callarchive.inbox.events import payload_to_keep
-from callarchive.models import Lookup
 from callarchive.passport_links import (
     Link,
     LinkState,
@@ -31,7 +32,6 @@ from callarchive.passport_links import (
     recording_links,
     session_links,
 )
-from callarchive.phone_numbers import HASH_PREFIX, treat_foreign_in
 from callarchive.records import Row
 from callarchive.schemas import Table
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from callarchive.domain.plurals import many
 from callarchive.records import Row
-from callarchive.wording import many
 
 
 class LinkState(StrEnum):

@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.errors import StoreError
-from callarchive.models import ArchiveStatus
+from callarchive.domain.errors import StoreError
+from callarchive.domain.models import ArchiveStatus
 from callarchive.workers import in_threads
 
 DAYS = 30

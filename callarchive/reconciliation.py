@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.columns import Column, keys_of, matching_rows, pc, rows_where
-from callarchive.models import ArchiveStatus, Discrepancy, LookupStatus
+from callarchive.domain.models import ArchiveStatus, Discrepancy, LookupStatus
 from callarchive.schemas import RECONCILIATION
 
 SESSION = ("subaccount_id", "session_id")

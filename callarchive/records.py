@@ -13,11 +13,9 @@ import pyarrow.parquet as pq
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, last_of_each
+from callarchive.domain.errors import StoreError
 from callarchive.domain.foreign_text import mask_numbers
-from callarchive.errors import StoreError
-from callarchive.landing import LandingObject, SourceEvidence
-from callarchive.memory import give_memory_back
-from callarchive.models import (
+from callarchive.domain.models import (
     ApiRecording,
     ApiStatus,
     ArchiveStatus,
@@ -31,6 +29,8 @@ from callarchive.models import (
     Session,
     Version,
 )
+from callarchive.landing import LandingObject, SourceEvidence
+from callarchive.memory import give_memory_back
 from callarchive.partition_files import DamagedError, decode, to_arrow
 from callarchive.stores import StoredObject
 

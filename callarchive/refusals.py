@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from itertools import islice
 from threading import Lock
 
+from callarchive.domain.errors import AccessDeniedError, ArchiveError
 from callarchive.domain.evidence import Evidence, Present, Unknown
-from callarchive.errors import AccessDeniedError, ArchiveError
 from callarchive.landing import Gap, Landing
 
 log = logging.getLogger(__name__)

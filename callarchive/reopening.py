@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from callarchive import schemas
-from callarchive.days import day_bounds, day_of
+from callarchive.domain.days import day_bounds, day_of
 from callarchive.settings import ReopenSettings, Settings
 
 if TYPE_CHECKING:

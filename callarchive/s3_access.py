@@ -18,7 +18,7 @@ from botocore.config import Config
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store as ObjectStore
 
-from callarchive.errors import AccessDeniedError, ConfigurationError
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError
 from callarchive.s3_errors import BOTO_ERRORS, NOWHERE, no_credentials, translate_botocore
 from callarchive.settings import S3Settings
 

@@ -23,8 +23,7 @@ from botocore.exceptions import (
 )
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ArchiveError,
@@ -34,6 +33,7 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
+from callarchive.domain.foreign_text import cleaned
 
 Doing = Literal["reading", "listing", "writing", "deleting"]
 

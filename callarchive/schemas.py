@@ -393,7 +393,7 @@ ACCOUNT_FAILURES = Table(
     columns=(
         _ACCOUNT,
         _text("step", "the table whose step failed: session_ids, recording_metadata or recording_files"),
-        _text("error_type", "class of the error in callarchive.errors"),
+        _text("error_type", "class of the error in callarchive.domain.errors"),
         _text("reason", "why, in one sentence"),
         Column("retryable", FLAG, "whether a later run may succeed without anyone changing anything"),
         _count("exit_code", "what the command line exits with"),

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from callarchive.columns import Column, matching_rows, pc, rows_where
 from callarchive.domain.foreign_text import cleaned_path
+from callarchive.domain.models import ArchiveStatus, Discrepancy
 from callarchive.landing.contents import recording_id_in, session_id_in
-from callarchive.models import ArchiveStatus, Discrepancy
 from callarchive.reconciliation import FOUND
 from callarchive.records import Row
 from callarchive.settings import AccountSettings

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from callarchive.alerts import Alert, Alerts
 from callarchive.checks import CheckResult
 from callarchive.connections import Connections
-from callarchive.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
-from callarchive.errors import ArchiveError
-from callarchive.identifiers import ids_in
+from callarchive.domain.identifiers import ids_in
+from callarchive.domain.plurals import many
 from callarchive.schemas import RECORDINGS, Table
-from callarchive.wording import many
 
 if TYPE_CHECKING:
     from callarchive.countdown import AtRisk

@@ -12,7 +12,7 @@ from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.checks import RECONCILIATION_CHECKS, Check
 from callarchive.columns import Column, count_values, key_counts, keys_of, matching_rows, pc
-from callarchive.models import Discrepancy
+from callarchive.domain.models import Discrepancy
 from callarchive.negative_shares import rises, shares_of
 from callarchive.reconciliation import OPEN, are_connected
 from callarchive.settings import CheckSettings, TransferSettings

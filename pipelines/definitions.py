@@ -5,7 +5,7 @@ Without a valid one it fails to load with the one message that names what is wro
 
 import click
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.memory import use_system_memory
 from callarchive.settings import load_settings
 from pipelines.code_location import code_location

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.settings import Settings
 from pipelines.day_runs import busy_days, run_request
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.settings import Settings
 from pipelines.day_runs import busy_days, days_of, run_request
 
@@ -91,7 +91,7 @@ def _sensor(
 def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
     """New webhook events bring their day up to date: at once, and while more keep coming after growing pauses."""
     from callarchive.automation import Asked, EventMemory, requests_for_events
-    from callarchive.days import day_of
+    from callarchive.domain.days import day_of
     from callarchive.inbox.inbox import Inbox
 
     inbox = Inbox.open_existing(settings.inbox.url)
@@ -171,7 +171,7 @@ def new_id_files(context: dg.SensorEvaluationContext, settings: Settings) -> dg.
     from callarchive import schemas
     from callarchive.automation import requests_for_files
     from callarchive.catalog import Catalog
-    from callarchive.days import day_of
+    from callarchive.domain.days import day_of
     from callarchive.sources.id_files import id_files
 
     now = datetime.now(UTC)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from callarchive.errors import ArchiveError, ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.settings import CONFIG_NAME, CONFIG_VARIABLE, load_settings
 from callarchive.time_zones import PATH_VARIABLE
 

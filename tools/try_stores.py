@@ -22,7 +22,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
 from callarchive.stores.s3 import S3Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callarchive.cli.output import Output
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from callarchive.connections import Connections

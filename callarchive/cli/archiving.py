@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callarchive.cli.output import Output, say_error
+from callarchive.domain.errors import AccountsFailedError
 from callarchive.domain.evidence import Outcome
-from callarchive.errors import AccountsFailedError
-from callarchive.wording import many
+from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.main_job import DayFailure, DaySummary
@@ -55,7 +55,7 @@ def archive(
         callarchive archive --from 2026-10-01 --to 2026-10-31 --json > october.json
     """
     from callarchive.connections import Connections
-    from callarchive.days import days_between
+    from callarchive.domain.days import days_between
     from callarchive.main_job import archive_days
 
     output: Output = context.obj

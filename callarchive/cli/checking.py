@@ -58,7 +58,7 @@ def find(
         callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
     """
     from callarchive.connections import Connections
-    from callarchive.errors import ConfigurationError, InvalidIdError
+    from callarchive.domain.errors import ConfigurationError, InvalidIdError
     from callarchive.passport import find as find_passports
 
     output: Output = context.obj
@@ -132,7 +132,7 @@ def verify(
         callarchive verify --sample 0.05
     """
     from callarchive.connections import Connections
-    from callarchive.errors import ArchiveError
+    from callarchive.domain.errors import ArchiveError
     from callarchive.verification import days_in_range, verify_days
 
     if sample <= 0:

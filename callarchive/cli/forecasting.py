@@ -9,7 +9,7 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output, say_error
-from callarchive.wording import many
+from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.forecast.comparing import Comparison
@@ -89,7 +89,7 @@ _MOST_DAYS = 3660
 
 def _keep(catalog: Any, made: "Forecast") -> bool:
     """Whether the forecast is kept. That it cannot be does not keep it from being told."""
-    from callarchive.errors import ArchiveError
+    from callarchive.domain.errors import ArchiveError
     from callarchive.forecast.keeping import keep_forecast
 
     try:

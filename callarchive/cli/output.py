@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned_lines, printable
-from callarchive.errors import ArchiveError, ConfigurationError
 from callarchive.workers import NoProgress, Progress
 
 if TYPE_CHECKING:

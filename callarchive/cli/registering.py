@@ -17,7 +17,7 @@ from callarchive.cli.accounts import (
     telling_at_the_end,
 )
 from callarchive.cli.output import Output
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from callarchive.connections import Connections

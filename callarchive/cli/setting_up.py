@@ -17,8 +17,8 @@ from callarchive.cli.accounts import (
     telling_at_the_end,
 )
 from callarchive.cli.output import Output
-from callarchive.errors import ConfigurationError
-from callarchive.wording import many
+from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.connections import Connections

@@ -7,9 +7,9 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
+from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.evidence import Outcome
-from callarchive.errors import ConfigurationError
-from callarchive.wording import many
+from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.overview import AccountDay, FailingCheck, Overview
@@ -42,7 +42,7 @@ def status(
     """
     from callarchive.connections import Connections
     from callarchive.countdown import support_text as text_of
-    from callarchive.days import day_of, days_between
+    from callarchive.domain.days import day_of, days_between
     from callarchive.overview import look_over
     from callarchive.schemas import SESSIONS
 
@@ -78,7 +78,7 @@ def status(
 
 
 def _print(output: Output, overview: "Overview") -> None:
-    from callarchive.days import spans_of
+    from callarchive.domain.days import spans_of
 
     rows = [
         (str(day.day), day.subaccount_id, day.session_count, day.recordings.get("archived", 0), _lacking(day))

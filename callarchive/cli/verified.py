@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from callarchive.wording import many
+from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.verification import VerifiedDay

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from callarchive.connections import Connections
 from callarchive.doctor import accounts, calendar, machine
 from callarchive.doctor.findings import Finding, Verdict, to_the_end
-from callarchive.wording import many
+from callarchive.domain.plurals import many
 
 __all__ = ["Finding", "Verdict", "conclusion", "examine", "likely_cause"]
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from callarchive.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict
 from callarchive.doctor.pushing import pushed_destination
+from callarchive.domain.errors import ArchiveError, HostKeyError, UnavailableError
 from callarchive.domain.evidence import Absent, Unknown
-from callarchive.errors import ArchiveError, HostKeyError, UnavailableError
 from callarchive.push_config import differs, push_differences
 from callarchive.settings import AccountSettings, FilesSource, PushSettings, WebhookSettings
 from callarchive.voice_api.account_setup import PushConfig

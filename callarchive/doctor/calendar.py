@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime
 from callarchive import schemas
 from callarchive.catalog_zone import kept_zone, require_same_zone
 from callarchive.connections import Connections
-from callarchive.days import day_bounds, day_of, days_between, spans_of
 from callarchive.doctor.findings import Finding, Verdict, tried
-from callarchive.errors import ArchiveError
+from callarchive.domain.days import day_bounds, day_of, days_between, spans_of
+from callarchive.domain.errors import ArchiveError
+from callarchive.domain.plurals import many
 from callarchive.kept_bounds import BoundsReview, review_bounds
 from callarchive.settings import Settings
 from callarchive.time_zones import data_in_use, machine_zone, packaged_zone
-from callarchive.wording import many
 
 _DATA = "time zone data"
 _DUCKDB = "time zone data: DuckDB"

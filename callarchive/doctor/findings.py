@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 
 log = logging.getLogger(__name__)
 

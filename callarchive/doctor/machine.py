@@ -10,9 +10,9 @@ from pathlib import Path
 
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.days import day_of
 from callarchive.doctor.findings import Finding, Verdict, tried
-from callarchive.errors import ArchiveError
+from callarchive.domain.days import day_of
+from callarchive.domain.errors import ArchiveError
 from callarchive.stores import Store
 
 _FULL_BELOW = 0.01

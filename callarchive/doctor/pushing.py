@@ -5,7 +5,7 @@ from contextlib import closing, suppress
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from callarchive.errors import AccessDeniedError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError, UnavailableError
 from callarchive.settings import AccountSettings, PushSettings, SftpSettings
 
 _PREFIX = ".callarchive-doctor-"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from callarchive.archive import RecordingArchive
 from callarchive.columns import pc
+from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import AccessDeniedError, UnavailableError
+from callarchive.domain.models import ArchiveStatus
 from callarchive.fetching.wanted import FetchCounts
 from callarchive.landing import NOT_LISTED, Gap, Landing, LandingObject
-from callarchive.models import ArchiveStatus
 from callarchive.refusals import Refusals
 
 if TYPE_CHECKING:

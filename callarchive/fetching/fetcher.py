@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from callarchive.archive import RecordingArchive
 from callarchive.concurrency import Adaptive
+from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.evidence import Unknown
-from callarchive.errors import AccessDeniedError, ObjectNotFoundError
+from callarchive.domain.models import ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.fetching.comparison import Comparison, compare
 from callarchive.fetching.listed import ListingSearch, Unsettled
 from callarchive.fetching.states import RecordingStates
@@ -26,7 +27,6 @@ from callarchive.landing import Landing
 from callarchive.landing.contents import LandingContents
 from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.places import ObjectFinder, UnseenError
-from callarchive.models import ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.refusals import Refusals
 from callarchive.settings import TransferSettings
 from callarchive.workers import in_threads

@@ -13,16 +13,16 @@ from threading import Event
 from urllib.parse import unquote
 
 from callarchive.concurrency import Adaptive
+from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.evidence import Present, Unknown
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import AccessDeniedError, ObjectNotFoundError
+from callarchive.domain.models import ArchiveStatus, RecordingFile
 from callarchive.fetching.transfer import Transfers
 from callarchive.fetching.wanted import FetchCounts, Wanted
 from callarchive.landing import Landing
 from callarchive.landing.contents import LandingContents
 from callarchive.landing.listed_objects import gaps_for, in_order, paths_naming
 from callarchive.landing.places import ObjectFinder, UnseenError, gap_of
-from callarchive.models import ArchiveStatus, RecordingFile
 from callarchive.refusals import Refusals
 from callarchive.workers import in_threads
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from callarchive.domain.foreign_text import cleaned
+from callarchive.domain.models import ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.fetching.wanted import Wanted
-from callarchive.models import ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.settings import TransferSettings
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from threading import Event
 
 from callarchive.archive import RecordingArchive, Rejection
 from callarchive.concurrency import Adaptive
-from callarchive.errors import (
+from callarchive.domain.errors import (
     ArchiveDeniedError,
     ArchiveError,
     ArchiveUnavailableError,
@@ -21,11 +21,11 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
+from callarchive.domain.models import ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.fetching.states import RecordingStates
 from callarchive.fetching.wanted import FetchCounts, Wanted
 from callarchive.landing import Download, Gap, Landing, SourceEvidence
 from callarchive.landing.places import UnseenError
-from callarchive.models import ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.refusals import Refusals
 from callarchive.workers import StoppedError
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from threading import Lock
 
-from callarchive.models import ApiRecording, RecordingFile
-from callarchive.starts import recording_start
+from callarchive.domain.models import ApiRecording, RecordingFile
+from callarchive.domain.recording_start import recording_start
 
 
 @dataclass(frozen=True, slots=True)

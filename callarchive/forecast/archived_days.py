@@ -9,7 +9,7 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, pc
-from callarchive.models import ArchiveStatus
+from callarchive.domain.models import ArchiveStatus
 
 _PAUSE_US = 60_000_000
 """Between two recordings or answers of one run there is no more; what is longer apart is of two runs."""

@@ -6,8 +6,8 @@ from datetime import date, datetime
 
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.days import days_between
-from callarchive.errors import ArchiveError
+from callarchive.domain.days import days_between
+from callarchive.domain.errors import ArchiveError
 from callarchive.forecast.archived_days import NOTHING, archived_day
 from callarchive.forecast.keeping import KeptForecast, forecasts_of, kept_forecast
 from callarchive.forecast.models import ALL, FIGURES, Basis, Figure, sum_of

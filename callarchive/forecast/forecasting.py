@@ -10,7 +10,7 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.columns import pc
 from callarchive.connections import Connections
-from callarchive.days import day_of, days_between
+from callarchive.domain.days import day_of, days_between
 from callarchive.forecast.archived_days import SETTLED, ArchivedDay, archived_day
 from callarchive.forecast.history import History, merge
 from callarchive.forecast.landing_days import LandingDays, Listed, list_days

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 from callarchive.catalog import Catalog
-from callarchive.errors import ObjectNotFoundError
+from callarchive.domain.errors import ObjectNotFoundError
 from callarchive.forecast.models import FIGURES, Basis, DayForecast, Figure, Forecast
 from callarchive.stores import Store
 

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from callarchive.columns import Column, pc
-from callarchive.days import day_of
-from callarchive.identifiers import plausible, uuid_time
+from callarchive.domain.days import day_of
+from callarchive.domain.identifiers import plausible, uuid_time
 from callarchive.landing import Landing, LandingObject
 from callarchive.landing.contents import is_of_other_days, object_time, recording_id_in, session_id_in
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from callarchive.wording import many
+from callarchive.domain.plurals import many
 
 ALL = "all"
 """What all accounts together are called."""

@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import StoreError, UnavailableError
 from callarchive.inbox.database import ABOUT, EVENTS, errors_translated, lock_writers
 from callarchive.inbox.events import identity_of, payload_to_keep
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLA
 from sqlalchemy.types import TypeDecorator
 
 from callarchive.database_urls import INSTALL_POSTGRESQL, parse_database_url
-from callarchive.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.stores.syncing import sync_folder
 
 VERSION = 1

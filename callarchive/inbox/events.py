@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from callarchive.days import parse_timestamp
+from callarchive.domain.days import parse_timestamp
+from callarchive.domain.errors import ArchiveError, InvalidIdError
 from callarchive.domain.foreign_text import cleaned, mask_credentials, place_to_keep, storable
-from callarchive.errors import ArchiveError, InvalidIdError
-from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id
-from callarchive.models import ApiStatus
-from callarchive.phone_numbers import PhoneNumberTreatment
-from callarchive.voice_api.answers import (
+from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id
+from callarchive.domain.models import ApiStatus
+from callarchive.domain.payloads import (
     UnreadableError,
     decode,
     field_of,
@@ -26,6 +25,7 @@ from callarchive.voice_api.answers import (
     read_duration,
     read_status,
 )
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 
 MAX_DEPTH = 32
 MAX_VALUES = 10_000

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callarchive.connections import utc_now
-from callarchive.identifiers import plausible, uuid_time
+from callarchive.domain.identifiers import plausible, uuid_time
 from callarchive.inbox.cleaning import clean_events
 from callarchive.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, lock_writers, open_engine
 from callarchive.inbox.events import Event, EventRefusedError, ReadEvent, RecordingEvent, SessionEvent, event_in

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from callarchive.domain.models import ApiStatus
+from callarchive.domain.payloads import PROGRESS
 from callarchive.inbox.events import SessionEvent
-from callarchive.models import ApiStatus
-from callarchive.voice_api.answers import PROGRESS
 
 _SESSION_PROGRESS = ("ERROR", "FAILED", "CANCELED", "BUSY", "NO_ANSWER", "COMPLETED")
 """A session that one event calls completed was a call, whatever another one says of one of its legs."""

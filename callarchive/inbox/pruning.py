@@ -11,7 +11,7 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, pc
-from callarchive.days import day_of
+from callarchive.domain.days import day_of
 from callarchive.inbox.inbox import Change, Inbox
 
 _SESSION = schemas.SESSION_IDS.key

@@ -14,10 +14,10 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from callarchive.days import day_of, parse_timestamp
-from callarchive.identifiers import plausible, uuid_time
+from callarchive.domain.days import day_of, parse_timestamp
+from callarchive.domain.identifiers import plausible, uuid_time
+from callarchive.domain.recording_start import time_in_name
 from callarchive.landing import Gap, Landing, LandingObject
-from callarchive.starts import time_in_name
 
 GOOD_FOR = timedelta(minutes=15)
 """So long a listing stands for the landing."""

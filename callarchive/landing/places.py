@@ -12,8 +12,8 @@ from datetime import date, timedelta
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, NotLookedIntoError, ObjectNotFoundError
 from callarchive.domain.evidence import Present, Unknown
-from callarchive.errors import AccessDeniedError, ArchiveError, NotLookedIntoError, ObjectNotFoundError
 from callarchive.landing import Download, Gap, Landing, LandingObject
 from callarchive.landing.contents import recording_id_in
 from callarchive.landing.date_folders import DateFolders, best_of, id_in_name

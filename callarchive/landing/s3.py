@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import obstore
 
 from callarchive import s3_access, s3_errors
+from callarchive.domain.errors import ConfigurationError, TransferError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import ConfigurationError, TransferError
 from callarchive.landing import NOT_LISTED, LandingObject, Listing, SourceEvidence
 from callarchive.landing.places import date_folder_of
 from callarchive.landing.s3_bucket import S3Bucket

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from callarchive import s3_access, s3_errors
-from callarchive.errors import AnswerError, ArchiveError, ObjectNotFoundError, UnavailableError
+from callarchive.domain.errors import AnswerError, ArchiveError, ObjectNotFoundError, UnavailableError
 from callarchive.landing import LandingObject
 from callarchive.landing.deadlines import Patience, ended_by
 from callarchive.landing.places import PlaceRefusedError, check_path

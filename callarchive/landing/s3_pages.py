@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from callarchive.errors import AnswerError
+from callarchive.domain.errors import AnswerError
 
 _EMPTY_MAX = 10
 """So many pages in a row may be empty: stores that pass over deleted objects send some."""

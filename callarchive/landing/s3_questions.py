@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from callarchive.domain.errors import AccessDeniedError, AnswerError, TransferError, UnavailableError
 from callarchive.domain.evidence import Evidence, Unknown
-from callarchive.errors import AccessDeniedError, AnswerError, TransferError, UnavailableError
 from callarchive.landing.s3_bucket import S3Bucket
 
 T = TypeVar("T")

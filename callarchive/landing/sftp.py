@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import paramiko
 
+from callarchive.domain.errors import ConfigurationError, TransferError, UnavailableError
 from callarchive.domain.evidence import Evidence
-from callarchive.errors import ConfigurationError, TransferError, UnavailableError
 from callarchive.landing import Download, LandingObject, Listing
 from callarchive.landing.deadlines import Patience
 from callarchive.landing.sftp_connection import Connection, Server, connect

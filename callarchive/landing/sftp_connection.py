@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import paramiko
 
+from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import AccessDeniedError, UnavailableError
 from callarchive.landing.sftp_credentials import read_password
 from callarchive.landing.sftp_host_keys import SSH_PORT, read_known_hosts
 from callarchive.landing.sftp_messages import SessionLostError

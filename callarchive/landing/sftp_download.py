@@ -6,7 +6,7 @@ Opening the file is in `sftp_tree`; a download that failed is begun again elsewh
 from collections.abc import Iterator
 from dataclasses import replace
 
-from callarchive.errors import TransferError
+from callarchive.domain.errors import TransferError
 from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.landing.sftp_messages import END_OF_FILE, READ_SIZE_MIN, SessionLostError, read_request
 from callarchive.landing.sftp_session import Caller, SftpSession

@@ -11,8 +11,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from callarchive.domain.errors import ArchiveError, ConfigurationError, ObjectNotFoundError, TransferError
 from callarchive.domain.evidence import Absent, Unknown
-from callarchive.errors import ArchiveError, ConfigurationError, ObjectNotFoundError, TransferError
 from callarchive.landing import Gap
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.landing.sftp_messages import (

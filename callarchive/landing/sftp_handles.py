@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from callarchive.errors import TransferError
+from callarchive.domain.errors import TransferError
 
 _TRIES = 4
 

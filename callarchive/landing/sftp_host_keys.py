@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from callarchive.errors import ConfigurationError, HostKeyError
+from callarchive.domain.errors import ConfigurationError, HostKeyError
 
 SSH_PORT = 22
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")

@@ -8,8 +8,8 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT = 1, 2, 3, 4, 5, 7
 OPENDIR, READDIR, REALPATH, STAT = 11, 12, 16, 17

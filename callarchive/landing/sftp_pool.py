@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.landing.sftp_connection import Connection, LogInCutOffError, SessionRefusedError
 from callarchive.landing.sftp_session import SftpSession
 

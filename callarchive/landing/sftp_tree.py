@@ -8,8 +8,8 @@ is lost, are in `sftp`.
 from collections.abc import Sequence
 from contextlib import closing
 
+from callarchive.domain.errors import AnswerError, ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import AnswerError, ArchiveError, ObjectNotFoundError
 from callarchive.landing import Gap, LandingObject
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.landing.sftp_folders import SftpFolders

@@ -6,7 +6,7 @@ full decode. What other formats' bytes are called is in `lookalikes`; the header
 audio in `tags`, the walk over the frames in `scan`, and the whole file's facts in `walk`.
 """
 
-from callarchive.models import Mp3Facts
+from callarchive.domain.models import Mp3Facts
 from callarchive.mp3.walk import Mp3Walk
 
 __all__ = ["Mp3Walk", "probe_mp3"]

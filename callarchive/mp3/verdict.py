@@ -6,8 +6,8 @@ does not.
 
 from dataclasses import dataclass
 
-from callarchive.errors import NotAudioError
-from callarchive.models import AudioIssue, Mp3Facts
+from callarchive.domain.errors import NotAudioError
+from callarchive.domain.models import AudioIssue, Mp3Facts
 from callarchive.mp3.frames import LengthClaim, read_length_claim
 from callarchive.mp3.lookalikes import container_of, describe_non_audio
 from callarchive.mp3.scan import Heard

@@ -3,8 +3,8 @@
 How frames are found is in `scan`, what the findings mean in `verdict`.
 """
 
-from callarchive.errors import NotAudioError
-from callarchive.models import Mp3Facts
+from callarchive.domain.errors import NotAudioError
+from callarchive.domain.models import Mp3Facts
 from callarchive.mp3.scan import FrameScan
 from callarchive.mp3.tags import end_of_audio, tag_length_bytes
 from callarchive.mp3.verdict import Surroundings, judge

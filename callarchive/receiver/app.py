@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.inbox.events import EventRefusedError, RecordingEvent, SessionEvent, read_event
 from callarchive.inbox.inbox import Inbox
-from callarchive.phone_numbers import PhoneNumberTreatment
 from callarchive.receiver.admission import (
     ForgedAddressError,
     Network,

@@ -12,9 +12,9 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from callarchive.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.phone_numbers import phone_number_treatment
 from callarchive.inbox.inbox import Inbox
-from callarchive.phone_numbers import phone_number_treatment
 from callarchive.receiver.admission import networks
 from callarchive.receiver.app import Receiver, Sender
 from callarchive.receiver.connections import Connections

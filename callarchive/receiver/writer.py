@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 
-from callarchive.errors import ArchiveError, StoreError, UnavailableError
+from callarchive.domain.errors import ArchiveError, StoreError, UnavailableError
 from callarchive.inbox.events import ReadEvent
 from callarchive.inbox.inbox import Inbox
 from callarchive.receiver.metrics import Metrics

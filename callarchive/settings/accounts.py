@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from callarchive.identifiers import SUBACCOUNT_PATTERN
+from callarchive.domain.identifiers import SUBACCOUNT_PATTERN
 from callarchive.settings.sections import S3Settings
 from callarchive.settings.values import (
     ConfigPath,

@@ -8,7 +8,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.settings.configuration import Settings
 from callarchive.settings.values import REFERENCE, WRITTEN_OUT, base_folder
 from callarchive.time_zones import PATH_VARIABLE, follow_path_variable

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 
 base_folder: ContextVar[Path | None] = ContextVar("base_folder", default=None)
 """What relative paths are relative to while a configuration is validated: the folder of its file."""

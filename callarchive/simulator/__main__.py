@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.simulator.running import DEMO_SEED, DEMO_SESSIONS_PER_DAY, Simulator
 
 _DELIVERY_INTERVAL_S = 30.0

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from callarchive.days import day_bounds, days_between
+from callarchive.domain.days import day_bounds, days_between
 from callarchive.simulator.audio import SHAPES
 from callarchive.simulator.clock import iso_ms
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Leg, PhoneNumber, Recording, Session

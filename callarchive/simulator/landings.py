@@ -10,7 +10,7 @@ import socket
 from collections.abc import Collection
 from datetime import datetime
 
-from callarchive.errors import ArchiveError, ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.simulator.world import AccountPlan, FileState, Recording, World
 

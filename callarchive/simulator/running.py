@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from callarchive.days import day_of
-from callarchive.errors import ConfigurationError
+from callarchive.domain.days import day_of
+from callarchive.domain.errors import ConfigurationError
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.clock import iso_ms
 from callarchive.simulator.landings import free_port, require

@@ -13,7 +13,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Any, Self
 
-from callarchive.errors import ArchiveError, UnavailableError
+from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.simulator.landings import due_recordings, free_port, object_bytes, require
 from callarchive.simulator.world import AccountPlan, World
 

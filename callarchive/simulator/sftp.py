@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.simulator.landings import due_recordings, object_bytes, require
 from callarchive.simulator.world import AccountPlan, Recording, World
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from callarchive.days import day_of
+from callarchive.domain.days import day_of
 
 
 class FileState(StrEnum):

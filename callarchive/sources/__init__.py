@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Protocol, TypeVar
 
-from callarchive.errors import SourceError
-from callarchive.models import Findings, RowProblem, Session
+from callarchive.domain.errors import SourceError
+from callarchive.domain.models import Findings, RowProblem, Session
 
 PRECEDENCE = ("log_export", "inbox", "sql", "files")
 """Whose word on a call counts first. 8x8's billing knows more than an event, an event more than somebody's list."""

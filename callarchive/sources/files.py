@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
 from callarchive.call_log import LogRow, read_call_log
-from callarchive.errors import ObjectNotFoundError, SourceError
-from callarchive.models import Findings
-from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.errors import ObjectNotFoundError, SourceError
+from callarchive.domain.models import Findings
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.settings import S3Settings
 from callarchive.sources.gathering import Gathering
 from callarchive.sources.id_lists import read_jsonl, read_parquet, read_txt

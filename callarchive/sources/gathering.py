@@ -9,12 +9,12 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from callarchive.call_log import LegFacts, LogRow
-from callarchive.days import day_of, parse_timestamp
+from callarchive.domain.days import day_of, parse_timestamp
+from callarchive.domain.errors import InvalidIdError, SourceError
 from callarchive.domain.foreign_text import masked
-from callarchive.errors import InvalidIdError, SourceError
-from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, plausible, uuid_time
-from callarchive.models import Findings, Session
-from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, plausible, uuid_time
+from callarchive.domain.models import Findings, Session
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.sources import row_values
 from callarchive.sources.problems import Problems
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from callarchive.automation import IdFile
-from callarchive.errors import SourceError
+from callarchive.domain.errors import SourceError
 from callarchive.settings import AccountSettings, FilesSource
 
 _DAY = "{day}"
@@ -30,7 +30,7 @@ def id_files(account: AccountSettings, *, first: date, last: date) -> Iterator[I
 
 
 def _on_disk(path: str, first: date, last: date) -> Iterator[IdFile]:
-    from callarchive.days import days_between
+    from callarchive.domain.days import days_between
 
     for day in days_between(first, last):
         file = Path(path.replace(_DAY, day.isoformat()))

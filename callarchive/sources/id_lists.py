@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 from callarchive.call_log import LegFacts, LogRow, column_places
-from callarchive.errors import SourceError
+from callarchive.domain.errors import SourceError
 
 _LONGEST_LINE = 1024 * 1024
 _BATCH = 16_384

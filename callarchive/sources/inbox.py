@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from callarchive.days import day_bounds
-from callarchive.identifiers import plausible
+from callarchive.domain.days import day_bounds
+from callarchive.domain.identifiers import plausible
+from callarchive.domain.models import Findings, RowProblem, Session
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.inbox.inbox import Inbox, InboxSession
-from callarchive.models import Findings, RowProblem, Session
-from callarchive.phone_numbers import PhoneNumberTreatment
 from callarchive.sources.row_values import session_status
 
 _LONGEST_CALL_S = 31 * 86_400

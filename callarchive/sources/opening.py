@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from callarchive.phone_numbers import kept_number_guard, phone_number_treatment
+from callarchive.domain.phone_numbers import kept_number_guard, phone_number_treatment
 from callarchive.settings import AccountSettings, FilesSource, InboxSource, LogExportSource
 from callarchive.sources import SessionSource
 from callarchive.sources.files import FilesSessions

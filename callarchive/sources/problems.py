@@ -1,7 +1,7 @@
 """Rows of session sources that were set aside, in bounded memory. What makes a row unusable is decided elsewhere."""
 
 from callarchive.domain.foreign_text import cleaned
-from callarchive.models import RowProblem
+from callarchive.domain.models import RowProblem
 
 
 class Problems:

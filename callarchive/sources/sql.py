@@ -10,9 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from callarchive.call_log import LegFacts, LogRow, column_places
-from callarchive.days import day_bounds
-from callarchive.models import Findings
-from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.days import day_bounds
+from callarchive.domain.models import Findings
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.settings import Secret, SqlSource
 from callarchive.sources.gathering import Gathering
 from callarchive.sources.id_lists import as_text

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from callarchive.database_urls import DRIVER_OF_POSTGRESQL, INSTALL_POSTGRESQL, parse_database_url
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, ConfigurationError, SourceError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import AccessDeniedError, ArchiveError, ConfigurationError, SourceError, UnavailableError
 from callarchive.sql_text import for_sqlalchemy
 
 _ROWS_AT_ONCE = 2000

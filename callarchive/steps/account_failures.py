@@ -14,7 +14,7 @@ import pyarrow as pa
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, pc
 from callarchive.connections import Connections
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccountFailure,
     ArchiveDeniedError,
     ArchiveError,

@@ -12,14 +12,14 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.connections import Connections, landing_root
-from callarchive.days import day_bounds
+from callarchive.domain.days import day_bounds
+from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Unknown
-from callarchive.errors import ArchiveError
+from callarchive.domain.models import ApiStatus
 from callarchive.fetching.comparison import COMPARED, Comparison
 from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import Wanted, call_time
 from callarchive.memory import give_memory_back
-from callarchive.models import ApiStatus
 from callarchive.recording_events import event_columns
 from callarchive.records import Journal, file_from, recording_from
 from callarchive.settings import AccountSettings

@@ -9,12 +9,12 @@ from callarchive import schemas
 from callarchive.belonging import settled_sessions
 from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
-from callarchive.days import day_bounds
-from callarchive.errors import ArchiveError, StoreError, UnavailableError
+from callarchive.domain.days import day_bounds
+from callarchive.domain.errors import ArchiveError, StoreError, UnavailableError
+from callarchive.domain.models import RowProblem
+from callarchive.domain.phone_numbers import kept_number_guard
 from callarchive.kept_bounds import keep_bounds
 from callarchive.missing_sessions import AccountAnswers, missing_sessions
-from callarchive.models import RowProblem
-from callarchive.phone_numbers import kept_number_guard
 from callarchive.recording_events import events_told, write_recording_events
 from callarchive.records import problem_row, session_table
 from callarchive.sources import refuse_undated, unite

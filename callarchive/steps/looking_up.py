@@ -14,8 +14,11 @@ from callarchive import schemas
 from callarchive.answer_journal import AnswerJournal
 from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
 from callarchive.connections import Connections
-from callarchive.days import day_bounds
-from callarchive.errors import AccountFailure, ArchiveError, UnavailableError
+from callarchive.domain.days import day_bounds
+from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
+from callarchive.domain.models import Lookup, LookupStatus
+from callarchive.domain.payloads import UnreadableError, field_of, parse_json
+from callarchive.domain.phone_numbers import phone_number_treatment
 from callarchive.lookup_tables import (
     BETWEEN_NEGATIVES,
     AnsweredRows,
@@ -24,8 +27,6 @@ from callarchive.lookup_tables import (
     recordings_with_earlier,
     second_look_at,
 )
-from callarchive.models import Lookup, LookupStatus
-from callarchive.phone_numbers import phone_number_treatment
 from callarchive.recording_events import named_by_api, with_recordings_of_events
 from callarchive.records import Journal
 from callarchive.settings import AccountSettings
@@ -36,7 +37,6 @@ from callarchive.steps.account_failures import (
     keep_failures,
 )
 from callarchive.steps.reports import StepReport, partition_of
-from callarchive.voice_api.answers import UnreadableError, field_of, parse_json
 from callarchive.workers import NoProgress, Progress, in_threads
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.columns import pc
 from callarchive.connections import Connections
+from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.foreign_text import PATH_CHARS
-from callarchive.errors import ArchiveError, ObjectNotFoundError
+from callarchive.domain.models import ArchiveStatus, Discrepancy
 from callarchive.landing import Landing, LandingObject
 from callarchive.landing.contents import LandingContents, is_of_other_days
 from callarchive.landing.places import PlaceRefusedError, check_path
-from callarchive.models import ArchiveStatus, Discrepancy
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
 from callarchive.records import Journal, Row

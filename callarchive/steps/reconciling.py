@@ -10,14 +10,14 @@ import pyarrow as pa
 from callarchive import reconciliation, schemas, strays
 from callarchive.columns import Column, count_values, keys_of, pc
 from callarchive.connections import Connections
-from callarchive.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import cleaned
-from callarchive.errors import ArchiveError
+from callarchive.domain.models import Discrepancy
 from callarchive.landing.contents import LandingContents, time_in_path
 from callarchive.lookup_tables import confirmed_negatives
 from callarchive.memory import give_memory_back
-from callarchive.models import Discrepancy
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
 from callarchive.records import Journal, Row

@@ -6,8 +6,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from callarchive.connections import Connections
-from callarchive.days import SETTLED_AFTER, day_bounds
-from callarchive.errors import AccountFailure, ArchiveError
+from callarchive.domain.days import SETTLED_AFTER, day_bounds
+from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.records import Key, Row
 from callarchive.schemas import Table
 

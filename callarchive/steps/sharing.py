@@ -15,9 +15,9 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.columns import keys_of
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
+from callarchive.domain.phone_numbers import phone_number_treatment
 from callarchive.lookup_tables import AnsweredRows, recordings_with_earlier
-from callarchive.phone_numbers import phone_number_treatment
 from callarchive.recording_events import named_by_api, with_recordings_of_events
 from callarchive.records import Journal
 from callarchive.settings import Settings

@@ -9,7 +9,7 @@ from typing import NoReturn
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType, PyFileSystem
 
-from callarchive.errors import StoreError
+from callarchive.domain.errors import StoreError
 from callarchive.stores import Store
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from callarchive.errors import UnavailableError
+from callarchive.domain.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 

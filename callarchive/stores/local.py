@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, cast
 
+from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import AccessDeniedError, ObjectNotFoundError, StoreError
 from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.stores import StoredObject
 from callarchive.stores.file_lock import take_lock

@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.stores.naming import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)

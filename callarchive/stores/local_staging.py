@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from callarchive.errors import AlreadyExistsError, StoreError
+from callarchive.domain.errors import AlreadyExistsError, StoreError
 from callarchive.landing.places import check_path
 from callarchive.stores.block_writer import BlockWriter
 from callarchive.stores.group_commit import Commit, GroupCommit

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.stores import Store
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, cast
 from botocore.exceptions import FlexibleChecksumError
 
 from callarchive import s3_access, s3_errors
+from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.landing.places import check_path
 from callarchive.settings import S3Settings
 from callarchive.stores import StoredObject

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from callarchive import s3_errors
-from callarchive.errors import AlreadyExistsError, ArchiveError, ObjectNotFoundError, UnavailableError
+from callarchive.domain.errors import AlreadyExistsError, ArchiveError, ObjectNotFoundError, UnavailableError
 
 log = logging.getLogger(__name__)
 

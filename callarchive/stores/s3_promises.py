@@ -19,7 +19,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from callarchive import s3_errors
-from callarchive.errors import ArchiveError, ConfigurationError, ObjectNotFoundError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, ObjectNotFoundError
 from callarchive.stores.naming import LOCKS
 
 log = logging.getLogger(__name__)

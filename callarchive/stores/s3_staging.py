@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from callarchive.errors import StoreError
+from callarchive.domain.errors import StoreError
 
 if TYPE_CHECKING:
     from callarchive.stores.s3 import S3Store

@@ -10,9 +10,9 @@ import pyarrow as pa
 from callarchive import reconciliation, schemas
 from callarchive.columns import keys_of, pc
 from callarchive.connections import Connections
-from callarchive.days import day_bounds
+from callarchive.domain.days import day_bounds
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.models import ArchiveStatus, Discrepancy
+from callarchive.domain.models import ArchiveStatus, Discrepancy
 from callarchive.reconciliation import OPEN, RESOLVED
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables

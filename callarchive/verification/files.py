@@ -8,12 +8,12 @@ from datetime import date
 
 from callarchive.archive import QUARANTINE
 from callarchive.connections import Connections
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, StoreError, UnavailableError
-from callarchive.identifiers import path_segment
+from callarchive.domain.identifiers import path_segment
+from callarchive.domain.models import ArchiveStatus
 from callarchive.landing.places import PlaceRefusedError
-from callarchive.models import ArchiveStatus
 from callarchive.records import Row
 from callarchive.stores import Store
 from callarchive.verification.findings import Defect, Finding

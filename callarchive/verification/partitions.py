@@ -9,8 +9,8 @@ from callarchive import partition_files, schemas
 from callarchive.answer_journal import pieces_folder
 from callarchive.catalog import Catalog
 from callarchive.columns import pc
+from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.errors import ArchiveError
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.records import journal_folder
 from callarchive.schemas import Table

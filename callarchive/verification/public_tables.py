@@ -9,7 +9,7 @@ import pyarrow as pa
 from callarchive import partition_files, schemas, tables
 from callarchive.columns import keys_of, matching_rows, pc
 from callarchive.connections import Connections
-from callarchive.models import Discrepancy
+from callarchive.domain.models import Discrepancy
 from callarchive.reconciliation import OPEN
 from callarchive.schemas import Table
 from callarchive.verification.comparing import Differences, differences

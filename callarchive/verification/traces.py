@@ -15,10 +15,10 @@ from callarchive.answer_store import call_log_path
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, keys_of, pc
 from callarchive.connections import Connections
+from callarchive.domain.errors import ArchiveError, StoreError
 from callarchive.domain.evidence import Present
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.errors import ArchiveError, StoreError
-from callarchive.models import ArchiveStatus, Lookup, LookupStatus
+from callarchive.domain.models import ArchiveStatus, Lookup, LookupStatus
 from callarchive.records import Key
 from callarchive.schemas import Table
 from callarchive.verification.findings import Defect, Finding

@@ -9,8 +9,8 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.columns import rows_in
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError, ConfigurationError
-from callarchive.identifiers import path_segment
+from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.domain.identifiers import path_segment
 from callarchive.records import Journal
 from callarchive.verification.discrepancies import compare_reconciliation
 from callarchive.verification.files import CheckedFiles, FileCheck, quarantined_files

@@ -7,7 +7,7 @@ not have, and so does another service at a mistaken `api_url`.
 from typing import Any
 
 from callarchive.domain.evidence import Absent, Unknown
-from callarchive.voice_api.answers import (
+from callarchive.domain.payloads import (
     DoubledKeys,
     UnreadableError,
     decode,

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from callarchive.domain.errors import AnswerError, ArchiveError, UnavailableError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import storable
-from callarchive.errors import AnswerError, ArchiveError, UnavailableError
-from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.voice_api.absence import read_404
-from callarchive.voice_api.answers import (
+from callarchive.domain.payloads import (
     DoubledKeys,
     UnreadableError,
     decode,
@@ -25,6 +23,8 @@ from callarchive.voice_api.answers import (
     parse_json,
     status_message,
 )
+from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.absence import read_404
 from callarchive.voice_api.bodies import Answer
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import urllib3
 
-from callarchive.errors import AnswerError, StoreError
+from callarchive.domain.errors import AnswerError, StoreError
 
 JSON_LIMIT_BYTES = 10 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024

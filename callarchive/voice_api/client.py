@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
+from callarchive.domain.errors import AnswerError, InvalidIdError, UnavailableError
 from callarchive.domain.evidence import Unknown
-from callarchive.errors import AnswerError, InvalidIdError, UnavailableError
-from callarchive.identifiers import parse_id
-from callarchive.models import Lookup, LookupStatus
+from callarchive.domain.identifiers import parse_id
+from callarchive.domain.models import Lookup, LookupStatus
+from callarchive.domain.payloads import not_json
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.absence import read_404
 from callarchive.voice_api.account_setup import AccountSetup
-from callarchive.voice_api.answers import not_json
 from callarchive.voice_api.log_export import LogExport
 from callarchive.voice_api.lookups import LIMIT_BYTES, read_lookup, too_much
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport

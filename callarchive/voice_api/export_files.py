@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from callarchive.errors import ExportError, StoreError
+from callarchive.domain.errors import ExportError, StoreError
 
 FILE_LIMIT_BYTES = 8 * 1024**3
 _CHUNK_BYTES = 1024 * 1024

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
-from callarchive.errors import ExportError
+from callarchive.domain.errors import ExportError
 
 _DOMAINS = ("8x8.com", "wavecell.com")
 _PORTS = {"http": 80, "https": 443}

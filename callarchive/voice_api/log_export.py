@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from callarchive.days import parse_timestamp
-from callarchive.errors import (
+from callarchive.domain.days import parse_timestamp
+from callarchive.domain.errors import (
     AnswerError,
     ArchiveError,
     ExportCancelledError,
@@ -26,9 +26,9 @@ from callarchive.errors import (
     ExportServerError,
     StoreError,
 )
+from callarchive.domain.payloads import UnreadableError, decode, field_of, parse_json, status_message
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.temporary_folders import temporary_folder
-from callarchive.voice_api.answers import UnreadableError, decode, field_of, parse_json, status_message
 from callarchive.voice_api.deadlines import Deadline
 from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, DamagedExportError, unpack, why_not_whole
 from callarchive.voice_api.export_links import export_url

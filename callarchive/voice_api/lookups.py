@@ -10,14 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from callarchive.days import parse_timestamp
+from callarchive.domain.days import parse_timestamp
+from callarchive.domain.errors import InvalidIdError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import place_to_keep
-from callarchive.errors import InvalidIdError
-from callarchive.identifiers import parse_id, plausible
-from callarchive.models import ApiRecording, Lookup, LookupStatus
-from callarchive.voice_api.absence import absence
-from callarchive.voice_api.answers import (
+from callarchive.domain.identifiers import parse_id, plausible
+from callarchive.domain.models import ApiRecording, Lookup, LookupStatus
+from callarchive.domain.payloads import (
     PROGRESS,
     DoubledKeys,
     UnreadableError,
@@ -30,6 +29,7 @@ from callarchive.voice_api.answers import (
     shown,
     status_message,
 )
+from callarchive.voice_api.absence import absence
 
 LIMIT_BYTES = 1024 * 1024
 """A longer body is refused. A recording takes about 400 bytes, and a session has a handful."""

@@ -23,7 +23,7 @@ import requests
 import urllib3
 
 from callarchive import __version__
-from callarchive.errors import AccessDeniedError, AnswerError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import AccessDeniedError, AnswerError, ConfigurationError, UnavailableError
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.bodies import JSON_LIMIT_BYTES, Answer, read_answer
 from callarchive.voice_api.deadlines import Deadline, Watchdog

@@ -8,7 +8,7 @@ from assets.days import Step, run_days
 from assets.failures import STEP_RETRIES
 from callarchive import schemas
 from callarchive.connections import Connections
-from callarchive.errors import ArchiveError, RefusedError, SourceError, UnavailableError
+from callarchive.domain.errors import ArchiveError, RefusedError, SourceError, UnavailableError
 from callarchive.steps import StepReport
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")

@@ -2,7 +2,7 @@ import dagster as dg
 import pytest
 
 from assets.failures import ends_batch, errors_as_failures, failure, failure_of_days
-from callarchive import errors
+from callarchive.domain import errors
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.newest_day import NAME, evaluate
 from callarchive.connections import Connections
-from callarchive.days import day_bounds
+from callarchive.domain.days import day_bounds
 from callarchive.newest_day import newest_due_day
 
 

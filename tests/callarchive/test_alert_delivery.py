@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from callarchive.alerts import Alert, Alerts, check_channels
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.settings import AlertSettings
 from callarchive.stores.opening import open_store
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from callarchive.answer_store import AnswerStore
-from callarchive.errors import StoreError
-from callarchive.models import Lookup, LookupStatus
+from callarchive.domain.errors import StoreError
+from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.stores.local import LocalStore
 from callarchive.voice_api.lookups import read_lookup
 

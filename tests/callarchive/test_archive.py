@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from callarchive.archive import RecordingArchive, Rejection
-from callarchive.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
+from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
+from callarchive.domain.models import AudioIssue, KeptFile
 from callarchive.landing import LandingObject
-from callarchive.models import AudioIssue, KeptFile
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.stores import Store
 from callarchive.stores.local import LocalStore

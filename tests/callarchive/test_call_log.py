@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callarchive.call_log import LegFacts, LogRow, read_call_log
-from callarchive.errors import SourceError
+from callarchive.domain.errors import SourceError
 
 A = "11111111-1111-4111-8111-11111111111a"
 B = "11111111-1111-4111-8111-11111111111b"

@@ -22,7 +22,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog, table_named
-from callarchive.errors import ArchiveError, StoreError
+from callarchive.domain.errors import ArchiveError, StoreError
 from callarchive.partition_files import to_arrow
 from callarchive.schemas import PUBLIC_TABLES, RECORDINGS, SESSIONS, STEP_TABLES, Table
 from callarchive.stores import Store

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from callarchive.catalog import Catalog
-from callarchive.errors import UnavailableError
+from callarchive.domain.errors import UnavailableError
 from callarchive.schemas import STATUS_STATS
 from callarchive.stores import Store
 

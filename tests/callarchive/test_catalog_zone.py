@@ -13,7 +13,7 @@ import pytest
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.catalog_zone import MARK_PATH, kept_zone, require_same_zone
-from callarchive.errors import ConfigurationError, StoreError
+from callarchive.domain.errors import ConfigurationError, StoreError
 from callarchive.main_job import archive_day
 from callarchive.settings import Settings, load_settings
 from callarchive.simulator.world import AccountPlan

@@ -15,7 +15,7 @@ from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult, run_checks
 from callarchive.domain.evidence import Outcome
-from callarchive.models import Discrepancy
+from callarchive.domain.models import Discrepancy
 from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, ReconciliationLimits, TransferSettings
 

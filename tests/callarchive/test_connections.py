@@ -11,7 +11,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.connections import Connections, landing_root
-from callarchive.models import ArchiveStatus, Lookup, LookupStatus, RecordingFile
+from callarchive.domain.models import ArchiveStatus, Lookup, LookupStatus, RecordingFile
 from callarchive.records import Journal
 from callarchive.settings import load_settings
 

@@ -20,8 +20,8 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
+from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
-from callarchive.errors import ArchiveError
 from callarchive.main_job import DaySummary
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.world import AccountPlan, FileState

@@ -15,8 +15,7 @@ from threading import Event
 import pytest
 
 from callarchive.archive import RecordingArchive
-from callarchive.domain.evidence import Absent, Evidence, Present
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     HostKeyError,
     ObjectNotFoundError,
@@ -24,13 +23,14 @@ from callarchive.errors import (
     TransferError,
     UnavailableError,
 )
+from callarchive.domain.evidence import Absent, Evidence, Present
+from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.fetching.comparison import Comparison
 from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import FetchCounts, Wanted, call_time
 from callarchive.landing import Download, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.sftp_messages import STATUS, Reply
-from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.partition_files import to_arrow
 from callarchive.records import file_row
 from callarchive.schemas import RECORDING_FILES

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from callarchive import schemas
+from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, Lookup, LookupStatus
 from callarchive.lookup_tables import (
     AnsweredRows,
     confirmed_negatives,
@@ -15,7 +16,6 @@ from callarchive.lookup_tables import (
     recordings_with_earlier,
     second_look_at,
 )
-from callarchive.models import ApiRecording, ApiStatus, ArchiveStatus, Lookup, LookupStatus
 
 END = datetime(2026, 11, 1, 12, tzinfo=UTC)
 GRACE = timedelta(hours=24)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import StoreError, UnavailableError
+from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault

@@ -11,8 +11,8 @@ import pytest
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.checks import CheckResult, run_checks
+from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.evidence import Outcome
-from callarchive.errors import ExportError, SourceError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.main_job import DaySummary

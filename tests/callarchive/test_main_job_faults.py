@@ -17,7 +17,7 @@ import paramiko
 import pytest
 
 from callarchive.catalog import Catalog
-from callarchive.errors import AccessDeniedError, StoreError
+from callarchive.domain.errors import AccessDeniedError, StoreError
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan, Answer, FileState
 from callarchive.stores.local import LocalStore

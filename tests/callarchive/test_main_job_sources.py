@@ -14,7 +14,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.errors import SourceError, StoreError
+from callarchive.domain.errors import SourceError, StoreError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.landing.s3 import S3Landing

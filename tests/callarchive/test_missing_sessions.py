@@ -12,8 +12,8 @@ import pytest
 from callarchive import schemas
 from callarchive.belonging import settled_sessions
 from callarchive.catalog import Catalog
+from callarchive.domain.models import Findings
 from callarchive.missing_sessions import AccountAnswers, missing_sessions
-from callarchive.models import Findings
 from callarchive.settings import AccountSettings
 
 DAY = date(2026, 11, 1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.errors import NotAudioError
-from callarchive.models import AudioIssue, Mp3Facts
+from callarchive.domain.errors import NotAudioError
+from callarchive.domain.models import AudioIssue, Mp3Facts
 from callarchive.mp3 import Mp3Walk, probe_mp3
 
 # Worked out by hand from the standards: header, bytes, samples, sampling frequency, channels.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.models import AudioIssue
+from callarchive.domain.models import AudioIssue
 from callarchive.mp3 import probe_mp3
 from callarchive.simulator.audio import make_recording
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.connections import Connections
+from callarchive.domain.models import NEGATIVE
 from callarchive.forecast.forecasting import forecast
-from callarchive.models import NEGATIVE
 from callarchive.overview import look_over
 from callarchive.passport import find
 from callarchive.verification import Defect, verify_days

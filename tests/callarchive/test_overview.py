@@ -14,7 +14,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.days import spans_of
+from callarchive.domain.days import spans_of
 
 CONFIG = """
 start_date = 2025-01-01

@@ -14,9 +14,8 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.errors import StoreError
-from callarchive.landing import LandingObject, SourceEvidence
-from callarchive.models import (
+from callarchive.domain.errors import StoreError
+from callarchive.domain.models import (
     ApiRecording,
     ApiStatus,
     ArchiveStatus,
@@ -30,6 +29,7 @@ from callarchive.models import (
     Session,
     Version,
 )
+from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.partition_files import to_arrow
 from callarchive.records import (
     Journal,

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 from obstore.exceptions import GenericError, UnauthenticatedError
 from obstore.store import S3Store as ObjectStore
 
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ArchiveError,

@@ -23,7 +23,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.days import days_between
+from callarchive.domain.days import days_between
 from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, World

@@ -11,7 +11,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.days import day_of
+from callarchive.domain.days import day_of
 from callarchive.settings import load_settings
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, World

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.settings import Settings, load_settings
 from callarchive.simulator.running import Simulator
 from pipelines.code_location import code_location

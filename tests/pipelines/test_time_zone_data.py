@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from callarchive.days import day_bounds
+from callarchive.domain.days import day_bounds
 from callarchive.settings import load_settings
 from pipelines.code_location import partitioned_assets
 
@@ -31,7 +31,7 @@ days.time_window_for_partition_key("2026-01-04")
 import pipelines.run_launcher
 from datetime import date
 from zoneinfo import ZoneInfo
-from callarchive.days import day_bounds
+from callarchive.domain.days import day_bounds
 fresh = dg.DailyPartitionsDefinition("2026-01-01", timezone="Africa/Casablanca")
 window = fresh.time_window_for_partition_key("2026-01-05")
 assert tuple(window) == day_bounds(date(2026, 1, 5), ZoneInfo("Africa/Casablanca")), window

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callarchive.domain.errors import TransferError
 from callarchive.domain.foreign_text import (
     cleaned,
     cleaned_lines,
@@ -17,7 +18,6 @@ from callarchive.domain.foreign_text import (
     place_to_keep,
     storable,
 )
-from callarchive.errors import TransferError
 
 SESSION, RECORDING = "e35e3d0e-065a-11ec-b119-676cb2bc33ef", "eef54fc2-065a-11ec-bce9-ed1000154345"
 SECRET = "s3cr3tV4lu3"

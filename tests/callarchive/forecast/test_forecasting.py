@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.forecast.comparing import compare, compare_day
 from callarchive.forecast.forecasting import forecast
 from callarchive.forecast.keeping import keep_forecast

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.models import ApiStatus
 from callarchive.inbox.events import ReadEvent, SessionEvent, read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.inbox.merging import InboxRecording, merge_recordings, merge_summaries
-from callarchive.models import ApiStatus
 from callarchive.simulator.generation import uuid_at
 
 ACCOUNT = "acme_sg"

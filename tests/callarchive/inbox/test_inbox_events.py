@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from callarchive.domain.models import ApiStatus
 from callarchive.inbox.events import (
     EventRefusedError,
     RecordingEvent,
@@ -13,7 +14,6 @@ from callarchive.inbox.events import (
     event_in,
     read_event,
 )
-from callarchive.models import ApiStatus
 
 SESSION, RECORDING = "e35e3d0e-065a-11ec-b119-676cb2bc33ef", "eef54fc2-065a-11ec-bce9-ed1000154345"
 

@@ -77,7 +77,7 @@ def test_a_server_that_dies_has_lost_nothing_that_was_told(own_postgresql_server
             server.stop_at_once()
             told += writer.stdout.read().split()
             last_words = writer.stderr.read().strip().splitlines()[-1]
-        assert last_words.startswith("callarchive.errors.UnavailableError: inbox.url: ")
+        assert last_words.startswith("callarchive.domain.errors.UnavailableError: inbox.url: ")
         assert database.password not in last_words
         server.start()
         found = kept(database.url)

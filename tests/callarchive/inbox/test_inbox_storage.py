@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from callarchive.errors import ArchiveError, ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, StoreError, UnavailableError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.simulator.generation import uuid_at

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from callarchive.errors import StoreError, UnavailableError
+from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.inbox import database
 from callarchive.inbox.events import ReadEvent, read_event
 from callarchive.inbox.inbox import Inbox

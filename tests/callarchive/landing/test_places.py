@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callarchive.connections import utc_now
+from callarchive.domain.errors import ObjectNotFoundError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present
-from callarchive.errors import ObjectNotFoundError, UnavailableError
 from callarchive.landing import Download, Landing, LandingObject, Listing
 from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.places import ObjectFinder, PlaceRefusedError, check_path, paths_from

@@ -17,14 +17,14 @@ from typing import Any, Self
 import pytest
 from moto.s3.models import s3_backends
 
-from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     ConfigurationError,
     ObjectNotFoundError,
     TransferError,
     UnavailableError,
 )
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.landing import Listing
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.landing.s3 import S3Landing

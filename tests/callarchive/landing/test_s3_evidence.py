@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import TransferError
+from callarchive.domain.errors import TransferError
 from callarchive.landing import SourceEvidence
 from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings

@@ -11,8 +11,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from callarchive.domain.errors import AccessDeniedError, AnswerError, ArchiveError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import AccessDeniedError, AnswerError, ArchiveError, UnavailableError
 from callarchive.landing import Listing
 from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     ArchiveError,
     ConfigurationError,
     ObjectNotFoundError,
     UnavailableError,
 )
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.landing import Landing, Listing
 from callarchive.landing.sftp import SftpLanding
 

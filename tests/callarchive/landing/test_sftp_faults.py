@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import ObjectNotFoundError, TransferError, UnavailableError
+from callarchive.domain.errors import ObjectNotFoundError, TransferError, UnavailableError
 from callarchive.landing.sftp import SftpLanding
 
 OpenLanding = Callable[..., SftpLanding]

@@ -11,8 +11,8 @@ import paramiko
 import pytest
 from paramiko.sftp import CMD_NAME
 
+from callarchive.domain.errors import AccessDeniedError, ArchiveError
 from callarchive.domain.evidence import Absent, Present, Unknown
-from callarchive.errors import AccessDeniedError, ArchiveError
 from callarchive.landing.sftp import SftpLanding
 from callarchive.landing.sftp_messages import LSTAT, OPENDIR, READDIR
 

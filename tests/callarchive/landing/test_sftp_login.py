@@ -12,7 +12,7 @@ import asyncssh
 import paramiko
 import pytest
 
-from callarchive.errors import AccessDeniedError, ConfigurationError, HostKeyError
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError, HostKeyError
 from callarchive.landing.sftp import SftpLanding
 from callarchive.landing.sftp_connection import Server
 from callarchive.landing.sftp_credentials import load_private_key

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
 from callarchive.landing.sftp_messages import ATTRS, DATA, HANDLE, NAME, STATUS, Reply, SessionLostError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from callarchive.errors import AccessDeniedError, ArchiveError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, ConfigurationError, UnavailableError
 from callarchive.landing.sftp import SftpLanding, check_sftp_settings
 from callarchive.landing.sftp_connection import Connection, Server, SessionRefusedError, connect
 from callarchive.settings import AccountSettings, SftpSettings

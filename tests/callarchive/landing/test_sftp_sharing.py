@@ -13,7 +13,7 @@ import asyncssh
 import paramiko
 import pytest
 
-from callarchive.errors import TransferError
+from callarchive.domain.errors import TransferError
 from callarchive.landing.sftp import SftpLanding
 from callarchive.landing.sftp_messages import OPENDIR, READ
 

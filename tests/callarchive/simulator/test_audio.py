@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.errors import NotAudioError
-from callarchive.models import AudioIssue
+from callarchive.domain.errors import NotAudioError
+from callarchive.domain.models import AudioIssue
 from callarchive.mp3 import probe_mp3
 from callarchive.simulator.audio import FAULTS, SHAPES, break_recording, make_recording
 

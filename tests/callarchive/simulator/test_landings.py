@@ -14,7 +14,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from callarchive.errors import ArchiveError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, UnavailableError
 from callarchive.simulator.landings import free_port, object_bytes, require
 from callarchive.simulator.s3 import SimulatedS3
 from callarchive.simulator.sftp import SimulatedSftp

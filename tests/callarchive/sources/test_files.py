@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from callarchive.errors import AccessDeniedError, ConfigurationError, SourceError, UnavailableError
-from callarchive.models import RowProblem
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError, SourceError, UnavailableError
+from callarchive.domain.models import RowProblem
 from callarchive.settings import S3Settings
 from callarchive.sources.files import FilesSessions
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callarchive.call_log import LegFacts, LogRow
-from callarchive.models import Findings, RowProblem, Session
+from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.sources.gathering import Gathering
 from callarchive.sources.problems import Problems
 

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callarchive.domain.models import Findings, Session
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
-from callarchive.models import Findings, Session
 from callarchive.sources.inbox import InboxSessions
 
 DAY = date(2026, 11, 1)

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.errors import ExportError, ExportFailedError, SourceError
-from callarchive.models import RowProblem, Session
-from callarchive.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.errors import ExportError, ExportFailedError, SourceError
+from callarchive.domain.models import RowProblem, Session
+from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.sources.log_export import LogExportSessions
 
 A = "11111111-1111-4111-8111-11111111111a"

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.settings import AccountSettings
 from callarchive.sources import unite
 from callarchive.sources.opening import open_sources

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from callarchive.errors import AccessDeniedError, ConfigurationError, SourceError, UnavailableError
-from callarchive.models import Findings, Session
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError, SourceError, UnavailableError
+from callarchive.domain.models import Findings, Session
 from callarchive.settings import SqlSource
 from callarchive.sources.sql import SqlSessions
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.models import Findings, RowProblem, Session
+from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.sources import unite
 
 A = "11111111-1111-4111-8111-11111111111a"

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from callarchive import schemas
-from callarchive.errors import AccessDeniedError
+from callarchive.domain.errors import AccessDeniedError
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan

@@ -14,8 +14,8 @@ import pytest
 
 from callarchive import schemas
 from callarchive.connections import Connections
+from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.errors import ArchiveError, UnavailableError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.landing import Gap, LandingObject, Listing

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from callarchive import schemas
-from callarchive.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError
 from callarchive.settings import load_settings
 from callarchive.simulator.faults import Fault
 from callarchive.steps import Shard, fetch_shard, share_of_rate

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.errors import AlreadyExistsError, StoreError
+from callarchive.domain.errors import AlreadyExistsError, StoreError
 from callarchive.stores import local, syncing
 from callarchive.stores.group_commit import Commit, GroupCommit
 from callarchive.stores.local import LocalStore

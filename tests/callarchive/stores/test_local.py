@@ -20,7 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive.errors import AccessDeniedError, AlreadyExistsError, ArchiveError, ObjectNotFoundError, StoreError
+from callarchive.domain.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ArchiveError,
+    ObjectNotFoundError,
+    StoreError,
+)
 from callarchive.stores import StoredObject, local
 from callarchive.stores.local import LocalStore
 
@@ -32,7 +38,7 @@ OLD, NEW = b"old " * 50_000, b"new " * 60_000
 DYING = textwrap.dedent(
     """
     import contextlib, os, signal, sys, traceback
-    from callarchive.errors import AlreadyExistsError
+    from callarchive.domain.errors import AlreadyExistsError
     from callarchive.stores import local
     from callarchive.stores.local import LocalStore
 
@@ -179,7 +185,7 @@ def test_of_two_processes_that_commit_one_name_one_wins(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
         import sys
-        from callarchive.errors import AlreadyExistsError
+        from callarchive.domain.errors import AlreadyExistsError
         from callarchive.stores.local import LocalStore
         store = LocalStore("file://" + sys.argv[1])
         print("ready", flush=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError
 from callarchive.stores.local import LocalStore
 
 

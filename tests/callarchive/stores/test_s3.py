@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from callarchive.domain.evidence import Unknown
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ArchiveError,
@@ -25,6 +24,7 @@ from callarchive.errors import (
     StoreError,
     UnavailableError,
 )
+from callarchive.domain.evidence import Unknown
 from callarchive.settings import S3Settings
 from callarchive.stores.s3 import S3Store
 from callarchive.stores.s3_promises import Promises

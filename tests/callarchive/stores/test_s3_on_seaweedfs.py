@@ -13,7 +13,7 @@ import pytest
 
 from callarchive import schemas
 from callarchive.catalog import Catalog
-from callarchive.errors import AlreadyExistsError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, UnavailableError
 from callarchive.settings import S3Settings
 from callarchive.stores.s3 import S3Store
 from callarchive.stores.s3_promises import Promises, compares_checksums, try_promises

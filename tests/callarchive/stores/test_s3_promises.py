@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import AlreadyExistsError, ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, StoreError, UnavailableError
 from callarchive.settings import S3Settings
 from callarchive.stores.s3 import S3Store
 from callarchive.stores.s3_promises import Promises, try_promises

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AlreadyExistsError,
     ArchiveError,
     ConfigurationError,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from callarchive import schemas
-from callarchive.errors import StoreError
+from callarchive.domain.errors import StoreError
 from callarchive.records import journal_folder
 from callarchive.stores import StoredObject
 from callarchive.stores.local import LocalStore

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.errors import AccessDeniedError, UnavailableError
+from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.push_config import differs, push_differences
 from callarchive.settings import PushSettings, WebhookSettings
 from callarchive.voice_api.account_setup import AccountSetup, PushConfig, RejectedError, WebhookRegistration

@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from callarchive.errors import AccessDeniedError, ConfigurationError, UnavailableError
-from callarchive.models import ApiStatus, LookupStatus
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError, UnavailableError
+from callarchive.domain.models import ApiStatus, LookupStatus
 
 SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"
 RECORDING = "eef54fc2-065a-11ec-bce9-ed1000154345"

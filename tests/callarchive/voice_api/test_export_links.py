@@ -2,7 +2,7 @@
 
 import pytest
 
-from callarchive.errors import ExportError
+from callarchive.domain.errors import ExportError
 from callarchive.voice_api.export_links import export_url
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from callarchive.errors import (
+from callarchive.domain.errors import (
     AccessDeniedError,
     ExportCancelledError,
     ExportError,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.models import ApiStatus, Lookup, LookupStatus
+from callarchive.domain.models import ApiStatus, Lookup, LookupStatus
 from callarchive.voice_api.lookups import read_lookup
 
 SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"

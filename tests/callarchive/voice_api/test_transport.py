@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.errors import StoreError
+from callarchive.domain.errors import StoreError
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.transport import Request, Transport
 

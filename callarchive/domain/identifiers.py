@@ -8,7 +8,7 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from callarchive.errors import InvalidIdError
+from callarchive.domain.errors import InvalidIdError
 
 SUBACCOUNT_PATTERN = r"^[A-Za-z0-9\-._&]{3,50}$"
 EARLIEST_PLAUSIBLE_AT = datetime(2015, 1, 1, tzinfo=UTC)

@@ -4,8 +4,8 @@ import re
 from datetime import date, datetime, timedelta
 from urllib.parse import unquote
 
-from callarchive.days import parse_timestamp
-from callarchive.identifiers import plausible, uuid_time
+from callarchive.domain.days import parse_timestamp
+from callarchive.domain.identifiers import plausible, uuid_time
 
 _IN_NAME = re.compile(r"_(\d{4}-\d\d-\d\d[T ]\d\d[:.\-_]?\d\d[:.\-_]?\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
 _NEAR_THE_CALL = timedelta(days=3)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.errors import ConfigurationError
-from callarchive.phone_numbers import phone_number_treatment, treat_foreign_in
+from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.phone_numbers import phone_number_treatment, treat_foreign_in
 from callarchive.settings import AccountSettings
 
 NUMBER = "+65 6123-4567"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.days import day_bounds, day_of, days_between, parse_timestamp
+from callarchive.domain.days import day_bounds, day_of, days_between, parse_timestamp
 
 ZONES = [
     "UTC",

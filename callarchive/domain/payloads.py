@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from callarchive.domain.foreign_text import cleaned, storable
-from callarchive.models import ApiStatus
+from callarchive.domain.models import ApiStatus
 
 _RAW_STATUS_CHARS = 200
 _LONGEST_INTEGER = 300

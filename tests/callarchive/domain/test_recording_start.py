@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from callarchive.starts import recording_start, time_in_name
+from callarchive.domain.recording_start import recording_start, time_in_name
 
 # uuid -v1 of 2021-08-26 10:46:56.535: 0x1eb065a_ea5d2f70 intervals of 100 ns since 1582-10-15.
 AT = datetime(2021, 8, 26, 10, 46, 56, 535_000, tzinfo=UTC)

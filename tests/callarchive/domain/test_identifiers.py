@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.errors import InvalidIdError
-from callarchive.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, path_segment, plausible, uuid_time
+from callarchive.domain.errors import InvalidIdError
+from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, path_segment, plausible, uuid_time
 
 ID = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
 
