@@ -5,7 +5,7 @@ The asset graph is in the package `assets`, schedules and resources in `pipeline
 Importing it makes zoneinfo read the pinned package `tzdata`, before any zone is opened: see `time_zones`.
 """
 
-from callarchive.time_zones import use_package_data
+from callarchive.runtime.time_zones import use_package_data
 
 use_package_data()
 

@@ -23,8 +23,8 @@ from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.records import Key
+from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.stores import Store
-from callarchive.temporary_folders import temporary_folder
 
 
 class AnswerStore:

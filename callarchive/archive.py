@@ -26,8 +26,8 @@ from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import KeptFile
 from callarchive.landing import Download
 from callarchive.mp3 import Mp3Walk
+from callarchive.runtime.worker_pool import StoppedError
 from callarchive.stores import Staging, Store
-from callarchive.workers import StoppedError
 
 log = logging.getLogger(__name__)
 

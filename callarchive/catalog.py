@@ -139,7 +139,7 @@ class Catalog:
             StoreError: the store could not give them, or the file is damaged.
         """
         from callarchive import partition_files
-        from callarchive.memory import give_memory_back
+        from callarchive.runtime.memory import give_memory_back
 
         try:
             data: bytes | None = self.store.read(table.partition_path(day))
@@ -175,7 +175,7 @@ class Catalog:
             StoreError: the store could not take them (the old rows are still there).
         """
         from callarchive import partition_files
-        from callarchive.memory import give_memory_back
+        from callarchive.runtime.memory import give_memory_back
 
         data = partition_files.to_arrow(table, rows)
         if not self._keeps(table, day, data):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from callarchive import schemas
 from callarchive.domain.days import day_bounds, day_of, days_between
 from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, ObjectNotFoundError, StoreError
+from callarchive.runtime.time_zones import opened_zone
 from callarchive.settings import Settings
-from callarchive.time_zones import opened_zone
 
 if TYPE_CHECKING:
     from callarchive.catalog import Catalog

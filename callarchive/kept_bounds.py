@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from callarchive import schemas
 from callarchive.domain.days import day_bounds, day_of
 from callarchive.domain.errors import StoreError
+from callarchive.runtime.time_zones import data_in_use, machine_zone
 from callarchive.settings import Settings
-from callarchive.time_zones import data_in_use, machine_zone
 
 if TYPE_CHECKING:
     from callarchive.catalog import Catalog
@@ -89,7 +89,7 @@ def review_bounds(catalog: "Catalog", settings: Settings, days: Iterable[date]) 
     Raises:
         StoreError, UnavailableError, AccessDeniedError: the catalog cannot be listed or reached.
     """
-    from callarchive.workers import in_threads
+    from callarchive.runtime.worker_pool import in_threads
 
     archived = sorted(set(days).intersection(catalog.days(schemas.SESSION_IDS)))
     with_bounds = set(catalog.days(schemas.DAY_BOUNDS)) if archived else set()

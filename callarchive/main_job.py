@@ -20,11 +20,11 @@ from callarchive.domain.errors import (
     ObjectNotFoundError,
     RefusedError,
 )
-from callarchive.memory import give_memory_back
+from callarchive.runtime.memory import give_memory_back
+from callarchive.runtime.worker_pool import Progress
 from callarchive.steps import StepReport
 from callarchive.telling import alerts_of, tell_of_day, tell_of_failure
 from callarchive.verdicts import accounts_without_files, nothing_found
-from callarchive.workers import Progress
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import ArchiveStatus
-from callarchive.workers import in_threads
+from callarchive.runtime.worker_pool import in_threads
 
 DAYS = 30
 _COLUMNS = ("archive_status", "recording_count", "duration_s")

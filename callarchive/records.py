@@ -30,8 +30,8 @@ from callarchive.domain.models import (
     Version,
 )
 from callarchive.landing import LandingObject, SourceEvidence
-from callarchive.memory import give_memory_back
 from callarchive.partition_files import DamagedError, decode, to_arrow
+from callarchive.runtime.memory import give_memory_back
 from callarchive.stores import StoredObject
 
 Row = dict[str, Any]

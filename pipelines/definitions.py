@@ -6,7 +6,7 @@ Without a valid one it fails to load with the one message that names what is wro
 import click
 
 from callarchive.domain.errors import ConfigurationError
-from callarchive.memory import use_system_memory
+from callarchive.runtime.memory import use_system_memory
 from callarchive.settings import load_settings
 from pipelines.code_location import code_location
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.runtime.time_zones import PATH_VARIABLE
 from callarchive.settings import CONFIG_NAME, CONFIG_VARIABLE, load_settings
-from callarchive.time_zones import PATH_VARIABLE
 
 DEMO_DIRECTORY = Path(".demo")
 HOME_VARIABLE = "DAGSTER_HOME"
@@ -104,7 +104,7 @@ def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
     command = [*quiet, "-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
     dagster = subprocess.Popen(  # noqa: S603
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
-        # Empty, PYTHONTZPATH means the package tzdata alone, from each process's start: see callarchive.time_zones.
+        # Empty, PYTHONTZPATH means the package tzdata alone, from each process's start: see callarchive.runtime.time_zones.
         # While a configuration that somebody edits is not valid, a backfill waits. Dagster's default is to fail it.
         env={PATH_VARIABLE: "", **os.environ, "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"},
         process_group=0,  # a terminal's Ctrl-C reaches us alone: `dagster dev` breaks off its shutdown at the second

@@ -16,7 +16,7 @@ import typer
 from callarchive.cli import archiving, checking, demonstrating, forecasting, registering, serving, setting_up, telling
 from callarchive.cli.output import Output, begin_logging, say_error, say_unexpected
 from callarchive.domain.errors import ArchiveError
-from callarchive.memory import use_system_memory
+from callarchive.runtime.memory import use_system_memory
 
 _INTERRUPTED = 130
 _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))

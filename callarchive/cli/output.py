@@ -18,7 +18,7 @@ import typer
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned_lines, printable
-from callarchive.workers import NoProgress, Progress
+from callarchive.runtime.worker_pool import NoProgress, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from callarchive.domain.days import day_bounds, day_of, days_between, spans_of
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.plurals import many
 from callarchive.kept_bounds import BoundsReview, review_bounds
+from callarchive.runtime.time_zones import data_in_use, machine_zone, packaged_zone
 from callarchive.settings import Settings
-from callarchive.time_zones import data_in_use, machine_zone, packaged_zone
 
 _DATA = "time zone data"
 _DUCKDB = "time zone data: DuckDB"

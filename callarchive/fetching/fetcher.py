@@ -14,7 +14,6 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from callarchive.archive import RecordingArchive
-from callarchive.concurrency import Adaptive
 from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.models import ApiStatus, ArchiveStatus, RecordingFile
@@ -28,8 +27,9 @@ from callarchive.landing.contents import LandingContents
 from callarchive.landing.date_folders import DateFolders
 from callarchive.landing.places import ObjectFinder, UnseenError
 from callarchive.refusals import Refusals
+from callarchive.runtime.adaptive_limit import Adaptive
+from callarchive.runtime.worker_pool import in_threads
 from callarchive.settings import TransferSettings
-from callarchive.workers import in_threads
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,6 @@ from functools import partial
 from threading import Event
 from urllib.parse import unquote
 
-from callarchive.concurrency import Adaptive
 from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.evidence import Present, Unknown
 from callarchive.domain.foreign_text import cleaned
@@ -24,7 +23,8 @@ from callarchive.landing.contents import LandingContents
 from callarchive.landing.listed_objects import gaps_for, in_order, paths_naming
 from callarchive.landing.places import ObjectFinder, UnseenError, gap_of
 from callarchive.refusals import Refusals
-from callarchive.workers import in_threads
+from callarchive.runtime.adaptive_limit import Adaptive
+from callarchive.runtime.worker_pool import in_threads
 
 log = logging.getLogger(__name__)
 

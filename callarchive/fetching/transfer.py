@@ -9,7 +9,6 @@ from datetime import date
 from threading import Event
 
 from callarchive.archive import RecordingArchive, Rejection
-from callarchive.concurrency import Adaptive
 from callarchive.domain.errors import (
     ArchiveDeniedError,
     ArchiveError,
@@ -27,7 +26,8 @@ from callarchive.fetching.wanted import FetchCounts, Wanted
 from callarchive.landing import Download, Gap, Landing, SourceEvidence
 from callarchive.landing.places import UnseenError
 from callarchive.refusals import Refusals
-from callarchive.workers import StoppedError
+from callarchive.runtime.adaptive_limit import Adaptive
+from callarchive.runtime.worker_pool import StoppedError
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from callarchive.domain.errors import ConfigurationError
+from callarchive.runtime.time_zones import require_zone
 from callarchive.settings.accounts import AccountSettings, SqlSource
 from callarchive.settings.sections import (
     AlertSettings,
@@ -25,7 +26,6 @@ from callarchive.settings.sections import (
     TransferSettings,
 )
 from callarchive.settings.values import Secret, unset_secrets
-from callarchive.time_zones import require_zone
 
 
 class Settings(BaseSettings):

@@ -9,9 +9,9 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from callarchive.domain.errors import ConfigurationError
+from callarchive.runtime.time_zones import PATH_VARIABLE, follow_path_variable
 from callarchive.settings.configuration import Settings
 from callarchive.settings.values import REFERENCE, WRITTEN_OUT, base_folder
-from callarchive.time_zones import PATH_VARIABLE, follow_path_variable
 
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"

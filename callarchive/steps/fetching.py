@@ -19,9 +19,10 @@ from callarchive.domain.models import ApiStatus
 from callarchive.fetching.comparison import COMPARED, Comparison
 from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import Wanted, call_time
-from callarchive.memory import give_memory_back
 from callarchive.recording_events import event_columns
 from callarchive.records import Journal, file_from, recording_from
+from callarchive.runtime.memory import give_memory_back
+from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import (
     FOR_ALL_ACCOUNTS,
@@ -30,7 +31,6 @@ from callarchive.steps.account_failures import (
     keep_failures,
 )
 from callarchive.steps.reports import StepReport, lists_landings, partition_of
-from callarchive.workers import NoProgress, Progress
 
 if TYPE_CHECKING:
     from callarchive.landing.contents import LandingContents

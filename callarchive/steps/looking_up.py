@@ -29,6 +29,7 @@ from callarchive.lookup_tables import (
 )
 from callarchive.recording_events import named_by_api, with_recordings_of_events
 from callarchive.records import Journal
+from callarchive.runtime.worker_pool import NoProgress, Progress, in_threads
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import (
     FOR_ALL_ACCOUNTS,
@@ -37,7 +38,6 @@ from callarchive.steps.account_failures import (
     keep_failures,
 )
 from callarchive.steps.reports import StepReport, partition_of
-from callarchive.workers import NoProgress, Progress, in_threads
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import Discrepancy
 from callarchive.landing.contents import LandingContents, time_in_path
 from callarchive.lookup_tables import confirmed_negatives
-from callarchive.memory import give_memory_back
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
 from callarchive.records import Journal, Row
+from callarchive.runtime.memory import give_memory_back
 from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed

@@ -20,12 +20,12 @@ from callarchive.domain.phone_numbers import phone_number_treatment
 from callarchive.lookup_tables import AnsweredRows, recordings_with_earlier
 from callarchive.recording_events import named_by_api, with_recordings_of_events
 from callarchive.records import Journal
+from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import Settings
 from callarchive.steps.fetching import fetch_named
 from callarchive.steps.finding import find_sessions
 from callarchive.steps.looking_up import ask_for
 from callarchive.steps.reports import partition_of
-from callarchive.workers import NoProgress, Progress
 
 _SESSION = schemas.SESSION_IDS.key
 

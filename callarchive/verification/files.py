@@ -15,9 +15,9 @@ from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import ArchiveStatus
 from callarchive.landing.places import PlaceRefusedError
 from callarchive.records import Row
+from callarchive.runtime.worker_pool import Progress, in_threads
 from callarchive.stores import Store
 from callarchive.verification.findings import Defect, Finding
-from callarchive.workers import Progress, in_threads
 
 _UNREADABLE = (StoreError, AccessDeniedError, UnavailableError, PlaceRefusedError)
 _SHORT_HASH = 16

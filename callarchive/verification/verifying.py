@@ -12,13 +12,13 @@ from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.identifiers import path_segment
 from callarchive.records import Journal
+from callarchive.runtime.worker_pool import Progress
 from callarchive.verification.discrepancies import compare_reconciliation
 from callarchive.verification.files import CheckedFiles, FileCheck, quarantined_files
 from callarchive.verification.findings import Defect, Finding, VerifiedDay
 from callarchive.verification.partitions import DayTables
 from callarchive.verification.public_tables import PublicTables
 from callarchive.verification.traces import removed_from_answers, removed_from_call_logs, removed_from_steps
-from callarchive.workers import Progress
 
 _NAMED_BY = ("subaccount_id", "session_id", "recording_id", "archive_status", "archive_path", "quarantine_uri")
 _KEPT = (*_NAMED_BY, "size_bytes", "sha256", "versions", "versions_sha256")

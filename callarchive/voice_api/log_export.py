@@ -27,8 +27,8 @@ from callarchive.domain.errors import (
     StoreError,
 )
 from callarchive.domain.payloads import UnreadableError, decode, field_of, parse_json, status_message
+from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.temporary_folders import temporary_folder
 from callarchive.voice_api.deadlines import Deadline
 from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, DamagedExportError, unpack, why_not_whole
 from callarchive.voice_api.export_links import export_url

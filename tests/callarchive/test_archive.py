@@ -17,10 +17,10 @@ from callarchive.archive import RecordingArchive, Rejection
 from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
 from callarchive.domain.models import AudioIssue, KeptFile
 from callarchive.landing import LandingObject
+from callarchive.runtime.worker_pool import StoppedError
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.stores import Store
 from callarchive.stores.local import LocalStore
-from callarchive.workers import StoppedError
 
 DAY = date(2026, 11, 1)
 NOW = datetime(2026, 11, 2, 3, 4, 5, tzinfo=UTC)

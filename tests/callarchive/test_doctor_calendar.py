@@ -46,7 +46,7 @@ def found(connections: Connections) -> dict[str, Finding]:
 
 def machine_has(folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = () if folder is None else (str(folder),)
-    monkeypatch.setattr("callarchive.time_zones._machine_folders", lambda: folders)
+    monkeypatch.setattr("callarchive.runtime.time_zones._machine_folders", lambda: folders)
 
 
 def test_other_data_on_the_machine_is_named_with_the_days_that_it_cuts_otherwise(

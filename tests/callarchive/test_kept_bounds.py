@@ -163,7 +163,7 @@ def test_a_day_of_an_older_version_is_taken_for_one_that_the_machines_data_cut(
     use_tz_data(machine)
     trial.archive(*DAYS)
     use_tz_data(tz_age(ZONE, ELEVEN))
-    monkeypatch.setattr("callarchive.time_zones._machine_folders", lambda: (str(machine),))
+    monkeypatch.setattr("callarchive.runtime.time_zones._machine_folders", lambda: (str(machine),))
     with trial.connections() as connections:
         catalog, settings = connections.catalog, connections.settings
         for day in DAYS:
@@ -171,9 +171,9 @@ def test_a_day_of_an_older_version_is_taken_for_one_that_the_machines_data_cut(
         review = review_bounds(catalog, settings, DAYS)
         assert [item.day for item in review.moved] == DAYS
         assert "tz data 2025b" in review.moved[0].data
-        monkeypatch.setattr("callarchive.time_zones._machine_folders", lambda: (str(tz_age(ZONE, ELEVEN)),))
+        monkeypatch.setattr("callarchive.runtime.time_zones._machine_folders", lambda: (str(tz_age(ZONE, ELEVEN)),))
         assert review_bounds(catalog, settings, DAYS).assumed == frozenset(DAYS)
-        monkeypatch.setattr("callarchive.time_zones._machine_folders", lambda: ())
+        monkeypatch.setattr("callarchive.runtime.time_zones._machine_folders", lambda: ())
         review = review_bounds(catalog, settings, DAYS)
         assert (review.moved, review.unknown, review.assumed) == ((), frozenset(DAYS), frozenset())
         path = catalog.partition_uri(schemas.DAY_BOUNDS, DAYS[0]).removeprefix("file://")

@@ -14,8 +14,8 @@ from callarchive.domain.models import NEGATIVE
 from callarchive.forecast.forecasting import forecast
 from callarchive.overview import look_over
 from callarchive.passport import find
+from callarchive.runtime.worker_pool import NoProgress
 from callarchive.verification import Defect, verify_days
-from callarchive.workers import NoProgress
 
 OLD, NEW = date(2026, 1, 5), date(2026, 1, 6)
 CAME_LATER: Mapping[schemas.Table, Sequence[str]] = {

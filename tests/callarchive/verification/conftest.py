@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from callarchive import schemas
+from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.running import DEMO_ACCOUNTS
 from callarchive.simulator.world import FileState, World
 from callarchive.verification import Defect, VerifiedDay, days_in_range, verify_days
-from callarchive.workers import NoProgress
 
 Row = dict[str, Any]
 FIRST, SECOND, THIRD = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7)

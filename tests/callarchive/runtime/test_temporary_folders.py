@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.temporary_folders import temporary_folder
+from callarchive.runtime.temporary_folders import temporary_folder
 
 
 def test_the_folder_is_private_and_gone_afterwards_with_what_is_in_it() -> None:

@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
-from callarchive.concurrency import Adaptive
-from callarchive.workers import in_threads
+from callarchive.runtime.adaptive_limit import Adaptive
+from callarchive.runtime.worker_pool import in_threads
 
 
 class Server:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzdata
 
-from callarchive.time_zones import ZoneData, data_in_use, machine_zone, packaged_zone, require_zone
+from callarchive.runtime.time_zones import ZoneData, data_in_use, machine_zone, packaged_zone, require_zone
 
 TzAge = Callable[..., Path]
 Use = Callable[[Path | None], None]

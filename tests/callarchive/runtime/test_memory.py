@@ -7,7 +7,7 @@ import sys
 import pytest
 
 _ASK = "import pyarrow as pa; print(pa.default_memory_pool().backend_name)"
-_USE = "from callarchive.memory import use_system_memory; use_system_memory()"
+_USE = "from callarchive.runtime.memory import use_system_memory; use_system_memory()"
 
 
 def answer(code: str, **variables: str) -> str:

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from threading import Condition, Event, Thread
 from typing import Generic, Protocol, TypeVar
 
-from callarchive.concurrency import Adaptive
+from callarchive.runtime.adaptive_limit import Adaptive
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

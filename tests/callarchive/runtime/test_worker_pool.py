@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from callarchive.workers import NoProgress, StoppedError, in_threads
+from callarchive.runtime.worker_pool import NoProgress, StoppedError, in_threads
 
 NAME = "workers-test"
 PATIENCE_S = 10.0
