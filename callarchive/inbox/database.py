@@ -18,8 +18,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
-from callarchive.database_urls import INSTALL_POSTGRESQL, parse_database_url
 from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.settings.database_urls import INSTALL_POSTGRESQL, parse_database_url
 from callarchive.stores.syncing import sync_folder
 
 VERSION = 1

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from callarchive.domain.identifiers import SUBACCOUNT_PATTERN
 from callarchive.settings.sections import S3Settings
+from callarchive.settings.sql_text import PARAMETERS, parameters_in, why_refused
 from callarchive.settings.values import (
     ConfigPath,
     HttpUrl,
@@ -18,7 +19,6 @@ from callarchive.settings.values import (
     check_bucket,
     landing_url,
 )
-from callarchive.sql_text import PARAMETERS, parameters_in, why_refused
 
 
 class SftpSettings(Section):

@@ -16,10 +16,10 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from callarchive.database_urls import DRIVER_OF_POSTGRESQL, INSTALL_POSTGRESQL, parse_database_url
 from callarchive.domain.errors import AccessDeniedError, ArchiveError, ConfigurationError, SourceError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.sql_text import for_sqlalchemy
+from callarchive.settings.database_urls import DRIVER_OF_POSTGRESQL, INSTALL_POSTGRESQL, parse_database_url
+from callarchive.settings.sql_text import for_sqlalchemy
 
 _ROWS_AT_ONCE = 2000
 _CONNECT_S = 15

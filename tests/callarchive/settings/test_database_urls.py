@@ -2,7 +2,7 @@
 
 import pytest
 
-from callarchive.database_urls import parse_database_url
+from callarchive.settings.database_urls import parse_database_url
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
