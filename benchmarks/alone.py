@@ -22,7 +22,7 @@ def frame_walk(plan: Plan) -> Section:
     mean_kb = middle([run.told["bytes"] for run in each]) / len(corpus.samples) / 1000
     prose = (
         f"{len(corpus.samples):,} recordings of every shape that the simulator knows, {mean_kb:.0f} kB in the mean, in memory"
-        " beforehand; CPU seconds of one thread. How exact it is, `tests/callarchive/test_mp3_decoded.py` says."
+        " beforehand; CPU seconds of one thread. How exact it is, `tests/callarchive/mp3/test_mp3_decoded.py` says."
     )
     rows = (("frame walk", spread(per_second), spread([mean_kb * rate / 1000 for rate in per_second])),)
     claim = at_least("mp3 frame walk on one core", per_second, 2500, "files/s")
