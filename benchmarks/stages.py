@@ -50,10 +50,11 @@ def main() -> None:
     Of a whole day, "day" is all of it; steps that are named are told under their own names.
     """
     prepare_process()  # as the command line does, before it imports anything
-    from callarchive import s3_access, steps
+    from callarchive import steps
     from callarchive.connections import Connections
     from callarchive.main_job import archive_day
     from callarchive.settings import load_settings
+    from callarchive.storage.s3 import clients as s3_clients
 
     day, names = date.fromisoformat(sys.argv[1]), sys.argv[2:]
     watch = Stopwatch()
@@ -62,7 +63,7 @@ def main() -> None:
             connections.sources(account)
             connections.landing(account)
             if account.landing.startswith("s3:"):
-                s3_access.s3_client(account.s3).close()
+                s3_clients.s3_client(account.s3).close()
         if names:
             with connections.day_lock(day):
                 for name in names:

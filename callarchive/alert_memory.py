@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)
 

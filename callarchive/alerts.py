@@ -14,7 +14,7 @@ from callarchive.alert_memory import AlertMemory, Sent
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned
 from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings, unset_secrets
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, PhoneNumberTreatment
 from callarchive.records import Key
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.records import Key
 from callarchive.runtime.temporary_folders import temporary_folder
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 
 class AnswerStore:

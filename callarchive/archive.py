@@ -24,10 +24,10 @@ from callarchive.domain.errors import (
 )
 from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import KeptFile
-from callarchive.landing import Download
 from callarchive.mp3 import Mp3Walk
 from callarchive.runtime.worker_pool import StoppedError
-from callarchive.stores import Staging, Store
+from callarchive.storage.landing import Download
+from callarchive.storage.stores import Staging, Store
 
 log = logging.getLogger(__name__)
 

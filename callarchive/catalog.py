@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 from callarchive import schemas
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError, StoreError
 from callarchive.schemas import PUBLIC_TABLES, Table
-from callarchive.stores import Store
-from callarchive.stores.opening import open_store
-from callarchive.stores.syncing import sync_folder
+from callarchive.storage.stores import Store
+from callarchive.storage.stores.opening import open_store
+from callarchive.storage.stores.syncing import sync_folder
 
 if TYPE_CHECKING:  # up to 0.3 s of import each, which not every reader needs
     import duckdb
@@ -227,7 +227,7 @@ class Catalog:
             from pyarrow.fs import LocalFileSystem
 
             return LocalFileSystem(), self.store.url.removeprefix("file://") + "/"
-        from callarchive.stores.arrow_files import arrow_files
+        from callarchive.storage.stores.arrow_files import arrow_files
 
         return arrow_files(self.store), ""
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError
-from callarchive.landing import Landing
 from callarchive.settings import AccountSettings, Settings
+from callarchive.storage.landing import Landing
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import Inbox
-    from callarchive.landing.contents import LandingContents
-    from callarchive.landing.date_folders import DateFolders
     from callarchive.sources import SessionSource
+    from callarchive.storage.landing.contents import LandingContents
+    from callarchive.storage.landing.date_folders import DateFolders
     from callarchive.voice_api.client import VoiceClient
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class Connections:
         from callarchive.answer_store import AnswerStore
         from callarchive.archive import RecordingArchive
         from callarchive.catalog import Catalog
-        from callarchive.stores.opening import open_store
+        from callarchive.storage.stores.opening import open_store
 
         settings.require_secrets()
         for account in settings.accounts:
             if account.landing.startswith("sftp://"):
-                from callarchive.landing.sftp import check_sftp_settings
+                from callarchive.storage.landing.sftp.landing import check_sftp_settings
 
                 check_sftp_settings(account)
         self.settings = settings
@@ -114,7 +114,7 @@ class Connections:
 
     def date_folders(self, account: AccountSettings) -> "DateFolders":
         """What is known of the date folders in the account's landing, for all days of a run."""
-        from callarchive.landing.date_folders import DateFolders
+        from callarchive.storage.landing.date_folders import DateFolders
 
         landing = self.landing(account)
         with self._opening:
@@ -127,7 +127,7 @@ class Connections:
         Raises:
             ArchiveError: the landing cannot be listed.
         """
-        from callarchive.landing.contents import GOOD_FOR, list_contents
+        from callarchive.storage.landing.contents import GOOD_FOR, list_contents
 
         with self._listing:
             known, now = self._contents.get(account.subaccount_id), self.clock()
@@ -275,9 +275,9 @@ def landing_root(account: AccountSettings) -> str:
 def _open_landing(account: AccountSettings, settings: Settings) -> Landing:
     # Most accounts need only one of them; boto3 with obstore and paramiko cost 0.1 to 0.3 s each.
     if account.landing.startswith("s3://"):
-        from callarchive.landing.s3 import S3Landing
+        from callarchive.storage.landing.s3.landing import S3Landing
 
         return S3Landing(account, settings.transfer, concurrency=settings.transfer.concurrency)
-    from callarchive.landing.sftp import SftpLanding
+    from callarchive.storage.landing.sftp.landing import SftpLanding
 
     return SftpLanding(account, settings.transfer, concurrency=settings.transfer.concurrency)

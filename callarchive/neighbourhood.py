@@ -13,8 +13,8 @@ import pyarrow as pa
 from callarchive import schemas
 from callarchive.catalog import Catalog
 from callarchive.columns import Column, pc
-from callarchive.landing.contents import recording_id_in
 from callarchive.schemas import Table
+from callarchive.storage.landing.contents import recording_id_in
 
 _DAYS_AROUND = 31
 

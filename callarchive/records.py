@@ -29,10 +29,10 @@ from callarchive.domain.models import (
     Session,
     Version,
 )
-from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.partition_files import DamagedError, decode, to_arrow
 from callarchive.runtime.memory import give_memory_back
-from callarchive.stores import StoredObject
+from callarchive.storage.landing import LandingObject, SourceEvidence
+from callarchive.storage.stores import StoredObject
 
 Row = dict[str, Any]
 Key = tuple[str, str]

@@ -17,11 +17,11 @@ import pyarrow as pa
 from callarchive.columns import Column, matching_rows, pc, rows_where
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.models import ArchiveStatus, Discrepancy
-from callarchive.landing.contents import recording_id_in, session_id_in
 from callarchive.reconciliation import FOUND
 from callarchive.records import Row
 from callarchive.settings import AccountSettings
-from callarchive.stores import StoredObject
+from callarchive.storage.landing.contents import recording_id_in, session_id_in
+from callarchive.storage.stores import StoredObject
 
 FILE_COLUMNS = (
     "subaccount_id",

@@ -23,9 +23,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from callarchive.domain.errors import ArchiveError
-from callarchive.landing.s3 import S3Landing
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
-from callarchive.stores.s3 import S3Store
+from callarchive.storage.landing.s3.landing import S3Landing
+from callarchive.storage.stores.s3 import S3Store
 
 _AT_ONCE = 8
 _KEYS = 25

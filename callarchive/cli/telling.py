@@ -166,7 +166,7 @@ def test_alerts(context: typer.Context) -> None:
     """Sends a test alert through every channel of [alerts], and says what became of it. Exits 1 if one failed."""
     from callarchive.alerts import Alert, Alerts, check_channels
     from callarchive.connections import utc_now
-    from callarchive.stores.opening import open_store
+    from callarchive.storage.stores.opening import open_store
 
     output: Output = context.obj
     settings = output.settings()

@@ -13,7 +13,7 @@ from callarchive.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict, tried
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ArchiveError
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 _FULL_BELOW = 0.01
 _NEARLY_FULL_BELOW = 0.10

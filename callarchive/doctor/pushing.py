@@ -25,7 +25,7 @@ def pushed_destination(account: AccountSettings) -> str:
 
 
 def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
-    from callarchive.landing.sftp_connection import Server, connect
+    from callarchive.storage.landing.sftp.connection import Server, connect
 
     if account.sftp is None:
         raise ConfigurationError("accounts.sftp.known_hosts is needed: an unknown host is told no password")
@@ -78,7 +78,7 @@ def _by_s3(account: AccountSettings, push: PushSettings) -> str:
     import boto3
     from botocore.config import Config
 
-    from callarchive.s3_errors import BOTO_ERRORS, translate_botocore
+    from callarchive.storage.s3.errors import BOTO_ERRORS, translate_botocore
 
     landing = urlsplit(account.landing)
     if landing.scheme != "s3":

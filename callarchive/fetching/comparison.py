@@ -12,8 +12,8 @@ from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.models import ArchiveStatus
 from callarchive.fetching.wanted import FetchCounts
-from callarchive.landing import NOT_LISTED, Gap, Landing, LandingObject
-from callarchive.refusals import Refusals
+from callarchive.storage.landing import NOT_LISTED, Gap, Landing, LandingObject
+from callarchive.storage.landing.refusals import Refusals
 
 if TYPE_CHECKING:
     import pyarrow as pa

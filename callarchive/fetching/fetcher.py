@@ -22,14 +22,14 @@ from callarchive.fetching.listed import ListingSearch, Unsettled
 from callarchive.fetching.states import RecordingStates
 from callarchive.fetching.transfer import Transfers
 from callarchive.fetching.wanted import FetchCounts, Wanted
-from callarchive.landing import Landing
-from callarchive.landing.contents import LandingContents
-from callarchive.landing.date_folders import DateFolders
-from callarchive.landing.places import ObjectFinder, UnseenError
-from callarchive.refusals import Refusals
 from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.worker_pool import in_threads
 from callarchive.settings import TransferSettings
+from callarchive.storage.landing import Landing
+from callarchive.storage.landing.contents import LandingContents
+from callarchive.storage.landing.date_folders import DateFolders
+from callarchive.storage.landing.places import ObjectFinder, UnseenError
+from callarchive.storage.landing.refusals import Refusals
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,13 +18,13 @@ from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import ArchiveStatus, RecordingFile
 from callarchive.fetching.transfer import Transfers
 from callarchive.fetching.wanted import FetchCounts, Wanted
-from callarchive.landing import Landing
-from callarchive.landing.contents import LandingContents
-from callarchive.landing.listed_objects import gaps_for, in_order, paths_naming
-from callarchive.landing.places import ObjectFinder, UnseenError, gap_of
-from callarchive.refusals import Refusals
 from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.worker_pool import in_threads
+from callarchive.storage.landing import Landing
+from callarchive.storage.landing.contents import LandingContents
+from callarchive.storage.landing.listed_objects import gaps_for, in_order, paths_naming
+from callarchive.storage.landing.places import ObjectFinder, UnseenError, gap_of
+from callarchive.storage.landing.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

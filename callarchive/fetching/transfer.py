@@ -23,11 +23,11 @@ from callarchive.domain.errors import (
 from callarchive.domain.models import ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.fetching.states import RecordingStates
 from callarchive.fetching.wanted import FetchCounts, Wanted
-from callarchive.landing import Download, Gap, Landing, SourceEvidence
-from callarchive.landing.places import UnseenError
-from callarchive.refusals import Refusals
 from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.worker_pool import StoppedError
+from callarchive.storage.landing import Download, Gap, Landing, SourceEvidence
+from callarchive.storage.landing.places import UnseenError
+from callarchive.storage.landing.refusals import Refusals
 
 log = logging.getLogger(__name__)
 

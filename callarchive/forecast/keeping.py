@@ -13,7 +13,7 @@ from typing import Any
 from callarchive.catalog import Catalog
 from callarchive.domain.errors import ObjectNotFoundError
 from callarchive.forecast.models import FIGURES, Basis, DayForecast, Figure, Forecast
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 _FOLDER = "_forecasts"
 _FORMAT = 1

@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeDecorator
 
 from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.settings.database_urls import INSTALL_POSTGRESQL, parse_database_url
-from callarchive.stores.syncing import sync_folder
+from callarchive.storage.stores.syncing import sync_folder
 
 VERSION = 1
 _LOCK = 0x63616C6C61726368

@@ -115,8 +115,8 @@ class FilesSessions:
 
     def _copy_from_s3(self, file: str, copy: BinaryIO) -> None:
         # Imported here: boto3 costs 0.3 s, and most lists are on disk.
-        from callarchive.s3_access import s3_client
-        from callarchive.s3_errors import BOTO_ERRORS, translate_botocore
+        from callarchive.storage.s3.clients import s3_client
+        from callarchive.storage.s3.errors import BOTO_ERRORS, translate_botocore
 
         bucket, _, key = file.removeprefix("s3://").partition("/")
         try:

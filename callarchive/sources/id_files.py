@@ -45,8 +45,8 @@ def _on_disk(path: str, first: date, last: date) -> Iterator[IdFile]:
 
 
 def _in_bucket(path: str, account: AccountSettings) -> Iterator[IdFile]:
-    from callarchive.s3_access import s3_client
-    from callarchive.s3_errors import BOTO_ERRORS, translate_botocore
+    from callarchive.storage.s3.clients import s3_client
+    from callarchive.storage.s3.errors import BOTO_ERRORS, translate_botocore
 
     bucket, _, key = path.removeprefix("s3://").partition("/")
     before, _, after = key.partition(_DAY)

@@ -33,7 +33,7 @@ from callarchive.steps.account_failures import (
 from callarchive.steps.reports import StepReport, lists_landings, partition_of
 
 if TYPE_CHECKING:
-    from callarchive.landing.contents import LandingContents
+    from callarchive.storage.landing.contents import LandingContents
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from callarchive.domain.evidence import Absent, Evidence, Unknown
 from callarchive.records import Row
-from callarchive.stores import Store, StoredObject
+from callarchive.storage.stores import Store, StoredObject
 from callarchive.strays import SuspectFile, row_without_file
 
 ASKED_MAX = 1000

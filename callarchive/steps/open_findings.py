@@ -17,13 +17,13 @@ from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.foreign_text import PATH_CHARS
 from callarchive.domain.models import ArchiveStatus, Discrepancy
-from callarchive.landing import Landing, LandingObject
-from callarchive.landing.contents import LandingContents, is_of_other_days
-from callarchive.landing.places import PlaceRefusedError, check_path
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
 from callarchive.records import Journal, Row
 from callarchive.settings import AccountSettings
+from callarchive.storage.landing import Landing, LandingObject
+from callarchive.storage.landing.contents import LandingContents, is_of_other_days
+from callarchive.storage.landing.places import PlaceRefusedError, check_path
 
 _SOURCES_ASKED = 5
 """So many of the objects that a listing lacks though they were read are asked for: the ones read last."""

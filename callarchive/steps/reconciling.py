@@ -15,7 +15,6 @@ from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import Discrepancy
-from callarchive.landing.contents import LandingContents, time_in_path
 from callarchive.lookup_tables import confirmed_negatives
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
@@ -28,6 +27,7 @@ from callarchive.steps.lost_files import rows_without_file
 from callarchive.steps.open_findings import OpenFindings
 from callarchive.steps.reports import StepReport, is_settled, partition_of
 from callarchive.steps.unknowns import keep_unknowns
+from callarchive.storage.landing.contents import LandingContents, time_in_path
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import Inbox

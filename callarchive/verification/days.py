@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from callarchive import schemas
 from callarchive.archive import QUARANTINE
 from callarchive.connections import Connections
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 _TABLES = tuple(table.name for table in schemas.PUBLIC_TABLES)
 _DAY = timedelta(days=1)

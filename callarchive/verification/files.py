@@ -13,10 +13,10 @@ from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import ArchiveStatus
-from callarchive.landing.places import PlaceRefusedError
 from callarchive.records import Row
 from callarchive.runtime.worker_pool import Progress, in_threads
-from callarchive.stores import Store
+from callarchive.storage.landing.places import PlaceRefusedError
+from callarchive.storage.stores import Store
 from callarchive.verification.findings import Defect, Finding
 
 _UNREADABLE = (StoreError, AccessDeniedError, UnavailableError, PlaceRefusedError)

@@ -11,9 +11,9 @@ from callarchive.catalog import Catalog
 from callarchive.columns import pc
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.landing.places import PlaceRefusedError
 from callarchive.records import journal_folder
 from callarchive.schemas import Table
+from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.verification.findings import Defect, Finding
 
 _ALWAYS_WRITTEN = (

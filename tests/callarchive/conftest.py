@@ -29,9 +29,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from callarchive.settings import S3Settings
-from callarchive.stores import Store
-from callarchive.stores.local import LocalStore
-from callarchive.stores.s3 import S3Store
+from callarchive.storage.stores import Store
+from callarchive.storage.stores.local import LocalStore
+from callarchive.storage.stores.s3 import S3Store
 
 BUCKET = "the-bucket"
 _numbers = itertools.count()

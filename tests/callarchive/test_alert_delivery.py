@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from callarchive.alerts import Alert, Alerts, check_channels
 from callarchive.domain.errors import ConfigurationError
 from callarchive.settings import AlertSettings
-from callarchive.stores.opening import open_store
+from callarchive.storage.stores.opening import open_store
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PASSWORD, TOKEN = "pass-word-of-mail", "tok-en-of-hook"
@@ -325,7 +325,7 @@ def test_two_processes_at_once_tell_it_once(serve: Any, tmp_path: Path) -> None:
         "import sys; from datetime import UTC, datetime\n"
         "from callarchive.alerts import Alert, Alerts\n"
         "from callarchive.settings import AlertSettings\n"
-        "from callarchive.stores.opening import open_store\n"
+        "from callarchive.storage.stores.opening import open_store\n"
         "settings = AlertSettings(webhook={'url': sys.argv[1]})\n"
         "alerts = Alerts(settings, store=open_store('file://' + sys.argv[2]), clock=lambda: datetime.now(UTC))\n"
         "print(sum(alerts.send(Alert('test', str(n), 'x')) for n in range(5)))\n"

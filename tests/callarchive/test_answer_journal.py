@@ -8,7 +8,7 @@ from callarchive.answer_journal import AnswerJournal
 from callarchive.answer_store import AnswerStore
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import Lookup, LookupStatus
-from callarchive.stores.local import LocalStore
+from callarchive.storage.stores.local import LocalStore
 from callarchive.voice_api.lookups import read_lookup
 
 DAY = date(2026, 11, 1)

@@ -12,7 +12,7 @@ import pytest
 from callarchive.answer_store import AnswerStore
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import Lookup, LookupStatus
-from callarchive.stores.local import LocalStore
+from callarchive.storage.stores.local import LocalStore
 from callarchive.voice_api.lookups import read_lookup
 
 DAY = date(2026, 11, 1)

@@ -16,11 +16,11 @@ import pytest
 from callarchive.archive import RecordingArchive, Rejection
 from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
 from callarchive.domain.models import AudioIssue, KeptFile
-from callarchive.landing import LandingObject
 from callarchive.runtime.worker_pool import StoppedError
 from callarchive.simulator.audio import break_recording, make_recording
-from callarchive.stores import Store
-from callarchive.stores.local import LocalStore
+from callarchive.storage.landing import LandingObject
+from callarchive.storage.stores import Store
+from callarchive.storage.stores.local import LocalStore
 
 DAY = date(2026, 11, 1)
 NOW = datetime(2026, 11, 2, 3, 4, 5, tzinfo=UTC)
@@ -260,8 +260,8 @@ from datetime import UTC, date, datetime
 from threading import Event
 from urllib.parse import urlsplit
 from callarchive.archive import RecordingArchive
-from callarchive.landing import LandingObject
-from callarchive.stores.local import LocalStore
+from callarchive.storage.landing import LandingObject
+from callarchive.storage.stores.local import LocalStore
 
 data = open(sys.argv[2], "rb").read()
 

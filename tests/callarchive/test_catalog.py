@@ -25,7 +25,7 @@ from callarchive.catalog import Catalog, table_named
 from callarchive.domain.errors import ArchiveError, StoreError
 from callarchive.partition_files import to_arrow
 from callarchive.schemas import PUBLIC_TABLES, RECORDINGS, SESSIONS, STEP_TABLES, Table
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 Row = dict[str, Any]
 FULL, EMPTY, OLD, LAST = date(2026, 10, 30), date(2026, 10, 31), date(2026, 11, 1), date(2026, 11, 5)

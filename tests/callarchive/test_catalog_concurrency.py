@@ -12,7 +12,7 @@ import pytest
 from callarchive.catalog import Catalog
 from callarchive.domain.errors import UnavailableError
 from callarchive.schemas import STATUS_STATS
-from callarchive.stores import Store
+from callarchive.storage.stores import Store
 
 DAY = date(2026, 11, 1)
 AGES = (7, 400, 31, 1500)

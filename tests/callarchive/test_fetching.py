@@ -28,15 +28,15 @@ from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, Re
 from callarchive.fetching.comparison import Comparison
 from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import FetchCounts, Wanted, call_time
-from callarchive.landing import Download, LandingObject, Listing
-from callarchive.landing.date_folders import DateFolders
-from callarchive.landing.sftp_messages import STATUS, Reply
 from callarchive.partition_files import to_arrow
 from callarchive.records import file_row
 from callarchive.schemas import RECORDING_FILES
 from callarchive.settings import TransferSettings
 from callarchive.simulator.audio import break_recording, make_recording
-from callarchive.stores.local import LocalStore
+from callarchive.storage.landing import Download, LandingObject, Listing
+from callarchive.storage.landing.date_folders import DateFolders
+from callarchive.storage.landing.sftp.messages import STATUS, Reply
+from callarchive.storage.stores.local import LocalStore
 
 DAY = date(2026, 11, 1)
 CALL_AT = datetime(2026, 11, 1, 10, tzinfo=UTC)

@@ -20,7 +20,7 @@ from callarchive.catalog import Catalog
 from callarchive.domain.errors import AccessDeniedError, StoreError
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan, Answer, FileState
-from callarchive.stores.local import LocalStore
+from callarchive.storage.stores.local import LocalStore
 
 Start = Callable[..., Any]
 DAY = date(2026, 1, 5)

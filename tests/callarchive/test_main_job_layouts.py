@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from callarchive.landing.s3 import S3Landing
-from callarchive.landing.sftp import SftpLanding
 from callarchive.simulator.audio import make_recording
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.world import AccountPlan, FileState, World
+from callarchive.storage.landing.s3.landing import S3Landing
+from callarchive.storage.landing.sftp.landing import SftpLanding
 
 Start = Callable[..., Any]
 DAY = date(2026, 1, 5)

@@ -17,11 +17,11 @@ from callarchive.catalog import Catalog
 from callarchive.domain.errors import SourceError, StoreError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
-from callarchive.landing.s3 import S3Landing
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.events import recording_uploaded, session_summary
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Recording, Session, World
+from callarchive.storage.landing.s3.landing import S3Landing
 
 Start = Callable[..., Any]
 DAY = date(2026, 1, 5)

@@ -29,7 +29,6 @@ from callarchive.domain.models import (
     Session,
     Version,
 )
-from callarchive.landing import LandingObject, SourceEvidence
 from callarchive.partition_files import to_arrow
 from callarchive.records import (
     Journal,
@@ -45,6 +44,7 @@ from callarchive.records import (
     session_table,
 )
 from callarchive.schemas import Table
+from callarchive.storage.landing import LandingObject, SourceEvidence
 
 DAY = date(2026, 11, 1)
 AT = datetime(2026, 11, 1, 10, 46, 56, 535_000, tzinfo=UTC)

@@ -19,7 +19,7 @@ from callarchive.countdown import at_risk, support_text
 from callarchive.settings import AlertSettings
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import FOREVER, Fault
-from callarchive.stores.opening import open_store
+from callarchive.storage.stores.opening import open_store
 
 TOKEN = "tok-en-in-the-url"
 Start = Callable[..., Any]

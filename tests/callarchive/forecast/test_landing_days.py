@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from callarchive.forecast.landing_days import LandingDays, Listed, list_days
-from callarchive.landing import LandingObject, Listing
 from callarchive.simulator.generation import file_name, uuid_at
+from callarchive.storage.landing import LandingObject, Listing
 
 DAY = date(2026, 10, 25)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

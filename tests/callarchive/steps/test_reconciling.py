@@ -18,13 +18,13 @@ from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
-from callarchive.landing import Gap, LandingObject, Listing
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.steps import StepReport, write_reconciliation
 from callarchive.steps.lost_files import rows_without_file
 from callarchive.steps.open_findings import OpenFindings
-from callarchive.stores.local import LocalStore
+from callarchive.storage.landing import Gap, LandingObject, Listing
+from callarchive.storage.stores.local import LocalStore
 from callarchive.strays import SuspectFile
 
 Row = dict[str, Any]

@@ -14,8 +14,8 @@ import pytest
 from callarchive import schemas
 from callarchive.domain.errors import StoreError
 from callarchive.records import journal_folder
-from callarchive.stores import StoredObject
-from callarchive.stores.local import LocalStore
+from callarchive.storage.stores import StoredObject
+from callarchive.storage.stores.local import LocalStore
 from callarchive.verification import Defect
 
 FIRST, SECOND, THIRD = (date(2026, 1, day) for day in (5, 6, 7))

@@ -1,0 +1,126 @@
+"""What lies in a landing's date folders, remembered from one recording, and one day of a run, to the next."""
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import NamedTuple
+
+from callarchive.domain.evidence import Evidence, Unknown
+from callarchive.storage.landing import Gap, Landing, LandingObject
+from callarchive.storage.landing.contents import GOOD_FOR
+
+_SMALL_PAGES = 5
+"""A folder in a bucket is listed whole if it is no longer: sooner done than to look for each session in it."""
+
+_UNKNOWN_FOR = timedelta(minutes=1)
+"""So long what could not be found out of a folder is not asked again: every recording of a day may want to know."""
+
+
+class _Index(NamedTuple):
+    """The best object of each recording, by its id; `None` where the folder was too large to look at each.
+
+    `gaps` are the places in the folder that could not be listed.
+    """
+
+    listed_at: datetime
+    best: dict[str, LandingObject] | None
+    gaps: tuple[Gap, ...] = ()
+
+
+class DateFolders:
+    """An account's date folders. Thread-safe; a folder is listed once, and again when the listing is 15 minutes old.
+
+    Args:
+        clock: the time now.
+    """
+
+    def __init__(self, landing: Landing, *, clock: Callable[[], datetime]) -> None:
+        self._landing = landing
+        self._clock = clock
+        self._lock = Lock()
+        self._existing: dict[str, tuple[datetime, Evidence[str]]] = {}
+        self._indexes: dict[str, _Index] = {}
+
+    def turn_to(self, names: Collection[str]) -> None:
+        """What is remembered of other folders than these is forgotten, and so is what was listed too long ago."""
+        old = self._clock() - GOOD_FOR
+        with self._lock:
+            self._existing = {n: known for n, known in self._existing.items() if n in names and known[0] > old}
+            self._indexes = {n: known for n, known in self._indexes.items() if n in names and known.listed_at > old}
+
+    def existing(self, names: Collection[str]) -> dict[str, Evidence[str]]:
+        """Return for each of the folders whether it is there. Raises as `Landing.existing_folders`.
+
+        What could not be found out is asked again after a minute.
+        """
+        with self._lock:
+            now = self._clock()
+            asked = [name for name in names if self._is_to_be_asked(name, now)]
+            if asked:
+                found, now = self._landing.existing_folders(asked), self._clock()
+                self._existing |= {name: (now, found[name]) for name in asked}
+            return {name: self._existing[name][1] for name in names}
+
+    def _is_to_be_asked(self, name: str, now: datetime) -> bool:
+        if name not in self._existing:
+            return True
+        asked_at, finding = self._existing[name]
+        return isinstance(finding, Unknown) and now - asked_at >= _UNKNOWN_FOR
+
+    def gaps(self, name: str) -> tuple[Gap, ...]:
+        """Return the places in the folder that could not be listed when it was."""
+        known = self._indexes.get(name)
+        return () if known is None else known.gaps
+
+    def is_listed(self, name: str) -> bool:
+        """Whether it is known what lies in the folder."""
+        known = self._indexes.get(name)
+        return known is not None and known.best is not None
+
+    def list_whole(self, name: str) -> None:
+        """From here on it is known what lies in the folder. Raises as `Landing.list`."""
+        self._list(name, pages_max=None)
+
+    def list_if_small(self, name: str) -> bool:
+        """The same, if that costs little. Returns whether it is known."""
+        # Of an SFTP server each session's folder would be read.
+        return not self._landing.walks_folders and self._list(name, pages_max=_SMALL_PAGES)
+
+    def best(self, recording_id: str, names: Iterable[str]) -> LandingObject | None:
+        """The recording's object in those of the folders of which it is known what lies in them; null where there is none."""
+        known = (
+            index.best.get(recording_id) for n in names if (index := self._indexes.get(n)) and index.best is not None
+        )
+        return best_of([item for item in known if item is not None])
+
+    def _list(self, name: str, *, pages_max: int | None) -> bool:
+        with self._lock:
+            known = self._indexes.get(name)
+            if known is None or (known.best is None and pages_max is None):
+                known = self._indexes[name] = self._index_of(name, pages_max)
+            return known.best is not None
+
+    def _index_of(self, name: str, pages_max: int | None) -> _Index:
+        listed_at, gaps = self._clock(), tuple[Gap, ...]()
+        found: dict[str, LandingObject] = {}
+        for number, page in enumerate(self._landing.pages(name)):
+            if number == pages_max:
+                return _Index(listed_at, None)
+            gaps += page.gaps
+            for item in page.objects:
+                id_ = id_in_name(item.path)
+                best = best_of([item, found[id_]] if id_ in found else [item])
+                if best is not None:
+                    found[id_] = best
+        return _Index(listed_at, found, gaps)
+
+
+def id_in_name(path: str) -> str:
+    """With what the file's name begins: in 8x8's names the recording's id."""
+    return path.rpartition("/")[2][:36].lower()
+
+
+def best_of(candidates: list[LandingObject]) -> LandingObject | None:
+    """Of several pushes of one recording the newest mp3; ties are broken by name, so that every run agrees."""
+    mp3s = [item for item in candidates if item.path.lower().endswith(".mp3")]
+    return max(mp3s, key=lambda item: (item.modified_at is not None, item.modified_at, item.path), default=None)

@@ -1,0 +1,249 @@
+"""A landing in an S3 bucket. Bodies come through obstore, outside the interpreter; listings and HEADs through boto3.
+
+Where a recording's object lies is worked out in `landing.places`, how listings are made in `landing.s3_listing`; the bucket
+itself is in `landing.s3_bucket`.
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import obstore
+
+from callarchive.domain.errors import ConfigurationError, TransferError
+from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.settings import AccountSettings, TransferSettings
+from callarchive.storage.landing import NOT_LISTED, LandingObject, Listing, SourceEvidence
+from callarchive.storage.landing.places import date_folder_of
+from callarchive.storage.landing.s3.bucket import S3Bucket
+from callarchive.storage.landing.s3.listing import S3Listing
+from callarchive.storage.landing.s3.questions import S3Questions
+from callarchive.storage.s3 import clients as s3_clients
+from callarchive.storage.s3 import errors as s3_errors
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+_CHUNK_BYTES = 256 * 1024
+_WHOLE_BYTES = 1024 * 1024
+"""Objects up to this size, most recordings, come as one chunk: each further one costs turns at the interpreter lock."""
+_MAX_CHUNK_BYTES = 1024 * 1024
+_SAMPLE_KEYS = 20
+_MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+_NEVER = datetime.fromtimestamp(0, UTC)
+"""What obstore gives where an answer has no Last-Modified."""
+
+
+class S3Landing:
+    """The landing of an account whose `landing` is `s3://bucket/prefix`. Thread-safe; connects at the first use.
+
+    Keys with an empty, `.` or `..` part, with a control character or a backslash are not seen: 8x8 writes none, and
+    obstore could not ask for all of them as they are.
+    """
+
+    walks_folders = False
+
+    def __init__(self, account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> None:
+        self.uri = account.landing
+        self.concurrency = concurrency
+        self._transfer = transfer
+        self._bucket = S3Bucket(account, transfer, connections=concurrency)
+        self._questions = S3Questions(self._bucket, concurrency=concurrency)
+        self._listing = S3Listing(self._bucket, self._questions)
+
+    def list(self, folder: str) -> Listing:
+        """Return every object below `folder`, at any depth."""
+        pages = [*self.pages(folder)]
+        return Listing(
+            [item for page in pages for item in page.objects], tuple(gap for page in pages for gap in page.gaps)
+        )
+
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
+        """Yield the same, up to 1,000 at a time; without the folders directly below that `skip` names, unless many are left."""
+        return self._listing.pages(folder, skip=skip)
+
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        """Return for each folder directly below the root whether it holds an object, be it only the folder's own marker."""
+        return self._listing.existing_folders(names)
+
+    def uri_of(self, path: str) -> str:
+        """The object's place as an s3:// URL, characters as they are."""
+        return self._bucket.place(path)
+
+    def open(self, path: str) -> "S3Download":
+        """Begins to read one object with one GET; a body that breaks off is resumed for a while."""
+        key, place = self._bucket.key(path), self._bucket.place(path)
+        ends_at = time.monotonic() + self._transfer.deadline_s
+        try:
+            result = obstore.get(self._bucket.objects(), key)
+        except s3_errors.OBSTORE_ERRORS as err:
+            if "MissingContentLength" in str(err):
+                raise TransferError(f"{place}: {s3_errors.broken_because(err)}") from None
+            raise s3_errors.translate_obstore(err, place=place, doing="reading") from None
+        meta = result.meta
+        modified_at = meta["last_modified"]
+        described = LandingObject(
+            path=path,
+            uri=place,
+            size_bytes=meta["size"],
+            etag=(meta["e_tag"] or "").strip('"') or None,
+            modified_at=None if modified_at == _NEVER else modified_at,
+        )
+        return S3Download(described, result, landing=self, ends_at=ends_at)
+
+    def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
+        """Return what S3 says of each path now.
+
+        Several of one date folder, or of none, are looked for in one flat listing of the keys between them. It is given up
+        after twice the pages that the paths alone would fill. Those that it does not show are asked for one by one.
+        """
+        seen: dict[str, LandingObject] = {}
+        folders: dict[str, dict[str, str]] = {}
+        for path in paths:
+            folders.setdefault(date_folder_of(path), {})[self._bucket.key(path)] = path
+        unlisted: dict[str, bool] = {}
+        for keys in folders.values():
+            is_whole = len(keys) > 1 and self._listing.look_for(keys, seen)
+            unlisted |= {path: is_whole for path in keys.values() if path not in seen}
+        findings: dict[str, Evidence[LandingObject]] = {path: Present(item) for path, item in seen.items()}
+        if not confirm_absent:
+            findings |= {path: NOT_LISTED for path, is_whole in unlisted.items() if is_whole}
+        rest = [path for path in unlisted if path not in findings]
+        return findings | self._questions.ask_each(rest, lambda path: self._stat(path, is_unlisted=unlisted[path]))
+
+    def check(self) -> None:
+        """Returns when the landing can be listed, and lies where the configuration says."""
+        page = self._bucket.page(self._bucket.below(""), MaxKeys=1)
+        meta = self._bucket.client().meta
+        ours = meta.region_name
+        if page.region and page.region != ours and s3_clients.is_aws(meta.endpoint_url):
+            # boto3 goes after a bucket in another region by itself, obstore does not.
+            raise ConfigurationError(
+                f"{self.uri}: the bucket is in {page.region}, not in {ours}: set accounts.s3.region"
+            )
+
+    def sample(self) -> Evidence[LandingObject]:
+        """Return some object among the first few keys of the landing."""
+        page = self._bucket.page(self._bucket.below(""), MaxKeys=_SAMPLE_KEYS)
+        for entry in page.entries:
+            item = self._bucket.described(entry)
+            if item is not None:
+                return Present(item)
+        if page.entries or not page.is_last:
+            return Unknown(f"the first keys of {self.uri} are not of recordings")
+        return Absent(f"S3 lists no key below {self.uri}")
+
+    def close(self) -> None:
+        """Lets go of connections; a later use would connect again."""
+        self._bucket.close()
+
+    def confirm(self, download: LandingObject, md5_hex: str) -> SourceEvidence:
+        """Return what confirms bytes that came whole as the GET had it, but whose MD5 is not the ETag of its answer.
+
+        HEAD is asked, and a listing where HEAD gives no ETag.
+
+        Raises:
+            TransferError: the object has another size or hash, or is another one by now.
+        """
+        head = self._bucket.head(download.path)
+        if head is None:
+            raise TransferError(f"{download.uri}: the object is gone since it was read")
+        size_bytes, etag = head.get("ContentLength"), head.get("ETag", "").strip('"')
+        if not etag or size_bytes is None:
+            key = self._bucket.key(download.path)
+            for entry in self._bucket.page(key, MaxKeys=1).entries:
+                if entry.key == key:
+                    etag = etag or entry.etag
+                    size_bytes = entry.size_bytes if size_bytes is None else size_bytes
+        if size_bytes != download.size_bytes:
+            raise TransferError(f"{download.uri}: {download.size_bytes} bytes came, the store says {size_bytes}")
+        if etag and download.etag is not None and etag != download.etag:
+            raise TransferError(f"{download.uri}: the object changed while it was read")
+        etag = etag or download.etag or ""
+        if etag.lower() == md5_hex.lower():
+            return SourceEvidence.MD5
+        if _MD5.fullmatch(etag) and _etag_is_md5(head):
+            raise TransferError(f"{download.uri}: the bytes that came have MD5 {md5_hex}, its ETag says {etag}")
+        return SourceEvidence.SIZE
+
+    def _stat(self, path: str, *, is_unlisted: bool) -> Evidence[LandingObject]:
+        """Ask for the object. `is_unlisted`: a listing that went past it did not show it."""
+        head = self._bucket.head(path)
+        if head is None and (is_unlisted or not self._listing.has_key(self._bucket.key(path))):
+            return Absent("no listing shows it, and HEAD answered 404")
+        if head is None:
+            return Unknown(f"{self._bucket.place(path)}: a listing shows it, and HEAD answered 404")
+        return Present(
+            LandingObject(
+                path=path,
+                uri=self._bucket.place(path),
+                size_bytes=head["ContentLength"],
+                etag=head.get("ETag", "").strip('"') or None,
+                modified_at=head.get("LastModified"),
+            )
+        )
+
+
+class S3Download:
+    """An object in S3 being read: its bytes once, as the Download protocol says."""
+
+    def __init__(self, described: LandingObject, result: "GetResult", *, landing: S3Landing, ends_at: float) -> None:
+        self.object = described
+        self._result = result
+        self._landing = landing
+        self._ends_at = ends_at
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._result  # the connection goes back, or is closed if the body was not read to its end
+
+    def __iter__(self) -> Iterator[bytes]:
+        came, promised = 0, self.object.size_bytes
+        # Whoever reads an object with an ETag calls verify_md5; without one nobody would.
+        md5 = hashlib.md5(usedforsecurity=False) if self.object.etag is None else None
+        try:
+            for chunk in self._chunks():
+                came += len(chunk)
+                if md5 is not None:
+                    md5.update(chunk)
+                if came > promised:
+                    raise TransferError(f"{self.object.uri}: more bytes came than the {promised} promised")
+                if time.monotonic() > self._ends_at:
+                    raise TransferError(f"{self.object.uri}: the deadline passed after {came} of {promised} bytes")
+                if 0 < len(chunk) <= _MAX_CHUNK_BYTES:
+                    yield chunk
+                    continue
+                for start in range(0, len(chunk), _MAX_CHUNK_BYTES):
+                    yield chunk[start : start + _MAX_CHUNK_BYTES]
+        except s3_errors.OBSTORE_ERRORS as err:
+            reason = s3_errors.broken_because(err)
+            raise TransferError(f"{self.object.uri}: {reason} ({came} of {promised} bytes)") from None
+        if came != promised:
+            raise TransferError(f"{self.object.uri}: {came} bytes came, {promised} were promised")
+        if md5 is not None:
+            self.verify_md5(md5.hexdigest())
+
+    def _chunks(self) -> Iterable[Any]:
+        """What obstore gives: buffers of its own, which are used as bytes are."""
+        if self.object.size_bytes <= _WHOLE_BYTES:
+            return (self._result.bytes(),)
+        return self._result.stream(_CHUNK_BYTES)
+
+    def verify_md5(self, md5_hex: str) -> None:
+        """Return when the store confirms the bytes that came: by its hash, where it keeps one, else by their number."""
+        is_the_etag = self.object.etag is not None and self.object.etag.lower() == md5_hex.lower()
+        evidence = SourceEvidence.MD5 if is_the_etag else self._landing.confirm(self.object, md5_hex)
+        self.object = replace(self.object, evidence=evidence)
+
+
+def _etag_is_md5(head: dict[str, Any]) -> bool:
+    """Whether S3 makes this object's ETag from its bytes alone: not so under a KMS key or a customer's key."""
+    encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
+    customer_key = "SSECustomerAlgorithm" in head
+    return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")

@@ -1,0 +1,275 @@
+"""One SSH connection to an SFTP server: connected, its host key compared, logged in. It opens sessions.
+
+Nothing is looked for beyond the account's settings: no agent, no ~/.ssh. How many connections there are is up to
+`sftp_pool`, which host keys are believed is in `sftp_host_keys`, what we log in with is read by `sftp_credentials`.
+"""
+
+import logging
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+import paramiko
+
+from callarchive.domain.errors import AccessDeniedError, UnavailableError
+from callarchive.domain.foreign_text import cleaned
+from callarchive.settings import SftpSettings
+from callarchive.storage.landing.sftp.credentials import read_password
+from callarchive.storage.landing.sftp.host_keys import SSH_PORT, read_known_hosts
+from callarchive.storage.landing.sftp.messages import SessionLostError
+from callarchive.storage.landing.sftp.session import SftpSession
+
+_LIBRARY_LOG = "callarchive.storage.landing.sftp.landing.wire"
+_KEEPALIVE_S = 15
+_WINDOW_BYTES = 16 << 20
+"""What the server may send on a channel before we say that more is wanted: 400 MB/s over 40 ms. It is no bound on memory:
+that is how much the downloads ask for."""
+_PACKET_BYTES = 256 << 10
+_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+_MACS = (
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+    "hmac-sha1",
+)
+
+
+class SessionRefusedError(UnavailableError):
+    """The server does not open one more session on this connection; the connection itself is in order."""
+
+
+class LogInCutOffError(UnavailableError):
+    """The connection ended in answer to our log-in: some servers refuse one like that, and asking again may lock us out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """An SFTP server, and how to log in to it.
+
+    Attributes:
+        account: the subaccount_id, for messages.
+        stall_timeout_s: how long a session waits for the next byte.
+    """
+
+    host: str
+    port: int
+    user: str
+    account: str
+    settings: SftpSettings = field(repr=False)
+    stall_timeout_s: float
+
+    @classmethod
+    def from_landing(cls, landing: str, *, account: str, settings: SftpSettings, stall_timeout_s: float) -> "Server":
+        """The server in `sftp://user@host:port/path`; the user is percent-decoded."""
+        parts = urlsplit(landing)
+        return cls(
+            host=parts.hostname or "",
+            port=parts.port or SSH_PORT,
+            user=unquote(parts.username or "", errors="strict"),
+            account=account,
+            settings=settings,
+            stall_timeout_s=stall_timeout_s,
+        )
+
+    @property
+    def uri(self) -> str:
+        """The server for people and tables, without the user."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"sftp://{host}" if self.port == SSH_PORT else f"sftp://{host}:{self.port}"
+
+
+class Connection:
+    """A logged-in SSH connection. Thread-safe. Made by `connect`."""
+
+    def __init__(self, transport: paramiko.Transport, server: Server) -> None:
+        self._transport = transport
+        self._server = server
+        self._opening = threading.Lock()
+        self._broken = False
+        self._worked = False
+
+    @property
+    def alive(self) -> bool:
+        return self._transport.is_active()
+
+    def open_session(self) -> SftpSession:
+        """A session that is ready to use.
+
+        Raises:
+            SessionRefusedError: the server wants no more sessions on this connection.
+            UnavailableError: the connection is broken or silent.
+        """
+        timeout_s = self._server.settings.timeout_s
+        deadline = time.monotonic() + timeout_s
+        try:
+            # One at a time: the transport keeps a single "last exception", and a refusal could end in another thread.
+            with self._opening:
+                channel = self._open_channel(timeout_s)
+        except paramiko.ChannelException as err:
+            raise SessionRefusedError(f"{self._server.uri} refuses to open a session: {err}") from err
+        except (OSError, EOFError, paramiko.SSHException) as err:
+            raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
+        session = SftpSession(channel, stall_timeout_s=self._server.stall_timeout_s)
+        # Nothing in the library bounds the wait for the subsystem's answer; closing the channel ends it.
+        watchdog = threading.Timer(timeout_s, session.close)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            channel.invoke_subsystem("sftp")
+            session.start(deadline=deadline)
+        except (OSError, EOFError, paramiko.SSHException, SessionLostError) as err:
+            session.close()
+            if not self._worked and time.monotonic() < deadline:
+                # No limit on sessions can be the reason. OpenSSH opens the channel even if it has no such subsystem.
+                raise SessionRefusedError(
+                    f"{self._server.uri}: the server let us in but offers no SFTP ({_said(err)}): is the sftp subsystem "
+                    f"on, and may user {self._server.user!r} use it?"
+                ) from err
+            raise SessionRefusedError(f"{self._server.uri} did not start its sftp subsystem: {_said(err)}") from err
+        finally:
+            watchdog.cancel()
+        self._worked = True
+        return session
+
+    def _open_channel(self, timeout_s: float) -> paramiko.Channel:
+        if self._broken:
+            # Somebody else has just waited in vain; those in the queue behind need not do it one after the other.
+            raise paramiko.SSHException("the server did not answer the request before")
+        try:
+            return self._transport.open_session(timeout=timeout_s)
+        except paramiko.ChannelException:
+            raise
+        except (OSError, EOFError, paramiko.SSHException):
+            self._broken = True
+            raise
+
+    def client(self) -> paramiko.SFTPClient:
+        """paramiko's own client, for whom a few bytes are all: it is closed with the connection.
+
+        Raises:
+            UnavailableError: the server offers no SFTP.
+        """
+        try:
+            client = paramiko.SFTPClient.from_transport(self._transport)
+        except (OSError, EOFError, paramiko.SSHException) as err:
+            raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
+        if client is None:
+            raise UnavailableError(f"{self._server.uri} opened no session")
+        channel = client.get_channel()
+        if channel is not None:
+            channel.settimeout(self._server.settings.timeout_s)
+        return client
+
+    def close(self) -> None:
+        """The connection is closed, and whoever waits on one of its sessions stops waiting."""
+        _shut(self._transport)
+
+
+def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
+    """A connection to the server: its host key is pinned, and it has accepted our credentials.
+
+    Args:
+        key: what to log in with; null for the password in the settings.
+
+    Raises:
+        ConfigurationError: known_hosts or the password cannot be read. Nothing was contacted.
+        HostKeyError: before any credentials were sent.
+        AccessDeniedError: the server does not accept our credentials.
+        LogInCutOffError: it may be that it does not.
+        UnavailableError: everything else.
+    """
+    settings = server.settings
+    pinned = read_known_hosts(settings.known_hosts, host=server.host, port=server.port, account=server.account)
+    password = read_password(settings, account=server.account)
+    try:
+        sock = socket.create_connection((server.host, server.port), timeout=settings.timeout_s)
+    except (OSError, UnicodeError) as err:
+        raise UnavailableError(f"{server.uri} cannot be reached: {_said(err)}") from err
+    transport = _transport(sock)
+    try:
+        options = transport.get_security_options()
+        options.key_types = pinned.preferred(tuple(options.key_types))
+        options.ciphers = _CIPHERS
+        options.digests = _MACS
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = settings.timeout_s
+        transport.clear_to_send_timeout = settings.timeout_s
+        try:
+            transport.start_client(timeout=settings.timeout_s)
+            # start_client returns quietly when its time is up; this raises then.
+            shown = transport.get_remote_server_key()
+        except (OSError, EOFError, paramiko.SSHException) as err:
+            raise UnavailableError(
+                f"{server.uri} did not agree on an SSH connection within {settings.timeout_s:g} s: {_said(err)}"
+            ) from err
+        pinned.verify(shown.get_name(), shown.asbytes())
+        _log_in(transport, server, password=password, key=key)
+        transport.set_keepalive(_KEEPALIVE_S)
+    except BaseException:
+        _shut(transport)
+        raise
+    return Connection(transport, server)
+
+
+def _transport(sock: socket.socket) -> paramiko.Transport:
+    # Without it a small request waits for the acknowledgement of the one before it.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES, default_max_packet_size=_PACKET_BYTES)
+    log = logging.getLogger(_LIBRARY_LOG)
+    if log.level == logging.NOTSET:
+        # What goes wrong is raised here, once; the library would log it too, with a traceback, and log-ins at INFO.
+        log.setLevel(logging.CRITICAL)
+    transport.set_log_channel(_LIBRARY_LOG)
+    return transport
+
+
+def _log_in(transport: paramiko.Transport, server: Server, *, password: str | None, key: paramiko.PKey | None) -> None:
+    began = time.monotonic()
+    means, name = ("this private key", "private_key") if key is not None else ("this password", "password")
+    check = f"check the user in accounts.landing and accounts.sftp.{name}"
+    try:
+        if key is not None:
+            more = transport.auth_publickey(server.user, key)
+        else:
+            # Falls back to keyboard-interactive, where that is what the server offers and it asks a single question.
+            more = transport.auth_password(server.user, password or "")
+    except paramiko.BadAuthenticationType as err:
+        offered = ", ".join(err.allowed_types)
+        raise AccessDeniedError(
+            f"account {server.account}: {server.uri} does not let user {server.user!r} log in with {means}; "
+            f"it offers: {offered}"
+        ) from err
+    except (OSError, EOFError, paramiko.SSHException) as err:
+        # The library raises the same for "no", for a connection that ended and for silence.
+        if time.monotonic() - began >= server.settings.timeout_s:
+            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
+        if not transport.is_active():
+            # OpenSSH with MaxAuthTries 1 says no in this way, others say so that they are full.
+            raise LogInCutOffError(
+                f"account {server.account}: {server.uri} closed the connection when user {server.user!r} showed {means}: "
+                f"the log-in may have been refused; {check}"
+            ) from err
+        if not isinstance(err, paramiko.AuthenticationException):
+            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
+        raise AccessDeniedError(
+            f"account {server.account}: {server.uri} does not accept user {server.user!r} with {means}: {check}"
+        ) from err
+    if more:
+        raise AccessDeniedError(
+            f"account {server.account}: {server.uri} accepts {means} of user {server.user!r} and asks for more "
+            f"({', '.join(more)}): not supported"
+        )
+
+
+def _shut(transport: paramiko.Transport) -> None:
+    # A handshake that was given up leaves a timer running, which would hold up the end of the program.
+    transport.packetizer.complete_handshake()
+    transport.close()
+    transport.sock.close()
+
+
+def _said(err: BaseException) -> str:
+    return cleaned(str(err), limit=200).rstrip(".") or type(err).__name__

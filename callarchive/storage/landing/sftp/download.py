@@ -1,0 +1,89 @@
+"""Reads one open file over an SFTP session: several reads in flight, the bytes in order, as many as were promised.
+
+Opening the file is in `sftp_tree`; a download that failed is begun again elsewhere, from its first byte.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from callarchive.domain.errors import TransferError
+from callarchive.storage.landing import LandingObject, SourceEvidence
+from callarchive.storage.landing.sftp.messages import END_OF_FILE, READ_SIZE_MIN, SessionLostError, read_request
+from callarchive.storage.landing.sftp.session import Caller, SftpSession
+
+
+class SftpDownload:
+    """A file being read. Its size is what the server said when it was opened.
+
+    Args:
+        ahead_bytes: how far requests run ahead of what was handed on; bounds the memory of a download, whatever the
+            file's size.
+    """
+
+    def __init__(
+        self, session: SftpSession, handle: bytes, described: LandingObject, *, deadline: float, ahead_bytes: int
+    ) -> None:
+        self.object = described
+        self._session = session
+        self._handle = handle
+        self._deadline = deadline
+        self._ahead_bytes = ahead_bytes
+        self._begun = False
+
+    def verify_md5(self, md5_hex: str) -> None:
+        """Returns: SFTP servers keep no hash of a file."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._begun:
+            raise TransferError(f"{self.object.uri}: its bytes were handed out already; open it again")
+        self._begun = True
+        try:
+            with Caller(self._session, deadline=self._deadline) as caller:
+                yield from self._chunks(caller)
+            self.object = replace(self.object, evidence=SourceEvidence.SSH)
+        except SessionLostError as err:
+            self._session.retire()
+            raise SessionLostError(f"{self.object.uri}: {err}", silent=err.silent) from err
+
+    def _chunks(self, caller: Caller) -> Iterator[bytes]:
+        """The bytes in order."""
+        size, uri = self.object.size_bytes, self.object.uri
+        asked: dict[int, tuple[int, int]] = {}  # each request without a reply: its offset and length
+        arrived: dict[int, bytes] = {}  # what came out of order, by its offset
+        handed_on = ask_at = 0
+        end_seen = end_asked = False
+        while handed_on < size or not end_seen:
+            wanted = []
+            while ask_at < size and ask_at - handed_on < self._ahead_bytes:
+                wanted.append((ask_at, min(self._session.read_size, size - ask_at)))
+                ask_at += wanted[-1][1]
+            if ask_at >= size and not end_asked:
+                # The byte after the last: only its absence tells that the size was not a lie.
+                wanted.append((size, 1))
+                end_asked = True
+            self._ask(caller, wanted, asked)
+            reply = caller.reply()
+            offset, length = asked.pop(reply.request)
+            if reply.status == END_OF_FILE:
+                if offset < size:
+                    raise TransferError(f"{uri} ended before byte {offset}; the server promised {size} bytes")
+                end_seen = True
+                continue
+            data = reply.data(uri)
+            if offset >= size:
+                raise TransferError(f"{uri} goes on after byte {size}, where the server said that it ends")
+            if not 0 < len(data) <= length:
+                raise SessionLostError(f"the server sent {len(data)} bytes when asked for {length}")
+            arrived[offset] = data
+            if len(data) < length:
+                self._session.read_size = min(self._session.read_size, max(len(data), READ_SIZE_MIN))
+                self._ask(caller, [(offset + len(data), length - len(data))], asked)
+            while handed_on in arrived:
+                chunk = arrived.pop(handed_on)
+                handed_on += len(chunk)
+                yield chunk
+
+    def _ask(self, caller: Caller, wanted: list[tuple[int, int]], asked: dict[int, tuple[int, int]]) -> None:
+        if wanted:
+            numbers = caller.request(*(read_request(self._handle, at, length) for at, length in wanted))
+            asked.update(zip(numbers, wanted, strict=True))

@@ -1,0 +1,283 @@
+"""The folders below one folder of an SFTP server, opened and read many at a time over a session that the caller holds.
+
+What leads out of the root is not read: the server is asked for the real path of every folder, in the same round trip. (A
+server that does not resolve links in REALPATH is trusted with its own folders.) A folder that is refused, or that does not
+end, concerns only itself. What is made of the entries is in `sftp_tree`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from callarchive.domain.errors import ArchiveError, ConfigurationError, ObjectNotFoundError, TransferError
+from callarchive.domain.evidence import Absent, Unknown
+from callarchive.storage.landing import Gap
+from callarchive.storage.landing.places import PlaceRefusedError, check_path
+from callarchive.storage.landing.sftp.messages import (
+    END_OF_FILE,
+    FAILURE,
+    HANDLE,
+    LSTAT,
+    NO_SUCH_FILE,
+    OPENDIR,
+    READDIR,
+    REALPATH,
+    STAT,
+    Entry,
+    Reply,
+    SessionLostError,
+    string,
+)
+from callarchive.storage.landing.sftp.session import SftpSession
+
+_FOLDERS_AT_ONCE = 128
+"""Two round trips take that many. A server that lets fewer be open refuses the others without a reason."""
+_REPEATS_MAX = 8
+"""So many READDIRs in a row may bring nothing new before the folder is given up. Two are always under way."""
+
+
+@dataclass
+class Opened:
+    """What became of folders that were to be opened.
+
+    Attributes:
+        handles: of those that are open, by folder.
+        real_paths: as the server names them, of those that are open.
+        findings: why each of the others is not open.
+        refused: those that the server did not open and only said that it failed: they may have been too many.
+    """
+
+    handles: dict[str, bytes] = field(default_factory=dict)
+    real_paths: dict[str, bytes] = field(default_factory=dict)
+    findings: dict[str, Absent | Unknown] = field(default_factory=dict)
+    refused: dict[str, Unknown] = field(default_factory=dict)
+
+
+class SftpFolders:
+    """The folders below the root. Thread-safe; each call uses its caller's session.
+
+    Every method that takes a session raises SessionLostError, and AccessDeniedError, TransferError or ConfigurationError
+    when the root itself is refused or not there.
+
+    Args:
+        uri: the root for people, percent-encoded.
+        root: the root as it is sent to the server: absolute, or relative to where log-ins arrive.
+    """
+
+    def __init__(self, uri: str, root: bytes) -> None:
+        self.uri = uri
+        self._asked_root = root
+        self._real_root: bytes | None = None
+
+    def uri_of(self, path: str) -> str:
+        """Return the whole place of a file or folder."""
+        return f"{self.uri}/{quote(path, errors='replace')}" if path else self.uri
+
+    def gap(self, folder: str, reason: str) -> Gap:
+        """Return the gap that is left where the folder could not be listed."""
+        return Gap(folder, self.uri_of(folder), reason)
+
+    def root(self, session: SftpSession, deadline: float) -> bytes:
+        """Return the landing's folder as the server names it, with links resolved. Asked for once."""
+        if self._real_root is None:
+            place = string(self._asked_root)
+            real, stated = session.exchange([(REALPATH, place), (STAT, place)], deadline=deadline)
+            hint = "check accounts.landing: its path is absolute on the server"
+            try:
+                attributes = stated.attributes(self.uri)
+                names = real.entries(self.uri)
+            except ObjectNotFoundError as err:
+                raise ConfigurationError(f"{self.uri} is not there; {hint}") from err
+            if attributes.mode is not None and not attributes.is_folder():
+                raise ConfigurationError(f"{self.uri} is no folder; {hint}")
+            if len(names) != 1 or not names[0].name.startswith(b"/"):
+                raise SessionLostError("the server does not tell the landing's real path")
+            self._real_root = names[0].name.rstrip(b"/")
+        return self._real_root or b"/"
+
+    def place(self, path: str, root: bytes) -> bytes:
+        """Return a path as it is sent: the empty one is the root. Raises PlaceRefusedError."""
+        if not path:
+            return root
+        try:
+            name = check_path(path).encode("utf-8")
+        except UnicodeEncodeError as err:
+            raise PlaceRefusedError(f"refused as a path: {ascii(path)[:80]}") from err
+        return root.rstrip(b"/") + b"/" + name
+
+    def is_within(self, real: Reply, uri: str, root: bytes) -> bool:
+        """Return whether a REALPATH's reply lies in the root. Raises as `Reply.entries`."""
+        return all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in real.entries(uri))
+
+    def leading_out(self, session: SftpSession, paths: Sequence[str], deadline: float) -> list[str]:
+        """Return those of these symbolic links that lead out of the root, or of which the server does not say where to."""
+        root = self.root(session, deadline)
+        found: list[str] = []
+        for at in range(0, len(paths), _FOLDERS_AT_ONCE):
+            some = paths[at : at + _FOLDERS_AT_ONCE]
+            replies = session.exchange([(REALPATH, string(self.place(path, root))) for path in some], deadline=deadline)
+            for path, reply in zip(some, replies, strict=True):
+                try:
+                    leads_out = not self.is_within(reply, self.uri_of(path), root)
+                except ObjectNotFoundError:
+                    leads_out = False  # to nothing
+                except TransferError as err:
+                    if isinstance(err, SessionLostError):
+                        raise
+                    leads_out = True
+                except ArchiveError:
+                    leads_out = True
+                if leads_out:
+                    found.append(path)
+        return found
+
+    def in_groups(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Iterator[Opened]:
+        """Open the folders, as many at a time as the server lets be open. Whoever takes a group closes its handles.
+
+        In the end each folder was in `handles` or `findings` of one group.
+        """
+        left, at_once = deque(folders), _FOLDERS_AT_ONCE
+        while left:
+            group = [left.popleft() for _ in range(min(at_once, len(left)))]
+            opened = self.open_all(session, group, deadline)
+            if len(group) == 1 and opened.refused:  # with no other beside it: it is the folder
+                opened.findings |= opened.refused
+                opened.refused = {}
+            left.extend(opened.refused)
+            if opened.handles or opened.findings:
+                yield opened
+            fewer, more = max(1, len(opened.handles) or len(group) // 2), min(2 * at_once, _FOLDERS_AT_ONCE)
+            at_once = fewer if opened.refused else more
+
+    def open_all(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Opened:
+        """Open each of the folders that is there, is none of links, and lies in the root."""
+        root = self.root(session, deadline)
+        places = [string(self.place(folder, root)) for folder in folders]
+        replies = session.exchange(
+            [(kind, place) for place in places for kind in (LSTAT, REALPATH, OPENDIR)], deadline=deadline
+        )
+        outcome = Opened()
+        for number, folder in enumerate(folders):
+            stated, real, opened = replies[3 * number : 3 * number + 3]
+            uri = self.uri_of(folder)
+            try:
+                finding = self._why_not(uri, stated, real, opened, root)
+                if finding is None:
+                    outcome.handles[folder] = opened.handle(uri)
+                    outcome.real_paths[folder] = real.entries(uri)[0].name
+                    continue
+                if opened.kind == HANDLE:
+                    session.close_handle(opened.handle(uri))
+                if not folder:
+                    raise _root_error(uri, opened, finding)
+            except (SessionLostError, ArchiveError):
+                rest = [reply.handle(uri) for reply in replies[3 * number + 2 :: 3] if reply.kind == HANDLE]
+                for handle in (*outcome.handles.values(), *rest):
+                    session.close_handle(handle)
+                raise
+            if opened.status == FAILURE and isinstance(finding, Unknown):
+                outcome.refused[folder] = finding
+            else:
+                outcome.findings[folder] = finding
+        vanished = [folder for folder, finding in outcome.findings.items() if finding is _MAY_BE_GONE]
+        if vanished:
+            outcome.findings |= self._look_again(session, vanished, deadline)
+        return outcome
+
+    def read(
+        self, session: SftpSession, opened: Opened, deadline: float, gaps: list[Gap]
+    ) -> Generator[tuple[str, Entry], None, None]:
+        """Yield each entry of the folders that are open, once, together with the folder. They are closed at the end.
+
+        Args:
+            gaps: gets one for each folder of which not all entries came, also when SessionLostError is raised.
+        """
+        unread = dict(opened.handles)
+        names: dict[str, set[bytes]] = {folder: set() for folder in unread}
+        repeats = dict.fromkeys(unread, 0)
+        try:
+            while unread:
+                # Two at a time: the second asks for the end of a short folder in the same round trip.
+                asked = [folder for folder in unread for _ in range(2)]
+                replies = session.exchange([(READDIR, string(unread[folder])) for folder in asked], deadline=deadline)
+                for folder, reply in zip(asked, replies, strict=True):
+                    if folder not in unread:
+                        continue
+                    if reply.status == END_OF_FILE:
+                        del unread[folder], names[folder]
+                        continue
+                    try:
+                        entries = reply.entries(self.uri_of(folder))
+                    except SessionLostError:
+                        raise
+                    except ArchiveError as err:
+                        gaps.append(self.gap(folder, _reason(err)))
+                        del unread[folder], names[folder]
+                        continue
+                    seen = names[folder]
+                    fresh = [entry for entry in entries if entry.name not in seen]
+                    repeats[folder] = 0 if fresh else repeats[folder] + 1
+                    if repeats[folder] >= _REPEATS_MAX:
+                        gaps.append(self.gap(folder, "the server lists the same entries again and again"))
+                        del unread[folder], names[folder]
+                        continue
+                    for entry in fresh:
+                        if entry.name not in seen:
+                            seen.add(entry.name)
+                            yield folder, entry
+        except SessionLostError as err:
+            gaps += [self.gap(folder, f"its listing did not end: {err}") for folder in unread]
+            if time.monotonic() < deadline:
+                raise
+        finally:
+            for handle in opened.handles.values():
+                session.close_handle(handle)
+
+    def _why_not(self, uri: str, stated: Reply, real: Reply, opened: Reply, root: bytes) -> Absent | Unknown | None:
+        """Return why the folder is not to be read; None where it is open and lies in the root. Raises SessionLostError."""
+        if stated.status == NO_SUCH_FILE:
+            return Absent("the server says that there is no such file")
+        try:
+            attributes = stated.attributes(uri)
+            if uri != self.uri and attributes.is_link():
+                return Unknown(f"{uri} is a symbolic link, which is not followed")
+            if uri != self.uri and attributes.has_kind() and not attributes.is_folder():
+                return Absent("it is no folder")
+            if opened.status == NO_SUCH_FILE:
+                return _MAY_BE_GONE
+            if not self.is_within(real, uri, root):
+                return Unknown(f"{uri} leads out of the landing by a symbolic link, which is not followed")
+            opened.handle(uri)
+        except SessionLostError:
+            raise
+        except ArchiveError as err:
+            return Unknown(str(err))
+        return None
+
+    def _look_again(self, session: SftpSession, folders: Sequence[str], deadline: float) -> dict[str, Absent | Unknown]:
+        """Return what became of folders that were there and could not be opened, as if they were not."""
+        root = self.root(session, deadline)
+        replies = session.exchange([(LSTAT, string(self.place(folder, root))) for folder in folders], deadline=deadline)
+        return {
+            folder: Absent("the server says that it is gone")
+            if reply.status == NO_SUCH_FILE
+            else Unknown(f"{self.uri_of(folder)}: the server shows it and does not open it")
+            for folder, reply in zip(folders, replies, strict=True)
+        }
+
+
+_MAY_BE_GONE = Unknown("it was not opened, as if it were not there")
+
+
+def _root_error(uri: str, opened: Reply, finding: Absent | Unknown) -> ArchiveError:
+    error = opened.refusal(uri) if opened.kind != HANDLE else None
+    if isinstance(finding, Absent) or isinstance(error, ObjectNotFoundError):
+        return ConfigurationError(f"{uri} is not there any more; check accounts.landing")
+    return error or TransferError(finding.reason)
+
+
+def _reason(err: ArchiveError) -> str:
+    """The error without the place with which it begins."""
+    return str(err).partition(": ")[2] or str(err)

@@ -1,0 +1,236 @@
+"""The landing on an SFTP server: the account's folder there, for many threads at once. Reads only.
+
+A lost session is replaced here, and a server that stays away becomes UnavailableError. What is asked of the server
+is in `sftp_tree` and `sftp_download`, how connections are made and shared in `sftp_connection` and `sftp_pool`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import paramiko
+
+from callarchive.domain.errors import ConfigurationError, TransferError, UnavailableError
+from callarchive.domain.evidence import Evidence
+from callarchive.settings import AccountSettings, TransferSettings
+from callarchive.storage.landing import Download, LandingObject, Listing
+from callarchive.storage.landing.deadlines import Patience
+from callarchive.storage.landing.sftp.connection import Connection, Server, connect
+from callarchive.storage.landing.sftp.credentials import load_private_key, read_password
+from callarchive.storage.landing.sftp.download import SftpDownload
+from callarchive.storage.landing.sftp.host_keys import read_known_hosts
+from callarchive.storage.landing.sftp.messages import READ_SIZE_MAX, SessionLostError
+from callarchive.storage.landing.sftp.open_files import OpenFiles
+from callarchive.storage.landing.sftp.session import SftpSession
+from callarchive.storage.landing.sftp.session_pool import SessionPool
+from callarchive.storage.landing.sftp.tree import SftpTree
+from callarchive.storage.landing.sftp.walk import SftpWalk
+
+_ATTEMPTS = 3
+_AHEAD_BYTES = 64 << 20
+"""How far the requests of all downloads together may run ahead of what was handed on: it bounds their memory."""
+_AHEAD_MAX_BYTES = 2 << 20
+"""For one download: 50 MB/s over 40 ms, as OpenSSH's client. More costs page faults where the line is short."""
+_AHEAD_MIN_BYTES = 2 * READ_SIZE_MAX
+
+_T = TypeVar("_T")
+
+
+class SftpLanding:
+    """A folder on an SFTP server. Thread-safe. Nothing is contacted before the first call.
+
+    The path in the account's `landing` is absolute on the server; without one the landing is where log-ins arrive.
+
+    Args:
+        concurrency: how many downloads may run at once.
+        backoff_s: how long is waited before a second attempt to connect or to list.
+        outage_s: how long a server that was found to be unusable is left alone; calls then fail at once.
+    """
+
+    walks_folders = True
+
+    def __init__(
+        self,
+        account: AccountSettings,
+        transfer: TransferSettings,
+        *,
+        concurrency: int,
+        backoff_s: float = 0.5,
+        outage_s: float = 10.0,
+    ) -> None:
+        self.concurrency = concurrency
+        path = urlsplit(account.landing).path
+        self._server = _server(account, stall_timeout_s=transfer.stall_timeout_s)
+        self.uri = self._server.uri + path
+        try:
+            root = unquote(path, errors="strict").encode("utf-8") or b"."
+        except UnicodeError as err:
+            raise ConfigurationError(
+                f"account {account.subaccount_id}: accounts.landing: the path of {self.uri} is not UTF-8"
+            ) from err
+        self._tree = SftpTree(self.uri, root)
+        self._deadline_s = transfer.deadline_s
+        self._patience = Patience(transfer.deadline_s)
+        self._backoff_s = backoff_s
+        self._ahead_bytes = max(_AHEAD_MIN_BYTES, min(_AHEAD_BYTES // concurrency, _AHEAD_MAX_BYTES))
+        self._key: paramiko.PKey | None = None
+        self._key_loaded = threading.Lock()
+        self._files = OpenFiles()
+        self._pool = SessionPool(
+            self._connect,
+            uri=self.uri,
+            callers_max=concurrency,
+            attempts=_ATTEMPTS,
+            backoff_s=backoff_s,
+            outage_s=outage_s,
+        )
+
+    def list(self, folder: str) -> Listing:
+        """Return every file below `folder`, at any depth, ordered by path; empty when there is no such folder.
+
+        Symbolic links are passed over, as are names that `places.check_path` refuses or that are not UTF-8.
+        """
+        return self._listing(folder.rstrip("/"), None)
+
+    def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
+        """Yield the same in one part, for it begins anew when the session is lost; without the folders that `skip` names."""
+        yield self._listing(folder.rstrip("/"), skip)
+
+    def uri_of(self, path: str) -> str:
+        """The whole place of a file, percent-encoded."""
+        return self._tree.uri_of(path)
+
+    def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
+        """Return for each name whether it is a directory below the root. Symbolic links are not followed."""
+        return self._repeatedly(lambda session, deadline: self._tree.existing_folders(session, names, deadline))
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Download]:
+        """Begins to read a file. The deadline for the whole of it runs from here."""
+        deadline = time.monotonic() + self._deadline_s
+        session, handle, described = self._files.opened(lambda: self._begin(path, deadline), deadline=deadline)
+        try:
+            yield SftpDownload(session, handle, described, deadline=deadline, ahead_bytes=self._ahead_bytes)
+        finally:
+            session.close_handle(handle)
+            self._pool.release(session)
+            self._files.closed()
+
+    def stat_many(
+        self,
+        paths: Iterable[str],
+        *,
+        confirm_absent: bool = True,  # noqa: ARG002 - each path is asked for by itself anyway
+    ) -> dict[str, Evidence[LandingObject]]:
+        """Return what the server says of each path now; a folder or a link is no file. Many share a round trip."""
+        unique = list(dict.fromkeys(paths))
+        return self._repeatedly(lambda session, deadline: self._tree.stat_all(session, unique, deadline))
+
+    def check(self) -> None:
+        """Returns when the root can be listed; only the beginning of the listing is read."""
+        self._repeatedly(self._tree.check)
+
+    def sample(self) -> Evidence[LandingObject]:
+        """Return the first file on the way down through the first folders."""
+        return self._repeatedly(self._tree.sample)
+
+    def close(self) -> None:
+        """Closes the connections; calls that are still under way end with an error."""
+        self._pool.close()
+
+    def _connect(self) -> Connection:
+        with self._key_loaded:
+            if self._key is None:
+                self._key = load_private_key(self._server.settings, account=self._server.account)
+        return connect(self._server, key=self._key)
+
+    def _repeatedly(self, work: Callable[[SftpSession, float], _T], *, deadline: float | None = None) -> _T:
+        """What `work` returns, with a new session whenever one is lost, until the attempts or the time are used up."""
+        deadline = time.monotonic() + self._deadline_s if deadline is None else deadline
+        for attempt in range(1, _ATTEMPTS + 1):
+            session = self._pool.acquire(wait_s=deadline - time.monotonic())
+            try:
+                return work(session, deadline)
+            except SessionLostError as err:
+                session.retire()
+                if attempt == _ATTEMPTS or time.monotonic() >= deadline:
+                    raise UnavailableError(f"{self.uri}: {err}") from err
+            except TransferError as err:
+                raise UnavailableError(str(err)) from err
+            finally:
+                self._pool.release(session)
+            self._pool.pause(self._backoff_s * 2 ** (attempt - 1))
+        raise AssertionError
+
+    def _listing(self, folder: str, skip: Callable[[str], bool] | None) -> Listing:
+        """Every file below the folder. A server that can be listed and ends each session in the middle leaves gaps."""
+        walks: list[SftpWalk] = []
+
+        def work(session: SftpSession, deadline: float) -> None:
+            walks.append(SftpWalk(self._tree.folders, session, deadline, skip))
+            walks[-1].go_through(folder)
+
+        deadline = self._patience.ends_at()
+        try:
+            self._repeatedly(work, deadline=deadline)
+        except UnavailableError:
+            if not walks or not walks[-1].found:
+                raise
+            self.check()
+        finally:
+            self._patience.done(deadline)
+        return walks[-1].listing(folder)
+
+    def _begin(self, path: str, deadline: float) -> tuple[SftpSession, bytes, LandingObject]:
+        """A session with the file open on it, the file's handle, and what the server says of it.
+
+        A session that lay idle may have ended unnoticed, so the first that turns out to be lost is replaced at once.
+        """
+        replaced = False
+        while True:
+            session = self._pool.acquire(wait_s=deadline - time.monotonic())
+            try:
+                handle, described = self._tree.open_file(session, path, deadline)
+            except SessionLostError as err:
+                session.retire()
+                self._pool.release(session)
+                if replaced or err.silent:
+                    raise SessionLostError(f"{self._tree.uri_of(path)}: {err}", silent=err.silent) from err
+                replaced = True
+            except BaseException:
+                self._pool.release(session)
+                raise
+            else:
+                return session, handle, described
+
+
+def open_sftp_landing(account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> SftpLanding:
+    """The account's SFTP landing. Nothing is contacted before the first call."""
+    return SftpLanding(account, transfer, concurrency=concurrency)
+
+
+def check_sftp_settings(account: AccountSettings) -> None:
+    """Returns when all that a log-in to the account's SFTP landing needs can be read. Contacts nothing.
+
+    That is: known_hosts, and the password, or the private key with its passphrase. An account whose landing is
+    elsewhere has nothing to check.
+
+    Raises:
+        ConfigurationError: it cannot; the message names the account and the key.
+    """
+    if urlsplit(account.landing).scheme != "sftp":
+        return
+    server = _server(account, stall_timeout_s=0)
+    read_known_hosts(server.settings.known_hosts, host=server.host, port=server.port, account=server.account)
+    read_password(server.settings, account=server.account)
+    load_private_key(server.settings, account=server.account)
+
+
+def _server(account: AccountSettings, *, stall_timeout_s: float) -> Server:
+    name = account.subaccount_id
+    if account.sftp is None:
+        raise ConfigurationError(f"account {name}: accounts.landing is sftp://, and there is no [accounts.sftp]")
+    return Server.from_landing(account.landing, account=name, settings=account.sftp, stall_timeout_s=stall_timeout_s)

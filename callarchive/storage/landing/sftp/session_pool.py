@@ -1,0 +1,286 @@
+"""The SFTP sessions that the threads of a landing share: few, on few connections.
+
+One session carries many downloads, so a second is there for servers that serve each session's requests one after the
+other, and a second connection for lines on which one TCP stream is slow. Servers bound both (OpenSSH: MaxSessions 10 a
+connection, MaxStartups 10 connections that have not logged in yet): they are opened one after the other, and with a server
+that allows less, threads share what there is. What is asked of a session is not known here.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from callarchive.domain.errors import ArchiveError, UnavailableError
+from callarchive.storage.landing.sftp.connection import Connection, LogInCutOffError, SessionRefusedError
+from callarchive.storage.landing.sftp.session import SftpSession
+
+CALLERS_PER_SESSION = 8
+SESSIONS_PER_CONNECTION = 4
+CONNECTIONS_MAX = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """A connection and its sessions, each with the number of threads that use it. Guarded by the pool's lock.
+
+    Attributes:
+        room: how many sessions it can have.
+        proved: a session was opened on it.
+        retired: it gets no new sessions.
+    """
+
+    connection: Connection
+    room: int = SESSIONS_PER_CONNECTION
+    callers: dict[SftpSession, int] = field(default_factory=dict)
+    proved: bool = False
+    retired: bool = False
+
+    @property
+    def session_count(self) -> int:
+        return sum(callers > 0 or session.usable for session, callers in self.callers.items())
+
+    @property
+    def serves(self) -> bool:
+        return not self.retired and self.connection.alive
+
+
+class SessionPool:
+    """Hands out sessions, each to several threads at a time, and makes connections as they are needed. Thread-safe.
+
+    Args:
+        connect: makes a connection; raises what `sftp_connection.connect` raises.
+        uri: the server, for messages.
+        callers_max: how many threads there will be; it bounds how many sessions are worth their cost.
+        attempts: how often a connection, or the first session on one, is tried before the server counts as unavailable.
+        backoff_s: how long is waited before the second attempt; twice as long before each further one.
+        outage_s: how long a server that counts as unavailable is not tried again, by any thread.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        uri: str,
+        callers_max: int,
+        attempts: int,
+        backoff_s: float,
+        outage_s: float,
+    ) -> None:
+        self._connect = connect
+        self._uri = uri
+        self._sessions_max = math.ceil(callers_max / CALLERS_PER_SESSION)
+        self._attempts = attempts
+        self._backoff_s = backoff_s
+        self._outage_s = outage_s
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._slots: list[_Slot] = []
+        self._growing = False  # one thread at a time connects or opens a session
+        self._connections_max = CONNECTIONS_MAX
+        self._useless_in_a_row = 0  # connections on which not even one session could be opened
+        self._outages = 0
+        self._outage_until = 0.0
+        self._outage: ArchiveError | None = None
+
+    def acquire(self, *, wait_s: float) -> SftpSession:
+        """The session with the fewest callers, to be given back with `release`.
+
+        Raises:
+            UnavailableError: the server cannot be reached, there was no session in `wait_s`, or the pool is closed.
+            AccessDeniedError, HostKeyError, ConfigurationError: as `connect` raises them.
+        """
+        until = time.monotonic() + wait_s
+        outages = self._outages
+        failures = 0
+        while True:
+            with self._changed:
+                session = self._find(outages)
+                while session is None and (self._growing or not self._has_room()):
+                    left_s = until - time.monotonic()
+                    if left_s <= 0:
+                        raise UnavailableError(f"{self._uri}: no session was opened within {wait_s:g} s")
+                    self._changed.wait(left_s)
+                    session = self._find(outages)
+                if session is not None:
+                    return session
+                self._growing = True
+            try:
+                self._grow()
+            except UnavailableError:
+                failures += 1
+                if failures >= self._attempts or self._outages != outages:
+                    raise
+            finally:
+                with self._changed:
+                    self._growing = False
+                    self._changed.notify_all()
+
+    def release(self, session: SftpSession) -> None:
+        """The caller is done with the session; one that cannot be used any more is closed when its last caller is.
+
+        After silence its connection gets no new sessions: it may be dead altogether.
+        """
+        with self._changed:
+            for slot in self._slots:
+                if session in slot.callers:
+                    slot.callers[session] -= 1
+                    slot.retired = slot.retired or session.silent
+            if not session.usable:
+                self._changed.notify_all()
+        if not session.usable:
+            self._prune()
+
+    def close(self) -> None:
+        """All connections are closed; threads that wait for a session or a reply stop waiting."""
+        self._closing.set()
+        with self._changed:
+            slots, self._slots = self._slots, []
+            self._changed.notify_all()
+        for slot in slots:
+            slot.connection.close()
+
+    def pause(self, seconds: float) -> None:
+        """So much time has passed, or the pool was closed."""
+        self._closing.wait(seconds)
+
+    def _find(self, outages: int) -> SftpSession | None:
+        """The session with the fewest callers, one more of them counted; null when another should be opened first.
+
+        The lock is held.
+        """
+        if self._closing.is_set():
+            raise UnavailableError(f"{self._uri}: the landing was closed")
+        serving = self._serving()
+        usable = [(callers, slot, one) for slot in serving for one, callers in slot.callers.items() if one.usable]
+        if usable:
+            callers, slot, session = min(usable, key=lambda found: found[0])
+            if callers >= CALLERS_PER_SESSION and not self._growing and self._has_room():
+                return None
+            slot.callers[session] += 1
+            return session
+        tried = self._outages != outages or time.monotonic() < self._outage_until
+        if self._outage is not None and tried and not serving:
+            # Another thread has just tried. Each further refusal of a password brings a lock-out nearer, and so may
+            # a hundred log-ins to a server that is out of order.
+            raise type(self._outage)(str(self._outage)) from self._outage
+        return None
+
+    def _serving(self) -> list[_Slot]:
+        return [slot for slot in self._slots if slot.serves]
+
+    def _has_room(self) -> bool:
+        """Whether one more session may be tried. The lock is held."""
+        serving = self._serving()
+        if sum(slot.session_count for slot in serving) >= self._sessions_max:
+            return False
+        return len(serving) < self._connections_max or any(slot.session_count < slot.room for slot in serving)
+
+    def _prune(self) -> None:
+        """Sessions and connections that nobody uses, and nobody can, are closed and forgotten."""
+        with self._changed:
+            kept = []
+            done: list[SftpSession | Connection] = []
+            for slot in self._slots:
+                unusable = [one for one, callers in slot.callers.items() if not callers and not one.usable]
+                for session in unusable:
+                    del slot.callers[session]
+                if slot.serves or any(slot.callers.values()):
+                    kept.append(slot)
+                    done += unusable
+                else:
+                    done.append(slot.connection)
+            self._slots = kept
+            if not kept:
+                self._connections_max = CONNECTIONS_MAX
+            self._changed.notify_all()
+        for one in done:
+            one.close()
+
+    def _grow(self) -> None:
+        """There is one more session, unless the server allows no more or the pool was closed. `_growing` is ours.
+
+        Raises:
+            UnavailableError: the connection is broken, or has never opened a session and there is no other.
+            AccessDeniedError, HostKeyError, ConfigurationError: as `connect` raises them.
+        """
+        self._prune()
+        with self._changed:
+            slot = next((slot for slot in self._serving() if slot.session_count < slot.room), None)
+        if slot is None:
+            try:
+                connection = self._try_connecting()
+            except ArchiveError as err:
+                with self._changed:
+                    self._note_outage(err)
+                raise
+            if connection is None:
+                return
+            slot = _Slot(connection)
+            with self._changed:
+                self._slots.append(slot)
+        self._open_session(slot)
+        if self._closing.is_set():
+            slot.connection.close()  # it may have come after the others were closed
+
+    def _note_outage(self, err: ArchiveError) -> None:
+        """Threads that wait now, and after UnavailableError those that come soon, get the same error. The lock is held."""
+        self._outages += 1
+        self._outage = err
+        self._useless_in_a_row = 0
+        if isinstance(err, UnavailableError):
+            self._outage_until = time.monotonic() + self._outage_s
+
+    def _try_connecting(self) -> Connection | None:
+        """A connection, null when the server wants no more than there are or the pool was closed."""
+        if self._useless_in_a_row:
+            self._closing.wait(self._backoff_s * 2 ** (self._useless_in_a_row - 1))
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return self._connect()
+            except UnavailableError as err:
+                with self._changed:
+                    serving = len(self._serving())
+                    if serving:
+                        # One more may simply be more than the server wants.
+                        self._connections_max = serving
+                        _log.debug("%s: staying with %d connections: %s", self._uri, serving, err)
+                        return None
+                    last = attempt == self._attempts or isinstance(err, LogInCutOffError)
+                    if last or self._closing.is_set():
+                        raise
+                _log.debug("%s: attempt %d of %d: %s", self._uri, attempt, self._attempts, err)
+            if self._closing.wait(self._backoff_s * 2 ** (attempt - 1)):
+                break
+        return None
+
+    def _open_session(self, slot: _Slot) -> None:
+        """There is one more session on the connection, unless that can have no more and another serves."""
+        try:
+            session = slot.connection.open_session()
+        except UnavailableError as err:
+            with self._changed:
+                slot.room = slot.session_count
+                full = isinstance(err, SessionRefusedError) and slot.serves
+                slot.retired = slot.retired or not full or slot.room <= 0
+                others = len(self._serving())
+                if full and others:
+                    self._connections_max = others if slot.retired else self._connections_max
+                    _log.debug("%s: %d sessions on a connection: %s", self._uri, slot.room, err)
+                elif not slot.proved and not others:
+                    self._useless_in_a_row += 1
+                    if self._useless_in_a_row >= self._attempts:
+                        self._note_outage(err)
+            self._prune()
+            if not (full and others):
+                raise
+        else:
+            with self._changed:
+                slot.callers[session] = 0
+                slot.proved = True
+                self._useless_in_a_row = 0
+                self._outage = None

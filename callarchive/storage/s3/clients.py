@@ -1,0 +1,180 @@
+"""How S3 is reached: boto3 clients and obstore stores, made from settings.
+
+Credentials, profile, role, region and `AWS_ENDPOINT_URL_S3` come from boto3's chain; whatever it finds is handed to
+obstore too, so that both talk to one place. What is read or written there is in `landing.s3` and
+`stores.s3`, what their errors mean in `s3_errors`.
+"""
+
+import functools
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store as ObjectStore
+
+from callarchive.domain.errors import AccessDeniedError, ConfigurationError
+from callarchive.settings import S3Settings
+from callarchive.storage.s3.errors import BOTO_ERRORS, NOWHERE, no_credentials, translate_botocore
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
+_CONNECT_TIMEOUT_S = 10.0
+_CREDENTIALS_TTL = timedelta(minutes=9)
+"""botocore renews credentials that have less than 10 minutes left, so a copy may be used for 9."""
+
+
+def s3_client(
+    settings: S3Settings,
+    *,
+    session: boto3.Session | None = None,
+    connections: int = 16,
+    read_timeout_s: float = 60.0,
+    attempts: int = 4,
+) -> Any:
+    """A boto3 S3 client, thread-safe. Nothing has been sent, except perhaps to where credentials come from.
+
+    Args:
+        session: of these settings; null makes one.
+        attempts: how often a request that met an outage is sent at most.
+
+    Raises:
+        ConfigurationError: the profile or the region does not exist.
+    """
+    session = session or s3_session(settings)
+    options: dict[str, Any] = {
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "read_timeout": read_timeout_s,
+        "retries": {"mode": "standard", "total_max_attempts": attempts},
+        "max_pool_connections": connections,
+        "tcp_keepalive": True,
+    }
+    # Elsewhere a bucket's name in front of the host rarely resolves; botocore would put it there.
+    by_path = {"s3": {"addressing_style": "path"}}
+    if settings.endpoint_url is not None and not is_aws(settings.endpoint_url):
+        options |= by_path
+    try:
+        client = session.client("s3", endpoint_url=settings.endpoint_url, config=Config(**options))
+        if "s3" not in options and not is_aws(client.meta.endpoint_url):  # a variable or the profile says where
+            client = session.client("s3", config=Config(**options, **by_path))
+    except BOTO_ERRORS as err:
+        raise translate_botocore(err, place="S3", doing="reading") from err
+    except ValueError as err:  # an AWS_ENDPOINT_URL_S3 that is no URL
+        raise ConfigurationError(f"S3: {err}") from err
+    return client
+
+
+def object_store(
+    session: boto3.Session, client: Any, bucket: str, *, stall_timeout_s: float, deadline_s: float
+) -> ObjectStore:
+    """An obstore store for one bucket, at the endpoint and with the credentials that boto3 would use. Thread-safe.
+
+    A GET is over after `deadline_s`, resumptions of a broken body included. Redirects to other hosts are refused, plain
+    http is spoken only to an endpoint that is configured as http.
+
+    Args:
+        session, client: boto3's; the client is the session's, for S3.
+
+    Raises:
+        AccessDeniedError: no credentials are to be found.
+    """
+    endpoint = client.meta.endpoint_url
+    virtual = is_aws(endpoint) and "." not in bucket  # a dot breaks the certificate's wildcard
+    if virtual:
+        scheme, _, host = endpoint.partition("://")
+        endpoint = f"{scheme}://{bucket}.{host}"
+    resuming_s = min(deadline_s / 4, 60.0)
+    client_options: ClientConfig = {
+        "allow_http": endpoint.startswith("http:"),
+        "connect_timeout": timedelta(seconds=_CONNECT_TIMEOUT_S),
+        "read_timeout": timedelta(seconds=stall_timeout_s),
+        "timeout": timedelta(seconds=deadline_s - resuming_s),
+        **_routes(endpoint),
+        **_authorities(session),
+    }
+    try:
+        credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL)
+    except ValueError as err:
+        raise AccessDeniedError(f"s3://{bucket}: {no_credentials()}") from err
+    except BOTO_ERRORS as err:
+        raise translate_botocore(err, place=f"s3://{bucket}", doing="reading") from err
+    return ObjectStore(
+        bucket,
+        # All are given, for obstore would otherwise read variables that boto3 does not heed, such as AWS_ENDPOINT.
+        endpoint=endpoint,
+        aws_endpoint_url_s3=endpoint,
+        region=client.meta.region_name,
+        virtual_hosted_style_request=virtual,
+        skip_signature=False,
+        credential_provider=credentials,
+        client_options=client_options,
+        retry_config={
+            # Few and short: whoever reads a recording tries it again as a whole, with longer pauses.
+            "max_retries": 2,
+            "retry_timeout": timedelta(seconds=resuming_s),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=100),
+                "max_backoff": timedelta(seconds=2),
+                "base": 2,
+            },
+        },
+    )
+
+
+def is_aws(endpoint: str) -> bool:
+    """Whether the endpoint is AWS's own: elsewhere regions mean little, and buckets have no host names."""
+    host = urlsplit(endpoint).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def split_s3_url(url: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`, the prefix without slashes at its ends, taken as it is written."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return bucket, prefix.strip("/")
+
+
+def s3_session(settings: S3Settings) -> boto3.Session:
+    """What finds credentials, profile and region. Raises ConfigurationError when the profile does not exist."""
+    try:
+        core = botocore.session.Session(profile=settings.profile)
+        core.register_component("data_loader", _service_descriptions())
+        return boto3.Session(botocore_session=core, region_name=settings.region)
+    except BOTO_ERRORS as err:
+        raise translate_botocore(err, place="S3", doing="reading") from err
+
+
+@functools.cache
+def _service_descriptions() -> Any:
+    """What botocore knows of AWS's services, read from its files once: 70 of the 80 ms that a first client costs."""
+    return botocore.session.Session().get_component("data_loader")
+
+
+def _routes(endpoint: str) -> "ClientConfig":
+    """Where obstore's connections may go: through the proxy of the environment, else to the endpoint's host alone.
+
+    obstore follows redirects and cannot be told not to. It takes the signature off but sends the session token along,
+    to whatever host the answer names. So all hosts but the endpoint's own are given a proxy that does not exist.
+    """
+    parts = urlsplit(endpoint)
+    host = parts.hostname or ""
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and not urllib.request.proxy_bypass(host):
+        return {"proxy_url": proxy}
+    return {"proxy_url": f"http://{NOWHERE}", "proxy_excludes": host}
+
+
+def _authorities(session: boto3.Session) -> "ClientConfig":
+    """The CA bundle that boto3 was told to trust (AWS_CA_BUNDLE or the profile's ca_bundle), if any."""
+    bundle = session._session.get_config_variable("ca_bundle")
+    if not bundle:
+        return {}
+    try:
+        return {"root_certificate": Path(bundle).read_bytes()}
+    except OSError as err:
+        raise ConfigurationError(f"the CA bundle {bundle} cannot be read: {err.strerror}") from err

@@ -1,0 +1,251 @@
+"""Listings of SFTP servers that refuse a folder, never come to an end, go in circles, drip, or say too little."""
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import asyncssh
+import paramiko
+import pytest
+from paramiko.sftp import CMD_NAME
+
+from callarchive.domain.errors import AccessDeniedError, ArchiveError
+from callarchive.domain.evidence import Absent, Present, Unknown
+from callarchive.storage.landing.sftp.landing import SftpLanding
+from callarchive.storage.landing.sftp.messages import LSTAT, OPENDIR, READDIR
+
+OpenLanding = Callable[..., SftpLanding]
+HONEST = [f"2026-11-0{day}/session/{number}.mp3" for day in (1, 3) for number in range(3)]
+LYING = "2026-11-02"
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"mp3")
+
+
+class Lying(paramiko.SFTPServer):
+    """Answers requests about the folder LYING by `lie(self, number)`, if that returns true, and is honest otherwise."""
+
+    about: ClassVar[int] = READDIR
+    lie: ClassVar[Callable[["Lying", int], bool]]
+    told: ClassVar[int] = 0
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        body = message.get_remainder()
+        handles = set(self.folder_table)
+        named = paramiko.Message(body).get_binary()
+        if kind == OPENDIR:
+            is_it = named.endswith(LYING.encode())
+        else:
+            is_it = named in self.__dict__.setdefault("lying", set()) or named.endswith(LYING.encode())
+        if kind == type(self).about and is_it:
+            type(self).told += 1
+            if type(self).lie(self, number):
+                return
+        super()._process(kind, number, message)
+        if kind == OPENDIR and is_it:
+            self.__dict__.setdefault("lying", set()).update(set(self.folder_table) - handles)
+
+    def names(self, number: int, *names: str, mode: int | None = 0o100644) -> bool:
+        listed: list[Any] = []
+        for name in names:
+            attributes = paramiko.SFTPAttributes()
+            attributes.st_size, attributes.st_mode = 3, mode
+            listed += [name, "", attributes]
+        self._response(number, CMD_NAME, len(names), *listed)
+        return True
+
+    def status(self, number: int, code: int) -> bool:
+        self._send_status(number, code)
+        return True
+
+
+def lying(lie: Callable[[Lying, int], bool], *, about: int = READDIR) -> type[Lying]:
+    return type("OneLie", (Lying,), {"lie": staticmethod(lie), "about": about, "told": 0})
+
+
+def in_time(server: Lying, number: int) -> bool:
+    time.sleep(0.03)
+    return server.names(number, f"{next(_numbers)}.mp3")
+
+
+_numbers = itertools.count()
+LIES: dict[str, tuple[Callable[[Lying, int], bool], int, str]] = {
+    "the same entries again": (lambda server, n: server.names(n, "a.mp3", "b.mp3"), 2, "the same entries again"),
+    "dots": (lambda server, n: server.names(n, ".", ".."), 0, "the same entries again"),
+    "nothing": (lambda server, n: server.names(n), 0, "the same entries again"),
+    "failure": (lambda server, n: server.status(n, paramiko.SFTP_FAILURE), 0, "status 4"),
+    "denied": (lambda server, n: server.status(n, paramiko.SFTP_PERMISSION_DENIED), 0, "denies permission"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_one_folder_that_does_not_end_or_cannot_be_read_is_a_gap(
+    faulty: Any, open_landing: OpenLanding, name: str
+) -> None:
+    write(faulty.files, *HONEST, f"{LYING}/hidden.mp3")
+    lie, count, reason = LIES[name]
+    faulty.protocol = lying(lie)
+    listing = open_landing(faulty).list("")
+    paths = [item.path for item in listing.objects]
+    assert [path for path in paths if not path.startswith(LYING)] == HONEST
+    assert len(paths) == len(HONEST) + count
+    assert [gap.folder for gap in listing.gaps] == [LYING]
+    assert reason in listing.gaps[0].reason
+    assert faulty.protocol.told < 30
+
+
+def test_ever_new_entries_are_broken_off(
+    faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callarchive.storage.landing.sftp.walk._ENTRIES_MAX", 100)
+    (faulty.files / LYING).mkdir()
+    faulty.protocol = lying(lambda server, number: server.names(number, f"{next(_numbers)}.mp3"))
+    listing = open_landing(faulty).list("")
+    assert len(listing.objects) == 99
+    assert [(gap.folder, "more than" in gap.reason) for gap in listing.gaps] == [(LYING, True)]
+
+
+def test_a_drip_ends_at_the_deadline_with_what_came(faulty: Any, open_landing: OpenLanding) -> None:
+    write(faulty.files, *HONEST, f"{LYING}/hidden.mp3")
+    faulty.protocol = lying(in_time)
+    began = time.monotonic()
+    listing = open_landing(faulty, deadline_s=1.5).list("")
+    assert time.monotonic() - began < 8
+    assert listing.objects
+    assert {path.folder.split("/")[0] for path in listing.gaps} >= {LYING}
+    assert "did not end" in str(listing.gaps) or "deadline_s" in str(listing.gaps)
+
+
+def test_a_folder_that_ends_every_session_leaves_a_gap(faulty: Any, open_landing: OpenLanding) -> None:
+    write(faulty.files, *HONEST, f"{LYING}/hidden.mp3", "top.mp3")
+
+    def hang_up(server: Lying, number: int) -> bool:
+        faulty.hang_up()
+        return True
+
+    faulty.protocol = lying(hang_up)
+    landing = open_landing(faulty, outage_s=0.01)
+    listing = landing.list("")
+    assert [item.path for item in listing.objects] == ["top.mp3"]
+    assert {gap.folder.split("/")[0] for gap in listing.gaps} >= {LYING}
+    faulty.protocol = paramiko.SFTPServer
+    assert landing.list("").gaps == ()
+
+
+@pytest.mark.parametrize("code", [paramiko.SFTP_PERMISSION_DENIED, paramiko.SFTP_FAILURE, paramiko.SFTP_NO_SUCH_FILE])
+def test_a_folder_that_is_not_opened_is_unknown_and_the_rest_goes_on(
+    faulty: Any, open_landing: OpenLanding, code: int
+) -> None:
+    write(faulty.files, *HONEST, f"{LYING}/hidden.mp3")
+    faulty.protocol = lying(lambda server, number: server.status(number, code), about=OPENDIR)
+    landing = open_landing(faulty)
+    listing = landing.list("")
+    assert [item.path for item in listing.objects] == HONEST
+    assert [gap.folder for gap in listing.gaps] == [LYING]
+    assert landing.list(LYING).gaps == listing.gaps
+    found = landing.existing_folders(["2026-11-01", LYING, "2026-11-04"])
+    assert found["2026-11-01"] == Present(landing.uri_of("2026-11-01"))
+    assert isinstance(found[LYING], Unknown)
+    assert landing.uri_of(LYING) in found[LYING].reason
+    assert found["2026-11-04"] == Absent("the server says that there is no such file")
+    assert isinstance(landing.sample(), Present)
+
+
+def test_a_folder_that_vanishes_before_it_is_opened_is_absent(faulty: Any, open_landing: OpenLanding) -> None:
+    write(faulty.files, *HONEST)
+    (faulty.files / LYING).mkdir()
+
+    def vanish(server: Lying, number: int) -> bool:
+        if (faulty.files / LYING).exists():
+            (faulty.files / LYING).rmdir()
+        return False
+
+    faulty.protocol = lying(vanish, about=OPENDIR)
+    listing = open_landing(faulty).list("")
+    assert ([item.path for item in listing.objects], listing.gaps) == (HONEST, ())
+
+
+@pytest.mark.parametrize("about", [OPENDIR, LSTAT])
+def test_a_root_that_is_refused_is_an_error(faulty: Any, open_landing: OpenLanding, about: int) -> None:
+    write(faulty.files, f"{LYING}/hidden.mp3")
+    faulty.protocol = lying(lambda server, number: server.status(number, paramiko.SFTP_PERMISSION_DENIED), about=about)
+    landing = open_landing(faulty, path=f"/{LYING}")
+    for action in (lambda: landing.list(""), landing.check, landing.sample):
+        with pytest.raises(ArchiveError) as caught:
+            action()
+        assert about == LSTAT or isinstance(caught.value, AccessDeniedError)
+        assert LYING in str(caught.value)
+
+
+def test_one_object_that_is_refused_leaves_the_others_known(faulty: Any, open_landing: OpenLanding) -> None:
+    write(faulty.files, *HONEST, LYING)
+    faulty.protocol = lying(lambda server, number: server.status(number, paramiko.SFTP_PERMISSION_DENIED), about=LSTAT)
+    stats = open_landing(faulty).stat_many([HONEST[0], LYING, "none.mp3"])
+    assert isinstance(stats[HONEST[0]], Present)
+    assert isinstance(stats[LYING], Unknown)
+    assert "denies permission" in stats[LYING].reason
+    assert isinstance(stats["none.mp3"], Absent)
+
+
+@pytest.mark.parametrize("mode", [None, 0o755])
+def test_entries_of_unknown_kind_are_gaps(faulty: Any, open_landing: OpenLanding, mode: int | None) -> None:
+    write(faulty.files, *HONEST)
+    (faulty.files / LYING).mkdir()
+    told = itertools.count()
+
+    def unknown_kind(server: Lying, number: int) -> bool:
+        return next(told) % 2 == 0 and server.names(number, "session", mode=mode)
+
+    faulty.protocol = lying(unknown_kind)
+    landing = open_landing(faulty)
+    listing = landing.list("")
+    assert [item.path for item in listing.objects] == HONEST
+    assert [gap.folder for gap in listing.gaps] == [f"{LYING}/session"]
+    assert "whether it is a file or a folder" in listing.gaps[0].reason
+    assert landing.list("").gaps == listing.gaps
+
+
+class Following(asyncssh.SFTPServer):
+    """Shows what links lead to in their place."""
+
+    def lstat(self, path: bytes) -> Any:
+        return self.stat(path)
+
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:  # type: ignore[override]
+        async for entry in super().scandir(path):
+            attributes = self.stat(path + b"/" + entry.filename)
+            yield asyncssh.SFTPName(entry.filename, "", asyncssh.SFTPAttrs.from_local(attributes))
+
+
+@pytest.mark.parametrize("to", ["..", ".", "../2026-11-01"])
+@pytest.mark.parametrize("behaviour", [Following, asyncssh.SFTPServer])
+def test_links_in_the_landing_lead_into_no_circle(
+    asyncssh_server: Any, open_landing: OpenLanding, behaviour: type[asyncssh.SFTPServer], to: str
+) -> None:
+    server = asyncssh_server(behaviour=behaviour)
+    write(server.files, *HONEST)
+    (server.files / "2026-11-03/loop").symlink_to(to)
+    listing = open_landing(server).list("")
+    assert [item.path for item in listing.objects] == HONEST
+    assert listing.gaps == ()
+
+
+@pytest.mark.needs("sshd")
+def test_a_link_out_of_the_landing_is_a_gap(openssh: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
+    server = openssh()
+    write(server.files, *HONEST)
+    write(tmp_path / "elsewhere", "moved.mp3")
+    (server.files / LYING).symlink_to(tmp_path / "elsewhere")
+    (server.files / "dangling").symlink_to("nowhere")
+    (server.files / "latest").symlink_to("2026-11-03")
+    landing = open_landing(server)
+    listing = landing.list("")
+    assert [item.path for item in listing.objects] == HONEST
+    assert [gap.folder for gap in listing.gaps] == [LYING]
+    assert landing.list(LYING).gaps
+    assert isinstance(landing.existing_folders([LYING])[LYING], Unknown)

@@ -1,0 +1,584 @@
+"""What a folder must survive: kills at every step, a full disk, errors of fsync, races, links that lead out."""
+
+import errno
+import fcntl
+import logging
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from callarchive.domain.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ArchiveError,
+    ObjectNotFoundError,
+    StoreError,
+)
+from callarchive.storage.stores import StoredObject, local
+from callarchive.storage.stores.local import LocalStore
+
+PATH = "acme/day/session/a.mp3"
+OLD, NEW = b"old " * 50_000, b"new " * 60_000
+
+# Reads lines of root, action, number and when. For each, a forked child does the action and kills itself just before,
+# in the middle of or just after its number-th call that touches the disk. Answers with the signal that ended it.
+DYING = textwrap.dedent(
+    """
+    import contextlib, os, signal, sys, traceback
+    from callarchive.domain.errors import AlreadyExistsError
+    from callarchive.storage.stores import local
+    from callarchive.storage.stores.local import LocalStore
+
+    OLD, NEW = b"old " * 50_000, b"new " * 60_000
+    PATH = "acme/day/session/a.mp3"
+
+    def act(store, action):
+        if action.startswith("commit"):
+            local.can_sync_file_system = lambda device: action == "commit together"
+            with store.stage("acme/day/session") as staging:
+                staging.write(NEW[:100_000])
+                staging.write(NEW[100_000:])
+                with contextlib.suppress(AlreadyExistsError):
+                    staging.commit(PATH)
+        elif action == "replace":
+            store.replace(PATH, NEW)
+        elif action == "delete":
+            store.delete(PATH)
+        elif action == "hold":
+            with store.lock("day", wait_s=0):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_at(number, when):
+        count = 0
+
+        def deadly(name, real):
+            def call(*args, **kwargs):
+                nonlocal count
+                count += 1
+                if count == number and when == "before":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if count == number and when == "amid" and name == "write":
+                    args = (args[0], args[1][: len(args[1]) // 2])
+                mine = count == number
+                try:
+                    return real(*args, **kwargs)
+                finally:
+                    if mine:
+                        os.kill(os.getpid(), signal.SIGKILL)
+            return call
+
+        for name in ("open", "mkdir", "write", "fsync", "link", "rename", "replace", "unlink", "rmdir"):
+            setattr(os, name, deadly(name, getattr(os, name)))
+        local.sync_file_system = deadly("syncfs", local.sync_file_system)
+
+    for line in sys.stdin:
+        root, action, number, when = line.rstrip("\\n").split("\\t")
+        child = os.fork()
+        if child == 0:
+            code = 0
+            try:
+                die_at(int(number), when)
+                act(LocalStore(f"file://{root}"), action)
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    """
+)
+Dying = Callable[[Path, str, int, str], bool]
+
+
+@pytest.fixture(scope="module")
+def dying() -> Iterator[Dying]:
+    """Does an action in a process that is killed on the way. Returns whether it was, or came through."""
+    server = subprocess.Popen([sys.executable, "-c", DYING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def do(root: Path, action: str, number: int, when: str) -> bool:
+        server.stdin.write(f"{root}\t{action}\t{number}\t{when}\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        assert code in (0, -signal.SIGKILL)
+        return code != 0
+
+    yield do
+    server.communicate(timeout=10)
+
+
+def content(store: LocalStore) -> bytes | None:
+    try:
+        return store.read(PATH)
+    except ObjectNotFoundError:
+        return None
+
+
+def names(root: Path) -> set[str]:
+    return {path.name for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("when", ["before", "amid", "after"])
+@pytest.mark.parametrize(
+    ("action", "before", "after"),
+    [
+        ("commit alone", None, NEW),
+        ("commit together", None, NEW),
+        ("replace", OLD, NEW),
+        ("replace", None, NEW),
+        ("delete", OLD, None),
+    ],
+    ids=["commit alone", "commit together", "replace", "first replace", "delete"],
+)
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_and_a_rerun_works(
+    tmp_path: Path, dying: Dying, action: str, before: bytes | None, after: bytes | None, when: str
+) -> None:
+    steps = 0
+    while True:
+        steps += 1
+        root = tmp_path / str(steps)
+        store = LocalStore(f"file://{root}")
+        if before is not None:
+            store.replace(PATH, before)
+        killed = dying(root, action, steps, when)
+        assert content(store) in (before, after)
+        assert [item.path for item in store.list("")] == ([PATH] if content(store) is not None else [])
+        assert all(name == "a.mp3" or (name.startswith(".") and name.endswith(".part")) for name in names(root))
+        store.sweep("")
+        assert not dying(root, action, 0, when)
+        assert content(store) == after
+        assert names(root) <= {"a.mp3"}
+        if not killed:
+            break
+    assert steps > 4
+
+
+def test_a_lock_is_free_once_its_holder_is_killed(tmp_path: Path, dying: Dying) -> None:
+    assert dying(tmp_path, "hold", 0, "")
+    with LocalStore(f"file://{tmp_path}").lock("day", wait_s=0):
+        pass
+
+
+def test_whoever_waits_for_a_lock_says_for_whom(local_store: LocalStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with local_store.lock("day", wait_s=0), pytest.raises(ArchiveError):
+        local_store.lock("day", wait_s=0.05).__enter__()
+    assert f"waiting for the lock day of {local_store.url}, held by process {os.getpid()}" in caplog.text
+
+
+def test_of_two_processes_that_commit_one_name_one_wins(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import sys
+        from callarchive.domain.errors import AlreadyExistsError
+        from callarchive.storage.stores.local import LocalStore
+        store = LocalStore("file://" + sys.argv[1])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for number in range(200):
+            try:
+                store.create(f"day/{number}", sys.argv[2].encode())
+                print(number)
+            except AlreadyExistsError:
+                pass
+        """
+    )
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        racer.stdout.readline()
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = [{int(line) for line in racer.communicate(timeout=30)[0].splitlines()} for racer in racers]
+    assert won[0] | won[1] == set(range(200))
+    assert not won[0] & won[1]
+    store = LocalStore(f"file://{tmp_path}")
+    assert {number for number in range(200) if store.read(f"day/{number}") == b"one"} == won[0]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file of this process may grow beyond 100,000 bytes: the kernel itself fails the write, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_write_that_finds_no_room_is_loud_and_leaves_the_old(tmp_path: Path, local_store: LocalStore) -> None:
+    local_store.replace(PATH, b"old")
+    with pytest.raises(StoreError, match="File too large"):
+        local_store.replace(PATH, bytes(100_001))
+    with local_store.stage("acme/day/session") as staging:
+        staging.write(bytes(100_001))  # waits in memory for the end of its block
+        with pytest.raises(StoreError, match=r"acme/day/session/b.mp3 failed: File too large"):
+            staging.commit("acme/day/session/b.mp3")
+    with local_store.stage("acme/day/session") as staging:
+        with pytest.raises(StoreError, match=r"acme/day/session failed: File too large"):
+            staging.write(bytes(1_000_000))
+        with pytest.raises(StoreError, match="could not be written"):
+            staging.commit("acme/day/session/b.mp3")
+        with pytest.raises(StoreError, match="could not be written"):
+            staging.write(b"more")
+    assert content(local_store) == b"old"
+    assert names(tmp_path) == {"a.mp3"}
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("about_bytes", [100, 100_000_000], ids=["small", "large"])
+def test_a_table_for_which_there_is_no_room_leaves_the_old(
+    tmp_path: Path, local_store: LocalStore, about_bytes: int
+) -> None:
+    table = pa.table({"id": [uuid.uuid4().hex for _ in range(100_000)]})
+    local_store.replace(PATH, b"old")
+    with (
+        pytest.raises(StoreError, match="failed: File too large"),
+        local_store.replacing(PATH, about_bytes=about_bytes) as file,
+    ):
+        pq.write_table(table, file)
+    assert content(local_store) == b"old"
+    assert names(tmp_path) == {"a.mp3"}
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, function: str, number: int, code: int, times: int = 1, module: ModuleType = os
+) -> list[int]:
+    """Makes calls of a function of the module fail from the number-th on, so many times. Grows by one at every failure."""
+    real, calls, failed = getattr(module, function), [0], []
+
+    def call(*args: object, **kwargs: object) -> object:
+        calls[0] += 1
+        if number <= calls[0] < number + times:
+            failed.append(calls[0])
+            raise OSError(code, os.strerror(code))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, function, call)
+    return failed
+
+
+@pytest.mark.parametrize("times", [1, 1000], ids=["once", "for ever"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
+@pytest.mark.parametrize("function", ["open", "mkdir", "write", "fsync", "link", "replace"])
+def test_an_error_at_any_step_never_passes_for_success(tmp_path: Path, function: str, code: int, times: int) -> None:
+    failures = 0
+    for number in range(1, 20):
+        root = tmp_path / str(number)
+        store = LocalStore(f"file://{root}")
+        store.replace("acme/other", b"x")
+        store.replace(PATH, OLD)
+        replaced = outcome(lambda s: s.replace(PATH, NEW), store, function, number, code, times)
+        created = outcome(lambda s: s.create("acme/new/b.mp3", NEW), store, function, number, code, times)
+        assert names(root) == {"a.mp3", "other"} | ({"b.mp3"} if created is None else set())
+        assert content(store) == NEW if replaced is None else content(store) in (OLD, NEW)
+        if created is None:
+            assert store.read("acme/new/b.mp3") == NEW
+        if replaced is None and created is None:
+            break
+        assert all(os.strerror(code) in said for said in (replaced, created) if said is not None)
+        failures += 1
+    assert failures >= 1
+
+
+def outcome(
+    action: Callable[[LocalStore], None], store: LocalStore, function: str, number: int, code: int, times: int
+) -> str | None:
+    """What the action says when a function of `os` fails that way; null if the function was not called so often."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        failed = failing(monkeypatch, function, number, code, times)
+        try:
+            action(store)
+        except StoreError as err:
+            return str(err)
+    assert not failed
+    return None
+
+
+SIZES = [0, 1, 4095, 4096, 4097, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 700_001, 1024 * 1024]
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+@pytest.mark.parametrize("chunk_bytes", [4096, 50_001, 2_000_000])
+def test_bytes_come_out_as_they_went_in_whatever_their_number(
+    local_store: LocalStore, size_bytes: int, chunk_bytes: int
+) -> None:
+    data = random.Random(size_bytes).randbytes(size_bytes)
+    with local_store.stage("day") as staging:
+        for at in range(0, size_bytes, chunk_bytes):
+            staging.write(data[at : at + chunk_bytes])
+        staging.commit("day/a.mp3")
+    assert local_store.read("day/a.mp3") == data
+    assert [(item.path, item.size_bytes) for item in local_store.list("")] == [("day/a.mp3", size_bytes)]
+
+
+def test_a_buffer_keeps_nothing_of_the_recording_before(local_store: LocalStore) -> None:
+    for number, data in enumerate((b"\xff" * 300_000, b"short", bytes(5000), b"")):
+        with local_store.stage("day") as staging:
+            staging.write(data)
+            staging.commit(f"day/{number}.mp3")
+        assert local_store.read(f"day/{number}.mp3") == data
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+@pytest.mark.parametrize("refused", ["open", "write"])
+def test_where_there_are_no_direct_writes_bytes_go_through_the_cache(
+    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, refused: str, size_bytes: int
+) -> None:
+    real_open, real_write = os.open, os.write
+
+    def open_without(path: str, flags: int, *args: int, **kwargs: int) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_open(path, flags, *args, **kwargs)
+
+    def write_without(descriptor: int, data: bytes) -> int:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, refused, open_without if refused == "open" else write_without)
+    data = random.Random(1).randbytes(size_bytes)
+    with local_store.stage("day") as staging:
+        staging.write(data)
+        staging.commit("day/a.mp3")
+    assert local_store.read("day/a.mp3") == data
+    assert [item.path for item in local_store.list("")] == ["day/a.mp3"]
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+def test_writes_that_are_cut_short_are_gone_on_with(
+    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: max(1, len(data) // 2 - 7)]))
+    data = random.Random(1).randbytes(size_bytes)
+    with local_store.stage("day") as staging:
+        staging.write(data)
+        staging.commit("day/a.mp3")
+    assert local_store.read("day/a.mp3") == data
+
+
+def test_a_folder_that_is_deleted_between_two_recordings_is_made_again(tmp_path: Path, local_store: LocalStore) -> None:
+    for number in range(3):
+        with local_store.stage("acme/day/session") as staging:
+            staging.write(b"x")
+            staging.commit(f"acme/day/session/{number}.mp3")
+        local_store.delete(f"acme/day/session/{number}.mp3")
+        assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_no_file_stays_open_but_the_root_and_the_last_day(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    store = LocalStore(f"file://{tmp_path}/root")
+    for number in range(20):
+        with store.stage("acme/day/session") as staging:
+            staging.write(b"x")
+            if number % 3:
+                staging.commit(f"{'acme' if number % 2 else '_quarantine'}/{number}.mp3")
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+    del store, staging
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+Syncing = Callable[[pytest.MonkeyPatch, int], list[int]]
+
+
+@pytest.fixture(params=["one by one", "together"])
+def failing_sync(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Syncing:
+    """Lets a sync fail, where each file is synced by itself and where files share syncs of the file system."""
+    together = request.param == "together"
+    monkeypatch.setattr(local, "can_sync_file_system", lambda device: together)
+    if not together:
+        return lambda patch, number: failing(patch, "fsync", number, errno.EIO)
+
+    def fail(patch: pytest.MonkeyPatch, number: int) -> list[int]:
+        return failing(patch, "sync_file_system", number, errno.EIO, module=local)
+
+    return fail
+
+
+def test_a_failed_sync_is_not_tried_again_as_if_nothing_had_happened(
+    tmp_path: Path, failing_sync: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(f"file://{tmp_path}/root")
+    store.replace("day/other", b"x")
+    with store.stage("day") as staging:
+        staging.write(NEW)
+        with monkeypatch.context() as patch:
+            failed = failing_sync(patch, 1)
+            with pytest.raises(StoreError, match="Input/output error"):
+                staging.commit("day/a.mp3")
+        assert failed == [1]
+        with pytest.raises(StoreError, match="could not be written"):
+            staging.commit("day/a.mp3")
+    assert names(tmp_path) == {"other"}
+    with store.stage("day") as staging:
+        staging.write(NEW)
+        staging.commit("day/a.mp3")
+    assert store.read("day/a.mp3") == NEW
+
+
+def test_a_name_that_cannot_be_made_durable_is_taken_back(
+    tmp_path: Path, failing_sync: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(f"file://{tmp_path}/root")
+    store.replace("day/other", b"x")
+    with store.stage("day") as staging:
+        staging.write(NEW)
+        failed = failing_sync(monkeypatch, 2)
+        with pytest.raises(StoreError, match="Input/output error"):
+            staging.commit("day/a.mp3")
+    assert failed == [2]
+    assert names(tmp_path) == {"other"}
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_where_there_are_no_hard_links_a_name_is_still_given_once(
+    local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    failing(monkeypatch, "link", 1, code, times=1000)
+    local_store.create("day/a.mp3", b"first")
+    with pytest.raises(AlreadyExistsError):
+        local_store.create("day/a.mp3", b"second")
+    assert local_store.read("day/a.mp3") == b"first"
+    assert [item.path for item in local_store.list("")] == ["day/a.mp3"]
+
+
+def test_leftovers_of_killed_runs_are_invisible_and_swept(tmp_path: Path, local_store: LocalStore) -> None:
+    local_store.replace("day/a.mp3", b"x")
+    local_store.replace("other/b.mp3", b"x")
+    for place in ("day/.0123.part", "day/deep/.4567.part", "other/.89ab.part"):
+        target = tmp_path / "root" / place
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(b"half")
+    assert [item.path for item in local_store.list("")] == ["day/a.mp3", "other/b.mp3"]
+    assert local_store.sweep("day") == 2
+    assert local_store.sweep("day") == 0
+    assert names(tmp_path) == {"a.mp3", "b.mp3", ".89ab.part"}
+    assert local_store.sweep("nothing/there") == 0
+
+
+def test_a_leftover_that_cannot_be_removed_keeps_no_other_from_being_swept(
+    tmp_path: Path, local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    local_store.replace("day/a.mp3", b"x")
+    for name in (".0123.part", ".4567.part"):
+        (tmp_path / "root/day" / name).write_bytes(b"half")
+    with monkeypatch.context() as patch:
+        failing(patch, "unlink", 1, errno.EIO)
+        assert local_store.sweep("day") == 1
+    assert "removing day/." in caplog.text
+    assert local_store.sweep("day") == 1
+    assert names(tmp_path) == {"a.mp3"}
+
+
+def test_deleting_takes_empty_folders_along_but_not_the_root(tmp_path: Path, local_store: LocalStore) -> None:
+    local_store.replace("acme/day/session/a.mp3", b"x")
+    local_store.replace("acme/day/other/b.mp3", b"x")
+    local_store.delete("acme/day/session/a.mp3")
+    assert sorted(path.name for path in (tmp_path / "root/acme/day").iterdir()) == ["other"]
+    local_store.delete("acme/day/other/b.mp3")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_nobody_outside_the_group_may_read_recordings(tmp_path: Path, local_store: LocalStore) -> None:
+    earlier = os.umask(0)
+    try:
+        local_store.replace("acme/day/a.mp3", b"x")
+        local_store.create("acme/day/b.mp3", b"x")
+    finally:
+        os.umask(earlier)
+    made = list(tmp_path.rglob("*"))
+    assert len(made) == 5
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o007 for path in made} == {0}
+    assert stat.S_IMODE((tmp_path / "root/acme/day/a.mp3").stat().st_mode) == 0o640
+
+
+def test_a_symbolic_link_does_not_lead_out_of_the_root(tmp_path: Path, local_store: LocalStore) -> None:
+    local_store.replace("acme/a", b"x")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "root/link").symlink_to(outside)
+    (tmp_path / "root2").mkdir()
+    (tmp_path / "root/sibling").symlink_to(tmp_path / "root2")
+    for attempt in (
+        lambda: local_store.replace("link/x", b"x"),
+        lambda: local_store.create("link/deep/x", b"x"),
+        lambda: local_store.create("sibling/x", b"x"),
+        lambda: local_store.delete("link/x"),
+    ):
+        with pytest.raises(ArchiveError, match="out of the store"):
+            attempt()
+    assert list(outside.iterdir()) == []
+
+
+def test_the_root_itself_may_be_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    store = LocalStore(f"file://{tmp_path}/link")
+    store.create("acme/a", b"x")
+    assert store.read("acme/a") == b"x"
+    assert (tmp_path / "real/acme/a").read_bytes() == b"x"
+
+
+def test_a_folder_under_a_files_name_is_no_object(local_store: LocalStore) -> None:
+    local_store.replace("a/b", b"x")
+    for path in ("a", "a/b/c"):
+        with pytest.raises(ObjectNotFoundError):
+            local_store.read(path)
+    with pytest.raises(StoreError):
+        local_store.replace("a/b/c", b"x")
+
+
+def test_a_folder_without_permission_is_told_as_such(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, "mkdir", 1, errno.EACCES, times=1000)
+    with pytest.raises(AccessDeniedError, match="Permission denied"):
+        local_store.replace("a/b", b"x")
+
+
+def test_a_listing_passes_over_folders_that_are_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.mp3").write_bytes(b"x")
+    store = LocalStore(f"file://{tmp_path}/root")
+    store.create("day/a.mp3", b"abc")
+    (tmp_path / "root/day/link").symlink_to(outside)
+    (tmp_path / "root/day/loop").symlink_to(tmp_path / "root/day")
+    assert store.list("day") == store.list("") == [StoredObject("day/a.mp3", 3)]
+    (outside / ".0123456789abcdef.part").write_bytes(b"x")
+    assert store.sweep("day") == 0
+
+
+def test_a_store_below_a_file_is_told_in_whole_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = LocalStore(f"file://{tmp_path}/file/archive")
+    with pytest.raises(StoreError, match="/file/archive: writing below it failed: Not a directory"):
+        store.create("a.json", b"x")
