@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from callarchive.connections import Connections
     from callarchive.settings import AccountSettings, WebhookSettings
     from callarchive.voice_api.account_setup import WebhookRegistration
-    from callarchive.webhook_registrations import WebhookDrift
+    from callarchive.voice_api.webhook_registrations import WebhookDrift
 
 webhooks_app = typer.Typer(
     no_args_is_help=True, help="Webhooks: where 8x8 sends events, and the receiver for them.", rich_markup_mode=None
@@ -38,7 +38,7 @@ Types = Annotated[
 @webhooks_app.command("list", short_help="What 8x8 has, and what is wrong with it.")
 def list_webhooks(context: typer.Context, account: Account = None, types: Types = None) -> None:
     """Lists the webhooks that 8x8 has, and how they differ from [accounts.webhooks]. Changes nothing."""
-    from callarchive.webhook_registrations import webhook_drift
+    from callarchive.voice_api.webhook_registrations import webhook_drift
 
     output: Output = context.obj
     chosen = _types(types)
@@ -62,7 +62,7 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
     8x8 never tells the auth header, so they are registered even when nothing differs: that is how a new one gets there.
     Exits 1 if 8x8 then says something else.
     """
-    from callarchive.webhook_registrations import register_webhooks
+    from callarchive.voice_api.webhook_registrations import register_webhooks
 
     output: Output = context.obj
     named = _types(types)
@@ -92,7 +92,7 @@ def unregister(context: typer.Context, account: Account = None, types: Types = N
 
     A type that is named with --type is removed wherever it goes.
     """
-    from callarchive.webhook_registrations import goes_to
+    from callarchive.voice_api.webhook_registrations import goes_to
 
     output: Output = context.obj
     done: list[dict[str, object]] = []
@@ -132,7 +132,7 @@ def _hooked(connections: "Connections", wanted: str | None) -> "Iterator[tuple[A
 
 
 def _types(given: list[str] | None) -> Sequence[str]:
-    from callarchive.webhook_registrations import TYPES
+    from callarchive.voice_api.webhook_registrations import TYPES
 
     chosen = list(dict.fromkeys(type_.upper() for type_ in given or TYPES))
     unknown = [type_ for type_ in chosen if type_ not in ("VCS", "VCA", "VSS", "VRU", "VNU")]

@@ -22,8 +22,8 @@ from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.connections import Connections
-    from callarchive.push_config import PushDifference
     from callarchive.settings import AccountSettings, PushSettings
+    from callarchive.voice_api.push_config import PushDifference
 
 push_config_app = typer.Typer(
     no_args_is_help=True, help="The recording push configuration: where 8x8 pushes recordings.", rich_markup_mode=None
@@ -62,7 +62,7 @@ def show(context: typer.Context, account: Account = None) -> None:
 @push_config_app.command("plan", short_help="How that differs from the configuration.")
 def plan(context: typer.Context, account: Account = None) -> None:
     """Shows how the recording push configuration at 8x8 differs from [accounts.push]. Changes nothing."""
-    from callarchive.push_config import differs, push_differences
+    from callarchive.voice_api.push_config import differs, push_differences
 
     output: Output = context.obj
     with open_connections(output) as connections:
@@ -91,7 +91,7 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
     8x8 never tells the password, so it is sent even when nothing else differs: that is how a new one gets there.
     Exits 1 if 8x8 then says something else. What was done for one account is told also when a later one fails.
     """
-    from callarchive.push_config import apply_push_config, differs, push_differences
+    from callarchive.voice_api.push_config import apply_push_config, differs, push_differences
 
     output: Output = context.obj
     done: list[dict[str, object]] = []

@@ -10,11 +10,11 @@ from callarchive.doctor.findings import Finding, Verdict
 from callarchive.doctor.pushing import pushed_destination
 from callarchive.domain.errors import ArchiveError, HostKeyError, UnavailableError
 from callarchive.domain.evidence import Absent, Unknown
-from callarchive.push_config import differs, push_differences
 from callarchive.settings import AccountSettings, FilesSource, PushSettings, WebhookSettings
 from callarchive.voice_api.account_setup import PushConfig
 from callarchive.voice_api.failures import describe_failure
-from callarchive.webhook_registrations import webhook_drift
+from callarchive.voice_api.push_config import differs, push_differences
+from callarchive.voice_api.webhook_registrations import webhook_drift
 
 _SILENT_AFTER = timedelta(hours=24)
 _RECEIVER_TIMEOUT_S = 10.0

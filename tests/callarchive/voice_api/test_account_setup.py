@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
-from callarchive.push_config import differs, push_differences
 from callarchive.settings import PushSettings, WebhookSettings
 from callarchive.voice_api.account_setup import AccountSetup, PushConfig, RejectedError, WebhookRegistration
-from callarchive.webhook_registrations import register_webhooks, webhook_drift
+from callarchive.voice_api.push_config import differs, push_differences
+from callarchive.voice_api.webhook_registrations import register_webhooks, webhook_drift
 
 Server = Any
 Make = Callable[..., Any]
