@@ -7,7 +7,7 @@ import dagster as dg
 from assets.collection import recording_files, recording_metadata, session_ids
 from assets.days import run_days
 from assets.table_assets import table_asset
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 
 GROUP = "catalog"

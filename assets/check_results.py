@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
+from callarchive.catalog.schemas import Table
 from callarchive.checks import CHECKS, ODDITIES, CheckResult
 from callarchive.domain.evidence import Outcome
-from callarchive.schemas import Table
 
 _EXAMPLES = 20
 

@@ -7,7 +7,7 @@ import dagster as dg
 from assets.days import run_days
 from assets.progress import LoggedProgress
 from assets.table_assets import table_asset
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 
 GROUP = "collection"

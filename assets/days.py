@@ -11,7 +11,7 @@ import dagster as dg
 from assets.check_results import check_evaluations, check_results
 from assets.failures import ends_batch, failure_of_days, tried_again
 from assets.progress import LoggedProgress
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 from callarchive.domain.errors import AccountFailure, AccountsFailedError, ArchiveError
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from callarchive import schemas
-from callarchive.schemas import Table
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
 
 _Sources = tuple[tuple[Table, str], ...]
 _IDS, _METADATA, _FILES = schemas.SESSION_IDS, schemas.RECORDING_METADATA, schemas.RECORDING_FILES

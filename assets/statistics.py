@@ -5,7 +5,7 @@ import dagster as dg
 from assets.catalog import recordings
 from assets.days import run_days
 from assets.table_assets import table_asset
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 
 GROUP = "statistics"

@@ -13,14 +13,14 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.pictures import duration_histogram, recent_days_chart
-from callarchive import schemas
 from callarchive.attention import AttentionList, needs_attention
-from callarchive.catalog import Catalog
-from callarchive.columns import count_values, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import count_values, pc
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import Table
 from callarchive.countdown import AtRisk, support_text
 from callarchive.forecast.comparing import Compared
 from callarchive.recent_days import recent_days
-from callarchive.schemas import Table
 from callarchive.steps import StepReport
 
 Summary = dict[str, dg.MetadataValue]

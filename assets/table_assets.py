@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.check_results import check_specs
 from assets.lineage import column_lineage
-from callarchive.schemas import Column, Table
+from callarchive.catalog.schemas import Column, Table
 
 OWNERS = ["team:call-recordings"]
 _PERSONAL = frozenset({"source_number", "destination_number"})

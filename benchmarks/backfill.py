@@ -22,8 +22,8 @@ import dagster as dg
 import psutil
 from dagster._core.execution.backfill import BulkActionStatus
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.settings import load_settings
 from tools.running_dagster import DAEMON, environment_with, is_run_worker, order_backfill, process_group, shipped_home
 

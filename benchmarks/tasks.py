@@ -51,8 +51,8 @@ def make_rows(file: str, count: str) -> None:
 
 def make_year(catalog: str, count: str, days: str) -> None:
     """The catalog holds so many recordings, spread over so many days."""
-    from callarchive import schemas
-    from callarchive.catalog import Catalog
+    from callarchive.catalog import schemas
+    from callarchive.catalog.parquet_catalog import Catalog
 
     opened, rng = Catalog.open(catalog), random.Random(2)
     for number in range(int(days)):
@@ -62,11 +62,21 @@ def make_year(catalog: str, count: str, days: str) -> None:
 
 def write_catalog(file: str, catalog: str, order: str) -> None:
     """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
-    from callarchive import (
-        partition_files,  # noqa: F401 - the catalog imports it when it needs it
-        schemas,
-    )
-    from callarchive.catalog import Catalog
+    from callarchive.catalog import parquet_files  # noqa: F401 - the catalog imports it when it needs it
+    from callarchive.catalog import schemas
+    from callarchive.catalog.parquet_catalog import Catalog
+
+    opened, rng = Catalog.open(catalog), random.Random(2)
+    for number in range(int(days)):
+        rows = _recordings(int(count) // int(days), rng)
+        opened.replace_partition(schemas.RECORDINGS, FIRST_DAY + timedelta(days=number), rows)
+
+
+def write_catalog(file: str, catalog: str, order: str) -> None:
+    """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
+    from callarchive import # noqa: F401 - the catalog imports it when it needs it         schemas
+    from callarchive.catalog import parquet_files
+    from callarchive.catalog.parquet_catalog import Catalog
 
     rows = _rows_in(file, order)
     with _timed():
@@ -87,7 +97,7 @@ def ask_catalog(catalog: str) -> None:
     """Asks the question through `Catalog.duckdb`."""
     import duckdb  # noqa: F401
 
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
     with _timed():
         Catalog.open(catalog).duckdb().execute(_QUESTION.format("recordings")).fetchall()
@@ -97,7 +107,7 @@ def ask_pandas(catalog: str) -> None:
     """Answers the question with the frame that `Catalog.pandas` gives."""
     import pandas  # noqa: F401
 
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
     with _timed():
         frame = Catalog.open(catalog).pandas("recordings", columns=_ASKED_COLUMNS)
@@ -191,7 +201,7 @@ def _recordings(count: int, rng: random.Random) -> Any:
     """Rows of `recordings` as a day leaves them: almost all archived, names and URIs as long as real ones."""
     import pyarrow as pa
 
-    from callarchive import schemas
+    from callarchive.catalog import schemas
 
     def hexes(digits: int) -> list[str]:
         return [f"{rng.getrandbits(4 * digits):0{digits}x}" for _ in range(count)]

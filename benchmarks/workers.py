@@ -27,7 +27,7 @@ from benchmarks.corpus import SHORT_CALLS_OF_TEN_DAYS, make_corpus
 from benchmarks.days import Day, Limits, remove_aside, set_up
 from benchmarks.processes import BenchmarkError
 from benchmarks.servers import ROOT
-from callarchive import schemas
+from callarchive.catalog import schemas
 
 _VARIABLES = ("DAGSTER_POSTGRES_URL", "DAGSTER_CELERY_BROKER_URL", "DAGSTER_CELERY_BACKEND_URL")
 _INSTANCE = ROOT / "deploy" / "celery" / "dagster.yaml"

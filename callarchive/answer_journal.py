@@ -20,10 +20,10 @@ from typing import Self
 import pyarrow as pa
 
 from callarchive.answer_lines import key_of, line_of, line_that_counts, lookup_of, packed, unpacked
+from callarchive.catalog.rows import Key
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, PhoneNumberTreatment
-from callarchive.records import Key
 from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)

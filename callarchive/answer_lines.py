@@ -10,12 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from callarchive.catalog.rows import Key
 from callarchive.domain.days import parse_timestamp
 from callarchive.domain.foreign_text import masked, storable
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import DoubledKeys, UnreadableError, parse_json
 from callarchive.domain.phone_numbers import PhoneNumberTreatment, treat_foreign_in
-from callarchive.records import Key
 from callarchive.voice_api.lookups import read_lookup
 
 _UNREADABLE_CHARS = 64 * 1024

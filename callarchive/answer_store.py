@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from callarchive.answer_journal import AnswerJournal, kept_lookups, lookups_path, treat_once
 from callarchive.call_log_rows import treated_rows
+from callarchive.catalog.rows import Key
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
-from callarchive.records import Key
 from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.storage.stores import Store
 

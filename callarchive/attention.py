@@ -6,9 +6,9 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.columns import pc, rows_in
-from callarchive.records import Row
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import pc, rows_in
+from callarchive.catalog.rows import Row
 
 ATTENTION_IN_SESSIONS = ("subaccount_id", "session_id", "lookup_status", "lookup_error")
 ATTENTION_IN_RECORDINGS = (

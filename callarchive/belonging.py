@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, keys_of, matching_rows, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import uuid_time
 from callarchive.domain.models import RowProblem

@@ -13,14 +13,14 @@ from heapq import nsmallest
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.models import Discrepancy
-from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, TransferSettings
 
 if TYPE_CHECKING:  # whoever only asks which checks there are need not import pyarrow
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.verdicts import Verdict
 
 _EXAMPLES = 20

@@ -48,7 +48,7 @@ class Connections:
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
         from callarchive.answer_store import AnswerStore
         from callarchive.archive import RecordingArchive
-        from callarchive.catalog import Catalog
+        from callarchive.catalog.parquet_catalog import Catalog
         from callarchive.storage.stores.opening import open_store
 
         settings.require_secrets()
@@ -201,7 +201,7 @@ class Connections:
             ConfigurationError: the catalog's days are cut in another time zone.
         """
         self._require_same_zone()
-        from callarchive.records import journal_folder
+        from callarchive.catalog.rows import journal_folder
 
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
@@ -252,7 +252,7 @@ class Connections:
     def _require_same_zone(self) -> None:
         """Once in the life of these connections."""
         if not self._zone_is_checked:
-            from callarchive.catalog_zone import require_same_zone
+            from callarchive.catalog.zone import require_same_zone
 
             require_same_zone(self.catalog, self.settings, now=self.clock())
             self._zone_is_checked = True

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.rows import Row
 from callarchive.domain.days import day_bounds, day_of, days_between
-from callarchive.records import Row
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
 STUCK_AFTER = timedelta(hours=1)
 """So long after a call 8x8 is normally done with its recording."""
@@ -106,7 +106,7 @@ def support_text(items: Sequence[AtRisk]) -> str:
 def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) -> Iterator[AtRisk]:
     import pyarrow as pa
 
-    from callarchive.columns import keys_of, pc
+    from callarchive.catalog.arrow_columns import keys_of, pc
 
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS)
     recordings = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_AT_RISK)))

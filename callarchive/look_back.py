@@ -9,17 +9,17 @@ from datetime import date, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from callarchive import schemas
 from callarchive.automation import DayRequest
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import recent_days_to_review, review_bounds
 from callarchive.domain.days import day_bounds, day_of
-from callarchive.kept_bounds import recent_days_to_review, review_bounds
 from callarchive.reopening import day_to_reopen
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
 
 def day_before(at: datetime, settings: Settings) -> DayRequest | None:
@@ -78,7 +78,7 @@ def _reason(
     moved: str | None,
 ) -> str | None:
     """Why the day is to be archived, the reason that costs least to find out first; null where there is none."""
-    from callarchive.columns import pc
+    from callarchive.catalog.arrow_columns import pc
 
     if not is_archived:
         return "it was never archived to the end"
@@ -103,7 +103,7 @@ def _reason(
 
 
 def _due_for_second_look(lookups: "pa.Table", at: datetime) -> int:
-    from callarchive.columns import pc
+    from callarchive.catalog.arrow_columns import pc
     from callarchive.domain.models import NEGATIVE
     from callarchive.lookup_tables import BETWEEN_NEGATIVES, confirmed_negatives
 

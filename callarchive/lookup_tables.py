@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from callarchive.columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.rows import Row, lookup_row, metadata_row
+from callarchive.catalog.schemas import LOOKUPS, RECORDING_FILES, RECORDING_METADATA
 from callarchive.domain.models import NEGATIVE, ArchiveStatus, Lookup, LookupStatus
 from callarchive.recording_events import named_by_api
-from callarchive.records import Row, lookup_row, metadata_row
-from callarchive.schemas import LOOKUPS, RECORDING_FILES, RECORDING_METADATA
 
 log = logging.getLogger(__name__)
 

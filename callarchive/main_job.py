@@ -8,10 +8,11 @@ from itertools import islice
 
 import pyarrow as pa
 
-from callarchive import schemas, steps
+from callarchive import steps
 from callarchive.attention import ATTENTION_IN_RECORDINGS, ATTENTION_IN_SESSIONS, Attention, needs_attention
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.checks import CheckResult, run_checks
-from callarchive.columns import count_values, pc
 from callarchive.connections import Connections
 from callarchive.domain.errors import (
     AccountFailure,

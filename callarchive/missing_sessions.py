@@ -10,12 +10,12 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, keys_of, pc, rows_in
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, keys_of, pc, rows_in
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.rows import Row
 from callarchive.domain.identifiers import uuid_time
 from callarchive.domain.models import Findings
-from callarchive.records import Row
 from callarchive.settings import AccountSettings, InboxSource
 
 _EXPORT, _INBOX = "log_export", "inbox"

@@ -11,9 +11,9 @@ from math import ceil, sqrt
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, count_values, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, count_values, pc
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import NEGATIVE, LookupStatus
 
 EARLIER_DAYS = 28

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, pc
-from callarchive.schemas import Table
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, pc
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import Table
 from callarchive.storage.landing.contents import recording_id_in
 
 _DAYS_AROUND = 31

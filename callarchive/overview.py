@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import MovedDay, recent_days_to_review, review_bounds
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome
-from callarchive.kept_bounds import MovedDay, recent_days_to_review, review_bounds
 
 if TYPE_CHECKING:
     from callarchive.inbox.inbox import AccountStatistics
@@ -120,7 +120,7 @@ def look_over(connections: Connections, days: Sequence[date], *, whole_countdown
 
 
 def _accounts(connections: Connections, day: date) -> list[AccountDay]:
-    from callarchive.columns import count_values, pc
+    from callarchive.catalog.arrow_columns import count_values, pc
 
     catalog = connections.catalog
     sessions = catalog.partition(schemas.SESSIONS, day, columns=("subaccount_id", "lookup_status"))
@@ -143,7 +143,7 @@ def _accounts(connections: Connections, day: date) -> list[AccountDay]:
 
 
 def _open_rows(connections: Connections, day: date) -> dict[str, int]:
-    from callarchive.columns import count_values, pc
+    from callarchive.catalog.arrow_columns import count_values, pc
 
     rows = connections.catalog.partition(schemas.RECONCILIATION, day, columns=("kind", "state"))
     return count_values(rows.filter(pc.equal(rows["state"], "open"))["kind"])

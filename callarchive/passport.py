@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.rows import Row
+from callarchive.catalog.schemas import Table
 from callarchive.checks import run_checks
 from callarchive.connections import Connections
 from callarchive.domain.days import day_of
@@ -32,8 +34,6 @@ from callarchive.passport_links import (
     recording_links,
     session_links,
 )
-from callarchive.records import Row
-from callarchive.schemas import Table
 
 _ANSWER_CHARS = 16 * 1024
 _OF_FILES = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions", "versions_sha256")

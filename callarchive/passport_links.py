@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from callarchive.catalog.rows import Row
 from callarchive.domain.plurals import many
-from callarchive.records import Row
 
 
 class LinkState(StrEnum):

@@ -6,8 +6,8 @@ from threading import Event
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import ArchiveStatus
 from callarchive.runtime.worker_pool import in_threads

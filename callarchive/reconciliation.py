@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive.columns import Column, keys_of, matching_rows, pc, rows_where
+from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_where
+from callarchive.catalog.schemas import RECONCILIATION
 from callarchive.domain.models import ArchiveStatus, Discrepancy, LookupStatus
-from callarchive.schemas import RECONCILIATION
 
 SESSION = ("subaccount_id", "session_id")
 RECORDING = ("subaccount_id", "recording_id")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import RECORDING_EVENTS, RECORDING_METADATA
 from callarchive.domain.payloads import PROGRESS
-from callarchive.schemas import RECORDING_EVENTS, RECORDING_METADATA
 
 if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s of import, which days without an inbox do not need
     from callarchive.inbox.inbox import Inbox

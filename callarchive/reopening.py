@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.domain.days import day_bounds, day_of
 from callarchive.settings import ReopenSettings, Settings
 
 if TYPE_CHECKING:
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
 _OF_SESSIONS = ("subaccount_id", "session_id", "started_at", "ended_at")
 _OF_FILES = ("subaccount_id", "recording_id", "archive_status")
@@ -78,7 +78,7 @@ def _due_of_failed_accounts(catalog: "Catalog", settings: Settings, day: date) -
 
 def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:
     """When each of the day's sessions is due that is neither final nor given up."""
-    from callarchive.columns import keys_of, matching_rows, pc
+    from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
     from callarchive.lookup_tables import final, second_look_at
 
     sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_OF_SESSIONS)

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from callarchive.columns import Column, matching_rows, pc, rows_where
+from callarchive.catalog.arrow_columns import Column, matching_rows, pc, rows_where
+from callarchive.catalog.rows import Row
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.models import ArchiveStatus, Discrepancy
 from callarchive.reconciliation import FOUND
-from callarchive.records import Row
 from callarchive.settings import AccountSettings
 from callarchive.storage.landing.contents import recording_id_in, session_id_in
 from callarchive.storage.stores import StoredObject

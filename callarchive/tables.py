@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from callarchive.columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.arrow_columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
 from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.domain.models import ArchiveStatus
 from callarchive.domain.recording_start import recording_start
 from callarchive.recording_events import event_columns
-from callarchive.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
 
 _SESSION = ("subaccount_id", "session_id")
 _RECORDING = ("subaccount_id", "recording_id")

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callarchive.alerts import Alert, Alerts
+from callarchive.catalog.schemas import RECORDINGS, Table
 from callarchive.checks import CheckResult
 from callarchive.connections import Connections
 from callarchive.domain.days import SETTLED_AFTER, day_bounds
@@ -17,7 +18,6 @@ from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.identifiers import ids_in
 from callarchive.domain.plurals import many
-from callarchive.schemas import RECORDINGS, Table
 
 if TYPE_CHECKING:
     from callarchive.countdown import AtRisk

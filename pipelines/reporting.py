@@ -6,12 +6,12 @@ import dagster as dg
 
 from assets.check_results import check_evaluations
 from assets.summaries import summarize, summarize_risks
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import Table
 from callarchive.checks import CheckResult, run_checks
 from callarchive.connections import utc_now
 from callarchive.countdown import at_risk
-from callarchive.schemas import Table
 from callarchive.settings import Settings
 from callarchive.steps import StepReport
 

@@ -39,7 +39,7 @@ def nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
 
 def _look_back(context: dg.ScheduleEvaluationContext, settings: Settings) -> list[dg.RunRequest]:
     """Requests for earlier days. None where the catalog cannot be asked: the day before is archived all the same."""
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.look_back import days_left_behind, requests_for_look_back
 
     at = context.scheduled_execution_time

@@ -139,7 +139,7 @@ def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Se
 def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
     """Days with sessions or recordings that are not final are archived again, in growing intervals, until they are."""
     from callarchive.automation import LateAsked, requests_for_late_days
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.reopening import days_to_reopen
 
     now = datetime.now(UTC)
@@ -168,9 +168,9 @@ def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> 
 
 def new_id_files(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
     """A file of session ids that is dropped, or changes, starts its day."""
-    from callarchive import schemas
     from callarchive.automation import requests_for_files
-    from callarchive.catalog import Catalog
+    from callarchive.catalog import schemas
+    from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.domain.days import day_of
     from callarchive.sources.id_files import id_files
 

@@ -88,7 +88,7 @@ def _archive_to_show() -> Iterator[Callable[[], object]]:
 def _report_days() -> None:
     import dagster as dg
 
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
     from pipelines.reporting import report_catalog
 
     settings = load_settings()

@@ -23,8 +23,8 @@ import hypothesis
 import psycopg
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.connections import Connections
 from callarchive.main_job import DaySummary, archive_day
 from callarchive.settings import load_settings

@@ -2,7 +2,7 @@
 
 The catalog holds all public tables over four days: one whose files an older version wrote, without the columns that came
 later, two full ones and an empty one. Of every column rows, sums, extremes and distinct values are counted, with the
-statements of `callarchive.engines` where an engine takes any. Expected is what plain Python counts over the rows that were
+statements of `callarchive.catalog.ddl` where an engine takes any. Expected is what plain Python counts over the rows that were
 written. Processes run as in Singapore, so that an engine that takes time stamps for local ones is found out.
 
 DuckDB, Polars, pandas and pyarrow are those of this environment. DataFusion, ClickHouse (chdb) and, with --spark, Spark are
@@ -26,8 +26,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from callarchive.engines import statements
-from callarchive.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, TEXT, TEXTS, TIMESTAMP, Table
+from callarchive.catalog.ddl import statements
+from callarchive.catalog.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, TEXT, TEXTS, TIMESTAMP, Table
 
 OLD, FULL, EMPTY, LAST = date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 5)
 ROWS = 120
@@ -76,7 +76,7 @@ def write_catalog(root: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
     catalog = Catalog.open(root)
     for table in PUBLIC_TABLES:

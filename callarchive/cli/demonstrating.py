@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callarchive.catalog.schemas import PUBLIC_TABLES
 from callarchive.cli.archiving import exit_for_failures, print_results
 from callarchive.cli.output import Output
-from callarchive.schemas import PUBLIC_TABLES
 
 if TYPE_CHECKING:
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
 _QUESTION = """\
 select subaccount_id, count(*) as recordings, round(sum(duration_s) / 3600, 2) as hours,

@@ -40,11 +40,11 @@ def status(
         callarchive status
         callarchive status --from 2026-11-01 --to 2026-11-07 --json
     """
+    from callarchive.catalog.schemas import SESSIONS
     from callarchive.connections import Connections
     from callarchive.countdown import support_text as text_of
     from callarchive.domain.days import day_of, days_between
     from callarchive.overview import look_over
-    from callarchive.schemas import SESSIONS
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
-from callarchive import schemas
-from callarchive.catalog_zone import kept_zone, require_same_zone
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import BoundsReview, review_bounds
+from callarchive.catalog.zone import kept_zone, require_same_zone
 from callarchive.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict, tried
 from callarchive.domain.days import day_bounds, day_of, days_between, spans_of
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.plurals import many
-from callarchive.kept_bounds import BoundsReview, review_bounds
 from callarchive.runtime.time_zones import data_in_use, machine_zone, packaged_zone
 from callarchive.settings import Settings
 

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from callarchive.archive import RecordingArchive
-from callarchive.columns import pc
+from callarchive.catalog.arrow_columns import pc
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.models import ArchiveStatus
@@ -18,7 +18,7 @@ from callarchive.storage.landing.refusals import Refusals
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from callarchive.columns import Column
+    from callarchive.catalog.arrow_columns import Column
 
 log = logging.getLogger(__name__)
 

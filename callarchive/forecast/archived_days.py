@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, pc
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import ArchiveStatus
 
 _PAUSE_US = 60_000_000

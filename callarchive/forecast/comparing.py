@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 from callarchive.domain.days import days_between
 from callarchive.domain.errors import ArchiveError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.columns import pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import pc
 from callarchive.connections import Connections
 from callarchive.domain.days import day_of, days_between
 from callarchive.forecast.archived_days import SETTLED, ArchivedDay, archived_day

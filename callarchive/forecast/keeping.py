@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from callarchive.catalog import Catalog
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import ObjectNotFoundError
 from callarchive.forecast.models import FIGURES, Basis, DayForecast, Figure, Forecast
 from callarchive.storage.stores import Store

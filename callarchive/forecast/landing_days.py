@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from callarchive.columns import Column, pc
+from callarchive.catalog.arrow_columns import Column, pc
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import plausible, uuid_time
 from callarchive.storage.landing import Landing, LandingObject

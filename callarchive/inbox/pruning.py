@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, keys_of, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, keys_of, pc
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
 from callarchive.inbox.inbox import Change, Inbox
 

@@ -11,8 +11,9 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, pc
+from callarchive.catalog.arrow_columns import Column, pc
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import ACCOUNT_FAILURES, Table
 from callarchive.connections import Connections
 from callarchive.domain.errors import (
     AccountFailure,
@@ -22,7 +23,6 @@ from callarchive.domain.errors import (
     ConfigurationError,
     StoreError,
 )
-from callarchive.schemas import ACCOUNT_FAILURES, Table
 from callarchive.settings import AccountSettings
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
+from callarchive.catalog.rows import Journal, file_from, recording_from
 from callarchive.connections import Connections, landing_root
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import ArchiveError
@@ -20,7 +21,6 @@ from callarchive.fetching.comparison import COMPARED, Comparison
 from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import Wanted, call_time
 from callarchive.recording_events import event_columns
-from callarchive.records import Journal, file_from, recording_from
 from callarchive.runtime.memory import give_memory_back
 from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import AccountSettings

@@ -5,18 +5,18 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive import schemas
 from callarchive.belonging import settled_sessions
-from callarchive.columns import count_values, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import count_values, pc
+from callarchive.catalog.day_bounds import keep_bounds
+from callarchive.catalog.rows import problem_row, session_table
 from callarchive.connections import Connections
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import ArchiveError, StoreError, UnavailableError
 from callarchive.domain.models import RowProblem
 from callarchive.domain.phone_numbers import kept_number_guard
-from callarchive.kept_bounds import keep_bounds
 from callarchive.missing_sessions import AccountAnswers, missing_sessions
 from callarchive.recording_events import events_told, write_recording_events
-from callarchive.records import problem_row, session_table
 from callarchive.sources import refuse_undated, unite
 from callarchive.steps.account_failures import FOR_ALL_ACCOUNTS, keep_failures
 from callarchive.steps.reports import StepReport

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import schemas
 from callarchive.answer_journal import AnswerJournal
-from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.catalog.rows import Journal
 from callarchive.connections import Connections
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
@@ -28,7 +29,6 @@ from callarchive.lookup_tables import (
     second_look_at,
 )
 from callarchive.recording_events import named_by_api, with_recordings_of_events
-from callarchive.records import Journal
 from callarchive.runtime.worker_pool import NoProgress, Progress, in_threads
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import (

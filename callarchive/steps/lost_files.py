@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from callarchive.catalog.rows import Row
 from callarchive.domain.evidence import Absent, Evidence, Unknown
-from callarchive.records import Row
 from callarchive.storage.stores import Store, StoredObject
 from callarchive.strays import SuspectFile, row_without_file
 

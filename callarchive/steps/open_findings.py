@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.columns import pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import pc
+from callarchive.catalog.rows import Journal, Row
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
@@ -19,7 +20,6 @@ from callarchive.domain.foreign_text import PATH_CHARS
 from callarchive.domain.models import ArchiveStatus, Discrepancy
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
-from callarchive.records import Journal, Row
 from callarchive.settings import AccountSettings
 from callarchive.storage.landing import Landing, LandingObject
 from callarchive.storage.landing.contents import LandingContents, is_of_other_days

@@ -3,9 +3,10 @@
 from datetime import date
 from typing import TYPE_CHECKING
 
-from callarchive import schemas, tables
+from callarchive import tables
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
 from callarchive.connections import Connections
-from callarchive.schemas import Table
 from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
 from callarchive.steps.reports import StepReport, partition_of
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from callarchive import reconciliation, schemas, strays
-from callarchive.columns import Column, count_values, keys_of, pc
+from callarchive import reconciliation, strays
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
+from callarchive.catalog.rows import Journal, Row
+from callarchive.catalog.schemas import RECONCILIATION
 from callarchive.connections import Connections
 from callarchive.domain.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.errors import ArchiveError
@@ -18,9 +21,7 @@ from callarchive.domain.models import Discrepancy
 from callarchive.lookup_tables import confirmed_negatives
 from callarchive.neighbourhood import Neighbourhood
 from callarchive.reconciliation import OPEN
-from callarchive.records import Journal, Row
 from callarchive.runtime.memory import give_memory_back
-from callarchive.schemas import RECONCILIATION
 from callarchive.settings import AccountSettings
 from callarchive.steps.account_failures import account_failures, rows_of_failed, without_failed
 from callarchive.steps.lost_files import rows_without_file

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
+from callarchive.catalog.rows import Key, Row
+from callarchive.catalog.schemas import Table
 from callarchive.connections import Connections
 from callarchive.domain.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.errors import AccountFailure, ArchiveError
-from callarchive.records import Key, Row
-from callarchive.schemas import Table
 
 if TYPE_CHECKING:
     import pyarrow as pa

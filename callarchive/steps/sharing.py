@@ -12,14 +12,14 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.columns import keys_of
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import keys_of
+from callarchive.catalog.rows import Journal
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.phone_numbers import phone_number_treatment
 from callarchive.lookup_tables import AnsweredRows, recordings_with_earlier
 from callarchive.recording_events import named_by_api, with_recordings_of_events
-from callarchive.records import Journal
 from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import Settings
 from callarchive.steps.fetching import fetch_named

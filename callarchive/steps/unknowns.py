@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import date
 
-from callarchive.catalog import Catalog
-from callarchive.schemas import UNKNOWNS
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import UNKNOWNS
 
 
 def keep_unknowns(catalog: Catalog, day: date, unknowns: Iterable[tuple[str, str, str]]) -> None:

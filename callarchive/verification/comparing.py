@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive.columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.catalog.schemas import Table
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.schemas import Table
 from callarchive.verification.findings import Defect, Finding
 
 _SAME_SHARE = 1e-9

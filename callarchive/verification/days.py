@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from callarchive import schemas
 from callarchive.archive import QUARANTINE
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 from callarchive.storage.stores import Store
 

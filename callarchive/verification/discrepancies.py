@@ -7,8 +7,9 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
-from callarchive import reconciliation, schemas
-from callarchive.columns import keys_of, pc
+from callarchive import reconciliation
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import keys_of, pc
 from callarchive.connections import Connections
 from callarchive.domain.days import day_bounds
 from callarchive.domain.foreign_text import cleaned_path

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from callarchive.archive import QUARANTINE
+from callarchive.catalog.rows import Row
 from callarchive.connections import Connections
 from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import ArchiveStatus
-from callarchive.records import Row
 from callarchive.runtime.worker_pool import Progress, in_threads
 from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.storage.stores import Store

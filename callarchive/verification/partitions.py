@@ -5,14 +5,14 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive import partition_files, schemas
 from callarchive.answer_journal import pieces_folder
-from callarchive.catalog import Catalog
-from callarchive.columns import pc
+from callarchive.catalog import parquet_files, schemas
+from callarchive.catalog.arrow_columns import pc
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.rows import journal_folder
+from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path
-from callarchive.records import journal_folder
-from callarchive.schemas import Table
 from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.verification.findings import Defect, Finding
 
@@ -115,9 +115,9 @@ class DayTables:
             if not self._catalog.has(table, self.day):
                 return None
             data = store.read(path)
-            columns = partition_files.column_names(data)
-            rows = partition_files.decode(data, table, columns=None)
-        except (ArchiveError, partition_files.DamagedError, pa.ArrowException, PlaceRefusedError) as err:
+            columns = parquet_files.column_names(data)
+            rows = parquet_files.decode(data, table, columns=None)
+        except (ArchiveError, parquet_files.DamagedError, pa.ArrowException, PlaceRefusedError) as err:
             if table.name not in self._damaged:
                 self.findings.append(Finding(Defect.UNREADABLE, f"{store.uri(path)}: not checked: {err}"))
             self._damaged.add(table.name)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import partition_files, schemas, tables
-from callarchive.columns import keys_of, matching_rows, pc
+from callarchive import tables
+from callarchive.catalog import parquet_files, schemas
+from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
+from callarchive.catalog.schemas import Table
 from callarchive.connections import Connections
 from callarchive.domain.models import Discrepancy
 from callarchive.reconciliation import OPEN
-from callarchive.schemas import Table
 from callarchive.verification.comparing import Differences, differences
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables
@@ -163,4 +164,4 @@ class PublicTables:
 def _in_order(table: Table, rows: pa.Table) -> pa.Table:
     """As it would be written. Rows whose keys are not unique are left as they are."""
     ordered: Any = rows.sort_by([(name, "ascending") for name in table.key])
-    return ordered if len(rows) else partition_files.to_arrow(table, rows)
+    return ordered if len(rows) else parquet_files.to_arrow(table, rows)

@@ -8,19 +8,19 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from callarchive import schemas
 from callarchive.answer_journal import lookups_path, merged_lines
 from callarchive.answer_lines import lookup_of, status_when_kept
 from callarchive.answer_store import call_log_path
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, keys_of, pc
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, keys_of, pc
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.rows import Key
+from callarchive.catalog.schemas import Table
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, StoreError
 from callarchive.domain.evidence import Present
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.models import ArchiveStatus, Lookup, LookupStatus
-from callarchive.records import Key
-from callarchive.schemas import Table
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables
 

@@ -6,12 +6,12 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive import schemas
-from callarchive.columns import rows_in
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import rows_in
+from callarchive.catalog.rows import Journal
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.identifiers import path_segment
-from callarchive.records import Journal
 from callarchive.runtime.worker_pool import Progress
 from callarchive.verification.discrepancies import compare_reconciliation
 from callarchive.verification.files import CheckedFiles, FileCheck, quarantined_files

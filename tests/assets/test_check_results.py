@@ -3,7 +3,7 @@ from datetime import date
 import dagster as dg
 
 from assets.check_results import check_results, check_specs
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.checks import CHECKS, ODDITIES, CheckResult
 from callarchive.domain.evidence import Outcome
 

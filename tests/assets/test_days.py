@@ -6,7 +6,7 @@ import pytest
 
 from assets.days import Step, run_days
 from assets.failures import STEP_RETRIES
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, RefusedError, SourceError, UnavailableError
 from callarchive.steps import StepReport

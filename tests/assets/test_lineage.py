@@ -9,8 +9,8 @@ import pytest
 
 from assets import catalog, collection, statistics
 from assets.lineage import column_lineage
-from callarchive import schemas
-from callarchive.schemas import Table
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
 from callarchive.tables import duration_stats_table, recordings_table, sessions_table, status_stats_table
 
 DAY = date(2026, 11, 1)

@@ -4,9 +4,9 @@ from uuid import uuid4
 import dagster as dg
 
 from assets.summaries import Summary, summarize
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
 from callarchive.connections import Connections
-from callarchive.schemas import Table
 from callarchive.steps import StepReport
 
 DAY = date(2026, 1, 5)

@@ -3,8 +3,8 @@ import pytest
 
 from assets import catalog, collection, statistics
 from assets.table_assets import column_schema
-from callarchive import schemas
-from callarchive.schemas import Table
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
 
 ASSETS = {
     asset.key.to_user_string(): asset

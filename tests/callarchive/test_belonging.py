@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from callarchive import schemas
 from callarchive.belonging import settled_sessions
-from callarchive.catalog import Catalog
-from callarchive.records import Row
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.rows import Row
 
 DAY = date(2026, 11, 1)
 AT = datetime(2026, 11, 1, 10, tzinfo=UTC)

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import Table
 from callarchive.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult, run_checks
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.models import Discrepancy
-from callarchive.schemas import Table
 from callarchive.settings import CheckSettings, ReconciliationLimits, TransferSettings
 
 Row = dict[str, Any]

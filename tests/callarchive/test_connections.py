@@ -9,10 +9,10 @@ from threading import Event
 
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.rows import Journal
 from callarchive.connections import Connections, landing_root
 from callarchive.domain.models import ArchiveStatus, Lookup, LookupStatus, RecordingFile
-from callarchive.records import Journal
 from callarchive.settings import load_settings
 
 DAY, OTHER_DAY = date(2026, 11, 1), date(2026, 11, 2)

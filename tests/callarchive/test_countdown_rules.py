@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown, support_text
 from callarchive.settings import Settings, load_settings
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog_zone import MARK_PATH, require_same_zone
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import keep_bounds
+from callarchive.catalog.zone import MARK_PATH, require_same_zone
 from callarchive.connections import Connections
 from callarchive.doctor import Finding, Verdict, calendar
-from callarchive.kept_bounds import keep_bounds
 from callarchive.settings import load_settings
 
 TzAge = Callable[..., Path]

@@ -18,8 +18,8 @@ from urllib.parse import unquote
 import boto3
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
 from callarchive.main_job import DaySummary

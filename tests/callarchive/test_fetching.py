@@ -15,6 +15,9 @@ from threading import Event
 import pytest
 
 from callarchive.archive import RecordingArchive
+from callarchive.catalog.parquet_files import to_arrow
+from callarchive.catalog.rows import file_row
+from callarchive.catalog.schemas import RECORDING_FILES
 from callarchive.domain.errors import (
     AccessDeniedError,
     HostKeyError,
@@ -28,9 +31,6 @@ from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, Re
 from callarchive.fetching.comparison import Comparison
 from callarchive.fetching.fetcher import Fetcher
 from callarchive.fetching.wanted import FetchCounts, Wanted, call_time
-from callarchive.partition_files import to_arrow
-from callarchive.records import file_row
-from callarchive.schemas import RECORDING_FILES
 from callarchive.settings import TransferSettings
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.storage.landing import Download, LandingObject, Listing

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.look_back import day_before, days_left_behind, requests_for_look_back
 from callarchive.settings import Settings, load_settings
 from callarchive.simulator.clock import MovableClock

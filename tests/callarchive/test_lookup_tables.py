@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, Lookup, LookupStatus
 from callarchive.lookup_tables import (
     AnsweredRows,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.evidence import Outcome
 from callarchive.look_back import requests_for_look_back
 from callarchive.main_job import DaySummary

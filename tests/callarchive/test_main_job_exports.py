@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.checks import CheckResult, run_checks
 from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.evidence import Outcome

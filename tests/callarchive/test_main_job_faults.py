@@ -16,7 +16,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from callarchive.catalog import Catalog
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import AccessDeniedError, StoreError
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan, Answer, FileState

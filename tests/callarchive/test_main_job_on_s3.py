@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.forecast.forecasting import forecast
 from callarchive.main_job import DaySummary, archive_day
 from callarchive.simulator.s3 import REGION

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import SourceError, StoreError
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from callarchive import schemas
 from callarchive.belonging import settled_sessions
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import Findings
 from callarchive.missing_sessions import AccountAnswers, missing_sessions
 from callarchive.settings import AccountSettings

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import spans_of
 
 CONFIG = """

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.recent_days import recent_days
 
 LAST = date(2026, 3, 1)

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from callarchive.catalog import Catalog
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import RECORDING_EVENTS, RECORDING_METADATA, SESSION_IDS
 from callarchive.inbox.events import read_event
 from callarchive.inbox.inbox import Inbox
 from callarchive.recording_events import (
@@ -20,7 +21,6 @@ from callarchive.recording_events import (
     with_recordings_of_events,
     write_recording_events,
 )
-from callarchive.schemas import RECORDING_EVENTS, RECORDING_METADATA, SESSION_IDS
 
 DAY = date(2026, 11, 1)
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)

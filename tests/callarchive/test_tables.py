@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from callarchive import schemas
-from callarchive.partition_files import to_arrow
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_files import to_arrow
 from callarchive.tables import duration_stats_table, recordings_table, sessions_table, status_stats_table
 
 Row = dict[str, Any]

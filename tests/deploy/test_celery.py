@@ -14,8 +14,8 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.settings import load_settings
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan

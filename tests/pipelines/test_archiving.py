@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from assets.newest_day import NAME as NEWEST_DAY
-from callarchive import schemas, tables
-from callarchive.catalog import Catalog
+from callarchive import tables
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.checks import CHECKS
 from callarchive.connections import Connections
 from callarchive.forecast.forecasting import forecast

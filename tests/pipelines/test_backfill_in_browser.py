@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import days_between
 from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import Simulator

@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
 from callarchive.settings import load_settings
 from callarchive.simulator.running import Simulator

@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.simulator.answers import Webhook
 from callarchive.simulator.events import Event, Postman
 from callarchive.simulator.generation import file_name, uuid_at

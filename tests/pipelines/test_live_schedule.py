@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, World
 from tools.running_dagster import DAEMON, environment_with, process_group, shipped_home

@@ -5,8 +5,8 @@ from uuid import UUID
 import dagster as dg
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.settings import Settings, load_settings
 from pipelines import reporting
 from pipelines.reporting import report_catalog

@@ -27,8 +27,8 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from dagster._utils.schedules import schedule_execution_time_iterator
 from dateutil import tz
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.settings import Settings, load_settings
 from pipelines import ui
 from pipelines.code_location import code_location

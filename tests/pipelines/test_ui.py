@@ -17,8 +17,8 @@ import pytest
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.storage.tags import CODE_LOCATION_TAG
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import Simulator
 from pipelines import ui

@@ -8,7 +8,7 @@ from types import ModuleType
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive.schemas import PUBLIC_TABLES, RECORDINGS
+from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDINGS
 
 TOOL = Path(__file__).parents[2] / "tools" / "compare_engines.py"
 

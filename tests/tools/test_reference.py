@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from callarchive.schemas import PUBLIC_TABLES, STEP_TABLES
+from callarchive.catalog.schemas import PUBLIC_TABLES, STEP_TABLES
 from callarchive.settings import load_settings
 from tools.reference import PAGES, write_pages
 from tools.reference.commands import commands_page

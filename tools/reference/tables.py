@@ -1,8 +1,8 @@
-"""The reference of the tables as a Markdown page, from `callarchive.schemas`."""
+"""The reference of the tables as a Markdown page, from `callarchive.catalog.schemas`."""
 
 from collections.abc import Iterator
 
-from callarchive.schemas import PUBLIC_TABLES, SQL_TYPES, STEP_TABLES, Table
+from callarchive.catalog.schemas import PUBLIC_TABLES, SQL_TYPES, STEP_TABLES, Table
 
 _HEAD = """\
 # Tables

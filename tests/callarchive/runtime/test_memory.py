@@ -28,4 +28,6 @@ def test_what_the_environment_says_stands() -> None:
 
 
 def test_other_peoples_processes_are_left_as_they_are() -> None:
-    assert answer(f"import callarchive.catalog, callarchive.partition_files; {_ASK}") == answer(_ASK)
+    assert answer(f"import callarchive.catalog.parquet_catalog, callarchive.catalog.parquet_files; {_ASK}") == answer(
+        _ASK
+    )

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.domain.errors import AccessDeniedError
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault

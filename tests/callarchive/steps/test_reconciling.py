@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.domain.errors import ArchiveError
 from callarchive.settings import load_settings
 from callarchive.simulator.faults import Fault

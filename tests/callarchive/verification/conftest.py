@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.rows import journal_folder
 from callarchive.domain.errors import StoreError
-from callarchive.records import journal_folder
 from callarchive.storage.stores import StoredObject
 from callarchive.storage.stores.local import LocalStore
 from callarchive.verification import Defect

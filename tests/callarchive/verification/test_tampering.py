@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.verification import Defect, days_in_range
 from callarchive.verification.findings import Finding
 

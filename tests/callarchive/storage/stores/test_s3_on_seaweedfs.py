@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, UnavailableError
 from callarchive.settings import S3Settings
 from callarchive.storage.stores.s3 import S3Store

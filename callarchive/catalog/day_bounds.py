@@ -11,14 +11,14 @@ from datetime import date, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.domain.days import day_bounds, day_of
 from callarchive.domain.errors import StoreError
 from callarchive.runtime.time_zones import data_in_use, machine_zone
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
 LOOK_BACK = timedelta(days=366)
 """How far back a night and `status` look for days whose bounds moved; `doctor` looks at all."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.catalog_zone import MARK_PATH, kept_zone, require_same_zone
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.zone import MARK_PATH, kept_zone, require_same_zone
 from callarchive.domain.errors import ConfigurationError, StoreError
 from callarchive.main_job import archive_day
 from callarchive.settings import Settings, load_settings

@@ -11,9 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from callarchive import schemas
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import PUBLIC_TABLES, Table
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError, StoreError
-from callarchive.schemas import PUBLIC_TABLES, Table
 from callarchive.storage.stores import Store
 from callarchive.storage.stores.opening import open_store
 from callarchive.storage.stores.syncing import sync_folder
@@ -138,7 +138,7 @@ class Catalog:
         Raises:
             StoreError: the store could not give them, or the file is damaged.
         """
-        from callarchive import partition_files
+        from callarchive.catalog import parquet_files
         from callarchive.runtime.memory import give_memory_back
 
         try:
@@ -146,8 +146,8 @@ class Catalog:
         except ObjectNotFoundError:
             data = None
         try:
-            rows = partition_files.decode(data, table, columns=columns)
-        except partition_files.DamagedError as err:
+            rows = parquet_files.decode(data, table, columns=columns)
+        except parquet_files.DamagedError as err:
             damaged = self.store.uri(table.partition_path(day))
             raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
         del data
@@ -174,23 +174,23 @@ class Catalog:
             ArchiveError: two rows have one key (nothing is written).
             StoreError: the store could not take them (the old rows are still there).
         """
-        from callarchive import partition_files
+        from callarchive.catalog import parquet_files
         from callarchive.runtime.memory import give_memory_back
 
-        data = partition_files.to_arrow(table, rows)
+        data = parquet_files.to_arrow(table, rows)
         if not self._keeps(table, day, data):
-            with self.store.replacing(table.partition_path(day), about_bytes=partition_files.about_bytes(data)) as file:
-                partition_files.write(data, file)
+            with self.store.replacing(table.partition_path(day), about_bytes=parquet_files.about_bytes(data)) as file:
+                parquet_files.write(data, file)
         give_memory_back(data.num_rows)
         return int(data.num_rows)
 
     def _keeps(self, table: Table, day: date, data: "pa.Table") -> bool:
         """Whether the partition is durable as it would be written. Whatever keeps us from telling means that it is not."""
-        from callarchive import partition_files
+        from callarchive.catalog import parquet_files
 
         path = table.partition_path(day)
         try:
-            if not partition_files.holds(self.store.read(path), data):
+            if not parquet_files.holds(self.store.read(path), data):
                 return False
             if self.store.url.startswith("file://"):
                 # Whoever wrote it may have been killed between rename and fsync.

@@ -12,8 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.parquet_files import to_arrow
+from callarchive.catalog.rows import (
+    Journal,
+    Row,
+    file_from,
+    file_row,
+    journal_folder,
+    lookup_from,
+    lookup_row,
+    metadata_row,
+    problem_row,
+    recording_from,
+    session_table,
+)
+from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import (
     ApiRecording,
@@ -29,21 +44,6 @@ from callarchive.domain.models import (
     Session,
     Version,
 )
-from callarchive.partition_files import to_arrow
-from callarchive.records import (
-    Journal,
-    Row,
-    file_from,
-    file_row,
-    journal_folder,
-    lookup_from,
-    lookup_row,
-    metadata_row,
-    problem_row,
-    recording_from,
-    session_table,
-)
-from callarchive.schemas import Table
 from callarchive.storage.landing import LandingObject, SourceEvidence
 
 DAY = date(2026, 11, 1)
@@ -290,7 +290,7 @@ def test_a_long_days_pieces_are_held_once(catalog: Catalog) -> None:
         writing.add(archived(number))
     code = (
         "import sys, pyarrow as pa; from datetime import date\n"
-        "from callarchive.catalog import Catalog; from callarchive.records import Journal\n"
+        "from callarchive.catalog.parquet_catalog import Catalog; from callarchive.catalog.rows import Journal\n"
         "rows = Journal(Catalog.open(sys.argv[1]), date.fromisoformat(sys.argv[2])).known()\n"
         "print(rows.num_rows, rows.nbytes, pa.default_memory_pool().max_memory())"
     )

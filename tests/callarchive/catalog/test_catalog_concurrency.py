@@ -9,9 +9,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from callarchive.catalog import Catalog
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import STATUS_STATS
 from callarchive.domain.errors import UnavailableError
-from callarchive.schemas import STATUS_STATS
 from callarchive.storage.stores import Store
 
 DAY = date(2026, 11, 1)

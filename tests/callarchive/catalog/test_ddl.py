@@ -11,18 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.engines import ENGINES, main, statements
-from callarchive.schemas import PUBLIC_TABLES, RECORDINGS
+from callarchive.catalog import schemas
+from callarchive.catalog.ddl import ENGINES, main, statements
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDINGS
 
-PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
+PAGE = Path(__file__).parents[3] / "docs" / "engines.md"
 ROOTS = {
-    "athena": "s3://acme-callarchive/catalog",
-    "trino": "s3://acme-callarchive/catalog",
-    "bigquery": "gs://acme-callarchive/catalog",
-    "spark": "s3a://acme-callarchive/catalog",
-    "clickhouse": "s3://acme-callarchive/catalog",
+    "athena": "s3://acme-callarchive/catalog/parquet_catalog",
+    "trino": "s3://acme-callarchive/catalog/parquet_catalog",
+    "bigquery": "gs://acme-callarchive/catalog/parquet_catalog",
+    "spark": "s3a://acme-callarchive/catalog/parquet_catalog",
+    "clickhouse": "s3://acme-callarchive/catalog/parquet_catalog",
     "duckdb": "/srv/callarchive/catalog",
     "datafusion": "/srv/callarchive/catalog",
 }
@@ -45,11 +45,18 @@ def test_every_column_of_every_table_is_named_once_and_call_date_as_a_date(engin
 
 def test_statements_are_printed_by_a_command_that_needs_no_library() -> None:
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "callarchive.engines", "athena", "s3://acme-callarchive/catalog"],
+        [
+            sys.executable,
+            "-S",
+            "-m",
+            "callarchive.catalog.ddl",
+            "athena",
+            "s3://acme-callarchive/catalog/parquet_catalog",
+        ],
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert done.stdout.count("create external table") == len(PUBLIC_TABLES)
     assert statements("athena", RECORDINGS, ROOTS["athena"]) in done.stdout
@@ -58,7 +65,7 @@ def test_statements_are_printed_by_a_command_that_needs_no_library() -> None:
 @pytest.mark.parametrize("words", [[], ["athena"], ["mysql", "s3://x/y"]])
 def test_a_wrong_call_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
-    assert capsys.readouterr().err.startswith("usage: python -m callarchive.engines athena|trino|")
+    assert capsys.readouterr().err.startswith("usage: python -m callarchive.catalog.ddl athena|trino|")
 
 
 def python_blocks() -> dict[str, str]:

@@ -1,13 +1,24 @@
 """How query engines are told of the tables: statements for Athena, Trino, BigQuery, Spark, DuckDB, ClickHouse and DataFusion.
 
-`python -m callarchive.engines athena s3://bucket/catalog` prints those of all public tables. Files of an older version lack the
+`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints those of all public tables. Files of an older version lack the
 columns that came later: each statement names all columns, so that they are null there.
 """
 
 import sys
 from collections.abc import Callable, Mapping
 
-from callarchive.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, SQL_TYPES, TEXT, TEXTS, TIMESTAMP, Table
+from callarchive.catalog.schemas import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    PRICE,
+    PUBLIC_TABLES,
+    SQL_TYPES,
+    TEXT,
+    TEXTS,
+    TIMESTAMP,
+    Table,
+)
 
 _HIVE = {
     TEXT: "string",
@@ -158,7 +169,7 @@ def _text(value: str) -> str:
 def main(words: list[str]) -> int:
     """Prints the statements of all public tables for one engine. Returns the exit code."""
     if len(words) != 2 or words[0].lower() not in ENGINES:
-        sys.stderr.write(f"usage: python -m callarchive.engines {'|'.join(ENGINES)} CATALOG-URL\n")
+        sys.stderr.write(f"usage: python -m callarchive.catalog.ddl {'|'.join(ENGINES)} CATALOG-URL\n")
         return 2
     sys.stdout.write("\n".join(statements(words[0].lower(), table, words[1]) for table in PUBLIC_TABLES))
     return 0

@@ -8,14 +8,14 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from callarchive import schemas
+from callarchive.catalog import schemas
 from callarchive.domain.days import day_bounds, day_of, days_between
 from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, ObjectNotFoundError, StoreError
 from callarchive.runtime.time_zones import opened_zone
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:
-    from callarchive.catalog import Catalog
+    from callarchive.catalog.parquet_catalog import Catalog
 
 MARK_PATH = "_catalog.json"
 _AHEAD = timedelta(days=366)

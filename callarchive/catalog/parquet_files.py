@@ -6,9 +6,9 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from callarchive.columns import in_order
+from callarchive.catalog.arrow_columns import in_order
+from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import ArchiveError
-from callarchive.schemas import Table
 
 _COMPRESSION: Final = "zstd"
 _COMPARED_AT_ONCE = 16384

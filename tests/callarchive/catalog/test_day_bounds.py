@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.kept_bounds import keep_bounds, review_bounds
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import keep_bounds, review_bounds
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.look_back import requests_for_look_back
 from callarchive.overview import look_over
 from callarchive.settings import DagsterSettings, load_settings

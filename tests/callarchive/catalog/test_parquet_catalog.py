@@ -20,11 +20,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive import schemas
-from callarchive.catalog import Catalog, table_named
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog, table_named
+from callarchive.catalog.parquet_files import to_arrow
+from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDINGS, SESSIONS, STEP_TABLES, Table
 from callarchive.domain.errors import ArchiveError, StoreError
-from callarchive.partition_files import to_arrow
-from callarchive.schemas import PUBLIC_TABLES, RECORDINGS, SESSIONS, STEP_TABLES, Table
 from callarchive.storage.stores import Store
 
 Row = dict[str, Any]
@@ -430,7 +430,7 @@ def test_a_partition_left_alone_is_durable_all_the_same(
     local_catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []
-    monkeypatch.setattr("callarchive.catalog.sync_folder", synced.append)
+    monkeypatch.setattr("callarchive.catalog.parquet_catalog.sync_folder", synced.append)
     assert not written(local_catalog, [recording(n) for n in range(50)])
     (file,) = (path for path in files_in(local_catalog) if path.parent.name == f"call_date={FULL}")
     assert synced == [file.parent]
@@ -454,8 +454,8 @@ def test_two_rows_with_one_key_are_refused_and_the_old_rows_stay(catalog: Catalo
 KILLED_WRITER = """
 import os, signal, sys
 from datetime import date
-from callarchive.catalog import Catalog
-from callarchive.schemas import STATUS_STATS
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import STATUS_STATS
 
 DAY = date(2026, 11, 1)
 

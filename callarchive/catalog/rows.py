@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from callarchive import schemas
-from callarchive.catalog import Catalog
-from callarchive.columns import Column, last_of_each
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import Column, last_of_each
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.parquet_files import DamagedError, decode, to_arrow
 from callarchive.domain.errors import StoreError
 from callarchive.domain.foreign_text import mask_numbers
 from callarchive.domain.models import (
@@ -29,7 +30,6 @@ from callarchive.domain.models import (
     Session,
     Version,
 )
-from callarchive.partition_files import DamagedError, decode, to_arrow
 from callarchive.runtime.memory import give_memory_back
 from callarchive.storage.landing import LandingObject, SourceEvidence
 from callarchive.storage.stores import StoredObject
