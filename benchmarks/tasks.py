@@ -62,20 +62,10 @@ def make_year(catalog: str, count: str, days: str) -> None:
 
 def write_catalog(file: str, catalog: str, order: str) -> None:
     """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
-    from callarchive.catalog import parquet_files  # noqa: F401 - the catalog imports it when it needs it
-    from callarchive.catalog import schemas
-    from callarchive.catalog.parquet_catalog import Catalog
-
-    opened, rng = Catalog.open(catalog), random.Random(2)
-    for number in range(int(days)):
-        rows = _recordings(int(count) // int(days), rng)
-        opened.replace_partition(schemas.RECORDINGS, FIRST_DAY + timedelta(days=number), rows)
-
-
-def write_catalog(file: str, catalog: str, order: str) -> None:
-    """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
-    from callarchive import # noqa: F401 - the catalog imports it when it needs it         schemas
-    from callarchive.catalog import parquet_files
+    from callarchive.catalog import (
+        parquet_files,  # noqa: F401 - the catalog imports it when it needs it
+        schemas,
+    )
     from callarchive.catalog.parquet_catalog import Catalog
 
     rows = _rows_in(file, order)

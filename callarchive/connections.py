@@ -18,7 +18,7 @@ from callarchive.settings import AccountSettings, Settings
 from callarchive.storage.landing import Landing
 
 if TYPE_CHECKING:
-    from callarchive.inbox.inbox import Inbox
+    from callarchive.events.inbox.inbox import Inbox
     from callarchive.sources import SessionSource
     from callarchive.storage.landing.contents import LandingContents
     from callarchive.storage.landing.date_folders import DateFolders
@@ -146,7 +146,7 @@ class Connections:
         url = self.settings.inbox.url
         if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
             return None  # before SQLAlchemy costs 0.2 s of import
-        from callarchive.inbox.inbox import Inbox
+        from callarchive.events.inbox.inbox import Inbox
 
         with self._opening:
             if self._inbox is None:
@@ -165,7 +165,7 @@ class Connections:
         if inbox is None or self._pruned:
             return 0
         self._pruned = True
-        from callarchive.inbox.pruning import prune_used
+        from callarchive.events.inbox.pruning import prune_used
 
         keep = timedelta(days=self.settings.inbox.keep_days)
         inbox.clean()

@@ -15,7 +15,7 @@ from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome
 
 if TYPE_CHECKING:
-    from callarchive.inbox.inbox import AccountStatistics
+    from callarchive.events.inbox.inbox import AccountStatistics
 
 
 @dataclass(frozen=True)

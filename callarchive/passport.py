@@ -23,7 +23,7 @@ from callarchive.domain.foreign_text import MASK, cleaned
 from callarchive.domain.identifiers import parse_id, uuid_time
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, treat_foreign_in
-from callarchive.inbox.events import payload_to_keep
+from callarchive.events.inbox.events import payload_to_keep
 from callarchive.passport_links import (
     Link,
     LinkState,

@@ -15,8 +15,8 @@ from callarchive.catalog.schemas import RECORDING_EVENTS, RECORDING_METADATA
 from callarchive.domain.payloads import PROGRESS
 
 if TYPE_CHECKING:  # SQLAlchemy costs 0.2 s of import, which days without an inbox do not need
-    from callarchive.inbox.inbox import Inbox
-    from callarchive.inbox.merging import InboxRecording
+    from callarchive.events.inbox.inbox import Inbox
+    from callarchive.events.inbox.merging import InboxRecording
 
 _SESSION = ("subaccount_id", "session_id")
 _RECORDING = RECORDING_EVENTS.key

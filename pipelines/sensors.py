@@ -92,7 +92,7 @@ def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Se
     """New webhook events bring their day up to date: at once, and while more keep coming after growing pauses."""
     from callarchive.automation import Asked, EventMemory, requests_for_events
     from callarchive.domain.days import day_of
-    from callarchive.inbox.inbox import Inbox
+    from callarchive.events.inbox.inbox import Inbox
 
     inbox = Inbox.open_existing(settings.inbox.url)
     if inbox is None:

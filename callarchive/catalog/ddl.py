@@ -1,7 +1,7 @@
 """How query engines are told of the tables: statements for Athena, Trino, BigQuery, Spark, DuckDB, ClickHouse and DataFusion.
 
-`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints those of all public tables. Files of an older version lack the
-columns that came later: each statement names all columns, so that they are null there.
+`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints those of all public tables.
+Files of an older version lack the columns that came later: each statement names all columns, so that they are null there.
 """
 
 import sys

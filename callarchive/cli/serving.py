@@ -23,7 +23,7 @@ def serve(
     Example:
         callarchive webhooks serve --host 127.0.0.1 --port 8080
     """
-    from callarchive.receiver.serving import serve as serve_events
+    from callarchive.events.receiver.serving import serve as serve_events
 
     output: Output = context.obj
     serve_events(output.settings(), host=host, port=port)

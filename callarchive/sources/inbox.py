@@ -10,7 +10,7 @@ from callarchive.domain.days import day_bounds
 from callarchive.domain.identifiers import plausible
 from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
-from callarchive.inbox.inbox import Inbox, InboxSession
+from callarchive.events.inbox.inbox import Inbox, InboxSession
 from callarchive.sources.row_values import session_status
 
 _LONGEST_CALL_S = 31 * 86_400

@@ -13,7 +13,7 @@ from callarchive.sources.files import FilesSessions
 from callarchive.sources.log_export import CallLogApi, CallLogStore, LogExportSessions
 
 if TYPE_CHECKING:
-    from callarchive.inbox.inbox import Inbox
+    from callarchive.events.inbox.inbox import Inbox
 
 
 def open_sources(

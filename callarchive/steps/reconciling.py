@@ -31,7 +31,7 @@ from callarchive.steps.unknowns import keep_unknowns
 from callarchive.storage.landing.contents import LandingContents, time_in_path
 
 if TYPE_CHECKING:
-    from callarchive.inbox.inbox import Inbox
+    from callarchive.events.inbox.inbox import Inbox
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import pytest
 
 from callarchive.connections import Connections
 from callarchive.doctor import Finding, Verdict, examine, likely_cause
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.settings import load_settings
 from callarchive.simulator.answers import PushConfig
 from callarchive.simulator.faults import FOREVER, Fault

@@ -15,8 +15,8 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import SourceError, StoreError
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.events import recording_uploaded, session_summary
 from callarchive.simulator.faults import Fault

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from callarchive.connections import Connections
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.passport import Passport, find
 from callarchive.settings import load_settings
 from callarchive.simulator.faults import FOREVER, Fault

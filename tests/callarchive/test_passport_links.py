@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.passport import Passport, find
 from callarchive.passport_links import LinkState, broken_at, reconciliation_link, recording_links
 from callarchive.simulator.faults import FOREVER, Fault

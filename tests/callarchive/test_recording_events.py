@@ -11,8 +11,8 @@ import pytest
 
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import RECORDING_EVENTS, RECORDING_METADATA, SESSION_IDS
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.recording_events import (
     event_columns,
     events_told,

@@ -9,8 +9,8 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.settings import Settings, load_settings
 from callarchive.simulator.generation import uuid_at
 from pipelines.code_location import code_location

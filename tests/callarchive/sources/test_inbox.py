@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from callarchive.domain.models import Findings, Session
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.sources.inbox import InboxSessions
 
 DAY = date(2026, 11, 1)

@@ -16,8 +16,8 @@ from callarchive.catalog import schemas
 from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.steps import StepReport, write_reconciliation

@@ -13,9 +13,9 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
-from callarchive.inbox.pruning import prune_used
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.inbox.pruning import prune_used
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.generation import uuid_at
 

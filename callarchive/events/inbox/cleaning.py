@@ -14,8 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.inbox.database import ABOUT, EVENTS, errors_translated, lock_writers
-from callarchive.inbox.events import identity_of, payload_to_keep
+from callarchive.events.inbox.database import ABOUT, EVENTS, errors_translated, lock_writers
+from callarchive.events.inbox.events import identity_of, payload_to_keep
 
 log = logging.getLogger(__name__)
 

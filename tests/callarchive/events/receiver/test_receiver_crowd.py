@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.receiver.connections import Connections
+from callarchive.events.receiver.connections import Connections
 
 ACCOUNT, OPEN = "acme_sg", "open.to%26all"
 AUTH = "Bearer s3cret-of-the-receiver"

@@ -14,12 +14,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.domain.phone_numbers import phone_number_treatment
-from callarchive.inbox.inbox import Inbox
-from callarchive.receiver.admission import networks
-from callarchive.receiver.app import Receiver, Sender
-from callarchive.receiver.connections import Connections
-from callarchive.receiver.metrics import Metrics
-from callarchive.receiver.writer import Writer
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.receiver.admission import networks
+from callarchive.events.receiver.app import Receiver, Sender
+from callarchive.events.receiver.connections import Connections
+from callarchive.events.receiver.metrics import Metrics
+from callarchive.events.receiver.writer import Writer
 from callarchive.settings import AccountSettings, Secret, Settings, unset_secrets
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import time
 from concurrent.futures import Future
 
 from callarchive.domain.errors import ArchiveError, StoreError, UnavailableError
-from callarchive.inbox.events import ReadEvent
-from callarchive.inbox.inbox import Inbox
-from callarchive.receiver.metrics import Metrics
+from callarchive.events.inbox.events import ReadEvent
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.receiver.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from callarchive.inbox.inbox import Inbox
-from callarchive.receiver.app import Receiver
-from callarchive.receiver.metrics import Metrics
-from callarchive.receiver.writer import Writer
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.receiver.app import Receiver
+from callarchive.events.receiver.metrics import Metrics
+from callarchive.events.receiver.writer import Writer
 from callarchive.settings import ReceiverSettings
 
 ACCOUNT, OPEN = "acme_sg", "open.to%26all"
@@ -114,7 +114,7 @@ def test_it_is_not_well_while_the_disk_is_full_and_well_once_a_write_succeeded(
 
 
 def test_a_disk_that_fills_up_while_no_event_comes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callarchive.receiver.app._PROBE_AFTER_S", 0.0)
+    monkeypatch.setattr("callarchive.events.receiver.app._PROBE_AFTER_S", 0.0)
     inbox = Inbox.open(f"sqlite:///{tmp_path}/inbox.sqlite3")
     writer = Writer(inbox, Metrics(), room=9)
     receiver = Receiver({}, ReceiverSettings(), inbox=inbox, writer=writer, metrics=Metrics())

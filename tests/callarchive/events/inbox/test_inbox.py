@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
 from callarchive.domain.models import ApiStatus
-from callarchive.inbox.events import ReadEvent, SessionEvent, read_event
-from callarchive.inbox.inbox import Inbox
-from callarchive.inbox.merging import InboxRecording, merge_recordings, merge_summaries
+from callarchive.events.inbox.events import ReadEvent, SessionEvent, read_event
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.inbox.merging import InboxRecording, merge_recordings, merge_summaries
 from callarchive.simulator.generation import uuid_at
 
 ACCOUNT = "acme_sg"

@@ -12,7 +12,7 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, keys_of, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
-from callarchive.inbox.inbox import Change, Inbox
+from callarchive.events.inbox.inbox import Change, Inbox
 
 _SESSION = schemas.SESSION_IDS.key
 _EVENTS_AT_ONCE = 1000

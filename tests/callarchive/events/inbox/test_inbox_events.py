@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from callarchive.domain.models import ApiStatus
-from callarchive.inbox.events import (
+from callarchive.events.inbox.events import (
     EventRefusedError,
     RecordingEvent,
     SessionEvent,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.inbox import Inbox
 
 ACCOUNT, OPEN = "acme_sg", "open.to%26all"
 AUTH = "Bearer s3cret-of-the-receiver"

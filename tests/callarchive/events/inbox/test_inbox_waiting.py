@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from callarchive.domain.errors import StoreError, UnavailableError
-from callarchive.inbox import database
-from callarchive.inbox.events import ReadEvent, read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox import database
+from callarchive.events.inbox.events import ReadEvent, read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.simulator.generation import uuid_at
 
 ACCOUNT = "acme_sg"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.inbox import Inbox
 
 KILLS = 20
 ACCOUNT = "acme_sg"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from callarchive.receiver.admission import Network
+from callarchive.events.receiver.admission import Network
 
 _PATIENCE_S = 0.5
 """A younger connection is not cut off: its request may have come and not been read yet, as when many come at once."""

@@ -16,10 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from callarchive.connections import utc_now
 from callarchive.domain.identifiers import plausible, uuid_time
-from callarchive.inbox.cleaning import clean_events
-from callarchive.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, lock_writers, open_engine
-from callarchive.inbox.events import Event, EventRefusedError, ReadEvent, RecordingEvent, SessionEvent, event_in
-from callarchive.inbox.merging import InboxRecording, merge_recordings, merge_summaries
+from callarchive.events.inbox.cleaning import clean_events
+from callarchive.events.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, lock_writers, open_engine
+from callarchive.events.inbox.events import Event, EventRefusedError, ReadEvent, RecordingEvent, SessionEvent, event_in
+from callarchive.events.inbox.merging import InboxRecording, merge_recordings, merge_summaries
 
 _Value = TypeVar("_Value", int, str)
 _IDS_AT_ONCE = 500

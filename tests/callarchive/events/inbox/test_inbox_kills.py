@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.inbox import Inbox
 
 KILLS = 10
 WRITER = """
 import json, sys, uuid
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 inbox = Inbox.open(sys.argv[1])
 while True:
     batch = []

@@ -16,9 +16,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from callarchive.inbox.database import EVENTS
-from callarchive.inbox.events import event_in, read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.database import EVENTS
+from callarchive.events.inbox.events import event_in, read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.simulator.generation import uuid_at
 
 ACCOUNT = "acme_sg"
@@ -160,8 +160,8 @@ def test_one_that_cannot_be_read_any_more_keeps_its_reason_only(url: str) -> Non
 
 KILLED = """
 import sys
-from callarchive.inbox import cleaning
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox import cleaning
+from callarchive.events.inbox.inbox import Inbox
 cleaning._AT_ONCE = 10
 inbox = Inbox.open(sys.argv[1])
 cleaning._clean_some(inbox._engine)

@@ -7,7 +7,7 @@ from typing import Any
 
 from callarchive.domain.models import ApiStatus
 from callarchive.domain.payloads import PROGRESS
-from callarchive.inbox.events import SessionEvent
+from callarchive.events.inbox.events import SessionEvent
 
 _SESSION_PROGRESS = ("ERROR", "FAILED", "CANCELED", "BUSY", "NO_ANSWER", "COMPLETED")
 """A session that one event calls completed was a call, whatever another one says of one of its legs."""

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from callarchive.inbox.events import EventRefusedError, event_in, read_event
-from callarchive.inbox.inbox import Inbox
-from callarchive.receiver.app import Receiver, Sender
-from callarchive.receiver.metrics import Metrics
-from callarchive.receiver.writer import Writer
+from callarchive.events.inbox.events import EventRefusedError, event_in, read_event
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.receiver.app import Receiver, Sender
+from callarchive.events.receiver.metrics import Metrics
+from callarchive.events.receiver.writer import Writer
 from callarchive.settings import ReceiverSettings
 
 ACCOUNT = "acme_sg"

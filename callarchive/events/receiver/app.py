@@ -17,9 +17,9 @@ from starlette.routing import Route
 
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
-from callarchive.inbox.events import EventRefusedError, RecordingEvent, SessionEvent, read_event
-from callarchive.inbox.inbox import Inbox
-from callarchive.receiver.admission import (
+from callarchive.events.inbox.events import EventRefusedError, RecordingEvent, SessionEvent, read_event
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.receiver.admission import (
     ForgedAddressError,
     Network,
     client_address,
@@ -27,8 +27,8 @@ from callarchive.receiver.admission import (
     networks,
     same_header,
 )
-from callarchive.receiver.metrics import CONTENT_TYPE, Metrics
-from callarchive.receiver.writer import Writer
+from callarchive.events.receiver.metrics import CONTENT_TYPE, Metrics
+from callarchive.events.receiver.writer import Writer
 from callarchive.settings import ReceiverSettings
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError, StoreError, UnavailableError
-from callarchive.inbox.events import read_event
-from callarchive.inbox.inbox import Inbox
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
 from callarchive.simulator.generation import uuid_at
 
 ACCOUNT = "acme_sg"
