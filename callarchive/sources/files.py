@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 from zoneinfo import ZoneInfo
 
-from callarchive.call_log import LogRow, read_call_log
 from callarchive.domain.errors import ObjectNotFoundError, SourceError
 from callarchive.domain.models import Findings
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.settings import S3Settings
+from callarchive.sources.call_log_csv import LogRow, read_call_log
 from callarchive.sources.gathering import Gathering
 from callarchive.sources.id_lists import read_jsonl, read_parquet, read_txt
 

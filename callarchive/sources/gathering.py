@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from callarchive.call_log import LegFacts, LogRow
 from callarchive.domain.days import day_of, parse_timestamp
 from callarchive.domain.errors import InvalidIdError, SourceError
 from callarchive.domain.foreign_text import masked
@@ -16,6 +15,7 @@ from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, plau
 from callarchive.domain.models import Findings, Session
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.sources import row_values
+from callarchive.sources.call_log_csv import LegFacts, LogRow
 from callarchive.sources.problems import Problems
 
 _FAR = datetime.max.replace(tzinfo=UTC)

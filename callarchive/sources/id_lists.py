@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-from callarchive.call_log import LegFacts, LogRow, column_places
 from callarchive.domain.errors import SourceError
+from callarchive.sources.call_log_csv import LegFacts, LogRow, column_places
 
 _LONGEST_LINE = 1024 * 1024
 _BATCH = 16_384

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from callarchive.call_log import UNCLOSED, LogRow, read_call_log
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.models import Findings
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.sources.call_log_csv import UNCLOSED, LogRow, read_call_log
 from callarchive.sources.gathering import Gathering
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from callarchive.call_log import LegFacts, LogRow, column_places
 from callarchive.domain.days import day_bounds
 from callarchive.domain.models import Findings
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.settings import Secret, SqlSource
+from callarchive.sources.call_log_csv import LegFacts, LogRow, column_places
 from callarchive.sources.gathering import Gathering
 from callarchive.sources.id_lists import as_text
 from callarchive.sources.sql_reading import Reading, asked

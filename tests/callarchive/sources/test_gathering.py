@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.call_log import LegFacts, LogRow
 from callarchive.domain.models import Findings, RowProblem, Session
+from callarchive.sources.call_log_csv import LegFacts, LogRow
 from callarchive.sources.gathering import Gathering
 from callarchive.sources.problems import Problems
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.call_log import LegFacts, LogRow
 from callarchive.domain.errors import SourceError
+from callarchive.sources.call_log_csv import LegFacts, LogRow
 from callarchive.sources.id_lists import read_jsonl, read_parquet, read_txt
 
 A = "11111111-1111-4111-8111-11111111111a"

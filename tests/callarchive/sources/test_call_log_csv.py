@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callarchive.call_log import LegFacts, LogRow, read_call_log
 from callarchive.domain.errors import SourceError
+from callarchive.sources.call_log_csv import LegFacts, LogRow, read_call_log
 
 A = "11111111-1111-4111-8111-11111111111a"
 B = "11111111-1111-4111-8111-11111111111b"
@@ -178,7 +178,7 @@ def test_unescaped_quotes_cost_their_own_row_its_facts_and_no_more() -> None:
 
 
 def test_a_file_of_quotes_that_never_close_is_given_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callarchive.call_log._MOST_READ_ANEW", 10_000)
+    monkeypatch.setattr("callarchive.sources.call_log_csv._MOST_READ_ANEW", 10_000)
     # Whichever line is the first, each leaves a quote open that the next one closes and opens again.
     data = "SessionId,Content\n" + 'a",""",b\n' * 1000
     with pytest.raises(SourceError, match=r"calls\.csv, line \d+: no CSV file: quotes are opened"):
@@ -202,7 +202,7 @@ def test_a_first_line_without_end_is_no_empty_file() -> None:
 
 
 def test_very_many_empty_lines_do_not_hide_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callarchive.call_log._LONGEST_RECORD", 1000)
+    monkeypatch.setattr("callarchive.sources.call_log_csv._LONGEST_RECORD", 1000)
     assert [(row.line, row.facts.session_id) for row in read("\n" * 5000 + f"session_id\n{A}")] == [(5002, A)]
 
 
