@@ -7,8 +7,8 @@ import dagster as dg
 from assets.collection import recording_files, recording_metadata, session_ids
 from assets.days import run_days
 from assets.table_assets import table_asset
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 
 GROUP = "catalog"
 
@@ -16,7 +16,7 @@ GROUP = "catalog"
 @table_asset(schemas.SESSIONS, group=GROUP, deps=[session_ids, recording_metadata])
 def sessions(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:
     """The day's Number Masking sessions: the facts of the call, who named it, how 8x8 answered, how many recordings."""
-    from callarchive.steps import write_sessions
+    from callarchive.archiving.steps import write_sessions
 
     return run_days(context, connections, write_sessions)
 
@@ -28,7 +28,7 @@ def recordings(context: dg.AssetExecutionContext, connections: dg.ResourceParam[
 
     `duration_s` is measured from the audio, `duration_api_s` is what 8x8 says; a difference beyond the tolerance is flagged.
     """
-    from callarchive.steps import write_recordings
+    from callarchive.archiving.steps import write_recordings
 
     return run_days(context, connections, write_recordings)
 
@@ -42,6 +42,6 @@ def reconciliation(
     Connected calls without a recording, recordings without a file, objects in the landing that no recording names, files in the
     archive without a row and rows without a file, events without a session, durations that disagree.
     """
-    from callarchive.steps import write_reconciliation
+    from callarchive.archiving.steps import write_reconciliation
 
     return run_days(context, connections, write_reconciliation)

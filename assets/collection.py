@@ -7,8 +7,8 @@ import dagster as dg
 from assets.days import run_days
 from assets.progress import LoggedProgress
 from assets.table_assets import table_asset
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 
 GROUP = "collection"
 
@@ -16,7 +16,7 @@ GROUP = "collection"
 @table_asset(schemas.SESSION_IDS, group=GROUP)
 def session_ids(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:
     """Every session of the day that an account's sources know of: 8x8's log export, the account's own files, united."""
-    from callarchive.steps import find_sessions
+    from callarchive.archiving.steps import find_sessions
 
     return run_days(context, connections, find_sessions)
 
@@ -30,7 +30,7 @@ def recording_metadata(
     A session that is final is not asked for again: its recordings are all archived, or 8x8 named none after the grace time.
     How each look-up went is kept beside it, in `_steps/lookups`.
     """
-    from callarchive.steps import look_up_recordings
+    from callarchive.archiving.steps import look_up_recordings
 
     return run_days(context, connections, partial(look_up_recordings, progress=LoggedProgress(context.log)))
 
@@ -43,6 +43,6 @@ def recording_files(
 
     A file that is kept, and whose object is unchanged in the landing, is not fetched again.
     """
-    from callarchive.steps import fetch_recordings
+    from callarchive.archiving.steps import fetch_recordings
 
     return run_days(context, connections, partial(fetch_recordings, progress=LoggedProgress(context.log)))

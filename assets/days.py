@@ -11,13 +11,13 @@ import dagster as dg
 from assets.check_results import check_evaluations, check_results
 from assets.failures import ends_batch, failure_of_days, tried_again
 from assets.progress import LoggedProgress
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 from callarchive.domain.errors import AccountFailure, AccountsFailedError, ArchiveError
 
 if TYPE_CHECKING:
+    from callarchive.archiving.steps import StepReport
     from callarchive.checks import CheckResult
-    from callarchive.steps import StepReport
 
 Step = Callable[[Connections, date], "StepReport"]
 Summary = dict[str, dg.MetadataValue]
@@ -180,7 +180,7 @@ def _hold_back(verdicts: Iterable["CheckResult"]) -> None:
 
 def _steps_behind(context: dg.AssetExecutionContext) -> Mapping[str, Step]:
     """The steps of this run that come after the one it is in, by asset name and in order."""
-    from callarchive import steps
+    from callarchive.archiving import steps
 
     progress = LoggedProgress(context.log)
     chain: dict[str, Step] = {

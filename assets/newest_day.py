@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.catalog import reconciliation
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_bounds
 from callarchive.newest_day import newest_due_day
 from callarchive.settings import Settings

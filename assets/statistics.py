@@ -5,8 +5,8 @@ import dagster as dg
 from assets.catalog import recordings
 from assets.days import run_days
 from assets.table_assets import table_asset
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 
 GROUP = "statistics"
 
@@ -14,7 +14,7 @@ GROUP = "statistics"
 @table_asset(schemas.STATUS_STATS, group=GROUP, deps=[recordings])
 def status_stats(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:
     """How many recordings are in which state, what 8x8 says against what we have, with bytes and seconds kept."""
-    from callarchive.steps import write_status_stats
+    from callarchive.archiving.steps import write_status_stats
 
     return run_days(context, connections, write_status_stats)
 
@@ -24,6 +24,6 @@ def duration_stats(
     context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]
 ) -> dg.MaterializeResult:
     """How long the day's archived recordings are: sum, mean, extremes and percentiles, in seconds."""
-    from callarchive.steps import write_duration_stats
+    from callarchive.archiving.steps import write_duration_stats
 
     return run_days(context, connections, write_duration_stats)

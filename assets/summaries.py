@@ -13,7 +13,8 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.pictures import duration_histogram, recent_days_chart
-from callarchive.attention import AttentionList, needs_attention
+from callarchive.archiving.steps import StepReport
+from callarchive.archiving.transforms.attention import AttentionList, needs_attention
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.parquet_catalog import Catalog
@@ -21,7 +22,6 @@ from callarchive.catalog.schemas import Table
 from callarchive.countdown import AtRisk, support_text
 from callarchive.forecast.comparing import Compared
 from callarchive.recent_days import recent_days
-from callarchive.steps import StepReport
 
 Summary = dict[str, dg.MetadataValue]
 

@@ -50,8 +50,8 @@ def main() -> None:
     Of a whole day, "day" is all of it; steps that are named are told under their own names.
     """
     prepare_process()  # as the command line does, before it imports anything
-    from callarchive import steps
-    from callarchive.connections import Connections
+    from callarchive.archiving import steps
+    from callarchive.archiving.connections import Connections
     from callarchive.main_job import archive_day
     from callarchive.settings import load_settings
     from callarchive.storage.s3 import clients as s3_clients

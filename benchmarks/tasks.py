@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
 
 FIRST_DAY = date(2025, 1, 1)
 
@@ -121,8 +121,8 @@ def transfer_parts(paths: str, processes: str, threads: str, *parts: str) -> Non
     from callarchive.cli import prepare_process
 
     prepare_process()
-    from callarchive import steps  # noqa: F401 - what a transfer imports
-    from callarchive.connections import Connections
+    from callarchive.archiving import steps  # noqa: F401 - what a transfer imports
+    from callarchive.archiving.connections import Connections
     from callarchive.settings import load_settings
 
     wanted: list[str] = json.loads(Path(paths).read_text(encoding="utf-8"))

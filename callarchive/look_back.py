@@ -103,9 +103,9 @@ def _reason(
 
 
 def _due_for_second_look(lookups: "pa.Table", at: datetime) -> int:
+    from callarchive.archiving.transforms.lookup_tables import BETWEEN_NEGATIVES, confirmed_negatives
     from callarchive.catalog.arrow_columns import pc
     from callarchive.domain.models import NEGATIVE
-    from callarchive.lookup_tables import BETWEEN_NEGATIVES, confirmed_negatives
 
     once = lookups.filter(pc.invert(confirmed_negatives(lookups)))
     answers = zip(once["lookup_status"].to_pylist(), once["negative_since"].to_pylist(), strict=True)

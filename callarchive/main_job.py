@@ -8,12 +8,18 @@ from itertools import islice
 
 import pyarrow as pa
 
-from callarchive import steps
-from callarchive.attention import ATTENTION_IN_RECORDINGS, ATTENTION_IN_SESSIONS, Attention, needs_attention
+from callarchive.archiving import steps
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps import StepReport
+from callarchive.archiving.transforms.attention import (
+    ATTENTION_IN_RECORDINGS,
+    ATTENTION_IN_SESSIONS,
+    Attention,
+    needs_attention,
+)
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.checks import CheckResult, run_checks
-from callarchive.connections import Connections
 from callarchive.domain.errors import (
     AccountFailure,
     ArchiveError,
@@ -23,7 +29,6 @@ from callarchive.domain.errors import (
 )
 from callarchive.runtime.memory import give_memory_back
 from callarchive.runtime.worker_pool import Progress
-from callarchive.steps import StepReport
 from callarchive.telling import alerts_of, tell_of_day, tell_of_failure
 from callarchive.verdicts import accounts_without_files, nothing_found
 

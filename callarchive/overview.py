@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import MovedDay, recent_days_to_review, review_bounds
 from callarchive.checks import run_checks
-from callarchive.connections import Connections
 from callarchive.countdown import AtRisk, at_risk, days_of_countdown
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome

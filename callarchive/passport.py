@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.rows import Row
 from callarchive.catalog.schemas import Table
 from callarchive.checks import run_checks
-from callarchive.connections import Connections
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.foreign_text import MASK, cleaned

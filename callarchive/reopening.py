@@ -78,8 +78,8 @@ def _due_of_failed_accounts(catalog: "Catalog", settings: Settings, day: date) -
 
 def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:
     """When each of the day's sessions is due that is neither final nor given up."""
+    from callarchive.archiving.transforms.lookup_tables import final, second_look_at
     from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
-    from callarchive.lookup_tables import final, second_look_at
 
     sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_OF_SESSIONS)
     lookups = catalog.partition(schemas.LOOKUPS, day)

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callarchive.alerts import Alert, Alerts
+from callarchive.archiving.connections import Connections
 from callarchive.catalog.schemas import RECORDINGS, Table
 from callarchive.checks import CheckResult
-from callarchive.connections import Connections
 from callarchive.domain.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome

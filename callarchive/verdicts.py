@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from callarchive.archiving.transforms.reconciliation import OPEN, are_connected
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, key_counts, keys_of, matching_rows, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.checks import RECONCILIATION_CHECKS, Check
 from callarchive.domain.models import Discrepancy
 from callarchive.negative_shares import rises, shares_of
-from callarchive.reconciliation import OPEN, are_connected
 from callarchive.settings import CheckSettings, TransferSettings
 
 LONGEST_PLAUSIBLE_S = 24 * 3600.0

@@ -6,14 +6,14 @@ import dagster as dg
 
 from assets.check_results import check_evaluations
 from assets.summaries import summarize, summarize_risks
+from callarchive.archiving.connections import utc_now
+from callarchive.archiving.steps import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.checks import CheckResult, run_checks
-from callarchive.connections import utc_now
 from callarchive.countdown import at_risk
 from callarchive.settings import Settings
-from callarchive.steps import StepReport
 
 _TABLES = (
     schemas.SESSION_IDS,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.failures import errors_as_failures
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.settings import Settings
 
 

@@ -45,7 +45,7 @@ def _failed_runs(settings: Settings) -> dg.SensorDefinition:
     )
     def failed_runs(context: dg.RunFailureSensorContext) -> None:
         from callarchive.alerts import Alerts
-        from callarchive.connections import utc_now
+        from callarchive.archiving.connections import utc_now
         from callarchive.storage.stores.opening import open_store
         from callarchive.telling import tell_of_failure
 

@@ -1,5 +1,5 @@
 """The job `fetch_shard`, by day and shard: there only where `dagster.shards` asks for it. What a shard does is in
-`callarchive.steps.sharing`.
+`callarchive.archiving.steps.sharing`.
 """
 
 from datetime import date
@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.failures import errors_as_failures
 from assets.progress import LoggedProgress
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.settings import Settings
 
 
@@ -17,7 +17,7 @@ def shard_jobs(settings: Settings) -> list[dg.JobDefinition]:
     count = settings.dagster.shards
     if not count:
         return []
-    from callarchive.steps import Shard, fetch_shard, share_of_rate
+    from callarchive.archiving.steps import Shard, fetch_shard, share_of_rate
 
     days = dg.DailyPartitionsDefinition(settings.start_date.isoformat(), timezone=settings.timezone, end_offset=1)
     shards = dg.StaticPartitionsDefinition([str(Shard(number, count)) for number in range(1, count + 1)])

@@ -23,9 +23,9 @@ import hypothesis
 import psycopg
 import pytest
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.connections import Connections
 from callarchive.main_job import DaySummary, archive_day
 from callarchive.settings import load_settings
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator

@@ -21,7 +21,7 @@ import requests
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.main_job import archive_days
 from callarchive.settings import load_settings
 from callarchive.simulator.landings import free_port

@@ -11,7 +11,7 @@ from callarchive.cli.output import Output
 from callarchive.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.settings import AccountSettings, Secret
 
 Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account only.", show_default=False)]
@@ -20,7 +20,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def open_connections(output: Output) -> "Connections":
     """To what the configuration names. Nothing has been contacted or made."""
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
 
     return Connections(output.settings())
 

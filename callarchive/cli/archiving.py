@@ -54,7 +54,7 @@ def archive(
         callarchive archive --day 2026-11-01
         callarchive archive --from 2026-10-01 --to 2026-10-31 --json > october.json
     """
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.domain.days import days_between
     from callarchive.main_job import archive_days
 

@@ -26,7 +26,7 @@ def doctor(context: typer.Context) -> None:
     Example:
         callarchive doctor
     """
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.doctor import Verdict, conclusion, examine, likely_cause
 
     output: Output = context.obj
@@ -57,7 +57,7 @@ def find(
     Example:
         callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
     """
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ConfigurationError, InvalidIdError
     from callarchive.passport import find as find_passports
 
@@ -131,7 +131,7 @@ def verify(
         callarchive verify --from 2026-10-01 --to 2026-10-31
         callarchive verify --sample 0.05
     """
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ArchiveError
     from callarchive.verification import days_in_range, verify_days
 

@@ -46,7 +46,7 @@ def demo(
     Example:
         callarchive demo --directory /tmp/demo
     """
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.main_job import archive_days
     from callarchive.settings import load_settings
     from callarchive.simulator.running import Simulator

@@ -54,7 +54,7 @@ def forecast(
         callarchive forecast --from 2026-01-01 --to 2026-03-31 --json > forecast.json
         callarchive forecast --from 2026-01-01 --to 2026-03-31 --compare
     """
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.forecast.comparing import compare as held_to_what_came
     from callarchive.forecast.forecasting import forecast as forecast_of
 

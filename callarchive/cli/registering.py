@@ -20,7 +20,7 @@ from callarchive.cli.output import Output
 from callarchive.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.settings import AccountSettings, WebhookSettings
     from callarchive.voice_api.account_setup import WebhookRegistration
     from callarchive.voice_api.webhook_registrations import WebhookDrift

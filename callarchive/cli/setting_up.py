@@ -21,7 +21,7 @@ from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
-    from callarchive.connections import Connections
+    from callarchive.archiving.connections import Connections
     from callarchive.settings import AccountSettings, PushSettings
     from callarchive.voice_api.push_config import PushDifference
 

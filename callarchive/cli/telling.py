@@ -40,8 +40,8 @@ def status(
         callarchive status
         callarchive status --from 2026-11-01 --to 2026-11-07 --json
     """
+    from callarchive.archiving.connections import Connections
     from callarchive.catalog.schemas import SESSIONS
-    from callarchive.connections import Connections
     from callarchive.countdown import support_text as text_of
     from callarchive.domain.days import day_of, days_between
     from callarchive.overview import look_over
@@ -165,7 +165,7 @@ def _print_countdown(output: Output, overview: "Overview") -> None:
 def test_alerts(context: typer.Context) -> None:
     """Sends a test alert through every channel of [alerts], and says what became of it. Exits 1 if one failed."""
     from callarchive.alerts import Alert, Alerts, check_channels
-    from callarchive.connections import utc_now
+    from callarchive.archiving.connections import utc_now
     from callarchive.storage.stores.opening import open_store
 
     output: Output = context.obj

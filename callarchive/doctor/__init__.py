@@ -7,7 +7,7 @@ of a few bytes into the archive, the catalog, and where 8x8 pushes if its creden
 
 from collections.abc import Iterator, Sequence
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.doctor import accounts, calendar, machine
 from callarchive.doctor.findings import Finding, Verdict, to_the_end
 from callarchive.domain.plurals import many

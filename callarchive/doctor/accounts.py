@@ -5,7 +5,7 @@ from datetime import timedelta
 from itertools import islice
 from urllib.parse import urlsplit
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict
 from callarchive.doctor.pushing import pushed_destination
 from callarchive.domain.errors import ArchiveError, HostKeyError, UnavailableError

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import BoundsReview, review_bounds
 from callarchive.catalog.zone import kept_zone, require_same_zone
-from callarchive.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict, tried
 from callarchive.domain.days import day_bounds, day_of, days_between, spans_of
 from callarchive.domain.errors import ArchiveError

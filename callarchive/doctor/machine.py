@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 from callarchive.doctor.findings import Finding, Verdict, tried
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ArchiveError

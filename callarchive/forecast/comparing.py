@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 from callarchive.domain.days import days_between
 from callarchive.domain.errors import ArchiveError
 from callarchive.forecast.archived_days import NOTHING, archived_day

@@ -7,9 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps import sessions_to_ask
+from callarchive.archiving.transforms.orphans import accounts_sharing
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
-from callarchive.connections import Connections
 from callarchive.domain.days import day_of, days_between
 from callarchive.forecast.archived_days import SETTLED, ArchivedDay, archived_day
 from callarchive.forecast.history import History, merge
@@ -17,8 +19,6 @@ from callarchive.forecast.landing_days import LandingDays, Listed, list_days
 from callarchive.forecast.models import ALL, FIGURES, AccountForecast, Basis, DayForecast, Figure, Forecast, sum_of
 from callarchive.forecast.spending import api_calls, cost, requests, time_and_why
 from callarchive.settings import AccountSettings
-from callarchive.steps import sessions_to_ask
-from callarchive.strays import accounts_sharing
 
 
 def forecast(connections: Connections, first: date, last: date, *, listing: bool = True) -> Forecast:

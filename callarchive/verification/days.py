@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from callarchive.archive import QUARANTINE
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.recording_archive import QUARANTINE
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 from callarchive.storage.stores import Store
 
 _TABLES = tuple(table.name for table in schemas.PUBLIC_TABLES)

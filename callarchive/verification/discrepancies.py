@@ -7,14 +7,14 @@ from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
-from callarchive import reconciliation
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.transforms import reconciliation
+from callarchive.archiving.transforms.reconciliation import OPEN, RESOLVED
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import keys_of, pc
-from callarchive.connections import Connections
 from callarchive.domain.days import day_bounds
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.models import ArchiveStatus, Discrepancy
-from callarchive.reconciliation import OPEN, RESOLVED
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from callarchive.archive import QUARANTINE
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.recording_archive import QUARANTINE
 from callarchive.catalog.rows import Row
-from callarchive.connections import Connections
 from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.foreign_text import cleaned_path

@@ -5,7 +5,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive.answer_journal import pieces_folder
+from callarchive.archiving.responses.journal import pieces_folder
 from callarchive.catalog import parquet_files, schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.parquet_catalog import Catalog

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive import tables
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.transforms import public_tables
+from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import parquet_files, schemas
 from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
 from callarchive.catalog.schemas import Table
-from callarchive.connections import Connections
 from callarchive.domain.models import Discrepancy
-from callarchive.reconciliation import OPEN
 from callarchive.verification.comparing import Differences, differences
 from callarchive.verification.findings import Defect, Finding
 from callarchive.verification.partitions import DayTables
@@ -45,7 +45,7 @@ class PublicTables:
         rows = {table.name: self._tables.rows(table) for table in _STEPS}
         self.sessions = _in_order(
             schemas.SESSIONS,
-            tables.sessions_table(
+            public_tables.sessions_table(
                 sessions=rows[schemas.SESSION_IDS.name],
                 lookups=rows[schemas.LOOKUPS.name],
                 metadata=rows[schemas.RECORDING_METADATA.name],
@@ -56,8 +56,8 @@ class PublicTables:
         self.recordings = self._computed(self._now, archived_below)
         findings += self._compare_recordings(self.recordings, archived_below)
         statistics = (
-            (schemas.STATUS_STATS, tables.status_stats_table(self.recordings)),
-            (schemas.DURATION_STATS, tables.duration_stats_table(self.recordings)),
+            (schemas.STATUS_STATS, public_tables.status_stats_table(self.recordings)),
+            (schemas.DURATION_STATS, public_tables.duration_stats_table(self.recordings)),
         )
         for table, expected in statistics:
             found = self._differences(table, _in_order(table, expected))
@@ -112,10 +112,10 @@ class PublicTables:
     def _computed(self, now: datetime, archived_below: str) -> pa.Table:
         return _in_order(
             schemas.RECORDINGS,
-            tables.recordings_table(
+            public_tables.recordings_table(
                 metadata=self._tables.rows(schemas.RECORDING_METADATA),
-                files=self._files.select(list(tables.FILE_COLUMNS)),
-                events=self._tables.rows(schemas.RECORDING_EVENTS).select(list(tables.EVENT_COLUMNS)),
+                files=self._files.select(list(public_tables.FILE_COLUMNS)),
+                events=self._tables.rows(schemas.RECORDING_EVENTS).select(list(public_tables.EVENT_COLUMNS)),
                 call_date=self._tables.day,
                 now=now,
                 archive_root=archived_below,

@@ -8,15 +8,15 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from callarchive.answer_journal import lookups_path, merged_lines
-from callarchive.answer_lines import lookup_of, status_when_kept
-from callarchive.answer_store import call_log_path
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.responses.journal import lookups_path, merged_lines
+from callarchive.archiving.responses.lines import lookup_of, status_when_kept
+from callarchive.archiving.responses.store import call_log_path
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, keys_of, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.rows import Key
 from callarchive.catalog.schemas import Table
-from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, StoreError
 from callarchive.domain.evidence import Present
 from callarchive.domain.foreign_text import cleaned_path

@@ -6,10 +6,10 @@ from datetime import date
 
 import pyarrow as pa
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
 from callarchive.catalog.rows import Journal
-from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.identifiers import path_segment
 from callarchive.runtime.worker_pool import Progress

@@ -2,5 +2,5 @@
 
 `client` looks sessions up and fetches call logs; `answers` reads what came, tolerantly and without the network;
 `log_export` with `export_files` and `export_links` runs export jobs; `transport` with `routes`, `bodies`, `failures`,
-`deadlines` and `pacing` sends requests. What is kept of the answers is in `callarchive.answer_store`.
+`deadlines` and `pacing` sends requests. What is kept of the answers is in `callarchive.archiving.responses.store`.
 """

@@ -1,7 +1,7 @@
 """Reading the answer of Get Recordings, field by field: what is odd is set aside, and never sinks its neighbours.
 
 A negative answer ("not found", "no recordings") is believed in 8x8's own form only. When it is final is in
-`callarchive.lookup_tables`.
+`callarchive.archiving.transforms.lookup_tables`.
 """
 
 import re

@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.settings import load_settings
 
 CONFIGURATION = """

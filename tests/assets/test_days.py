@@ -6,10 +6,10 @@ import pytest
 
 from assets.days import Step, run_days
 from assets.failures import STEP_RETRIES
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps import StepReport
 from callarchive.catalog import schemas
-from callarchive.connections import Connections
 from callarchive.domain.errors import ArchiveError, RefusedError, SourceError, UnavailableError
-from callarchive.steps import StepReport
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 FIRST, LAST = date(2026, 1, 5), date(2026, 1, 7)

@@ -9,9 +9,14 @@ import pytest
 
 from assets import catalog, collection, statistics
 from assets.lineage import column_lineage
+from callarchive.archiving.transforms.public_tables import (
+    duration_stats_table,
+    recordings_table,
+    sessions_table,
+    status_stats_table,
+)
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import Table
-from callarchive.tables import duration_stats_table, recordings_table, sessions_table, status_stats_table
 
 DAY = date(2026, 11, 1)
 AT = datetime(2026, 11, 1, 10, tzinfo=UTC)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from assets.newest_day import NAME, evaluate
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_bounds
 from callarchive.newest_day import newest_due_day
 

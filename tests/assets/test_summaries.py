@@ -4,10 +4,10 @@ from uuid import uuid4
 import dagster as dg
 
 from assets.summaries import Summary, summarize
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import Table
-from callarchive.connections import Connections
-from callarchive.steps import StepReport
 
 DAY = date(2026, 1, 5)
 

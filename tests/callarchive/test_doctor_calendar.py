@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import keep_bounds
 from callarchive.catalog.zone import MARK_PATH, require_same_zone
-from callarchive.connections import Connections
 from callarchive.doctor import Finding, Verdict, calendar
 from callarchive.settings import load_settings
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.doctor import Finding, Verdict, conclusion, examine, likely_cause, machine
 from callarchive.settings import load_settings
 from callarchive.simulator.answers import PushConfig

@@ -12,7 +12,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.doctor import Finding, Verdict, examine, likely_cause
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox

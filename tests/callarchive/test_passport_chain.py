@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from callarchive.connections import Connections
+from callarchive.archiving.connections import Connections
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.passport import Passport, find

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from assets.newest_day import NAME as NEWEST_DAY
-from callarchive import tables
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.transforms import public_tables
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.checks import CHECKS
-from callarchive.connections import Connections
 from callarchive.forecast.forecasting import forecast
 from callarchive.forecast.keeping import keep_forecast
 from callarchive.settings import Settings
@@ -213,13 +213,15 @@ def test_a_day_whose_blocking_check_fails_goes_no_further_and_the_days_beside_it
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lose_sources_of_the_second_day(simulator, config)
-    whole = tables.sessions_table
+    whole = public_tables.sessions_table
 
     def forgetful(*arguments: Any, **options: Any) -> pa.Table:
-        monkeypatch.setattr("callarchive.tables.sessions_table", whole)  # forgets the first day alone
+        monkeypatch.setattr(
+            "callarchive.archiving.transforms.public_tables.sessions_table", whole
+        )  # forgets the first day alone
         return schemas.SESSIONS.schema.empty_table()
 
-    monkeypatch.setattr("callarchive.tables.sessions_table", forgetful)
+    monkeypatch.setattr("callarchive.archiving.transforms.public_tables.sessions_table", forgetful)
     result = archive(definitions, instance, DAYS[0], DAYS[2])
     assert not result.success
     assert instance.get_materialized_partitions(dg.AssetKey("sessions")) == {DAYS[0], DAYS[2]}
@@ -236,7 +238,7 @@ def test_a_blocking_check_that_fails_fails_the_run_and_holds_back_what_is_downst
     def forgetful(**_: object) -> pa.Table:
         return schemas.SESSIONS.schema.empty_table()
 
-    monkeypatch.setattr("callarchive.tables.sessions_table", forgetful)
+    monkeypatch.setattr("callarchive.archiving.transforms.public_tables.sessions_table", forgetful)
     result = archive(definitions, instance, DAYS[0], DAYS[0])
     assert not result.success
     bad = {check.check_name for check in result.get_asset_check_evaluations() if not check.passed}

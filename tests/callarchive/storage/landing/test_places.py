@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.connections import utc_now
+from callarchive.archiving.connections import utc_now
 from callarchive.domain.errors import ObjectNotFoundError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.storage.landing import Download, Landing, LandingObject, Listing

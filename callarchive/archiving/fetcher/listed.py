@@ -1,0 +1,183 @@
+"""Settle the recordings that lie in none of the places that 8x8's answers name, by the landing's listing.
+
+What the listing shows elsewhere is transferred from there. A recording that it does not show is missing only if no gap of the
+listing may hide it.
+"""
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from threading import Event
+from urllib.parse import unquote
+
+from callarchive.archiving.fetcher.transfer import Transfers
+from callarchive.archiving.fetcher.wanted import FetchCounts, Wanted
+from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
+from callarchive.domain.evidence import Present, Unknown
+from callarchive.domain.foreign_text import cleaned
+from callarchive.domain.models import ArchiveStatus, RecordingFile
+from callarchive.runtime.adaptive_limit import Adaptive
+from callarchive.runtime.worker_pool import in_threads
+from callarchive.storage.landing import Landing
+from callarchive.storage.landing.contents import LandingContents
+from callarchive.storage.landing.listed_objects import gaps_for, in_order, paths_naming
+from callarchive.storage.landing.places import ObjectFinder, UnseenError, gap_of
+from callarchive.storage.landing.refusals import Refusals
+
+log = logging.getLogger(__name__)
+
+_FIRST_LISTED, _LISTED_AT_ONCE = 8, 1000
+"""So many recordings are looked for in the landing's listing together; the first few teach the finder where the others lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A recording that is in none of the places that 8x8's answers name.
+
+    Attributes:
+        state: what it is if the landing's listing does not show it elsewhere.
+        tried: paths that need no second look.
+    """
+
+    item: Wanted
+    earlier: RecordingFile | None
+    state: RecordingFile
+    tried: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """An unsettled recording with the objects that the listing shows of it, best last."""
+
+    unsettled: Unsettled
+    paths: tuple[str, ...]
+
+
+class ListingSearch:
+    """The search for one account's recordings in the listing of its landing.
+
+    Args:
+        listing: returns what lies in the landing, or why that is not known; None where no listing may be made. Called only
+            when a recording is nowhere else.
+        finder: learns where recordings lie.
+    """
+
+    def __init__(
+        self,
+        *,
+        subaccount_id: str,
+        day: date,
+        landing: Landing,
+        listing: Callable[[], LandingContents | Unknown] | None,
+        finder: ObjectFinder,
+        transfers: Transfers,
+        concurrency: Adaptive,
+        counts: FetchCounts,
+        refusals: Refusals,
+    ) -> None:
+        self._subaccount_id = subaccount_id
+        self._day = day
+        self._landing = landing
+        self._listing = listing
+        self._finder = finder
+        self._transfers = transfers
+        self._concurrency = concurrency
+        self._counts = counts
+        self._refusals = refusals
+
+    def settled(
+        self, first: Iterable[RecordingFile | Unsettled], record: Callable[[RecordingFile], None]
+    ) -> Generator[RecordingFile, None, None]:
+        """Yield the recordings that are settled already, and the others once the landing's listing was searched for them."""
+        waiting: list[Unsettled] = []
+        at_once = _FIRST_LISTED
+        for result in first:
+            if isinstance(result, RecordingFile):
+                yield result
+                continue
+            waiting.append(result)
+            if len(waiting) == at_once:
+                yield from self._look_elsewhere(waiting, record)
+                waiting, at_once = [], _LISTED_AT_ONCE
+        yield from self._look_elsewhere(waiting, record)
+
+    def _look_elsewhere(
+        self, unsettled: Sequence[Unsettled], record: Callable[[RecordingFile], None]
+    ) -> Generator[RecordingFile, None, None]:
+        """Settle recordings by the landing's listing: what it shows is fetched from where it is."""
+        if not unsettled:
+            return
+        elsewhere: list[_Elsewhere] = []
+        contents = Unknown("no listing is made") if self._listing is None else self._listing()
+        shown: dict[str, list[str]] = {}
+        if isinstance(contents, LandingContents):
+            of_session = {one.item.recording.recording_id: one.item.session_id for one in unsettled}
+            shown = paths_naming(contents, of_session)
+        for one in unsettled:
+            paths = [path for path in shown.get(one.item.recording.recording_id, ()) if path not in one.tried]
+            if paths:
+                elsewhere.append(_Elsewhere(one, self._best_last(one.item, paths)))
+                continue
+            state = self._not_listed(one, contents)
+            record(state)
+            yield state
+
+        def settle(found: _Elsewhere, stop: Event) -> RecordingFile:
+            file = self._from_elsewhere(found, stop)
+            record(file)
+            return file
+
+        name = f"fetch-{self._subaccount_id}-listed"
+        with in_threads(settle, elsewhere, concurrency=self._concurrency, name=name) as files:
+            yield from files
+
+    def _best_last(self, item: Wanted, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return the paths in the order in which they are to be kept. Of two objects that are alike one is enough."""
+        if len(paths) == 1:
+            return tuple(paths)
+        findings = self._landing.stat_many(paths)
+        objects = [finding.value for finding in findings.values() if isinstance(finding, Present)]
+        named = (item.recording.external_file_url or "").rpartition("/")[2]
+        best_first = reversed(in_order(objects, named=unquote(named)))
+        # Without a hash even objects of one size are read: the archive keeps equal bytes once.
+        distinct: dict[tuple[int, str], str] = {}
+        for one in best_first:
+            distinct.setdefault((one.size_bytes, one.etag or one.path), one.path)
+        return tuple(reversed(distinct.values())) or tuple(paths)
+
+    def _from_elsewhere(self, found: _Elsewhere, stop: Event) -> RecordingFile:
+        """Keep what the listing shows of the recording, all of it where objects differ; the best one is its file."""
+        item, earlier, state = found.unsettled.item, found.unsettled.earlier, found.unsettled.state
+        for path in found.paths:
+            try:
+                file = self._transfers.transfer(item, earlier, stop, partial(self._landing.open, path))
+            except ObjectNotFoundError:
+                continue
+            except AccessDeniedError as err:
+                file = self._transfers.denied(item, earlier, err, [gap_of(self._landing, path, err)])
+            if file.archive_status is ArchiveStatus.ARCHIVED:
+                self._finder.learn(path, session_id=item.session_id)
+                log.info("recording %s was found at %s", item.recording.recording_id, self._landing.uri_of(path))
+            if file.archive_status is ArchiveStatus.ARCHIVED or state.archive_status is not ArchiveStatus.ARCHIVED:
+                earlier, state = file, file
+        if state.archive_status is ArchiveStatus.ARCHIVED:
+            with self._counts.lock:
+                self._counts.elsewhere_count += 1
+        return state
+
+    def _not_listed(self, one: Unsettled, contents: LandingContents | Unknown) -> RecordingFile:
+        """Return the state of a recording that the listing does not show: it may lie where the listing has a gap."""
+        if one.state.archive_status is not ArchiveStatus.MISSING:
+            return one.state
+        if isinstance(contents, Unknown):
+            error = f"{one.state.error}; whether it lies elsewhere is not known: {cleaned(contents.reason)}"
+            return replace(one.state, error=error)
+        gaps = gaps_for(contents.gaps, session_id=one.item.session_id, day=self._day)
+        if not gaps:
+            return one.state
+        for gap in gaps:
+            self._refusals.add(gap)
+        error = str(UnseenError(one.item.recording.recording_id, gaps))
+        return replace(one.state, archive_status=ArchiveStatus.FAILED, error=error)

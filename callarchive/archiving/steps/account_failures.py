@@ -1,0 +1,91 @@
+"""Accounts that a run of a day could not archive, so that one of them does not hold back the others.
+
+An account fails when its sessions cannot be known, when 8x8 gives no readable answer for it, or when its landing is out of
+reach. Its rows in the public tables stay those of the earlier run, the later steps leave it out, and the run ends with an
+error that names it. What concerns every account (the archive, the catalog, the configuration) is never an account's failure.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import pyarrow as pa
+
+from callarchive.archiving.connections import Connections
+from callarchive.catalog.arrow_columns import Column, pc
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import ACCOUNT_FAILURES, Table
+from callarchive.domain.errors import (
+    AccountFailure,
+    ArchiveDeniedError,
+    ArchiveError,
+    ArchiveUnavailableError,
+    ConfigurationError,
+    StoreError,
+)
+from callarchive.settings import AccountSettings
+
+log = logging.getLogger(__name__)
+
+FOR_ALL_ACCOUNTS = (ArchiveDeniedError, ArchiveUnavailableError, ConfigurationError, StoreError)
+"""Errors after which no account can be archived."""
+
+
+def account_failures(catalog: Catalog, day: date) -> tuple[AccountFailure, ...]:
+    """Return the accounts that the day's latest run could not archive, so far."""
+    return tuple(AccountFailure(**row) for row in catalog.rows(ACCOUNT_FAILURES, day))
+
+
+def active_accounts(connections: Connections, failures: Sequence[AccountFailure]) -> list[AccountSettings]:
+    """Return the configured accounts without those that failed."""
+    failed = {failure.subaccount_id for failure in failures}
+    return [account for account in connections.settings.accounts if account.subaccount_id not in failed]
+
+
+def keep_failures(
+    connections: Connections,
+    day: date,
+    table: Table,
+    errors: Mapping[str, ArchiveError],
+    *,
+    earlier: Sequence[AccountFailure] = (),
+) -> tuple[AccountFailure, ...]:
+    """Record the failures of a step and return them with those of the steps before it.
+
+    Args:
+        table: what the step writes.
+        errors: by subaccount_id.
+        earlier: failures of the steps before it; those of an earlier run of this step are replaced.
+
+    Raises:
+        ArchiveError: the first of the errors, when no account is left.
+    """
+    others = [failure for failure in earlier if failure.step != table.name and failure.subaccount_id not in errors]
+    failures = (*others, *(AccountFailure.of(account, table.name, error) for account, error in errors.items()))
+    is_left = bool(active_accounts(connections, failures))
+    for number, (account, error) in enumerate(errors.items()):
+        # The end of the run reports every failed account; an error that is raised reports only itself.
+        level = logging.INFO if is_left or number == 0 else logging.ERROR
+        log.log(level, "%s: account %s could not be archived: %s", day, account, error)
+    if errors and not is_left:
+        raise next(iter(errors.values()))
+    catalog = connections.catalog
+    rows = [failure.row() for failure in failures]
+    if catalog.rows(ACCOUNT_FAILURES, day) != sorted(rows, key=lambda row: str(row["subaccount_id"])):
+        catalog.replace_partition(ACCOUNT_FAILURES, day, rows)
+    return failures
+
+
+def rows_of_failed(catalog: Catalog, table: Table, day: date, failures: Sequence[AccountFailure]) -> pa.Table:
+    """Return the rows that the table has of the failed accounts: those of an earlier run."""
+    rows = catalog.partition(table, day)
+    return rows.filter(pc.is_in(rows["subaccount_id"], value_set=_ids(failures)))
+
+
+def without_failed(rows: pa.Table, failures: Sequence[AccountFailure]) -> pa.Table:
+    """Return the rows of all other accounts."""
+    return rows.filter(pc.invert(pc.is_in(rows["subaccount_id"], value_set=_ids(failures)))) if failures else rows
+
+
+def _ids(failures: Sequence[AccountFailure]) -> Column:
+    return pa.array([failure.subaccount_id for failure in failures], pa.string())

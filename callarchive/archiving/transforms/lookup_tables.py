@@ -1,0 +1,187 @@
+"""The tables `lookups` and `recording_metadata` of a day: from answers of 8x8 and from what earlier answers said.
+
+Columns, not rows: a day of 100,000 sessions that are all final is gone through in a fraction of a second. Asking, reading
+and writing is in `steps.looking_up`.
+"""
+
+import logging
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from callarchive.archiving.transforms.recording_events import named_by_api
+from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.rows import Row, lookup_row, metadata_row
+from callarchive.catalog.schemas import LOOKUPS, RECORDING_FILES, RECORDING_METADATA
+from callarchive.domain.models import NEGATIVE, ArchiveStatus, Lookup, LookupStatus
+
+log = logging.getLogger(__name__)
+
+_SESSION = LOOKUPS.key
+_RECORDING = RECORDING_METADATA.key
+_BATCH = 1000
+_ANSWER = ["lookup_status", "looked_up_at", "negative_since"]
+_NEGATIVES = pa.array([status.value for status in NEGATIVE])
+
+BETWEEN_NEGATIVES = timedelta(hours=24)
+"""Two answers that name no recording, so far apart, make a session final: one may come from a bad moment at 8x8."""
+
+
+class AnsweredRows:
+    """Answers as rows of both tables. They become columns in batches, so that little is kept as Python objects."""
+
+    def __init__(self) -> None:
+        self._lookups: list[Row] = []
+        self._recordings: list[Row] = []
+        self._lookup_tables: list[pa.Table] = []
+        self._recording_tables: list[pa.Table] = []
+
+    def add(self, subaccount_id: str, lookup: Lookup) -> None:
+        """The answer counts. One for each session."""
+        self._lookups.append(lookup_row(subaccount_id, lookup))
+        self._recordings += [
+            metadata_row(subaccount_id, lookup.session_id, recording) for recording in lookup.recordings
+        ]
+        if len(self._lookups) >= _BATCH:
+            self._pack()
+
+    def include(self, other: "AnsweredRows") -> None:
+        """Add the answers of another, which must not be used afterwards."""
+        other._pack()
+        self._lookup_tables += other._lookup_tables
+        self._recording_tables += other._recording_tables
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """Rows of `lookups` and of `recording_metadata` for every answer so far."""
+        self._pack()
+        return pa.concat_tables(self._lookup_tables), pa.concat_tables(self._recording_tables)
+
+    def _pack(self) -> None:
+        self._lookup_tables.append(pa.Table.from_pylist(self._lookups, schema=LOOKUPS.schema))
+        self._recording_tables.append(pa.Table.from_pylist(self._recordings, schema=RECORDING_METADATA.schema))
+        self._lookups, self._recordings = [], []
+
+
+def final(
+    sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table, files: pa.Table, day_end: datetime, grace: timedelta
+) -> Column:
+    """For each row of `session_ids` whether 8x8 has said all that it will say of the session; never null.
+
+    That is so when the grace time was over when it answered, and every recording that it ever named for the session, be it in
+    an event only, is archived. An answer that names no recording counts when it is confirmed: see `confirmed_negatives`.
+
+    Args:
+        files: `recording_files`, at least its key and archive_status.
+        day_end: counts where a session has neither end nor start.
+        grace: how long after the call 8x8 may still come up with a recording.
+    """
+    keys = keys_of(sessions, _SESSION)
+    answer = rows_at(lookups.select(_ANSWER), matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    # An `ok` whose recordings are not in the table says nothing: a run may have been killed between the two tables.
+    naming = keys_of(named_by_api(metadata), _SESSION)
+    named = pc.and_(pc.equal(answer["lookup_status"], LookupStatus.OK.value), pc.is_in(keys, value_set=naming))
+    over_at = _grace_over_at(sessions, day_end=day_end, grace=grace)
+    named_late = pc.and_(_true(named), _true(pc.greater_equal(answer["looked_up_at"], over_at)))
+    none_late = pc.and_(confirmed_negatives(answer), _true(pc.greater_equal(answer["negative_since"], over_at)))
+    return pc.and_(pc.or_(named_late, none_late), pc.invert(_wanting(keys, metadata=metadata, files=files)))
+
+
+def confirmed_negatives(lookups: pa.Table) -> Column:
+    """For each row of `lookups` whether 8x8 named no recording in two answers at least a day apart, the last one included.
+
+    Answers that came before the grace time was over, or not in a form of 8x8's own, are none of the two. In rows of
+    versions that did not look at the form, no answer counts.
+    """
+    again_at = pc.add(lookups["negative_since"], pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))
+    return pc.and_(_is_negative(lookups), _true(pc.greater_equal(lookups["looked_up_at"], again_at)))
+
+
+def second_look_at(
+    sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table, files: pa.Table, day_end: datetime, grace: timedelta
+) -> Column:
+    """For each row of `session_ids` when 8x8 is to be asked a second time because it named no recording once.
+
+    Null where that is not what the session waits for. Args: as for `final`.
+    """
+    keys = keys_of(sessions, _SESSION)
+    answer = rows_at(lookups.select(_ANSWER), matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    since = answer["negative_since"]
+    once = pc.and_not(_is_negative(answer), confirmed_negatives(answer))
+    counts = pc.greater_equal(since, _grace_over_at(sessions, day_end=day_end, grace=grace))
+    waits = pc.and_not(pc.and_(once, _true(counts)), _wanting(keys, metadata=metadata, files=files))
+    return pc.if_else(waits, pc.add(since, pa.scalar(BETWEEN_NEGATIVES, pa.duration("us"))), None)
+
+
+def lookups_with_earlier(
+    new: pa.Table, earlier: pa.Table, *, sessions: pa.Table, day_end: datetime, grace: timedelta
+) -> pa.Table:
+    """`lookups`: the new rows, and for the other sessions of the day the earlier ones.
+
+    A new row has `negative_since` from the earlier one, as long as 8x8 has not named a recording in between. An error is no
+    answer: it changes nothing about that.
+    """
+    keys = keys_of(new, _SESSION)
+    since = earlier["negative_since"].take(matching_rows(keys, among=keys_of(earlier, _SESSION)))
+    their_sessions = rows_at(sessions, matching_rows(keys, among=keys_of(sessions, _SESSION)))
+    over_at = _grace_over_at(their_sessions, day_end=day_end, grace=grace)
+    now = new["looked_up_at"]
+    counts = pc.and_(_is_negative(new), _true(pc.greater_equal(now, over_at)))
+    goes_on = _true(pc.and_(pc.less_equal(since, now), pc.greater_equal(since, over_at)))
+    begins = pc.if_else(pc.and_not(counts, goes_on), now, since)
+    is_ok = pc.equal(new["lookup_status"], LookupStatus.OK.value)
+    place = new.schema.get_field_index("negative_since")
+    new = new.set_column(place, new.schema.field(place), pc.if_else(is_ok, None, begins))
+    return pa.concat_tables([new, _rows_not_in(earlier, new, LOOKUPS.key, sessions=sessions)])
+
+
+def recordings_with_earlier(new: pa.Table, earlier: pa.Table, *, sessions: pa.Table) -> pa.Table:
+    """`recording_metadata`: the new rows, and those of the day's sessions that an earlier answer named and a new one does not.
+
+    A look-up may fail, and 8x8 may forget a session that is old: neither takes a recording out of the catalog. A recording
+    that two sessions name belongs to the session whose id comes first, with a warning.
+    """
+    rows = pa.concat_tables([new, _rows_not_in(earlier, new, (*_SESSION, "recording_id"), sessions=sessions)])
+    keys = keys_of(rows, _RECORDING)
+    if pc.count_distinct(keys).as_py() == len(keys):
+        return rows
+    rows = rows.sort_by([(name, "ascending") for name in (*_RECORDING, "session_id")])
+    first = matching_rows(keys_of(rows, _RECORDING), among=keys_of(rows, _RECORDING))
+    is_first = pc.equal(first, pa.array(range(len(rows)), first.type))
+    kept_under = rows["session_id"].take(first).filter(pc.invert(is_first)).to_pylist()
+    for row, session_id in zip(rows.filter(pc.invert(is_first)).to_pylist(), kept_under, strict=True):
+        log.warning(
+            "recording %s is named by the sessions %s and %s: kept under the first",
+            row["recording_id"],
+            session_id,
+            row["session_id"],
+        )
+    return rows.filter(is_first)
+
+
+def _is_negative(lookups: pa.Table) -> Column:
+    return pc.is_in(lookups["lookup_status"], value_set=_NEGATIVES)
+
+
+def _grace_over_at(sessions: pa.Table, *, day_end: datetime, grace: timedelta) -> Column:
+    """From when on 8x8 has had the time to name each session's recordings."""
+    day_ends_at = pa.scalar(day_end, pa.timestamp("us", "UTC"))
+    call_ended_at = pc.coalesce(sessions["ended_at"], sessions["started_at"], day_ends_at)
+    return pc.add(call_ended_at, pa.scalar(grace, pa.duration("us")))
+
+
+def _wanting(keys: Column, *, metadata: pa.Table, files: pa.Table) -> Column:
+    """Whether a recording that was ever named for the session is not archived."""
+    kept = files.filter(pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value))
+    is_kept = pc.is_in(keys_of(metadata, _RECORDING), value_set=keys_of(kept, RECORDING_FILES.key))
+    return pc.is_in(keys, value_set=keys_of(metadata, _SESSION).filter(pc.invert(is_kept)))
+
+
+def _true(flags: Column) -> Column:
+    """Nulls are false."""
+    return pc.fill_null(flags, False)
+
+
+def _rows_not_in(earlier: pa.Table, new: pa.Table, key: tuple[str, ...], *, sessions: pa.Table) -> pa.Table:
+    of_the_day = pc.is_in(keys_of(earlier, _SESSION), value_set=keys_of(sessions, _SESSION))
+    replaced = pc.is_in(keys_of(earlier, key), value_set=keys_of(new, key))
+    return earlier.filter(pc.and_(of_the_day, pc.invert(replaced)))

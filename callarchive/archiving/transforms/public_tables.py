@@ -1,0 +1,189 @@
+"""The public tables, computed from the tables of the steps. Pure functions; reading and writing is in `steps`.
+
+Columns all the way: what is worked out row by row in Python is only a start that 8x8's answer does not tell.
+"""
+
+import math
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from callarchive.archiving.transforms.recording_events import event_columns
+from callarchive.catalog.arrow_columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
+from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
+from callarchive.domain.models import ArchiveStatus
+from callarchive.domain.recording_start import recording_start
+
+_SESSION = ("subaccount_id", "session_id")
+_RECORDING = ("subaccount_id", "recording_id")
+_COPIED_FROM_FILE = (
+    "archive_status",
+    "error",
+    "source_uri",
+    "quarantine_uri",
+    "size_bytes",
+    "sha256",
+    "duration_s",
+    "audio_issue",
+    "audio_issue_detail",
+    "bitrate_kbps",
+    "sample_rate_hz",
+    "channels",
+    "archived_at",
+    "source_evidence",
+)
+FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
+"""What `recordings_table` needs of `recording_files`."""
+
+EVENT_COLUMNS = (*_RECORDING, "duration_event_s")
+"""And of `recording_events`."""
+
+
+def sessions_table(*, sessions: pa.Table, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
+    """`sessions`: one row per row of `session_ids`, with its look-up. A session that was not asked for is an error.
+
+    Args:
+        sessions: `session_ids`.
+        metadata: `recording_metadata`, of which the session's key is enough.
+    """
+    keys = keys_of(sessions, _SESSION)
+    rows = matching_rows(keys, among=keys_of(lookups, _SESSION))
+    asked = pc.is_valid(rows)
+    found = rows_at(lookups.select(["lookup_status", "lookup_error", "looked_up_at"]), rows)
+    columns = {name: sessions[name] for name in sessions.column_names} | {
+        "lookup_status": pc.if_else(asked, found["lookup_status"], "error"),
+        "lookup_error": pc.if_else(asked, found["lookup_error"], "8x8 has not been asked for this session yet"),
+        "looked_up_at": found["looked_up_at"],
+        "recording_count": key_counts(keys, among=keys_of(metadata, _SESSION)),
+    }
+    return pa.table([columns[name] for name in SESSIONS.schema.names], schema=SESSIONS.schema)
+
+
+def recordings_table(
+    *,
+    metadata: pa.Table,
+    files: pa.Table,
+    events: pa.Table,
+    call_date: date,
+    now: datetime,
+    archive_root: str,
+    tolerance_s: float,
+) -> pa.Table:
+    """`recordings`: one row per row of `recording_metadata`, with what `recording_files` says of it.
+
+    Args:
+        files: `recording_files`, at least its `FILE_COLUMNS`.
+        events: `recording_events`, at least its `EVENT_COLUMNS`.
+        archive_root: what makes a path in the archive a URI when it stands before it.
+        tolerance_s: by how much a told duration may differ from the measured one before it is flagged.
+    """
+    rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
+    fetched = pc.is_valid(rows)
+    file = rows_at(files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]), rows)
+    started_at, started_at_source = _starts(
+        metadata, pc.coalesce(file["source_path"], metadata["external_file_url"]), call_date=call_date, now=now
+    )
+    columns: dict[str, Column] = {
+        name: metadata[name] for name in RECORDINGS.schema.names if name in metadata.column_names
+    }
+    columns |= {name: file[name] for name in _COPIED_FROM_FILE}
+    columns |= {
+        "archive_status": pc.if_else(fetched, file["archive_status"], ArchiveStatus.PENDING.value),
+        "error": pc.if_else(fetched, file["error"], "not fetched yet"),
+        "started_at": started_at,
+        "started_at_source": started_at_source,
+        "archive_uri": _uris(archive_root, file["archive_path"]),
+        **event_columns(metadata, events, ("duration_event_s",)),
+        "versions": _uri_lists(archive_root, file["versions"].combine_chunks()),
+    }
+    columns["duration_mismatch"] = _mismatches(
+        columns["duration_s"], (columns["duration_api_s"], columns["duration_event_s"]), tolerance_s
+    )
+    return pa.table([columns[name] for name in RECORDINGS.schema.names], schema=RECORDINGS.schema)
+
+
+def status_stats_table(recordings: pa.Table) -> pa.Table:
+    """`status_stats`. Sizes and durations are sums over the group; 0 where nothing is kept."""
+    zero_if_none = pc.ScalarAggregateOptions(min_count=0)
+    groups = recordings.group_by(list(STATUS_STATS.key), use_threads=False).aggregate(
+        [([], "count_all"), ("size_bytes", "sum", zero_if_none), ("duration_s", "sum", zero_if_none)]
+    )
+    columns = [*(groups[name] for name in STATUS_STATS.key), *(groups[name] for name in _SUMS)]
+    return pa.table(columns, schema=STATUS_STATS.schema)
+
+
+_SUMS = ("count_all", "size_bytes_sum", "duration_s_sum")
+
+
+def duration_stats_table(recordings: pa.Table) -> pa.Table:
+    """`duration_stats`: accounts that have an archived recording. Percentiles are linear between neighbours."""
+    measured = recordings.filter(
+        pc.and_(
+            pc.equal(recordings["archive_status"], ArchiveStatus.ARCHIVED.value), recordings["duration_s"].is_valid()
+        )
+    )
+    rows = []
+    for subaccount_id in measured["subaccount_id"].unique().to_pylist():
+        own = measured.filter(pc.equal(measured["subaccount_id"], subaccount_id))
+        values_s = own["duration_s"].to_numpy()
+        p50, p90, p95, p99 = (float(value) for value in np.quantile(values_s, [0.5, 0.9, 0.95, 0.99]))
+        total_s = math.fsum(values_s)  # exact, so it does not depend on the order of rows
+        rows.append(
+            {
+                "subaccount_id": subaccount_id,
+                "recording_count": len(values_s),
+                "total_s": total_s,
+                "min_s": float(values_s.min()),
+                "mean_s": total_s / len(values_s),
+                "p50_s": p50,
+                "p90_s": p90,
+                "p95_s": p95,
+                "p99_s": p99,
+                "max_s": float(values_s.max()),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=DURATION_STATS.schema)
+
+
+def _starts(metadata: pa.Table, file_names: Column, *, call_date: date, now: datetime) -> tuple[Column, Column]:
+    """When each recording started and what says so: by 8x8's answer where that can be, else worked out row by row.
+
+    Args:
+        file_names: of the object found, else of the URL.
+    """
+    told = metadata["started_at_api"].combine_chunks()
+    latest = pa.scalar(now + LATEST_PLAUSIBLE_AHEAD, told.type)
+    believed = pc.and_(
+        pc.greater_equal(told, pa.scalar(EARLIEST_PLAUSIBLE_AT, told.type)), pc.less_equal(told, latest)
+    ).fill_null(False)
+    odd = pc.invert(believed)
+    names: list[str | None] = file_names.filter(odd).to_pylist()
+    ids: list[Any] = metadata["recording_id"].filter(odd).to_pylist()
+    found = [
+        recording_start(api=None, file_name=name, recording_id=id_, call_date=call_date, now=now)
+        for name, id_ in zip(names, ids, strict=True)
+    ]
+    starts = pa.array((at for at, _ in found), told.type, size=len(found))
+    sources = pa.array((source for _, source in found), pa.string(), size=len(found))
+    by_api = pc.if_else(believed, "api", pa.scalar(None, pa.string()))
+    return pc.replace_with_mask(told, odd, starts), pc.replace_with_mask(by_api, odd, sources)
+
+
+def _mismatches(measured_s: Column, told_s: tuple[Column, ...], tolerance_s: float) -> Column:
+    """Whether any told duration is off by more than the tolerance; null where there is nothing to compare."""
+    differences_s = (pc.abs(pc.subtract(measured_s, seconds)) for seconds in told_s)
+    return pc.greater(pc.max_element_wise(*differences_s, skip_nulls=True), tolerance_s)
+
+
+def _uris(root: str, paths: Column) -> Column:
+    return pc.binary_join_element_wise(root, paths, "")
+
+
+def _uri_lists(root: str, path_lists: Column) -> Column:
+    """The same for lists of paths; a list that is null becomes empty."""
+    counts = pc.fill_null(pc.list_value_length(path_lists), 0)
+    offsets: Any = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, _uris(root, pc.list_flatten(path_lists)))

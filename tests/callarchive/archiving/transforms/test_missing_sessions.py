@@ -1,0 +1,206 @@
+"""Which sessions a source should have named and did not: by what earlier runs had from it, and by webhook events."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+
+from callarchive.archiving.transforms.day_assignment import settled_sessions
+from callarchive.archiving.transforms.missing_sessions import AccountAnswers, missing_sessions
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.domain.models import Findings
+from callarchive.settings import AccountSettings
+
+DAY = date(2026, 11, 1)
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+DAY_END = datetime(2026, 11, 2, tzinfo=UTC)
+NOW = datetime(2026, 11, 2, 6, tzinfo=UTC)
+ALL = frozenset(("log_export", "files", "sql"))
+BEFORE, EVENTS = "an earlier run had it from this source", "webhook events name it"
+
+
+class Runs:
+    """Runs of one day, each with what the sources named."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalog = Catalog.open(folder)
+
+    def run(
+        self,
+        named: Mapping[str, list[str]],
+        *,
+        kinds: frozenset[str] = ALL,
+        other_days: Mapping[str, frozenset[str]] | None = None,
+        unread: bool = False,
+        started_at: datetime | None = NOON,
+    ) -> dict[tuple[str, str], str]:
+        """What is missing after the run: reason by session and source."""
+        row: dict[str, Any] = dict.fromkeys(schemas.SESSION_IDS.schema.names)
+        rows = [
+            row | {"subaccount_id": "acme", "session_id": id_, "sources": sources, "started_at": started_at}
+            for id_, sources in named.items()
+        ]
+        table = pa.Table.from_pylist(rows, schema=schemas.SESSION_IDS.schema)
+        before = self.catalog.partition(schemas.SESSION_IDS, DAY)
+        failed = ["acme"] if unread else []
+        settled = settled_sessions(
+            self.catalog, DAY, table, guards={"acme": lambda _: None}, zone=ZoneInfo("UTC"), unread=failed
+        ).rows
+        found = missing_sessions(
+            self.catalog,
+            DAY,
+            before=before,
+            named=table,
+            settled=settled,
+            answers={} if unread else {"acme": AccountAnswers(kinds, other_days or {})},
+            unread=failed,
+            now=NOW,
+        )
+        assert self.catalog.replace_partition(schemas.MISSING_SESSIONS, DAY, found) == len(found)
+        self.catalog.replace_partition(schemas.SESSION_IDS, DAY, settled)
+        assert self.catalog.rows(schemas.MISSING_SESSIONS, DAY) == found
+        assert {row["subaccount_id"] for row in found} <= {"acme"}
+        return {(row["session_id"], row["source"]): row["reason"] for row in found}
+
+    def answered(self, *, negative_since: datetime, **status: str) -> None:
+        keys = {"subaccount_id": "acme", "looked_up_at": NOW, "negative_since": negative_since}
+        rows = [{**keys, "session_id": id_, "lookup_status": text} for id_, text in status.items()]
+        self.catalog.replace_partition(schemas.LOOKUPS, DAY, rows)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+EXPORT, FILES = ["log_export"], ["files"]
+
+
+def test_nothing_is_missing_of_a_first_run_or_an_unchanged_one(runs: Runs) -> None:
+    for _ in range(2):
+        assert runs.run({"a": EXPORT, "b": [*EXPORT, "inbox"], "c": FILES}) == {}
+
+
+def test_what_a_source_names_no_more_is_missing_until_it_names_it_again(runs: Runs) -> None:
+    runs.run({"a": EXPORT, "b": EXPORT, "c": FILES})
+    for _ in range(3):
+        assert runs.run({"a": EXPORT}) == {("b", "log_export"): BEFORE, ("c", "files"): BEFORE}
+    assert runs.run({"a": EXPORT, "b": EXPORT}) == {("c", "files"): BEFORE}
+    assert runs.run({"a": EXPORT, "b": EXPORT, "c": FILES}) == {}
+
+
+def test_new_sessions_do_not_make_up_for_missing_ones(runs: Runs) -> None:
+    runs.run({"a": EXPORT, "b": EXPORT})
+    assert runs.run({"a": EXPORT, "c": EXPORT, "d": EXPORT}) == {("b", "log_export"): BEFORE}
+
+
+def test_another_source_that_still_names_a_session_does_not_make_up_for_the_one_that_lost_it(runs: Runs) -> None:
+    runs.run({"a": ["files", "log_export"]})
+    for _ in range(3):
+        assert runs.run({"a": FILES}) == {("a", "log_export"): BEFORE}
+
+
+def test_events_that_were_pruned_are_not_missed(runs: Runs) -> None:
+    runs.run({"a": ["inbox", "log_export"], "b": ["inbox"]}, kinds=frozenset(("files",)))
+    assert runs.run({"a": EXPORT}, kinds=frozenset(("files",))) == {}
+
+
+def test_what_the_export_named_is_missing_also_where_it_has_no_recording_and_leaves_the_day(runs: Runs) -> None:
+    runs.run({"a": EXPORT, "b": EXPORT})
+    runs.answered(a="ok", b="no_recordings", negative_since=NOW - timedelta(days=1))
+    for _ in range(3):
+        assert runs.run({"a": EXPORT}) == {("b", "log_export"): BEFORE}
+    assert runs.run({"a": EXPORT, "b": EXPORT}) == {}
+
+
+def test_a_list_of_the_users_own_may_drop_what_has_no_recording(runs: Runs) -> None:
+    runs.run({"a": FILES, "b": ["sql"], "c": FILES})
+    runs.answered(a="ok", b="no_recordings", c="not_found", negative_since=NOW - timedelta(days=1))
+    assert runs.run({}) == {("a", "files"): BEFORE}
+
+
+def test_a_single_negative_answer_lets_no_list_drop_a_session(runs: Runs) -> None:
+    runs.run({"b": ["sql"], "c": FILES})
+    runs.answered(b="no_recordings", c="not_found", negative_since=NOW)
+    assert runs.run({}) == {("b", "sql"): BEFORE, ("c", "files"): BEFORE}
+
+
+def test_a_source_that_is_not_configured_or_does_not_reach_back_misses_nothing(runs: Runs) -> None:
+    runs.run({"a": EXPORT, "b": FILES})
+    assert runs.run({}, kinds=frozenset(("files",))) == {("b", "files"): BEFORE}
+    assert runs.run({}, kinds=frozenset()) == {}
+
+
+def test_an_account_whose_sources_could_not_be_read_keeps_what_was_missing(runs: Runs) -> None:
+    runs.run({"a": EXPORT, "b": EXPORT})
+    expected = runs.run({"a": EXPORT})
+    assert runs.run({}, unread=True) == expected == {("b", "log_export"): BEFORE}
+
+
+def test_a_session_that_the_source_names_for_another_day_is_not_missing(runs: Runs) -> None:
+    runs.run({"a": EXPORT, "b": ["inbox"]}, other_days={"log_export": frozenset("b")})
+    assert runs.run({"b": ["inbox"]}, other_days={"log_export": frozenset("ab")}) == {}
+
+
+def test_what_events_name_and_the_export_does_not_is_missing_from_it(runs: Runs, uuid1_at: Callable[..., str]) -> None:
+    named = {"a": ["inbox"], "b": ["files", "inbox"], "c": ["inbox", "log_export"], "d": FILES}
+    for _ in range(2):
+        assert runs.run(named) == {("a", "log_export"): EVENTS, ("b", "log_export"): EVENTS}
+    assert runs.run({**named, "a": ["inbox", "log_export"]}) == {("b", "log_export"): EVENTS}
+    assert runs.run(named, kinds=frozenset(("files",))) == {}
+
+
+@pytest.mark.parametrize(("age", "is_missing"), [(timedelta(minutes=59), False), (timedelta(minutes=61), True)])
+@pytest.mark.parametrize("by_uuid", [True, False])
+def test_the_export_has_an_hour_to_name_what_events_name(
+    age: timedelta, is_missing: bool, by_uuid: bool, runs: Runs, uuid1_at: Callable[..., str]
+) -> None:
+    at = NOW - age
+    found = runs.run({uuid1_at(at): ["inbox"]}, started_at=None if by_uuid else at)
+    assert bool(found) is is_missing
+
+
+@pytest.fixture
+def uuid1_at() -> Callable[[datetime], str]:
+    """A version-1 UUID of a time: 0x01B21DD213814000 is RFC 9562's number of 100 ns between 1582-10-15 and 1970-01-01."""
+
+    def make(at: datetime) -> str:
+        ticks = round((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 10_000_000 + 0x01B21DD213814000
+        return f"{ticks & 0xFFFFFFFF:08x}-{ticks >> 32 & 0xFFFF:04x}-1{ticks >> 48:03x}-8000-000000000000"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("days_later", "kinds"),
+    [
+        (0, {"log_export", "files", "sql"}),
+        (7, {"log_export", "files", "sql"}),
+        (8, {"log_export", "files"}),
+        (31, {"files"}),
+    ],
+)
+def test_a_source_reaches_back_as_far_as_is_configured(days_later: int, kinds: set[str]) -> None:
+    account = AccountSettings.model_validate(
+        {
+            "subaccount_id": "acme",
+            "api_key": {"env": "KEY"},
+            "landing": "s3://acme-recordings",
+            "session_sources": [
+                {"kind": "log_export", "reach_days": 30},
+                {"kind": "inbox"},
+                {"kind": "files", "path": "/ids.csv", "reach_days": 7},
+                {"kind": "files", "path": "/ids-{day}.csv"},
+                {"kind": "sql", "url": "sqlite:///x", "query": "select :start, :end", "reach_days": 7},
+            ],
+        }
+    )
+    found = [("files", Findings(other_days=frozenset("a"))), ("files", Findings(other_days=frozenset("b")))]
+    answers = AccountAnswers.of(account, found, day_end=DAY_END, now=DAY_END + timedelta(days=days_later))
+    assert answers.kinds == kinds
+    assert answers.other_days == {"files": {"a", "b"}}
