@@ -109,7 +109,7 @@ def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
     from assets.summaries import summarize, summarize_forecast, summarize_risks
     from callarchive.checks import run_checks
     from callarchive.countdown import at_risk
-    from callarchive.forecast.comparing import compare_day
+    from callarchive.planning.forecast.comparing import compare_day
     from callarchive.telling import tell_of_day
 
     settings = connections.settings

@@ -12,7 +12,7 @@ import dagster as dg
 from assets.catalog import reconciliation
 from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_bounds
-from callarchive.newest_day import newest_due_day
+from callarchive.planning.latest_due_day import newest_due_day
 from callarchive.settings import Settings
 
 NAME = "newest_day_archived"

@@ -20,7 +20,7 @@ from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.countdown import AtRisk, support_text
-from callarchive.forecast.comparing import Compared
+from callarchive.planning.forecast.comparing import Compared
 from callarchive.recent_days import recent_days
 
 Summary = dict[str, dg.MetadataValue]

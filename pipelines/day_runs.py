@@ -5,7 +5,7 @@ from datetime import date
 
 import dagster as dg
 
-from callarchive.automation import DayRequest
+from callarchive.planning.run_requests import DayRequest
 
 _WHY = "callarchive/why"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")

@@ -1,6 +1,6 @@
 """The schedule: each night the day before, what nights before missed, and what may have changed of the last days.
 
-Which days those are is decided in `callarchive.look_back`. Of the nights that Dagster's daemon was away it makes up only the
+Which days those are is decided in `callarchive.planning.look_back`. Of the nights that Dagster's daemon was away it makes up only the
 last (five, had the schedule been built from partitions), so each night looks itself for what is missing.
 """
 
@@ -26,7 +26,7 @@ def nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
     def night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        from callarchive.look_back import day_before
+        from callarchive.planning.look_back import day_before
 
         yesterday = day_before(context.scheduled_execution_time, settings)
         if yesterday is None:
@@ -40,7 +40,7 @@ def nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
 def _look_back(context: dg.ScheduleEvaluationContext, settings: Settings) -> list[dg.RunRequest]:
     """Requests for earlier days. None where the catalog cannot be asked: the day before is archived all the same."""
     from callarchive.catalog.parquet_catalog import Catalog
-    from callarchive.look_back import days_left_behind, requests_for_look_back
+    from callarchive.planning.look_back import days_left_behind, requests_for_look_back
 
     at = context.scheduled_execution_time
     try:

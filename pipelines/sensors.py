@@ -1,6 +1,6 @@
 """Sensors: new events bring their day up to date, days that are not final are opened again, dropped id files start theirs.
 
-Which days, and when, is decided in `callarchive.automation` and `callarchive.reopening`. Here are Dagster's ways: cursors, run
+Which days, and when, is decided in `callarchive.planning.run_requests` and `callarchive.planning.reopening`. Here are Dagster's ways: cursors, run
 requests. Whatever goes wrong, a tick says so and the next one tries again.
 """
 
@@ -90,9 +90,9 @@ def _sensor(
 
 def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
     """New webhook events bring their day up to date: at once, and while more keep coming after growing pauses."""
-    from callarchive.automation import Asked, EventMemory, requests_for_events
     from callarchive.domain.days import day_of
     from callarchive.events.inbox.inbox import Inbox
+    from callarchive.planning.run_requests import Asked, EventMemory, requests_for_events
 
     inbox = Inbox.open_existing(settings.inbox.url)
     if inbox is None:
@@ -138,9 +138,9 @@ def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Se
 
 def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
     """Days with sessions or recordings that are not final are archived again, in growing intervals, until they are."""
-    from callarchive.automation import LateAsked, requests_for_late_days
     from callarchive.catalog.parquet_catalog import Catalog
-    from callarchive.reopening import days_to_reopen
+    from callarchive.planning.reopening import days_to_reopen
+    from callarchive.planning.run_requests import LateAsked, requests_for_late_days
 
     now = datetime.now(UTC)
     catalog = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
@@ -168,10 +168,10 @@ def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> 
 
 def new_id_files(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
     """A file of session ids that is dropped, or changes, starts its day."""
-    from callarchive.automation import requests_for_files
     from callarchive.catalog import schemas
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.domain.days import day_of
+    from callarchive.planning.run_requests import requests_for_files
     from callarchive.sources.id_files import id_files
 
     now = datetime.now(UTC)

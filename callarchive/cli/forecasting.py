@@ -12,8 +12,8 @@ from callarchive.cli.output import Output, say_error
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
-    from callarchive.forecast.comparing import Comparison
-    from callarchive.forecast.models import AccountForecast, Figure, Forecast
+    from callarchive.planning.forecast.comparing import Comparison
+    from callarchive.planning.forecast.models import AccountForecast, Figure, Forecast
 
 _SHOWN = {
     "sessions": ("sessions", 1, 0),
@@ -55,8 +55,8 @@ def forecast(
         callarchive forecast --from 2026-01-01 --to 2026-03-31 --compare
     """
     from callarchive.archiving.connections import Connections
-    from callarchive.forecast.comparing import compare as held_to_what_came
-    from callarchive.forecast.forecasting import forecast as forecast_of
+    from callarchive.planning.forecast.comparing import compare as held_to_what_came
+    from callarchive.planning.forecast.forecasting import forecast as forecast_of
 
     output: Output = context.obj
     begin, end = _range(first.date() if first else None, last.date() if last else None)
@@ -90,7 +90,7 @@ _MOST_DAYS = 3660
 def _keep(catalog: Any, made: "Forecast") -> bool:
     """Whether the forecast is kept. That it cannot be does not keep it from being told."""
     from callarchive.domain.errors import ArchiveError
-    from callarchive.forecast.keeping import keep_forecast
+    from callarchive.planning.forecast.keeping import keep_forecast
 
     try:
         return keep_forecast(catalog, made)

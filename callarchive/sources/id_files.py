@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from callarchive.automation import IdFile
 from callarchive.domain.errors import SourceError
+from callarchive.planning.run_requests import IdFile
 from callarchive.settings import AccountSettings, FilesSource
 
 _DAY = "{day}"

@@ -5,7 +5,7 @@ import dagster as dg
 from assets.newest_day import NAME, evaluate
 from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_bounds
-from callarchive.newest_day import newest_due_day
+from callarchive.planning.latest_due_day import newest_due_day
 
 
 def archive(instance: dg.DagsterInstance, partition: str) -> None:

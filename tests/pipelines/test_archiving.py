@@ -17,8 +17,8 @@ from callarchive.archiving.transforms import public_tables
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.checks import CHECKS
-from callarchive.forecast.forecasting import forecast
-from callarchive.forecast.keeping import keep_forecast
+from callarchive.planning.forecast.forecasting import forecast
+from callarchive.planning.forecast.keeping import keep_forecast
 from callarchive.settings import Settings
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.running import Simulator

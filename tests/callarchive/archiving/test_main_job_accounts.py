@@ -10,9 +10,9 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.evidence import Outcome
-from callarchive.look_back import requests_for_look_back
 from callarchive.main_job import DaySummary
-from callarchive.reopening import days_to_reopen
+from callarchive.planning.look_back import requests_for_look_back
+from callarchive.planning.reopening import days_to_reopen
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.world import AccountPlan, FileState
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from callarchive.catalog import schemas
-from callarchive.forecast.forecasting import forecast
 from callarchive.main_job import DaySummary, archive_day
+from callarchive.planning.forecast.forecasting import forecast
 from callarchive.simulator.s3 import REGION
 
 Start = Callable[..., Any]

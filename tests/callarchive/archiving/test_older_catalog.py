@@ -11,9 +11,9 @@ from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import NEGATIVE
-from callarchive.forecast.forecasting import forecast
 from callarchive.overview import look_over
 from callarchive.passport import find
+from callarchive.planning.forecast.forecasting import forecast
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.verification import Defect, verify_days
 

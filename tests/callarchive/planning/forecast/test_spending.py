@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.forecast.archived_days import ArchivedDay, Pace
-from callarchive.forecast.history import History
-from callarchive.forecast.models import Basis, Figure
-from callarchive.forecast.spending import api_calls, cost, requests, time_and_why
+from callarchive.planning.forecast.archived_days import ArchivedDay, Pace
+from callarchive.planning.forecast.history import History
+from callarchive.planning.forecast.models import Basis, Figure
+from callarchive.planning.forecast.spending import api_calls, cost, requests, time_and_why
 from callarchive.settings import ForecastSettings, Settings, load_settings
 
 CONFIG = """

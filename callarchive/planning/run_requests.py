@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from callarchive.reopening import ReopenDay
+from callarchive.planning.reopening import ReopenDay
 
 _DAYS_AT_ONCE = 20
 _FIRST_PAUSE = timedelta(minutes=1)

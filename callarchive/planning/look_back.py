@@ -9,11 +9,11 @@ from datetime import date, datetime, timedelta
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from callarchive.automation import DayRequest
 from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import recent_days_to_review, review_bounds
 from callarchive.domain.days import day_bounds, day_of
-from callarchive.reopening import day_to_reopen
+from callarchive.planning.reopening import day_to_reopen
+from callarchive.planning.run_requests import DayRequest
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.domain.days import days_between
 from callarchive.domain.errors import ArchiveError
-from callarchive.forecast.archived_days import NOTHING, archived_day
-from callarchive.forecast.keeping import KeptForecast, forecasts_of, kept_forecast
-from callarchive.forecast.models import ALL, FIGURES, Basis, Figure, sum_of
-from callarchive.forecast.spending import api_calls, cost, export_calls, requests
+from callarchive.planning.forecast.archived_days import NOTHING, archived_day
+from callarchive.planning.forecast.keeping import KeptForecast, forecasts_of, kept_forecast
+from callarchive.planning.forecast.models import ALL, FIGURES, Basis, Figure, sum_of
+from callarchive.planning.forecast.spending import api_calls, cost, export_calls, requests
 from callarchive.settings import AccountSettings
 
 

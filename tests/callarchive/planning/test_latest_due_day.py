@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.newest_day import newest_due_day
+from callarchive.planning.latest_due_day import newest_due_day
 from callarchive.settings import Settings, load_settings
 
 CONFIGURATION = """

@@ -7,7 +7,7 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.look_back import day_before, days_left_behind, requests_for_look_back
+from callarchive.planning.look_back import day_before, days_left_behind, requests_for_look_back
 from callarchive.settings import Settings, load_settings
 from callarchive.simulator.clock import MovableClock
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from callarchive.forecast.archived_days import NOTHING, ArchivedDay, Pace
-from callarchive.forecast.models import Figure
+from callarchive.planning.forecast.archived_days import NOTHING, ArchivedDay, Pace
+from callarchive.planning.forecast.models import Figure
 
 _ENOUGH = 10
 """So many recordings or answers make a pace. Fewer tell of connecting more than of working."""

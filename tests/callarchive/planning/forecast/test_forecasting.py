@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from callarchive.domain.errors import ArchiveError
-from callarchive.forecast.comparing import compare, compare_day
-from callarchive.forecast.forecasting import forecast
-from callarchive.forecast.keeping import keep_forecast
-from callarchive.forecast.models import ALL, AccountForecast, Basis, Figure, Forecast
+from callarchive.planning.forecast.comparing import compare, compare_day
+from callarchive.planning.forecast.forecasting import forecast
+from callarchive.planning.forecast.keeping import keep_forecast
+from callarchive.planning.forecast.models import ALL, AccountForecast, Basis, Figure, Forecast
 from callarchive.simulator.landings import object_bytes
 from callarchive.simulator.world import Recording
 

@@ -4,9 +4,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from callarchive.forecast.archived_days import ArchivedDay, Pace
-from callarchive.forecast.history import History, Ratio
-from callarchive.forecast.models import Basis, Figure, sum_of
+from callarchive.planning.forecast.archived_days import ArchivedDay, Pace
+from callarchive.planning.forecast.history import History, Ratio
+from callarchive.planning.forecast.models import Basis, Figure, sum_of
 
 MONDAY = date(2026, 1, 5)
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.automation import (
+from callarchive.planning.reopening import ReopenDay
+from callarchive.planning.run_requests import (
     EventMemory,
     IdFile,
     requests_for_events,
     requests_for_files,
     requests_for_late_days,
 )
-from callarchive.reopening import ReopenDay
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DAY = date(2026, 11, 20)

@@ -13,11 +13,20 @@ from callarchive.archiving.transforms.orphans import accounts_sharing
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.domain.days import day_of, days_between
-from callarchive.forecast.archived_days import SETTLED, ArchivedDay, archived_day
-from callarchive.forecast.history import History, merge
-from callarchive.forecast.landing_days import LandingDays, Listed, list_days
-from callarchive.forecast.models import ALL, FIGURES, AccountForecast, Basis, DayForecast, Figure, Forecast, sum_of
-from callarchive.forecast.spending import api_calls, cost, requests, time_and_why
+from callarchive.planning.forecast.archived_days import SETTLED, ArchivedDay, archived_day
+from callarchive.planning.forecast.history import History, merge
+from callarchive.planning.forecast.landing_days import LandingDays, Listed, list_days
+from callarchive.planning.forecast.models import (
+    ALL,
+    FIGURES,
+    AccountForecast,
+    Basis,
+    DayForecast,
+    Figure,
+    Forecast,
+    sum_of,
+)
+from callarchive.planning.forecast.spending import api_calls, cost, requests, time_and_why
 from callarchive.settings import AccountSettings
 
 

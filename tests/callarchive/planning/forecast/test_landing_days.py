@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from callarchive.forecast.landing_days import LandingDays, Listed, list_days
+from callarchive.planning.forecast.landing_days import LandingDays, Listed, list_days
 from callarchive.simulator.generation import file_name, uuid_at
 from callarchive.storage.landing import LandingObject, Listing
 

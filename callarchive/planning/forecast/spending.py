@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from callarchive.forecast.history import History
-from callarchive.forecast.models import Figure, sum_of
+from callarchive.planning.forecast.history import History
+from callarchive.planning.forecast.models import Figure, sum_of
 from callarchive.settings import AccountSettings, ForecastSettings, Settings
 
 EXPORT_CALLS = 3

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.reopening import days_to_reopen, due_at
+from callarchive.planning.reopening import days_to_reopen, due_at
 from callarchive.settings import ReopenSettings
 from callarchive.simulator.clock import MovableClock
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import ObjectNotFoundError
-from callarchive.forecast.models import FIGURES, Basis, DayForecast, Figure, Forecast
+from callarchive.planning.forecast.models import FIGURES, Basis, DayForecast, Figure, Forecast
 from callarchive.storage.stores import Store
 
 _FOLDER = "_forecasts"
