@@ -1,12 +1,12 @@
-"""The checks of `callarchive.checks` as Dagster's asset checks: their specs, and one result each for all days of a run."""
+"""The checks of `callarchive.monitoring.checks` as Dagster's asset checks: their specs, and one result each for all days of a run."""
 
 from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
 from callarchive.catalog.schemas import Table
-from callarchive.checks import CHECKS, ODDITIES, CheckResult
 from callarchive.domain.evidence import Outcome
+from callarchive.monitoring.checks import CHECKS, ODDITIES, CheckResult
 
 _EXAMPLES = 20
 

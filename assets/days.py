@@ -17,7 +17,7 @@ from callarchive.domain.errors import AccountFailure, AccountsFailedError, Archi
 
 if TYPE_CHECKING:
     from callarchive.archiving.steps import StepReport
-    from callarchive.checks import CheckResult
+    from callarchive.monitoring.checks import CheckResult
 
 Step = Callable[[Connections, date], "StepReport"]
 Summary = dict[str, dg.MetadataValue]
@@ -107,10 +107,10 @@ class _DoneDay:
 def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
     """Run the step on the day."""
     from assets.summaries import summarize, summarize_forecast, summarize_risks
-    from callarchive.checks import run_checks
-    from callarchive.countdown import at_risk
+    from callarchive.monitoring.alert_rules import tell_of_day
+    from callarchive.monitoring.at_risk import at_risk
+    from callarchive.monitoring.checks import run_checks
     from callarchive.planning.forecast.comparing import compare_day
-    from callarchive.telling import tell_of_day
 
     settings = connections.settings
     report = step(connections, day)

@@ -2,7 +2,7 @@
 
 Dagster's own freshness looks at the youngest materialization of any day: a backfill, or events of today, make a table fresh
 whose yesterday nobody archived. This check looks at the day. It is no check of one day's tables, so it is not among
-`callarchive.checks`.
+`callarchive.monitoring.checks`.
 """
 
 from datetime import UTC, datetime

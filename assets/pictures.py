@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from callarchive.recent_days import RecentDays
+from callarchive.monitoring.recent_days import RecentDays
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,9 +19,9 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
-from callarchive.countdown import AtRisk, support_text
+from callarchive.monitoring.at_risk import AtRisk, support_text
+from callarchive.monitoring.recent_days import recent_days
 from callarchive.planning.forecast.comparing import Compared
-from callarchive.recent_days import recent_days
 
 Summary = dict[str, dg.MetadataValue]
 

@@ -19,7 +19,6 @@ from callarchive.archiving.transforms.attention import (
 )
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
-from callarchive.checks import CheckResult, run_checks
 from callarchive.domain.errors import (
     AccountFailure,
     ArchiveError,
@@ -27,10 +26,11 @@ from callarchive.domain.errors import (
     ObjectNotFoundError,
     RefusedError,
 )
+from callarchive.monitoring.alert_rules import alerts_of, tell_of_day, tell_of_failure
+from callarchive.monitoring.checks import CheckResult, run_checks
+from callarchive.monitoring.verdicts import accounts_without_files, nothing_found
 from callarchive.runtime.memory import give_memory_back
 from callarchive.runtime.worker_pool import Progress
-from callarchive.telling import alerts_of, tell_of_day, tell_of_failure
-from callarchive.verdicts import accounts_without_files, nothing_found
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from callarchive.archiving.steps import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
-from callarchive.checks import CheckResult, run_checks
-from callarchive.countdown import at_risk
+from callarchive.monitoring.at_risk import at_risk
+from callarchive.monitoring.checks import CheckResult, run_checks
 from callarchive.settings import Settings
 
 _TABLES = (

@@ -44,10 +44,10 @@ def _failed_runs(settings: Settings) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING if wanted else dg.DefaultSensorStatus.STOPPED,
     )
     def failed_runs(context: dg.RunFailureSensorContext) -> None:
-        from callarchive.alerts import Alerts
         from callarchive.archiving.connections import utc_now
+        from callarchive.monitoring.alert_rules import tell_of_failure
+        from callarchive.monitoring.alerts import Alerts
         from callarchive.storage.stores.opening import open_store
-        from callarchive.telling import tell_of_failure
 
         run = context.dagster_run
         days = " to ".join(dict.fromkeys(days_of(run.tags) or ()))

@@ -11,8 +11,8 @@ from callarchive.cli.output import Output
 from callarchive.cli.verified import Verification
 
 if TYPE_CHECKING:
-    from callarchive.passport import Passport
-    from callarchive.passport_links import Link
+    from callarchive.monitoring.trace import Passport
+    from callarchive.monitoring.trace_steps import Link
 
 
 def doctor(context: typer.Context) -> None:
@@ -27,7 +27,7 @@ def doctor(context: typer.Context) -> None:
         callarchive doctor
     """
     from callarchive.archiving.connections import Connections
-    from callarchive.doctor import Verdict, conclusion, examine, likely_cause
+    from callarchive.monitoring.doctor import Verdict, conclusion, examine, likely_cause
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:
@@ -59,7 +59,7 @@ def find(
     """
     from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ConfigurationError, InvalidIdError
-    from callarchive.passport import find as find_passports
+    from callarchive.monitoring.trace import find as find_passports
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:
@@ -133,7 +133,7 @@ def verify(
     """
     from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ArchiveError
-    from callarchive.verification import days_in_range, verify_days
+    from callarchive.monitoring.verification import days_in_range, verify_days
 
     if sample <= 0:
         raise typer.BadParameter("must be above 0", param_hint="--sample")

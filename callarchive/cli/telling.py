@@ -12,7 +12,7 @@ from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
-    from callarchive.overview import AccountDay, FailingCheck, Overview
+    from callarchive.monitoring.status import AccountDay, FailingCheck, Overview
 
 alerts_app = typer.Typer(no_args_is_help=True, help="Alerts: who is told of what went wrong.", rich_markup_mode=None)
 
@@ -42,9 +42,9 @@ def status(
     """
     from callarchive.archiving.connections import Connections
     from callarchive.catalog.schemas import SESSIONS
-    from callarchive.countdown import support_text as text_of
     from callarchive.domain.days import day_of, days_between
-    from callarchive.overview import look_over
+    from callarchive.monitoring.at_risk import support_text as text_of
+    from callarchive.monitoring.status import look_over
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:
@@ -164,8 +164,8 @@ def _print_countdown(output: Output, overview: "Overview") -> None:
 @alerts_app.command("test", short_help="Send a test alert.")
 def test_alerts(context: typer.Context) -> None:
     """Sends a test alert through every channel of [alerts], and says what became of it. Exits 1 if one failed."""
-    from callarchive.alerts import Alert, Alerts, check_channels
     from callarchive.archiving.connections import utc_now
+    from callarchive.monitoring.alerts import Alert, Alerts, check_channels
     from callarchive.storage.stores.opening import open_store
 
     output: Output = context.obj

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
-    from callarchive.verification import VerifiedDay
+    from callarchive.monitoring.verification import VerifiedDay
 
 _NO_TRACE = "no table, answer or file of the day is left: it was never archived, or was removed"
 
@@ -44,7 +44,7 @@ class Verification:
 
     @property
     def _kinds(self) -> dict[str, int]:
-        from callarchive.verification import Defect
+        from callarchive.monitoring.verification import Defect
 
         counts = Counter(kind for _, kind, _ in self._findings)
         return {defect.value: counts[defect.value] for defect in Defect}

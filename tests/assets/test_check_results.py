@@ -4,8 +4,8 @@ import dagster as dg
 
 from assets.check_results import check_results, check_specs
 from callarchive.catalog import schemas
-from callarchive.checks import CHECKS, ODDITIES, CheckResult
 from callarchive.domain.evidence import Outcome
+from callarchive.monitoring.checks import CHECKS, ODDITIES, CheckResult
 
 
 def verdict(

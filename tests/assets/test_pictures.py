@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from assets.pictures import duration_histogram, recent_days_chart
-from callarchive.recent_days import RecentDays
+from callarchive.monitoring.recent_days import RecentDays
 
 DAYS = tuple(date(2026, 3, 1) + timedelta(days=number) for number in range(30))
 BLUE, RED, PALE = (79, 109, 237), (209, 73, 91), (236, 238, 242)

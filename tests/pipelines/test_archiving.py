@@ -16,7 +16,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.transforms import public_tables
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.checks import CHECKS
+from callarchive.monitoring.checks import CHECKS
 from callarchive.planning.forecast.forecasting import forecast
 from callarchive.planning.forecast.keeping import keep_forecast
 from callarchive.settings import Settings

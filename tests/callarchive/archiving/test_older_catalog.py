@@ -11,11 +11,11 @@ from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import NEGATIVE
-from callarchive.overview import look_over
-from callarchive.passport import find
+from callarchive.monitoring.status import look_over
+from callarchive.monitoring.trace import find
+from callarchive.monitoring.verification import Defect, verify_days
 from callarchive.planning.forecast.forecasting import forecast
 from callarchive.runtime.worker_pool import NoProgress
-from callarchive.verification import Defect, verify_days
 
 OLD, NEW = date(2026, 1, 5), date(2026, 1, 6)
 CAME_LATER: Mapping[schemas.Table, Sequence[str]] = {

@@ -19,7 +19,7 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import keep_bounds, review_bounds
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.overview import look_over
+from callarchive.monitoring.status import look_over
 from callarchive.planning.look_back import requests_for_look_back
 from callarchive.settings import DagsterSettings, load_settings
 from callarchive.simulator.world import AccountPlan, World

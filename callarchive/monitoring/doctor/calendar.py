@@ -1,0 +1,125 @@
+"""Findings about the calendar: time zone data here and elsewhere, the catalog's zone, days whose bounds moved."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+
+from callarchive.archiving.connections import Connections
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import BoundsReview, review_bounds
+from callarchive.catalog.zone import kept_zone, require_same_zone
+from callarchive.domain.days import day_bounds, day_of, days_between, spans_of
+from callarchive.domain.errors import ArchiveError
+from callarchive.domain.plurals import many
+from callarchive.monitoring.doctor.findings import Finding, Verdict, tried
+from callarchive.runtime.time_zones import data_in_use, machine_zone, packaged_zone
+from callarchive.settings import Settings
+
+_DATA = "time zone data"
+_DUCKDB = "time zone data: DuckDB"
+_ZONE = "catalog: time zone"
+_BOUNDS = "catalog: bounds of days"
+_ADVICE = "readers: go by call_date, or compare UTC times; update the tz data there"
+
+
+def findings(connections: Connections) -> Iterator[Finding]:
+    """The calendar's findings. Nothing is written."""
+    settings = connections.settings
+    try:
+        archived = connections.catalog.days(schemas.SESSION_IDS)
+    except ArchiveError:
+        archived = []  # the catalog's own finding says why
+    now = connections.clock()
+    first = min([settings.start_date, *archived])
+    last = max(day_of(now, settings.zone), *archived) if archived else day_of(now, settings.zone)
+    days = list(days_between(min(first, last), last))
+    yield from _data(settings, days)
+    if archived:
+        yield tried(_ZONE, lambda: _same_zone(connections, now), "see docs/operating/time-zones.md")
+        try:
+            yield from _bounds(review_bounds(connections.catalog, settings, archived))
+        except ArchiveError as err:
+            yield Finding(_BOUNDS, Verdict.BROKEN, str(err), "check catalog.url, then callarchive doctor")
+
+
+def _same_zone(connections: Connections, now: datetime) -> str:
+    kept = kept_zone(connections.catalog)
+    if kept is None:
+        return f"not kept yet by an older version: the next run keeps {connections.settings.timezone}"
+    require_same_zone(connections.catalog, connections.settings, now=now)
+    return f"days are cut in {kept}"
+
+
+def _data(settings: Settings, days: Sequence[date]) -> Iterator[Finding]:
+    """The data in use beside the machine's, the package's and DuckDB's, over these days."""
+    name, used = settings.timezone, data_in_use(settings.timezone)
+    for other in (machine_zone(name), packaged_zone(name)):
+        if other is not None and other[1] != used:
+            begins = {day: day_bounds(day, other[0])[0] for day in days}
+            yield _compared(_DATA, settings, begins, f"{used}", f"{other[1]}")
+    if (machine := machine_zone(name)) is None or machine[1] == used:
+        yield Finding(_DATA, Verdict.OK, f"{used}; this machine has no other data of {name}")
+    yield _duckdb(settings, days, f"{used}")
+
+
+def _compared(link: str, settings: Settings, begins: Mapping[date, datetime], here: str, there: str) -> Finding:
+    """Compare the days with their first instants as somebody else finds them."""
+    differ = [day for day, at in begins.items() if day_bounds(day, settings.zone)[0] != at]
+    if not differ:
+        detail = f"{here}; {there} begins each day from {min(begins)} to {max(begins)} at the same time"
+        return Finding(link, Verdict.OK, detail)
+    count = many(len(differ), "day", "days")
+    detail = f"{here} cuts the days; {there} begins {count} at another time, from {differ[0]} to {differ[-1]}"
+    return Finding(link, Verdict.WARNING, detail, _ADVICE)
+
+
+def _duckdb(settings: Settings, days: Sequence[date], here: str) -> Finding:
+    """Whether DuckDB, asked for the local date of each day's first instant and of the moment before, finds the day begin there.
+
+    It is not asked for midnights: of one that comes twice it takes the later, and of one that is left out another hour.
+    """
+    import duckdb
+
+    begins = {day: day_bounds(day, settings.zone)[0] for day in days}
+    with duckdb.connect() as connection:
+        try:
+            rows = connection.execute(
+                "select timezone($zone, instant)::date, timezone($zone, instant - interval 1 microsecond)::date "
+                "from (select unnest($begins::timestamptz[]) as instant)",
+                {"zone": settings.timezone, "begins": list(begins.values())},
+            ).fetchall()
+        except duckdb.Error as err:
+            detail = f"DuckDB cannot cut days in {settings.timezone}: {str(err).splitlines()[0]}"
+            return Finding(_DUCKDB, Verdict.WARNING, detail, _ADVICE)
+    never = datetime.max.replace(tzinfo=UTC)
+    there = {
+        day: at if before < day <= on else never for (day, at), (on, before) in zip(begins.items(), rows, strict=True)
+    }
+    return _compared(_DUCKDB, settings, there, here, "DuckDB, which brings its own data,")
+
+
+def _bounds(review: BoundsReview) -> Iterator[Finding]:
+    if review.moved:
+        spans = ", ".join(f"{first} to {last}" for first, last in spans_of(item.day for item in review.moved))
+        last = review.moved[-1]
+        yield Finding(
+            _BOUNDS,
+            Verdict.BROKEN,
+            f"{many(len(review.moved), 'day has', 'days have')} other bounds than when archived, so calls near midnight may"
+            f" be in no day: {spans}; {last.day}: {last.reason}",
+            f"callarchive archive --from {review.moved[0].day} --to {last.day}, or let the schedule do it",
+        )
+        return
+    if review.unknown:
+        count = many(len(review.unknown), "day was", "days were")
+        yield Finding(
+            _BOUNDS,
+            Verdict.WARNING,
+            f"with which bounds {count} archived is not known, the last {max(review.unknown)}",
+            "callarchive archive those days again: their bounds are kept then",
+        )
+        return
+    detail = "every archived day has the bounds with which it was archived"
+    if review.assumed:
+        count = many(len(review.assumed), "day", "days")
+        detail += f"; {count} of an older version as far as this machine's data show, for their bounds were not kept"
+    yield Finding(_BOUNDS, Verdict.OK, detail)

@@ -1,0 +1,133 @@
+"""The links of this machine: archive and catalog, room on their disks, the inbox and what waits in it, the clock."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+
+from callarchive.archiving.connections import Connections
+from callarchive.catalog import schemas
+from callarchive.domain.days import day_of
+from callarchive.domain.errors import ArchiveError
+from callarchive.monitoring.doctor.findings import Finding, Verdict, tried
+from callarchive.storage.stores import Store
+
+_FULL_BELOW = 0.01
+_NEARLY_FULL_BELOW = 0.10
+_LAGGING_AFTER = timedelta(minutes=30)
+_CLOCK_OFF = timedelta(seconds=60)
+_CLOCK_BROKEN = timedelta(minutes=14)
+"""AWS refuses signatures that are 15 minutes off."""
+_TIMEOUT_S = 10.0
+_LATEST_CHANGES = 1000
+
+
+def findings(connections: Connections) -> Iterator[Finding]:
+    """The machine's findings."""
+    yield from _inbox(connections)
+    for name, store in (("archive", connections.archive.store), ("catalog", connections.catalog.store)):
+        advice = f"check {name}.url and its permissions, then callarchive doctor"
+        yield tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
+        yield from _room(name, store)
+    yield from _clock(connections)
+
+
+def _writable(store: Store, *, locks: bool) -> str:
+    store.prove(locks=locks)
+    path = f"_doctor/{secrets.token_hex(8)}"
+    written = path.encode()
+    store.create(path, written)
+    try:
+        if store.read(path) != written:
+            raise ArchiveError(f"{store.uri(path)} gave back other bytes than were written")
+    finally:
+        store.delete(path)
+    kept = "write-once names and locks" if locks else "write-once names"
+    return f"{store.url} takes, gives back and removes an object, and keeps {kept}"
+
+
+def _room(name: str, store: Store) -> Iterator[Finding]:
+    if not store.url.startswith("file://"):
+        return
+    folder = Path(store.url.removeprefix("file://"))
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as err:
+        why = f"{folder}: {err.strerror or type(err).__name__}"
+        yield Finding(f"{name}: disk space", Verdict.NOT_CHECKED, why, f"check {name}.url, then callarchive doctor")
+        return
+    share = usage.free / usage.total if usage.total else 0.0
+    told = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.1f} GB"
+    if share < _FULL_BELOW:
+        yield Finding(f"{name}: disk space", Verdict.BROKEN, told, "make room, or move it to a larger disk")
+    elif share < _NEARLY_FULL_BELOW:
+        yield Finding(f"{name}: disk space", Verdict.WARNING, told, "plan for a larger disk")
+    else:
+        yield Finding(f"{name}: disk space", Verdict.OK, told)
+
+
+def _inbox(connections: Connections) -> Iterator[Finding]:
+    """Whether the inbox can be read, and whether its newest events have reached the catalog."""
+    try:
+        inbox = connections.inbox()
+        if inbox is None:
+            return
+        latest = inbox.latest_number()
+        changes = inbox.changes(max(0, latest - _LATEST_CHANGES))
+    except ArchiveError as err:
+        yield Finding("inbox", Verdict.BROKEN, str(err), "check inbox.url, then callarchive doctor")
+        return
+    now, zone = connections.clock(), connections.settings.zone
+    listed: dict[object, set[tuple[str, str]]] = {}
+    waiting = []
+    for change in changes:
+        day = None if change.call_at is None else day_of(change.call_at, zone)
+        if day is None or day < connections.settings.start_date:
+            continue
+        if day not in listed:
+            try:
+                rows = connections.catalog.partition(schemas.SESSIONS, day, columns=schemas.SESSIONS.key)
+            except ArchiveError as err:
+                yield Finding("inbox: lag", Verdict.BROKEN, str(err), f"callarchive archive --day {day}")
+                return
+            listed[day] = set(zip(*(rows[name].to_pylist() for name in schemas.SESSIONS.key), strict=True))
+        if (change.subaccount_id, change.session_id) not in listed[day]:
+            waiting.append(now - change.received_at)
+    if waiting and max(waiting) > _LAGGING_AFTER:
+        minutes = max(waiting) / timedelta(minutes=1)
+        yield Finding(
+            "inbox: lag",
+            Verdict.WARNING,
+            f"{len(waiting)} of the last {len(changes)} events are in no table yet, the oldest for {minutes:,.0f} minutes",
+            'set dagster.sensors = "on" and run the Dagster daemon, or callarchive archive their days; '
+            "an account needs a source of kind inbox",
+        )
+    else:
+        yield Finding("inbox: lag", Verdict.OK, f"{len(waiting)} of the last {len(changes)} events wait for a run")
+
+
+def _clock(connections: Connections) -> Iterator[Finding]:
+    """This machine's clock beside that of the first account's API, as its answers tell it."""
+    import requests
+
+    account = connections.settings.accounts[0]
+    try:
+        answer = requests.head(account.api_url, timeout=_TIMEOUT_S, allow_redirects=False)
+        told = parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError, TypeError):
+        why = f"{account.api_url} tells no time to compare with"
+        yield Finding("clock", Verdict.NOT_CHECKED, why, "timedatectl; then callarchive doctor")
+        return
+    off = abs(connections.clock() - told)
+    detail = f"{off.total_seconds():.0f} s from that of {account.api_url}"
+    if off > _CLOCK_BROKEN:
+        yield Finding("clock", Verdict.BROKEN, detail, "set this machine's clock: run an NTP client")
+    elif off > _CLOCK_OFF:
+        yield Finding("clock", Verdict.WARNING, detail, "set this machine's clock: run an NTP client")
+    else:
+        yield Finding("clock", Verdict.OK, detail)

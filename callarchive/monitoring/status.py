@@ -1,0 +1,149 @@
+"""How the last days are: what came of their recordings, which checks fail, what is at risk, and which days nobody archived."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from callarchive.archiving.connections import Connections
+from callarchive.catalog import schemas
+from callarchive.catalog.day_bounds import MovedDay, recent_days_to_review, review_bounds
+from callarchive.domain.errors import StoreError, UnavailableError
+from callarchive.domain.evidence import Outcome
+from callarchive.monitoring.at_risk import AtRisk, at_risk, days_of_countdown
+from callarchive.monitoring.checks import run_checks
+
+if TYPE_CHECKING:
+    from callarchive.events.inbox.inbox import AccountStatistics
+
+
+@dataclass(frozen=True)
+class AccountDay:
+    """What came of an account's day: sessions, those whose look-up failed, recordings by archive_status."""
+
+    day: date
+    subaccount_id: str
+    session_count: int
+    failed_lookups: int
+    recordings: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FailingCheck:
+    """A check that did not pass on a day: it failed, or what it asks is not known."""
+
+    day: date
+    name: str
+    summary: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Some days at a glance.
+
+    Attributes:
+        never_archived: days of which nothing is known. That is not the same as a day without calls.
+        moved: days that were archived with other bounds than they have since time zone data changed: of these days, or of the
+            last year where no range was asked for.
+        open_rows: rows of `reconciliation` that are open, counted by kind.
+        last_events: accounts of which webhook events came, and when the last one did.
+        inbox_error: why the inbox could not be asked; null where it could, or where there is none.
+    """
+
+    first: date
+    last: date
+    days: tuple[AccountDay, ...]
+    never_archived: tuple[date, ...]
+    failing: tuple[FailingCheck, ...]
+    open_rows: dict[str, int]
+    at_risk: tuple[AtRisk, ...]
+    last_events: dict[str, datetime]
+    inbox_error: str | None = None
+    moved: tuple[MovedDay, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is at risk, every account of every day was archived, no bounds moved, and the inbox can be asked."""
+        accounts_failed = any(
+            check.name == "accounts_archived" and check.outcome is not Outcome.PASSED for check in self.failing
+        )
+        return not (self.never_archived or self.moved or accounts_failed or self.at_risk) and self.inbox_error is None
+
+
+def look_over(connections: Connections, days: Sequence[date], *, whole_countdown: bool = False) -> Overview:
+    """The overview of these days. Nothing is asked of 8x8 or a landing.
+
+    Args:
+        whole_countdown: look for what is at risk on the days before them too, as long as 8x8 may still have something.
+
+    Raises:
+        StoreError, UnavailableError: the catalog cannot be read.
+    """
+    settings, catalog, now = connections.settings, connections.catalog, connections.clock()
+    archived = set(catalog.days(schemas.SESSIONS))
+    known = [day for day in days if day in archived]
+    told: list[AccountDay] = []
+    failing: list[FailingCheck] = []
+    open_rows: Counter[str] = Counter()
+    for day in known:
+        told += _accounts(connections, day)
+        checks = run_checks(
+            catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings
+        )
+        failing += [FailingCheck(day, check.name, check.summary, check.outcome) for check in checks if not check.passed]
+        open_rows.update(_open_rows(connections, day))
+    counting_down = {*known, *(archived.intersection(days_of_countdown(settings, now=now)) if whole_countdown else ())}
+    statistics: list[AccountStatistics] = []
+    inbox_error = None
+    try:
+        inbox = connections.inbox()
+        if inbox is not None:
+            statistics = inbox.statistics()
+    except (StoreError, UnavailableError) as err:  # the countdown is told all the same
+        inbox_error = str(err)
+    return Overview(
+        first=days[0],
+        last=days[-1],
+        days=tuple(told),
+        never_archived=tuple(day for day in days if day not in archived),
+        failing=tuple(failing),
+        open_rows=dict(sorted(open_rows.items())),
+        at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(counting_down))),
+        last_events={account.subaccount_id: account.last_received_at for account in statistics},
+        inbox_error=inbox_error,
+        moved=review_bounds(
+            catalog, settings, recent_days_to_review(settings, archived, now=now) if whole_countdown else known
+        ).moved,
+    )
+
+
+def _accounts(connections: Connections, day: date) -> list[AccountDay]:
+    from callarchive.catalog.arrow_columns import count_values, pc
+
+    catalog = connections.catalog
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=("subaccount_id", "lookup_status"))
+    recordings = catalog.partition(schemas.RECORDINGS, day, columns=("subaccount_id", "archive_status"))
+    counts = count_values(sessions["subaccount_id"])
+    found = []
+    for account in connections.settings.accounts:
+        own = sessions.filter(pc.equal(sessions["subaccount_id"], account.subaccount_id))
+        kept = recordings.filter(pc.equal(recordings["subaccount_id"], account.subaccount_id))
+        found.append(
+            AccountDay(
+                day=day,
+                subaccount_id=account.subaccount_id,
+                session_count=counts.get(account.subaccount_id, 0),
+                failed_lookups=count_values(own["lookup_status"]).get("error", 0),
+                recordings=count_values(kept["archive_status"]),
+            )
+        )
+    return found
+
+
+def _open_rows(connections: Connections, day: date) -> dict[str, int]:
+    from callarchive.catalog.arrow_columns import count_values, pc
+
+    rows = connections.catalog.partition(schemas.RECONCILIATION, day, columns=("kind", "state"))
+    return count_values(rows.filter(pc.equal(rows["state"], "open"))["kind"])

@@ -1,0 +1,113 @@
+"""The table `reconciliation` of a day, as far as other tables of the day prove what must stand in it.
+
+Findings from landings and the inbox cannot be computed once more here, and what was resolved leaves nothing elsewhere.
+"""
+
+from datetime import date, datetime, timedelta
+
+import pyarrow as pa
+
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.transforms import reconciliation
+from callarchive.archiving.transforms.reconciliation import OPEN, RESOLVED
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import keys_of, pc
+from callarchive.domain.days import day_bounds
+from callarchive.domain.foreign_text import cleaned_path
+from callarchive.domain.models import ArchiveStatus, Discrepancy
+from callarchive.monitoring.verification.findings import Defect, Finding
+from callarchive.monitoring.verification.partitions import DayTables
+
+_ANY_GRACE = timedelta(days=7)
+"""Longer than anybody waits for 8x8: of calls this long before their look-up every run has the row."""
+
+
+def compare_reconciliation(
+    connections: Connections, tables: DayTables, *, sessions: pa.Table, recordings: pa.Table
+) -> list[Finding]:
+    """Return rows that are not there though the tables prove them, and rows that the tables disprove.
+
+    Args:
+        sessions, recordings: as the step tables give them.
+    """
+    found = tables.partition(schemas.RECONCILIATION)
+    if found is None:
+        return []
+    rows = found.rows.to_pylist()
+    findings = [_finding(row, text) for row in rows if (text := _contradiction(row)) is not None]
+    open_rows = [row for row in rows if row["state"] == OPEN]
+    open_keys = {_key(row["subaccount_id"], row["kind"], row["subject"]) for row in open_rows}
+    findings += [
+        Finding(
+            Defect.REMOVED, f"reconciliation {cleaned_path(key)}: no such row is open, and the other tables show it"
+        )
+        for key in _proven(connections, tables, sessions=sessions, recordings=recordings)
+        if key not in open_keys
+    ]
+    kept = {key for key, status in _states(recordings).items() if status == ArchiveStatus.ARCHIVED}
+    sessions_of = dict(
+        zip(
+            keys_of(recordings, reconciliation.RECORDING).to_pylist(), recordings["session_id"].to_pylist(), strict=True
+        )
+    )
+    for row in open_rows:
+        key = f"{row['subaccount_id']}/{row['recording_id']}"
+        of_recording = row["kind"] in (Discrepancy.RECORDING_WITHOUT_FILE, Discrepancy.DURATION_MISMATCH)
+        if row["kind"] == Discrepancy.RECORDING_WITHOUT_FILE and key in kept:
+            findings.append(_finding(row, "it is open, and the recording is archived"))
+        elif of_recording and row["recording_id"] != row["subject"]:
+            findings.append(_finding(row, f"recording_id is {cleaned_path(str(row['recording_id']))}"))
+        elif of_recording and key in sessions_of and sessions_of[key] != row["session_id"]:
+            findings.append(
+                _finding(row, f"session_id is {cleaned_path(str(row['session_id']))}, not {sessions_of[key]}")
+            )
+    return findings
+
+
+def _proven(connections: Connections, tables: DayTables, *, sessions: pa.Table, recordings: pa.Table) -> list[str]:
+    """Keys of rows that are open after every run, whatever its clock and its settings were."""
+    settings = connections.settings
+    missing = recordings.filter(pc.equal(recordings["archive_status"], ArchiveStatus.MISSING.value))
+    keys: list[str] = reconciliation.reconciliation_keys(Discrepancy.RECORDING_WITHOUT_FILE, missing, "recording_id")
+    public = tables.partition(schemas.RECORDINGS)
+    if public is not None:
+        flagged = public.rows.filter(pc.fill_null(public.rows["duration_mismatch"], False))
+        apart = reconciliation.disagreeing_durations(
+            recordings, sessions, tolerance_s=settings.transfer.duration_tolerance_s
+        )
+        both = pc.is_in(keys_of(apart, reconciliation.RECORDING), value_set=keys_of(flagged, reconciliation.RECORDING))
+        keys += reconciliation.reconciliation_keys(Discrepancy.DURATION_MISMATCH, apart.filter(both), "subject")
+    silent, _ = reconciliation.calls_without_recording(
+        sessions,
+        recordings,
+        day_end=_end_of(connections, tables.day),
+        grace=max(timedelta(hours=settings.transfer.missing_after_hours), _ANY_GRACE),
+    )
+    keys += reconciliation.reconciliation_keys(Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING, silent, "subject")
+    return sorted(keys)
+
+
+def _end_of(connections: Connections, day: date) -> datetime:
+    return day_bounds(day, connections.settings.zone)[1]
+
+
+def _states(recordings: pa.Table) -> dict[str, str]:
+    keys = keys_of(recordings, reconciliation.RECORDING).to_pylist()
+    return dict(zip(keys, recordings["archive_status"].to_pylist(), strict=True))
+
+
+def _contradiction(row: dict[str, object]) -> str | None:
+    if row["state"] not in (OPEN, RESOLVED):
+        return f"state is {cleaned_path(str(row['state']))}"
+    if (row["state"] == OPEN) != (row["resolved_at"] is None):
+        return f"state is {row['state']}, and resolved_at is {row['resolved_at']}"
+    return None
+
+
+def _key(*parts: object) -> str:
+    return "/".join(str(part) for part in parts)
+
+
+def _finding(row: dict[str, object], text: str) -> Finding:
+    key = _key(row["subaccount_id"], row["kind"], row["subject"])
+    return Finding(Defect.EDITED, f"reconciliation {cleaned_path(key)}: {text}")

@@ -1,0 +1,167 @@
+"""The public tables of a day beside what the step tables give: computed once more, and compared row by row."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.transforms import public_tables
+from callarchive.archiving.transforms.reconciliation import OPEN
+from callarchive.catalog import parquet_files, schemas
+from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
+from callarchive.catalog.schemas import Table
+from callarchive.domain.models import Discrepancy
+from callarchive.monitoring.verification.comparing import Differences, differences
+from callarchive.monitoring.verification.findings import Defect, Finding
+from callarchive.monitoring.verification.partitions import DayTables
+
+_RECORDING = schemas.RECORDINGS.key
+_STEPS = (schemas.SESSION_IDS, schemas.LOOKUPS, schemas.RECORDING_METADATA, schemas.RECORDING_EVENTS)
+_SOURCE = "the step tables"
+
+
+class PublicTables:
+    """Compares the public tables of one day.
+
+    Attributes:
+        sessions, recordings: as the step tables give them; `None` where one of those cannot be read.
+    """
+
+    def __init__(self, connections: Connections, day_tables: DayTables, files: pa.Table) -> None:
+        self._tables = day_tables
+        self._files = files
+        self._root = connections.archive.store.uri("_")[:-1]
+        self._tolerance_s = connections.settings.transfer.duration_tolerance_s
+        self._now = connections.clock()
+        self.sessions: pa.Table | None = None
+        self.recordings: pa.Table | None = None
+
+    def compare(self) -> list[Finding]:
+        """Return what differs. Tables that are not there, or cannot be read, are not compared here."""
+        if self._tables.damaged(*_STEPS) or not all(self._tables.present(table) for table in _STEPS[:3]):
+            return []
+        rows = {table.name: self._tables.rows(table) for table in _STEPS}
+        self.sessions = _in_order(
+            schemas.SESSIONS,
+            public_tables.sessions_table(
+                sessions=rows[schemas.SESSION_IDS.name],
+                lookups=rows[schemas.LOOKUPS.name],
+                metadata=rows[schemas.RECORDING_METADATA.name],
+            ),
+        )
+        findings = self._compare_sessions(self.sessions, rows[schemas.LOOKUPS.name])
+        archived_below = self._archive_root()
+        self.recordings = self._computed(self._now, archived_below)
+        findings += self._compare_recordings(self.recordings, archived_below)
+        statistics = (
+            (schemas.STATUS_STATS, public_tables.status_stats_table(self.recordings)),
+            (schemas.DURATION_STATS, public_tables.duration_stats_table(self.recordings)),
+        )
+        for table, expected in statistics:
+            found = self._differences(table, _in_order(table, expected))
+            findings += [] if found is None else found.findings(source=_SOURCE)
+        return findings
+
+    def _differences(self, table: Table, expected: pa.Table) -> Differences | None:
+        found = self._tables.partition(table)
+        if found is None:
+            return None
+        return differences(table, found.rows, expected, columns=found.columns - self._unwritten())
+
+    def _unwritten(self) -> set[str]:
+        """Columns that a step table of an older version lacks: what public tables have of them cannot be computed."""
+        lacking: set[str] = set()
+        for table in (*_STEPS, schemas.RECORDING_FILES):
+            partition = self._tables.partition(table)
+            if partition is not None:
+                lacking.update(set(table.schema.names) - partition.columns)
+        return lacking
+
+    def _compare_sessions(self, expected: pa.Table, lookups: pa.Table) -> list[Finding]:
+        found = self._differences(schemas.SESSIONS, expected)
+        if found is None:
+            return []
+        asked = set(keys_of(lookups, schemas.LOOKUPS.key).to_pylist())
+        for key in [key for key in found.edited if key not in asked]:
+            found.without(key, "lookup_error")  # the words for it are those of the version that wrote them
+        return found.findings(source=_SOURCE)
+
+    def _compare_recordings(self, expected: pa.Table, archived_below: str) -> list[Finding]:
+        found = self._differences(schemas.RECORDINGS, expected)
+        if found is None:
+            return []
+        fetched = set(keys_of(self._files, _RECORDING).to_pylist())
+        findings = []
+        for key, cells in list(found.edited.items()):
+            if key not in fetched and "archive_status" in cells:
+                findings.append(
+                    Finding(
+                        Defect.REMOVED,
+                        f"recording_files {key}: the row is not there, and recordings says {cells['archive_status'][0]}",
+                    )
+                )
+                del found.edited[key]
+            elif key not in fetched:
+                found.without(key, "error")
+        self._allow_earlier_clock(found, archived_below)
+        self._allow_other_tolerance(found)
+        return findings + found.findings(source=_SOURCE)
+
+    def _computed(self, now: datetime, archived_below: str) -> pa.Table:
+        return _in_order(
+            schemas.RECORDINGS,
+            public_tables.recordings_table(
+                metadata=self._tables.rows(schemas.RECORDING_METADATA),
+                files=self._files.select(list(public_tables.FILE_COLUMNS)),
+                events=self._tables.rows(schemas.RECORDING_EVENTS).select(list(public_tables.EVENT_COLUMNS)),
+                call_date=self._tables.day,
+                now=now,
+                archive_root=archived_below,
+                tolerance_s=self._tolerance_s,
+            ),
+        )
+
+    def _archive_root(self) -> str:
+        """What the URIs of archived files begin with: another place than today's where the whole archive was moved since."""
+        found = self._tables.rows(schemas.RECORDINGS)
+        numbers = matching_rows(keys_of(found, _RECORDING), among=keys_of(self._files, _RECORDING))
+        paths = self._files["archive_path"].take(numbers)
+        roots: Counter[str | None] = Counter(
+            uri.removesuffix(path) if uri.endswith(path) else None
+            for uri, path in zip(found["archive_uri"].to_pylist(), paths.to_pylist(), strict=True)
+            if uri is not None and path is not None
+        )
+        [root] = roots if len(roots) == 1 else [None]
+        return root or self._root
+
+    def _allow_earlier_clock(self, found: Differences, archived_below: str) -> None:
+        """Take back starts that were not plausible yet when the day was run, and are by now."""
+        names = ("started_at", "started_at_source")
+        concerned = [key for key, cells in found.edited.items() if not cells.keys().isdisjoint(names)]
+        looked_up_at = pc.max(self._tables.rows(schemas.LOOKUPS)["looked_up_at"]).as_py()
+        if not concerned or looked_up_at is None:
+            return
+        earlier = self._computed(looked_up_at, archived_below)
+        numbers = matching_rows(pa.array(concerned), among=keys_of(earlier, _RECORDING))
+        for key, row in zip(concerned, earlier.take(numbers).to_pylist(), strict=True):
+            for name in names:
+                if name in found.edited.get(key, {}) and found.edited[key][name][0] == row[name]:
+                    found.without(key, name)
+
+    def _allow_other_tolerance(self, found: Differences) -> None:
+        """Take back flags that `reconciliation` agrees with: the tolerance was another when the day was run."""
+        rows = self._tables.rows(schemas.RECONCILIATION)
+        is_open = pc.and_(pc.equal(rows["kind"], Discrepancy.DURATION_MISMATCH.value), pc.equal(rows["state"], OPEN))
+        flagged = set(keys_of(rows.filter(is_open), _RECORDING).to_pylist())
+        for key, cells in list(found.edited.items()):
+            is_now, expected = cells.get("duration_mismatch", (None, None))
+            if is_now is not None and expected is not None and is_now == (key in flagged):
+                found.without(key, "duration_mismatch")
+
+
+def _in_order(table: Table, rows: pa.Table) -> pa.Table:
+    """As it would be written. Rows whose keys are not unique are left as they are."""
+    ordered: Any = rows.sort_by([(name, "ascending") for name in table.key])
+    return ordered if len(rows) else parquet_files.to_arrow(table, rows)

@@ -1,0 +1,118 @@
+"""One day after the other: its files and its tables, each compared with what else tells of it."""
+
+import random
+from collections.abc import Iterator
+from datetime import date
+
+import pyarrow as pa
+
+from callarchive.archiving.connections import Connections
+from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import rows_in
+from callarchive.catalog.rows import Journal
+from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.domain.identifiers import path_segment
+from callarchive.monitoring.verification.discrepancies import compare_reconciliation
+from callarchive.monitoring.verification.files import CheckedFiles, FileCheck, quarantined_files
+from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
+from callarchive.monitoring.verification.partitions import DayTables
+from callarchive.monitoring.verification.public_tables import PublicTables
+from callarchive.monitoring.verification.traces import removed_from_answers, removed_from_call_logs, removed_from_steps
+from callarchive.runtime.worker_pool import Progress
+
+_NAMED_BY = ("subaccount_id", "session_id", "recording_id", "archive_status", "archive_path", "quarantine_uri")
+_KEPT = (*_NAMED_BY, "size_bytes", "sha256", "versions", "versions_sha256")
+_UNEXPECTED = (pa.ArrowException, ValueError, TypeError, KeyError, IndexError, AttributeError)
+"""What a table raises whose values no run of ours would have written."""
+
+
+def verify_days(
+    connections: Connections,
+    days: list[date],
+    *,
+    sample: float = 1.0,
+    seed: int | None = None,
+    progress: Progress,
+) -> Iterator[VerifiedDay]:
+    """Return each day's findings. Tables, and every file's presence, are compared whatever the sample is.
+
+    A day that cannot be compared does not keep the others from being verified.
+
+    Args:
+        sample: the share of files, above 0 and up to 1, that are read and hashed, chosen at random.
+        seed: the same seed chooses the same files; `None` is any.
+
+    Raises:
+        ConfigurationError: a place is wrong: no other day would fare better.
+    """
+    chance = random.Random(seed)  # noqa: S311 - chooses what to read
+    for day in days:
+        try:
+            with connections.day_lock_for_reading(day):
+                yield _verify(connections, day, sample=sample, chance=chance, progress=progress)
+        except ConfigurationError:
+            raise
+        except ArchiveError as err:
+            yield VerifiedDay(day, 0, 0, (), not_checked=(f"{day}: {err}",))
+
+
+def _verify(
+    connections: Connections, day: date, *, sample: float, chance: random.Random, progress: Progress
+) -> VerifiedDay:
+    tables = DayTables(connections.catalog, day)
+    tables.check_presence()
+    findings: list[Finding] = []
+    not_checked: list[str] = []
+    failed = tables.rows(schemas.ACCOUNT_FAILURES)["subaccount_id"].to_pylist()
+    if failed:
+        tables.leave_out([str(account) for account in failed])
+        not_checked += [
+            f"tables of {account}: the latest run could not archive it: archive {day} again" for account in failed
+        ]
+    files = _known_files(connections, tables, findings)
+    try:
+        if tables.unfinished is not None:
+            not_checked.append(f"tables of {day}: {tables.unfinished}")
+        elif files is not None:
+            findings += _compare_tables(connections, tables, files)
+    except _UNEXPECTED as err:
+        what = f"the tables of {day} cannot be compared: they hold what no run wrote ({type(err).__name__}: {err})"
+        findings.append(Finding(Defect.UNREADABLE, what))
+    checked = CheckedFiles(not_checked=[f"files of {day}: recording_files cannot be read"])
+    if files is not None:
+        rows = list(rows_in(files.select(list(_KEPT))))
+        known = {f"{path_segment(row['subaccount_id'])}/{row['recording_id']}" for row in rows}
+        check = FileCheck(connections, day, sample=sample, chance=chance, progress=progress)
+        checked = check.compare(rows, quarantined_files(rows), known)
+    return VerifiedDay(
+        day,
+        checked.file_count,
+        checked.read_count,
+        tuple(sorted({*findings, *tables.findings, *checked.findings})),
+        read_bytes=checked.read_bytes,
+        row_count=sum(len(tables.rows(table)) for table in schemas.PUBLIC_TABLES),
+        not_checked=(*not_checked, *checked.not_checked),
+    )
+
+
+def _known_files(connections: Connections, tables: DayTables, findings: list[Finding]) -> pa.Table | None:
+    """`recording_files` with what a run under way has of it; `None`, and a finding, where it cannot be read."""
+    if tables.damaged(schemas.RECORDING_FILES):
+        return None
+    try:
+        return Journal(connections.catalog, tables.day).known()
+    except (ArchiveError, pa.ArrowException) as err:
+        findings.append(Finding(Defect.UNREADABLE, f"the journal of {tables.day}: not checked: {err}"))
+        return None
+
+
+def _compare_tables(connections: Connections, tables: DayTables, files: pa.Table) -> list[Finding]:
+    accounts = [account.subaccount_id for account in connections.settings.accounts]
+    findings = removed_from_steps(tables, files, accounts=accounts)
+    public = PublicTables(connections, tables, files)
+    findings += public.compare()
+    if public.sessions is not None and public.recordings is not None:
+        findings += compare_reconciliation(connections, tables, sessions=public.sessions, recordings=public.recordings)
+    if any(tables.present(table) for table in schemas.STEP_TABLES):
+        findings += removed_from_answers(connections.catalog, tables) + removed_from_call_logs(connections, tables)
+    return findings

@@ -1,0 +1,144 @@
+"""The passport names the exact link where a chain broke."""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from callarchive.archiving.connections import Connections
+from callarchive.events.inbox.events import read_event
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.monitoring.trace import Passport, find
+from callarchive.settings import load_settings
+from callarchive.simulator.faults import FOREVER, Fault
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def trial(start_trial: Start) -> Any:
+    return start_trial(sessions_per_day=40)
+
+
+def passport_of(trial: Any, identifier: str) -> Passport:
+    with trial.connections() as connections:
+        (found,) = find(connections, identifier)
+    return found
+
+
+def recording_with(trial: Any, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    return next(row for row in trial.tables()["recordings"] if wanted(row))
+
+
+@pytest.mark.parametrize(
+    ("state", "link"),
+    [
+        ("missing", "object in the landing: missing"),
+        ("not_uploaded", "8x8's status: "),
+        ("rejected", "transfer: rejected"),
+    ],
+)
+def test_a_recording_that_is_not_kept_is_broken_where_it_stopped(trial: Any, state: str, link: str) -> None:
+    trial.archive()
+    row = recording_with(trial, lambda row: row["archive_status"] == state and row["api_status"] != "PROCESSING")
+    found = passport_of(trial, row["recording_id"])
+    assert found.broken_at is not None
+    assert f"recording {row['recording_id']}: {link}" in found.broken_at
+
+
+def test_a_file_that_was_changed_or_is_gone_is_found(trial: Any) -> None:
+    trial.archive()
+    row = recording_with(trial, lambda row: row["archive_status"] == "archived" and row["audio_issue"] is None)
+    [file] = (trial.config.parent / "archive").rglob(f"{row['recording_id']}.mp3")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert "the archived file is changed" in str(passport_of(trial, row["recording_id"]).broken_at)
+    file.unlink()
+    assert "the archived file is gone" in str(passport_of(trial, row["session_id"]).broken_at)
+
+
+def test_truncated_audio_is_where_the_chain_breaks(trial: Any) -> None:
+    trial.archive()
+    row = recording_with(trial, lambda row: row["audio_issue"] == "truncated")
+    found = passport_of(trial, row["recording_id"])
+    assert f"recording {row['recording_id']}: audio: audio is truncated" in str(found.broken_at)
+
+
+def test_a_look_up_that_failed_is_the_first_broken_link(trial: Any) -> None:
+    session = trial.simulator.world.sessions[0].session_id
+    trial.simulator.api.faults.add(Fault.answer(500, body={}), match=session, times=FOREVER)
+    trial.configure("[lookups]\ndeadline_s = 1\n")
+    trial.archive()
+    assert str(passport_of(trial, session).broken_at).startswith("8x8's answer: 8x8 gave no usable answer")
+
+
+def test_numbers_are_masked_even_where_they_are_kept(trial: Any) -> None:
+    text = trial.config.read_text()
+    trial.config.write_text(text.replace("api_key = {", 'phone_numbers = "keep"\napi_key = {'))
+    with Connections(load_settings(trial.config), clock=trial.simulator.clock) as connections:
+        from callarchive.main_job import archive_day
+
+        archive_day(connections, trial.days[0])
+    session = trial.simulator.world.sessions[0]
+    kept = next(row for row in trial.tables()["sessions"] if row["session_id"] == session.session_id)
+    assert kept["source_number"] is not None
+    for words in (("find", session.session_id), ("find", session.session_id, "--json")):
+        done = trial.run(*words)
+        assert done.returncode == 0, done.stderr
+        for leg in session.legs:
+            assert leg.source.digits not in done.stdout
+            assert leg.destination.digits not in done.stdout
+
+
+def drop(trial: Any, session: str, recording: str) -> None:
+    inbox = Inbox.open(f"sqlite:///{trial.config.parent}/inbox.sqlite3")
+    payload = {"sessionId": session, "recordingId": recording, "status": "UPLOAD_COMPLETED", "caller": "+6591234567"}
+    body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
+    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))] * 2)
+    inbox.close()
+
+
+def test_a_session_that_only_an_event_knows_says_which_day_to_archive(trial: Any) -> None:
+    session, recording = "b6c3f3b3-e1ed-11f0-b20e-fd5bc17a64f7", str(uuid.uuid4())
+    drop(trial, session, recording)
+    for identifier in (session, recording):
+        found = passport_of(trial, identifier)
+        assert found.call_date is not None
+        assert found.broken_at == (
+            f"sessions: {found.call_date} has not been archived: callarchive archive --day {found.call_date}"
+        )
+    assert found.links[0].told == "1 event, delivered 2 times"
+    done = trial.run("find", session, "--json")
+    assert "9123" not in done.stdout
+
+
+def test_a_session_whose_id_tells_no_time_has_the_day_that_its_event_tells(trial: Any) -> None:
+    session, undated = str(uuid.uuid4()), str(uuid.uuid4())
+    inbox = Inbox.open(f"sqlite:///{trial.config.parent}/inbox.sqlite3")
+    for wanted, start in ((session, "2026-01-02T23:59:59Z"), (undated, None)):
+        payload = {"sessionId": wanted, "sessionStatus": "COMPLETED", "startTime": start}
+        body = json.dumps({"eventType": "SESSION_SUMMARY", "payload": payload}).encode()
+        inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))])
+    inbox.close()
+    found = passport_of(trial, session)
+    assert found.call_date == date(2026, 1, 2)
+    assert found.broken_at == "sessions: 2026-01-02 has not been archived: callarchive archive --day 2026-01-02"
+    found = passport_of(trial, undated)
+    assert (found.call_date, found.broken_at) == (None, "sessions: nothing tells the session's day, so no day has it")
+
+
+def test_events_of_a_known_session_are_in_its_chain(trial: Any) -> None:
+    trial.archive()
+    row = recording_with(trial, lambda row: row["subaccount_id"] == "demo_s3" and row["archive_status"] == "archived")
+    drop(trial, row["session_id"], row["recording_id"])
+    found = passport_of(trial, row["recording_id"])
+    (link,) = [link for link in found.links if link.name == "events"]
+    assert (link.state, link.told) == ("holds", "1 event, delivered 2 times")
+
+
+def test_an_id_that_nobody_knows_exits_1(trial: Any) -> None:
+    done = trial.run("find", "b6c3f3b3-e1ed-11f0-b20e-fd5bc17a64f7")
+    assert done.returncode == 1
+    assert "neither catalog nor inbox knows" in done.stderr

@@ -1,0 +1,95 @@
+"""Two archived days with a version, a rejected, a pending and a missing recording, and ways to tamper with them."""
+
+import io
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from callarchive.catalog import schemas
+from callarchive.monitoring.verification import Defect, VerifiedDay, days_in_range, verify_days
+from callarchive.runtime.worker_pool import NoProgress
+from callarchive.simulator.audio import SHAPES, make_recording
+from callarchive.simulator.clock import MovableClock
+from callarchive.simulator.running import DEMO_ACCOUNTS
+from callarchive.simulator.world import FileState, World
+
+Row = dict[str, Any]
+FIRST, SECOND, THIRD = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7)
+
+
+class Archived:
+    """Archived days that are put back as they were before each tampering."""
+
+    def __init__(self, trial: Any) -> None:
+        self.trial = trial
+        self.root: Path = trial.config.parent
+        self.archive, self.catalog = self.root / "archive", self.root / "catalog"
+        self._kept = self.root / "kept"
+        for name in ("archive", "catalog"):
+            shutil.copytree(self.root / name, self._kept / name)
+
+    def restore(self) -> None:
+        for name in ("archive", "catalog"):
+            shutil.rmtree(self.root / name)
+            shutil.copytree(self._kept / name, self.root / name)
+
+    def part(self, table: schemas.Table, day: date = FIRST) -> Path:
+        return self.catalog / table.partition_path(day)
+
+    def rows(self, table: schemas.Table, day: date = FIRST) -> list[Row]:
+        rows: list[Row] = pq.ParquetFile(self.part(table, day)).read().to_pylist()
+        return rows
+
+    def write(self, table: schemas.Table, rows: list[Row], day: date = FIRST) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), buffer)
+        self.part(table, day).write_bytes(buffer.getvalue())
+
+    def keep(self, table: schemas.Table, wanted: Callable[[Row], bool], day: date = FIRST) -> None:
+        self.write(table, [row for row in self.rows(table, day) if wanted(row)], day)
+
+    def edit(self, table: schemas.Table, chosen: Callable[[Row], bool], day: date = FIRST, **facts: Any) -> None:
+        self.write(table, [{**row, **facts} if chosen(row) else row for row in self.rows(table, day)], day)
+
+    def recording(self, **facts: Any) -> Row:
+        """The first row of `recordings` with these values."""
+        return next(
+            row for row in self.rows(schemas.RECORDINGS) if all(row[name] == value for name, value in facts.items())
+        )
+
+    def file(self, uri: str) -> Path:
+        return Path(uri.removeprefix("file://"))
+
+    def verify(self, *days: date, **more: Any) -> list[VerifiedDay]:
+        with self.trial.connections() as connections:
+            wanted = list(days or days_in_range(connections).known)
+            return list(verify_days(connections, wanted, progress=NoProgress(), **more))
+
+    def found(self) -> set[tuple[Defect, str]]:
+        return {finding for day in self.verify() for finding in day.defects}
+
+
+@pytest.fixture
+def archived(start_trial: Callable[..., Any]) -> Archived:
+    clock = MovableClock(datetime(2026, 1, 8, 1, tzinfo=UTC))
+    world = World.generate(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST, last_day=THIRD, sessions_per_day=8)
+    whole = [r for r in world.recordings if r.started_at.date() == FIRST and r.file is FileState.WHOLE]
+    world = world.altered(whole[0], file=FileState.HTML)
+    trial = start_trial(world=world, clock=clock)
+    trial.archive()
+    changed = next(
+        row
+        for row in trial.tables()["recordings"]
+        if row["call_date"] == FIRST and row["archive_status"] == "archived" and row["subaccount_id"] == "demo_s3"
+    )
+    path = changed["source_uri"].removeprefix("s3://demo-recordings/my-recordings-path/")
+    other = make_recording(shape=SHAPES[0], duration_s=33.0, seed=99)
+    trial.simulator.s3.overwrite(trial.simulator.world.accounts[0], path, other)
+    trial.archive()
+    return Archived(trial)
