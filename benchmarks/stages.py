@@ -52,7 +52,7 @@ def main() -> None:
     prepare_process()  # as the command line does, before it imports anything
     from callarchive.archiving import steps
     from callarchive.archiving.connections import Connections
-    from callarchive.main_job import archive_day
+    from callarchive.cli.main_job import archive_day
     from callarchive.settings import load_settings
     from callarchive.storage.s3 import clients as s3_clients
 

@@ -20,9 +20,9 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.cli.main_job import DaySummary
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
-from callarchive.main_job import DaySummary
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.world import AccountPlan, FileState
 

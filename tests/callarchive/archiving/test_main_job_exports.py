@@ -10,11 +10,11 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.cli.main_job import DaySummary
 from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.evidence import Outcome
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
-from callarchive.main_job import DaySummary
 from callarchive.monitoring.checks import CheckResult, run_checks
 from callarchive.simulator.events import session_summary
 from callarchive.simulator.faults import FOREVER, Fault
