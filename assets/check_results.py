@@ -1,4 +1,4 @@
-"""The checks of `callarchive.monitoring.checks` as Dagster's asset checks: their specs, and one result each for all days of a run."""
+"""The checks of `callarchive.monitoring.checks` as Dagster asset checks: their specs, and one result each per run."""
 
 from collections.abc import Iterable, Sequence
 

@@ -6,11 +6,11 @@ import dagster as dg
 
 from assets.check_results import check_evaluations
 from assets.summaries import summarize, summarize_risks
-from callarchive.archiving.connections import utc_now
 from callarchive.archiving.steps import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
+from callarchive.domain.days import utc_now
 from callarchive.monitoring.at_risk import at_risk
 from callarchive.monitoring.checks import CheckResult, run_checks
 from callarchive.settings import Settings

@@ -1,7 +1,7 @@
-"""The schedule: each night the day before, what nights before missed, and what may have changed of the last days.
+"""The schedule: each night the day before, days that earlier nights missed, and recent days that may have changed.
 
-Which days those are is decided in `callarchive.planning.look_back`. Of the nights that Dagster's daemon was away it makes up only the
-last (five, had the schedule been built from partitions), so each night looks itself for what is missing.
+`callarchive.planning.look_back` decides which days those are. Of the nights that Dagster's daemon was down it makes up only the
+last (five, had the schedule been built from partitions), so each night checks for missing days itself.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Sensors: new events bring their day up to date, days that are not final are opened again, dropped id files start theirs.
 
-Which days, and when, is decided in `callarchive.planning.run_requests` and `callarchive.planning.reopening`. Here are Dagster's ways: cursors, run
-requests. Whatever goes wrong, a tick says so and the next one tries again.
+`callarchive.planning.run_requests` and `callarchive.planning.reopening` decide which days and when. This module has Dagster's
+part: cursors and run requests. A tick that fails reports why, and the next one retries.
 """
 
 import json
@@ -44,7 +44,7 @@ def _failed_runs(settings: Settings) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING if wanted else dg.DefaultSensorStatus.STOPPED,
     )
     def failed_runs(context: dg.RunFailureSensorContext) -> None:
-        from callarchive.archiving.connections import utc_now
+        from callarchive.domain.days import utc_now
         from callarchive.monitoring.alert_rules import tell_of_failure
         from callarchive.monitoring.alerts import Alerts
         from callarchive.storage.stores.opening import open_store

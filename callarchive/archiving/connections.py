@@ -7,12 +7,13 @@ Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is import
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
+from callarchive.domain.days import Clock, utc_now
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.settings import AccountSettings, Settings
 from callarchive.storage.landing import Landing
@@ -26,16 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Clock = Callable[[], datetime]
 _LOCK_WAIT_S = 3600.0
 _DEAD_HOLDER_S = 90.0
 """Longer than the lease of a bucket's lock: after that its holder is alive."""
 _SQLITE = "sqlite:///"
-
-
-def utc_now() -> datetime:
-    """The time now."""
-    return datetime.now(UTC)
 
 
 class Connections:

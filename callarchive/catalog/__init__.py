@@ -1,1 +1,1 @@
-"""TODO."""
+"""Schemas, Parquet partitions, and rows to and from models."""

@@ -16,6 +16,7 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.parquet_files import DamagedError, decode, to_arrow
 from callarchive.domain.errors import StoreError
 from callarchive.domain.foreign_text import mask_numbers
+from callarchive.domain.landing_objects import LandingObject, SourceEvidence
 from callarchive.domain.models import (
     ApiRecording,
     ApiStatus,
@@ -31,7 +32,6 @@ from callarchive.domain.models import (
     Version,
 )
 from callarchive.runtime.memory import give_memory_back
-from callarchive.storage.landing import LandingObject, SourceEvidence
 from callarchive.storage.stores import StoredObject
 
 Row = dict[str, Any]

@@ -164,7 +164,7 @@ def _print_countdown(output: Output, overview: "Overview") -> None:
 @alerts_app.command("test", short_help="Send a test alert.")
 def test_alerts(context: typer.Context) -> None:
     """Sends a test alert through every channel of [alerts], and says what became of it. Exits 1 if one failed."""
-    from callarchive.archiving.connections import utc_now
+    from callarchive.domain.days import utc_now
     from callarchive.monitoring.alerts import Alert, Alerts, check_channels
     from callarchive.storage.stores.opening import open_store
 

@@ -1,11 +1,19 @@
 """Days as the archive cuts them: in the configured time zone, 23 or 25 hours long where clocks change."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+Clock = Callable[[], datetime]
+"""Returns the present, aware."""
+
 SETTLED_AFTER = timedelta(hours=1)
 """By then, after a day has ended or an event has come, the day's sources and 8x8's answers have named what there is."""
+
+
+def utc_now() -> datetime:
+    """Return the present."""
+    return datetime.now(UTC)
 
 
 def day_bounds(day: date, timezone: ZoneInfo) -> tuple[datetime, datetime]:

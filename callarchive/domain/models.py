@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from callarchive.storage.landing import LandingObject
+from callarchive.domain.landing_objects import LandingObject
 
 
 class ApiStatus(StrEnum):

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from callarchive.domain.foreign_text import (
     MASK,
@@ -16,7 +16,6 @@ from callarchive.domain.foreign_text import (
     masked,
     place_to_keep,
 )
-from callarchive.settings import AccountSettings
 
 PhoneNumberTreatment = Callable[[str | None], str | None]
 
@@ -32,7 +31,21 @@ _AMOUNT_KEY = re.compile(r"size|bytes|length|time|date|duration|offset|expires|c
 _NOTHING_BUT_A_NUMBER = re.compile(r"\s*\+?[\d \-().]{7,}\s*")
 
 
-def phone_number_treatment(account: AccountSettings) -> PhoneNumberTreatment:
+class _Secret(Protocol):
+    def reveal(self) -> str: ...
+
+
+class MaskingPolicy(Protocol):
+    """What an account configures: `phone_numbers` is drop, hash or keep; `phone_hash_key` keys the hash."""
+
+    @property
+    def phone_numbers(self) -> str: ...
+
+    @property
+    def phone_hash_key(self) -> _Secret | None: ...
+
+
+def phone_number_treatment(account: MaskingPolicy) -> PhoneNumberTreatment:
     """A function from a number as it came to what may be written: null, `hmac-sha256:` and 32 hex digits, or itself.
 
     The hash is of the digits alone, so that `+65 6123 4567` and `6561234567` are one caller. It is keyed
@@ -56,7 +69,7 @@ def phone_number_treatment(account: AccountSettings) -> PhoneNumberTreatment:
     return lambda _: None
 
 
-def kept_number_guard(account: AccountSettings) -> PhoneNumberTreatment:
+def kept_number_guard(account: MaskingPolicy) -> PhoneNumberTreatment:
     """What may still be written of a number that an earlier run wrote: the account's setting may have become stricter."""
     if account.phone_numbers == "keep":
         return lambda number: number

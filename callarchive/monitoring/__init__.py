@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a person or an alert asks: checks, status, recordings at risk, traces, verification, diagnosis."""

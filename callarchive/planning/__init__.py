@@ -1,1 +1,1 @@
-"""TODO."""
+"""Which days to run, and what they will cost."""

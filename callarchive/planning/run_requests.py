@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from callarchive.domain.id_files import IdFile
 from callarchive.planning.reopening import ReopenDay
 
 _DAYS_AT_ONCE = 20
@@ -123,21 +124,6 @@ def requests_for_late_days(
         key = f"late:{day.day}:{day.due_at.isoformat()}:{count}"
         requests.append(DayRequest(day.day, key, f"{day.due_count} of {day.session_count} sessions are due again"))
     return requests, remembered
-
-
-@dataclass(frozen=True)
-class IdFile:
-    """A file of session ids as a listing shows it. `state` changes when its bytes may have changed."""
-
-    day: date
-    path: str
-    state: str
-    modified_at: datetime
-
-    @property
-    def name(self) -> str:
-        """A short name of the path, the same in every process."""
-        return hashlib.sha256(self.path.encode()).hexdigest()[:16]
 
 
 def requests_for_files(

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Threads, retries, memory, temporary folders and time zone data of a process."""

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from callarchive.domain.errors import SourceError
-from callarchive.planning.run_requests import IdFile
+from callarchive.domain.id_files import IdFile
 from callarchive.settings import AccountSettings, FilesSource
 
 _DAY = "{day}"

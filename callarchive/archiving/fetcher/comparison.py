@@ -11,8 +11,9 @@ from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.catalog.arrow_columns import pc
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ArchiveStatus
-from callarchive.storage.landing import NOT_LISTED, Gap, Landing, LandingObject
+from callarchive.storage.landing import NOT_LISTED, Gap, Landing
 from callarchive.storage.landing.refusals import Refusals
 
 if TYPE_CHECKING:

@@ -22,10 +22,11 @@ from callarchive.domain.errors import (
     TransferError,
     UnavailableError,
 )
+from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.domain.models import ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.worker_pool import StoppedError
-from callarchive.storage.landing import Download, Gap, Landing, SourceEvidence
+from callarchive.storage.landing import Download, Gap, Landing
 from callarchive.storage.landing.places import UnseenError
 from callarchive.storage.landing.refusals import Refusals
 

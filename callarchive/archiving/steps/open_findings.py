@@ -19,9 +19,10 @@ from callarchive.catalog.rows import Journal, Row
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.foreign_text import PATH_CHARS
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ArchiveStatus, Discrepancy
 from callarchive.settings import AccountSettings
-from callarchive.storage.landing import Landing, LandingObject
+from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import LandingContents, is_of_other_days
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
 

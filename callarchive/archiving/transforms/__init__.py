@@ -1,1 +1,1 @@
-"""TODO."""
+"""Tables of a day computed from other tables."""

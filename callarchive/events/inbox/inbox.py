@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from callarchive.archiving.connections import utc_now
+from callarchive.domain.days import utc_now
 from callarchive.domain.identifiers import plausible, uuid_time
 from callarchive.events.inbox.cleaning import clean_events
 from callarchive.events.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, lock_writers, open_engine

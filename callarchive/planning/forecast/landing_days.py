@@ -17,7 +17,8 @@ import pyarrow as pa
 from callarchive.catalog.arrow_columns import Column, pc
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import plausible, uuid_time
-from callarchive.storage.landing import Landing, LandingObject
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import is_of_other_days, object_time, recording_id_in, session_id_in
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 
 from callarchive.domain.days import day_of, parse_timestamp
 from callarchive.domain.identifiers import plausible, uuid_time
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.recording_start import time_in_name
-from callarchive.storage.landing import Gap, Landing, LandingObject
+from callarchive.storage.landing import Gap, Landing
 
 GOOD_FOR = timedelta(minutes=15)
 """So long a listing stands for the landing."""

@@ -6,7 +6,8 @@ from threading import Lock
 from typing import NamedTuple
 
 from callarchive.domain.evidence import Evidence, Unknown
-from callarchive.storage.landing import Gap, Landing, LandingObject
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap, Landing
 from callarchive.storage.landing.contents import GOOD_FOR
 
 _SMALL_PAGES = 5

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
-from callarchive.storage.landing import Gap, LandingObject
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap
 from callarchive.storage.landing.contents import LandingContents, recording_id_in
 from callarchive.storage.landing.places import is_of_recording
 

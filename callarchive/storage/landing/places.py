@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from callarchive.domain.errors import AccessDeniedError, ArchiveError, NotLookedIntoError, ObjectNotFoundError
 from callarchive.domain.evidence import Present, Unknown
-from callarchive.storage.landing import Download, Gap, Landing, LandingObject
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Download, Gap, Landing
 from callarchive.storage.landing.contents import recording_id_in
 from callarchive.storage.landing.date_folders import DateFolders, best_of, id_in_name
 

@@ -30,10 +30,11 @@ from callarchive.domain.errors import (
     UnavailableError,
 )
 from callarchive.domain.evidence import Absent, Evidence, Present
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.settings import TransferSettings
 from callarchive.simulator.audio import break_recording, make_recording
-from callarchive.storage.landing import Download, LandingObject, Listing
+from callarchive.storage.landing import Download, Listing
 from callarchive.storage.landing.date_folders import DateFolders
 from callarchive.storage.landing.sftp.messages import STATUS, Reply
 from callarchive.storage.stores.local import LocalStore

@@ -15,10 +15,10 @@ import pytest
 
 from callarchive.archiving.recording_archive import RecordingArchive, Rejection
 from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import AudioIssue, KeptFile
 from callarchive.runtime.worker_pool import StoppedError
 from callarchive.simulator.audio import break_recording, make_recording
-from callarchive.storage.landing import LandingObject
 from callarchive.storage.stores import Store
 from callarchive.storage.stores.local import LocalStore
 
@@ -260,7 +260,7 @@ from datetime import UTC, date, datetime
 from threading import Event
 from urllib.parse import urlsplit
 from callarchive.archiving.recording_archive import RecordingArchive
-from callarchive.storage.landing import LandingObject
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.stores.local import LocalStore
 
 data = open(sys.argv[2], "rb").read()

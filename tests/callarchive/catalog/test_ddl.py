@@ -18,11 +18,11 @@ from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDINGS
 
 PAGE = Path(__file__).parents[3] / "docs" / "engines.md"
 ROOTS = {
-    "athena": "s3://acme-callarchive/catalog/parquet_catalog",
-    "trino": "s3://acme-callarchive/catalog/parquet_catalog",
-    "bigquery": "gs://acme-callarchive/catalog/parquet_catalog",
-    "spark": "s3a://acme-callarchive/catalog/parquet_catalog",
-    "clickhouse": "s3://acme-callarchive/catalog/parquet_catalog",
+    "athena": "s3://acme-callarchive/catalog",
+    "trino": "s3://acme-callarchive/catalog",
+    "bigquery": "gs://acme-callarchive/catalog",
+    "spark": "s3a://acme-callarchive/catalog",
+    "clickhouse": "s3://acme-callarchive/catalog",
     "duckdb": "/srv/callarchive/catalog",
     "datafusion": "/srv/callarchive/catalog",
 }
@@ -51,7 +51,7 @@ def test_statements_are_printed_by_a_command_that_needs_no_library() -> None:
             "-m",
             "callarchive.catalog.ddl",
             "athena",
-            "s3://acme-callarchive/catalog/parquet_catalog",
+            "s3://acme-callarchive/catalog",
         ],
         capture_output=True,
         text=True,

@@ -30,6 +30,7 @@ from callarchive.catalog.rows import (
 )
 from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import StoreError
+from callarchive.domain.landing_objects import LandingObject, SourceEvidence
 from callarchive.domain.models import (
     ApiRecording,
     ApiStatus,
@@ -44,7 +45,6 @@ from callarchive.domain.models import (
     Session,
     Version,
 )
-from callarchive.storage.landing import LandingObject, SourceEvidence
 
 DAY = date(2026, 11, 1)
 AT = datetime(2026, 11, 1, 10, 46, 56, 535_000, tzinfo=UTC)

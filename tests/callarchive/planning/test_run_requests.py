@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callarchive.domain.id_files import IdFile
 from callarchive.planning.reopening import ReopenDay
 from callarchive.planning.run_requests import (
     EventMemory,
-    IdFile,
     requests_for_events,
     requests_for_files,
     requests_for_late_days,

@@ -351,7 +351,7 @@ def test_a_subaccount_that_stands_there_twice_is_refused(tmp_path: Path) -> None
 
 
 def test_archive_and_catalog_in_one_place_are_refused(tmp_path: Path) -> None:
-    message = refusal(tmp_path, MINIMAL.replace("callarchive/catalog/parquet_catalog", "callarchive/x/../archive/"))
+    message = refusal(tmp_path, MINIMAL.replace("callarchive/catalog", "callarchive/x/../archive/"))
     assert message.startswith("  catalog.url: ")
 
 

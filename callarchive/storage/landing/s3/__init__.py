@@ -1,1 +1,1 @@
-"""TODO."""
+"""Landings in S3 buckets."""

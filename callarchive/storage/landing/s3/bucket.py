@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from callarchive.domain.errors import AnswerError, ArchiveError, ObjectNotFoundError, UnavailableError
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.settings import AccountSettings, TransferSettings
-from callarchive.storage.landing import LandingObject
 from callarchive.storage.landing.deadlines import Patience, ended_by
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.landing.s3.pages import Listed, Page, page_from, read_listing

@@ -16,8 +16,9 @@ import obstore
 
 from callarchive.domain.errors import ConfigurationError, TransferError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.domain.landing_objects import LandingObject, SourceEvidence
 from callarchive.settings import AccountSettings, TransferSettings
-from callarchive.storage.landing import NOT_LISTED, LandingObject, Listing, SourceEvidence
+from callarchive.storage.landing import NOT_LISTED, Listing
 from callarchive.storage.landing.places import date_folder_of
 from callarchive.storage.landing.s3.bucket import S3Bucket
 from callarchive.storage.landing.s3.listing import S3Listing

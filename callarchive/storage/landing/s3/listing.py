@@ -12,7 +12,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.storage.landing import Gap, LandingObject, Listing
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap, Listing
 from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.storage.landing.s3.bucket import S3Bucket
 from callarchive.storage.landing.s3.pages import BrokenOffError, Listed, Page, pages_to_the_end

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Landings on SFTP servers."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from callarchive.domain.errors import TransferError
-from callarchive.storage.landing import LandingObject, SourceEvidence
+from callarchive.domain.landing_objects import LandingObject, SourceEvidence
 from callarchive.storage.landing.sftp.messages import END_OF_FILE, READ_SIZE_MIN, SessionLostError, read_request
 from callarchive.storage.landing.sftp.session import Caller, SftpSession
 

@@ -15,8 +15,9 @@ import paramiko
 
 from callarchive.domain.errors import ConfigurationError, TransferError, UnavailableError
 from callarchive.domain.evidence import Evidence
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.settings import AccountSettings, TransferSettings
-from callarchive.storage.landing import Download, LandingObject, Listing
+from callarchive.storage.landing import Download, Listing
 from callarchive.storage.landing.deadlines import Patience
 from callarchive.storage.landing.sftp.connection import Connection, Server, connect
 from callarchive.storage.landing.sftp.credentials import load_private_key, read_password

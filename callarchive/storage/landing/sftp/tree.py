@@ -10,7 +10,8 @@ from contextlib import closing
 
 from callarchive.domain.errors import AnswerError, ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.storage.landing import Gap, LandingObject
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap
 from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.storage.landing.sftp.folders import SftpFolders
 from callarchive.storage.landing.sftp.messages import (

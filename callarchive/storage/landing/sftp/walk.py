@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
 from callarchive.domain.evidence import Unknown
-from callarchive.storage.landing import Gap, LandingObject, Listing
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap, Listing
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.landing.sftp.folders import Opened, SftpFolders
 from callarchive.storage.landing.sftp.messages import Attributes, Entry, SessionLostError

@@ -20,11 +20,12 @@ from callarchive.archiving.transforms.orphans import SuspectFile
 from callarchive.catalog import schemas
 from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
-from callarchive.storage.landing import Gap, LandingObject, Listing
+from callarchive.storage.landing import Gap, Listing
 from callarchive.storage.stores.local import LocalStore
 
 Row = dict[str, Any]

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.planning.forecast.landing_days import LandingDays, Listed, list_days
 from callarchive.simulator.generation import file_name, uuid_at
-from callarchive.storage.landing import LandingObject, Listing
+from callarchive.storage.landing import Listing
 
 DAY = date(2026, 10, 25)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

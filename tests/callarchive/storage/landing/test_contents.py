@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from callarchive.domain.landing_objects import LandingObject
 from callarchive.settings import AccountSettings, TransferSettings
 from callarchive.simulator.generation import file_name, uuid_at
 from callarchive.simulator.s3 import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SimulatedS3
 from callarchive.simulator.world import AccountPlan
-from callarchive.storage.landing import Gap, LandingObject, Listing
+from callarchive.storage.landing import Gap, Listing
 from callarchive.storage.landing.contents import list_contents, object_time
 from callarchive.storage.landing.s3.landing import S3Landing
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.storage.landing import Gap, LandingObject, Listing
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap, Listing
 from callarchive.storage.landing.date_folders import DateFolders
 
 NOW = datetime(2026, 11, 2, 4, tzinfo=UTC)

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.storage.landing import Gap, LandingObject
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Gap
 from callarchive.storage.landing.contents import LandingContents
 from callarchive.storage.landing.listed_objects import gaps_for, in_order, paths_naming
 

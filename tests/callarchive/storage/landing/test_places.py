@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from callarchive.archiving.connections import utc_now
 from callarchive.domain.errors import ObjectNotFoundError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present
-from callarchive.storage.landing import Download, Landing, LandingObject, Listing
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Download, Landing, Listing
 from callarchive.storage.landing.date_folders import DateFolders
 from callarchive.storage.landing.places import ObjectFinder, PlaceRefusedError, check_path, paths_from
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from callarchive.domain.errors import TransferError
+from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
-from callarchive.storage.landing import SourceEvidence
 from callarchive.storage.landing.s3.landing import S3Landing
 
 BUCKET = "the-bucket"

@@ -1,0 +1,20 @@
+"""Files of session ids, as a listing of a folder or a bucket shows them."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date, datetime
+
+
+@dataclass(frozen=True)
+class IdFile:
+    """A file of session ids as a listing shows it. `state` changes when its bytes may have changed."""
+
+    day: date
+    path: str
+    state: str
+    modified_at: datetime
+
+    @property
+    def name(self) -> str:
+        """A short name of the path, the same in every process."""
+        return hashlib.sha256(self.path.encode()).hexdigest()[:16]
