@@ -1,8 +1,8 @@
-"""`python -m benchmarks.backfill`: a year of small days, backfilled by Dagster's daemon as it is shipped.
+"""`python -m benchmarks.backfill`: backfill a year of small days with Dagster's daemon and the shipped configuration.
 
-The simulator plays 8x8 and S3 in a process of its own. The backfill is what the UI orders for all assets and all days; it is
-timed from the order to the daemon's word that it succeeded, and its outcome is checked. It is no part of `make bench`: a round
-takes minutes. Its figures go to `docs/backfills.md` by hand.
+The simulator provides 8x8 and S3 in a separate process. The backfill is the one that the UI launches for all assets and days.
+It is timed from the launch until the daemon reports success, and its outcome is checked. It is not part of `make bench`,
+because a round takes minutes. Its figures are copied to `docs/backfills.md` manually.
 """
 
 import argparse
@@ -25,27 +25,29 @@ from dagster._core.execution.backfill import BulkActionStatus
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.settings import load_settings
-from tools.running_dagster import DAEMON, environment_with, is_run_worker, order_backfill, process_group, shipped_home
+from tools.running_dagster import DAEMON, environment_with, is_run_worker, launch_backfill, process_group, shipped_home
 
 _FIRST_DAY = date(2025, 11, 1)
 _READY = "ready"
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
 def main() -> None:
-    """Measures and prints one line of JSON."""
+    """Measure and print one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--sessions", type=int, default=66, help="of a day; three in four have a recording (66)")
-    parser.add_argument("--days-per-run", type=int, default=10, help="dagster.days_per_run (10)")
-    parser.add_argument("--directory", type=Path, default=Path(".bench/backfill"), help="made anew")
+    parser.add_argument(
+        "--sessions", type=int, default=66, help="per day; three in four have a recording (default: 66)"
+    )
+    parser.add_argument("--days-per-run", type=int, default=10, help="dagster.days_per_run (default: 10)")
+    parser.add_argument("--directory", type=Path, default=Path(".bench/backfill"), help="working folder; emptied first")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     directory = options.directory.absolute()
     if options.serve:
         _serve(directory, options.days, options.sessions)
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that what was started ends with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that the started processes end as well
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     load = os.getloadavg()[0]
@@ -53,12 +55,12 @@ def main() -> None:
         config = Path(environment["CALLARCHIVE_CONFIG"])
         head, marker, accounts = config.read_text().partition("[[accounts]]")
         config.write_text(f"{head}[dagster]\ndays_per_run = {options.days_per_run}\n\n{marker}{accounts}")
-        told = _measure(directory, environment, options.days)
-    print(json.dumps({"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load_before": round(load, 1), **told}))
+        result = _measure(directory, environment, options.days)
+    print(json.dumps({"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "load_before": round(load, 1), **result}))
 
 
 def _serve(directory: Path, days: int, sessions: int) -> None:
-    """The simulator runs until it is killed; what its users need to know stands in a file."""
+    """Run the simulator until it is killed, and write its connection details to a file."""
     from callarchive.simulator.running import Simulator
     from callarchive.simulator.world import AccountPlan, World
 
@@ -71,27 +73,27 @@ def _serve(directory: Path, days: int, sessions: int) -> None:
     )
     with Simulator.start(directory / "simulator", world=world) as simulator:
         count = sum(len(session.recordings) for session in world.sessions)
-        told = {"config": str(simulator.config), "environment": dict(simulator.environment), "recordings": count}
-        (directory / "told.new").write_text(json.dumps(told))
-        (directory / "told.new").rename(directory / _READY)
+        details = {"config": str(simulator.config), "environment": dict(simulator.environment), "recordings": count}
+        (directory / "details.new").write_text(json.dumps(details))
+        (directory / "details.new").rename(directory / _READY)
         signal.pause()
 
 
 @contextmanager
 def _simulator(directory: Path, days: int, sessions: int) -> Iterator[dict[str, str]]:
-    """Yields the environment of who uses it."""
+    """Start the simulator and yield the environment of its clients."""
     words = [sys.executable, "-m", "benchmarks.backfill", "--serve", "--directory", str(directory)]
     words += ["--days", str(days), "--sessions", str(sessions)]
     with process_group(words, environment=os.environ, log=directory / "simulator.log") as process:
         while not (directory / _READY).exists():
             if process.poll() is not None:
                 sys.exit("the simulator did not start")
-            time.sleep(_LOOK_S)
-        told = json.loads((directory / _READY).read_text())
-        print(f"{told['recordings']} recordings are served", file=sys.stderr)
+            time.sleep(_POLL_S)
+        details = json.loads((directory / _READY).read_text())
+        print(f"serving {details['recordings']} recordings", file=sys.stderr)
         home = shipped_home(directory / "dagster")
-        environment = environment_with(told["environment"], config=Path(told["config"]), home=home)
-        yield {**environment, "RECORDINGS": str(told["recordings"])}
+        environment = environment_with(details["environment"], config=Path(details["config"]), home=home)
+        yield {**environment, "RECORDINGS": str(details["recordings"])}
 
 
 def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[str, object]:
@@ -100,21 +102,21 @@ def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[st
     with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
         with process_group(DAEMON, environment=environment, log=directory / "log") as daemon:
             while not instance.get_daemon_heartbeats():
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
             keys = [(_FIRST_DAY + timedelta(days=number)).isoformat() for number in range(days)]
             begun_at = time.monotonic()
-            backfill_id = order_backfill(instance, settings, keys)
-            watched = _Watched(daemon)
+            backfill_id = launch_backfill(instance, settings, keys)
+            usage = _Usage(daemon)
             while (backfill := instance.get_backfill(backfill_id)) is not None:
                 if backfill.status != BulkActionStatus.REQUESTED:
                     break
-                watched.look()
-                time.sleep(_LOOK_S)
+                usage.sample()
+                time.sleep(_POLL_S)
             wall_s = time.monotonic() - begun_at
         runs = instance.get_run_records(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
     recordings = Catalog.open(settings.catalog.url).arrow(schemas.RECORDINGS, columns=["archive_status"])
     if backfill is None or backfill.status != BulkActionStatus.COMPLETED_SUCCESS:
-        sys.exit(f"the backfill did not succeed: see {directory}/log")
+        sys.exit(f"the backfill failed: see {directory}/log")
     if _done(settings.catalog.url) != days or len(recordings) != int(environment["RECORDINGS"]):
         sys.exit(f"{_done(settings.catalog.url)} days and {len(recordings)} recordings are in the catalog")
     took_s = [run.end_time - run.start_time for run in runs if run.end_time and run.start_time]
@@ -125,9 +127,9 @@ def _measure(directory: Path, environment: dict[str, str], days: int) -> dict[st
         "wall_s": round(wall_s),
         "runs": len(runs),
         "run_mean_s": round(sum(took_s) / len(took_s), 1),
-        "cpu_s": round(watched.cpu_s),
-        "cpu_s_of_runs": round(watched.cpu_s_of_runs),
-        "peak_mb": watched.peak_bytes // 1_000_000,
+        "cpu_s": round(usage.cpu_s),
+        "cpu_s_of_runs": round(usage.cpu_s_of_runs),
+        "peak_mb": usage.peak_bytes // 1_000_000,
     }
 
 
@@ -135,9 +137,10 @@ def _done(catalog_url: str) -> int:
     return len(Catalog.open(catalog_url).days(schemas.RECONCILIATION))
 
 
-class _Watched:
-    """What the daemon, its code servers and its runs have spent and held together. What a process spends after the last look at
-    it is missing: at most a second of each.
+class _Usage:
+    """CPU time and peak memory of the daemon, its code servers and its runs together.
+
+    CPU time that a process uses after its last sample is missing: at most a second per process.
     """
 
     def __init__(self, daemon: "subprocess.Popen[bytes]") -> None:
@@ -145,7 +148,7 @@ class _Watched:
         self._spent_s: dict[tuple[int, float], tuple[float, bool]] = {}
         self.peak_bytes = 0
 
-    def look(self) -> None:
+    def sample(self) -> None:
         held_bytes = 0
         for process in (self._daemon, *self._daemon.children(recursive=True)):
             with suppress(psutil.Error):

@@ -1,6 +1,6 @@
-"""A day to be archived, with servers that hold it and a configuration that points to them; and how it is archived.
+"""A day to archive, with servers that hold it, a configuration that points to them, and the ways to archive it.
 
-Every run is a whole process and its outcome is checked: figures of a run that archived less would mean nothing.
+Every run is a whole process, and its outcome is checked: figures of a run that archived less would be meaningless.
 """
 
 import csv
@@ -20,8 +20,8 @@ from pathlib import Path
 from benchmarks.corpus import DAY, Corpus
 from benchmarks.peers import Copy
 from benchmarks.processes import BenchmarkError, Measured, measure, python
-from benchmarks.servers import Place, Server, delay, s3_place, sftp_place, stand_in
-from benchmarks.stand_ins import ARRIVALS, SUBACCOUNT_ID
+from benchmarks.servers import Place, Server, delay, s3_place, sftp_place, simulator
+from benchmarks.simulators import ARRIVALS, SUBACCOUNT_ID
 
 _KEY_VARIABLE = "BENCHMARK_API_KEY"
 ASIDE = "aside"
@@ -31,24 +31,24 @@ _COMMAND_LINE = (sys.executable, "-c", "from callarchive.cli import main; main()
 
 @dataclass(frozen=True)
 class Limits:
-    """What a configuration says of speed; null leaves the default.
+    """Speed settings of a configuration; None leaves the default.
 
     Attributes:
-        requests_per_second: of the account's API, by default more than any server here answers.
+        requests_per_second: rate limit of the account's API, by default more than any server here can handle.
     """
 
     transfers: int | None = None
-    look_ups: int | None = None
+    lookups: int | None = None
     requests_per_second: float = _NO_RATE_CAP
 
 
 @dataclass(frozen=True)
 class Day:
-    """`home` holds the configuration, the archive, the catalog, and what peers copy. The corpus may be of several days.
+    """A day, or several, to archive. `home` contains the configuration, the archive, the catalog and the peers' copies.
 
     Attributes:
-        place: where the corpus is reached, which may be far away; `api` likewise.
-        servers: those whose CPU time is counted, delays among them.
+        place: where the corpus is available, possibly through a delay; so is `api`.
+        servers: servers whose CPU time is counted, delay relays included.
     """
 
     home: Path
@@ -56,11 +56,11 @@ class Day:
     place: Place
     api: Server
     servers: tuple[Server, ...]
-    api_stand_in: Server
+    api_simulator: Server
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of a process of callarchive's."""
+        """The environment of callarchive processes."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_"))}
         return {
             **inherited,
@@ -71,10 +71,10 @@ class Day:
         }
 
     def clear(self) -> None:
-        """Nothing is archived or copied, and nothing of an earlier run waits to be written to disk.
+        """Move the output of earlier runs aside and sync the disk.
 
-        What there was is put aside until the end: for five minutes after a deletion ext4 looks long for the inode of a new
-        file, and whoever runs next would pay for it (half of a transfer's CPU time, seen with perf).
+        It is not deleted until the end: for five minutes after a deletion ext4 searches long for the inode of a new file, at
+        the cost of the next run (half of a transfer's CPU time, measured with perf).
         """
         aside = self.home / ASIDE
         aside.mkdir(exist_ok=True)
@@ -84,14 +84,14 @@ class Day:
         os.sync()
 
     def prepare(self) -> None:
-        """The catalog of a day that has been looked up and not fetched is kept for `transfer`."""
+        """Prepare the catalog of a day that is looked up but not fetched, for `transfer`."""
         self.clear()
         self._steps("find_sessions", "look_up_recordings")
         shutil.rmtree(self.home / "prepared", ignore_errors=True)
         (self.home / "catalog").rename(self.home / "prepared")
 
     def transfer(self) -> Measured:
-        """What the transfer alone costs, into an empty archive: list, fetch, hash, walk, write, sync, record."""
+        """Measure the transfer alone, into an empty archive: list, fetch, hash, walk, write, sync, record."""
         self.clear()
         shutil.copytree(self.home / "prepared", self.home / "catalog")
         os.sync()
@@ -100,38 +100,38 @@ class Day:
         return measured
 
     def look_up(self) -> Measured:
-        """What looking all sessions up costs; `told` also has the step's seconds, and the arrivals at the API's stand-in."""
+        """Measure the lookup of all sessions. `output` has the seconds of the step."""
         self.clear()
         self._steps("find_sessions")
         self.arrivals()
         return self._steps("look_up_recordings")
 
     def archive(self) -> Measured:
-        """What archiving the whole of it costs, with nothing there before."""
+        """Measure the whole job on an empty archive."""
         self.clear()
         self.arrivals()
         measured, fetched_count = self._archive()
         if fetched_count != len(self.corpus.samples):
-            raise BenchmarkError(f"{fetched_count} recordings were fetched, not {len(self.corpus.samples)}")
+            raise BenchmarkError(f"{fetched_count} recordings were downloaded instead of {len(self.corpus.samples)}")
         return measured
 
-    def archive_again(self) -> Measured:
-        """What it costs right after `archive`: nothing may be fetched and nothing looked up."""
+    def rerun(self) -> Measured:
+        """Measure the whole job right after `archive`: it must not download or look up anything."""
         os.sync()
         self.arrivals()
         measured, fetched_count = self._archive()
         if fetched_count or self.arrivals():
-            raise BenchmarkError(f"{fetched_count} recordings were fetched again, or sessions looked up again")
+            raise BenchmarkError(f"{fetched_count} recordings were downloaded again, or sessions looked up again")
         return measured
 
     def stages(self, *, clear: bool) -> Measured:
-        """How long the stages of archiving take, in `told`, with nothing there before or right after."""
+        """Measure the stages of the whole job, in `output`: on an empty archive, or as a rerun."""
         if clear:
             self.clear()
         return self._steps()
 
     def copy(self, command: Copy) -> Measured:
-        """What a peer's copy into `copied` costs."""
+        """Measure a peer's copy into `copied`."""
         self.clear()
         measured = measure(command.words, environment=command.environment, servers=self.servers)
         self._expect(_tree(self.home / "copied"))
@@ -139,32 +139,32 @@ class Day:
 
     @property
     def copied(self) -> Path:
-        """Where peers copy to."""
+        """The target folder of peers."""
         return self.home / "copied"
 
     def arrivals(self) -> list[float]:
-        """When look-ups reached the API's stand-in since this was last asked, seconds of a steady clock."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.api_stand_in.port}{ARRIVALS}") as answer:
+        """Return when lookups reached the API simulator since the last call, in seconds of a monotonic clock."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.api_simulator.port}{ARRIVALS}") as answer:
             times: list[float] = json.load(answer)
         return times
 
     def _archive(self) -> tuple[Measured, int]:
         days = sorted({sample.day for sample in self.corpus.samples})
         words = (*_COMMAND_LINE, "archive", "--from", str(days[0]), "--to", str(days[-1]))
-        measured = measure(words, environment=self.environment, servers=self.servers, tells=True)
-        told = measured.told["days"]
-        archived = sum(day["recordings"].get("archived", 0) for day in told)
-        self._expect((archived, sum(day["size_bytes"] for day in told)))
-        return measured, sum(day["fetched_count"] for day in told)
+        measured = measure(words, environment=self.environment, servers=self.servers, parse_output=True)
+        days_output = measured.output["days"]
+        archived = sum(day["recordings"].get("archived", 0) for day in days_output)
+        self._expect((archived, sum(day["size_bytes"] for day in days_output)))
+        return measured, sum(day["fetched_count"] for day in days_output)
 
     def _steps(self, *names: str) -> Measured:
         words = python("benchmarks.stages", DAY, *names)
-        return measure(words, environment=self.environment, servers=self.servers, tells=True)
+        return measure(words, environment=self.environment, servers=self.servers, parse_output=True)
 
     def _expect(self, found: tuple[int, int]) -> None:
         wanted = (len(self.corpus.samples), self.corpus.size_bytes)
         if found != wanted:
-            raise BenchmarkError(f"{wanted} recordings and bytes should have come of the run, and {found} did")
+            raise BenchmarkError(f"expected {wanted} (recordings, bytes), found {found}")
 
 
 @contextmanager
@@ -177,13 +177,13 @@ def set_up(
     round_trip_ms: float = 0,
     api_round_trip_ms: float = 0,
 ) -> Iterator[Day]:
-    """Servers run and the configuration is written, until the block is left.
+    """Start the servers, write the configuration and yield the day; stop the servers on exit.
 
     Args:
         kind: `s3` or `sftp`.
-        round_trip_ms: how far away the landing is; 0 is next door, with nothing between.
+        round_trip_ms: round-trip time to the landing; 0 means local, without a relay.
     """
-    put_aside(home)
+    move_aside(home)
     home.mkdir(parents=True)
     _write_sessions(home, corpus)
     corpus.warm()
@@ -193,26 +193,26 @@ def set_up(
             place = running.enter_context(s3_place(corpus))
         else:
             place = running.enter_context(sftp_place(corpus, home / "sshd"))
-        stand_in_ = api = running.enter_context(stand_in("api", corpus))
+        api_simulator = api = running.enter_context(simulator("api", corpus))
         servers = [place.server, api]
         if round_trip_ms:
-            way = running.enter_context(delay(place.port, round_trip_ms))
-            servers.append(way)
-            place = place.at(way.port)
+            relay = running.enter_context(delay(place.port, round_trip_ms))
+            servers.append(relay)
+            place = place.via(relay.port)
         if api_round_trip_ms:
             api = running.enter_context(delay(api.port, api_round_trip_ms))
             servers.append(api)
         _write_configuration(home, place=place, api=api, limits=limits or Limits())
-        yield Day(home, corpus, place, api, tuple(servers), stand_in_)
-    put_aside(home)
+        yield Day(home, corpus, place, api, tuple(servers), api_simulator)
+    move_aside(home)
 
 
-def put_aside(folder: Path) -> None:
-    """The folder is out of the way and takes no room, but its files are not deleted before `remove_aside`: see `Day.clear`."""
+def move_aside(folder: Path) -> None:
+    """Move the folder away and truncate its files, but delete them only in `remove_aside`; see `Day.clear`."""
     if not folder.exists():
         return
     for file in folder.rglob("*"):
-        # The corpus is linked into what an SFTP server shows: it must stay whole.
+        # The SFTP server's folder contains hard links to the corpus, which must stay intact.
         if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
             os.truncate(file, 0)
     aside = folder.parent / ASIDE
@@ -221,7 +221,7 @@ def put_aside(folder: Path) -> None:
 
 
 def remove_aside(directory: Path) -> None:
-    """What was put aside in the directory is gone."""
+    """Delete everything that was moved aside in the directory."""
     shutil.rmtree(directory / ASIDE, ignore_errors=True)
 
 
@@ -234,9 +234,9 @@ def _write_sessions(home: Path, corpus: Corpus) -> None:
 
 
 def _write_configuration(home: Path, *, place: Place, api: Server, limits: Limits) -> None:
-    """`home/callarchive.toml` archives the account's recordings below `home`."""
+    """Write `home/callarchive.toml`, which archives the account's recordings below `home`."""
     transfer = "" if limits.transfers is None else f"\n[transfer]\nconcurrency = {limits.transfers}\n"
-    look_ups = "" if limits.look_ups is None else f"\n[lookups]\nconcurrency = {limits.look_ups}\n"
+    lookups = "" if limits.lookups is None else f"\n[lookups]\nconcurrency = {limits.lookups}\n"
     (home / "callarchive.toml").write_text(
         f"""\
 timezone   = "UTC"
@@ -247,7 +247,7 @@ url = "{home.as_uri()}/archive"
 
 [catalog]
 url = "{home.as_uri()}/catalog"
-{transfer}{look_ups}
+{transfer}{lookups}
 [[accounts]]
 subaccount_id = "{SUBACCOUNT_ID}"
 api_url = "http://127.0.0.1:{api.port}"
@@ -263,6 +263,6 @@ path = "sessions-{{day}}.csv"
 
 
 def _tree(folder: Path) -> tuple[int, int]:
-    """How many recordings lie below the folder, and how many bytes they have together."""
+    """Return the number and total bytes of the recordings below the folder."""
     sizes: Sequence[int] = [file.stat().st_size for file in folder.rglob("*.mp3")]
     return len(sizes), sum(sizes)

@@ -1,19 +1,19 @@
-"""What ten times the recordings cost, in time and memory, and whether memory grows with the number of days."""
+"""Measure how time and memory grow with the number of recordings and of days."""
 
 from contextlib import ExitStack
 
 from benchmarks.corpus import SHORT_CALLS, SHORT_CALLS_OF_TEN_DAYS, make_corpus
 from benchmarks.days import set_up
 from benchmarks.plan import Plan
-from benchmarks.processes import Contender, by_turns, peak_mb, wall
-from benchmarks.report import Section, at_most, in_proportion, run_table
+from benchmarks.processes import Contender, peak_mb, run_rounds, wall
+from benchmarks.report import Section, at_most, ratio_at_most, run_table
 
 _LONG_DAY = 100_000
 _MEMORY_MB = 400
 
 
 def growth(plan: Plan) -> Section:
-    """A day, a tenth of it, ten days of a tenth each; and with `plan.long` a day of 100,000 recordings, once."""
+    """Measure a day, a tenth of it, and ten days of a tenth each; with `plan.long` also one day of 100,000 recordings, once."""
     whole = make_corpus(plan.directory, plan.sizes.day, SHORT_CALLS)
     days = make_corpus(plan.directory, plan.sizes.ten_days, SHORT_CALLS_OF_TEN_DAYS)
     tenth = whole.first(len(whole.samples) // 10)
@@ -24,24 +24,21 @@ def growth(plan: Plan) -> Section:
         for name, corpus in ((one, tenth), (ten, whole), (spread_out, days)):
             day = stack.enter_context(set_up(plan.directory / f"growth-{len(contenders)}", corpus, kind="s3"))
             contenders.append(Contender(name, day.archive))
-        runs = by_turns(contenders, plan.repeat)
+        runs = run_rounds(contenders, plan.repeat)
     claims = [
-        in_proportion("ten times the recordings: wall", wall(runs[ten]), wall(runs[one]), 10.5, "a tenth's"),
-        in_proportion("ten times the recordings: memory", peak_mb(runs[ten]), peak_mb(runs[one]), 1.5, "a tenth's"),
-        in_proportion(
-            "ten days, one after another: memory", peak_mb(runs[spread_out]), peak_mb(runs[one]), 1.1, "one's"
-        ),
+        ratio_at_most("ten times the recordings: wall", wall(runs[ten]), wall(runs[one]), 10.5, "one tenth"),
+        ratio_at_most("ten times the recordings: memory", peak_mb(runs[ten]), peak_mb(runs[one]), 1.5, "one tenth"),
+        ratio_at_most("ten days in sequence: memory", peak_mb(runs[spread_out]), peak_mb(runs[one]), 1.1, "one day"),
     ]
     tables = [run_table(runs)]
     if plan.long:
         corpus = make_corpus(plan.directory, _LONG_DAY, SHORT_CALLS)
         name = f"{_LONG_DAY:,} recordings of one day"
         with set_up(plan.directory / "growth-long", corpus, kind="s3") as day:
-            runs = by_turns([Contender(name, day.archive)], 1)
+            runs = run_rounds([Contender(name, day.archive)], 1)
         claims.append(at_most(f"{name}: peak memory", peak_mb(runs[name]), _MEMORY_MB, "MB"))
         tables.append(run_table(runs))
-    prose = (
-        "Whole jobs on S3 next door, of recordings of about 8 kB, so that what is done for each of them is what costs."
-        + (f" The day of {_LONG_DAY:,} was run once." if plan.long else "")
+    prose = "Whole jobs on local S3 with recordings of about 8 kB, so that the cost per recording dominates." + (
+        f" The day of {_LONG_DAY:,} recordings was run once." if plan.long else ""
     )
     return Section("Growth", prose, tuple(claims), tuple(tables))

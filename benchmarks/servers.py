@@ -1,6 +1,6 @@
-"""The servers that a benchmark talks to, as processes of their own on loopback, and the CPU time that they use up.
+"""The servers of the benchmarks, as separate processes on loopback, and their CPU time.
 
-What the stand-ins answer is in `stand_ins`, how a delay is put before a server in `delay`.
+`simulators` implements S3 and the 8x8 API; `delay` adds latency to a server.
 """
 
 import getpass
@@ -20,27 +20,27 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from benchmarks.corpus import Corpus
-from benchmarks.stand_ins import BUCKET, PREFIX
+from benchmarks.simulators import BUCKET, PREFIX
 
 ROOT = Path(__file__).parent.parent
-"""Where `python -m benchmarks...` is started."""
+"""The working directory of `python -m benchmarks...`."""
 
 _START_S = 30.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens.
+    """A listening server.
 
     Attributes:
-        process: its own; those that it starts count with it.
+        process: the server process; its children are counted with it.
     """
 
     port: int
     process: psutil.Process
 
     def cpu_s(self) -> float:
-        """CPU seconds so far, those of its children included, also of the ones that have ended."""
+        """Return the CPU seconds so far, including those of running and ended children."""
         spent = 0.0
         for process in (self.process, *self.process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
@@ -50,18 +50,18 @@ class Server:
 
 @dataclass(frozen=True)
 class S3Place:
-    """A bucket that holds a corpus."""
+    """A bucket that contains a corpus."""
 
     server: Server
     port: int
 
-    def at(self, port: int) -> "S3Place":
-        """The same, reached through another port."""
+    def via(self, port: int) -> "S3Place":
+        """Return the bucket as seen through another port."""
         return replace(self, port=port)
 
     @property
     def settings(self) -> str:
-        """What stands of it in the account's part of a configuration."""
+        """The landing's settings in the account's section of a configuration."""
         return f"""\
 landing = "s3://{BUCKET}/{PREFIX}"
 [accounts.s3]
@@ -72,14 +72,14 @@ region = "ap-southeast-1"
 
 @dataclass(frozen=True)
 class SftpPlace:
-    """A folder on an SFTP server that holds a corpus; `home` has the keys, and the folder under the name of `files`."""
+    """A folder on an SFTP server that contains a corpus. `home` contains the keys and the folder `files`."""
 
     server: Server
     port: int
     home: Path
 
-    def at(self, port: int) -> "SftpPlace":
-        """The same, reached through another port, at which the server's key is known from now on."""
+    def via(self, port: int) -> "SftpPlace":
+        """Return the folder as seen through another port, and add the server's key for that port to `known_hosts`."""
         host_key = (self.home / "host.pub").read_text(encoding="ascii")
         with self.known_hosts.open("a", encoding="utf-8") as file:
             file.write(f"[127.0.0.1]:{port} {host_key}\n")
@@ -87,7 +87,7 @@ class SftpPlace:
 
     @property
     def settings(self) -> str:
-        """What stands of it in the account's part of a configuration."""
+        """The landing's settings in the account's section of a configuration."""
         return f"""\
 landing = "sftp://{getpass.getuser()}@127.0.0.1:{self.port}{self.folder}"
 [accounts.sftp]
@@ -105,7 +105,7 @@ known_hosts = "{self.known_hosts}"
 
     @property
     def known_hosts(self) -> Path:
-        """Names the server's key at each port under which it can be reached."""
+        """Lists the server's key for each of its ports."""
         return self.home / "known_hosts"
 
 
@@ -113,34 +113,34 @@ Place = S3Place | SftpPlace
 
 
 @contextmanager
-def stand_in(kind: str, corpus: Corpus) -> Iterator[Server]:
-    """The stand-in of that kind (`s3` or `api`), until the block is left."""
-    with _listening("benchmarks.stand_ins", kind, corpus.home, len(corpus.samples)) as server:
+def simulator(kind: str, corpus: Corpus) -> Iterator[Server]:
+    """Run the simulator of that kind (`s3` or `api`)."""
+    with _listening("benchmarks.simulators", kind, corpus.home, len(corpus.samples)) as server:
         yield server
 
 
 @contextmanager
 def delay(port: int, round_trip_ms: float) -> Iterator[Server]:
-    """Something that listens, that far away from the server at the port, until the block is left."""
+    """Run a relay to the port that adds this round-trip time."""
     with _listening("benchmarks.delay", round_trip_ms, port) as server:
         yield server
 
 
 @contextmanager
 def s3_place(corpus: Corpus) -> Iterator[S3Place]:
-    """The corpus in a bucket, until the block is left."""
-    with stand_in("s3", corpus) as server:
+    """Serve the corpus from a bucket."""
+    with simulator("s3", corpus) as server:
         yield S3Place(server, server.port)
 
 
 def sshd() -> str | None:
-    """OpenSSH's server, null where it is not installed."""
+    """Return the path of OpenSSH's server, None if it is not installed."""
     return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
 
 @contextmanager
 def sftp_place(corpus: Corpus, home: Path) -> Iterator[SftpPlace]:
-    """The corpus behind OpenSSH's sshd with its own limits, until the block is left. Keys and files are put in `home`."""
+    """Serve the corpus from OpenSSH's sshd with its default limits. Keys and files are stored in `home`."""
     program = sshd()
     assert program is not None
     shutil.rmtree(home, ignore_errors=True)
@@ -155,11 +155,11 @@ def sftp_place(corpus: Corpus, home: Path) -> Iterator[SftpPlace]:
         encoding="utf-8",
     )
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where it gives up root's rights; it does not start without
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd's privilege separation directory; it does not start without it
     process = psutil.Popen([program, "-D", "-f", str(home / "sshd_config"), "-E", str(home / "log")])
     try:
-        _await(port)
-        yield SftpPlace(Server(port, process), port, home).at(port)
+        _wait_for_port(port)
+        yield SftpPlace(Server(port, process), port, home).via(port)
     finally:
         for one in (*process.children(recursive=True), process):
             with suppress(psutil.NoSuchProcess):
@@ -180,7 +180,7 @@ def _listening(module: str, *words: object) -> Iterator[Server]:
 
 
 def _make_key(path: Path) -> str:
-    """A new private key is in the file; its public half as OpenSSH writes it."""
+    """Write a new private key to the file and return the public key in OpenSSH format."""
     key = Ed25519PrivateKey.generate()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -194,7 +194,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await(port: int) -> None:
+def _wait_for_port(port: int) -> None:
     give_up_at = time.monotonic() + _START_S
     while True:
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):

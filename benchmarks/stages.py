@@ -1,8 +1,7 @@
-"""`python -m benchmarks.stages DAY [STEP...]`: archives a day as the command line does, or does these steps of it alone, and
-tells how long each stage took, as JSON.
+"""`python -m benchmarks.stages DAY [STEP...]`: archive a day like the command line, or run single steps; print timings as JSON.
 
-The steps are timed from outside, so the code that is measured knows nothing of it. What they import, and what botocore reads
-from its files for a first client, is there before the first of them, so that it is start-up here as it is elsewhere.
+The steps are timed from outside, without changes to the measured code. Their imports and the files that botocore reads for its
+first client are loaded before the first step, so that they count as start-up, as elsewhere.
 """
 
 import json
@@ -24,13 +23,13 @@ STAGES = {
 
 
 class Stopwatch:
-    """Wall and CPU seconds by stage; CPU of all threads of this process."""
+    """Wall and CPU seconds by stage. CPU is that of all threads of this process."""
 
     def __init__(self) -> None:
         self.spent: dict[str, tuple[float, float]] = {}
 
     def timed(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """`work`, with the time that it takes put down to the stage."""
+        """Return `work` wrapped so that its time is added to the stage."""
 
         def measured(*args: Any, **options: Any) -> Any:
             begun_at, cpu_s = time.perf_counter(), time.process_time()
@@ -45,11 +44,11 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Archives the day, or does the steps that are named, and prints `{stage: [wall_s, cpu_s]}`.
+    """Archive the day, or run the given steps, and print `{stage: [wall_s, cpu_s]}`.
 
-    Of a whole day, "day" is all of it; steps that are named are told under their own names.
+    For a whole day, "day" is the total; single steps are reported under their own names.
     """
-    prepare_process()  # as the command line does, before it imports anything
+    prepare_process()  # like the command line, before any import
     from callarchive.archiving import steps
     from callarchive.archiving.connections import Connections
     from callarchive.cli.main_job import archive_day

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.tasks TASK ...`: what is timed inside a process of its own, so that neither imports nor the making of
-its input count. It prints `{"wall_s": ..., "cpu_s": ...}` of the task alone, as JSON.
+"""`python -m benchmarks.tasks TASK ...`: run a task in a separate process and time it without imports and input preparation.
 
-Imports stand in the functions, for one task's must not be in another's memory.
+The output is `{"wall_s": ..., "cpu_s": ...}` of the task alone, as JSON. Imports are inside the functions, so that one task's
+imports do not add to another's memory.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 FIRST_DAY = date(2025, 1, 1)
 
-_QUESTION = """
+_QUERY = """
     select date_trunc('month', call_date) as month, subaccount_id, count(*) as recordings, sum(size_bytes) as bytes,
            avg(duration_s) as mean_s, count(*) filter (where audio_issue is not null) as with_issue
     from {} where archive_status = 'archived' group by all order by all
 """
-_ASKED_COLUMNS = ["call_date", "subaccount_id", "archive_status", "size_bytes", "duration_s", "audio_issue"]
+_QUERY_COLUMNS = ["call_date", "subaccount_id", "archive_status", "size_bytes", "duration_s", "audio_issue"]
 
 
 def walk(corpus_home: str, count: str) -> None:
-    """Walks the frames of recordings that are in memory."""
+    """Walk the frames of recordings in memory."""
     from callarchive.mp3 import probe_mp3
 
     files = sorted(Path(corpus_home, "files").rglob("*.mp3"))[: int(count)]
@@ -43,14 +43,14 @@ def walk(corpus_home: str, count: str) -> None:
 
 
 def make_rows(file: str, count: str) -> None:
-    """`file` holds an Arrow table of so many recordings of one day, in the order of their key."""
+    """Write an Arrow table of `count` recordings of one day to `file`, sorted by key."""
     import pyarrow.feather
 
     pyarrow.feather.write_feather(_recordings(int(count), random.Random(1)), file, compression="uncompressed")
 
 
 def make_year(catalog: str, count: str, days: str) -> None:
-    """The catalog holds so many recordings, spread over so many days."""
+    """Fill the catalog with `count` recordings, spread over `days` days."""
     from callarchive.catalog import schemas
     from callarchive.catalog.parquet_catalog import Catalog
 
@@ -61,7 +61,7 @@ def make_year(catalog: str, count: str, days: str) -> None:
 
 
 def write_catalog(file: str, catalog: str, order: str) -> None:
-    """Replaces a partition with the table in the file; its rows in the order of their key, or `shuffled`."""
+    """Replace a partition with the table in the file, its rows `ordered` by key or `shuffled`."""
     from callarchive.catalog import (
         parquet_files,  # noqa: F401 - the catalog imports it when it needs it
         schemas,
@@ -74,7 +74,7 @@ def write_catalog(file: str, catalog: str, order: str) -> None:
 
 
 def write_pyarrow(file: str, folder: str, order: str) -> None:
-    """Writes the same table as pyarrow does it, with the same compression, and no more."""
+    """Write the same table with plain pyarrow and the same compression."""
     import pyarrow.parquet
 
     rows = _rows_in(file, order)
@@ -83,41 +83,41 @@ def write_pyarrow(file: str, folder: str, order: str) -> None:
         pyarrow.parquet.write_table(rows, f"{folder}/part-0.parquet", compression="zstd")
 
 
-def ask_catalog(catalog: str) -> None:
-    """Asks the question through `Catalog.duckdb`."""
+def query_catalog(catalog: str) -> None:
+    """Run the query through `Catalog.duckdb`."""
     import duckdb  # noqa: F401
 
     from callarchive.catalog.parquet_catalog import Catalog
 
     with _timed():
-        Catalog.open(catalog).duckdb().execute(_QUESTION.format("recordings")).fetchall()
+        Catalog.open(catalog).duckdb().execute(_QUERY.format("recordings")).fetchall()
 
 
-def ask_pandas(catalog: str) -> None:
-    """Answers the question with the frame that `Catalog.pandas` gives."""
+def query_pandas(catalog: str) -> None:
+    """Compute the query's result from the frame of `Catalog.pandas`."""
     import pandas  # noqa: F401
 
     from callarchive.catalog.parquet_catalog import Catalog
 
     with _timed():
-        frame = Catalog.open(catalog).pandas("recordings", columns=_ASKED_COLUMNS)
+        frame = Catalog.open(catalog).pandas("recordings", columns=_QUERY_COLUMNS)
         frame = frame[frame["archive_status"] == "archived"]
         frame = frame.assign(month=frame["call_date"].astype("datetime64[s]").dt.to_period("M"))
         groups = frame.groupby(["month", "subaccount_id"])
         groups.agg({"size_bytes": "sum", "duration_s": "mean", "audio_issue": "count", "call_date": "size"})
 
 
-def ask_duckdb(catalog: str) -> None:
-    """Asks DuckDB the question, without us."""
+def query_duckdb(catalog: str) -> None:
+    """Run the query with plain DuckDB."""
     import duckdb
 
     files = f"read_parquet('{catalog}/recordings/*/*.parquet', hive_partitioning = true)"
     with _timed():
-        duckdb.connect().execute(_QUESTION.format(files)).fetchall()
+        duckdb.connect().execute(_QUERY.format(files)).fetchall()
 
 
 def transfer_parts(paths: str, processes: str, threads: str, *parts: str) -> None:
-    """Does these parts of a transfer, of `read`, `hash`, `walk` and `write`, with the objects at these paths of the landing."""
+    """Run the given parts of a transfer (`read`, `hash`, `walk`, `write`) on the objects at these paths of the landing."""
     from callarchive.cli import prepare_process
 
     prepare_process()
@@ -179,16 +179,16 @@ TASKS = {
         make_year,
         write_catalog,
         write_pyarrow,
-        ask_catalog,
-        ask_pandas,
-        ask_duckdb,
+        query_catalog,
+        query_pandas,
+        query_duckdb,
         transfer_parts,
     )
 }
 
 
 def _recordings(count: int, rng: random.Random) -> Any:
-    """Rows of `recordings` as a day leaves them: almost all archived, names and URIs as long as real ones."""
+    """Return realistic rows of `recordings`: almost all archived, with names and URIs of realistic length."""
     import pyarrow as pa
 
     from callarchive.catalog import schemas
@@ -243,7 +243,7 @@ def _rows_in(file: str, order: str) -> Any:
 
 @contextmanager
 def _timed(**more: float) -> Iterator[None]:
-    """Prints what the block took, and whatever more there is to tell."""
+    """Time the block and print the result with the additional values."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     yield
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
@@ -251,7 +251,7 @@ def _timed(**more: float) -> Iterator[None]:
 
 
 def main() -> None:
-    """Does the task that is named."""
+    """Run the task named on the command line."""
     TASKS[sys.argv[1]](*sys.argv[2:])
 
 

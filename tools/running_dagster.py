@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], object], what: str, *, patience_s: float,
         time.sleep(0.1)
 
 
-def order_backfill(instance: dg.DagsterInstance, settings: Settings, keys: Sequence[str]) -> str:
+def launch_backfill(instance: dg.DagsterInstance, settings: Settings, keys: Sequence[str]) -> str:
     """All assets are ordered for these days, as the UI does it. Returns the backfill's id."""
     graph = code_location(settings).resolve_asset_graph()
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A corpus of a few recordings, made once."""
+"""A corpus of a few recordings, made once per session."""
 
 from pathlib import Path
 

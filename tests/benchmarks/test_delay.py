@@ -1,4 +1,4 @@
-"""The way to a server that is far away: nothing on it is lost, reordered or held for good, and it is long enough."""
+"""The delay relay loses, reorders and withholds no bytes, and adds the requested latency."""
 
 import random
 import socket
@@ -15,8 +15,8 @@ _WAIT_S = 20
 
 
 @contextmanager
-def far_server(serve: Callable[[socket.socket], None], round_trip_ms: float) -> Iterator[int]:
-    """The port at which a server is that does this with every connection, that far away."""
+def remote_server(serve: Callable[[socket.socket], None], round_trip_ms: float) -> Iterator[int]:
+    """Yield the port of a relay to a server that handles every connection with `serve`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def accept() -> None:
@@ -28,13 +28,13 @@ def far_server(serve: Callable[[socket.socket], None], round_trip_ms: float) -> 
                 threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
-        with delay(listening.getsockname()[1], round_trip_ms) as way:
-            yield way.port
+        with delay(listening.getsockname()[1], round_trip_ms) as relay:
+            yield relay.port
         listening.shutdown(socket.SHUT_RDWR)
 
 
 def echo(connection: socket.socket) -> None:
-    with suppress(OSError), connection:  # the other end may break it off
+    with suppress(OSError), connection:  # the other end may close it
         while data := connection.recv(65536):
             connection.sendall(data)
 
@@ -49,7 +49,7 @@ def received(connection: socket.socket, count: int) -> bytes:
 @pytest.mark.parametrize("round_trip_ms", [0, 5])
 def test_bytes_of_many_connections_arrive_whole_and_in_order(round_trip_ms: float) -> None:
     sent = [random.Random(number).randbytes(300_000) for number in range(8)]
-    with far_server(echo, round_trip_ms) as port:
+    with remote_server(echo, round_trip_ms) as port:
         connections = [socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S) for _ in sent]
         senders = [threading.Thread(target=c.sendall, args=(data,)) for c, data in zip(connections, sent, strict=True)]
         for sender in senders:
@@ -60,9 +60,9 @@ def test_bytes_of_many_connections_arrive_whole_and_in_order(round_trip_ms: floa
             connection.close()
 
 
-def test_no_answer_comes_before_its_round_trip_and_the_first_waits_for_the_handshake_as_well() -> None:
+def test_responses_take_a_round_trip_and_the_first_one_also_a_handshake() -> None:
     with (
-        far_server(echo, round_trip_ms=40) as port,
+        remote_server(echo, round_trip_ms=40) as port,
         socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S) as connection,
     ):
         took_s = []
@@ -76,20 +76,20 @@ def test_no_answer_comes_before_its_round_trip_and_the_first_waits_for_the_hands
     assert min(took_s) > 0.038
 
 
-def test_whoever_hangs_up_is_heard_at_the_other_end_after_all_that_was_said() -> None:
-    def say_and_hang_up(connection: socket.socket) -> None:
+def test_a_close_reaches_the_other_end_after_all_bytes() -> None:
+    def send_and_close(connection: socket.socket) -> None:
         with connection:
             connection.sendall(b"y" * 200_000)
 
     with (
-        far_server(say_and_hang_up, round_trip_ms=5) as port,
+        remote_server(send_and_close, round_trip_ms=5) as port,
         socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S) as connection,
     ):
         assert received(connection, 200_001) == b"y" * 200_000
 
 
-def test_others_go_on_when_a_connection_breaks_off_while_bytes_are_under_way() -> None:
-    with far_server(echo, round_trip_ms=20) as port:
+def test_other_connections_survive_one_that_is_closed_with_bytes_in_flight() -> None:
+    with remote_server(echo, round_trip_ms=20) as port:
         broken = socket.create_connection(("127.0.0.1", port), timeout=_WAIT_S)
         broken.sendall(b"x" * 500_000)
         broken.close()
@@ -98,8 +98,8 @@ def test_others_go_on_when_a_connection_breaks_off_while_bytes_are_under_way() -
             assert received(connection, 11) == b"still there"
 
 
-def test_a_client_is_hung_up_on_where_nobody_listens() -> None:
+def test_a_connection_is_closed_if_no_server_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    with delay(port, 5) as way, socket.create_connection(("127.0.0.1", way.port), timeout=_WAIT_S) as connection:
+    with delay(port, 5) as relay, socket.create_connection(("127.0.0.1", relay.port), timeout=_WAIT_S) as connection:
         assert connection.recv(1) == b""

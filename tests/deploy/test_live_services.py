@@ -17,7 +17,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from callarchive.settings import load_settings
 from callarchive.simulator.landings import free_port
-from tools.running_dagster import order_backfill, process_group, wait_until
+from tools.running_dagster import launch_backfill, process_group, wait_until
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "dagster"
 DAYS = 6
@@ -72,7 +72,7 @@ def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_i
 
         code = running.enter_context(service("callarchive-code", **here))
         with service("callarchive-daemon", **here) as daemon:
-            backfill_id = order_backfill(instance, load_settings(trial.config), keys)
+            backfill_id = launch_backfill(instance, load_settings(trial.config), keys)
             await_that(lambda: runs(dg.DagsterRunStatus.STARTED), "the first run")
             daemon.terminate()
             left = runs(*UNDER_WAY)

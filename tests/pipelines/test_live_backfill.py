@@ -18,7 +18,7 @@ from callarchive.simulator.world import AccountPlan, World
 from tools.running_dagster import (
     DAEMON,
     environment_with,
-    order_backfill,
+    launch_backfill,
     process_group,
     run_workers,
     shipped_home,
@@ -69,7 +69,7 @@ def test_a_backfill_ends_whole_whatever_is_killed_in_the_middle(
     days = sorted({day_of(session.started_at, zone) for session in simulator.world.sessions})
     assert len(days) == DAYS
     with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
-        ordered = order_backfill(instance, settings, [day.isoformat() for day in days])
+        ordered = launch_backfill(instance, settings, [day.isoformat() for day in days])
 
         def status() -> BulkActionStatus:
             backfill = instance.get_backfill(ordered)

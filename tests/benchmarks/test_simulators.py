@@ -1,4 +1,4 @@
-"""S3 and 8x8's API as benchmarks play them: what the main job and its peers ask is answered as the real ones would."""
+"""The simulators of S3 and the 8x8 API respond to the requests of the main job and its peers like the real services."""
 
 import json
 import urllib.request
@@ -10,8 +10,8 @@ import botocore.exceptions
 import pytest
 
 from benchmarks.corpus import Corpus
-from benchmarks.servers import s3_place, stand_in
-from benchmarks.stand_ins import ARRIVALS, BUCKET, PREFIX, SUBACCOUNT_ID
+from benchmarks.servers import s3_place, simulator
+from benchmarks.simulators import ARRIVALS, BUCKET, PREFIX, SUBACCOUNT_ID
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def pages(s3: Any, **options: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("page_keys", [1, 5, 12, 1000])
-def test_a_listing_names_every_object_once_whatever_its_pages_hold(s3: Any, corpus: Corpus, page_keys: int) -> None:
+def test_a_listing_has_every_object_once_for_any_page_size(s3: Any, corpus: Corpus, page_keys: int) -> None:
     listed = [
         (entry["Key"], entry["Size"], entry["ETag"])
         for page in pages(s3, Prefix=f"{PREFIX}/", MaxKeys=page_keys)
@@ -44,7 +44,7 @@ def test_a_listing_names_every_object_once_whatever_its_pages_hold(s3: Any, corp
 
 
 @pytest.mark.parametrize("page_keys", [1, 5, 1000])
-def test_a_listing_with_a_delimiter_names_each_folder_once(s3: Any, corpus: Corpus, page_keys: int) -> None:
+def test_a_listing_with_a_delimiter_has_each_folder_once(s3: Any, corpus: Corpus, page_keys: int) -> None:
     folder = f"{PREFIX}/{corpus.samples[0].day}/"
     found = pages(s3, Prefix=folder, Delimiter="/", MaxKeys=page_keys)
     folders = [entry["Prefix"] for page in found for entry in page.get("CommonPrefixes", ())]
@@ -53,7 +53,7 @@ def test_a_listing_with_a_delimiter_names_each_folder_once(s3: Any, corpus: Corp
     assert not any(page.get("Contents") for page in found)
 
 
-def test_an_object_is_given_whole_and_in_part(s3: Any, corpus: Corpus) -> None:
+def test_an_object_can_be_read_whole_and_in_ranges(s3: Any, corpus: Corpus) -> None:
     sample = corpus.samples[0]
     data = (corpus.folder / sample.path).read_bytes()
     key = f"{PREFIX}/{sample.path}"
@@ -66,16 +66,16 @@ def test_an_object_is_given_whole_and_in_part(s3: Any, corpus: Corpus) -> None:
     assert s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"] == len(data)
 
 
-def test_what_is_not_there_is_said_to_be_absent_and_the_connection_goes_on(s3: Any, corpus: Corpus) -> None:
-    for ask in (s3.head_object, s3.get_object):
+def test_a_missing_object_is_a_404_and_the_connection_stays_usable(s3: Any, corpus: Corpus) -> None:
+    for request in (s3.head_object, s3.get_object):
         with pytest.raises(botocore.exceptions.ClientError) as refused:
-            ask(Bucket=BUCKET, Key=f"{PREFIX}/no-such-key")
+            request(Bucket=BUCKET, Key=f"{PREFIX}/no-such-key")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
         assert pages(s3, MaxKeys=1)[0]["KeyCount"] == 1
 
 
-def test_the_api_tells_when_look_ups_arrived_since_it_was_last_asked(corpus: Corpus) -> None:
-    with stand_in("api", corpus) as api:
+def test_the_api_returns_the_arrivals_since_the_last_call(corpus: Corpus) -> None:
+    with simulator("api", corpus) as api:
         url = f"http://127.0.0.1:{api.port}"
         for sample in corpus.samples[:3]:
             place = f"{url}/api/v1/subaccounts/{SUBACCOUNT_ID}/recordings/{sample.session_id}"

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.stand_ins s3|api CORPUS COUNT`: S3 and 8x8's API, as fast as one process of Python serves them.
+"""`python -m benchmarks.simulators s3|api CORPUS COUNT`: simulate S3 or the 8x8 API with minimal overhead.
 
-They answer what the main job and its peers ask on a good day and nothing else, from a corpus: GET (whole or a range), HEAD and
-ListObjectsV2, and Get Recordings. No signature and no key is checked. The simulator's servers, which know faults, would be
-measured in place of the main job. Each writes its port to standard output and ends when its standard input does.
+They serve a corpus and implement only the requests that the main job and its peers make without faults: GET (whole or a
+range), HEAD and ListObjectsV2; and Get Recordings. They check no signature or key. The servers of `callarchive.simulator` are
+too slow: a benchmark would measure them instead of the main job. Each simulator prints its port to standard output and exits
+at the end of standard input.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ BUCKET = "benchmark-recordings"
 PREFIX = "my-recordings-path"
 SUBACCOUNT_ID = "benchmark"
 ARRIVALS = "/arrivals"
-"""Asked of the API's stand-in, this gives the times of the look-ups since it was last asked, seconds of a steady clock."""
+"""Path at which the API simulator returns the times of lookups since the last call, in seconds of a monotonic clock."""
 
 _PAGE_KEYS = 1000
 _RANGE = re.compile(rb"\r\nrange: *bytes=(\d+)-(\d*)", re.IGNORECASE)
@@ -41,7 +42,7 @@ class Request:
     """A request without a body.
 
     Attributes:
-        bounds: first and last byte asked for, the last one null for the end; null for the whole.
+        bounds: first and last requested byte; the last is None for the end of the object. None for the whole object.
     """
 
     method: str
@@ -50,20 +51,20 @@ class Request:
 
 
 Body = bytes | memoryview
-Answer = Callable[[Request], list[Body]]
-"""From a request to the pieces of the whole answer, its head included."""
+Handler = Callable[[Request], list[Body]]
+"""Returns the parts of the response to a request, headers included."""
 
 
-def s3_answers(corpus: Corpus) -> Answer:
-    """One bucket that holds the samples below one prefix; ETags are MD5s, as S3's are for objects put in one piece."""
+def s3_handler(corpus: Corpus) -> Handler:
+    """Return a handler for one bucket with the samples below one prefix. ETags are MD5s, as in S3 for single-part uploads."""
     samples = {f"{PREFIX}/{sample.path}": sample for sample in corpus.samples}
     keys = sorted(samples)
 
     def get(request: Request, key: str) -> list[Body]:
         sample = samples.get(key)
         if sample is None:
-            refusal = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
-            return [_head(404, len(refusal), "application/xml"), *([refusal] if request.method == "GET" else [])]
+            error = b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
+            return [_head(404, len(error), "application/xml"), *([error] if request.method == "GET" else [])]
         first, last = 0, sample.size_bytes - 1
         part = None
         if request.bounds is not None and request.method == "GET":
@@ -74,7 +75,7 @@ def s3_answers(corpus: Corpus) -> Answer:
         head = _head(status, last + 1 - first, "audio/mpeg", etag=sample.md5, modified=sample, part=part)
         if request.method != "GET":
             return [head]
-        with (corpus.folder / sample.path).open("rb") as file:  # mapped, not read: a file may be larger than memory is
+        with (corpus.folder / sample.path).open("rb") as file:  # mapped, not read: a file may be larger than memory
             return [head, memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))[first : last + 1]]
 
     def page(query: dict[str, str]) -> list[Body]:
@@ -103,7 +104,7 @@ def s3_answers(corpus: Corpus) -> Answer:
         ).encode()
         return [_head(200, len(xml), "application/xml"), xml]
 
-    def answer(request: Request) -> list[Body]:
+    def handle(request: Request) -> list[Body]:
         url = urlsplit(request.target)
         _, _, key = unquote(url.path).lstrip("/").partition("/")
         if key:
@@ -112,18 +113,18 @@ def s3_answers(corpus: Corpus) -> Answer:
             return [_head(200, 0, "application/xml")]
         return page({name: values[0] for name, values in parse_qs(url.query).items()})
 
-    return answer
+    return handle
 
 
 def _index_after(keys: list[str], place: str, delimiter: str) -> int:
-    """Where the keys begin that come after a key, or after a whole folder that `place` names by ending in the delimiter."""
+    """Return the index of the first key after `place`: a key, or a whole folder if it ends in the delimiter."""
     if delimiter and place.endswith(delimiter):
         return bisect_left(keys, f"{place[:-1]}{chr(ord(delimiter) + 1)}")
     return bisect_right(keys, place)
 
 
-def api_answers(corpus: Corpus) -> Answer:
-    """Get Recordings for each sample's session. The answers are made beforehand."""
+def api_handler(corpus: Corpus) -> Handler:
+    """Return a handler for Get Recordings. The responses are prepared in advance."""
     prepared: dict[str, list[Body]] = {}
     arrivals: list[float] = []
     for sample in corpus.samples:
@@ -149,7 +150,7 @@ def api_answers(corpus: Corpus) -> Answer:
         prepared[place] = [_head(200, len(body), "application/json"), body]
     unknown: list[Body] = [_head(404, 0, "application/json")]
 
-    def answer(request: Request) -> list[Body]:
+    def handle(request: Request) -> list[Body]:
         if request.target == ARRIVALS:
             body = json.dumps(arrivals).encode()
             arrivals.clear()
@@ -157,19 +158,19 @@ def api_answers(corpus: Corpus) -> Answer:
         arrivals.append(time.monotonic())
         return prepared.get(request.target, unknown)
 
-    return answer
+    return handle
 
 
 class _Connection(asyncio.Protocol):
-    """HTTP/1.1 for requests without a body, kept alive until the client hangs up."""
+    """HTTP/1.1 for requests without a body, kept alive until the client closes the connection."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -177,9 +178,9 @@ class _Connection(asyncio.Protocol):
             head = bytes(self._received[:end])
             del self._received[: end + 4]
             method, target, _ = head.partition(b"\r\n")[0].decode("ascii").split(" ")
-            asked = _RANGE.search(head)
-            bounds = None if asked is None else (int(asked[1]), int(asked[2]) if asked[2] else None)
-            self._transport.writelines(self._answer(Request(method, target, bounds)))
+            found = _RANGE.search(head)
+            bounds = None if found is None else (int(found[1]), int(found[2]) if found[2] else None)
+            self._transport.writelines(self._handler(Request(method, target, bounds)))
 
 
 def _head(
@@ -209,14 +210,14 @@ def _entry(key: str, sample: Sample) -> str:
     )
 
 
-async def _serve(answer: Answer) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(answer), "127.0.0.1", 0, backlog=512)
+async def _serve(handler: Handler) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Connection(handler), "127.0.0.1", 0, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
-def end_with_input() -> None:
-    """This process ends when its standard input does: with whoever started it, however that came to end."""
+def exit_on_stdin_eof() -> None:
+    """Exit this process at the end of standard input, and so together with its parent, however that ends."""
 
     def wait() -> None:
         sys.stdin.buffer.read()
@@ -226,11 +227,11 @@ def end_with_input() -> None:
 
 
 def main() -> None:
-    """Serves until standard input ends."""
+    """Serve until the end of standard input."""
     kind, home, count = sys.argv[1:]
     corpus = load_corpus(Path(home)).first(int(count))
-    end_with_input()
-    uvloop.run(_serve(s3_answers(corpus) if kind == "s3" else api_answers(corpus)))
+    exit_on_stdin_eof()
+    uvloop.run(_serve(s3_handler(corpus) if kind == "s3" else api_handler(corpus)))
 
 
 if __name__ == "__main__":
