@@ -65,8 +65,8 @@ def far_s3(plan: Plan) -> Section:
         f"The same {len(corpus.samples):,} recordings. The round trip is {ROUND_TRIP_MS:.0f} ms to S3 and"
         f" {API_ROUND_TRIP_MS:.0f} ms to the 8x8 API (`benchmarks/delay.py`; bandwidth is not limited, a new"
         f" connection costs an additional round trip). callarchive runs with `transfer.concurrency = {FAR.transfers}` and"
-        f" `lookups.concurrency = {FAR.lookups}`, s5cmd with its default of 256 workers. By default, rclone lists one folder at a"
-        " time, and every session has its own folder; `--fast-list` shows the time without that."
+        f" `lookups.concurrency = {FAR.lookups}`, s5cmd with its default of 256 workers. By default, rclone lists one folder at"
+        " a time, and every session has its own folder; `--fast-list` shows the time without that."
     )
     return Section(title, prose, claims, (run_table(runs),))
 
