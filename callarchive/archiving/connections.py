@@ -196,7 +196,7 @@ class Connections:
             ConfigurationError: the catalog's days are cut in another time zone.
         """
         self._require_same_zone()
-        from callarchive.catalog.rows import journal_folder
+        from callarchive.archiving.transfer_journal import journal_folder
 
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):

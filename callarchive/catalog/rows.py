@@ -1,20 +1,11 @@
-"""Rows of the step tables to and from the models, and the journal of a transfer under way."""
+"""Rows of the step tables, to and from the models."""
 
-import secrets
-import time
 from collections.abc import Iterable, Sequence
-from datetime import date
-from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import Column, last_of_each
-from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.catalog.parquet_files import DamagedError, decode, to_arrow
-from callarchive.domain.errors import StoreError
 from callarchive.domain.foreign_text import mask_numbers
 from callarchive.domain.landing_objects import LandingObject, SourceEvidence
 from callarchive.domain.models import (
@@ -31,8 +22,6 @@ from callarchive.domain.models import (
     Session,
     Version,
 )
-from callarchive.runtime.memory import give_memory_back
-from callarchive.storage.stores import StoredObject
 
 Row = dict[str, Any]
 Key = tuple[str, str]
@@ -194,112 +183,3 @@ def file_from(row: Row) -> RecordingFile:
         quarantine_uri=row["quarantine_uri"],
         versions=tuple(map(Version, row["versions"] or (), row["versions_sha256"] or ())),
     )
-
-
-_PACK = 64
-"""So many pieces are made one while they are read."""
-_BEGUN = "begun"
-"""A piece without rows, which older versions wrote: its file is empty."""
-
-
-def journal_folder(day: date) -> str:
-    """Where the day's journal lies below the catalog's root."""
-    return f"_steps/recording_files_journal/call_date={day}"
-
-
-class Journal:
-    """What a transfer under way has done, in small durable pieces, so that a killed run's work is not fetched again.
-
-    Pieces are Parquet files with the schema of `recording_files` below `_steps/recording_files_journal/`. What was
-    fetched after the last piece is found again by its bytes: see `RecordingArchive.keep`.
-
-    Args:
-        piece: how many recordings a piece holds at the most.
-        piece_s: after how many seconds a smaller piece is written.
-    """
-
-    def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 0.5) -> None:
-        self._catalog = catalog
-        self._day = day
-        self._folder = journal_folder(day)
-        self._piece = piece
-        self._piece_s = piece_s
-        self._waiting: list[RecordingFile] = []
-        self._adding = Lock()
-        self._writing = Lock()
-        self._written_at = time.monotonic()
-
-    def known(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """What is known of the day's files: the partition, and in its place what later pieces say. One row per recording.
-
-        In the schema of `recording_files`, or the columns of it that are named; ordered by its key.
-        """
-        table = schemas.RECORDING_FILES
-        pieces = self._pieces()
-        if not pieces:
-            return self._catalog.partition(table, self._day, columns=columns)
-        packs = [self._catalog.partition(table, self._day)]
-        # Small buffers by the thousand leave gaps, which stay taken: a long day would be held twice.
-        for begin in range(0, len(pieces), _PACK):
-            pack = pa.concat_tables([self._read(item.path) for item in pieces[begin : begin + _PACK]])
-            packs.append(pack.combine_chunks())
-        rows = pa.concat_tables(packs)
-        last = last_of_each(rows, table.key)
-        parts: dict[str, Column] = dict(zip(rows.column_names, rows.columns, strict=True))
-        del packs, pack, rows
-        known: dict[str, Column] = {}
-        for name in columns or table.schema.names:
-            known[name] = parts.pop(name).take(last)
-            give_memory_back(len(last))
-        return pa.table(known)
-
-    def add(self, file: RecordingFile) -> None:
-        """The file's record is on its way into a piece. Thread-safe."""
-        with self._adding:
-            self._waiting.append(file)
-            due = len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s
-        if due:
-            self.flush()
-
-    def flush(self) -> None:
-        """Every record that was added is durable. Thread-safe; other threads may add meanwhile."""
-        with self._writing:
-            with self._adding:
-                waiting, self._waiting = self._waiting, []
-                self._written_at = time.monotonic()
-            if not waiting:
-                return
-            try:
-                self._write(waiting)
-            except BaseException:
-                with self._adding:
-                    self._waiting = waiting + self._waiting
-                raise
-
-    def _write(self, files: list[RecordingFile]) -> None:
-        rows = to_arrow(schemas.RECORDING_FILES, [file_row(file) for file in files])
-        buffer = pa.BufferOutputStream()
-        pq.write_table(rows, buffer, compression="zstd")
-        # The time puts pieces in order; what follows keeps processes that write at once apart.
-        name = f"{self._folder}/{time.time_ns():020}-{secrets.token_hex(4)}.parquet"
-        self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
-
-    def close(self, files: pa.Table) -> int:
-        """The partition of `recording_files` holds these rows, and no piece is left. Returns how many there are."""
-        count = self._catalog.replace_partition(schemas.RECORDING_FILES, self._day, files)
-        self._waiting.clear()
-        for item in self._catalog.store.list(self._folder):
-            self._catalog.store.delete(item.path)
-        return count
-
-    def _pieces(self) -> list[StoredObject]:
-        return self._catalog.store.list(self._folder)
-
-    def _read(self, path: str) -> pa.Table:
-        """The rows of a piece, which an older version may have left. Raises StoreError."""
-        data = None if path.endswith(_BEGUN) else self._catalog.store.read(path)
-        try:
-            return decode(data, schemas.RECORDING_FILES, columns=None)
-        except DamagedError as err:
-            uri = self._catalog.store.uri(path)
-            raise StoreError(f"{uri} is damaged: remove it, then archive {self._day}") from err

@@ -20,10 +20,11 @@ from callarchive.archiving.steps.account_failures import (
     keep_failures,
 )
 from callarchive.archiving.steps.reports import StepReport, lists_landings, partition_of
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.recording_events import event_columns
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
-from callarchive.catalog.rows import Journal, file_from, recording_from
+from callarchive.catalog.rows import file_from, recording_from
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Unknown
@@ -54,7 +55,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     """
     earlier_failures = account_failures(connections.catalog, day)
     metadata = partition_of(connections, schemas.RECORDING_METADATA, day)
-    journal = Journal(connections.catalog, day)
+    journal = TransferJournal(connections.catalog, day)
     for account in connections.settings.accounts:
         connections.archive.sweep(account.subaccount_id, day)
     counts, errors = fetch_named(
@@ -80,7 +81,7 @@ def fetch_named(
     connections: Connections,
     day: date,
     metadata: pa.Table,
-    journal: Journal,
+    journal: TransferJournal,
     progress: Progress,
     *,
     accounts: Sequence[AccountSettings],
@@ -153,7 +154,7 @@ def _fetch(
     named: pa.Table,
     known: pa.Table,
     fetcher: Fetcher,
-    journal: Journal,
+    journal: TransferJournal,
     progress: Progress,
 ) -> None:
     """One account's recordings are settled, and the journal has what is new of them. Raises as `fetch_recordings`."""

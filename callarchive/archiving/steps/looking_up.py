@@ -19,6 +19,7 @@ from callarchive.archiving.steps.account_failures import (
     keep_failures,
 )
 from callarchive.archiving.steps.reports import StepReport, partition_of
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.lookup_tables import (
     BETWEEN_NEGATIVES,
     AnsweredRows,
@@ -30,7 +31,6 @@ from callarchive.archiving.transforms.lookup_tables import (
 from callarchive.archiving.transforms.recording_events import named_by_api, with_recordings_of_events
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc
-from callarchive.catalog.rows import Journal
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
 from callarchive.domain.models import Lookup, LookupStatus
@@ -199,7 +199,7 @@ def _to_ask(
     if connections.settings.lookups.recheck == "all":
         return asking
     settings = connections.settings
-    files = Journal(connections.catalog, day).known((*schemas.RECORDING_FILES.key, "archive_status"))
+    files = TransferJournal(connections.catalog, day).known((*schemas.RECORDING_FILES.key, "archive_status"))
     day_end = day_bounds(day, settings.zone)[1]
     grace = timedelta(hours=settings.transfer.missing_after_hours)
     is_final: Column = final(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)

@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.neighbouring_days import Neighbourhood
 from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
-from callarchive.catalog.rows import Journal, Row
+from callarchive.catalog.rows import Row
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.foreign_text import PATH_CHARS
@@ -154,7 +155,7 @@ class OpenFindings:
     def _read_and_not_listed(self, account: AccountSettings, contents: LandingContents) -> list[tuple[str, Any]]:
         """Sources of the day's archived recordings that the listing should show and does not, those read last first."""
         columns = ("subaccount_id", "archive_status", "source_path", "archived_at")
-        files = Journal(self._connections.catalog, self._day).known(columns)
+        files = TransferJournal(self._connections.catalog, self._day).known(columns)
         is_ours = pc.and_(
             pc.equal(files["subaccount_id"], account.subaccount_id),
             pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value),

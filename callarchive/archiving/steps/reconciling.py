@@ -13,13 +13,14 @@ from callarchive.archiving.steps.lost_files import rows_without_file
 from callarchive.archiving.steps.open_findings import OpenFindings
 from callarchive.archiving.steps.reports import StepReport, is_settled, partition_of
 from callarchive.archiving.steps.unknowns import keep_unknowns
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms import orphans, reconciliation
 from callarchive.archiving.transforms.lookup_tables import confirmed_negatives
 from callarchive.archiving.transforms.neighbouring_days import Neighbourhood
 from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
-from callarchive.catalog.rows import Journal, Row
+from callarchive.catalog.rows import Row
 from callarchive.catalog.schemas import RECONCILIATION
 from callarchive.domain.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.errors import ArchiveError
@@ -135,7 +136,7 @@ class _Search:
             for account in archive.account_folders()
             for item in archive.store.list(f"{account}/call_date={self._day}")
         )
-        files = Journal(self._catalog, self._day).known(orphans.FILE_COLUMNS)
+        files = TransferJournal(self._catalog, self._day).known(orphans.FILE_COLUMNS)
         kept, reasons = self.open.without_proof_in_archive(stored, files)
         self.unknown += kept
         self.unknowns += [(account, "archive_files_known", reason) for account, reason in reasons]

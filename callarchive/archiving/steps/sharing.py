@@ -17,11 +17,11 @@ from callarchive.archiving.steps.fetching import fetch_named
 from callarchive.archiving.steps.finding import find_sessions
 from callarchive.archiving.steps.looking_up import ask_for
 from callarchive.archiving.steps.reports import partition_of
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.lookup_tables import AnsweredRows, recordings_with_earlier
 from callarchive.archiving.transforms.recording_events import named_by_api, with_recordings_of_events
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import keys_of
-from callarchive.catalog.rows import Journal
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.phone_numbers import phone_number_treatment
 from callarchive.runtime.worker_pool import NoProgress, Progress
@@ -87,7 +87,7 @@ def fetch_shard(
             partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
         )
         metadata, asked_count = _named(connections, day, sessions, progress)
-        journal = Journal(connections.catalog, day)
+        journal = TransferJournal(connections.catalog, day)
         counts, errors = fetch_named(
             connections,
             day,

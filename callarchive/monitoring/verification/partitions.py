@@ -6,10 +6,10 @@ from datetime import date
 import pyarrow as pa
 
 from callarchive.archiving.responses.journal import pieces_folder
+from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.catalog import parquet_files, schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.catalog.rows import journal_folder
 from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path

@@ -7,9 +7,9 @@ from datetime import date
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
-from callarchive.catalog.rows import Journal
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.identifiers import path_segment
 from callarchive.monitoring.verification.discrepancies import compare_reconciliation
@@ -100,7 +100,7 @@ def _known_files(connections: Connections, tables: DayTables, findings: list[Fin
     if tables.damaged(schemas.RECORDING_FILES):
         return None
     try:
-        return Journal(connections.catalog, tables.day).known()
+        return TransferJournal(connections.catalog, tables.day).known()
     except (ArchiveError, pa.ArrowException) as err:
         findings.append(Finding(Defect.UNREADABLE, f"the journal of {tables.day}: not checked: {err}"))
         return None

@@ -10,8 +10,8 @@ from threading import Event
 import pytest
 
 from callarchive.archiving.connections import Connections, landing_root
+from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
-from callarchive.catalog.rows import Journal
 from callarchive.domain.models import ArchiveStatus, Lookup, LookupStatus, RecordingFile
 from callarchive.settings import load_settings
 
@@ -43,7 +43,7 @@ def write_everything(connections: Connections, day: date) -> None:
     """Every kind of file that a day has in the catalog."""
     for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES):
         connections.catalog.replace_partition(table, day, [])
-    journal = Journal(connections.catalog, day, piece=1)
+    journal = TransferJournal(connections.catalog, day, piece=1)
     journal.add(RecordingFile("acme_sg", "s", "r", ArchiveStatus.PENDING))
     lookup = Lookup("s", LookupStatus.NO_RECORDINGS, datetime(2026, 11, 3, tzinfo=UTC), body="[]")
     with connections.answers.journal(day, treat={}) as answers:

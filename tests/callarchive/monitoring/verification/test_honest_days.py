@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.catalog import schemas
-from callarchive.catalog.rows import journal_folder
 from callarchive.domain.errors import StoreError
 from callarchive.monitoring.verification import Defect
 from callarchive.storage.stores import StoredObject

@@ -1,0 +1,119 @@
+"""The journal of a transfer: small durable pieces, so that a rerun after a kill does not download its recordings again."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import date
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from callarchive.catalog.arrow_columns import Column, last_of_each
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.parquet_files import DamagedError, decode, to_arrow
+from callarchive.catalog.rows import file_row
+from callarchive.catalog.schemas import RECORDING_FILES
+from callarchive.domain.errors import StoreError
+from callarchive.domain.models import RecordingFile
+from callarchive.runtime.memory import give_memory_back
+
+_PIECES_AT_ONCE = 64
+"""Pieces that are combined as they are read: thousands of small buffers would leave gaps and double the memory used."""
+_BEGUN = "begun"
+"""A piece without rows that older versions wrote: an empty file."""
+
+
+def journal_folder(day: date) -> str:
+    """Return the folder of the day's journal, relative to the catalog's root."""
+    return f"_steps/recording_files_journal/call_date={day}"
+
+
+class TransferJournal:
+    """The files that a transfer in progress has processed, as Parquet pieces with the schema of `recording_files`.
+
+    A rerun recognizes files downloaded after the last piece by their bytes: see `RecordingArchive.keep`.
+
+    Args:
+        piece: maximum number of recordings in a piece.
+        piece_s: seconds after which a smaller piece is written.
+    """
+
+    def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 0.5) -> None:
+        self._catalog = catalog
+        self._day = day
+        self._folder = journal_folder(day)
+        self._piece = piece
+        self._piece_s = piece_s
+        self._waiting: list[RecordingFile] = []
+        self._adding = Lock()
+        self._writing = Lock()
+        self._written_at = time.monotonic()
+
+    def known(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the latest row of each of the day's recordings, from the partition and the pieces.
+
+        The table has the schema of `recording_files`, or the named columns only, and is ordered by its key.
+        """
+        pieces = self._catalog.store.list(self._folder)
+        if not pieces:
+            return self._catalog.partition(RECORDING_FILES, self._day, columns=columns)
+        packs = [self._catalog.partition(RECORDING_FILES, self._day)]
+        for begin in range(0, len(pieces), _PIECES_AT_ONCE):
+            pack = pa.concat_tables([self._read(item.path) for item in pieces[begin : begin + _PIECES_AT_ONCE]])
+            packs.append(pack.combine_chunks())
+        rows = pa.concat_tables(packs)
+        last = last_of_each(rows, RECORDING_FILES.key)
+        parts: dict[str, Column] = dict(zip(rows.column_names, rows.columns, strict=True))
+        del packs, pack, rows
+        known: dict[str, Column] = {}
+        for name in columns or RECORDING_FILES.schema.names:
+            known[name] = parts.pop(name).take(last)
+            give_memory_back(len(last))
+        return pa.table(known)
+
+    def add(self, file: RecordingFile) -> None:
+        """Queue the file's row for the next piece, and write the piece if it is due. Thread-safe."""
+        with self._adding:
+            self._waiting.append(file)
+            due = len(self._waiting) >= self._piece or time.monotonic() - self._written_at > self._piece_s
+        if due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the queued rows durably. Thread-safe; other threads may add rows meanwhile."""
+        with self._writing:
+            with self._adding:
+                waiting, self._waiting = self._waiting, []
+                self._written_at = time.monotonic()
+            if not waiting:
+                return
+            try:
+                self._write(waiting)
+            except BaseException:
+                with self._adding:
+                    self._waiting = waiting + self._waiting
+                raise
+
+    def close(self, files: pa.Table) -> int:
+        """Replace the partition of `recording_files` with these rows and delete the pieces. Return the row count."""
+        count = self._catalog.replace_partition(RECORDING_FILES, self._day, files)
+        self._waiting.clear()
+        for item in self._catalog.store.list(self._folder):
+            self._catalog.store.delete(item.path)
+        return count
+
+    def _write(self, files: list[RecordingFile]) -> None:
+        buffer = pa.BufferOutputStream()
+        pq.write_table(to_arrow(RECORDING_FILES, map(file_row, files)), buffer, compression="zstd")
+        # Pieces are ordered by time; the random suffix separates processes that write at the same instant.
+        name = f"{self._folder}/{time.time_ns():020}-{secrets.token_hex(4)}.parquet"
+        self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
+
+    def _read(self, path: str) -> pa.Table:
+        data = None if path.endswith(_BEGUN) else self._catalog.store.read(path)
+        try:
+            return decode(data, RECORDING_FILES, columns=None)
+        except DamagedError as err:
+            uri = self._catalog.store.uri(path)
+            raise StoreError(f"{uri} is damaged: remove it, then archive {self._day}") from err
