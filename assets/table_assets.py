@@ -67,10 +67,9 @@ def _column(column: Column, *, is_key: bool, sources: Sequence[dg.TableColumnDep
 
 def _description(table: Table, function: Callable[..., Any]) -> str:
     text = inspect.getdoc(function) or ""
-    place = f"`{table.folder}/call_date=YYYY-MM-DD/` in the catalog"
-    return (
-        f"{text}\n\n**A row:** {table.grain}.\n\n**Key:** `{', '.join(table.key)}` within the day. **Place:** {place}."
-    )
+    stored_in = f"`{table.folder}/call_date=YYYY-MM-DD/` in the catalog"
+    grain = f"{table.grain[0].upper()}{table.grain[1:]}"  # first: lists in the UI show 45 characters of a description
+    return f"{grain}. {text}\n\n**Key:** `{', '.join(table.key)}` within the day. **Stored in:** {stored_in}."
 
 
 def _personal_data(table: Table) -> str:

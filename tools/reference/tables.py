@@ -1,4 +1,4 @@
-"""The reference of the tables as a Markdown page, from `callarchive.catalog.schemas`."""
+"""The reference page of the tables, in Markdown, from `callarchive.catalog.schemas`."""
 
 from collections.abc import Iterator
 
@@ -7,24 +7,24 @@ from callarchive.catalog.schemas import PUBLIC_TABLES, SQL_TYPES, STEP_TABLES, T
 _HEAD = """\
 # Tables
 
-`{catalog}/{table}/call_date=YYYY-MM-DD/part-0.parquet`: Hive partitions, one file each, the same schema in every file,
-zstd. The column `call_date` is in the path only. Time stamps are UTC. **A null means that nobody told us, never zero.**
-Columns are only ever added, and are always nullable, so files of different ages read together. A partition is replaced
-whole: a reader finds the old rows or the new.
+The catalog stores each table as `{catalog}/{table}/call_date=YYYY-MM-DD/part-0.parquet`: Hive partitions with one file
+each, the same schema in every file, zstd. The column `call_date` is only in the path. Timestamps are UTC. **NULL means
+unknown, never zero.** Columns are only ever added and are always nullable, so files of different versions read together. A
+partition is replaced as a whole: readers see either the old rows or the new ones.
 
-Names of types are DuckDB's. `list` is of texts.
+Types are DuckDB's. `list` is a list of strings.
 """
 
 _STEPS = """\
-## What one step hands to the next
+## Internal tables
 
-Below `_steps/` in the catalog, where readers of Parquet do not look. They are described here for those who want to know why
-a row is as it is; only the tables above are promised.
+These tables pass data between the steps of a day. They are below `_steps/` in the catalog, which Parquet readers skip, and
+they explain how a public row came about. Only the tables above are stable.
 """
 
 
 def tables_page() -> str:
-    """The page's Markdown."""
+    """Return the page in Markdown."""
     return "\n".join(
         [
             _HEAD,
@@ -44,7 +44,7 @@ def _sentence(grain: str) -> str:
 
 
 def _columns(table: Table) -> Iterator[str]:
-    yield "| column | type | means |"
+    yield "| column | type | meaning |"
     yield "|---|---|---|"
     for column in table.columns:
         sql_type = (
