@@ -6,7 +6,6 @@ from typing import Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from callarchive.domain.errors import ConfigurationError
 from callarchive.runtime.time_zones import require_zone
@@ -25,28 +24,24 @@ from callarchive.settings.sections import (
     ReopenSettings,
     TransferSettings,
 )
-from callarchive.settings.values import Secret, unset_secrets
+from callarchive.settings.values import Secret, Section, unset_secrets
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """The whole configuration. Immutable; paths in it are absolute; secrets are references.
 
-    Made by `load_settings`, which merges file and environment itself and makes paths relative to the file's folder:
-    pydantic-settings' own environment source knows no place in a list (`CALLARCHIVE_ACCOUNTS__0__API_URL`) and passes
-    over a misspelt variable in silence.
+    `load_settings` reads them; no field reads the environment by itself.
 
     Attributes:
         timezone: an IANA name such as Asia/Singapore; days are cut in it.
         start_date: the first day that Dagster offers.
     """
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
     timezone: str = "UTC"
     start_date: date
     archive: ArchiveSettings
     catalog: CatalogSettings
-    inbox: InboxSettings = Field(default_factory=InboxSettings)
+    inbox: InboxSettings = Field(default={}, validate_default=True)  # its relative path needs the file's folder
     transfer: TransferSettings = TransferSettings()
     lookups: LookupSettings = LookupSettings()
     receiver: ReceiverSettings = ReceiverSettings()
@@ -76,18 +71,6 @@ class Settings(BaseSettings):
         if self.archive.url == self.catalog.url:
             raise ValueError("catalog.url: must not be the same place as archive.url")
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed over."""
-        return (init_settings,)
 
     @property
     def landings(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from callarchive.domain.errors import ConfigurationError
 from callarchive.runtime.time_zones import PATH_VARIABLE, follow_path_variable
 from callarchive.settings.configuration import Settings
-from callarchive.settings.values import REFERENCE, WRITTEN_OUT, base_folder
+from callarchive.settings.values import BASE_FOLDER, REFERENCE, WRITTEN_OUT
 
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
@@ -46,11 +46,7 @@ def load_settings(path: Path | str | None = None) -> Settings:
     _fill_environment(file.parent)
     overridden = _overlay(tree, _referenced_variables(tree))
     try:
-        token = base_folder.set(file.parent)
-        try:
-            settings = Settings.model_validate(tree)
-        finally:
-            base_folder.reset(token)
+        settings = Settings.model_validate(tree, context={BASE_FOLDER: file.parent})
     except ValidationError as err:
         raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err, overridden))) from None
     settings._path = file

@@ -4,7 +4,6 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -22,8 +21,8 @@ from pydantic import (
 
 from callarchive.domain.errors import ConfigurationError
 
-base_folder: ContextVar[Path | None] = ContextVar("base_folder", default=None)
-"""What relative paths are relative to while a configuration is validated: the folder of its file."""
+BASE_FOLDER = "base_folder"
+"""The key in the validation context of the folder that relative paths are relative to."""
 
 
 class Section(BaseModel):
@@ -81,14 +80,10 @@ def unset_secrets(secrets: Iterable[tuple[str, Secret | None]]) -> list[str]:
 
 def absolute_path(path: Path, info: ValidationInfo) -> Path:
     try:
-        return (_base(info) / path.expanduser()).absolute()
+        base: Path = (info.context or {}).get(BASE_FOLDER, Path())
+        return (base / path.expanduser()).absolute()
     except RuntimeError as err:
         raise ValueError("begins with the home of a user that is not there") from err
-
-
-def _base(info: ValidationInfo) -> Path:  # noqa: ARG001
-    # Not pydantic's validation context: a BaseSettings is validated through its own __init__, which drops it.
-    return base_folder.get() or Path.cwd()
 
 
 def split_url(url: str) -> SplitResult:

@@ -22,7 +22,7 @@ from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError, St
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.stores import StoredObject
-from callarchive.storage.stores.file_lock import take_lock
+from callarchive.storage.stores.file_lock import file_lock
 from callarchive.storage.stores.group_commit import GroupCommit
 from callarchive.storage.stores.local_promises import try_locks, try_names
 from callarchive.storage.stores.local_staging import HeldFolder, LocalStaging, OpenFolder, StagingFile
@@ -211,16 +211,14 @@ class LocalStore:
     def lock(self, name: str, *, wait_s: float) -> Iterator[None]:
         """Holds the lock against other processes and other threads of this one."""
         place = self.place(f"{LOCKS}/{name}.lock")
-        try:
-            self.make_folder(place.parent)
-            self._require_locks(place.parent)
-            descriptor = take_lock(place, shown=f"the lock {name} of {self.url}", wait_s=wait_s)
-        except OSError as err:
-            raise self.error(err, "locking", name) from err
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                self.make_folder(place.parent)
+                self._require_locks(place.parent)
+                held.enter_context(file_lock(place, name=f"the lock {name} of {self.url}", wait_s=wait_s))
+            except OSError as err:
+                raise self.error(err, "locking", name) from err
             yield
-        finally:
-            os.close(descriptor)
 
     def prove(self, *, locks: bool) -> None:
         """Try now that the file system of the store's root keeps write-once names and, with `locks`, locks."""
