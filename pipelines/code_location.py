@@ -15,7 +15,6 @@ from pipelines.newest_day import newest_day_sensor
 from pipelines.resources import connections_resource
 from pipelines.schedule import nightly
 from pipelines.sensors import sensors
-from pipelines.sharding import shard_jobs
 
 _STALE_AFTER = timedelta(hours=36)
 """A table that nobody has written for so long is shown as stale: a night was left out."""
@@ -33,7 +32,7 @@ def code_location(settings: Settings) -> dg.Definitions:
     )
     return dg.Definitions(
         assets=partitioned_assets(settings),
-        jobs=[archive_day, *shard_jobs(settings)],
+        jobs=[archive_day],
         schedules=[nightly(settings, archive_day)],
         sensors=[*sensors(settings, archive_day), newest_day_sensor(settings)],
         asset_checks=[newest_day_archived],

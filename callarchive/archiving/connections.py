@@ -5,7 +5,7 @@ Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is import
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOCK_WAIT_S = 3600.0
-_DEAD_HOLDER_S = 90.0
-"""Longer than the lease of a bucket's lock: after that its holder is alive."""
 _SQLITE = "sqlite:///"
 
 
@@ -200,9 +198,6 @@ class Connections:
 
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
-            for marker in store.list(_shards_folder(day)):  # none can begin while the day is held
-                with store.lock(_shard_lock(day, marker.path.rpartition("/")[2]), wait_s=_LOCK_WAIT_S):
-                    store.delete(marker.path)
             for folder in (*self.catalog.day_folders(day), *self.answers.day_folders(day), journal_folder(day)):
                 try:
                     store.sweep(folder)
@@ -222,28 +217,6 @@ class Connections:
                 )
             yield
 
-    @contextmanager
-    def shard_lock(self, day: date, shard: str, *, before: Callable[[], object]) -> Iterator[None]:
-        """Holds the day against runs that hold it whole, and the shard against a second run on it; other shards go on.
-
-        Waits up to an hour for a run that holds the day whole.
-
-        Args:
-            before: called first, while the day is held whole but for shards that are under way.
-
-        Raises:
-            UnavailableError: another run is at the same shard, and is not dead.
-            ConfigurationError: the catalog's days are cut in another time zone.
-        """
-        self._require_same_zone()
-        store = self.catalog.store
-        with ExitStack() as held:
-            with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
-                before()
-                store.replace(f"{_shards_folder(day)}/{shard}", b"")
-                held.enter_context(store.lock(_shard_lock(day, shard), wait_s=_DEAD_HOLDER_S))
-            yield
-
     def _require_same_zone(self) -> None:
         """Once in the life of these connections."""
         if not self._zone_is_checked:
@@ -251,15 +224,6 @@ class Connections:
 
             require_same_zone(self.catalog, self.settings, now=self.clock())
             self._zone_is_checked = True
-
-
-def _shards_folder(day: date) -> str:
-    """Where there is an object for each shard whose lock may be held, below the catalog's root."""
-    return f"_steps/shards/call_date={day}"
-
-
-def _shard_lock(day: date, shard: str) -> str:
-    return f"call_date={day}.shard={shard}"
 
 
 def landing_root(account: AccountSettings) -> str:

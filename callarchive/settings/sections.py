@@ -286,12 +286,6 @@ class ForecastSettings(Section):
     history_days: int = Field(default=56, ge=1, le=3650)
 
 
-def _shard_count(count: int) -> int:
-    if count and not 4 <= count <= 16:
-        raise ValueError("must be 0, for none, or 4 to 16")
-    return count
-
-
 class DagsterSettings(Section):
     """How Dagster runs days.
 
@@ -302,7 +296,6 @@ class DagsterSettings(Section):
         catch_up_days: so many days back a night looks for days that were never archived to the end.
         sensors: "on" lets new events, late recordings and dropped id files start their days by themselves.
         event_pause_max_minutes: while events of a day keep coming, its runs are at most so far apart.
-        shards: into so many a huge day can be split over workers, by the job `fetch_shard`; 0 is none, and no such job.
     """
 
     days_per_run: int = Field(default=10, ge=1, le=1000)
@@ -311,4 +304,3 @@ class DagsterSettings(Section):
     catch_up_days: int = Field(default=14, ge=0, le=366)
     sensors: Literal["off", "on"] = "off"
     event_pause_max_minutes: float = Field(default=15.0, ge=0, le=24 * 60)
-    shards: Annotated[int, AfterValidator(_shard_count)] = 0

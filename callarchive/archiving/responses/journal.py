@@ -35,8 +35,6 @@ class AnswerJournal:
 
     Args:
         treat: the accounts' treatment of phone numbers; of an account without one they are dropped.
-        merge: whether pieces become the day's object at the end. Without, they stay for a run that does: many such journals may
-            be open at once.
         piece: how many answers a piece holds at the most.
         piece_s: after how many seconds a smaller piece is written.
     """
@@ -47,14 +45,13 @@ class AnswerJournal:
         day: date,
         *,
         treat: Mapping[str, PhoneNumberTreatment],
-        merge: bool = True,
         piece: int = 1000,
         piece_s: float = 2.0,
     ) -> None:
         self._store = store
         self._day = day
         self._treat = {subaccount_id: treat_once(treatment) for subaccount_id, treatment in treat.items()}
-        self._merges = merge
+        self._merges = True
         self._piece = piece
         self._piece_s = piece_s
         self._waiting: list[tuple[Key, bytes]] = []

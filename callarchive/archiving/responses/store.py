@@ -37,9 +37,9 @@ class AnswerStore:
         """The folders that hold the day's answers, below the store's root, whether or not they are there."""
         return [lookups_path(day).rpartition("/")[0], call_log_path(day, "any").rpartition("/")[0]]
 
-    def journal(self, day: date, *, treat: Mapping[str, PhoneNumberTreatment], merge: bool = True) -> AnswerJournal:
+    def journal(self, day: date, *, treat: Mapping[str, PhoneNumberTreatment]) -> AnswerJournal:
         """Takes a run's answers for the day as they come. See `AnswerJournal`."""
-        return AnswerJournal(self._store, day, treat=treat, merge=merge)
+        return AnswerJournal(self._store, day, treat=treat)
 
     def lookups(self, day: date) -> Iterator[tuple[Key, Lookup]]:
         """The kept answers by key, one for each session, read anew.

@@ -16,17 +16,13 @@ from callarchive.archiving.steps.publishing import (
 )
 from callarchive.archiving.steps.reconciling import write_reconciliation
 from callarchive.archiving.steps.reports import StepReport
-from callarchive.archiving.steps.sharing import Shard, fetch_shard, share_of_rate
 
 __all__ = [
-    "Shard",
     "StepReport",
     "fetch_recordings",
-    "fetch_shard",
     "find_sessions",
     "look_up_recordings",
     "sessions_to_ask",
-    "share_of_rate",
     "write_duration_stats",
     "write_reconciliation",
     "write_recordings",

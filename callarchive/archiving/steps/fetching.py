@@ -58,7 +58,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     journal = TransferJournal(connections.catalog, day)
     for account in connections.settings.accounts:
         connections.archive.sweep(account.subaccount_id, day)
-    counts, errors = fetch_named(
+    counts, errors = _fetch_named(
         connections,
         day,
         metadata,
@@ -77,7 +77,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts}, failures)
 
 
-def fetch_named(
+def _fetch_named(
     connections: Connections,
     day: date,
     metadata: pa.Table,
@@ -85,12 +85,8 @@ def fetch_named(
     progress: Progress,
     *,
     accounts: Sequence[AccountSettings],
-    list_landing: bool = True,
 ) -> tuple[Counter[str], dict[str, ArchiveError]]:
     """Settle the recordings of these accounts that rows of `recording_metadata` name; what is new of them is in the journal.
-
-    Args:
-        list_landing: whether recordings that are not found are looked for in the landing's listing.
 
     Returns:
         What it cost, in recordings and bytes, and why accounts failed, by subaccount_id.
@@ -115,9 +111,7 @@ def fetch_named(
             transfer=connections.settings.transfer,
             clock=connections.clock,
             give_up_after=timedelta(days=connections.settings.reopen.max_age_days),
-            listing=partial(_listing, connections, account, day)
-            if list_landing and lists_landings(connections, day)
-            else None,
+            listing=partial(_listing, connections, account, day) if lists_landings(connections, day) else None,
         )
         try:
             _fetch(connections, account, day, named, _of(account, known), fetcher, journal, progress)

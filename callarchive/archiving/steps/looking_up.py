@@ -106,7 +106,7 @@ def look_up_recordings(
     known = with_recordings_of_events(metadata, events, sessions=sessions)
     treat = {account.subaccount_id: phone_number_treatment(account) for account in connections.settings.accounts}
     with connections.answers.journal(day, treat=treat) as journal:
-        asked_count, errors = ask_for(
+        asked_count, errors = _ask_for(
             connections,
             day,
             sessions,
@@ -138,7 +138,7 @@ def sessions_to_ask(connections: Connections, day: date) -> pa.Table:
     return _to_ask(connections, day, sessions, lookups=catalog.partition(schemas.LOOKUPS, day), metadata=known)
 
 
-def ask_for(
+def _ask_for(
     connections: Connections,
     day: date,
     sessions: pa.Table,
