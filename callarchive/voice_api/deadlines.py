@@ -1,58 +1,18 @@
-"""Deadlines that hold: over several attempts, and over an answer that drips.
+"""Deadlines that hold even when a response drips.
 
 The time-out of a socket is per read, so a server that sends a byte now and then keeps a caller for ever. Here a
-watchdog shuts the socket down when the deadline has passed, whatever part of the answer is being read.
-What is sent, and what an answer means, is decided in `transport`.
+watchdog shuts the socket down when the deadline has passed, whatever part of the response is being read.
 """
 
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-
-
-class Deadline:
-    """A span of time that is used up. Not thread-safe: one belongs to one call.
-
-    Seconds asked of the injected `sleep` count as passed even if it returns at once, so a test that does not sleep sees
-    the same waits and the same end.
-    """
-
-    def __init__(self, seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.seconds = seconds
-        self._sleep = sleep
-        self._ends_at = time.monotonic() + seconds
-
-    @property
-    def remaining_s(self) -> float:
-        """Seconds left, never below 0."""
-        return max(0.0, self._ends_at - time.monotonic())
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing is left."""
-        return self.remaining_s == 0
-
-    def at_most(self, seconds: float) -> "Deadline":
-        """A deadline of its own, no later than this one."""
-        return Deadline(min(seconds, self.remaining_s), sleep=self._sleep)
-
-    def sleep(self, seconds: float) -> None:
-        """`seconds` have passed, or what is left if that is less."""
-        wait_s = min(seconds, self.remaining_s)
-        begun_at = time.monotonic()
-        self._sleep(wait_s)
-        self._ends_at -= max(0.0, wait_s - (time.monotonic() - begun_at))
-
-    def extend(self, seconds: float) -> None:
-        """Time that passed for reasons of our own, such as the rate cap, is given back."""
-        self._ends_at += seconds
-
 
 _watch: ContextVar["_Watch | None"] = ContextVar("_watch", default=None)
 

@@ -27,19 +27,17 @@ from callarchive.domain.errors import (
     StoreError,
 )
 from callarchive.domain.payloads import UnreadableError, decode, field_of, parse_json, status_message
+from callarchive.runtime.retry import Backoff, Deadline
 from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.voice_api.deadlines import Deadline
 from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, DamagedExportError, unpack, why_not_whole
 from callarchive.voice_api.export_links import export_url
 from callarchive.voice_api.transport import NoAnswerError, Request, Transport
 
-_FIRST_POLL_S = 0.1
-_LONGEST_POLL_S = 15.0
-_POLL_GROWTH = 1.4
+_POLL_PAUSES = Backoff(first_s=0.1, longest_s=15.0, growth=1.4)
 _MAX_UNKNOWN_POLLS = 10
 _MAX_FETCHES = 3
-_PAUSE_S = 0.25
+_FETCH_PAUSES = Backoff(first_s=0.25)
 _CANCEL_S = 10.0
 
 _BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {
@@ -157,8 +155,8 @@ class LogExport:
         """The status that ended the job, in lower case, and the whole answer."""
         request = Request(method="GET", url=self._job_url(job_id))
         name = self._name(job_id)
-        pause_s, unknown = _FIRST_POLL_S, 0
-        while True:
+        unknown = 0
+        for pause_s in _POLL_PAUSES.pauses():
             status, tree = self._ask(request, deadline, name=name)
             if status != 200:
                 raise ExportError(f"{name}: 8x8 does not know it, HTTP {status}{status_message(tree)}")
@@ -175,7 +173,7 @@ class LogExport:
                     f" {ascii(state)[:60]}; raise it or run the day again"
                 )
             deadline.sleep(pause_s)
-            pause_s = min(_LONGEST_POLL_S, pause_s * _POLL_GROWTH)
+        raise AssertionError("the pauses do not end")
 
     def _ask(self, request: Request, deadline: Deadline, *, name: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON object of an answer; an empty object where there is none, unless that is a 2xx."""
@@ -211,7 +209,7 @@ class LogExport:
         for fetch in range(_MAX_FETCHES):
             if fetch:
                 logger.info("%s: %s; it is downloaded again", name, flaw)
-                deadline.sleep(min(fetch * _PAUSE_S, max(0.0, deadline.remaining_s)))
+                deadline.sleep(_FETCH_PAUSES.pause_s(fetch))
             request = Request(method="GET", url=url, save_to=raw, limit_bytes=FILE_LIMIT_BYTES, denied=(401,))
             try:
                 answer = self._transport.send(request, deadline=deadline)

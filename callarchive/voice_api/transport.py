@@ -24,9 +24,10 @@ import urllib3
 
 from callarchive import __version__
 from callarchive.domain.errors import AccessDeniedError, AnswerError, ConfigurationError, UnavailableError
+from callarchive.runtime.retry import Backoff, Deadline
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.bodies import JSON_LIMIT_BYTES, Answer, read_answer
-from callarchive.voice_api.deadlines import Deadline, Watchdog
+from callarchive.voice_api.deadlines import Watchdog
 from callarchive.voice_api.failures import describe_failure, is_hopeless
 from callarchive.voice_api.pacing import Pacer
 from callarchive.voice_api.routes import Routes
@@ -34,8 +35,7 @@ from callarchive.voice_api.routes import Routes
 _MAX_REDIRECTS = 3
 _MAX_ATTEMPTS = 6
 _MAX_TOO_MANY = 100
-_FIRST_BACKOFF_S = 0.25
-_LONGEST_BACKOFF_S = 15.0
+_BACKOFF = Backoff(first_s=0.25, longest_s=15.0, jitter=0.5)
 _PROVING_WAIT_S = 2.0
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 """Errors come as they are, redirects as answers: what to do about them is decided here."""
@@ -188,11 +188,10 @@ class Transport:
         if asked_s is not None and asked_s > limit_s:
             asked = f"Retry-After asks for {asked_s:.0f} s, more than lookups.retry_after_max_s ({limit_s:g})"
             raise NoAnswerError(f"{reason}; {asked}", http_status=status)
-        spread = random.random()  # noqa: S311 - spreads attempts, guards nothing
         if asked_s is not None:
-            pause_s = max(asked_s, _FIRST_BACKOFF_S / 2) * (1 + spread / 10)
+            pause_s = max(asked_s, _BACKOFF.first_s / 2) * random.uniform(1, 1.1)  # noqa: S311
         else:
-            pause_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 10)) * (1 - spread / 2)
+            pause_s = _BACKOFF.pause_s(failures)
         if pause_s >= deadline.remaining_s:
             raise NoAnswerError(
                 f"{reason}; no time for another attempt within {deadline.seconds:g} s", http_status=status

@@ -1,7 +1,6 @@
 """Transfer one recording's object from the landing into the archive, with retries; refusals become states here as well."""
 
 import logging
-import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -25,12 +24,15 @@ from callarchive.domain.errors import (
 from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.domain.models import ApiStatus, ArchiveStatus, KeptFile, RecordingFile, Version
 from callarchive.runtime.adaptive_limit import Adaptive
+from callarchive.runtime.retry import Backoff
 from callarchive.runtime.worker_pool import StoppedError
 from callarchive.storage.landing import Download, Gap, Landing
 from callarchive.storage.landing.places import UnseenError
 from callarchive.storage.landing.refusals import Refusals
 
 log = logging.getLogger(__name__)
+
+_BACKOFF = Backoff(first_s=0.4, longest_s=10, jitter=0.5)
 
 
 class Transfers:
@@ -94,7 +96,7 @@ class Transfers:
                     return self._states.without_file(
                         item, earlier, ArchiveStatus.FAILED, f"after {attempt} attempts: {err}"
                     )
-                if stop.wait(min(0.2 * 2**attempt, 10) * random.uniform(0.5, 1.0)):  # noqa: S311
+                if stop.wait(_BACKOFF.pause_s(attempt)):
                     raise StoppedError from None
         raise AssertionError("attempts is at least 1")
 

@@ -5,7 +5,6 @@ Errors of SQLAlchemy and of drivers become the house's here: their texts quote p
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLA
 from sqlalchemy.types import TypeDecorator
 
 from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.runtime.retry import Backoff, Deadline, retry
 from callarchive.settings.database_urls import INSTALL_POSTGRESQL, parse_database_url
 from callarchive.storage.stores.syncing import sync_folder
 
@@ -220,16 +220,12 @@ def _sqlite(database: str, *, create: bool) -> sa.Engine:
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
     """Waits where another process makes the same change of a new file: SQLite's own waiting leaves that out."""
-    give_up_at = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as err:
-            if "locked" not in str(err) or time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+    retry(
+        lambda: cursor.execute("PRAGMA journal_mode=WAL"),
+        retryable=lambda err: isinstance(err, sqlite3.OperationalError) and "locked" in str(err),
+        backoff=Backoff(first_s=0.01, growth=1),
+        deadline=Deadline(_BUSY_S),
+    )
 
 
 def _create_tables(connection: sa.Connection) -> None:

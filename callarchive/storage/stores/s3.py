@@ -10,7 +10,6 @@ import io
 import itertools
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
@@ -20,6 +19,7 @@ from botocore.exceptions import FlexibleChecksumError
 
 from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.runtime.retry import Backoff, retry
 from callarchive.settings import S3Settings
 from callarchive.storage.landing.places import check_path
 from callarchive.storage.s3 import clients as s3_clients
@@ -254,11 +254,12 @@ class S3Store:
 
     def _put(self, path: str, body: "bytes | BinaryIO", digests: Digests, options: dict[str, Any]) -> None:
         key, checksum = self._key(path), digests.sha256_base64
-        for attempt in range(1, _CONFLICT_TRIES + 1):
+
+        def once() -> Any:
             if not isinstance(body, bytes):
                 body.seek(0)
             try:
-                answer = self._client().put_object(
+                return self._client().put_object(
                     Bucket=self._bucket,
                     Key=key,
                     Body=body,
@@ -267,13 +268,16 @@ class S3Store:
                     ChecksumSHA256=checksum,
                     **options,
                 )
-                break
             except s3_errors.BOTO_ERRORS as err:
-                error = s3_errors.translate_botocore(err, place=self.uri(path), doing="writing")
-                # Another conditional PUT is under way: only its end decides whose the name is.
-                if not isinstance(error, s3_errors.ConflictError) or attempt == _CONFLICT_TRIES:
-                    raise error from err
-                time.sleep(0.1 * 2**attempt)
+                raise s3_errors.translate_botocore(err, place=self.uri(path), doing="writing") from err
+
+        answer = retry(
+            once,
+            # Another conditional PUT is under way: only its end decides whose the name is.
+            retryable=lambda err: isinstance(err, s3_errors.ConflictError),
+            backoff=Backoff(first_s=0.2),
+            attempts=_CONFLICT_TRIES,
+        )
         self._confirm(path, answer, digests)
 
     def _confirm(self, path: str, answer: dict[str, Any], digests: Digests) -> None:

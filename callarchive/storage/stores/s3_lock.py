@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from callarchive.domain.errors import AlreadyExistsError, ArchiveError, ObjectNotFoundError, UnavailableError
+from callarchive.runtime.retry import Backoff, Deadline
 from callarchive.storage.s3 import errors as s3_errors
 
 log = logging.getLogger(__name__)
@@ -69,23 +70,21 @@ class S3Lock:
 
     def take(self, *, wait_s: float) -> None:
         """Holds the lock. Raises UnavailableError after `wait_s`."""
-        ends_at = time.monotonic() + wait_s
-        pause_s, told = 0.1, False
-        while True:
+        deadline = Deadline(wait_s)
+        told = False
+        for pause_s in Backoff(first_s=0.1, longest_s=min(2.0, self._lease_s / 4)).pauses():
             began_at = time.monotonic()
             holding = self._try()
             if holding is None:
                 self._renewed_at = began_at
                 self._renewer.start()
                 return
-            left_s = ends_at - time.monotonic()
-            if left_s <= 0:
+            if deadline.passed:
                 raise UnavailableError(f"{self._shown} is held by {holding.holder}: gave up after {wait_s:g} s")
             if not told:
                 log.info("waiting for %s, held by %s", self._shown, holding.holder)
                 told = True
-            time.sleep(min(pause_s, left_s))
-            pause_s = min(pause_s * 2, 2.0, self._lease_s / 4)
+            deadline.sleep(pause_s)
 
     def free(self) -> None:
         """The lock is free for others.

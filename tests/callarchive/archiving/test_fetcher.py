@@ -32,6 +32,7 @@ from callarchive.domain.errors import (
 from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
+from callarchive.runtime.retry import Backoff
 from callarchive.settings import TransferSettings
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.storage.landing import Download, Listing
@@ -613,7 +614,7 @@ def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Ru
 
 
 def test_a_stop_while_a_transfer_waits_for_its_next_attempt_ends_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callarchive.archiving.fetcher.transfer.random.uniform", lambda low, high: 50 * high)  # 20 s
+    monkeypatch.setattr("callarchive.archiving.fetcher.transfer._BACKOFF", Backoff(first_s=20))
     waits = Event()
     run.landing.objects = {place(1): SOUND, place(2): SOUND}
     run.landing.faults = {

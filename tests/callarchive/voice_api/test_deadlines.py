@@ -1,38 +1,8 @@
 """Deadlines without a network. Dripping servers are in voice_api/test_voice.py."""
 
 import socket
-import time
 
-import pytest
-
-from callarchive.voice_api.deadlines import Deadline, Watchdog
-
-
-def test_a_sleep_that_does_not_sleep_counts_all_the_same():
-    asked = []
-    deadline = Deadline(100, sleep=asked.append)
-    deadline.sleep(60)
-    assert 39 < deadline.remaining_s <= 40
-    deadline.sleep(60)
-    assert deadline.passed
-    assert asked[0] == 60
-    assert 39 < asked[1] <= 40
-
-
-def test_a_real_sleep_counts_once():
-    deadline = Deadline(100)
-    begun = time.monotonic()
-    deadline.sleep(0.05)
-    used_s = 100 - deadline.remaining_s
-    assert used_s == pytest.approx(time.monotonic() - begun, abs=0.02)
-
-
-def test_a_part_of_a_deadline_ends_no_later_and_time_of_ours_is_given_back():
-    deadline = Deadline(10)
-    assert deadline.at_most(60).remaining_s <= 10
-    assert deadline.at_most(3).remaining_s <= 3
-    deadline.extend(5)
-    assert 14 < deadline.remaining_s <= 15
+from callarchive.voice_api.deadlines import Watchdog
 
 
 def test_the_watchdog_wakes_a_reader_and_only_the_one_whose_time_is_up():

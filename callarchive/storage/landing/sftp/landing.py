@@ -16,6 +16,7 @@ import paramiko
 from callarchive.domain.errors import ConfigurationError, TransferError, UnavailableError
 from callarchive.domain.evidence import Evidence
 from callarchive.domain.landing_objects import LandingObject
+from callarchive.runtime.retry import Backoff, retry
 from callarchive.settings import AccountSettings, TransferSettings
 from callarchive.storage.landing import Download, Listing
 from callarchive.storage.landing.deadlines import Patience
@@ -75,7 +76,7 @@ class SftpLanding:
         self._tree = SftpTree(self.uri, root)
         self._deadline_s = transfer.deadline_s
         self._patience = Patience(transfer.deadline_s)
-        self._backoff_s = backoff_s
+        self._backoff = Backoff(first_s=backoff_s)
         self._ahead_bytes = max(_AHEAD_MIN_BYTES, min(_AHEAD_BYTES // concurrency, _AHEAD_MAX_BYTES))
         self._key: paramiko.PKey | None = None
         self._key_loaded = threading.Lock()
@@ -85,7 +86,7 @@ class SftpLanding:
             uri=self.uri,
             callers_max=concurrency,
             attempts=_ATTEMPTS,
-            backoff_s=backoff_s,
+            backoff=self._backoff,
             outage_s=outage_s,
         )
 
@@ -151,20 +152,29 @@ class SftpLanding:
     def _repeatedly(self, work: Callable[[SftpSession, float], _T], *, deadline: float | None = None) -> _T:
         """What `work` returns, with a new session whenever one is lost, until the attempts or the time are used up."""
         deadline = time.monotonic() + self._deadline_s if deadline is None else deadline
-        for attempt in range(1, _ATTEMPTS + 1):
+
+        def once() -> _T:
             session = self._pool.acquire(wait_s=deadline - time.monotonic())
             try:
                 return work(session, deadline)
-            except SessionLostError as err:
+            except SessionLostError:
                 session.retire()
-                if attempt == _ATTEMPTS or time.monotonic() >= deadline:
-                    raise UnavailableError(f"{self.uri}: {err}") from err
-            except TransferError as err:
-                raise UnavailableError(str(err)) from err
+                raise
             finally:
                 self._pool.release(session)
-            self._pool.pause(self._backoff_s * 2 ** (attempt - 1))
-        raise AssertionError
+
+        try:
+            return retry(
+                once,
+                retryable=lambda err: isinstance(err, SessionLostError) and time.monotonic() < deadline,
+                backoff=self._backoff,
+                attempts=_ATTEMPTS,
+                sleep=self._pool.pause,
+            )
+        except SessionLostError as err:
+            raise UnavailableError(f"{self.uri}: {err}") from err
+        except TransferError as err:
+            raise UnavailableError(str(err)) from err
 
     def _listing(self, folder: str, skip: Callable[[str], bool] | None) -> Listing:
         """Every file below the folder. A server that can be listed and ends each session in the middle leaves gaps."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from callarchive.domain.errors import ArchiveError, UnavailableError
+from callarchive.runtime.retry import Backoff
 from callarchive.storage.landing.sftp.connection import Connection, LogInCutOffError, SessionRefusedError
 from callarchive.storage.landing.sftp.session import SftpSession
 
@@ -57,7 +58,7 @@ class SessionPool:
         uri: the server, for messages.
         callers_max: how many threads there will be; it bounds how many sessions are worth their cost.
         attempts: how often a connection, or the first session on one, is tried before the server counts as unavailable.
-        backoff_s: how long is waited before the second attempt; twice as long before each further one.
+        backoff: the pauses between attempts.
         outage_s: how long a server that counts as unavailable is not tried again, by any thread.
     """
 
@@ -68,14 +69,14 @@ class SessionPool:
         uri: str,
         callers_max: int,
         attempts: int,
-        backoff_s: float,
+        backoff: Backoff,
         outage_s: float,
     ) -> None:
         self._connect = connect
         self._uri = uri
         self._sessions_max = math.ceil(callers_max / CALLERS_PER_SESSION)
         self._attempts = attempts
-        self._backoff_s = backoff_s
+        self._backoff = backoff
         self._outage_s = outage_s
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -238,7 +239,7 @@ class SessionPool:
     def _try_connecting(self) -> Connection | None:
         """A connection, null when the server wants no more than there are or the pool was closed."""
         if self._useless_in_a_row:
-            self._closing.wait(self._backoff_s * 2 ** (self._useless_in_a_row - 1))
+            self._closing.wait(self._backoff.pause_s(self._useless_in_a_row))
         for attempt in range(1, self._attempts + 1):
             try:
                 return self._connect()
@@ -254,7 +255,7 @@ class SessionPool:
                     if last or self._closing.is_set():
                         raise
                 _log.debug("%s: attempt %d of %d: %s", self._uri, attempt, self._attempts, err)
-            if self._closing.wait(self._backoff_s * 2 ** (attempt - 1)):
+            if self._closing.wait(self._backoff.pause_s(attempt)):
                 break
         return None
 
