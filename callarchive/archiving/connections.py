@@ -172,7 +172,7 @@ class Connections:
             account,
             self.settings.zone,
             voice=self.voice(account),
-            answers=self.answers,
+            responses=self.answers,
             clock=self.clock,
             inbox=self.inbox,
             name=f"accounts.{self.settings.accounts.index(account)}",

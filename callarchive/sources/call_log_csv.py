@@ -1,7 +1,6 @@
 """Call logs: 8x8's export CSV, and any other CSV that has a session id column, read row by row.
 
-A row is one call leg (or, in a list that somebody wrote, one session). Here it becomes texts under known names; what
-legs make of a session, and on which day, is decided in `sources.gathering`.
+A row is one call leg (or, in a user's own list, one session). `gathering` combines legs into sessions.
 """
 
 import csv
@@ -15,15 +14,15 @@ from typing import BinaryIO, NamedTuple, TextIO
 from callarchive.domain.errors import SourceError
 
 _LONGEST_RECORD = 16 * 1024 * 1024
-"""Characters. 8x8's `Content` column holds whole call flows: far over the csv module's limit of 131,072."""
-_MOST_READ_ANEW = 16 * _LONGEST_RECORD
+"""Characters. 8x8's `Content` column has whole call flows: far over the csv module's limit of 131,072."""
+_MOST_REREAD = 16 * _LONGEST_RECORD
 _DELIMITERS = (",", ";", "\t", "|")
 UNCLOSED = "opens quotes that are not closed"
-"""The flaw of a row that a cut inside quotes, or a stray quote, leaves. The field's other lines follow as rows of their own."""
+"""The flaw of a row that ends inside quotes: a cut file, or a stray quote. The field's other lines are read as rows."""
 
 
 class LegFacts(NamedTuple):
-    """What a row says, as text; empty where it says nothing."""
+    """A row's values as text; empty where it has none."""
 
     session_id: str = ""
     call_id: str = ""
@@ -43,7 +42,7 @@ class LogRow(NamedTuple):
     """A row and the line that it begins on, counted from 1.
 
     Attributes:
-        flaw: why the facts were left out (and, where the facts lack a session id, the whole row); null for a good row.
+        flaw: why the values other than the session id (if any) were dropped; `None` for a good row.
     """
 
     line: int
@@ -65,22 +64,22 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "source_number": ("sourceendpoint", "sourcenumber"),
     "destination_number": ("destinationendpoint", "destinationnumber"),
 }
-"""For each fact the columns that hold it, the first one present counts: 8x8's name first, then the catalog's."""
+"""For each fact its possible columns, of which the first one present is used: 8x8's name, then the catalog's."""
 
 _DECORATION = re.compile(r"[\s_\-\x00\ufeff'\"]+")
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Za-z][A-Za-z _\-]{0,40}[0-9]{0,2}")
 
 
 def plain_name(name: str) -> str:
-    """A column's name without case, spaces, underscores and hyphens, as names are compared here."""
+    """Return a column's name for comparison: without case, spaces, underscores and hyphens."""
     return _DECORATION.sub("", name).lower()
 
 
 def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
-    """For each of `LegFacts`' fields the place of its column, null where there is none.
+    """Return for each of `LegFacts`' fields the index of its column, `None` if there is none.
 
     Raises:
-        SourceError: no column holds session ids. The message names the columns that there are.
+        SourceError: no column has session ids. The message lists the columns.
     """
     places: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -95,26 +94,26 @@ def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
 
 
 def _shown_columns(names: Sequence[str]) -> str:
-    """Names only: the first line of a file without a header is somebody's data, phone numbers among it."""
+    """Show names only: in a file without a header the first line is data, possibly phone numbers."""
     shown = [name if _LOOKS_LIKE_A_NAME.fullmatch(name) else "(not a name)" for name in names[:40]]
     return ", ".join(shown) + (", ..." if len(names) > 40 else "")
 
 
 def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
-    """Every row of a CSV, one at a time; none for a file without a single character.
+    """Yield every row of a CSV; none for an empty file.
 
-    The text is UTF-8, with or without a byte order mark; bytes that are not are replaced. The delimiter is read off the
-    header: comma, semicolon, tab or bar. Empty lines and repeated headers are passed over.
+    The text is UTF-8, with or without a byte order mark; invalid bytes are replaced. The delimiter is detected in the
+    header: comma, semicolon, tab or bar. Empty lines and repeated headers are skipped.
 
-    A row with too few or too many fields, or with a stray quote, keeps nothing but its session id, and that only where
-    it is the first column, as in 8x8's export: any other may have been shifted.
+    A row with too few or too many fields, or with a stray quote, keeps only its session id, and that only if it is the
+    first column, as in 8x8's export: other columns may have been shifted.
 
     Args:
-        stream: the file's bytes, read once from where they stand. It is closed afterwards.
+        stream: the file, read once from its current position, and closed afterwards.
         file: its name, for messages.
 
     Raises:
-        SourceError: there is no session id column, or the file is no CSV. I/O errors pass through.
+        SourceError: there is no session id column, or the file is not a CSV. I/O errors pass through.
     """
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
         yield from _rows(_Lines(text), file=file)
@@ -131,12 +130,12 @@ def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
         if lines.too_long:
             raise SourceError(_endless(file, header_at))
         return
-    lines.read_again([header_line])
+    lines.push_back([header_line])
     records = _records(lines, line=header_at, delimiter=_delimiter(header_line), file=file)
     _, header, _ = next(records)
     places = column_places(header, file=file)
     width = len(header)
-    # One more, empty field is added to every row: facts without a column are taken from there.
+    # An empty field is appended to every row: facts without a column are read from it.
     pick = itemgetter(*(width if place is None else place for place in places))
     id_place = places[0] or 0
     id_name = plain_name(header[id_place])
@@ -151,7 +150,7 @@ def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
             del fields[width:]
         fields.append("")
         facts = LegFacts._make(pick(fields))
-        # Ids are longer than this: only a short text can be a repeated header or nothing at all.
+        # Ids are longer than this: only a short text can be a repeated header or empty.
         if len(facts.session_id) < 20:
             if plain_name(facts.session_id) == id_name:
                 continue
@@ -161,11 +160,11 @@ def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
 
 
 def _endless(file: str, line: int) -> str:
-    return f"{file}, line {line}: longer than {_LONGEST_RECORD // 2**20} Mi characters: no CSV file"
+    return f"{file}, line {line}: longer than {_LONGEST_RECORD // 2**20} Mi characters: not a CSV file"
 
 
 def _delimiter(header_line: str) -> str:
-    """The delimiter under which the header has a session id column, and the most columns."""
+    """Return the delimiter under which the header has a session id column, and the most columns."""
     best, best_score = _DELIMITERS[0], (False, 1)
     for delimiter in _DELIMITERS:
         names = next(csv.reader([header_line[:100_000]], delimiter=delimiter), [""])
@@ -176,11 +175,11 @@ def _delimiter(header_line: str) -> str:
 
 
 class _Lines:
-    """The lines of a text, with those of the record under way at hand so that they can be read again."""
+    """The lines of a text. Those of the current record are kept so that they can be pushed back."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
-        self._again: deque[str] = deque()
+        self._pushed_back: deque[str] = deque()
         self._size = 0
         self.record: list[str] = []
         self.too_long = False
@@ -189,36 +188,36 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else self._text.readline(_LONGEST_RECORD)
+        line = self._pushed_back.popleft() if self._pushed_back else self._text.readline(_LONGEST_RECORD)
         if not line:
             raise StopIteration
         self._size += len(line)
         if self._size >= _LONGEST_RECORD:
-            self._again.appendleft(line)
+            self._pushed_back.appendleft(line)
             self.too_long = True
             raise StopIteration
         self.record.append(line)
         return line
 
-    def read_again(self, lines: Sequence[str]) -> None:
-        """The next lines to be read are these."""
-        self._again.extendleft(reversed(lines))
+    def push_back(self, lines: Sequence[str]) -> None:
+        """Return these lines next."""
+        self._pushed_back.extendleft(reversed(lines))
         self.too_long = False
 
     def begin_record(self) -> None:
-        """What has been read so far is done with."""
+        """Forget the lines read so far."""
         self.record.clear()
         self._size = 0
 
 
 def _records(lines: _Lines, *, line: int, delimiter: str, file: str) -> Iterator[tuple[int, list[str], str | None]]:
-    """(first line, fields, flaw) of every record that is not an empty line; `line` is that of the first.
+    """Yield (first line, fields, flaw) of every record that is not an empty line; `line` is that of the first.
 
-    A stray quote would swallow the rows after it, up to the next one or to the end of the file. The csv module's
-    strict reading notices that; then the record's first line is read alone, and all others anew.
+    A stray quote would swallow the rows after it, up to the next quote or the end of the file. The csv module's strict
+    mode detects that; then the record's first line is read alone, and the others are read again as rows.
     """
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_RECORD))
-    read_anew = 0
+    reread = 0
     while True:
         lines.begin_record()
         try:
@@ -234,10 +233,10 @@ def _records(lines: _Lines, *, line: int, delimiter: str, file: str) -> Iterator
         if not lines.record:
             raise SourceError(_endless(file, line))
         first, *others = lines.record
-        read_anew += sum(map(len, others))
-        if read_anew > _MOST_READ_ANEW:
-            raise SourceError(f"{file}, line {line}: no CSV file: quotes are opened and not closed, again and again")
-        lines.read_again(others)
-        flaw = UNCLOSED if first.count('"') % 2 else "has a quote where none can be"
+        reread += sum(map(len, others))
+        if reread > _MOST_REREAD:
+            raise SourceError(f"{file}, line {line}: not a CSV file: too many quotes are opened and not closed")
+        lines.push_back(others)
+        flaw = UNCLOSED if first.count('"') % 2 else "has a misplaced quote"
         yield line, next(csv.reader([first], delimiter=delimiter)), flaw
         line += 1

@@ -1,7 +1,6 @@
-"""Session ids from files that somebody else writes: `.csv`, `.txt`, `.jsonl`, `.parquet`, on disk or in S3.
+"""Session ids from `.csv`, `.txt`, `.jsonl` and `.parquet` files that others write, on disk or in S3.
 
-Which file a day's ids stand in, and getting at its bytes, is here. What stands in a row is read in `call_log` and
-`id_lists`.
+Finds and opens a day's file. Rows are read in `call_log_csv` and `id_lists`.
 """
 
 import shutil
@@ -9,17 +8,16 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
-from zoneinfo import ZoneInfo
+from typing import BinaryIO, ClassVar, cast
 
 from callarchive.domain.errors import ObjectNotFoundError, SourceError
 from callarchive.domain.models import Findings
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.settings import S3Settings
 from callarchive.sources.call_log_csv import LogRow, read_call_log
-from callarchive.sources.gathering import Gathering
+from callarchive.sources.gathering import Gathering, SourceContext
 from callarchive.sources.id_lists import read_jsonl, read_parquet, read_txt
 
 _DAY = "{day}"
@@ -31,59 +29,32 @@ _READERS: dict[str, Callable[..., Iterator[LogRow]]] = {
 }
 
 
+@dataclass(frozen=True)
 class FilesSessions:
-    """Sessions that a file names.
+    """Sessions listed in files.
 
-    With `{day}` in its path there is one file a day, and every id in it belongs to that day. Without it there is one
+    With `{day}` in its path there is one file per day, and every id in it belongs to that day. Without it there is one
     file for all days, and each session is dated by its row or by its version-1 UUID.
 
-    Args:
+    Attributes:
         path: absolute, or `s3://bucket/key`.
-        s3: how S3 is reached, for an `s3://` path.
-        treat: what becomes of phone numbers.
-        clock: the time now; no call is much later.
+        s3: how to reach S3, for an `s3://` path.
     """
 
-    kind = "files"
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        subaccount_id: str,
-        timezone: ZoneInfo,
-        s3: S3Settings,
-        treat: PhoneNumberTreatment,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._path = path
-        self._subaccount_id = subaccount_id
-        self._timezone = timezone
-        self._s3 = s3
-        self._treat = treat
-        self._clock = clock
-
-    def __repr__(self) -> str:
-        return f"FilesSessions({self._path!r})"
+    kind: ClassVar[str] = "files"
+    context: SourceContext
+    path: str
+    s3: S3Settings
 
     def find(self, day: date) -> Findings:
-        """The sessions that the file names for the day. A file without a byte, or with a header alone, names none.
+        """Return the sessions that the file lists for the day. An empty file, or one with only a header, lists none.
 
         Raises:
-            SourceError: the file is not there or cannot be read, or has rows of which none names a session: the day's
-                sessions are unknown then, not none.
-            AccessDeniedError, UnavailableError, ConfigurationError: S3 would not give it.
+            SourceError: the file is missing or unreadable, or no row names a session: the day's sessions are unknown.
+            AccessDeniedError, UnavailableError, ConfigurationError: S3 did not return the file.
         """
-        file = self._path.replace(_DAY, day.isoformat())
-        gathering = Gathering(
-            source=self.kind,
-            subaccount_id=self._subaccount_id,
-            day=day,
-            timezone=self._timezone,
-            treat=self._treat,
-            now=self._clock(),
-            dated_by_file=_DAY in self._path,
-        )
+        file = self.path.replace(_DAY, day.isoformat())
+        gathering = Gathering(self.context, source=self.kind, day=day, dated_by_file=_DAY in self.path)
         read = _READERS[PurePosixPath(file).suffix.lower()]
         try:
             with self._opened(file) as stream:
@@ -95,7 +66,7 @@ class FilesSessions:
 
     @contextmanager
     def _opened(self, file: str) -> Iterator[BinaryIO]:
-        """The file's bytes, from the first; it can be sought in."""
+        """Yield the file as a seekable stream."""
         if file.startswith("s3://"):
             with tempfile.TemporaryFile() as copy:
                 self._copy_from_s3(file, cast(BinaryIO, copy))
@@ -104,7 +75,7 @@ class FilesSessions:
             return
         path = Path(file)
         try:
-            # A pipe would be waited for without end, and a device has no last byte.
+            # Opening a pipe would block forever, and a device has no end.
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError) as err:
             raise SourceError(self._absent(file)) from err
@@ -120,7 +91,7 @@ class FilesSessions:
 
         bucket, _, key = file.removeprefix("s3://").partition("/")
         try:
-            body = s3_client(self._s3).get_object(Bucket=bucket, Key=key)["Body"]
+            body = s3_client(self.s3).get_object(Bucket=bucket, Key=key)["Body"]
             with body:
                 shutil.copyfileobj(body, copy)
         except BOTO_ERRORS as err:
@@ -130,5 +101,5 @@ class FilesSessions:
             raise translated from err
 
     def _absent(self, file: str) -> str:
-        hint = "; for a day without calls write an empty file" if _DAY in self._path else ""
-        return f"there is no {file}, so the sessions in it are not known{hint}"
+        hint = "; for a day without calls write an empty file" if _DAY in self.path else ""
+        return f"{file} does not exist, so the sessions in it are unknown{hint}"

@@ -1,7 +1,4 @@
-"""Lists of session ids that are no CSV: text, JSON lines and Parquet, read row by row into the rows of `call_log`.
-
-Which file is read, and what a row means for a session, is decided elsewhere.
-"""
+"""Lists of session ids as text, JSON lines or Parquet, read row by row into the `LogRow` of `call_log_csv`."""
 
 import json
 import uuid
@@ -18,10 +15,10 @@ _BATCH = 16_384
 
 
 def read_txt(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
-    """A row for every line that is neither empty nor a comment (`#`).
+    """Yield a row for every line that is neither empty nor a comment (`#`).
 
     Raises:
-        SourceError: it is not text. I/O errors pass through.
+        SourceError: the file is not text. I/O errors pass through.
     """
     for line, text, flaw in _text_lines(stream, file=file):
         if flaw is not None:
@@ -31,11 +28,11 @@ def read_txt(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
 
 
 def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
-    """A row for every line that is not empty: an object with a session id, or a session id as a string.
+    """Yield a row for every line that is not empty: an object with a session id, or a session id as a string.
 
     Raises:
-        SourceError: it is not text, or one JSON document over several lines: of an array of ids over lines, only the last
-            would be read, because all others end in a comma. I/O errors pass through.
+        SourceError: the file is not text, or one JSON document over several lines: of an array, only the last id would be
+            read, because all others end in a comma. I/O errors pass through.
     """
     first = last = None
     for line, text, flaw in _text_lines(stream, file=file):
@@ -50,7 +47,7 @@ def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
             yield LogRow(line, LegFacts(), f"not JSON: {type(err).__name__}")
             continue
         except RecursionError:
-            yield LogRow(line, LegFacts(), "not JSON that can be read: nested too deeply")
+            yield LogRow(line, LegFacts(), "not readable JSON: nested too deeply")
             continue
         if isinstance(value, str):
             yield LogRow(line, LegFacts(session_id=as_text(value)))
@@ -65,7 +62,7 @@ def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
 
 
 def _is_part(text: str | None, *, begins: str = "", ends: str = "") -> bool:
-    """Return whether the line opens or closes a JSON document that stands on other lines too."""
+    """Return whether the line opens or closes a JSON document that spans several lines."""
     if not text or not (text.startswith(tuple(begins)) or text.endswith(tuple(ends))):
         return False
     try:
@@ -86,10 +83,10 @@ def _object_row(line: int, value: dict[str, Any]) -> LogRow:
 
 
 def _text_lines(stream: BinaryIO, *, file: str) -> Iterator[tuple[int, str, str | None]]:
-    """(line number, stripped text, flaw) of every line that is not empty.
+    """Yield (line number, stripped text, flaw) of every line that is not empty.
 
     Raises:
-        SourceError: a NUL byte, or no line at all that is UTF-8: a picture, an archive or UTF-16, not a list of ids.
+        SourceError: there is a NUL byte, or no line is UTF-8: an image, an archive or UTF-16, not a list of ids.
     """
     number = good = bad = 0
     while line := stream.readline(_LONGEST_LINE + 1):
@@ -117,15 +114,15 @@ def _text_lines(stream: BinaryIO, *, file: str) -> Iterator[tuple[int, str, str 
 
 
 def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
-    """A row for every row of a Parquet file, in batches; `line` is the row's number. None for a file without a byte.
+    """Yield a row for every row of a Parquet file; `line` is the row's number. None for an empty file.
 
-    A row in which all columns that are read are NULL is passed over, unless all rows are like that.
+    Rows in which all columns that are read are NULL are skipped, unless all rows are.
 
     Raises:
-        SourceError: it is not a whole Parquet file, no column holds session ids, or all rows are NULL. I/O errors pass
-            through.
+        SourceError: the file is not a whole Parquet file, no column has session ids, or all rows are NULL. I/O errors
+            pass through.
     """
-    # Imported here: it costs more than reading all other formats, and few accounts name Parquet files.
+    # Imported here: pyarrow is slow to import, and few accounts list ids in Parquet files.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -158,11 +155,11 @@ def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
 
 
 def as_text(value: Any) -> str:
-    """The value as a CSV would hold it. What cannot stand in a CSV becomes a text that no reader of facts accepts."""
+    """Return the value as a CSV would have it. Other types become a text that is no valid fact."""
     if value is None:
         return ""
     if isinstance(value, str):
-        # A lone surrogate, which JSON can spell, would break every later write.
+        # JSON can hold a lone surrogate, which would break every later write.
         return value.encode("utf-8", "replace").decode("utf-8").strip()
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()

@@ -1,16 +1,15 @@
-"""Sessions of which webhook events told: the source `inbox`."""
+"""Session ids from webhook events: the source `inbox`."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import date, datetime
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import ClassVar
 
 from callarchive.domain.days import day_bounds
 from callarchive.domain.identifiers import plausible
 from callarchive.domain.models import Findings, RowProblem, Session
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
 from callarchive.events.inbox.inbox import Inbox, InboxSession
+from callarchive.sources.gathering import SourceContext
 from callarchive.sources.row_values import session_status
 
 _LONGEST_CALL_S = 31 * 86_400
@@ -18,72 +17,57 @@ _LONGEST_CALL_S = 31 * 86_400
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class InboxSessions:
-    """Sessions that an account's events name. What a VRU event tells of a recording comes with it; see `recording_events`.
+    """Sessions that an account's events name. Their recordings are in `transforms.recording_events`.
 
-    Args:
-        inbox: null where no receiver has made one yet: it names no sessions then.
-        guard: what may still be written of a phone number, which was treated when its event came.
-        clock: the time now; no call is much later.
+    Attributes:
+        context: its `mask` is applied to numbers that were masked when their event was received.
+        inbox: `None` if no receiver has created one yet: there are no sessions then.
     """
 
-    kind = "inbox"
-
-    def __init__(
-        self,
-        inbox: Inbox | None,
-        *,
-        subaccount_id: str,
-        timezone: ZoneInfo,
-        guard: PhoneNumberTreatment,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._inbox = inbox
-        self._subaccount_id = subaccount_id
-        self._timezone = timezone
-        self._guard = guard
-        self._clock = clock
-
-    def __repr__(self) -> str:
-        return f"InboxSessions({self._subaccount_id!r})"
+    kind: ClassVar[str] = "inbox"
+    context: SourceContext
+    inbox: Inbox | None
 
     def find(self, day: date) -> Findings:
-        """The day's sessions, and by name those that nothing dates and of which the first event came on the day.
+        """Return the day's sessions, and as problems the sessions without a date whose first event came on the day.
 
         Raises:
             UnavailableError, StoreError: the inbox cannot be read.
         """
-        if self._inbox is None:
-            log.warning("account %s: there is no inbox yet: callarchive webhooks serve makes it", self._subaccount_id)
+        account = self.context.subaccount_id
+        if self.inbox is None:
+            log.warning("account %s: there is no inbox yet; `callarchive webhooks serve` creates it", account)
             return Findings()
-        start, end = day_bounds(day, self._timezone)
-        sessions = tuple(self._session(told) for told in self._inbox.sessions(self._subaccount_id, start, end))
+        start, end = day_bounds(day, self.context.timezone)
+        sessions = tuple(map(self._session, self.inbox.sessions(account, start, end)))
         problems = tuple(
             RowProblem(
                 self.kind,
                 "inbox",
                 None,
-                f"session {undated.session_id} has no time, and its id gives none: no day has it",
+                f"session {undated.session_id} has no time, and its id gives none: it belongs to no day",
             )
-            for undated in self._inbox.undated(self._subaccount_id)
+            for undated in self.inbox.undated(account)
             if start <= undated.received_at < end
         )
         return Findings(sessions, problems)
 
-    def _session(self, told: InboxSession) -> Session:
-        """A start that only the session's UUID tells dates it and is no fact of the call; what cannot be is none either."""
-        summary = told.summary
-        named = Session(self._subaccount_id, told.session_id, sources=(self.kind,))
+    def _session(self, found: InboxSession) -> Session:
+        """Return the session with plausible values only. A start that only its UUID gives dates it, but is not reported."""
+        summary = found.summary
+        session = Session(self.context.subaccount_id, found.session_id, sources=(self.kind,))
         if summary is None:
-            return named
-        now, lasted_s = self._clock(), summary.call_duration_s
+            return session
+        now, lasted_s, mask = self.context.clock(), summary.call_duration_s, self.context.mask
         return replace(
-            named,
+            session,
             started_at=summary.started_at if plausible(summary.started_at, now=now) else None,
             ended_at=summary.ended_at if plausible(summary.ended_at, now=now) else None,
             session_status=session_status(summary.session_status or ""),
             call_count=summary.call_count,
             call_duration_s=lasted_s if lasted_s is not None and 0 <= lasted_s <= _LONGEST_CALL_S else None,
-            source_number=self._guard(summary.source_number),
-            destination_number=self._guard(summary.destination_number),
+            source_number=mask(summary.source_number),
+            destination_number=mask(summary.destination_number),
         )

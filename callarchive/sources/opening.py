@@ -1,6 +1,7 @@
-"""An account's session sources, made from its settings. What each does is in its own module."""
+"""Creates an account's session sources from its settings."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from callarchive.domain.phone_numbers import kept_number_guard, phone_number_tre
 from callarchive.settings import AccountSettings, FilesSource, InboxSource, LogExportSource
 from callarchive.sources import SessionSource
 from callarchive.sources.files import FilesSessions
+from callarchive.sources.gathering import SourceContext
 from callarchive.sources.log_export import CallLogApi, CallLogStore, LogExportSessions
 
 if TYPE_CHECKING:
@@ -21,79 +23,45 @@ def open_sources(
     zone: ZoneInfo,
     *,
     voice: CallLogApi,
-    answers: CallLogStore,
+    responses: CallLogStore,
     clock: Callable[[], datetime],
     inbox: Callable[[], "Inbox | None"],
     name: str = "account",
     folder: Path | None = None,
     reread: bool = False,
 ) -> list[SessionSource]:
-    """A source for each of the account's `session_sources`, in their order. Nothing is contacted or read yet.
+    """Return a source for each of the account's `session_sources`, in their order. Nothing is contacted or read yet.
 
     Args:
+        account: the settings.
         zone: the time zone in which days are cut.
         voice: the account's API client.
-        answers: where call logs are kept.
-        clock: the time now.
-        inbox: opens the inbox; null where there is none yet. Called only where a source asks for it.
-        name: of the account in the configuration, such as accounts.0; for messages.
-        folder: the configuration's.
-        reread: kept call logs are read instead of asking 8x8 again.
+        responses: keeps call logs.
+        clock: returns the current time.
+        inbox: opens the inbox; returns `None` if there is none yet. Called only if a source needs it.
+        name: the account's key in the configuration, such as accounts.0; for messages.
+        folder: the configuration file's.
+        reread: use kept call logs instead of asking 8x8 for new ones.
 
     Raises:
         ConfigurationError: the key for hashing phone numbers is not set.
         UnavailableError, StoreError: the inbox cannot be opened.
     """
-    treat = phone_number_treatment(account)
+    context = SourceContext(
+        subaccount_id=account.subaccount_id, timezone=zone, mask=phone_number_treatment(account), clock=clock
+    )
     sources: list[SessionSource] = []
     for number, source in enumerate(account.session_sources):
         if isinstance(source, LogExportSource):
-            sources.append(
-                LogExportSessions(
-                    subaccount_id=account.subaccount_id,
-                    timezone=zone,
-                    voice=voice,
-                    answers=answers,
-                    treat=treat,
-                    clock=clock,
-                    reread=reread,
-                )
-            )
+            sources.append(LogExportSessions(context, voice, responses, reread=reread))
         elif isinstance(source, FilesSource):
-            sources.append(
-                FilesSessions(
-                    source.path,
-                    subaccount_id=account.subaccount_id,
-                    timezone=zone,
-                    s3=account.s3,
-                    treat=treat,
-                    clock=clock,
-                )
-            )
+            sources.append(FilesSessions(context, source.path, account.s3))
         elif isinstance(source, InboxSource):
             from callarchive.sources.inbox import InboxSessions
 
-            sources.append(
-                InboxSessions(
-                    inbox(),
-                    subaccount_id=account.subaccount_id,
-                    timezone=zone,
-                    guard=kept_number_guard(account),
-                    clock=clock,
-                )
-            )
+            sources.append(InboxSessions(replace(context, mask=kept_number_guard(account)), inbox()))
         else:
             from callarchive.sources.sql import SqlSessions
 
-            sources.append(
-                SqlSessions(
-                    source,
-                    name=f"{name}.session_sources.{number}",
-                    subaccount_id=account.subaccount_id,
-                    timezone=zone,
-                    treat=treat,
-                    clock=clock,
-                    folder=folder,
-                )
-            )
+            sources.append(SqlSessions(context, source, name=f"{name}.session_sources.{number}", folder=folder))
     return sources

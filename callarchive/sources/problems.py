@@ -1,4 +1,4 @@
-"""Rows of session sources that were set aside, in bounded memory. What makes a row unusable is decided elsewhere."""
+"""Rows that session sources set aside, in bounded memory."""
 
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import RowProblem
@@ -16,7 +16,7 @@ class Problems:
         self._last_file = ""
 
     def add(self, *, file: str, line: int | None, reason: str) -> None:
-        """The problem is kept, or at least counted."""
+        """Keep the problem, or only count it once there are too many."""
         if len(self._kept) < self.LIMIT:
             self._kept.append(RowProblem(self._source, file, line, cleaned(reason)))
         else:
@@ -24,7 +24,7 @@ class Problems:
             self._last_file = file
 
     def all(self) -> tuple[RowProblem, ...]:
-        """Those kept, and one that says how many more there were."""
+        """Return the problems, the last one with the number of those that were only counted."""
         if not self._more:
             return tuple(self._kept)
         rest = RowProblem(self._source, self._last_file, None, f"... and {self._more} more")

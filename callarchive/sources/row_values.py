@@ -1,4 +1,4 @@
-"""What a single text in a row says: a number, a status, a price. Null where it says nothing sensible."""
+"""Parses single values of a row: a number, a status, a price. `None` where the text is not one."""
 
 import math
 import re
@@ -14,16 +14,16 @@ _STATUSES = {
 
 
 def unquoted(text: str) -> str:
-    """The text without what spreadsheets put around it to keep it one: `'text`, `="text"`."""
+    """Return the text without the marks that make spreadsheets keep it a text: `'text`, `="text"`."""
     text = text.strip("\ufeff \t\r\n")
     if text.startswith('="') and text.endswith('"'):
         return text[2:-1].strip()
     return text.removeprefix("'").strip('"')
 
 
-@lru_cache(maxsize=4096)  # durations and prices come again and again: a tenth of the time for a million rows
+@lru_cache(maxsize=4096)  # durations and prices repeat: a tenth of the time for a million rows
 def number(text: str) -> float | None:
-    """The finite number that the text is, or null. Python's `1_000` is none."""
+    """Return the finite number in the text, or `None`. Python's `1_000` is none."""
     try:
         value = float(text)
     except ValueError:
@@ -32,7 +32,7 @@ def number(text: str) -> float | None:
 
 
 def session_status(text: str) -> str | None:
-    """The status as exports spell it; null where it is not a word.
+    """Return the status as exports spell it; `None` if it is not a word.
 
     8x8 writes `NO ANSWER` and `CANCELLED` in events, `NO_ANSWER` and `CANCELED` in exports.
     """
@@ -45,7 +45,7 @@ def session_status(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def price(text: str) -> Decimal | None:
-    """The amount, or null where it is none, or not that of a call."""
+    """Return the amount; `None` if it is not a number, or implausible for a call."""
     try:
         amount = Decimal(text.strip())
     except InvalidOperation:
@@ -54,11 +54,11 @@ def price(text: str) -> Decimal | None:
 
 
 def phone_number(text: str) -> str | None:
-    """The number as it came, null where there is none. 8x8 names SIP addresses in the same column."""
+    """Return the number, unparsed; `None` if it is empty. 8x8 also writes SIP addresses in this column."""
     return text.strip().removeprefix("'")[:255] or None
 
 
 def shown(text: str) -> str:
-    """The text for a message: ASCII, at most 60 characters."""
+    """Return the text for a message: ASCII, at most 60 characters."""
     quoted = ascii(text)
     return quoted if len(quoted) <= _LONGEST_SHOWN else quoted[: _LONGEST_SHOWN - 3] + "..."

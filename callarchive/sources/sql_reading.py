@@ -1,6 +1,6 @@
-"""Asking a database of the user's own: in a session that can change nothing, within a deadline, read as the rows arrive.
+"""Runs a query on a user's own database: read-only, within a deadline, streaming the rows.
 
-Errors of SQLAlchemy and of drivers become the house's here. Their texts may quote what was bound, the URL or a row.
+Errors of SQLAlchemy and of drivers are translated here: their texts may quote parameters, the URL or a row.
 """
 
 import sqlite3
@@ -23,23 +23,23 @@ from callarchive.settings.sql_text import for_sqlalchemy
 
 _ROWS_AT_ONCE = 2000
 _CONNECT_S = 15
-_STEPS_BETWEEN_LOOKS = 10_000
-_LOOK_AGAIN_S = 0.1
-_REFUSED = ("authentication failed", "access denied", "no password supplied", "login failed", "pg_hba.conf")
-_OUT_OF_REACH = ("locked", "busy", "disk i/o error", "interrupted", "server closed the connection", "connection")
-_SQLSTATES_OUT_OF_REACH = ("08", "53", "57", "58")
-"""PostgreSQL's classes: connection, resources, operator intervention (a timeout too), system."""
+_STEPS_BETWEEN_CHECKS = 10_000
+_POLL_S = 0.1
+_DENIED = ("authentication failed", "access denied", "no password supplied", "login failed", "pg_hba.conf")
+_UNAVAILABLE = ("locked", "busy", "disk i/o error", "interrupted", "server closed the connection", "connection")
+_SQLSTATES_UNAVAILABLE = ("08", "53", "57", "58")
+"""PostgreSQL's classes: connection, resources, operator intervention (including timeouts), system."""
 
 Rows = list[tuple[Any, ...]]
 Bounds = Callable[[str], Mapping[str, Any]]
 
 
 class Reading:
-    """A query under way. What it gives is read by a thread of its own: a database that hangs must not hang the day.
+    """A running query. A separate thread reads its rows, so that a database that hangs does not hang the day.
 
     Attributes:
         dialect: SQLAlchemy's name of the database.
-        columns: names of the columns, in order.
+        columns: their names, in order.
     """
 
     def __init__(self, database: "Database", query: str, bounds: Bounds) -> None:
@@ -49,25 +49,25 @@ class Reading:
         self._statement = sa.text(for_sqlalchemy(query))
         self._bounds = bounds(self.dialect)
         self._stop = Event()
-        # Columns, then batches of rows, then either a null or an error. Two batches ahead, no more: memory stays flat.
+        # Columns, then batches of rows, then `None` or an error. Reads at most two batches ahead: memory stays flat.
         self._arrived: Queue[Any] = Queue(maxsize=2)
         self._give_up_at = time.monotonic() + database.timeout_s
         self._thread = Thread(target=self._read, name="sql-source", daemon=True)
 
     def begin(self) -> None:
-        """The query runs and `columns` are known. Raises as `asked`."""
+        """Start the query and set `columns`. Raises like `run_query`."""
         self._thread.start()
         self.columns = self._next()
 
     def batches(self) -> Iterator[Rows]:
-        """The rows, some at a time. Raises as `asked`."""
+        """Yield the rows in batches. Raises like `run_query`."""
         while (rows := self._next()) is not None:
             yield rows
 
     def end(self) -> None:
-        """The thread ends, at once or, where the database does not let go of it, some time."""
+        """Stop the thread; one that is blocked in the database is left to end by itself."""
         self._stop.set()
-        self._thread.join(timeout=_LOOK_AGAIN_S * 5)
+        self._thread.join(timeout=_POLL_S * 5)
 
     def _next(self) -> Any:
         left_s = self._give_up_at - time.monotonic()
@@ -87,46 +87,47 @@ class Reading:
                 self._database.session() as connection,
                 connection.execution_options(stream_results=True).execute(self._statement, dict(self._bounds)) as rows,
             ):
-                self._hand_over(list(rows.keys()))
+                self._put(list(rows.keys()))
                 for batch in rows.partitions(_ROWS_AT_ONCE):
-                    self._hand_over([tuple(row) for row in batch])
-            self._hand_over(None)
+                    self._put([tuple(row) for row in batch])
+            self._put(None)
         except BaseException as err:
-            self._hand_over(err)
+            self._put(err)
 
-    def _hand_over(self, item: Any) -> None:
+    def _put(self, item: Any) -> None:
         while not self._stop.is_set():
             try:
-                self._arrived.put(item, timeout=_LOOK_AGAIN_S)
+                self._arrived.put(item, timeout=_POLL_S)
                 return
             except Full:
                 continue
         if not isinstance(item, BaseException):
-            raise _LeftError
+            raise _AbandonedError
 
 
-class _LeftError(BaseException):
-    """Nobody waits for the rows any more."""
+class _AbandonedError(BaseException):
+    """The rows are no longer needed."""
 
 
 @contextmanager
-def asked(
+def run_query(
     url: str, query: str, bounds: Bounds, *, name: str, timeout_s: float, folder: Path | None = None
 ) -> Iterator[Reading]:
-    """The query runs until the block is left; whatever it did is rolled back.
+    """Run the query for the duration of the block, and roll it back at the end.
 
     Args:
-        url: a SQLAlchemy database URL; what it holds is in no message.
-        bounds: from the dialect's name to the values of `:start` and `:end`.
-        name: of the source in the configuration, for messages.
+        url: a SQLAlchemy database URL; no message shows any of it.
+        query: with the parameters `:start` and `:end`.
+        bounds: returns the values of `:start` and `:end` for a dialect's name.
+        name: the source's key in the configuration, for messages.
         timeout_s: from connecting to the last row.
         folder: what the path of a SQLite file is relative to; the working directory by default.
 
-    Raises, also while rows are read:
-        ConfigurationError: the URL is none, or its driver is not installed.
-        AccessDeniedError: the database does not accept the user or the password.
-        UnavailableError: it cannot be reached, or was not done in time.
-        SourceError: there is no such SQLite file; the query fails, or gives no rows.
+    Raises:
+        ConfigurationError: the URL is invalid, or its driver is not installed.
+        AccessDeniedError: the database rejects the user or the password.
+        UnavailableError: the database cannot be reached, or did not finish in time; also while rows are read.
+        SourceError: the SQLite file does not exist; the query fails, or returns no rows; also while rows are read.
     """
     database = Database(url, name=name, timeout_s=timeout_s, folder=folder)
     reading = Reading(database, query, bounds)
@@ -138,7 +139,7 @@ def asked(
 
 
 class Database:
-    """A database by its URL, asked for one session. Its messages name the source and never the URL."""
+    """A database, used for one session. Its messages name the source and never the URL."""
 
     def __init__(self, url: str, *, name: str, timeout_s: float, folder: Path | None) -> None:
         self.timeout_s = timeout_s
@@ -148,11 +149,11 @@ class Database:
             parsed = parse_database_url(url)
         except (SQLAlchemyError, ValueError):
             raise ConfigurationError(
-                f"{name}.url: is not a database URL, such as sqlite:////path or postgresql://user@host/database; "
-                "an @, : or / in user or password is written %40, %3A, %2F"
+                f"{name}.url: not a database URL, such as sqlite:////path or postgresql://user@host/database; "
+                "write an @, : or / in user or password as %40, %3A, %2F"
             ) from None
-        if "@" in (parsed.host or ""):  # it is a part of the password, which the driver's message would show
-            raise ConfigurationError(f"{name}.url: an @ in user or password is written %40")
+        if "@" in (parsed.host or ""):  # it is part of the password, which the driver's message would show
+            raise ConfigurationError(f"{name}.url: write an @ in user or password as %40")
         self._secrets = sorted(
             {text for text in (url, parsed.password, *map(str, parsed.query.values())) if text}, key=len, reverse=True
         )
@@ -162,14 +163,14 @@ class Database:
             raise ConfigurationError(f"{name}.url: {_what_to_install(parsed.drivername)}") from err
         except (SQLAlchemyError, ValueError, TypeError) as err:
             raise ConfigurationError(
-                f"{name}.url: the driver of {parsed.get_backend_name()} refuses it: {type(err).__name__}"
+                f"{name}.url: the driver of {parsed.get_backend_name()} rejects it: {type(err).__name__}"
             ) from None
 
     def _engine(self, url: sa.URL, folder: Path | None) -> sa.Engine:
         if url.get_backend_name() == "sqlite":
             file = (folder or Path.cwd()) / (url.database or "")
             if not file.is_file():
-                raise SourceError(f"{self._name}.url: there is no {file}")
+                raise SourceError(f"{self._name}.url: {file} does not exist")
             return sa.create_engine("sqlite://", creator=lambda: self._sqlite(file), poolclass=sa.NullPool)
         arguments: dict[str, Any] = {}
         if url.drivername in ("postgresql+psycopg", "postgresql+psycopg2") and "connect_timeout" not in url.query:
@@ -181,22 +182,22 @@ class Database:
             f"file:{quote(str(file))}?mode=ro", uri=True, timeout=min(_CONNECT_S, self.timeout_s)
         )
         connection.execute("PRAGMA query_only=ON")
-        # It stops by itself: a thread that nobody waits for any more would keep the file open.
+        # Stops an abandoned thread, which would keep the file open.
         give_up_at = time.monotonic() + self.timeout_s
-        connection.set_progress_handler(lambda: time.monotonic() > give_up_at, _STEPS_BETWEEN_LOOKS)
+        connection.set_progress_handler(lambda: time.monotonic() > give_up_at, _STEPS_BETWEEN_CHECKS)
         return connection
 
     @contextmanager
     def session(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads, as far as the database knows of such, and that is rolled back."""
+        """Yield a transaction that is rolled back at the end, read-only if the database supports that."""
         with self.engine.connect() as connection:
             self._connected = True
             try:
                 if self.engine.dialect.name == "postgresql":
-                    # Not as options of the connection: a pooler such as PgBouncer refuses those.
+                    # Not as connection options: a pooler such as PgBouncer rejects them.
                     for setting in (
                         "SET TRANSACTION READ ONLY",
-                        "SET LOCAL TIME ZONE 'UTC'",  # times without a zone are compared, and read, as UTC
+                        "SET LOCAL TIME ZONE 'UTC'",  # compare and read times without a zone as UTC
                         f"SET LOCAL statement_timeout = {max(1, round(self.timeout_s * 1000))}",
                     ):
                         connection.exec_driver_sql(setting)
@@ -206,43 +207,43 @@ class Database:
                     connection.rollback()
 
     def too_slow(self) -> UnavailableError:
-        """The error for a deadline that is over."""
-        doing = "gave no whole answer" if self._connected else "could not be connected to"
-        return UnavailableError(f"{self._name}: the database {doing} within {self.timeout_s:g} s (timeout_s)")
+        """Return the error for an exceeded deadline."""
+        failure = "did not finish" if self._connected else "did not accept a connection"
+        return UnavailableError(f"{self._name}: the database {failure} within {self.timeout_s:g} s (timeout_s)")
 
     def translated(self, err: BaseException) -> BaseException:
-        """What an error in the session means. What is no error of the database's stays as it is."""
+        """Return the `ArchiveError` for an error of the database; other errors unchanged."""
         if isinstance(err, ArchiveError) or not isinstance(err, Exception):
             return err
         if isinstance(err, DBAPIError) and err.orig is not None:
             return self._by_database(err, err.orig)
         if isinstance(err, sa.exc.ResourceClosedError):
-            return SourceError(f"{self._name}: the query gives no rows")
+            return SourceError(f"{self._name}: the query returns no rows")
         if isinstance(err, SQLAlchemyError):
             return SourceError(f"{self._name}: the query fails: {type(err).__name__}")
         return SourceError(f"{self._name}: the database's driver failed: {type(err).__name__}")
 
-    def _by_database(self, err: DBAPIError, told: BaseException) -> ArchiveError:
-        text = self._shown(told)
+    def _by_database(self, err: DBAPIError, cause: BaseException) -> ArchiveError:
+        text = self._shown(cause)
         lowered = text.lower()
         if not self._connected:
-            if any(word in lowered for word in _REFUSED):
-                return AccessDeniedError(f"{self._name}: the database refuses us: {text}")
+            if any(word in lowered for word in _DENIED):
+                return AccessDeniedError(f"{self._name}: the database denied access: {text}")
             return UnavailableError(f"{self._name}: the database cannot be connected to: {text}")
-        state = getattr(told, "sqlstate", None) or getattr(told, "pgcode", None)
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         if state == "57014" or lowered == "interrupted":
             return self.too_slow()
-        out_of_reach = (
-            str(state).startswith(_SQLSTATES_OUT_OF_REACH)
+        unavailable = (
+            str(state).startswith(_SQLSTATES_UNAVAILABLE)
             if state
-            else isinstance(err, sa.exc.OperationalError) and any(word in lowered for word in _OUT_OF_REACH)
+            else isinstance(err, sa.exc.OperationalError) and any(word in lowered for word in _UNAVAILABLE)
         )
-        if err.connection_invalidated or out_of_reach:
-            return UnavailableError(f"{self._name}: the database gave no whole answer: {text}")
+        if err.connection_invalidated or unavailable:
+            return UnavailableError(f"{self._name}: the database did not finish the query: {text}")
         return SourceError(f"{self._name}: the query fails: {text}")
 
     def _shown(self, err: BaseException) -> str:
-        """The first line of the database's own words, without what is secret or looks like a phone number."""
+        """Return the first line of the database's message, without secrets and what looks like a phone number."""
         text = next(iter(str(err).strip().splitlines()), "") or type(err).__name__
         for secret in self._secrets:
             text = text.replace(secret, "***")

@@ -152,7 +152,7 @@ def test_events_that_nothing_dates_are_no_day_without_calls(start_trial: Start) 
     ).encode()
     with closing(Inbox.open(f"sqlite:///{trial.config.parent / 'inbox.sqlite3'}", clock=lambda: NOON)) as inbox:
         inbox.add([("acme.sg", read_event(body, subaccount_id="acme.sg", treat=lambda _: None))])
-    with pytest.raises(SourceError, match="the inbox names no session of 2026-01-05"):
+    with pytest.raises(SourceError, match="the inbox has no session dated 2026-01-05"):
         trial.archive()
 
 

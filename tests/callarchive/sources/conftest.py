@@ -1,4 +1,4 @@
-"""Ids whose time is known."""
+"""Ids with a known time."""
 
 import uuid
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Uuid1At = Callable[..., str]
 
 @pytest.fixture
 def uuid1_at() -> Uuid1At:
-    """A version-1 UUID of a time, put together field by field as RFC 9562 draws them."""
+    """Return a version-1 UUID of a time, composed field by field as in RFC 9562."""
 
     def make(at: datetime, number: int = 0) -> str:
         # 0x01B21DD213814000 is the RFC's own number of 100 ns between 1582-10-15 and 1970-01-01.

@@ -15,6 +15,7 @@ from callarchive.domain.errors import AccessDeniedError, ConfigurationError, Sou
 from callarchive.domain.models import RowProblem
 from callarchive.settings import S3Settings
 from callarchive.sources.files import FilesSessions
+from callarchive.sources.gathering import SourceContext
 
 A = "11111111-1111-4111-8111-11111111111a"
 B = "11111111-1111-4111-8111-11111111111b"
@@ -23,14 +24,13 @@ NEXT = date(2026, 11, 2)
 
 
 def source(path: str | Path, *, s3: S3Settings | None = None, timezone: str = "UTC") -> FilesSessions:
-    return FilesSessions(
-        str(path),
+    context = SourceContext(
         subaccount_id="acme_sg",
         timezone=ZoneInfo(timezone),
-        s3=s3 or S3Settings(),
-        treat=lambda _: None,
+        mask=lambda _: None,
         clock=lambda: datetime(2026, 11, 20, tzinfo=UTC),
     )
+    return FilesSessions(context, str(path), s3 or S3Settings())
 
 
 def ids(path: str | Path, day: date = DAY, **options: Any) -> list[str]:
@@ -38,7 +38,7 @@ def ids(path: str | Path, day: date = DAY, **options: Any) -> list[str]:
 
 
 def write(path: Path, kind: str) -> None:
-    """A and B in a file of the kind."""
+    """Write A and B to a file of the format."""
     if kind == "parquet":
         pq.write_table(pa.table({"session_id": [A, B]}), path)
     else:
@@ -46,7 +46,7 @@ def write(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
-def test_each_kind_of_file_names_the_days_sessions(kind: str, tmp_path: Path) -> None:
+def test_each_file_format_gives_the_days_sessions(kind: str, tmp_path: Path) -> None:
     write(tmp_path / f"ids-2026-11-01.{kind}", kind)
     findings = source(tmp_path / f"ids-{{day}}.{kind}").find(DAY)
     assert findings.problems == ()
@@ -56,57 +56,57 @@ def test_each_kind_of_file_names_the_days_sessions(kind: str, tmp_path: Path) ->
     ]
 
 
-def test_the_ending_may_be_in_capitals(tmp_path: Path) -> None:
+def test_the_extension_may_be_in_capitals(tmp_path: Path) -> None:
     write(tmp_path / "IDS-2026-11-01.CSV", "csv")
     assert ids(tmp_path / "IDS-{day}.CSV") == [A, B]
 
 
-def test_the_day_may_stand_in_the_folder_too(tmp_path: Path) -> None:
+def test_the_day_may_be_in_the_folder_too(tmp_path: Path) -> None:
     (tmp_path / "2026-11-01").mkdir()
     write(tmp_path / "2026-11-01" / "ids-2026-11-01.txt", "txt")
     assert ids(tmp_path / "{day}" / "ids-{day}.txt") == [A, B]
 
 
 @pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
-def test_an_empty_file_says_that_the_day_had_no_calls(kind: str, tmp_path: Path) -> None:
+def test_an_empty_file_is_a_day_without_calls(kind: str, tmp_path: Path) -> None:
     (tmp_path / f"ids-2026-11-01.{kind}").touch()
     assert ids(tmp_path / f"ids-{{day}}.{kind}") == []
 
 
-def test_a_file_that_is_not_there_is_no_empty_day(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"there is no .*/ids-2026-11-01\.csv.* without calls write an empty file"):
+def test_a_missing_file_is_not_an_empty_day(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"/ids-2026-11-01\.csv does not exist.* without calls write an empty file"):
         ids(tmp_path / "ids-{day}.csv")
 
 
-def test_a_list_of_all_days_that_is_not_there_is_named_without_that_advice(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"there is no .*/ids\.csv, so the sessions in it are not known$"):
+def test_a_missing_list_of_all_days_is_reported_without_that_hint(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"/ids\.csv does not exist, so the sessions in it are unknown$"):
         ids(tmp_path / "no" / "ids.csv")
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "ids.csv").mkdir()
     with pytest.raises(SourceError, match=r"ids\.csv is a folder"):
         ids(tmp_path / "ids.csv")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "ids.csv")
     with pytest.raises(SourceError, match=r"ids\.csv is not a regular file"):
         ids(tmp_path / "ids.csv")
 
 
-def test_a_folder_where_a_file_was_expected_on_the_way_is_told(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "list").touch()
-    with pytest.raises(SourceError, match=r"there is no .*/list/ids\.csv"):
+    with pytest.raises(SourceError, match=r"/list/ids\.csv does not exist"):
         ids(tmp_path / "list" / "ids.csv")
 
 
-def test_a_name_that_the_file_system_refuses_is_told(tmp_path: Path) -> None:
+def test_a_name_that_the_file_system_rejects_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read: File name too long"):
         ids(tmp_path / ("x" * 300 + ".csv"))
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "ids.csv", "csv")
     if os.geteuid() == 0:  # root reads everything
 
@@ -120,13 +120,13 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
-def test_a_file_that_holds_something_else_sinks_the_day(kind: str, tmp_path: Path) -> None:
+def test_a_file_with_other_content_fails_the_day(kind: str, tmp_path: Path) -> None:
     (tmp_path / f"ids.{kind}").write_bytes(b"\x1f\x8b\x08\0\0\0\0\0\xff\xfe\x80")
     with pytest.raises(SourceError, match=rf"ids\.{kind}"):
         ids(tmp_path / f"ids.{kind}")
 
 
-def test_a_list_of_all_days_gives_each_session_to_one_of_them(tmp_path: Path, uuid1_at: Callable[..., str]) -> None:
+def test_a_list_of_all_days_assigns_each_session_to_one_day(tmp_path: Path, uuid1_at: Callable[..., str]) -> None:
     by_uuid = uuid1_at(datetime(2026, 11, 2, 0, 0, tzinfo=UTC))
     (tmp_path / "ids.csv").write_text(
         f"session_id,started_at\n{A},2026-11-01T23:59:59.999Z\n{B},2026-11-02 00:00:00\n{by_uuid},\n"
@@ -143,9 +143,7 @@ def test_a_list_of_all_days_is_cut_in_the_configured_zone(tmp_path: Path) -> Non
     assert ids(tmp_path / "ids.csv", NEXT, timezone="Asia/Singapore") == [B]
 
 
-def test_an_id_that_nothing_dates_is_a_problem_of_a_list_of_all_days(
-    tmp_path: Path, uuid1_at: Callable[..., str]
-) -> None:
+def test_an_id_without_a_date_is_a_problem_in_a_list_of_all_days(tmp_path: Path, uuid1_at: Callable[..., str]) -> None:
     (tmp_path / "ids.txt").write_text(f"# ids\n{A}\n{uuid1_at(datetime(2026, 11, 1, 12, tzinfo=UTC))}\n")
     findings = source(tmp_path / "ids.txt").find(DAY)
     assert len(findings.sessions) == 1
@@ -155,7 +153,7 @@ def test_an_id_that_nothing_dates_is_a_problem_of_a_list_of_all_days(
 
 
 @pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
-def test_bare_ids_in_a_list_of_all_days_are_dated_by_their_uuid_or_named(
+def test_bare_ids_in_a_list_of_all_days_are_dated_by_their_uuid_or_reported(
     kind: str, tmp_path: Path, uuid1_at: Callable[..., str]
 ) -> None:
     of_day, of_next, old, ahead = (
@@ -178,7 +176,7 @@ def test_bare_ids_in_a_list_of_all_days_are_dated_by_their_uuid_or_named(
         assert named == {first + 2: A, first + 3: old, first + 4: ahead}
 
 
-def test_bad_rows_are_named_with_file_and_line_and_sink_nothing(tmp_path: Path) -> None:
+def test_bad_rows_are_reported_with_file_and_line_and_fail_nothing(tmp_path: Path) -> None:
     file = tmp_path / "ids-2026-11-01.csv"
     file.write_text(f"session_id,note\n{A},ok\nnot-an-id,\n{B},ok\n")
     findings = source(tmp_path / "ids-{day}.csv").find(DAY)
@@ -186,7 +184,7 @@ def test_bad_rows_are_named_with_file_and_line_and_sink_nothing(tmp_path: Path) 
     assert findings.problems == (RowProblem("files", str(file), 3, "not a session id (a UUID): 'not-an-id'"),)
 
 
-def test_reading_twice_gives_the_same(tmp_path: Path) -> None:
+def test_reading_twice_gives_the_same_findings(tmp_path: Path) -> None:
     write(tmp_path / "ids-2026-11-01.csv", "csv")
     files = source(tmp_path / "ids-{day}.csv")
     assert files.find(DAY) == files.find(DAY)
@@ -205,7 +203,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[S3Settings, Any]]:
-    """Settings of the server, and a client to fill its bucket `lists` with."""
+    """Yield the server's settings, and a client that can fill its bucket `lists`."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -223,20 +221,20 @@ def test_each_kind_of_file_is_read_from_s3_too(kind: str, s3: tuple[S3Settings, 
     assert ids(f"s3://lists/in box/{{day}}.{kind}", s3=settings) == [A, B]
 
 
-def test_an_object_that_is_not_there_is_no_empty_day(s3: tuple[S3Settings, Any]) -> None:
+def test_a_missing_object_is_not_an_empty_day(s3: tuple[S3Settings, Any]) -> None:
     settings, client = s3
     client.put_object(Bucket="lists", Key="empty-2026-11-01.csv", Body=b"")
     assert ids("s3://lists/empty-{day}.csv", s3=settings) == []
-    with pytest.raises(SourceError, match=r"there is no s3://lists/empty-2026-11-02\.csv.*write an empty file"):
+    with pytest.raises(SourceError, match=r"s3://lists/empty-2026-11-02\.csv does not exist.*write an empty file"):
         ids("s3://lists/empty-{day}.csv", NEXT, s3=settings)
 
 
-def test_a_bucket_that_is_not_there_is_a_mistake_in_the_configuration(s3: tuple[S3Settings, Any]) -> None:
+def test_a_missing_bucket_is_a_configuration_error(s3: tuple[S3Settings, Any]) -> None:
     with pytest.raises(ConfigurationError, match="there is no such bucket"):
         ids("s3://elsewhere/ids.csv", s3=s3[0])
 
 
-def test_s3_without_credentials_is_told(s3: tuple[S3Settings, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_s3_credentials_are_reported(s3: tuple[S3Settings, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -245,7 +243,7 @@ def test_s3_without_credentials_is_told(s3: tuple[S3Settings, Any], monkeypatch:
         ids("s3://lists/ids.csv", s3=s3[0])
 
 
-def test_an_endpoint_that_does_not_answer_is_an_outage(
+def test_an_endpoint_that_does_not_respond_is_an_outage(
     s3: tuple[S3Settings, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
@@ -277,7 +275,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("name", UNUSABLE)
 @pytest.mark.parametrize("one_for_all_days", [True, False])
-def test_a_file_whose_rows_name_no_session_cannot_be_read(name: str, one_for_all_days: bool, tmp_path: Path) -> None:
+def test_a_file_whose_rows_name_no_session_is_refused(name: str, one_for_all_days: bool, tmp_path: Path) -> None:
     content = UNUSABLE[name]
     stem, _, kind = name.partition(".")
     path = tmp_path / (name if one_for_all_days else f"{stem}-2026-11-01.{kind}")
@@ -296,16 +294,16 @@ def test_the_first_reasons_are_in_the_message_without_phone_numbers(tmp_path: Pa
     (tmp_path / "ids.txt").write_text("oops\n+6561234567\n\nthird\nfourth\n")
     with pytest.raises(SourceError) as caught:
         source(tmp_path / "ids.txt").find(DAY)
-    told = str(caught.value)
-    assert "none of its 4 rows names a session" in told
-    assert "line 1: not a session id (a UUID): 'oops'" in told
-    assert "line 4: not a session id (a UUID): 'third'" in told
-    assert "61234567" not in told
-    assert "fourth" not in told
+    message = str(caught.value)
+    assert "none of its 4 rows names a session" in message
+    assert "line 1: not a session id (a UUID): 'oops'" in message
+    assert "line 4: not a session id (a UUID): 'third'" in message
+    assert "61234567" not in message
+    assert "fourth" not in message
 
 
 @pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
-def test_rows_of_other_days_alone_are_a_day_without_calls(
+def test_a_file_with_only_rows_of_other_days_is_a_day_without_calls(
     kind: str, tmp_path: Path, uuid1_at: Callable[..., str]
 ) -> None:
     other = uuid1_at(datetime(2026, 10, 1, 12, tzinfo=UTC))
@@ -322,7 +320,7 @@ def test_rows_of_other_days_alone_are_a_day_without_calls(
 @pytest.mark.parametrize(
     ("kind", "header"), [("csv", "session_id,started_at\r\n"), ("txt", "# session ids\n"), ("jsonl", "\n")]
 )
-def test_a_file_with_a_header_alone_says_that_the_day_had_no_calls(kind: str, header: str, tmp_path: Path) -> None:
+def test_a_file_with_only_a_header_is_a_day_without_calls(kind: str, header: str, tmp_path: Path) -> None:
     (tmp_path / f"ids-2026-11-01.{kind}").write_text(header)
     assert ids(tmp_path / f"ids-{{day}}.{kind}") == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.sources.call_log_csv import LegFacts, LogRow
-from callarchive.sources.gathering import Gathering
+from callarchive.sources.gathering import Gathering, SourceContext
 from callarchive.sources.problems import Problems
 
 DAY = date(2026, 11, 1)
@@ -23,19 +23,11 @@ def gather(
     day: date = DAY,
     timezone: str = "UTC",
     dated_by_file: bool = False,
-    asked: tuple[datetime, datetime] | None = None,
-    treat: Callable[[str | None], str | None] = lambda number: number,
+    requested: tuple[datetime, datetime] | None = None,
+    mask: Callable[[str | None], str | None] = lambda number: number,
 ) -> Findings:
-    gathering = Gathering(
-        source="log_export",
-        subaccount_id="acme_sg",
-        day=day,
-        timezone=ZoneInfo(timezone),
-        treat=treat,
-        now=NOW,
-        dated_by_file=dated_by_file,
-        asked=asked,
-    )
+    context = SourceContext(subaccount_id="acme_sg", timezone=ZoneInfo(timezone), mask=mask, clock=lambda: NOW)
+    gathering = Gathering(context, source="log_export", day=day, dated_by_file=dated_by_file, requested=requested)
     for line, leg in enumerate(legs, 2):
         gathering.add(leg if isinstance(leg, LogRow) else LogRow(line, leg), file="calls.csv")
     return gathering.findings()
@@ -55,7 +47,7 @@ def reasons(findings: Findings) -> list[tuple[int | None, str]]:
     return [(problem.line, problem.reason) for problem in findings.problems]
 
 
-def test_legs_make_one_session_from_the_first_start_to_the_last_end() -> None:
+def test_legs_become_one_session_from_the_first_start_to_the_last_end() -> None:
     session = only(
         gather(
             leg("2", "2026-11-01T12:00:30Z", ended_at="2026-11-01T12:04:00Z", call_duration_s="205"),
@@ -80,11 +72,11 @@ def test_the_same_call_id_counts_once() -> None:
     assert (session.call_count, session.price) == (2, Decimal("0.75"))
 
 
-def test_a_call_id_counts_once_also_among_very_many() -> None:
+def test_a_call_id_counts_once_among_many() -> None:
     assert only(gather(*(leg(str(number % 50)) for number in range(500)))).call_count == 50
 
 
-def test_a_row_without_call_id_that_stands_twice_is_charged_once() -> None:
+def test_a_repeated_row_without_a_call_id_is_charged_once() -> None:
     session = only(gather(leg("", price="0.5"), leg("", price="0.5")))
     assert (session.price, session.call_count) == (Decimal("0.5"), None)
 
@@ -96,7 +88,7 @@ def test_an_id_in_upper_case_is_the_same_session() -> None:
 
 
 @pytest.mark.parametrize("quoting", ["'{}", '="{}"', " {} ", '"{}"', "\ufeff{}"])
-def test_what_a_spreadsheet_puts_around_an_id_is_taken_off(quoting: str) -> None:
+def test_a_spreadsheets_quotes_around_an_id_are_removed(quoting: str) -> None:
     assert only(gather(LegFacts(session_id=quoting.format(V4), started_at=NOON))).session_id == V4
 
 
@@ -104,7 +96,7 @@ def test_what_a_spreadsheet_puts_around_an_id_is_taken_off(quoting: str) -> None
     "bad",
     ["=cmd|' /C calc'!A0", "../../etc/passwd", "x" * 10_000, V4[:-1], V4 + "\0", "１" * 36, "{" + V4 + "}", f"={V4}"],
 )
-def test_what_is_no_uuid_is_set_aside_with_its_line_and_shown_short(bad: str) -> None:
+def test_an_invalid_uuid_is_set_aside_with_its_line_and_shortened(bad: str) -> None:
     findings = gather(LegFacts(session_id=bad), leg("1"))
     assert len(findings.sessions) == 1
     [problem] = findings.problems
@@ -141,7 +133,7 @@ def test_a_status_has_one_spelling(text: str, status: str | None) -> None:
     assert only(gather(leg("1", session_status=text))).session_status == status
 
 
-def test_where_legs_disagree_on_the_status_the_last_leg_is_believed_in_any_order() -> None:
+def test_the_last_legs_status_wins_in_any_order() -> None:
     legs = [
         leg("1", "2026-11-01T12:00:00Z", session_status="BUSY"),
         leg("2", "2026-11-01T12:00:02Z", session_status="COMPLETED"),
@@ -152,7 +144,7 @@ def test_where_legs_disagree_on_the_status_the_last_leg_is_believed_in_any_order
         assert only(gather(*order)).session_status == "COMPLETED"
 
 
-def test_a_status_that_is_no_word_is_a_problem_and_no_status() -> None:
+def test_a_status_that_is_not_a_word_is_a_problem() -> None:
     findings = gather(leg("1", session_status="=1+1"), leg("2", "2026-11-01T11:00:00Z", session_status="BUSY"))
     assert reasons(findings) == [(2, "SessionStatus is not a word: '=1+1'")]
     assert findings.sessions[0].session_status == "BUSY"
@@ -164,7 +156,7 @@ def test_prices_of_all_legs_are_added_exactly() -> None:
     assert (session.price, session.price_currency) == (Decimal("0.3"), "USD")
 
 
-def test_a_free_leg_without_a_currency_does_not_disturb_the_sum() -> None:
+def test_a_free_leg_without_a_currency_does_not_change_the_sum() -> None:
     session = only(gather(leg("1", price="0"), leg("2", price="0.5", price_currency="usd"), leg("3", price="0.00")))
     assert (session.price, session.price_currency) == (Decimal("0.5"), "USD")
 
@@ -180,7 +172,7 @@ def test_a_session_without_prices_has_none() -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "1e400", "0,25", "free", "99999999"])
-def test_an_unreadable_price_makes_the_sum_unknown_and_is_told(text: str) -> None:
+def test_an_unreadable_price_makes_the_sum_unknown_and_is_reported(text: str) -> None:
     findings = gather(leg("1", price=text, price_currency="USD"), leg("2", price="1", price_currency="USD"))
     assert findings.sessions[0].price is None
     assert [line for line, _ in reasons(findings)] == [2]
@@ -191,34 +183,34 @@ def test_a_price_fits_the_catalogs_column() -> None:
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "1e400", "1_0", "ten", "1e9"])
-def test_an_unreadable_duration_is_a_problem_and_null(text: str) -> None:
+def test_an_unreadable_duration_is_a_problem_and_none(text: str) -> None:
     findings = gather(leg("1", call_duration_s=text))
     assert findings.sessions[0].call_duration_s is None
     assert [line for line, _ in reasons(findings)] == [2]
 
 
-def test_a_count_that_a_list_gives_stands_for_the_legs() -> None:
+def test_a_lists_call_count_replaces_the_number_of_legs() -> None:
     assert only(gather(leg("", call_count="3"))).call_count == 3
     findings = gather(leg("", call_count="2.5"))
     assert findings.sessions[0].call_count is None
     assert [line for line, _ in reasons(findings)] == [2]
 
 
-def test_numbers_are_those_of_the_first_leg_as_the_account_allows() -> None:
-    treated: list[str | None] = []
+def test_phone_numbers_are_the_first_legs_masked() -> None:
+    masked: list[str | None] = []
 
-    def treat(number: str | None) -> str | None:
-        treated.append(number)
+    def mask(number: str | None) -> str | None:
+        masked.append(number)
         return f"<{number}>"
 
     session = only(
         gather(
             leg("2", "2026-11-01T12:00:01Z", source_number="+652", destination_number="+653"),
             leg("1", "2026-11-01T12:00:00Z", source_number=" '+651", destination_number=""),
-            treat=treat,
+            mask=mask,
         )
     )
-    assert treated == ["+651", None]
+    assert masked == ["+651", None]
     assert (session.source_number, session.destination_number) == ("<+651>", "<None>")
 
 
@@ -228,13 +220,13 @@ def test_a_bare_row_does_not_hide_a_legs_numbers() -> None:
         assert only(gather(*order, dated_by_file=True)).source_number == "+651"
 
 
-def test_rows_of_another_subaccount_are_counted_as_problems_not_as_sessions() -> None:
+def test_rows_of_another_subaccount_are_problems() -> None:
     findings = gather(leg("1", subaccount_id="acme_my"), leg("2", subaccount_id="ACME_SG"), leg("3", subaccount_id=" "))
     assert findings.sessions[0].call_count == 2
     assert reasons(findings) == [(2, "belongs to another subaccount, 'acme_my'")]
 
 
-def test_an_unreadable_time_is_told_and_the_id_dates_the_session(uuid1_at: Callable[..., str]) -> None:
+def test_an_unreadable_time_is_reported_and_the_id_dates_the_session(uuid1_at: Callable[..., str]) -> None:
     session_id = uuid1_at(datetime(2026, 11, 1, 9, tzinfo=UTC))
     findings = gather(LegFacts(session_id=session_id, started_at="yesterday"))
     assert findings.sessions == (Session("acme_sg", session_id, sources=("log_export",)),)
@@ -242,51 +234,51 @@ def test_an_unreadable_time_is_told_and_the_id_dates_the_session(uuid1_at: Calla
 
 
 @pytest.mark.parametrize("unset", ["", " ", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00"])
-def test_a_time_that_was_never_set_is_none_and_no_problem(unset: str, uuid1_at: Callable[..., str]) -> None:
+def test_a_time_that_was_never_set_is_none_and_not_a_problem(unset: str, uuid1_at: Callable[..., str]) -> None:
     session_id = uuid1_at(datetime(2026, 11, 1, 9, tzinfo=UTC))
     session = only(gather(LegFacts(session_id=session_id, started_at=unset, ended_at=unset)))
     assert (session.started_at, session.ended_at) == (None, None)
 
 
 @pytest.mark.parametrize("text", ["2014-12-31T23:59:59Z", "2026-11-23T00:00:00Z", "9999-12-31T23:59:59Z"])
-def test_a_time_that_no_call_can_have_is_a_problem(text: str) -> None:
+def test_an_implausible_time_is_a_problem(text: str) -> None:
     findings = gather(leg("1", ended_at=text))
     assert findings.sessions[0].ended_at is None
     assert [line for line, _ in reasons(findings)] == [2]
 
 
-def test_the_uuids_time_is_never_written_as_a_start(uuid1_at: Callable[..., str]) -> None:
+def test_the_uuids_time_is_never_reported_as_a_start(uuid1_at: Callable[..., str]) -> None:
     session = only(gather(LegFacts(session_id=uuid1_at(datetime(2026, 11, 1, 9, tzinfo=UTC)))))
     assert session.started_at is None
 
 
-def test_a_rows_time_goes_before_the_uuids(uuid1_at: Callable[..., str]) -> None:
+def test_a_rows_time_takes_precedence_over_the_uuids(uuid1_at: Callable[..., str]) -> None:
     yesterday = uuid1_at(datetime(2026, 10, 31, 9, tzinfo=UTC))
     assert len(gather(LegFacts(session_id=yesterday, started_at=NOON)).sessions) == 1
 
 
-def test_an_id_that_nothing_dates_is_named() -> None:
+def test_an_id_without_a_date_is_reported() -> None:
     findings = gather(LegFacts(session_id=V4))
     assert findings.sessions == ()
-    assert reasons(findings) == [(2, f"session {V4} has no readable time, and its id gives none: its day is not known")]
+    assert reasons(findings) == [(2, f"session {V4} has no readable time, and its id gives none: its day is unknown")]
 
 
-def test_an_absurd_time_in_an_id_dates_nothing(uuid1_at: Callable[..., str]) -> None:
+def test_an_implausible_time_in_an_id_dates_nothing(uuid1_at: Callable[..., str]) -> None:
     findings = gather(*(LegFacts(session_id=uuid1_at(datetime(year, 11, 1, tzinfo=UTC))) for year in (1999, 2030)))
     assert findings.sessions == ()
     assert len(findings.problems) == 2
 
 
-def test_an_ids_time_outside_what_was_asked_for_dates_nothing(uuid1_at: Callable[..., str]) -> None:
-    asked = datetime(2026, 10, 31, 18, tzinfo=UTC), datetime(2026, 11, 2, 6, tzinfo=UTC)
+def test_an_ids_time_outside_the_requested_range_dates_nothing(uuid1_at: Callable[..., str]) -> None:
+    requested = datetime(2026, 10, 31, 18, tzinfo=UTC), datetime(2026, 11, 2, 6, tzinfo=UTC)
     inside = uuid1_at(datetime(2026, 11, 2, 5, tzinfo=UTC))
     outside = uuid1_at(datetime(2026, 11, 5, tzinfo=UTC))
-    findings = gather(LegFacts(session_id=inside), LegFacts(session_id=outside), asked=asked)
+    findings = gather(LegFacts(session_id=inside), LegFacts(session_id=outside), requested=requested)
     assert findings.sessions == ()
     assert [line for line, _ in reasons(findings)] == [3]
 
 
-def test_a_file_of_a_day_dates_its_rows_whatever_their_times_say(uuid1_at: Callable[..., str]) -> None:
+def test_the_day_of_a_file_takes_precedence_over_its_rows_times(uuid1_at: Callable[..., str]) -> None:
     elsewhere = uuid1_at(datetime(2026, 1, 1, tzinfo=UTC))
     findings = gather(
         LegFacts(session_id=V4),
@@ -302,7 +294,7 @@ def test_a_file_of_a_day_dates_its_rows_whatever_their_times_say(uuid1_at: Calla
     }
 
 
-def test_bad_rows_of_other_days_are_left_to_them(uuid1_at: Callable[..., str]) -> None:
+def test_bad_rows_of_other_days_are_skipped(uuid1_at: Callable[..., str]) -> None:
     other_day = "2026-11-05T12:00:00Z"
     findings = gather(
         LegFacts(session_id="bad", started_at=other_day),
@@ -348,17 +340,17 @@ def test_a_session_across_midnight_belongs_to_its_first_legs_day_alone() -> None
     assert counts[1][0].call_count == 2
 
 
-def test_a_flawed_row_counts_by_its_id_alone_and_is_told() -> None:
+def test_only_the_id_of_a_flawed_row_is_used_and_the_flaw_is_reported() -> None:
     findings = gather(
         LogRow(9, LegFacts(session_id=V4), "has 3 fields where the header has 5"),
-        LogRow(10, LegFacts(), "has a quote where none can be"),
+        LogRow(10, LegFacts(), "has a misplaced quote"),
         LogRow(11, LegFacts(session_id="no id"), "has 3 fields where the header has 5"),
         dated_by_file=True,
     )
     assert [session.session_id for session in findings.sessions] == [V4]
     assert reasons(findings) == [
-        (9, "has 3 fields where the header has 5: only its session id counts"),
-        (10, "has a quote where none can be"),
+        (9, "has 3 fields where the header has 5: only its session id is used"),
+        (10, "has a misplaced quote"),
         (11, "has 3 fields where the header has 5; not a session id (a UUID): 'no id'"),
     ]
 

@@ -35,20 +35,20 @@ def parquet(table: pa.Table, **options: Any) -> list[LogRow]:
     return list(read_parquet(buffer, file="ids.parquet"))
 
 
-def test_a_text_list_has_an_id_a_line() -> None:
+def test_a_text_list_has_one_id_per_line() -> None:
     data = f"\ufeff# bookings\r\n\r\n{A}\r\n  {B}  # late\n   # indented\n{A}".encode()
     assert [(row.line, row.facts.session_id) for row in txt(data)] == [(3, A), (4, B), (6, A)]
 
 
-def test_a_text_list_of_comments_alone_has_no_rows() -> None:
+def test_a_text_list_with_only_comments_has_no_rows() -> None:
     assert txt(b"# no calls\n\n") == []
 
 
-def test_a_line_that_is_not_utf_8_is_told_and_the_others_are_read() -> None:
+def test_a_line_that_is_not_utf_8_is_reported_and_the_others_are_read() -> None:
     assert txt(f"{A}\n".encode() + b"\xe9\n") == [LogRow(1, LegFacts(session_id=A)), LogRow(2, LegFacts(), "not UTF-8")]
 
 
-def test_a_line_without_end_is_told_and_the_next_is_read() -> None:
+def test_an_overlong_line_is_reported_and_the_next_is_read() -> None:
     rows = txt(b"x" * 3_000_000 + f"\n{A}\n".encode())
     assert [(row.line, row.facts.session_id, row.flaw) for row in rows] == [
         (1, "", "longer than 1024 KiB"),
@@ -58,17 +58,17 @@ def test_a_line_without_end_is_told_and_the_next_is_read() -> None:
 
 @pytest.mark.parametrize("read", [read_txt, read_jsonl])
 @pytest.mark.parametrize("data", [b"\xff\xfe" + A.encode("utf-16-le"), b"\x89PNG\r\n\x1a\n\0", b"\x80\x81\n\xfe\n"])
-def test_what_is_no_text_is_refused(read: Any, data: bytes) -> None:
+def test_files_that_are_not_text_are_refused(read: Any, data: bytes) -> None:
     with pytest.raises(SourceError, match=r"ids\.txt.*not UTF-8 text"):
         list(read(io.BytesIO(data), file="ids.txt"))
 
 
 @pytest.mark.parametrize("key", ["session_id", "sessionId", "SessionId", "sessionid"])
-def test_an_object_gives_its_session_id_however_it_is_spelled(key: str) -> None:
+def test_an_objects_session_id_has_several_spellings(key: str) -> None:
     assert jsonl(json.dumps({"x": [1, {}], key: A})) == [LogRow(1, LegFacts(session_id=A))]
 
 
-def test_an_object_gives_the_facts_it_has() -> None:
+def test_an_objects_values_are_read() -> None:
     value = {
         "sessionId": A,
         "startTime": "2026-11-01T10:00:00Z",
@@ -97,7 +97,7 @@ def test_an_object_gives_the_facts_it_has() -> None:
     ]
 
 
-def test_a_bare_string_is_an_id_and_empty_lines_are_nothing() -> None:
+def test_a_bare_string_is_an_id_and_empty_lines_are_skipped() -> None:
     assert jsonl("", f'"{A}"', "  ", f'"{B}"\r') == [
         LogRow(2, LegFacts(session_id=A)),
         LogRow(4, LegFacts(session_id=B)),
@@ -109,7 +109,7 @@ def test_a_bare_string_is_an_id_and_empty_lines_are_nothing() -> None:
     [
         ("{", "not JSON: JSONDecodeError"),
         ("9" * 5000, "not JSON: ValueError"),
-        ("[" * 100_000, "not JSON that can be read: nested too deeply"),
+        ("[" * 100_000, "not readable JSON: nested too deeply"),
         ("17", "neither an object nor a string: int"),
         ("null", "neither an object nor a string: NoneType"),
         (f'["{A}"]', "neither an object nor a string: list"),
@@ -117,7 +117,7 @@ def test_a_bare_string_is_an_id_and_empty_lines_are_nothing() -> None:
         (b"\xff\xfe", "not UTF-8"),
     ],
 )
-def test_a_malformed_line_is_told_and_its_neighbours_are_read(line: str | bytes, flaw: str) -> None:
+def test_a_malformed_line_is_reported_and_its_neighbours_are_read(line: str | bytes, flaw: str) -> None:
     assert jsonl(f'"{A}"', line, f'"{B}"') == [
         LogRow(1, LegFacts(session_id=A)),
         LogRow(2, LegFacts(), flaw),
@@ -126,7 +126,7 @@ def test_a_malformed_line_is_told_and_its_neighbours_are_read(line: str | bytes,
 
 
 @pytest.mark.parametrize("value", ["true", "[]", "{}", '{"a": 1}'])
-def test_a_value_of_another_kind_is_a_text_that_no_fact_accepts(value: str) -> None:
+def test_a_value_of_another_type_is_rejected_later(value: str) -> None:
     [row] = jsonl(f'{{"session_id": {value}, "price": {value}}}')
     assert row.facts.session_id == row.facts.price
     assert row.facts.price.startswith("(")
@@ -148,7 +148,7 @@ def test_no_bytes_crash_the_readers_of_text(data: bytes) -> None:
         assert all(row.facts.session_id or row.flaw or read is read_jsonl for row in rows)
 
 
-def test_a_parquet_file_gives_ids_and_facts_row_by_row() -> None:
+def test_a_parquet_file_is_read_row_by_row() -> None:
     started = datetime(2026, 11, 1, 10, 0, 0, 5, tzinfo=UTC)
     table = pa.table(
         {
@@ -194,12 +194,12 @@ def test_parquet_rows_are_counted_across_row_groups_and_batches() -> None:
     assert [row.facts.session_id for row in rows] == names
 
 
-def test_a_parquet_file_without_rows_has_none_and_so_has_one_without_bytes() -> None:
+def test_an_empty_parquet_file_has_no_rows() -> None:
     assert parquet(pa.table({"session_id": pa.array([], pa.string())})) == []
     assert list(read_parquet(io.BytesIO(b""), file="ids.parquet")) == []
 
 
-def test_a_parquet_file_without_session_ids_is_named_with_its_columns() -> None:
+def test_a_parquet_file_without_session_ids_is_refused_and_its_columns_listed() -> None:
     with pytest.raises(SourceError, match=r"ids\.parquet has no column session_id .* are call, day\."):
         parquet(pa.table({"call": [1], "day": [2]}))
 

@@ -1,4 +1,4 @@
-"""The source `inbox`: sessions of which webhook events told, on the day of their call, with the facts that events hold."""
+"""The source `inbox`: sessions named by webhook events, on the day of their call, with the facts in the events."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ import pytest
 from callarchive.domain.models import Findings, Session
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
+from callarchive.sources.gathering import SourceContext
 from callarchive.sources.inbox import InboxSessions
 
 DAY = date(2026, 11, 1)
@@ -20,8 +21,8 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 V4 = "11111111-1111-4111-8111-11111111111a"
 
 
-class Told:
-    """An inbox that events are put into, and what the source makes of them."""
+class Received:
+    """An inbox with received events, and the source that reads it."""
 
     def __init__(self, url: str) -> None:
         self.received_at = NOW
@@ -38,10 +39,8 @@ class Told:
         self.event("CALL_RECORDING_STATUS", session_id, recordingId=V4, status="UPLOAD_COMPLETED", **payload)
 
     def find(self, day: date = DAY, *, zone: str = "UTC", guard: Any = lambda number: number) -> Findings:
-        source = InboxSessions(
-            self.inbox, subaccount_id="acme_sg", timezone=ZoneInfo(zone), guard=guard, clock=lambda: NOW
-        )
-        return source.find(day)
+        context = SourceContext(subaccount_id="acme_sg", timezone=ZoneInfo(zone), mask=guard, clock=lambda: NOW)
+        return InboxSessions(context, self.inbox).find(day)
 
     def ids(self, *arguments: Any, **options: Any) -> list[str]:
         findings = self.find(*arguments, **options)
@@ -50,15 +49,15 @@ class Told:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb"))])
-def told(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Told]:
+def received(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Received]:
     database = f"sqlite:///{tmp_path}/inbox.sqlite3"
-    told = Told(database if request.param == "sqlite" else request.getfixturevalue("postgresql").url)
-    yield told
-    told.inbox.close()
+    received = Received(database if request.param == "sqlite" else request.getfixturevalue("postgresql").url)
+    yield received
+    received.inbox.close()
 
 
-def test_a_summary_tells_the_facts_of_its_session(told: Told) -> None:
-    told.summary(
+def test_a_summarys_facts_become_the_sessions(received: Received) -> None:
+    received.summary(
         V4.upper(),
         subAccountId="acme_sg",
         sessionStatus="NO ANSWER",
@@ -70,7 +69,7 @@ def test_a_summary_tells_the_facts_of_its_session(told: Told) -> None:
             "callB": {"callId": "b", "source": "+6580001111", "destination": "+6567654321", "callDuration": 31},
         },
     )
-    (session,) = told.find().sessions
+    (session,) = received.find().sessions
     assert session == Session(
         subaccount_id="acme_sg",
         session_id=V4,
@@ -85,65 +84,64 @@ def test_a_summary_tells_the_facts_of_its_session(told: Told) -> None:
     )
 
 
-def test_a_session_of_which_only_a_recording_is_told_has_no_facts_and_no_guessed_start(
-    told: Told, uuid1_at: Callable[..., str]
+def test_a_session_named_only_by_a_recording_event_has_no_facts_and_no_guessed_start(
+    received: Received, uuid1_at: Callable[..., str]
 ) -> None:
     session_id = uuid1_at(NOON)
-    told.recording(session_id)
-    assert told.find().sessions == (Session("acme_sg", session_id, sources=("inbox",)),)
+    received.recording(session_id)
+    assert received.find().sessions == (Session("acme_sg", session_id, sources=("inbox",)),)
 
 
-def test_days_are_cut_in_the_configured_zone(told: Told, uuid1_at: Callable[..., str]) -> None:
+def test_days_are_cut_in_the_configured_zone(received: Received, uuid1_at: Callable[..., str]) -> None:
     last, first = (datetime(2026, 10, 31, 15, 59, 59, tzinfo=UTC) + timedelta(seconds=n) for n in (0, 1))
-    told.recording(uuid1_at(last))
-    told.summary(uuid1_at(first), startTime=first.isoformat())
-    assert told.ids(date(2026, 10, 31), zone="Asia/Singapore") == [uuid1_at(last)]
-    assert told.ids(DAY, zone="Asia/Singapore") == [uuid1_at(first)]
-    assert told.ids(DAY) == []
+    received.recording(uuid1_at(last))
+    received.summary(uuid1_at(first), startTime=first.isoformat())
+    assert received.ids(date(2026, 10, 31), zone="Asia/Singapore") == [uuid1_at(last)]
+    assert received.ids(DAY, zone="Asia/Singapore") == [uuid1_at(first)]
+    assert received.ids(DAY) == []
 
 
-def test_what_an_event_says_of_the_start_counts_before_the_uuid(told: Told, uuid1_at: Callable[..., str]) -> None:
+def test_an_events_start_takes_precedence_over_the_uuids(received: Received, uuid1_at: Callable[..., str]) -> None:
     session_id = uuid1_at(NOON)
-    told.summary(session_id, startTime="2026-11-03T12:00:00Z")
-    assert told.ids() == []
-    assert told.ids(date(2026, 11, 3)) == [session_id]
+    received.summary(session_id, startTime="2026-11-03T12:00:00Z")
+    assert received.ids() == []
+    assert received.ids(date(2026, 11, 3)) == [session_id]
 
 
-def test_a_start_that_cannot_be_is_none_and_the_uuid_dates_the_session(
-    told: Told, uuid1_at: Callable[..., str]
+def test_an_implausible_start_is_dropped_and_the_uuid_dates_the_session(
+    received: Received, uuid1_at: Callable[..., str]
 ) -> None:
     session_id = uuid1_at(NOON)
-    told.summary(
+    received.summary(
         session_id, startTime="2031-11-01T12:00:00Z", endTime="2031-01-01T00:00:00Z", sessionStatus="call +6561234567"
     )
-    assert told.find().sessions == (Session("acme_sg", session_id, sources=("inbox",)),)
+    assert received.find().sessions == (Session("acme_sg", session_id, sources=("inbox",)),)
 
 
-def test_a_session_that_nothing_dates_is_named_on_the_day_on_which_it_was_told(told: Told) -> None:
-    told.received_at = NOON
-    told.recording(V4)
-    (problem,) = told.find().problems
+def test_a_session_without_a_date_is_reported_on_the_day_of_its_first_event(received: Received) -> None:
+    received.received_at = NOON
+    received.recording(V4)
+    (problem,) = received.find().problems
     assert (problem.source, problem.file, problem.line) == ("inbox", "inbox", None)
     assert V4 in problem.reason
-    assert told.find(date(2026, 11, 2)) == Findings()
-    told.summary(V4, startTime="2026-11-02T00:00:00Z")
-    assert told.find() == Findings()
-    assert told.ids(date(2026, 11, 2)) == [V4]
+    assert received.find(date(2026, 11, 2)) == Findings()
+    received.summary(V4, startTime="2026-11-02T00:00:00Z")
+    assert received.find() == Findings()
+    assert received.ids(date(2026, 11, 2)) == [V4]
 
 
-def test_another_accounts_events_are_none_of_ours(told: Told, uuid1_at: Callable[..., str]) -> None:
-    told.event("SESSION_SUMMARY", uuid1_at(NOON), account="acme_th")
-    assert told.find() == Findings()
+def test_another_accounts_events_are_ignored(received: Received, uuid1_at: Callable[..., str]) -> None:
+    received.event("SESSION_SUMMARY", uuid1_at(NOON), account="acme_th")
+    assert received.find() == Findings()
 
 
-def test_a_number_that_was_kept_is_guarded_by_todays_setting(told: Told, uuid1_at: Callable[..., str]) -> None:
-    told.summary(uuid1_at(NOON), details={"callA": {"source": "+6561234567"}})
-    assert told.find(guard=lambda _: None).sessions[0].source_number is None
+def test_todays_setting_applies_to_a_number_that_was_kept(received: Received, uuid1_at: Callable[..., str]) -> None:
+    received.summary(uuid1_at(NOON), details={"callA": {"source": "+6561234567"}})
+    assert received.find(guard=lambda _: None).sessions[0].source_number is None
 
 
-def test_without_an_inbox_there_are_no_sessions_yet_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    source = InboxSessions(
-        None, subaccount_id="acme_sg", timezone=ZoneInfo("UTC"), guard=lambda n: n, clock=lambda: NOW
-    )
+def test_a_missing_inbox_is_logged_and_has_no_sessions(caplog: pytest.LogCaptureFixture) -> None:
+    context = SourceContext(subaccount_id="acme_sg", timezone=ZoneInfo("UTC"), mask=lambda n: n, clock=lambda: NOW)
+    source = InboxSessions(context, None)
     assert source.find(DAY) == Findings()
     assert "there is no inbox yet" in caplog.text

@@ -10,6 +10,7 @@ import pytest
 from callarchive.domain.errors import ExportError, ExportFailedError, SourceError
 from callarchive.domain.models import RowProblem, Session
 from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.sources.gathering import SourceContext
 from callarchive.sources.log_export import LogExportSessions
 
 A = "11111111-1111-4111-8111-11111111111a"
@@ -23,10 +24,10 @@ COLUMNS = (
 
 
 class Calls:
-    """Stands in for 8x8: gives the same files whatever is asked, and remembers what was."""
+    """A simulated 8x8: returns the same files for every request, and records the requests."""
 
     def __init__(self, folder: Path, *texts: str) -> None:
-        self.asked: list[tuple[datetime, datetime]] = []
+        self.requested: list[tuple[datetime, datetime]] = []
         self.error: Exception | None = None
         self.files = []
         for number, text in enumerate(texts):
@@ -35,23 +36,23 @@ class Calls:
 
     @contextmanager
     def call_log(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
-        self.asked.append((start, end))
+        self.requested.append((start, end))
         if self.error is not None:
             raise self.error
         yield self.files
 
 
 class Kept:
-    """Stands in for the answer store."""
+    """A simulated response store."""
 
     def __init__(self) -> None:
         self.logs: dict[tuple[date, str], list[Path]] = {}
-        self.treated_as: list[str | None] = []
+        self.masked_as: list[str | None] = []
 
     def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], treat: PhoneNumberTreatment) -> None:
         assert all(file.exists() for file in files)
         self.logs[day, subaccount_id] = list(files)
-        self.treated_as.append(treat("+65"))
+        self.masked_as.append(treat("+65"))
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
@@ -66,15 +67,13 @@ def source(
     kept: Kept | None = None,
     reread: bool = False,
 ) -> LogExportSessions:
-    return LogExportSessions(
+    context = SourceContext(
         subaccount_id="acme_sg",
         timezone=ZoneInfo(timezone),
-        voice=calls,
-        answers=Kept() if kept is None else kept,
-        treat=lambda number: None if number is None else f"<{number}>",
+        mask=lambda number: None if number is None else f"<{number}>",
         clock=lambda: now,
-        reread=reread,
     )
+    return LogExportSessions(context, calls, Kept() if kept is None else kept, reread=reread)
 
 
 def test_legs_of_the_export_become_sessions_of_the_day(tmp_path: Path) -> None:
@@ -125,27 +124,27 @@ def test_legs_of_the_export_become_sessions_of_the_day(tmp_path: Path) -> None:
         ("America/New_York", date(2026, 3, 8), "2026-03-07T17:00:00Z", "2026-03-09T16:00:00Z"),  # 23
     ],
 )
-def test_twelve_hours_more_than_the_day_are_asked_for_on_either_side(
+def test_twelve_hours_on_either_side_of_the_day_are_requested(
     timezone: str, day: date, start: str, end: str, tmp_path: Path
 ) -> None:
     calls = Calls(tmp_path)
     source(calls, timezone=timezone).find(day)
-    assert calls.asked == [(datetime.fromisoformat(start), datetime.fromisoformat(end))]
+    assert calls.requested == [(datetime.fromisoformat(start), datetime.fromisoformat(end))]
 
 
-def test_the_future_is_not_asked_for(tmp_path: Path) -> None:
+def test_the_future_is_not_requested(tmp_path: Path) -> None:
     calls = Calls(tmp_path)
     now = datetime(2026, 11, 1, 15, 30, tzinfo=UTC)
     source(calls, now=now).find(DAY)
-    assert calls.asked == [(datetime(2026, 10, 31, 12, tzinfo=UTC), now)]
+    assert calls.requested == [(datetime(2026, 10, 31, 12, tzinfo=UTC), now)]
 
 
 @pytest.mark.parametrize("early", [timedelta(0), timedelta(days=30)])
-def test_a_day_that_has_not_begun_is_refused_without_asking(early: timedelta, tmp_path: Path) -> None:
+def test_a_day_that_has_not_begun_is_refused_without_a_request(early: timedelta, tmp_path: Path) -> None:
     calls = Calls(tmp_path)
     with pytest.raises(SourceError, match="2026-11-01 has not begun"):
         source(calls, now=datetime(2026, 10, 31, 12, tzinfo=UTC) - early).find(DAY)
-    assert calls.asked == []
+    assert calls.requested == []
 
 
 def test_a_session_over_midnight_belongs_to_the_day_of_its_first_leg_alone(tmp_path: Path) -> None:
@@ -164,7 +163,7 @@ def test_a_session_over_midnight_belongs_to_the_day_of_its_first_leg_alone(tmp_p
     assert all(findings.problems == () for findings in found.values())
 
 
-def test_legs_of_one_session_may_stand_in_several_files(tmp_path: Path) -> None:
+def test_legs_of_one_session_may_be_in_several_files(tmp_path: Path) -> None:
     calls = Calls(
         tmp_path,
         COLUMNS + f"{A},a1,,,,2026-11-01T10:00:00,,5,,,\r\n",
@@ -183,18 +182,18 @@ def test_an_export_without_files_is_a_day_without_sessions_and_is_kept(tmp_path:
     assert kept.logs == {(DAY, "acme_sg"): []}
 
 
-def test_an_export_file_without_a_byte_is_no_day_without_calls(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="file 1 of 1: is empty") as caught:
+def test_an_empty_export_file_is_not_a_day_without_calls(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="file 1 of 1: empty") as caught:
         source(Calls(tmp_path, "")).find(DAY)
     assert caught.value.retryable
 
 
-def test_an_export_file_that_is_something_else_is_told(tmp_path: Path) -> None:
+def test_an_export_file_with_other_content_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="call log of 2026-11-01, file 2 of 2 has no column session_id"):
         source(Calls(tmp_path, COLUMNS, "<html>\n<body>")).find(DAY)
 
 
-def test_a_bad_row_is_named_by_its_files_place_not_by_a_temporary_name(tmp_path: Path) -> None:
+def test_a_bad_row_is_reported_with_its_files_number_not_a_temporary_name(tmp_path: Path) -> None:
     good = f"{A},a1,,,,2026-11-01T10:00:00,,,,,\r\n"
     calls = Calls(tmp_path, COLUMNS + good, COLUMNS + "oops,a1,,,,2026-11-01T10:00:00,,,,,\r\n")
     assert source(calls).find(DAY).problems == (
@@ -202,7 +201,7 @@ def test_a_bad_row_is_named_by_its_files_place_not_by_a_temporary_name(tmp_path:
     )
 
 
-def test_what_8x8_refuses_is_not_taken_for_an_empty_day(tmp_path: Path) -> None:
+def test_an_error_of_8x8_is_not_an_empty_day(tmp_path: Path) -> None:
     calls = Calls(tmp_path)
     calls.error = ExportFailedError("no")
     kept = Kept()
@@ -211,15 +210,15 @@ def test_what_8x8_refuses_is_not_taken_for_an_empty_day(tmp_path: Path) -> None:
     assert kept.logs == {}
 
 
-def test_a_kept_call_log_is_read_again_without_asking_and_without_treating_numbers_twice(tmp_path: Path) -> None:
+def test_a_kept_call_log_is_read_without_a_request_and_without_masking_twice(tmp_path: Path) -> None:
     calls = Calls(tmp_path, COLUMNS + f"{A},a1,,+651,,2026-11-01T10:00:00,,,,,\r\n")
     kept = Kept()
     source(calls, kept=kept).find(DAY)
-    assert kept.treated_as == ["<+65>"]
+    assert kept.masked_as == ["<+65>"]
     [session] = source(calls, kept=kept, reread=True).find(DAY).sessions
     assert session.source_number == "+651"
-    assert len(calls.asked) == 1
-    assert len(kept.treated_as) == 1
+    assert len(calls.requested) == 1
+    assert len(kept.masked_as) == 1
 
 
 def test_a_kept_empty_call_log_is_a_day_without_sessions(tmp_path: Path) -> None:
@@ -229,7 +228,7 @@ def test_a_kept_empty_call_log_is_a_day_without_sessions(tmp_path: Path) -> None
     assert source(calls, kept=kept, reread=True).find(DAY).sessions == ()
 
 
-def test_a_call_log_that_was_never_kept_cannot_be_read_again(tmp_path: Path) -> None:
+def test_a_call_log_that_was_never_kept_cannot_be_reread(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no call log of 2026-11-01 is kept"):
         source(Calls(tmp_path), reread=True).find(DAY)
 
@@ -249,14 +248,14 @@ CUT_INSIDE = (
         ([COLUMNS, COLUMNS], "has no row"),
         ([COLUMNS + COLUMNS], "has no row"),
         (["\r\n\r\n"], "has no row"),
-        ([""], "is empty"),
-        ([COLUMNS + LEG + "\r\n", ""], "file 2 of 2: is empty"),
+        ([""], "file 1 of 1: empty"),
+        ([COLUMNS + LEG + "\r\n", ""], "file 2 of 2: empty"),
         ([CUT_INSIDE], "file 1 of 1: ends inside the row of line 3"),
         ([CUT_INSIDE.removesuffix("of several lines\r\n")], "ends inside the row of line 3"),
         ([CUT_INSIDE, COLUMNS + LEG + "\r\n"], "file 1 of 2: ends inside the row of line 3"),
     ],
 )
-def test_an_export_that_may_have_been_cut_is_asked_for_once_more_and_then_an_error(
+def test_an_export_that_may_have_been_cut_is_retried_once_and_then_fails(
     texts: list[str], why: str, tmp_path: Path
 ) -> None:
     calls, kept = Calls(tmp_path, *texts), Kept()
@@ -264,10 +263,10 @@ def test_an_export_that_may_have_been_cut_is_asked_for_once_more_and_then_an_err
         source(calls, kept=kept).find(DAY)
     assert caught.value.retryable
     assert "acme_sg" in str(caught.value)
-    assert (len(calls.asked), kept.logs) == (2, {})
+    assert (len(calls.requested), kept.logs) == (2, {})
 
 
-def test_a_second_export_that_is_whole_is_taken(tmp_path: Path) -> None:
+def test_a_second_export_that_is_whole_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "first"
     folder.mkdir()
     calls = Calls(folder, COLUMNS)
@@ -275,8 +274,8 @@ def test_a_second_export_that_is_whole_is_taken(tmp_path: Path) -> None:
     class Twice(Calls):
         @contextmanager
         def call_log(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
-            if not self.asked:
-                self.asked.append((start, end))
+            if not self.requested:
+                self.requested.append((start, end))
                 yield calls.files
             else:
                 with super().call_log(start, end) as files:
@@ -284,7 +283,7 @@ def test_a_second_export_that_is_whole_is_taken(tmp_path: Path) -> None:
 
     whole = Twice(tmp_path, COLUMNS + LEG + "\r\n")
     assert [session.session_id for session in source(whole).find(DAY).sessions] == [A]
-    assert len(whole.asked) == 2
+    assert len(whole.requested) == 2
 
 
 @pytest.mark.parametrize(
@@ -295,20 +294,20 @@ def test_a_second_export_that_is_whole_is_taken(tmp_path: Path) -> None:
         f'{B},2026-11-01T11:00:00,5" pipe\r\n{C},2026-11-01T12:00:00,fine\r\n',
     ],
 )
-def test_lines_and_quotes_in_a_content_are_no_cut(content: str, tmp_path: Path) -> None:
+def test_line_breaks_and_quotes_in_a_field_are_not_a_cut(content: str, tmp_path: Path) -> None:
     calls = Calls(tmp_path, f"SessionId,InitiatedAt,Content\r\n{A},2026-11-01T10:00:00,x\r\n{content}")
     findings = source(calls).find(DAY)
     assert A in {session.session_id for session in findings.sessions}
-    assert len(calls.asked) == 1
+    assert len(calls.requested) == 1
 
 
-def test_an_export_of_which_no_row_names_a_session_cannot_be_read(tmp_path: Path) -> None:
+def test_an_export_whose_rows_name_no_session_is_refused(tmp_path: Path) -> None:
     rows = "".join(f"{number},a{number},,,,2026-11-01T10:00:00,,,,,\r\n" for number in range(5))
     with pytest.raises(SourceError, match=r"none of its 5 rows names a session.*file 1 of 1, line 2: not a session id"):
         source(Calls(tmp_path, COLUMNS + rows)).find(DAY)
 
 
-def test_a_kept_call_log_without_a_row_is_not_read_as_a_day_without_calls(tmp_path: Path) -> None:
+def test_a_kept_call_log_without_rows_is_not_a_day_without_calls(tmp_path: Path) -> None:
     kept = Kept()
     kept.logs[DAY, "acme_sg"] = Calls(tmp_path, COLUMNS).files
     with pytest.raises(SourceError, match="run the day without re-reading"):

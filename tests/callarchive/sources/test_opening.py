@@ -51,18 +51,18 @@ def open_all(settings: AccountSettings, tmp_path: Path) -> list[Any]:
         settings,
         ZoneInfo("UTC"),
         voice=fake,
-        answers=fake,
+        responses=fake,
         inbox=lambda: None,
         clock=lambda: datetime(2026, 11, 20, tzinfo=UTC),
     )
 
 
-def test_sources_are_opened_in_their_order_without_touching_anything(tmp_path: Path) -> None:
+def test_sources_are_opened_in_order_without_side_effects(tmp_path: Path) -> None:
     settings = account({"kind": "files", "path": "/nowhere/{day}.csv"}, {"kind": "log_export"})
     assert [source.kind for source in open_all(settings, tmp_path)] == ["files", "log_export"]
 
 
-def test_a_session_that_export_and_list_name_is_one_with_both(tmp_path: Path) -> None:
+def test_a_session_in_export_and_list_has_both_as_sources(tmp_path: Path) -> None:
     (tmp_path / "2026-11-01.txt").write_text(A)
     settings = account({"kind": "log_export"}, {"kind": "files", "path": f"{tmp_path}/{{day}}.txt"})
     [session] = unite(source.find(date(2026, 11, 1)) for source in open_all(settings, tmp_path)).sessions
@@ -80,7 +80,7 @@ def test_phone_numbers_are_dropped_unless_the_account_keeps_them(tmp_path: Path)
     assert number(phone_numbers="keep") == "+65 6123 4567"
 
 
-def test_a_missing_key_for_hashing_is_told_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_missing_hash_key_is_reported_before_anything_is_read(tmp_path: Path) -> None:
     settings = account({"kind": "log_export"}, phone_numbers="hash", phone_hash_key={"env": "CALLARCHIVE_NO_SUCH_KEY"})
     with pytest.raises(ConfigurationError, match="CALLARCHIVE_NO_SUCH_KEY is not set"):
         open_all(settings, tmp_path)

@@ -1,4 +1,4 @@
-"""The source `sql`: what a query of the user's own names, on SQLite and PostgreSQL, and that it can change nothing."""
+"""The source `sql`: a user's query on SQLite and PostgreSQL, which cannot change anything."""
 
 import socket
 import sqlite3
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from callarchive.domain.errors import AccessDeniedError, ConfigurationError, SourceError, UnavailableError
 from callarchive.domain.models import Findings, Session
 from callarchive.settings import SqlSource
+from callarchive.sources.gathering import SourceContext
 from callarchive.sources.sql import SqlSessions
 
 A, B, C, D = (f"11111111-1111-4111-8111-11111111111{letter}" for letter in "abcd")
@@ -30,20 +31,13 @@ def sessions_of(
     query: str = QUERY,
     *,
     timezone: str = "UTC",
-    treat: Any = lambda _: None,
+    mask: Any = lambda _: None,
     timeout_s: float = 60,
     **more: Any,
 ) -> SqlSessions:
     source = SqlSource.model_validate({"kind": "sql", "url": url, "query": query, "timeout_s": timeout_s})
-    return SqlSessions(
-        source,
-        name="accounts.0.session_sources.1",
-        subaccount_id="acme_sg",
-        timezone=ZoneInfo(timezone),
-        treat=treat,
-        clock=lambda: NOW,
-        **more,
-    )
+    context = SourceContext(subaccount_id="acme_sg", timezone=ZoneInfo(timezone), mask=mask, clock=lambda: NOW)
+    return SqlSessions(context, source, name="accounts.0.session_sources.1", **more)
 
 
 def found(url: Any, query: str = QUERY, day: date = DAY, **options: Any) -> Findings:
@@ -87,7 +81,7 @@ URL = {"env": "BOOKINGS_URL"}
 
 
 COUNTED = "with recursive n(i) as (select 1 union all select i + 1 from n {})"
-"""The numbers from 1, without end unless there is a condition."""
+"""The numbers from 1, endless unless there is a condition."""
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------------
@@ -116,7 +110,7 @@ def bookings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 pytestmark = pytest.mark.needs("initdb", "pg_ctl")
 
 
-def test_a_query_names_the_days_sessions_with_their_facts(bookings: Callable[..., None]) -> None:
+def test_a_query_returns_the_days_sessions_with_their_facts(bookings: Callable[..., None]) -> None:
     bookings(
         "create table calls (session_id uuid, started_at timestamptz, ended_at timestamptz, state text, lasted int, "
         "price numeric(9,4), caller text, note text)"
@@ -132,7 +126,7 @@ def test_a_query_names_the_days_sessions_with_their_facts(bookings: Callable[...
         "select note, session_id, started_at, ended_at, state as session_status, lasted as call_duration_s, price, "
         "'SGD' as price_currency, caller as source_number from calls where started_at >= :start and started_at < :end;"
     )
-    findings = found(URL, query, treat=lambda number: f"<{number}>" if number else None)
+    findings = found(URL, query, mask=lambda number: f"<{number}>" if number else None)
     assert findings.problems == ()
     (session,) = findings.sessions
     assert session == Session(
@@ -150,7 +144,7 @@ def test_a_query_names_the_days_sessions_with_their_facts(bookings: Callable[...
     assert str(session.price) == "1.500000"
 
 
-def test_a_row_that_cannot_be_used_is_named_by_its_number_and_sinks_nothing(bookings: Callable[..., None]) -> None:
+def test_an_unusable_row_is_reported_by_its_number_and_fails_nothing(bookings: Callable[..., None]) -> None:
     bookings("create table calls (number int, session_id text, started_at timestamptz)")
     at = "2026-11-01 10:00:00+00"
     bookings(
@@ -162,7 +156,7 @@ def test_a_row_that_cannot_be_used_is_named_by_its_number_and_sinks_nothing(book
     assert "6561234567" not in repr(findings.problems)
 
 
-def test_a_query_that_gives_other_days_too_is_cut_to_the_day(bookings: Callable[..., None]) -> None:
+def test_a_querys_rows_of_other_days_are_dropped(bookings: Callable[..., None]) -> None:
     bookings("create table calls (session_id text, started_at timestamptz)")
     bookings(
         f"insert into calls values ('{A}', '2026-10-31 23:59:59+00'), ('{B}', '2026-11-01 00:00:00+00'), "
@@ -173,7 +167,7 @@ def test_a_query_that_gives_other_days_too_is_cut_to_the_day(bookings: Callable[
     assert ids(URL, everything, date(2026, 11, 2)) == [D]
 
 
-def test_a_query_without_a_column_of_session_ids_is_told_with_its_columns(bookings: Callable[..., None]) -> None:
+def test_a_query_without_session_ids_is_refused_and_its_columns_listed(bookings: Callable[..., None]) -> None:
     bookings("create table calls (id text)")
     with pytest.raises(SourceError, match=r"accounts\.0\.session_sources\.1 has no column session_id.*columns are id"):
         found(URL, "select id from calls where :start < :end")
@@ -184,7 +178,7 @@ def test_no_rows_are_a_day_without_calls(bookings: Callable[..., None]) -> None:
     assert found(URL) == Findings()
 
 
-def test_colons_and_percent_signs_in_a_query_stand_for_themselves(bookings: Callable[..., None]) -> None:
+def test_colons_and_percent_signs_in_a_query_are_literal(bookings: Callable[..., None]) -> None:
     bookings("create table calls (session_id text, started_at timestamptz, note text)")
     bookings(
         f"insert into calls values ('{A}', '2026-11-01 10:00:00+00', '50% :end x:y'), ('{B}', '2026-11-01 10:00:00+00', '')"
@@ -193,7 +187,7 @@ def test_colons_and_percent_signs_in_a_query_stand_for_themselves(bookings: Call
     assert ids(URL, query) == [A]
 
 
-def test_rows_are_read_as_they_arrive_and_not_held_all_at_once(bookings: Callable[..., None]) -> None:
+def test_rows_are_streamed(bookings: Callable[..., None]) -> None:
     row = f"select '{A}' as session_id, '2026-11-01T10:00Z' as started_at, i as note, '{'x' * 200}' as more"
     ids_of = sessions_of(URL, f"{COUNTED.format('where i < 60000')} {row} from n where :start < :end")
     ids_of.find(DAY)  # whatever is imported and remembered the first time
@@ -210,7 +204,7 @@ def test_rows_are_read_as_they_arrive_and_not_held_all_at_once(bookings: Callabl
 
 @pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%f+00:00"])
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Singapore", "America/New_York"])
-def test_however_sqlite_texts_spell_times_each_session_is_on_one_day(sqlite: Sqlite, form: str, zone: str) -> None:
+def test_each_session_is_on_one_day_in_every_sqlite_spelling_of_times(sqlite: Sqlite, form: str, zone: str) -> None:
     starts = [datetime(2026, 10, 30, tzinfo=UTC) + timedelta(hours=hour) for hour in range(120)]
     wanted: dict[date, list[str]] = {}
     for number, at in enumerate(starts):
@@ -222,7 +216,7 @@ def test_however_sqlite_texts_spell_times_each_session_is_on_one_day(sqlite: Sql
 
 
 @pytest.mark.parametrize("function", ["datetime", "julianday", "unixepoch"])
-def test_sqlites_functions_of_times_take_the_bounds(sqlite: Sqlite, function: str) -> None:
+def test_sqlites_time_functions_accept_the_bounds(sqlite: Sqlite, function: str) -> None:
     sqlite.call(A, "2026-11-01T23:30:00-05:00")
     between = f"{function}(started_at) between {function}(:start) and {function}(:end)"
     query = f"select session_id, started_at from calls where {between}"
@@ -231,7 +225,7 @@ def test_sqlites_functions_of_times_take_the_bounds(sqlite: Sqlite, function: st
 
 
 @pytest.mark.parametrize("column", ["timestamptz", "timestamp"])
-def test_postgresql_times_without_a_zone_are_utc_wherever_the_server_stands(
+def test_postgresql_times_without_a_zone_are_utc_in_any_server_time_zone(
     postgresql: Any, column: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zone = "+00" if column == "timestamptz" else ""
@@ -249,7 +243,7 @@ def test_postgresql_times_without_a_zone_are_utc_wherever_the_server_stands(
     assert ids(URL, QUERY.replace(":start", ":start::timestamptz"), timezone="Asia/Singapore") == [B, C]
 
 
-def test_without_a_column_of_starts_the_day_is_the_one_that_was_asked_for(
+def test_without_a_column_of_starts_rows_belong_to_the_requested_day(
     postgresql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOOKINGS_URL", postgresql.url)
@@ -262,9 +256,7 @@ def test_without_a_column_of_starts_the_day_is_the_one_that_was_asked_for(
     assert ids(URL, query, date(2026, 11, 2)) == []
 
 
-def test_on_sqlite_ids_alone_are_dated_by_their_uuid_and_named_where_that_says_nothing(
-    sqlite: Sqlite, uuid1_at: Callable[..., str]
-) -> None:
+def test_on_sqlite_bare_ids_are_dated_by_their_uuid_or_reported(sqlite: Sqlite, uuid1_at: Callable[..., str]) -> None:
     dated = uuid1_at(datetime(2026, 11, 1, 12, tzinfo=UTC))
     sqlite.call(dated, "2026-11-01 12:00:00")
     sqlite.call(A, "2026-11-01 12:00:00")
@@ -288,7 +280,7 @@ def test_on_sqlite_ids_alone_are_dated_by_their_uuid_and_named_where_that_says_n
         ("select * from calls where started_at > :start", "it lacks :end"),
     ],
 )
-def test_a_query_that_does_not_ask_for_a_day_is_a_mistake_in_the_configuration(query: str, why: str) -> None:
+def test_a_query_without_the_days_bounds_is_a_configuration_error(query: str, why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         sessions_of(URL, query)
 
@@ -302,7 +294,7 @@ def test_a_query_that_does_not_ask_for_a_day_is_a_mistake_in_the_configuration(q
         "\n-- what we book\nSELECT $x$ ; :start $x$, :start, :end",
     ],
 )
-def test_a_query_that_reads_in_an_odd_way_is_taken(query: str) -> None:
+def test_an_unusual_query_is_accepted(query: str) -> None:
     sessions_of(URL, query)
 
 
@@ -317,9 +309,7 @@ def test_a_query_that_reads_in_an_odd_way_is_taken(query: str) -> None:
         "select session_id from calls where :start < :end for update",
     ],
 )
-def test_whatever_a_query_does_on_postgresql_nothing_is_changed(
-    postgresql: Any, query: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_query_changes_anything_on_postgresql(postgresql: Any, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKINGS_URL", postgresql.url)
     postgresql.run(
         "create table calls (session_id text)",
@@ -341,7 +331,7 @@ def test_whatever_a_query_does_on_postgresql_nothing_is_changed(
         "with x as (select :start, :end) insert into calls (session_id) select 'x'",
     ],
 )
-def test_whatever_a_query_does_on_sqlite_nothing_is_changed(sqlite: Sqlite, query: str) -> None:
+def test_no_query_changes_anything_on_sqlite(sqlite: Sqlite, query: str) -> None:
     sqlite.call(A, None)
     before = sqlite.file.read_bytes()
     with pytest.raises(SourceError, match="the query fails: attempt to write a readonly database"):
@@ -354,7 +344,7 @@ def test_whatever_a_query_does_on_sqlite_nothing_is_changed(sqlite: Sqlite, quer
 
 
 @pytest.mark.parametrize("table", ["nowhere", "x; y"])
-def test_a_bad_query_is_told_in_the_databases_own_words(bookings: Callable[..., None], table: str) -> None:
+def test_a_bad_query_is_reported_with_the_databases_message(bookings: Callable[..., None], table: str) -> None:
     with pytest.raises(SourceError) as caught:
         found(URL, f'select session_id from "{table}" where :start < :end')
     assert str(caught.value).startswith("accounts.0.session_sources.1: the query fails: ")
@@ -363,7 +353,7 @@ def test_a_bad_query_is_told_in_the_databases_own_words(bookings: Callable[..., 
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_row_holds_is_not_in_the_message(postgresql: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rows_values_are_not_in_the_message(postgresql: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKINGS_URL", postgresql.url)
     with pytest.raises(SourceError, match="invalid input syntax") as caught:
         found(URL, "select cast('+65 6123 4567' as uuid) as session_id where :start < :end")
@@ -381,9 +371,9 @@ def test_what_a_row_holds_is_not_in_the_message(postgresql: Any, monkeypatch: py
         (
             "postgresql+psycopg://bob:hun@ter2@127.0.0.1:9/x",
             ConfigurationError,
-            "url: an @ in user or password is written %40",
+            "url: write an @ in user or password as %40",
         ),
-        ("postgresql+psycopg://bob:hunter2@127.0.0.1:port/x", ConfigurationError, r"1\.url: is not a database URL"),
+        ("postgresql+psycopg://bob:hunter2@127.0.0.1:port/x", ConfigurationError, r"1\.url: not a database URL"),
         ("postgresql+psycopg://bob:hunter2@127.0.0.1:9/x?hunter2=1", UnavailableError, "invalid connection option"),
         ("postgresql://bob:hunter2@127.0.0.1:9/x", UnavailableError, "cannot be connected to: .*Connection refused"),
         ("postgres://bob:hunter2@127.0.0.1:9/x", UnavailableError, "cannot be connected to: .*Connection refused"),
@@ -394,11 +384,11 @@ def test_what_a_row_holds_is_not_in_the_message(postgresql: Any, monkeypatch: py
         ),
         ("mysql+pymysql://bob:hunter2@127.0.0.1:9/x", ConfigurationError, r"no driver is installed for mysql\+pymysql"),
         ("nosuch://bob:hunter2@127.0.0.1:9/x", ConfigurationError, r"accounts\.0\.session_sources\.1\.url: no driver"),
-        ("hunter2", ConfigurationError, r"accounts\.0\.session_sources\.1\.url: is not a database URL"),
-        ("sqlite:////nowhere/at/all.db", SourceError, r"1\.url: there is no /nowhere/at/all\.db"),
+        ("hunter2", ConfigurationError, r"accounts\.0\.session_sources\.1\.url: not a database URL"),
+        ("sqlite:////nowhere/at/all.db", SourceError, r"1\.url: /nowhere/at/all\.db does not exist"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_told_without_its_secrets(
+def test_an_unusable_url_is_reported_without_its_secrets(
     url: str, error: type[Exception], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOOKINGS_URL", url)
@@ -409,29 +399,29 @@ def test_a_url_that_leads_nowhere_is_told_without_its_secrets(
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
-def test_a_driver_that_is_not_installed_is_named_with_how_to_get_it(
-    scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_driver_is_reported_with_how_to_install_it(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKINGS_URL", f"{scheme}://bob:hunter2@127.0.0.1:9/x")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigurationError, match=r"accounts\.0\.session_sources\.1\.url: .*callarchive\[postgresql\]"):
         found(URL)
 
 
-def test_a_password_that_is_not_accepted_is_refused_access(postgresql: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejected_password_is_an_access_error(postgresql: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKINGS_URL", postgresql.url.replace(postgresql.password, "hunter2"))
-    with pytest.raises(AccessDeniedError, match=r"the database refuses us: .*password authentication failed") as caught:
+    with pytest.raises(
+        AccessDeniedError, match=r"the database denied access: .*password authentication failed"
+    ) as caught:
         found(URL)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_told(sqlite: Sqlite) -> None:
+def test_a_file_that_is_not_a_database_is_reported(sqlite: Sqlite) -> None:
     sqlite.file.write_text("session_id\n" * 100)
     with pytest.raises((SourceError, UnavailableError), match="file is not a database"):
         found(URL)
 
 
-def test_a_relative_file_in_a_secret_lies_beside_the_configuration(
+def test_a_relative_file_in_a_secret_is_relative_to_the_configuration(
     sqlite: Sqlite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sqlite.call(A, "2026-11-01 10:00:00")
@@ -440,9 +430,9 @@ def test_a_relative_file_in_a_secret_lies_beside_the_configuration(
     assert ids(URL, folder=sqlite.file.parent) == [A]
 
 
-def test_a_query_without_end_is_ended_by_its_timeout(bookings: Callable[..., None]) -> None:
+def test_an_endless_query_is_stopped_by_its_timeout(bookings: Callable[..., None]) -> None:
     endless = f"{COUNTED.format('')} select max(i) as session_id from n where :start < :end"
-    with pytest.raises(UnavailableError, match=r"gave no whole answer within 0\.5 s \(timeout_s\)"):
+    with pytest.raises(UnavailableError, match=r"did not finish within 0\.5 s \(timeout_s\)"):
         found(URL, endless, timeout_s=0.5)
     rows = f"{COUNTED.format('')} select i as session_id from n where :start < :end"
     with pytest.raises(UnavailableError, match=r"within 0\.5 s"):
@@ -451,25 +441,25 @@ def test_a_query_without_end_is_ended_by_its_timeout(bookings: Callable[..., Non
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """Yield a port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_runs_into_the_timeout(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOKINGS_URL", f"postgresql+psycopg://bob:hunter2@127.0.0.1:{silent_port}/x")
-    with pytest.raises(UnavailableError, match=r"could not be connected to within 0\.3 s"):
+    with pytest.raises(UnavailableError, match=r"did not accept a connection within 0\.3 s"):
         found(URL, timeout_s=0.3)
 
 
-def test_no_thread_is_left_when_the_rows_are_no_longer_wanted(bookings: Callable[..., None]) -> None:
+def test_no_thread_is_left_when_the_rows_are_abandoned(bookings: Callable[..., None]) -> None:
     rows = f"{COUNTED.format('where i < 1000000')} select i as number from n where :start < :end"
     with pytest.raises(SourceError, match="no column session_id"):
         found(URL, rows)
     assert not [thread for thread in threading.enumerate() if thread.name == "sql-source"]
 
 
-def test_asking_twice_gives_the_same(sqlite: Sqlite) -> None:
+def test_querying_twice_gives_the_same_findings(sqlite: Sqlite) -> None:
     for number in range(50):
         sqlite.call(f"{number:08x}-1111-4111-8111-111111111111", "2026-11-01 10:00:00")
     source = sessions_of(URL)

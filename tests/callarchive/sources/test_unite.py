@@ -20,17 +20,17 @@ def one(**facts: object) -> Findings:
     return Findings((Session("acme", A, **facts),))  # type: ignore[arg-type]
 
 
-def test_nothing_united_is_nothing() -> None:
+def test_the_union_of_nothing_is_empty() -> None:
     assert unite([]) == Findings()
     assert unite([Findings(), Findings()]) == Findings()
 
 
-def test_a_session_that_two_sources_name_is_one_with_both_kinds_sorted() -> None:
+def test_a_session_of_two_sources_has_both_kinds_sorted() -> None:
     united = unite([one(sources=("log_export",)), one(sources=("files",))])
     assert united.sessions == (Session("acme", A, sources=("files", "log_export")),)
 
 
-def test_sessions_of_two_accounts_stay_apart_and_all_are_ordered() -> None:
+def test_sessions_of_two_accounts_stay_separate_and_ordered() -> None:
     found = unite([Findings((Session("b", A), Session("b", B))), Findings((Session("a", B),))])
     assert [(session.subaccount_id, session.session_id) for session in found.sessions] == [("a", B), ("b", A), ("b", B)]
 
@@ -38,7 +38,7 @@ def test_sessions_of_two_accounts_stay_apart_and_all_are_ordered() -> None:
 @pytest.mark.parametrize(
     ("better", "worse"), [("log_export", "inbox"), ("inbox", "sql"), ("sql", "files"), ("files", "something")]
 )
-def test_a_fact_comes_from_the_better_source_whatever_the_order(better: str, worse: str) -> None:
+def test_a_fact_comes_from_the_better_source_in_any_order(better: str, worse: str) -> None:
     trusted = one(session_status="COMPLETED", call_count=2, sources=(better,))
     other = one(session_status="BUSY", call_count=9, sources=(worse,))
     for order in ([trusted, other], [other, trusted]):
@@ -69,7 +69,7 @@ def test_the_start_is_the_earliest_and_the_end_the_latest_of_any_source() -> Non
     assert (session.started_at, session.ended_at) == (at(8), at(11))
 
 
-def test_price_and_currency_are_never_of_two_sources() -> None:
+def test_price_and_currency_come_from_one_source() -> None:
     [session] = unite(
         [
             one(price=Decimal(1), sources=("log_export",)),
@@ -84,7 +84,7 @@ def test_two_sources_of_a_kind_that_disagree_are_united_the_same_in_any_order() 
     assert unite([one_list, other_list]) == unite([other_list, one_list])
 
 
-def test_problems_of_all_sources_are_kept_in_an_order_of_their_own() -> None:
+def test_problems_of_all_sources_are_kept_in_a_fixed_order() -> None:
     of_files = RowProblem("files", "a.csv", 7, "bad"), RowProblem("files", "a.csv", 3, "worse")
     of_export = (RowProblem("log_export", "call log", 1, "bad"),)
     for order in ([of_files, of_export], [of_export, of_files]):
