@@ -1,12 +1,12 @@
-"""Asks the same of a small catalog in every engine that can be had here, and fails where an answer differs.
+"""Run the same queries on a small catalog in every available engine, and fail if any result differs.
 
-The catalog holds all public tables over four days: one whose files an older version wrote, without the columns that came
-later, two full ones and an empty one. Of every column rows, sums, extremes and distinct values are counted, with the
-statements of `callarchive.catalog.ddl` where an engine takes any. Expected is what plain Python counts over the rows that were
-written. Processes run as in Singapore, so that an engine that takes time stamps for local ones is found out.
+The catalog contains all public tables over four days: one written by an older version, without newer columns, two full ones
+and an empty one. For every column, the queries compute counts, sums, extremes and distinct values, using the statements of
+`callarchive.catalog.ddl` for SQL engines. The expected results are computed in plain Python from the rows that were written.
+Processes run with Singapore's time zone, to detect engines that interpret timestamps as local.
 
-DuckDB, Polars, pandas and pyarrow are those of this environment. DataFusion, ClickHouse (chdb) and, with --spark, Spark are
-installed into one of their own, below --directory.
+DuckDB, Polars, pandas and pyarrow come from this environment. DataFusion, ClickHouse (chdb) and, with --spark, Spark are
+installed into a separate environment below --directory.
 """
 
 import argparse
@@ -36,20 +36,20 @@ ELSEWHERE = {"datafusion": "datafusion", "clickhouse": "chdb"}
 SPARK = {"spark": "pyspark"}
 
 Row = dict[str, Any]
-Answer = dict[str, Any]
-"""Of one table: rows by day, rows since the second day, and of each column its measures."""
+Result = dict[str, Any]
+"""The result for one table: rows by day, rows since the second day, and the measures of each column."""
 
 
 # --- the catalog --------------------------------------------------------------------------------------------------------
 
 
 def rows_of(table: Table, day: date) -> list[Row]:
-    """The day's rows of the table, the same at every call."""
+    """Return the day's rows of the table; every call returns the same rows."""
     chance = random.Random(f"{table.name} {day}")
     makers: dict[str, Callable[[], Any]] = {
         TEXT: lambda: chance.choice(["", "null", "it's", "日本\n", "a,b"]) + str(chance.randrange(40)),
         COUNT: lambda: chance.randrange(-(2**40), 2**40),
-        NUMBER: lambda: chance.randrange(10**6) / 1024,  # sums are exact, whatever the order
+        NUMBER: lambda: chance.randrange(10**6) / 1024,  # sums are exact in any order
         FLAG: lambda: chance.random() < 0.4,
         TIMESTAMP: lambda: (
             datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
@@ -66,13 +66,13 @@ def rows_of(table: Table, day: date) -> list[Row]:
 
 
 def columns_of(table: Table, day: date) -> list[str]:
-    """The columns that the day's file has: the oldest lacks the last ones, but for the key."""
+    """Return the columns of the day's file: the oldest file lacks the last columns, except those of the key."""
     names = [column.name for column in table.columns]
     return [n for n in names if n in table.key or n not in names[-3:]] if day == OLD else names
 
 
 def write_catalog(root: Path) -> None:
-    """The catalog is below `root`."""
+    """Write the catalog below `root`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,25 +89,25 @@ def write_catalog(root: Path) -> None:
         catalog.store.replace(table.partition_path(OLD), buffer.getvalue())
 
 
-# --- what is asked ------------------------------------------------------------------------------------------------------
+# --- the queries ------------------------------------------------------------------------------------------------------
 
 
 def measured(values: Iterable[Any], kind: str) -> list[Any]:
-    """What is counted of a column, in plain Python."""
+    """Return the measures of a column, computed in plain Python."""
     known = [value for value in values if value is not None]
     if kind == TEXT:
         return [len(known), len(set(known))]
     if kind == TIMESTAMP:
         micros = [(value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for value in known]
         return [len(known), min(micros, default=None), max(micros, default=None)]
-    if kind == TEXTS:  # no count: ClickHouse knows no null array
+    if kind == TEXTS:  # no count: ClickHouse has no NULL arrays
         return [sum(len(value) for value in known)]
     return [len(known), str(Decimal(str(sum(known))).normalize())]
 
 
-def expected() -> dict[str, Answer]:
-    """The answer of each table."""
-    answers = {}
+def expected() -> dict[str, Result]:
+    """Return the expected result of each table."""
+    results = {}
     for table in PUBLIC_TABLES:
         rows = [
             {
@@ -117,12 +117,12 @@ def expected() -> dict[str, Answer]:
             for day in (OLD, FULL, EMPTY, LAST)
             for row in rows_of(table, day)
         ]
-        answers[table.name] = {
+        results[table.name] = {
             "days": {str(day): ROWS for day in (OLD, FULL, LAST)},
             "since": 2 * ROWS,
             **{column.name: measured((row[column.name] for row in rows), column.type) for column in table.columns},
         }
-    return answers
+    return results
 
 
 SQL = {
@@ -130,7 +130,7 @@ SQL = {
     "spark": {
         "micros": "unix_micros({})",
         "length": "case when {0} is null then 0 else size({0}) end",
-        "distinct": "size(collect_set({}))",  # count(distinct) of twenty columns makes twenty copies of each row
+        "distinct": "size(collect_set({}))",  # count(distinct) over twenty columns copies each row twenty times
     },
     "clickhouse": {"micros": "toUnixTimestamp64Micro({})", "length": "length({})"},
     "datafusion": {
@@ -140,20 +140,20 @@ SQL = {
 }
 
 
-def asked(table: Table, engine: str) -> tuple[str, str, str]:
-    """Three queries: rows by day, rows since a date, and the measures of all columns in one row."""
-    words = SQL[engine]
+def queries(table: Table, engine: str) -> tuple[str, str, str]:
+    """Return three queries: rows by day, rows since a date, and the measures of all columns in one row."""
+    functions = SQL[engine]
     measures = []
     for column in table.columns:
         name = column.name
         if column.type == TEXTS:
-            measures.append(f"coalesce(sum({words['length'].format(name)}), 0)")
+            measures.append(f"coalesce(sum({functions['length'].format(name)}), 0)")
             continue
         measures.append(f"count({name})")
         if column.type == TEXT:
-            measures.append(words.get("distinct", "count(distinct {})").format(name))
+            measures.append(functions.get("distinct", "count(distinct {})").format(name))
         elif column.type == TIMESTAMP:
-            measures += [words["micros"].format(f"{extreme}({name})") for extreme in ("min", "max")]
+            measures += [functions["micros"].format(f"{extreme}({name})") for extreme in ("min", "max")]
         elif column.type == FLAG:
             measures.append(f"sum(case when {name} then 1 else 0 end)")
         else:
@@ -166,94 +166,96 @@ def asked(table: Table, engine: str) -> tuple[str, str, str]:
     )
 
 
-def answered(table: Table, by_day: Any, since: Any, measures: Any) -> Answer:
-    """The answer, from the rows that the three queries gave."""
+def result_of(table: Table, by_day: Any, since: Any, measures: Any) -> Result:
+    """Return the result of a table from the rows of its three queries."""
     values = list(measures[0])
-    answer: Answer = {"days": {str(day): int(count) for day, count in by_day}, "since": int(since[0][0])}
+    result: Result = {"days": {str(day): int(count) for day, count in by_day}, "since": int(since[0][0])}
     for column in table.columns:
         if column.type == TEXTS:
-            answer[column.name] = [int(values.pop(0))]
+            result[column.name] = [int(values.pop(0))]
         elif column.type == TEXT:
-            answer[column.name] = [int(values.pop(0)), int(values.pop(0))]
+            result[column.name] = [int(values.pop(0)), int(values.pop(0))]
         elif column.type == TIMESTAMP:
             count, *extremes = (values.pop(0) for _ in range(3))
-            answer[column.name] = [int(count), *(None if value is None else int(value) for value in extremes)]
+            result[column.name] = [int(count), *(None if value is None else int(value) for value in extremes)]
         else:
             count, total = values.pop(0), values.pop(0)
-            answer[column.name] = [int(count), str(Decimal(str(total or 0)).normalize())]
-    return answer
+            result[column.name] = [int(count), str(Decimal(str(total or 0)).normalize())]
+    return result
 
 
 # --- the engines --------------------------------------------------------------------------------------------------------
 
 
-def by_duckdb(root: str) -> dict[str, Answer]:
+def by_duckdb(root: str) -> dict[str, Result]:
     import duckdb
 
     with duckdb.connect() as connection:
-        answers = {}
+        results = {}
         for table in PUBLIC_TABLES:
             connection.execute(statements("duckdb", table, root))
-            answers[table.name] = answered(
-                table, *(connection.execute(query).fetchall() for query in asked(table, "duckdb"))
+            results[table.name] = result_of(
+                table, *(connection.execute(query).fetchall() for query in queries(table, "duckdb"))
             )
-        return answers
+        return results
 
 
-def by_datafusion(root: str) -> dict[str, Answer]:
+def by_datafusion(root: str) -> dict[str, Result]:
     from datafusion import SessionContext
 
     context = SessionContext()
-    answers = {}
+    results = {}
     for table in PUBLIC_TABLES:
         context.sql(statements("datafusion", table, root))
-        found = [[list(row.values()) for row in context.sql(query).to_pylist()] for query in asked(table, "datafusion")]
-        answers[table.name] = answered(table, *found)
-    return answers
+        found = [
+            [list(row.values()) for row in context.sql(query).to_pylist()] for query in queries(table, "datafusion")
+        ]
+        results[table.name] = result_of(table, *found)
+    return results
 
 
-def by_clickhouse(root: str) -> dict[str, Answer]:
+def by_clickhouse(root: str) -> dict[str, Result]:
     from chdb.session import Session
 
-    answers = {}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         session = Session(folder)
         for table in PUBLIC_TABLES:
             session.query(statements("clickhouse", table, root))
             found = []
-            for query in asked(table, "clickhouse"):
+            for query in queries(table, "clickhouse"):
                 text = str(
                     session.query(f"{query} format JSONCompact settings output_format_json_quote_64bit_integers = 1")
                 )
                 found.append(json.loads(text, parse_float=Decimal)["data"])
-            answers[table.name] = answered(table, *found)
+            results[table.name] = result_of(table, *found)
         session.close()
-    return answers
+    return results
 
 
-def by_spark(root: str) -> dict[str, Answer]:
+def by_spark(root: str) -> dict[str, Result]:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.sql.shuffle.partitions", "2").config("spark.driver.host", "127.0.0.1")
     builder = builder.config("spark.driver.bindAddress", "127.0.0.1")
-    # Compiling each query takes longer than reading so little.
+    # Compiling the queries would take longer than reading this little data.
     builder = builder.config("spark.sql.codegen.wholeStage", "false").config("spark.sql.adaptive.enabled", "false")
     session = builder.config("spark.sql.codegen.factoryMode", "NO_CODEGEN").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    answers = {}
+    results = {}
     for table in PUBLIC_TABLES:
         session.sql(statements("spark", table, root).rstrip(";\n"))
-        found = [[tuple(row) for row in session.sql(query).collect()] for query in asked(table, "spark")]
-        answers[table.name] = answered(table, *found)
+        found = [[tuple(row) for row in session.sql(query).collect()] for query in queries(table, "spark")]
+        results[table.name] = result_of(table, *found)
     session.stop()
-    return answers
+    return results
 
 
-def by_polars(root: str) -> dict[str, Answer]:
+def by_polars(root: str) -> dict[str, Result]:
     import polars as pl
 
-    answers = {}
+    results = {}
     for table in PUBLIC_TABLES:
         schema = pl.Schema(pl.from_arrow(table.schema.empty_table()).schema)
         frame = pl.scan_parquet(
@@ -263,40 +265,40 @@ def by_polars(root: str) -> dict[str, Answer]:
             hive_partitioning=True,
             hive_schema={"call_date": pl.Date},
         ).collect()
-        answers[table.name] = _of_arrow(table, frame.to_arrow())
-    return answers
+        results[table.name] = _of_arrow(table, frame.to_arrow())
+    return results
 
 
-def by_pandas(root: str) -> dict[str, Answer]:
+def by_pandas(root: str) -> dict[str, Result]:
     import pandas as pd
     import pyarrow as pa
 
-    answers = {}
+    results = {}
     for table in PUBLIC_TABLES:
         schema = table.schema.append(pa.field("call_date", pa.date32()))
         frame = pd.read_parquet(f"{root}/{table.name}", schema=schema, dtype_backend="pyarrow")
-        answers[table.name] = _of_arrow(table, pa.Table.from_pandas(frame, preserve_index=False))
-    return answers
+        results[table.name] = _of_arrow(table, pa.Table.from_pandas(frame, preserve_index=False))
+    return results
 
 
-def by_pyarrow(root: str) -> dict[str, Answer]:
+def by_pyarrow(root: str) -> dict[str, Result]:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    answers = {}
+    results = {}
     for table in PUBLIC_TABLES:
         schema = table.schema.append(pa.field("call_date", pa.date32()))
-        answers[table.name] = _of_arrow(
+        results[table.name] = _of_arrow(
             table, ds.dataset(f"{root}/{table.name}", schema=schema, partitioning="hive").to_table()
         )
-    return answers
+    return results
 
 
-def _of_arrow(table: Table, rows: Any) -> Answer:
-    """Frames and arrow tables are counted in plain Python: how they sum is not in question, what they hold is."""
+def _of_arrow(table: Table, rows: Any) -> Result:
+    """Return the result of an Arrow table, computed in plain Python: the test is about the rows read, not about sums."""
     days = rows["call_date"].to_pylist()
     if not all(type(day) is date for day in days):
-        raise TypeError(f"call_date of {table.name} is no date but {rows.schema.field('call_date').type}")
+        raise TypeError(f"call_date of {table.name} is {rows.schema.field('call_date').type} instead of a date")
     counted: dict[str, int] = {}
     for day in days:
         counted[str(day)] = counted.get(str(day), 0) + 1
@@ -307,7 +309,7 @@ def _of_arrow(table: Table, rows: Any) -> Answer:
     }
 
 
-ASK = {
+RUNNERS = {
     "duckdb": by_duckdb,
     "polars": by_polars,
     "pandas": by_pandas,
@@ -321,65 +323,71 @@ ASK = {
 # --- comparing ----------------------------------------------------------------------------------------------------------
 
 
-def differences(engine: str, answers: dict[str, Answer]) -> list[str]:
-    """What the engine says otherwise than it should."""
+def differences(engine: str, results: dict[str, Result]) -> list[str]:
+    """Return a message for each difference from the expected results."""
     found = []
     for name, right in expected().items():
-        told = answers.get(name, {})
+        actual = results.get(name, {})
         found += [
-            f"{engine}: {name}.{key}: {told.get(key)} instead of {right[key]}"
+            f"{engine}: {name}.{key}: {actual.get(key)} instead of {right[key]}"
             for key in right
-            if told.get(key) != right[key]
+            if actual.get(key) != right[key]
         ]
     return found
 
 
-def ask(engines: Iterable[str], root: Path, *, python: Path | str = sys.executable) -> dict[str, dict[str, Answer]]:
-    """The answers of these engines, by a process of that Python. Raises RuntimeError with what it said if it fails."""
-    words = [str(python), __file__, "--answer", ",".join(engines), "--root", str(root)]
+def run_engines(
+    engines: Iterable[str], root: Path, *, python: Path | str = sys.executable
+) -> dict[str, dict[str, Result]]:
+    """Return the results of these engines, from a process of that Python.
+
+    Raises:
+        RuntimeError: The process failed. The message has its output.
+    """
+    command = [str(python), __file__, "--answer", ",".join(engines), "--root", str(root)]
     done = subprocess.run(
-        words, capture_output=True, text=True, check=False, env={**os.environ, "TZ": "Asia/Singapore"}, timeout=600
+        command, capture_output=True, text=True, check=False, env={**os.environ, "TZ": "Asia/Singapore"}, timeout=600
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(words[2:4])} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
-    answers: dict[str, dict[str, Answer]] = json.loads(done.stdout.splitlines()[-1])
-    return answers
+        raise RuntimeError(f"{' '.join(command[2:4])} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
+    results: dict[str, dict[str, Result]] = json.loads(done.stdout.splitlines()[-1])
+    return results
 
 
 def _environment(home: Path, packages: Iterable[str]) -> Path:
-    """The Python of an environment below `home` that has these packages."""
+    """Create an environment with these packages in `home` and return its Python."""
     python = home / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-    words = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-    subprocess.run(words, check=True)
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    subprocess.run(command, check=True)
     return python
 
 
 def main() -> int:
-    """0 if all engines agree with what was written, else 1."""
+    """Return 0 if all engines read what was written, otherwise 1."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--directory", type=Path, help="where environments are kept; a temporary one by default")
-    parser.add_argument("--spark", action="store_true", help="Spark, too: needs Java 17, and 400 MB are downloaded")
+    parser.add_argument("--directory", type=Path, help="folder for the environment (default: a temporary one)")
+    parser.add_argument("--spark", action="store_true", help="also test Spark; needs Java 17 and downloads 400 MB")
     parser.add_argument("--answer", help=argparse.SUPPRESS)
     parser.add_argument("--root", help=argparse.SUPPRESS)
-    wanted = parser.parse_args()
-    if wanted.answer:
-        print(json.dumps({engine: ASK[engine](wanted.root) for engine in wanted.answer.split(",")}))
+    options = parser.parse_args()
+    if options.answer:
+        print(json.dumps({engine: RUNNERS[engine](options.root) for engine in options.answer.split(",")}))
         return 0
-    if wanted.spark and shutil.which("java") is None:
+    if options.spark and shutil.which("java") is None:
         parser.error("--spark needs Java 17 (on Debian: openjdk-17-jre-headless)")
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="callarchive-engines-") as folder:
         root = Path(folder, "catalog")
         write_catalog(root)
-        answers = ask(HERE, root)
-        packages = {**ELSEWHERE, **(SPARK if wanted.spark else {})}
-        python = _environment((wanted.directory or Path(folder)) / "engines", packages.values())
+        results = run_engines(HERE, root)
+        packages = {**ELSEWHERE, **(SPARK if options.spark else {})}
+        python = _environment((options.directory or Path(folder)) / "engines", packages.values())
         for engine in packages:
-            answers |= ask([engine], root, python=python)
-    for engine, told in answers.items():
-        found = differences(engine, told)
+            results |= run_engines([engine], root, python=python)
+    for engine, tables in results.items():
+        found = differences(engine, tables)
         print(f"{engine}: {'differs' if found else 'agrees'}")
         faults += found
     for fault in faults:

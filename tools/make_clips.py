@@ -1,9 +1,9 @@
-"""Makes the clips in `callarchive/simulator/clips`: speech-like sound, synthesised and encoded without a bit reservoir.
+"""Create the clips in `callarchive/simulator/clips`: synthetic speech-like sound, encoded without a bit reservoir.
 
-Run it by hand where lame and ffmpeg are installed: `.venv/bin/python tools/make_clips.py`. The clips are in the repository, so
-nothing else needs an encoder. Nobody is recorded in them: a pulse train of varying pitch goes through three moving resonances
-(the formants of vowels), with hiss for consonants, pauses between phrases and a telephone line's noise below all of it.
-Without a reservoir (frames that borrow bytes from earlier frames) every frame can be played behind any other.
+Run it manually with lame and ffmpeg installed: `.venv/bin/python tools/make_clips.py`. The clips are in the repository, so
+nothing else needs an encoder. They contain no real voices: a pulse train of varying pitch passes through three moving
+resonances (the formants of vowels), with hiss for consonants, pauses between phrases and the background noise of a telephone
+line. Without a bit reservoir (frames that use bytes of earlier frames), every frame can follow any other.
 """
 
 import shutil
@@ -36,7 +36,7 @@ Sound = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip: how it sounds and how it is encoded. `options` follow lame's or ffmpeg's common ones."""
+    """The sound and encoding of one clip. `options` are appended to the common options of lame or ffmpeg."""
 
     name: str
     duration_s: float
@@ -58,7 +58,7 @@ CLIP_LIST = (
 
 
 def synthesise_speech(*, duration_s: float, sample_rate_hz: int, speaker: int) -> Sound:
-    """Sound between -1 and 1 that has the pitch, the formants, the rhythm and the pauses of a voice on the telephone."""
+    """Return sound between -1 and 1 with the pitch, formants, rhythm and pauses of a telephone voice."""
     rng = np.random.default_rng(speaker)
     steps = int(duration_s / STEP_S)
     loudness, hiss = np.zeros(steps), np.zeros(steps)
@@ -78,7 +78,7 @@ def synthesise_speech(*, duration_s: float, sample_rate_hz: int, speaker: int) -
             loudness[here] = np.sin(np.linspace(0, np.pi, vowel))[:count] ** 0.6 * rng.uniform(0.5, 1.0)
             begin, end = (np.array(VOWELS_HZ[rng.integers(len(VOWELS_HZ))], float) for _ in range(2))
             formants_hz[here] = (begin + (end - begin) * np.linspace(0, 1, vowel)[:, None])[:count]
-            # A phrase falls in pitch as it goes on.
+            # The pitch falls during a phrase.
             pitch_hz[here] = (base_hz * (1.15 - 0.3 * number / syllables) * np.linspace(1.04, 0.96, vowel))[:count]
             at += vowel
         at += int(rng.uniform(0.25, 0.9) / STEP_S)
@@ -107,7 +107,7 @@ def _render(
 
 
 def _resonate(sound: Sound, centre_hz: Sound, width_hz: float, sample_rate_hz: int) -> Sound:
-    """A two-pole resonance whose centre moves with every step."""
+    """Apply a two-pole resonance whose centre frequency changes with every step."""
     per_step = round(STEP_S * sample_rate_hz)
     radius = np.exp(-np.pi * width_hz / sample_rate_hz)
     out = np.empty_like(sound)
@@ -131,7 +131,7 @@ def _telephone_band(sound: Sound, sample_rate_hz: int) -> Sound:
 
 
 def write_wav(path: Path, clip: Clip) -> None:
-    """The clip's sound is in the file, 16 bits a sample. The second channel, if there is one, is another speaker."""
+    """Write the clip's sound to a WAV file with 16 bits per sample. A second channel has a different speaker."""
     speakers = [clip.speaker + 100 * channel for channel in range(clip.channels)]
     voices = [
         synthesise_speech(duration_s=clip.duration_s, sample_rate_hz=clip.sample_rate_hz, speaker=speaker)
@@ -146,7 +146,7 @@ def write_wav(path: Path, clip: Clip) -> None:
 
 
 def encode(clip: Clip, wav: Path, mp3: Path) -> None:
-    """The clip is in the file: frames only, no tag, no header frame."""
+    """Encode the clip as frames only, without tags or a header frame."""
     if clip.encoder == "lame":
         rate = f"{clip.sample_rate_hz / 1000:g}"
         command = ["lame", "--quiet", "--nores", "-t", "-q", "2", "--resample", rate, *clip.options, str(wav), str(mp3)]
@@ -180,7 +180,7 @@ def encode(clip: Clip, wav: Path, mp3: Path) -> None:
 
 
 def main() -> None:
-    """All clips are made anew."""
+    """Create all clips."""
     missing = [program for program in ("lame", "ffmpeg") if shutil.which(program) is None]
     if missing:
         sys.exit(f"make_clips: {' and '.join(missing)} not installed")

@@ -1,4 +1,4 @@
-"""Dagster as others start it and order from it: its processes, an instance as shipped, a backfill. For tests and benchmarks."""
+"""Run Dagster for tests and benchmarks: its processes, an instance with the shipped configuration, a backfill."""
 
 import os
 import shutil
@@ -20,18 +20,18 @@ from pipelines import ui
 from pipelines.code_location import code_location
 
 DAEMON = (str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "pipelines.definitions")
-"""The daemon, which starts a code server of its own."""
+"""The command of the daemon, which starts its own code server."""
 
 
 def shipped_home(home: Path) -> Path:
-    """`home`, made, as a DAGSTER_HOME with the instance that `make ui` sets up."""
+    """Create `home` as a DAGSTER_HOME with the instance configuration of `make ui`."""
     home.mkdir(parents=True)
     shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), home)
     return home
 
 
 def environment_with(own: Mapping[str, str], *, config: Path, home: Path) -> dict[str, str]:
-    """This process's environment without what is about callarchive, AWS or Dagster, and `own`."""
+    """Return this process's environment without variables of callarchive, AWS and Dagster, plus `own`."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))}
     return {**inherited, **own, "CALLARCHIVE_CONFIG": str(config), "DAGSTER_HOME": str(home)}
 
@@ -40,7 +40,7 @@ def environment_with(own: Mapping[str, str], *, config: Path, home: Path) -> dic
 def process_group(
     words: Sequence[str | Path], *, environment: Mapping[str, str], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """The program runs, in a process group of its own. On leaving all of the group is killed: nobody says good-bye."""
+    """Run the program in its own process group, and kill the whole group with SIGKILL on exit."""
     with log.open("ab") as out:
         leader = subprocess.Popen(words, env=environment, stdout=out, stderr=out, process_group=0)  # noqa: S603
     try:
@@ -52,7 +52,7 @@ def process_group(
 
 
 def run_workers(daemon: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    """The processes that are at a run now: the daemon's code server starts each by multiprocessing."""
+    """Return the processes of current runs, which the daemon's code server starts with multiprocessing."""
     found = []
     for child in psutil.Process(daemon.pid).children(recursive=True):
         with suppress(psutil.Error):
@@ -62,26 +62,34 @@ def run_workers(daemon: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 
 def is_run_worker(process: psutil.Process) -> bool:
-    """Whether the process is one that a code server started for a run. Raises psutil.Error when it is gone."""
+    """Return whether a code server started the process for a run.
+
+    Raises:
+        psutil.Error: The process has ended.
+    """
     return any("spawn_main" in word for word in process.cmdline())
 
 
 def wait_until(condition: Callable[[], object], what: str, *, patience_s: float, log: Path) -> None:
-    """Returns when the condition holds. Raises AssertionError, which names the log, when it did not in time."""
+    """Wait until the condition is true.
+
+    Raises:
+        AssertionError: It did not become true within `patience_s`. The message names the log.
+    """
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come within {patience_s:g} s; the log is {log}")
+            raise AssertionError(f"timed out after {patience_s:g} s waiting for {what}; see {log}")
         time.sleep(0.1)
 
 
 def launch_backfill(instance: dg.DagsterInstance, settings: Settings, keys: Sequence[str]) -> str:
-    """All assets are ordered for these days, as the UI does it. Returns the backfill's id."""
+    """Launch a backfill of all assets for these days, like the UI. Return its id."""
     graph = code_location(settings).resolve_asset_graph()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Dagster's own, about itself
+        warnings.simplefilter("ignore")  # Dagster's own deprecation warnings
         backfill = PartitionBackfill.from_asset_partitions(
-            backfill_id="ordered",
+            backfill_id="launched",
             asset_graph=graph,
             partition_names=keys,
             asset_selection=list(graph.materializable_asset_keys),

@@ -1,6 +1,6 @@
-"""`python -m tools.take_screenshots`: the pictures in docs/images, taken anew from the UI on the demo's week.
+"""`python -m tools.take_screenshots`: retake the pictures in docs/images from the UI on the demo's week.
 
-Needs chromium (on Debian the package of that name). Takes a minute or two. Look at them before they are committed.
+Needs chromium (a Debian package) and a minute or two. Review the pictures before you commit them.
 """
 
 import io
@@ -34,7 +34,7 @@ _PATIENCE_S = 120
 
 
 def main() -> int:
-    """0 when every picture was taken."""
+    """Return 0 if every picture was taken."""
     chromium = shutil.which("chromium")
     if chromium is None:
         print("chromium is not installed: apt install chromium", file=sys.stderr)
@@ -46,7 +46,7 @@ def main() -> int:
         _ui(Path(folder), environment) as url,
         sync_playwright() as playwright,
     ):
-        # The sandbox wants a user that is not root, or namespaces that a container may not have.
+        # The sandbox needs a non-root user or namespaces, which a container may lack.
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=_SIZE)
         page.set_default_timeout(60_000)
@@ -56,9 +56,9 @@ def main() -> int:
 
 
 def _take_all(page: Page, url: str, days: list[date]) -> None:
-    # Groups are closed until somebody opens them; which are open stands in the address.
-    asked = {"query": "{ assetNodes { groupName } }"}
-    nodes = requests.post(f"{url}/graphql", json=asked, timeout=60).json()["data"]["assetNodes"]
+    # Groups are collapsed by default; the URL lists the expanded ones.
+    query = {"query": "{ assetNodes { groupName } }"}
+    nodes = requests.post(f"{url}/graphql", json=query, timeout=60).json()["data"]["assetNodes"]
     groups = sorted({f"global@global:{node['groupName']}" for node in nodes})
     page.goto(f"{url}/asset-groups?{urlencode({'expanded': ','.join(groups)})}")
     page.locator("svg :text-is('reconciliation'):visible").first.wait_for()
@@ -68,9 +68,9 @@ def _take_all(page: Page, url: str, days: list[date]) -> None:
 
     page.get_by_role("button", name="Materialize all").click()
     dialog = page.get_by_role("dialog")
-    chosen = dialog.get_by_role("textbox").first
-    chosen.fill(f"[{days[0]}...{days[-1]}]")
-    chosen.press("Enter")
+    partitions = dialog.get_by_role("textbox").first
+    partitions.fill(f"[{days[0]}...{days[-1]}]")
+    partitions.press("Enter")
     _settle(page)
     _keep("backfill", dialog.screenshot())
 
@@ -87,12 +87,12 @@ def _take_all(page: Page, url: str, days: list[date]) -> None:
 
 
 def _settle(page: Page) -> None:
-    """Nothing is loading and nothing moves any more. The UI says neither, and goes on polling."""
+    """Wait until loading and animations have ended. A fixed time is needed because the UI never stops polling."""
     page.wait_for_timeout(4_000)
 
 
 def _keep(name: str, png: bytes) -> None:
-    """The picture is in docs/images with few colours, and smaller where it would be too large."""
+    """Save the picture in docs/images with few colours, and scaled down if it would be too large."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     while True:
         packed = io.BytesIO()
@@ -106,7 +106,7 @@ def _keep(name: str, png: bytes) -> None:
 
 @contextmanager
 def _demo(folder: Path) -> Iterator[tuple[list[date], dict[str, str]]]:
-    """The demo's week is archived, and its stand-ins run. Yields its days and the environment of a process that uses it."""
+    """Archive the demo's week. Yield its days and an environment for its clients while the simulator runs."""
     for name in [name for name in os.environ if name.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))]:
         del os.environ[name]
     with Simulator.start(folder) as simulator:
@@ -120,7 +120,7 @@ def _demo(folder: Path) -> Iterator[tuple[list[date], dict[str, str]]]:
 
 @contextmanager
 def _ui(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """The UI answers at the URL that is yielded, and is gone afterwards."""
+    """Run the UI and yield its URL."""
     port = free_port(0)
     command = [sys.executable, "-m", "pipelines.ui", "--port", str(port)]
     with (folder / "ui.log").open("wb") as log:
@@ -130,7 +130,7 @@ def _ui(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + _PATIENCE_S
-        while not _answers(f"{url}/server_info"):
+        while not _responds(f"{url}/server_info"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit("the UI did not start:\n" + (folder / "ui.log").read_text())
             time.sleep(0.5)
@@ -140,7 +140,7 @@ def _ui(folder: Path, environment: dict[str, str]) -> Iterator[str]:
         process.wait(60)
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).ok
     except requests.RequestException:

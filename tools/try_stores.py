@@ -1,10 +1,10 @@
-"""Tries an S3-compatible store and prints its row of the table in docs/stores.md.
+"""Test an S3-compatible store and print its row for the table in docs/stores.md.
 
     python tools/try_stores.py NAME http://127.0.0.1:9000 BUCKET
 
-Credentials come from AWS's usual chain. Everything is written below one prefix of a random name, in a bucket that exists or
-can be made, and is deleted at the end. What each column asks is the docstring of its function. Only what was observed is
-printed; the last three columns use callarchive's own landing and stores.
+Credentials come from the usual AWS chain. The bucket is created if needed. All objects are written below a random prefix and
+deleted at the end. The docstring of each column's function describes the test; the last three columns use callarchive's own
+landing and stores.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSe
 from callarchive.storage.landing.s3.landing import S3Landing
 from callarchive.storage.stores.s3 import S3Store
 
-_AT_ONCE = 8
+_CONCURRENCY = 8
 _KEYS = 25
-_LANDED = 1100
+_LANDING_OBJECTS = 1100
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A bucket, and a prefix in it that is this trial's own."""
+    """A bucket, and the prefix of this trial in it."""
 
     client: Any
     bucket: str
@@ -44,81 +44,83 @@ class Trial:
         return f"{self.prefix}{secrets.token_hex(8)}"
 
     def put(self, key: str, body: bytes, **condition: str) -> str:
-        """`200`, or what the store answered in its place."""
+        """Write an object and return `200` or the error response."""
         try:
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)
         except (ClientError, BotoCoreError) as err:
-            return _answer(err)
+            return _error(err)
         return "200"
 
     def body(self, key: str) -> bytes | None:
-        """The object's bytes, None for one that is not there."""
+        """Return the object's bytes, None if there is no object."""
         try:
             body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except ClientError as err:
-            if _answer(err).startswith("404"):
+            if _error(err).startswith("404"):
                 return None
             raise
         return body
 
 
 def if_none_match(trial: Trial) -> str:
-    """PUT with `If-None-Match: *`: accepted on a free name, refused on a taken one, and the first bytes stay."""
+    """Test PUT with `If-None-Match: *`: it creates a new object, and is rejected without effect if the object exists."""
     key = trial.key()
-    free, taken = trial.put(key, b"first", IfNoneMatch="*"), trial.put(key, b"second", IfNoneMatch="*")
-    if free != "200":
-        return f"no: a free name is answered {free}"
+    new, existing = trial.put(key, b"first", IfNoneMatch="*"), trial.put(key, b"second", IfNoneMatch="*")
+    if new != "200":
+        return f"no: {new} for a new object"
     if trial.body(key) != b"first":
-        return f"no: {taken}, and the object is overwritten"
-    return f"yes ({taken})" if taken[:3] in ("409", "412") else f"no: a taken name is answered {taken}"
+        return f"no: {existing}, and the object is overwritten"
+    return f"yes ({existing})" if existing[:3] in ("409", "412") else f"no: {existing} for an existing object"
 
 
-def at_once(trial: Trial) -> str:
-    """How many of eight simultaneous creates of one name the store accepts: one, if it decides atomically."""
+def concurrent_creates(trial: Trial) -> str:
+    """Count how many of eight concurrent creates of one key succeed: one, if the store is atomic."""
     most = 0
     for _ in range(5):
         key = trial.key()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = list(pool.map(lambda n, key=key: trial.put(key, b"%d" % n, IfNoneMatch="*"), range(_AT_ONCE)))
-        most = max(most, answers.count("200"))
-    return f"{most} of {_AT_ONCE}"
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            responses = list(
+                pool.map(lambda n, key=key: trial.put(key, b"%d" % n, IfNoneMatch="*"), range(_CONCURRENCY))
+            )
+        most = max(most, responses.count("200"))
+    return f"{most} of {_CONCURRENCY}"
 
 
 def if_match(trial: Trial) -> str:
-    """PUT with `If-Match`: accepted with the object's ETag, refused with a former one and on a name that is free."""
-    key, free_name = trial.key(), trial.key()
+    """Test PUT with `If-Match`: accepted with the object's ETag, rejected with an earlier ETag and without an object."""
+    key, absent = trial.key(), trial.key()
     trial.put(key, b"first")
     etag = trial.client.head_object(Bucket=trial.bucket, Key=key).get("ETag")
     if etag is None:
-        return "no: there is no ETag"
-    right = trial.put(key, b"second", IfMatch=etag)
-    former = trial.put(key, b"third", IfMatch=etag)
-    on_free = trial.put(free_name, b"fourth", IfMatch=etag)
-    if right != "200":
-        return f"no: the right ETag is answered {right}"
+        return "no: no ETag"
+    current = trial.put(key, b"second", IfMatch=etag)
+    earlier = trial.put(key, b"third", IfMatch=etag)
+    without = trial.put(absent, b"fourth", IfMatch=etag)
+    if current != "200":
+        return f"no: {current} for the current ETag"
     if trial.body(key) != b"second":
-        return f"no: a former ETag is answered {former}, and the object is overwritten"
-    if trial.body(free_name) is not None:
-        return f"in part: on a free name it is answered {on_free}, and the object is created"
-    return f"yes ({former}; free name {on_free})"
+        return f"no: {earlier} for an earlier ETag, and the object is overwritten"
+    if trial.body(absent) is not None:
+        return f"in part: {without} without an object, and the object is created"
+    return f"yes ({earlier}; no object: {without})"
 
 
 def delete_if_match(trial: Trial) -> str:
-    """DELETE with `If-Match`: refused with another ETag."""
+    """Test DELETE with `If-Match`: rejected with a different ETag."""
     key = trial.key()
     trial.put(key, b"first")
     try:
         trial.client.delete_object(Bucket=trial.bucket, Key=key, IfMatch=f'"{"0" * 32}"')
         answer = "204"
     except ClientError as err:
-        answer = _answer(err)
+        answer = _error(err)
     if trial.body(key) is None:
-        return f"no: {answer}, and the object is gone"
+        return f"no: {answer}, and the object is deleted"
     return f"yes ({answer})"
 
 
 def paging(trial: Trial) -> str:
-    """Whether pages of a listing hold every key once, in order, flat and by folders, also after `StartAfter`."""
+    """Test that pages of a listing contain every key once and in order, flat and by folders, with and without `StartAfter`."""
     below = f"{trial.prefix}pages/"
     keys = [f"{below}{n:02}/2026-01-01T10:00:00+{n} é.mp3" for n in range(_KEYS)]
     for key in keys:
@@ -142,21 +144,21 @@ def paging(trial: Trial) -> str:
         faults.append(f"{len(set(folders))} of {_KEYS} folders")
     ahead = all_pages(Delimiter="/", StartAfter=f"{below}03")
     if f"{below}03/" not in [entry["Prefix"] for page in ahead for entry in page.get("CommonPrefixes", ())]:
-        faults.append("StartAfter a folder's name leaves the folder out")
+        faults.append("StartAfter a folder's name omits the folder")
     return f"no: {', '.join(faults)}" if faults else "yes"
 
 
 def sha256_on_put(trial: Trial) -> str:
-    """Whether a PUT is refused whose `x-amz-checksum-sha256` is not that of its body."""
+    """Test that a PUT with a wrong `x-amz-checksum-sha256` is rejected."""
     wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
     key = trial.key()
     answer = trial.put(key, b"bytes", ChecksumSHA256=wrong)
-    kept = "" if trial.body(key) is None else ", and the object is kept"
-    return f"compared ({answer})" if answer != "200" and not kept else f"ignored ({answer}{kept})"
+    stored = "" if trial.body(key) is None else ", and the object is stored"
+    return f"checked ({answer})" if answer != "200" and not stored else f"ignored ({answer}{stored})"
 
 
 def etags(trial: Trial) -> str:
-    """Which answers have an ETag, and whether it is the MD5 of the bytes."""
+    """Report which responses have an ETag, and whether it is the MD5 of the bytes."""
     key, body = trial.key(), secrets.token_bytes(1000)
     listed = {
         "PUT": trial.client.put_object(Bucket=trial.bucket, Key=key, Body=body),
@@ -172,31 +174,31 @@ def etags(trial: Trial) -> str:
     if len(without) == len(found):
         return "none"
     kind = "MD5" if all(etag == md5 for etag in found.values() if etag) else "not MD5"
-    same = "" if len(set(found.values()) - {""}) == 1 else ", not the same everywhere"
+    same = "" if len(set(found.values()) - {""}) == 1 else ", not always the same"
     return f"{kind}{same}" + (f", none on {', '.join(without)}" if without else "")
 
 
 def times(trial: Trial) -> str:
-    """Whether a new object's Last-Modified is the time of the answer's Date, within 5 s."""
+    """Test that a new object's Last-Modified is within 5 s of the response's Date."""
     key = trial.key()
     trial.put(key, b"x")
-    answer = trial.client.get_object(Bucket=trial.bucket, Key=key)
-    answer["Body"].read()
-    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-    if date is None or "LastModified" not in answer:
+    response = trial.client.get_object(Bucket=trial.bucket, Key=key)
+    response["Body"].read()
+    date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+    if date is None or "LastModified" not in response:
         return f"no {'Date' if date is None else 'Last-Modified'}"
-    off_s = (parsedate_to_datetime(date) - answer["LastModified"]).total_seconds()
+    off_s = (parsedate_to_datetime(date) - response["LastModified"]).total_seconds()
     return "yes" if abs(off_s) <= 5 else f"no: {off_s:g} s apart"
 
 
 def as_landing(trial: Trial) -> str:
-    """Whether callarchive's landing lists, finds and reads each of 1,100 objects (more than a page) by its name."""
+    """Test that callarchive's landing lists and reads 1,100 objects, more than a page."""
     below = f"{trial.prefix}landing"
-    paths = [f"2026-01-{n % 20 + 1:02}/2026-01-01T10:00:00+00:00_{n:04}.mp3" for n in range(_LANDED)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = set(pool.map(lambda path: trial.put(f"{below}/{path}", path.encode()), paths))
-    if answers != {"200"}:
-        return f"no: filling it is answered {answers}"
+    paths = [f"2026-01-{n % 20 + 1:02}/2026-01-01T10:00:00+00:00_{n:04}.mp3" for n in range(_LANDING_OBJECTS)]
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        responses = set(pool.map(lambda path: trial.put(f"{below}/{path}", path.encode()), paths))
+    if responses != {"200"}:
+        return f"no: PUT returned {responses}"
     account = AccountSettings(
         subaccount_id="trial",
         api_key=Secret(env="UNUSED"),
@@ -204,17 +206,17 @@ def as_landing(trial: Trial) -> str:
         s3=_settings(trial),
         session_sources=({"kind": "log_export"},),  # type: ignore[arg-type] # validated by pydantic
     )
-    landing = S3Landing(account, TransferSettings(stall_timeout_s=10, deadline_s=30), concurrency=_AT_ONCE)
+    landing = S3Landing(account, TransferSettings(stall_timeout_s=10, deadline_s=30), concurrency=_CONCURRENCY)
     faults = []
     try:
         landing.check()
         listed = {item.path for item in landing.list("").objects}
         if listed != set(paths):
-            faults.append(f"{len(listed & set(paths))} of {_LANDED} objects listed")
-        for path in paths[:: _LANDED // 10]:
+            faults.append(f"{len(listed & set(paths))} of {_LANDING_OBJECTS} objects listed")
+        for path in paths[:: _LANDING_OBJECTS // 10]:
             with landing.open(path) as download:
                 if b"".join(bytes(chunk) for chunk in download) != path.encode():
-                    faults.append("other bytes than were written")
+                    faults.append("read different bytes than were written")
     except ArchiveError as err:
         faults.append(_first_line(err))
     finally:
@@ -223,16 +225,16 @@ def as_landing(trial: Trial) -> str:
 
 
 def as_archive(trial: Trial) -> str:
-    """Whether callarchive takes it for an archive: names that are written once."""
-    return _proven(trial, locks=False)
+    """Test that callarchive accepts the store as an archive: write-once objects."""
+    return _prove(trial, locks=False)
 
 
 def as_catalog(trial: Trial) -> str:
-    """Whether callarchive takes it for a catalog: locks too."""
-    return _proven(trial, locks=True)
+    """Test that callarchive accepts the store as a catalog: write-once objects and locks."""
+    return _prove(trial, locks=True)
 
 
-def _proven(trial: Trial, *, locks: bool) -> str:
+def _prove(trial: Trial, *, locks: bool) -> str:
     store = S3Store(f"s3://{trial.bucket}/{trial.prefix}store", _settings(trial))
     try:
         store.prove(locks=locks)
@@ -251,7 +253,7 @@ def _first_line(err: ArchiveError) -> str:
 
 COLUMNS: dict[str, Callable[[Trial], str]] = {
     "If-None-Match on PUT": if_none_match,
-    "creates that win at once": at_once,
+    "successful creates": concurrent_creates,
     "If-Match on PUT": if_match,
     "If-Match on DELETE": delete_if_match,
     "paging": paging,
@@ -264,7 +266,7 @@ COLUMNS: dict[str, Callable[[Trial], str]] = {
 }
 
 
-def _answer(err: Exception) -> str:
+def _error(err: Exception) -> str:
     if not isinstance(err, ClientError):
         return type(err).__name__
     status = err.response["ResponseMetadata"]["HTTPStatusCode"]
@@ -273,40 +275,40 @@ def _answer(err: Exception) -> str:
 
 
 def try_store(client: Any, bucket: str) -> dict[str, str]:
-    """What was observed, by column."""
+    """Run all tests and return the results by column."""
     trial = Trial(client, bucket, f"callarchive-trial-{secrets.token_hex(4)}/")
-    seen = {}
-    for name, ask in COLUMNS.items():
+    results = {}
+    for name, test in COLUMNS.items():
         try:
-            seen[name] = ask(trial)
+            results[name] = test(trial)
         except (ClientError, BotoCoreError, ValueError) as err:
-            seen[name] = f"error: {_answer(err)}"
+            results[name] = f"error: {_error(err)}"
     for page in client.get_paginator("list_objects").paginate(Bucket=bucket, Prefix=trial.prefix):
         for entry in page.get("Contents", ()):
             client.delete_object(Bucket=bucket, Key=entry["Key"])
-    return seen
+    return results
 
 
 def main() -> int:
-    """Prints the row."""
+    """Test the store and print its row."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("name", help="the store and its version, as the table shows it")
+    arguments.add_argument("name", help="name and version of the store, for the table")
     arguments.add_argument("endpoint_url")
     arguments.add_argument("bucket")
-    told = arguments.parse_args()
+    options = arguments.parse_args()
     config = Config(
         s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, response_checksum_validation="when_required"
     )
-    client = boto3.client("s3", endpoint_url=told.endpoint_url, config=config)
+    client = boto3.client("s3", endpoint_url=options.endpoint_url, config=config)
     try:
-        client.create_bucket(Bucket=told.bucket)
+        client.create_bucket(Bucket=options.bucket)
     except ClientError as err:
-        print(f"making the bucket: {_answer(err)}", file=sys.stderr)
-    seen = try_store(client, told.bucket)
-    width = max(map(len, seen))
-    for name, text in seen.items():
+        print(f"creating the bucket: {_error(err)}", file=sys.stderr)
+    results = try_store(client, options.bucket)
+    width = max(map(len, results))
+    for name, text in results.items():
         print(f"{name:{width}}  {text}")
-    print(f"| {' | '.join([told.name, *seen.values()])} |")
+    print(f"| {' | '.join([options.name, *results.values()])} |")
     return 0
 
 

@@ -1,10 +1,10 @@
-"""What a site loads from another host is found, wherever it stands; what it only links to is not."""
+"""Resources that a site loads from another host are found; links are not reported."""
 
 from pathlib import Path
 
 import pytest
 
-from tools.check_site import loads_from_elsewhere, main
+from tools.check_site import external_resources, main
 
 
 @pytest.mark.parametrize(
@@ -20,21 +20,21 @@ from tools.check_site import loads_from_elsewhere, main
         '<p style="background: url(https://pixel.example/1.gif)">x</p>',
     ],
 )
-def test_what_is_loaded_from_elsewhere_is_named_with_its_page(tmp_path: Path, loading: str) -> None:
+def test_an_external_resource_is_reported_with_its_page(tmp_path: Path, loading: str) -> None:
     (tmp_path / "index.html").write_text(f"<html><body>{loading}</body></html>")
-    (found,) = loads_from_elsewhere(tmp_path)
+    (found,) = external_resources(tmp_path)
     assert found.startswith("index.html: ")
     assert ".example" in found
     assert main(str(tmp_path)) == 1
 
 
-def test_a_font_that_a_style_sheet_loads_from_elsewhere_is_found(tmp_path: Path) -> None:
+def test_an_external_font_in_a_style_sheet_is_found(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<html></html>")
     (tmp_path / "a.css").write_text('@font-face { src: url("https://fonts.example/a.woff2") }')
-    assert list(loads_from_elsewhere(tmp_path)) == ["a.css: https://fonts.example/a.woff2"]
+    assert list(external_resources(tmp_path)) == ["a.css: https://fonts.example/a.woff2"]
 
 
-def test_links_and_own_files_are_no_loads(tmp_path: Path) -> None:
+def test_links_and_local_files_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text(
         '<link rel="canonical" href="https://docs.example/"><link rel="stylesheet" href="_static/a.css">'
         '<script src="_static/a.js"></script><a href="https://elsewhere.example">there</a>'
@@ -43,5 +43,5 @@ def test_links_and_own_files_are_no_loads(tmp_path: Path) -> None:
     assert main(str(tmp_path)) == 0
 
 
-def test_a_folder_without_a_site_is_no_site_without_faults(tmp_path: Path) -> None:
+def test_a_folder_without_a_site_is_an_error(tmp_path: Path) -> None:
     assert main(str(tmp_path)) == 1

@@ -1,4 +1,4 @@
-"""The engines of this environment agree on a catalog with old and new files, and a difference is found."""
+"""The engines of this environment agree on a catalog with old and new files, and differences are detected."""
 
 import importlib.util
 import sys
@@ -27,21 +27,21 @@ def tool() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def root(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalog's folder, which readers would take for a partition."""
+    """A catalog's folder, with a name unlike a partition's."""
     root = tmp_path_factory.mktemp("engines") / "catalog"
     tool.write_catalog(root)
     return root
 
 
-def test_duckdb_polars_pandas_and_pyarrow_count_what_was_written(tool: ModuleType, root: Path) -> None:
+def test_duckdb_polars_pandas_and_pyarrow_read_what_was_written(tool: ModuleType, root: Path) -> None:
     oldest = pq.read_schema(root / RECORDINGS.partition_path(tool.OLD))
-    assert len(oldest.names) < len(RECORDINGS.columns), "there is an old file, and it is the first"
-    answers = tool.ask(tool.HERE, root)
-    assert [answers[engine].keys() for engine in tool.HERE] == [{t.name for t in PUBLIC_TABLES}] * 4
-    assert [fault for engine in tool.HERE for fault in tool.differences(engine, answers[engine])] == []
+    assert len(oldest.names) < len(RECORDINGS.columns), "the first file is an old one"
+    results = tool.run_engines(tool.HERE, root)
+    assert [results[engine].keys() for engine in tool.HERE] == [{t.name for t in PUBLIC_TABLES}] * 4
+    assert [fault for engine in tool.HERE for fault in tool.differences(engine, results[engine])] == []
 
 
-def test_a_row_less_and_a_value_off_are_differences(tool: ModuleType, root: Path) -> None:
+def test_a_missing_row_and_a_wrong_value_are_differences(tool: ModuleType, root: Path) -> None:
     right = tool.by_pyarrow(str(root))
     assert tool.differences("pyarrow", right) == []
     file = root / RECORDINGS.partition_path(tool.LAST)
@@ -55,6 +55,6 @@ def test_a_row_less_and_a_value_off_are_differences(tool: ModuleType, root: Path
     assert [fault.partition(": [")[0] for fault in tool.differences("x", right)] == ["x: sessions.started_at"]
 
 
-def test_an_engine_that_fails_says_why(tool: ModuleType, tmp_path: Path) -> None:
+def test_the_error_of_a_failed_engine_has_its_output(tool: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"--answer duckdb failed:[\s\S]*No files found"):
-        tool.ask(["duckdb"], tmp_path / "nothing")
+        tool.run_engines(["duckdb"], tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""The reference says of every key, column and command what the code says, and cannot be built while a key lacks a meaning."""
+"""The reference matches the code for every key, column and command, and cannot be built if a key has no description."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ EXAMPLE = Path(__file__).parents[2] / "callarchive.example.toml"
 
 
 def keys_in(tree: Any) -> Iterator[str]:
-    """Every key of the TOML tree that holds a value; those of a secret reference are one."""
+    """Yield every key of the TOML tree that has a value; a secret reference is one value."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             if not isinstance(value, dict | list) or (isinstance(value, dict) and set(value) <= {"env", "file"}):
@@ -33,7 +33,7 @@ def keys_in(tree: Any) -> Iterator[str]:
 
 
 def section(page: str, heading: str) -> str:
-    """What stands below the heading, up to the next one."""
+    """Return the text below the heading, up to the next one."""
     _, _, below = page.partition(f"{heading}\n")
     return below.partition("\n## ")[0]
 
@@ -45,9 +45,7 @@ def test_every_key_of_the_example_is_in_the_reference() -> None:
     assert [key for key in sorted(keys - {"env", "file"}) if f"| `{key}` |" not in page] == []
 
 
-def test_defaults_are_those_that_a_configuration_without_the_key_gets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_defaults_are_those_of_a_configuration_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CALLARCHIVE_CONFIG", "CALLARCHIVE_TRANSFER__CONCURRENCY"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "callarchive.toml").write_text(
@@ -59,7 +57,7 @@ def test_defaults_are_those_that_a_configuration_without_the_key_gets(
     transfer = section(page, "## `[transfer]`")
     assert f"| `concurrency` | a whole number, ≥ 1, ≤ 256 | `{settings.transfer.concurrency}` |" in transfer
     assert f"| `deadline_s` | a number, > 0, ≤ 86,400 | `{settings.transfer.deadline_s:g}` |" in transfer
-    assert f'| `timezone` | text | `"{settings.timezone}"` |' in section(page, "## At the top")
+    assert f'| `timezone` | text | `"{settings.timezone}"` |' in section(page, "## Top level")
     accounts = section(page, "## `[[accounts]]`")
     assert (
         f'| `phone_numbers` | `"drop"` or `"hash"` or `"keep"` | `"{settings.accounts[0].phone_numbers}"` |' in accounts
@@ -67,13 +65,13 @@ def test_defaults_are_those_that_a_configuration_without_the_key_gets(
     assert "| `api_key` | a secret | **required** |" in accounts
 
 
-def test_each_kind_of_session_source_has_a_section_of_its_own() -> None:
+def test_each_kind_of_session_source_has_its_own_section() -> None:
     page = settings_page()
     for kind, key in (("files", "path"), ("sql", "query"), ("inbox", "kind"), ("log_export", "kind")):
         assert f"| `{key}` |" in section(page, f'## `[[accounts.session_sources]]` with `kind = "{kind}"`')
 
 
-def test_a_meaning_goes_on_over_lines_and_ends_with_the_next_key() -> None:
+def test_a_description_continues_over_lines_and_ends_at_the_next_key() -> None:
     class Silo(BaseModel):
         """Where grain is kept.
 
@@ -90,7 +88,7 @@ def test_a_meaning_goes_on_over_lines_and_ends_with_the_next_key() -> None:
     assert meanings_of(Silo) == {"height_m": "from the ground to the roof.", "hatch": "of steel.", "lid": "of steel."}
 
 
-def test_every_column_of_every_table_stands_there_with_its_meaning() -> None:
+def test_every_column_of_every_table_is_listed_with_its_description() -> None:
     page = tables_page()
     for table in (*PUBLIC_TABLES, *STEP_TABLES):
         below = page.partition(f"# {table.name}\n")[2].partition("\n#")[0]
@@ -101,7 +99,7 @@ def test_every_column_of_every_table_stands_there_with_its_meaning() -> None:
 
 
 @pytest.mark.parametrize("words", [["archive"], ["webhooks", "serve"], ["push-config", "apply"], ["verify"]])
-def test_a_command_has_the_options_that_its_own_help_shows(words: list[str]) -> None:
+def test_a_command_has_the_options_of_its_help(words: list[str]) -> None:
     command = [sys.executable, "-c", "from callarchive.cli import main; main()", *words, "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     options = {line.split()[0].rstrip(",") for line in shown.splitlines() if line.strip().startswith("--")} - {"--help"}
@@ -110,7 +108,7 @@ def test_a_command_has_the_options_that_its_own_help_shows(words: list[str]) -> 
     assert {option for option in options if f"`{option}`" not in below} == set()
 
 
-def test_a_page_that_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
+def test_an_unchanged_page_is_not_rewritten(tmp_path: Path) -> None:
     write_pages(tmp_path)
     before = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     assert set(before) == {f"{name}.md" for name in PAGES}

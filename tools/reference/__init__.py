@@ -1,6 +1,6 @@
-"""The pages of the reference, written from the code before the docs are built, so that they cannot say anything else.
+"""Generate the reference pages from the code before the docs are built, so that they always match it.
 
-Each module makes one page. What a page says of a key, a column or a command stands where that is defined.
+Each module generates one page. The descriptions of keys, columns and commands come from their definitions.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ PAGES = {"settings": settings_page, "tables": tables_page, "commands": commands_
 
 
 def write_pages(folder: Path) -> None:
-    """The folder holds every page of the reference as it is now. A page that has not changed is left alone.
+    """Write all reference pages to the folder. Unchanged pages are not rewritten.
 
     Raises:
-        ValueError: a setting has no meaning.
+        ValueError: A setting has no description.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         file, text = folder / f"{name}.md", page()
-        if not file.exists() or file.read_text(encoding="utf-8") != text:  # so that a build reads only what is new
+        if not file.exists() or file.read_text(encoding="utf-8") != text:  # incremental builds read only changed pages
             file.write_text(text, encoding="utf-8")

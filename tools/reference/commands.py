@@ -1,4 +1,4 @@
-"""The reference of the command line as a Markdown page, from the typer app: what `--help` says of every command."""
+"""Generate the command line reference from the typer app, with the text of `--help` for every command."""
 
 import re
 from collections.abc import Iterator
@@ -11,28 +11,29 @@ import typer.main
 from callarchive.cli import app
 
 _HEAD = """\
-# Commands
+# Command line reference
 
-Data goes to stdout, everything else to stderr. `--json`, `-v` and `-q` may stand anywhere.
+Data goes to stdout, everything else to stderr. `--json`, `-v` and `-q` may appear anywhere on the command line.
 
-| exit code | means |
+| exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | something failed |
-| 2 | the command line or the configuration is wrong |
+| 1 | failure |
+| 2 | usage or configuration error |
 | 3 | refused: credentials, host key, permission |
+| 4 | days were archived and published, but an error-level check failed |
 | 130 | interrupted |
 """
 
 
 def commands_page() -> str:
-    """The page's Markdown."""
+    """Return the page as Markdown."""
     return "\n".join([_HEAD, *_command(typer.main.get_command(app), "callarchive")])
 
 
 def _command(command: Any, path: str) -> Iterator[str]:
-    """The command and, of a group, those within it."""
-    # click's classes are typer's own copy of them in some versions: asked for is what they have, not what they are.
+    """Yield the sections of the command and, for a group, of its subcommands."""
+    # Some versions of typer have their own copies of click's classes, so this checks attributes instead of types.
     inner = getattr(command, "commands", None)
     yield f"## `{path}`\n"
     yield _prose(command.help or command.short_help or "")
@@ -40,7 +41,7 @@ def _command(command: Any, path: str) -> Iterator[str]:
         yield f"```text\n{path} {' '.join(_usage(command))}".rstrip() + "\n```\n"
     rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
     if rows:
-        yield "\n".join(("| parameter | does | default |", "|---|---|---|", *rows)) + "\n"
+        yield "\n".join(("| parameter | description | default |", "|---|---|---|", *rows)) + "\n"
     for name, one in (inner or {}).items():
         yield from _command(one, f"{path} {name}")
 
@@ -79,7 +80,7 @@ def _in_a_cell(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    r"""The help text as Markdown. A block that click must not wrap begins with a \b of its own line: those are examples."""
+    r"""Return the help text as Markdown. A block that starts with a line \b (no wrapping) contains examples."""
     parts = []
     for block in re.split(r"\n\s*\n", cleandoc(text)):
         if block.startswith("\b"):

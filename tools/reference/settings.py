@@ -1,4 +1,4 @@
-"""The reference of the configuration as a Markdown page, from the pydantic models: keys, kinds of value, defaults, meanings."""
+"""Generate the configuration reference from the pydantic models: keys, value types, defaults and descriptions."""
 
 import re
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from callarchive.settings import Secret, Settings
 from callarchive.settings import values as kinds
 
 _HEAD = """\
-# Settings
+# Settings reference (callarchive.toml)
 
-One file, `callarchive.toml`: in the working directory, or where `CALLARCHIVE_CONFIG` or `--config` says. An unknown key, a
-value that cannot be, or a secret that is not set is one error that names the key, before anything is contacted.
+The configuration is one file, `callarchive.toml`, in the working directory or at the path in `CALLARCHIVE_CONFIG` or
+`--config`. An unknown key, an invalid value or a missing secret is an error that names the key, before anything is contacted.
 `callarchive doctor` checks the rest.
 
 - Relative paths are relative to the file.
-- **A secret is never written into the file:** `{ env = "NAME" }` names an environment variable, `{ file = "path" }` a file
-  that holds nothing else. A `.env` beside the file fills in variables that the environment lacks.
-- Any value can be set by environment too: `CALLARCHIVE_TRANSFER__CONCURRENCY=32`, `CALLARCHIVE_ACCOUNTS__0__API_URL=...` (a
-  number is a place in a list, counted from 0).
+- **Secrets are never in the file:** `{ env = "NAME" }` refers to an environment variable, `{ file = "path" }` to a file that
+  contains only the secret. A `.env` next to the configuration supplies variables that the environment lacks.
+- Any value can also be set in the environment: `CALLARCHIVE_TRANSFER__CONCURRENCY=32`,
+  `CALLARCHIVE_ACCOUNTS__0__API_URL=...` (numbers are list indexes, starting at 0).
 - AWS credentials come from the usual chain: profile, role, `AWS_ACCESS_KEY_ID`, ...
 """
 
@@ -53,16 +53,16 @@ _OF_TYPES = {
 
 
 def settings_page() -> str:
-    """The page's Markdown.
+    """Return the page as Markdown.
 
     Raises:
-        ValueError: a key stands in no `Attributes` of its class, so nobody would know what it means.
+        ValueError: A key is missing in the `Attributes` of its class, so it has no description.
     """
-    return "\n".join([_HEAD, *_sections("", Settings, title="At the top")])
+    return "\n".join([_HEAD, *_sections("", Settings, title="Top level")])
 
 
 def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
-    """The section's own keys as a table, then the sections within it."""
+    """Yield a table of the section's own keys, then its subsections."""
     yield f"## {title}\n"
     if key:
         yield prose_of(model) + "\n"
@@ -75,10 +75,10 @@ def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
             inner.append((name, field, sections))
             continue
         if name not in meanings:
-            raise ValueError(f"{model.__name__}.{name} stands in no Attributes of its class: what does it mean?")
+            raise ValueError(f"{model.__name__}.{name} is missing in the Attributes of its class")
         rows.append(f"| `{name}` | {_kind(field)} | {_default(field)} | {meanings[name]} |")
     if rows:
-        yield "\n".join(("| key | value | default | means |", "|---|---|---|---|", *rows)) + "\n"
+        yield "\n".join(("| key | value | default | description |", "|---|---|---|---|", *rows)) + "\n"
     for name, field, sections in inner:
         path = f"{key}.{name}" if key else name
         is_list = get_origin(field.annotation) is tuple
@@ -87,7 +87,7 @@ def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
 
 
 def meanings_of(model: type[BaseModel]) -> dict[str, str]:
-    """What each key means, by the `Attributes` of the class's docstring; a line more indented goes on with the one before."""
+    """Return the description of each key, from the class docstring's `Attributes`. Indented lines continue the previous one."""
     _, _, listed = cleandoc(model.__doc__ or "").partition("Attributes:\n")
     meanings: dict[str, str] = {}
     names: list[str] = []
@@ -102,12 +102,12 @@ def meanings_of(model: type[BaseModel]) -> dict[str, str]:
 
 
 def prose_of(model: type[BaseModel]) -> str:
-    """The docstring without its `Attributes`."""
+    """Return the class docstring without its `Attributes`."""
     return cleandoc(model.__doc__ or "").partition("Attributes:\n")[0].strip()
 
 
 def _title(path: str, model: type[BaseModel], *, is_list: bool) -> str:
-    """The section's name as TOML writes it; of one that comes in kinds, with the line that picks this one."""
+    """Return the section's TOML header; for a section with several kinds, with the line that selects this one."""
     name = f"`[[{path}]]`" if is_list else f"`[{path}]`"
     kind = model.model_fields.get("kind")
     return name if kind is None else f'{name} with `kind = "{get_args(kind.annotation)[0]}"`'
@@ -121,7 +121,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _kind(field: FieldInfo) -> str:
-    words = _words(field.annotation, field.metadata)
+    words = _type_name(field.annotation, field.metadata)
     bounds = []
     for limit in field.metadata:
         for sign, name in ((">", "gt"), ("≥", "ge"), ("<", "lt"), ("≤", "le")):
@@ -131,20 +131,20 @@ def _kind(field: FieldInfo) -> str:
     return ", ".join([words, *bounds])
 
 
-def _words(annotation: Any, metadata: Any = ()) -> str:
-    """What kind of value it takes, in words."""
+def _type_name(annotation: Any, metadata: Any = ()) -> str:
+    """Describe the type of value."""
     known = [_OF_VALIDATORS[m.func] for m in metadata if isinstance(m, AfterValidator) and m.func in _OF_VALIDATORS]
     if known:
         return known[0]
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _words(inner[0], inner[1:])
+        return _type_name(inner[0], inner[1:])
     if origin is Literal:
         return " or ".join(f'`"{value}"`' for value in inner)
     if origin is tuple:
-        return f"a list, each {_words(inner[0])}"
+        return f"a list, each {_type_name(inner[0])}"
     if origin in (Union, UnionType):
-        return ", or ".join(_words(one) for one in inner if one is not NoneType)
+        return ", or ".join(_type_name(one) for one in inner if one is not NoneType)
     if annotation is Secret:
         return "a secret"
     return _OF_TYPES.get(annotation, str(annotation))
