@@ -97,19 +97,19 @@ def test_data_quality_counts_outcomes_and_names_everything_that_is_to_be_chased(
 ) -> None:
     shown = run("data_quality", archived, monkeypatch)
     assert len(shown.pictures) >= 2
-    assert "no day is absent" in shown.text
+    assert "no day is missing" in shown.text
     catalog = Catalog.open(archived.config.parent / "catalog")
     recordings = catalog.arrow("recordings").to_pylist()
-    lacking = [row for row in recordings if row["archive_status"] != "archived" or row["audio_issue"]]
+    incomplete = [row for row in recordings if row["archive_status"] != "archived" or row["audio_issue"]]
     apart = {"recording_without_file", "duration_mismatch"}
     unfit = [
         row
         for row in catalog.arrow("reconciliation").to_pylist()
         if row["state"] == "open" and row["kind"] not in apart
     ]
-    assert lacking
-    assert f"{len(lacking) + len(unfit)} items" in shown.text
-    urgent = [row for row in lacking if row["archive_status"] in ("missing", "not_uploaded")]
+    assert incomplete
+    assert f"{len(incomplete) + len(unfit)} items" in shown.text
+    urgent = [row for row in incomplete if row["archive_status"] in ("missing", "not_uploaded")]
     assert urgent
     assert all(row["recording_id"] in shown.text for row in urgent[:10])
     # Whatever the tables call trouble has a line that says what to do.
