@@ -139,7 +139,7 @@ def test_listen_finds_the_recording_of_an_id_and_plays_just_its_bytes_also_from_
         (row for row in recordings if row["archive_status"] == "archived"), key=lambda row: row["recording_id"]
     )
     shown = run("listen", archived, monkeypatch, FIND=wanted["recording_id"].upper())
-    assert "1 recordings; the first is taken" in shown.text
+    assert "1 recordings; using the first one" in shown.text
     assert wanted["sha256"] in shown.text
     assert len(shown.pictures) == 1
     assert [hashlib.sha256(audio).hexdigest() for audio in shown.audio] == [wanted["sha256"]]
@@ -154,7 +154,7 @@ def test_listen_without_an_id_takes_the_longest_sound_one_and_says_when_there_is
     longest = max((row for row in sound if not row["duration_mismatch"]), key=lambda row: row["duration_s"])
     assert longest["sha256"] in run("listen", archived, monkeypatch).text
     nothing = run("listen", archived, monkeypatch, LONGER_THAN_S=100_000)
-    assert "no archived recording is like that" in nothing.text
+    assert "no archived recording matches" in nothing.text
     assert nothing.audio == []
 
 
