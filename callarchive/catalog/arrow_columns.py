@@ -1,6 +1,6 @@
-"""Working on columns of arrow tables: keys of rows, which row of another table has the same key, order, counts.
+"""Operations on columns of Arrow tables: row keys, joins by key, order, counts.
 
-A key is what its columns' texts make when a `/` stands between them, which no account id contains; a null is no text.
+A key joins the texts of its columns with `/`, which no account id contains. NULL counts as an empty text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,69 +11,66 @@ import pyarrow as pa
 import pyarrow.compute
 
 pc: Any = pyarrow.compute
-"""pyarrow's computations. Untyped: its stubs refuse a Python value where pyarrow takes one beside a column."""
+"""`pyarrow.compute`, untyped: its stubs reject Python values as arguments beside columns."""
 
 Column = Any
-"""A `pa.ChunkedArray` of a table or a `pa.Array`: computations take and give either."""
+"""A `pa.ChunkedArray` or a `pa.Array`: `pc` accepts and returns either."""
 
 
 def keys_of(table: pa.Table, names: Sequence[str]) -> Column:
-    """One text per row: its key in the columns of text that are named."""
+    """Return the key of each row, from the named text columns."""
     columns = [table[name] for name in names]
     joined = pc.binary_join_element_wise(*columns, "/", null_handling="replace", null_replacement="")
     return joined.combine_chunks()
 
 
 def matching_rows(keys: Column, *, among: Column) -> Column:
-    """For each key the number of the first row that has it, counted from 0; null where none has."""
+    """Return for each key the index of the first row with that key, or NULL."""
     return pc.index_in(keys, value_set=among)
 
 
-def rows_at(table: pa.Table, numbers: Column) -> pa.Table:
-    """The table's rows of these numbers, in their order; a row of nulls where a number is null."""
-    if numbers.equals(pa.array(np.arange(len(table), dtype=np.int32))):
-        return table  # tables of one day mostly have the same keys: why hold it twice
-    return table.take(numbers)
+def rows_at(table: pa.Table, indices: Column) -> pa.Table:
+    """Return the rows at these indices; a row of NULLs for each NULL."""
+    if indices.equals(pa.array(np.arange(len(table), dtype=np.int32))):
+        return table  # tables of a day mostly have the same keys: save the copy
+    return table.take(indices)
 
 
 def rows_where(table: pa.Table, flags: Column) -> pa.Table:
-    """The rows whose flag is true."""
+    """Return the rows whose flag is true."""
     if pc.all(flags, skip_nulls=False).as_py():
-        return table  # mostly all are: why hold them twice
+        return table  # mostly all are: save the copy
     return table.filter(flags)
 
 
 def rows_in(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows as Python values by column, made a thousand at a time: a day may be long."""
+    """Yield the rows as dicts, converted a thousand at a time to limit memory."""
     for batch in table.to_batches(max_chunksize=1000):
         yield from batch.to_pylist()
 
 
 def last_of_each(table: pa.Table, names: Sequence[str]) -> Column:
-    """For each key in these columns the number of the last row that has it, in the order of the keys."""
+    """Return the index of the last row of each key in the named columns, ordered by key."""
     numbered = table.select(list(names)).append_column("number", pa.array(np.arange(len(table))))
     last = numbered.group_by(list(names), use_threads=False).aggregate([("number", "max")])
     return last.sort_by([(name, "ascending") for name in names])["number_max"].combine_chunks()
 
 
 def key_counts(keys: Column, *, among: Column) -> Column:
-    """For each key how many rows have it; 0 where none has."""
+    """Return for each key how many rows have it."""
     counted = pc.value_counts(among)
     found = pc.index_in(keys, value_set=counted.field("values"))
     return pc.fill_null(counted.field("counts").take(found), 0)
 
 
 def count_values(column: Column) -> dict[Any, int]:
-    """How many rows have each value of the column, in the order in which they come."""
+    """Count the rows of each value, in order of first appearance."""
     counted = pc.value_counts(column)
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
 
 def in_order(table: pa.Table, names: Sequence[str]) -> bool:
-    """Whether the rows are ordered by these columns, ascending, and no two are alike in all of them.
-
-    False also where a column has nulls: whoever sorts then puts them where they belong.
-    """
+    """Return whether the rows are in strictly ascending order of these columns. False if a column has NULLs."""
     if any(table[name].null_count for name in names):
         return False
     if table.num_rows < 2:

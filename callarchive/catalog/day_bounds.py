@@ -1,8 +1,8 @@
-"""From when to when each archived day went, as kept with the day, and which days go otherwise by today's time zone data.
+"""The bounds with which each day was archived, and which days have other bounds by the current time zone data.
 
-Governments change the clock, and an update of time zone data then moves midnights that days were cut at already. A day whose
-bounds moved must be archived again, and so must its neighbour, whose bound is the same: between them an hour of calls is in
-no day. Nothing is lost or doubled by that: see `belonging`.
+When a government changes the clock, an update of the time zone data moves midnights of archived days. A day whose bounds
+moved, and the neighbour that shares the bound, must be archived again: an hour of calls between them is in no day. For how
+that avoids lost and duplicate sessions, see `day_assignment`.
 """
 
 from collections.abc import Iterable
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
 LOOK_BACK = timedelta(days=366)
-"""How far back a night and `status` look for days whose bounds moved; `doctor` looks at all."""
+"""How far back the nightly run and `status` check bounds. `doctor` checks all days."""
 
-_AT_ONCE = 8
-"""Days read at the same time: next door that saves nothing, from a far bucket it does."""
+_CONCURRENCY = 8
+"""Days read at the same time, which helps with a distant bucket."""
 
 Bounds = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
 class MovedDay:
-    """A day that was archived with other bounds than it has.
+    """A day, the bounds with which it was archived, and its current bounds.
 
     Attributes:
-        archived: the bounds with which its sources were asked, UTC.
-        now: the bounds that it has, UTC.
-        data: the time zone data that gave the former.
+        archived: the bounds with which its sources were queried, UTC.
+        now: the current bounds, UTC.
+        data: the time zone data that gave the archived bounds.
     """
 
     day: date
@@ -46,19 +46,19 @@ class MovedDay:
 
     @property
     def reason(self) -> str:
-        """Why the day is to be archived again."""
-        return f"its bounds moved: archived as {_span(self.archived)} with {self.data}, now it is {_span(self.now)}"
+        """Why the day must be archived again."""
+        return f"its bounds moved: archived as {_span(self.archived)} with {self.data}, now {_span(self.now)}"
 
 
 @dataclass(frozen=True)
 class BoundsReview:
-    """What the kept bounds of some days say.
+    """The result of comparing the archived bounds of some days with their current ones.
 
     Attributes:
-        moved: the days whose bounds moved, oldest first.
-        unknown: archived days of which nobody knows with which bounds: an older version kept none, and the machine has no
-            data of its own to compare with, or the kept bounds are damaged.
-        assumed: archived days of which an older version kept no bounds, and which the machine's data cut as today's do.
+        moved: days whose bounds moved, oldest first.
+        unknown: archived days whose bounds are damaged or were not stored by an older version, if the machine has no time
+            zone data to compare with.
+        assumed: archived days without stored bounds that have not moved according to the machine's time zone data.
     """
 
     moved: tuple[MovedDay, ...]
@@ -67,7 +67,7 @@ class BoundsReview:
 
 
 def keep_bounds(catalog: "Catalog", day: date, settings: Settings) -> None:
-    """Keep the bounds that the day has now: its sources have been asked with them, and its sessions are written."""
+    """Store the day's current bounds. Call it after its sources were queried with them and its sessions were written."""
     begins_at, ends_at = day_bounds(day, settings.zone)
     data = data_in_use(settings.timezone)
     row = {
@@ -82,9 +82,9 @@ def keep_bounds(catalog: "Catalog", day: date, settings: Settings) -> None:
 
 
 def review_bounds(catalog: "Catalog", settings: Settings, days: Iterable[date]) -> BoundsReview:
-    """Compare the bounds with which these days were archived with those that they have. Days never archived are left out.
+    """Compare the archived and the current bounds of those of the days that were archived.
 
-    Versions that kept no bounds cut days with the machine's time zone data: such a day is compared with what that gives.
+    For a day without stored bounds, use the machine's time zone data: older versions computed its bounds from that.
 
     Raises:
         StoreError, UnavailableError, AccessDeniedError: the catalog cannot be listed or reached.
@@ -94,40 +94,40 @@ def review_bounds(catalog: "Catalog", settings: Settings, days: Iterable[date]) 
     archived = sorted(set(days).intersection(catalog.days(schemas.SESSION_IDS)))
     with_bounds = set(catalog.days(schemas.DAY_BOUNDS)) if archived else set()
 
-    def read(day: date, _: Event) -> tuple[date, MovedDay | None, bool]:
+    def stored_bounds(day: date, _: Event) -> MovedDay | None:
         if day not in with_bounds:
-            return day, None, False
+            return None
         try:
             rows = catalog.rows(schemas.DAY_BOUNDS, day)
-        except StoreError:  # damaged, like the other tables' files it is replaced when the day is archived again
-            return day, None, False
+        except StoreError:  # damaged: archiving the day again replaces it
+            return None
         if len(rows) != 1 or rows[0]["begins_at"] is None or rows[0]["ends_at"] is None:
-            return day, None, False
+            return None
         (row,) = rows
         release = row["tz_version"] or f"of unknown release, SHA-256 {(row['tz_sha256'] or '')[:12]}"
-        kept = row["begins_at"], row["ends_at"]
-        return day, MovedDay(day, kept, day_bounds(day, settings.zone), f"tz data {release}"), True
+        bounds = row["begins_at"], row["ends_at"]
+        return MovedDay(day, bounds, day_bounds(day, settings.zone), f"tz data {release}")
 
-    with in_threads(read, archived, concurrency=_AT_ONCE, name="day-bounds") as results:
-        found = {day: (kept, is_known) for day, kept, is_known in results}
+    with in_threads(stored_bounds, archived, concurrency=_CONCURRENCY, name="day-bounds") as results:
+        stored = {item.day: item for item in results if item is not None}
     machine = machine_zone(settings.timezone)
     moved, unknown, assumed = [], set(), set()
     for day in archived:
-        kept, is_known = found[day]
-        if not is_known and machine is None:
+        item = stored.get(day)
+        if item is None and machine is None:
             unknown.add(day)
             continue
-        if not is_known and machine is not None:
+        if item is None and machine is not None:
             zone, data = machine
-            kept = MovedDay(day, day_bounds(day, zone), day_bounds(day, settings.zone), f"{data}, as it seems")
+            item = MovedDay(day, day_bounds(day, zone), day_bounds(day, settings.zone), f"{data} (assumed)")
             assumed.add(day)
-        if kept is not None and kept.archived != kept.now:
-            moved.append(kept)
+        if item is not None and item.archived != item.now:
+            moved.append(item)
     return BoundsReview(tuple(moved), frozenset(unknown), frozenset(assumed).difference(item.day for item in moved))
 
 
 def recent_days_to_review(settings: Settings, days: Iterable[date], *, now: datetime) -> list[date]:
-    """Those of the days that the configuration reaches, and that are not too long ago to be looked at each night."""
+    """Return those of the days from `start_date` on that are recent enough to check every night."""
     first = max(settings.start_date, day_of(now, settings.zone) - LOOK_BACK)
     return [day for day in days if day >= first]
 

@@ -1,7 +1,7 @@
-"""How query engines are told of the tables: statements for Athena, Trino, BigQuery, Spark, DuckDB, ClickHouse and DataFusion.
+"""SQL that defines the public tables in Athena, Trino, BigQuery, Spark, DuckDB, ClickHouse and DataFusion.
 
-`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints those of all public tables.
-Files of an older version lack the columns that came later: each statement names all columns, so that they are null there.
+`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints the statements. Each names all columns, so columns
+that files of older versions lack are NULL.
 """
 
 import sys
@@ -46,16 +46,7 @@ _CLICKHOUSE = {
     FLAG: "Nullable(Bool)",
     TIMESTAMP: "Nullable(DateTime64(6, 'UTC'))",
     PRICE: "Nullable(Decimal(18, 6))",
-    TEXTS: "Array(Nullable(String))",  # an array is never null there: one that is comes as an empty one
-}
-_DATAFUSION = {
-    TEXT: "varchar",
-    COUNT: "bigint",
-    NUMBER: "double",
-    FLAG: "boolean",
-    TIMESTAMP: "timestamp with time zone",
-    PRICE: "decimal(18, 6)",
-    TEXTS: "varchar[]",
+    TEXTS: "Array(Nullable(String))",  # ClickHouse arrays are never NULL: it reads an empty one
 }
 
 
@@ -131,7 +122,7 @@ def _clickhouse(table: Table, root: str) -> str:
 
 def _datafusion(table: Table, root: str) -> str:
     return (
-        f"create external table {table.name} (\n{_columns(table, _DATAFUSION, call_date='date')}\n)\n"
+        f"create external table {table.name} (\n{_columns(table, SQL_TYPES, call_date='date')}\n)\n"
         f"stored as parquet partitioned by (call_date) location {_text(f'{root}/{table.folder}/')};\n"
     )
 
@@ -148,11 +139,11 @@ ENGINES: Mapping[str, Callable[[Table, str], str]] = {
 
 
 def statements(engine: str, table: Table, root: str) -> str:
-    """What makes the table known to the engine, as SQL.
+    """Return the SQL that defines the table in the engine.
 
     Args:
         engine: one of `ENGINES`.
-        root: the catalog's place, as the engine spells it: s3://bucket/prefix, gs://bucket/prefix, or a folder.
+        root: the catalog's location as the engine expects it: s3://bucket/prefix, gs://bucket/prefix, or a folder.
     """
     return ENGINES[engine](table, root.rstrip("/"))
 
@@ -166,12 +157,12 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def main(words: list[str]) -> int:
-    """Prints the statements of all public tables for one engine. Returns the exit code."""
-    if len(words) != 2 or words[0].lower() not in ENGINES:
+def main(arguments: list[str]) -> int:
+    """Print the statements of all public tables for one engine, and return the exit code."""
+    if len(arguments) != 2 or arguments[0].lower() not in ENGINES:
         sys.stderr.write(f"usage: python -m callarchive.catalog.ddl {'|'.join(ENGINES)} CATALOG-URL\n")
         return 2
-    sys.stdout.write("\n".join(statements(words[0].lower(), table, words[1]) for table in PUBLIC_TABLES))
+    sys.stdout.write("\n".join(statements(arguments[0].lower(), table, arguments[1]) for table in PUBLIC_TABLES))
     return 0
 
 

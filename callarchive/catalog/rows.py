@@ -29,14 +29,14 @@ Key = tuple[str, str]
 
 
 def session_table(sessions: Sequence[Session]) -> pa.Table:
-    """Rows of `session_ids`, in the order of the sessions."""
+    """Return rows of `session_ids`, in the order of the sessions."""
     schema = schemas.SESSION_IDS.schema
     columns = [pa.array([getattr(session, field.name) for session in sessions], field.type) for field in schema]
     return pa.table(columns, schema=schema)
 
 
 def problem_row(subaccount_id: str, number: int, problem: RowProblem) -> Row:
-    """A row of `session_problems`."""
+    """Return a row of `session_problems`."""
     return {
         "subaccount_id": subaccount_id,
         "problem_number": number,
@@ -48,7 +48,7 @@ def problem_row(subaccount_id: str, number: int, problem: RowProblem) -> Row:
 
 
 def lookup_row(subaccount_id: str, lookup: Lookup) -> Row:
-    """A row of `lookups`."""
+    """Return a row of `lookups`."""
     return {
         "subaccount_id": subaccount_id,
         "session_id": lookup.session_id,
@@ -60,7 +60,7 @@ def lookup_row(subaccount_id: str, lookup: Lookup) -> Row:
 
 
 def metadata_row(subaccount_id: str, session_id: str, recording: ApiRecording) -> Row:
-    """A row of `recording_metadata`."""
+    """Return a row of `recording_metadata`."""
     return {
         "subaccount_id": subaccount_id,
         "session_id": session_id,
@@ -74,7 +74,7 @@ def metadata_row(subaccount_id: str, session_id: str, recording: ApiRecording) -
 
 
 def recording_from(row: Row) -> ApiRecording:
-    """What `metadata_row` was made of."""
+    """Return the recording of a `metadata_row`."""
     return ApiRecording(
         recording_id=row["recording_id"],
         api_status=ApiStatus(row["api_status"]),
@@ -86,7 +86,7 @@ def recording_from(row: Row) -> ApiRecording:
 
 
 def lookup_from(row: Row, recordings: Iterable[ApiRecording]) -> Lookup:
-    """What `lookup_row` was made of, without the answer's text."""
+    """Return the lookup of a `lookup_row`, without the response body."""
     return Lookup(
         session_id=row["session_id"],
         status=LookupStatus(row["lookup_status"]),
@@ -98,7 +98,7 @@ def lookup_from(row: Row, recordings: Iterable[ApiRecording]) -> Lookup:
 
 
 def file_row(file: RecordingFile) -> Row:
-    """A row of `recording_files`."""
+    """Return a row of `recording_files`."""
     row: Row = dict.fromkeys(schemas.RECORDING_FILES.schema.names)
     row.update(
         subaccount_id=file.subaccount_id,
@@ -113,7 +113,7 @@ def file_row(file: RecordingFile) -> Row:
     if file.source is not None:
         row.update(
             source_path=file.source.path,
-            source_uri=_shown_uri(file.source),
+            source_uri=_masked_uri(file.source),
             source_size_bytes=file.source.size_bytes,
             source_etag=file.source.etag,
             source_modified_at=file.source.modified_at,
@@ -137,15 +137,15 @@ def file_row(file: RecordingFile) -> Row:
     return row
 
 
-def _shown_uri(source: LandingObject) -> str:
-    """The object's place without phone numbers in its path; the landing itself is as configured."""
+def _masked_uri(source: LandingObject) -> str:
+    """Return the object's URI with phone numbers in its path masked; the landing's own URI stays."""
     if source.uri.endswith(source.path):
         return source.uri.removesuffix(source.path) + mask_numbers(source.path)
     return mask_numbers(source.uri)
 
 
 def file_from(row: Row) -> RecordingFile:
-    """What `file_row` was made of."""
+    """Return the file of a `file_row`."""
     source = kept = None
     if row["source_path"] is not None:
         source = LandingObject(

@@ -1,7 +1,7 @@
-"""The time zone that a catalog's days are cut in, as the catalog itself keeps it.
+"""The time zone of a catalog's days, stored in the catalog.
 
-With another zone the same day would be another stretch of time: sessions near midnight would vanish from between its days or
-be refused by both. So the first run writes the zone down, and a run with another one is refused.
+In another time zone, sessions near midnight would belong to no day or to two. So the first run stores the zone, and runs
+with another one are refused.
 """
 
 import json
@@ -19,40 +19,35 @@ if TYPE_CHECKING:
 
 MARK_PATH = "_catalog.json"
 _AHEAD = timedelta(days=366)
-"""Two names of one zone must also agree on the days to come."""
+"""How far into the future two names of a zone must agree."""
 
 
 def require_same_zone(catalog: "Catalog", settings: Settings, *, now: datetime) -> None:
-    """Return when the catalog's days are cut in the configured zone. A catalog without a mark gets one, once and for all.
+    """Check that the catalog has the configured time zone. A catalog without a stored zone gets the configured one.
 
-    Another name for the same days is fine (UTC and Etc/UTC, Asia/Calcutta and Asia/Kolkata): one that gives every day, from the
-    first one in use to a year from now, the same bounds. Nobody can know which zone an unmarked catalog was cut in: the
-    configured one is taken for it.
+    Another name is accepted (Etc/UTC for UTC, Asia/Calcutta for Asia/Kolkata) if it gives the same bounds to every day
+    from the first one in use to a year from now.
 
     Raises:
-        ConfigurationError: it was cut in another zone.
-        StoreError, UnavailableError, AccessDeniedError: the mark cannot be read or written.
+        ConfigurationError: the catalog has another time zone.
+        StoreError, UnavailableError, AccessDeniedError: the stored zone cannot be read or written.
     """
     kept = kept_zone(catalog)
     if kept is None:
         try:
-            catalog.store.create(MARK_PATH, _encoded(settings.timezone))
+            catalog.store.create(MARK_PATH, json.dumps({"timezone": settings.timezone}).encode() + b"\n")
             return
-        except AlreadyExistsError:  # another first run was quicker
+        except AlreadyExistsError:  # by a concurrent first run
             kept = kept_zone(catalog)
     if kept != settings.timezone and not _same_days(catalog, settings, kept or "", now=now):
         raise ConfigurationError(
-            f"timezone: days of {catalog.store.url} are cut in {kept}, not in {settings.timezone}: set timezone back, or cut"
-            " them again into a new catalog (docs/operating/time-zones.md)"
+            f"timezone: days of {catalog.store.url} are cut in {kept}, not in {settings.timezone}: restore timezone, or"
+            " archive the days into a new catalog (docs/operating/time-zones.md)"
         )
 
 
 def kept_zone(catalog: "Catalog") -> str | None:
-    """Return the zone's name as the catalog keeps it; None where it has no mark.
-
-    Raises:
-        StoreError: the mark is damaged.
-    """
+    """Return the name of the stored time zone, or None. Raises StoreError if it is damaged."""
     try:
         data = catalog.store.read(MARK_PATH)
     except ObjectNotFoundError:
@@ -66,10 +61,6 @@ def kept_zone(catalog: "Catalog") -> str | None:
             f'{catalog.store.uri(MARK_PATH)} is damaged: write {{"timezone": "..."}} into it, with the zone of its days'
         )
     return name
-
-
-def _encoded(name: str) -> bytes:
-    return json.dumps({"timezone": name}).encode() + b"\n"
 
 
 def _same_days(catalog: "Catalog", settings: Settings, kept: str, *, now: datetime) -> bool:

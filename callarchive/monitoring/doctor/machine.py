@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
-from pathlib import Path
 
 from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
@@ -14,6 +13,7 @@ from callarchive.domain.days import day_of
 from callarchive.domain.errors import ArchiveError
 from callarchive.monitoring.doctor.findings import Finding, Verdict, tried
 from callarchive.storage.stores import Store
+from callarchive.storage.stores.opening import local_folder
 
 _FULL_BELOW = 0.01
 _NEARLY_FULL_BELOW = 0.10
@@ -50,9 +50,9 @@ def _writable(store: Store, *, locks: bool) -> str:
 
 
 def _room(name: str, store: Store) -> Iterator[Finding]:
-    if not store.url.startswith("file://"):
+    folder = local_folder(store)
+    if folder is None:
         return
-    folder = Path(store.url.removeprefix("file://"))
     while not folder.exists():
         folder = folder.parent
     try:

@@ -7,15 +7,21 @@ replaced in between it would get columns of the old rows and columns of the new 
 from typing import NoReturn
 
 import pyarrow as pa
-from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType, PyFileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileSystemHandler, FileType, LocalFileSystem, PyFileSystem
 
 from callarchive.domain.errors import StoreError
 from callarchive.storage.stores import Store
+from callarchive.storage.stores.opening import local_folder
 
 
-def arrow_files(store: Store) -> PyFileSystem:
-    """The store's objects by their paths, for reading only. Errors are the store's own."""
-    return PyFileSystem(_StoreFiles(store))
+def arrow_filesystem(store: Store) -> tuple[FileSystem, str]:
+    """Return a read-only Arrow file system with the store's objects, and the prefix of their paths in it.
+
+    A local file that is open keeps its content while it is replaced, so Arrow reads a local store itself.
+    """
+    if (folder := local_folder(store)) is not None:
+        return LocalFileSystem(), f"{folder}/"
+    return PyFileSystem(_StoreFiles(store)), ""
 
 
 class _StoreFiles(FileSystemHandler):

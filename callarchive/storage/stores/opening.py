@@ -1,5 +1,7 @@
 """From a URL in the configuration to a store. boto3, and pydantic, are imported only where a URL asks for them."""
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callarchive.domain.errors import ConfigurationError
@@ -7,6 +9,16 @@ from callarchive.storage.stores import Store
 
 if TYPE_CHECKING:
     from callarchive.settings import S3Settings
+
+
+def file_url(path: str | Path) -> str:
+    """Return the file:// URL of a path. A relative path is relative to the working directory."""
+    return "file://" + os.path.normpath(Path(path).expanduser().absolute())
+
+
+def local_folder(store: Store) -> Path | None:
+    """Return the folder of a store on this machine; None for a bucket."""
+    return Path(store.url.removeprefix("file://")) if store.url.startswith("file://") else None
 
 
 def open_store(url: str, s3: "S3Settings | None" = None) -> Store:

@@ -116,7 +116,7 @@ def test_an_hour_that_was_in_no_day_is_archived_after_all(trial: Any, tz_age: Tz
     assert exported(trial).keys() - days_of_sessions(trial).keys() == lost
     assert asked(trial)[DAYS[1]] == (
         "its bounds moved: archived as 2026-01-05T10:00:00Z to 2026-01-06T10:00:00Z with tz data of unknown release, SHA-256 "
-        f"{sha256_of(TEN)[:12]}, now it is 2026-01-05T11:00:00Z to 2026-01-06T11:00:00Z"
+        f"{sha256_of(TEN)[:12]}, now 2026-01-05T11:00:00Z to 2026-01-06T11:00:00Z"
     )
     rerun(trial, asked(trial))
     found = days_of_sessions(trial)

@@ -256,7 +256,7 @@ def test_a_day_without_partitions_has_the_views_of_all_tables(empty_catalog: Cat
 
 def test_only_public_tables_can_be_asked_for_by_name() -> None:
     assert table_named("sessions") is SESSIONS
-    with pytest.raises(ArchiveError, match="there is no table lookups"):
+    with pytest.raises(ArchiveError, match="no table named lookups"):
         table_named("lookups")
 
 
