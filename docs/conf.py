@@ -1,4 +1,4 @@
-"""Sphinx's configuration. `make docs` builds the site; the pages of the reference are written from the code first."""
+"""Sphinx configuration. `make docs` builds the site after generating the reference pages from the code."""
 
 import sys
 from pathlib import Path
@@ -21,10 +21,10 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 nitpicky = True
-# Blocks of SQL are of several dialects, and the highlighter knows one: the others are shown without all of their colours.
+# SQL blocks use several dialects, but the highlighter supports only one.
 suppress_warnings = ["misc.highlighting_failure"]
 
-html_theme = "furo"  # it brings its own script and style and asks no other host for anything
+html_theme = "furo"  # loads nothing from other hosts
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
@@ -32,5 +32,5 @@ html_show_sphinx = False
 
 
 def setup(app: Sphinx) -> None:
-    """The reference is written before Sphinx looks which pages there are."""
+    """Generate the reference before Sphinx collects the pages."""
     app.connect("builder-inited", lambda _: write_pages(_HERE / "reference"))

