@@ -1,7 +1,7 @@
-"""The configuration: `callarchive.toml`, overridden by environment variables. Settings are read here and nowhere else.
+"""The configuration: `callarchive.toml` and the environment, which overrides it. Settings are read only here.
 
-No secret is ever a field value: a `Secret` holds the name of an environment variable or of a file, and its text is
-fetched with `reveal()` at the moment of use. So a repr, a traceback or a dump of settings cannot leak one.
+No field holds a secret: a `Secret` names an environment variable or a file, and `reveal()` reads it when it is used.
+A repr, a traceback or a dump of the settings therefore cannot leak one.
 """
 
 from callarchive.settings.accounts import (

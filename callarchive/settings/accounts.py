@@ -1,4 +1,4 @@
-"""What the configuration says of one 8x8 subaccount: its API, where 8x8 pushes, and who names its sessions."""
+"""The settings of one 8x8 subaccount: its API, its landing, and the sources of its session ids."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -22,14 +22,14 @@ from callarchive.settings.values import (
 
 
 class SftpSettings(Section):
-    """How to log in to an SFTP landing, and which host keys to believe.
+    """Credentials and trusted host keys of an SFTP landing.
 
     Attributes:
-        known_hosts: the server's host keys, as OpenSSH writes them; an unknown or changed key is refused.
-        password: one way to log in.
-        private_key: the other way: an OpenSSH key file.
-        passphrase: of the private key.
-        timeout_s: to connect and to log in, seconds.
+        known_hosts: the server's host keys in OpenSSH's format; an unknown or changed key is refused.
+        password: the password, if there is no private key.
+        private_key: an OpenSSH key file, if there is no password.
+        passphrase: the passphrase of the private key.
+        timeout_s: the limit for connecting and logging in, in seconds.
     """
 
     known_hosts: ConfigPath
@@ -39,11 +39,11 @@ class SftpSettings(Section):
     timeout_s: float = Field(default=30.0, gt=0, le=600)
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _one_credential(self) -> Self:
         if (self.password is None) == (self.private_key is None):
-            raise ValueError("name one way to log in: password or private_key")
+            raise ValueError("set either password or private_key")
         if self.passphrase is not None and self.private_key is None:
-            raise ValueError("passphrase belongs to private_key")
+            raise ValueError("passphrase requires private_key")
         return self
 
 
@@ -51,11 +51,12 @@ ReachDays = Annotated[float | None, Field(gt=0, le=36_500)]
 
 
 class LogExportSource(Section):
-    """8x8's export job: every call leg of the day.
+    """8x8's log export: every call leg of the day.
 
     Attributes:
-        kind: says which source it is.
-        reach_days: so many days back it names every session; later it may name fewer without failing sources_complete.
+        kind: the kind of source.
+        reach_days: the age in days up to which the source has every session. For older days it may have fewer, and the check
+            sources_complete still passes.
     """
 
     kind: Literal["log_export"]
@@ -63,12 +64,13 @@ class LogExportSource(Section):
 
 
 class FilesSource(Section):
-    """Ids in files. `{day}` in the path stands for YYYY-MM-DD; without it rows are dated by themselves.
+    """Session ids in files. `{day}` in the path is replaced by YYYY-MM-DD; without it, each row gives its own date.
 
     Attributes:
-        kind: says which source it is.
-        path: a file, or s3://bucket/key, that ends in .csv, .txt, .jsonl or .parquet.
-        reach_days: so many days back it names every session; later it may name fewer without failing sources_complete.
+        kind: the kind of source.
+        path: a path or s3://bucket/key that ends in .csv, .txt, .jsonl or .parquet.
+        reach_days: the age in days up to which the source has every session. For older days it may have fewer, and the check
+            sources_complete still passes.
     """
 
     kind: Literal["files"]
@@ -87,31 +89,30 @@ class FilesSource(Section):
 
     @property
     def folder(self) -> Path:
-        """The folder of a local path, up to the first part that holds `{day}`."""
+        """The folder of a local path, without the parts from the first `{day}` on."""
         return Path(self.path.partition("{day}")[0] + "x").parent
 
 
 class InboxSource(Section):
-    """Sessions of which webhook events told.
+    """Sessions from webhook events.
 
     Attributes:
-        kind: says which source it is.
+        kind: the kind of source.
     """
 
     kind: Literal["inbox"]
 
 
 class SqlSource(Section):
-    """Sessions that a database of the user's own knows. `:start` and `:end` are the day's bounds in UTC.
-
-    The URL may hold a password, so it may be a secret: { env = "BOOKINGS_URL" }.
+    """Sessions from your own database. `:start` and `:end` are the bounds of the day in UTC.
 
     Attributes:
-        kind: says which source it is.
-        url: of the database, as SQLAlchemy writes it; one with a password must be a secret.
-        query: one select that is bound to the day by :start and :end.
-        timeout_s: from connecting to the last row, seconds.
-        reach_days: so many days back it names every session; later it may name fewer without failing sources_complete.
+        kind: the kind of source.
+        url: a SQLAlchemy URL. One with a password must be a secret: { env = "BOOKINGS_URL" }.
+        query: a single SELECT that limits its rows to the day with :start and :end.
+        timeout_s: the limit from connecting to the last row, in seconds.
+        reach_days: the age in days up to which the source has every session. For older days it may have fewer, and the check
+            sources_complete still passes.
     """
 
     kind: Literal["sql"]
@@ -123,13 +124,12 @@ class SqlSource(Section):
     @field_validator("query")
     @classmethod
     def _bound_to_the_day(cls, query: str) -> str:
-        refused = why_refused(query)
-        if refused is not None:
-            raise ValueError(refused)
+        if (reason := why_refused(query)) is not None:
+            raise ValueError(reason)
         known = parameters_in(query)
-        lacking = [f":{name}" for name in PARAMETERS if name not in known]
-        if lacking:
-            raise ValueError(f"must be bound to the day: it lacks {' and '.join(lacking)}")
+        missing = [f":{name}" for name in PARAMETERS if name not in known]
+        if missing:
+            raise ValueError(f"must limit its rows to the day: {' and '.join(missing)} is missing")
         return query
 
 
@@ -137,14 +137,14 @@ SessionSource = Annotated[LogExportSource | FilesSource | InboxSource | SqlSourc
 
 
 class PushSettings(Section):
-    """What 8x8 should be told about where to push recordings.
+    """Where 8x8 should push recordings. `callarchive push-config` compares and applies it.
 
     Attributes:
-        protocol: where 8x8 pushes to.
-        host: for S3 the region, for SFTP the server.
-        port: means nothing for S3.
-        username: for S3 the id of the access key.
-        password: for S3 the secret access key.
+        protocol: the protocol of the push.
+        host: the SFTP server, or the region for S3.
+        port: the port of the SFTP server; not used for S3.
+        username: the SFTP user, or the access key ID for S3.
+        password: the SFTP password, or the secret access key for S3.
         path: the folder, or the prefix in the bucket.
     """
 
@@ -157,11 +157,11 @@ class PushSettings(Section):
 
 
 class WebhookSettings(Section):
-    """What 8x8 should be told about where to send events.
+    """Where 8x8 should send webhook events.
 
     Attributes:
-        url: of the receiver for this account, as 8x8 reaches it.
-        auth_header: the whole value of `Authorization` that 8x8 sends, and that the receiver asks for.
+        url: the public URL of the receiver for this account.
+        auth_header: the full value of the `Authorization` header that 8x8 sends and the receiver requires.
     """
 
     url: HttpUrl
@@ -169,17 +169,18 @@ class WebhookSettings(Section):
 
 
 class AccountSettings(Section):
-    """One 8x8 subaccount: its API, where it pushes, and who names its sessions.
+    """One 8x8 subaccount: its API, its landing, and the sources of its session ids.
 
     Attributes:
-        subaccount_id: as 8x8 gave it.
-        api_url: 8x8's API.
-        api_key: of the subaccount.
-        requests_per_second: never more, retries included.
-        landing: where 8x8 pushes.
-        phone_numbers: dropped, hashed with a key, or kept: in the catalog and everywhere else that is written.
-        phone_hash_key: the key of the hashes.
-        push_retention_hours: how long 8x8 keeps a recording that it could not push. 8x8 states none for voice: assumed.
+        subaccount_id: the subaccount's ID at 8x8.
+        api_url: the base URL of the 8x8 API.
+        api_key: the subaccount's API key.
+        requests_per_second: the rate limit for API requests, retries included.
+        landing: where 8x8 pushes recordings.
+        phone_numbers: whether phone numbers are dropped, hashed with a key, or kept, wherever callarchive writes them.
+        phone_hash_key: the key for `phone_numbers = "hash"`.
+        push_retention_hours: how long 8x8 keeps a recording that it could not push. The default is an assumption: 8x8
+            documents none for voice.
     """
 
     subaccount_id: str = Field(pattern=SUBACCOUNT_PATTERN)
@@ -199,7 +200,7 @@ class AccountSettings(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.landing.startswith("sftp:") and self.sftp is None:
-            raise ValueError("landing is sftp://, so [accounts.sftp] must say known_hosts and how to log in")
+            raise ValueError("landing is sftp://: [accounts.sftp] with known_hosts and a login is missing")
         if self.phone_numbers == "hash" and self.phone_hash_key is None:
             raise ValueError('phone_numbers = "hash" needs phone_hash_key = { env = "NAME" }')
         return self

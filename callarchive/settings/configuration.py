@@ -1,4 +1,4 @@
-"""`Settings`, the whole of the configuration, and what of it the main job needs. How it is read is in `loading`."""
+"""`Settings`, the whole configuration. How it is read: see `loading`."""
 
 from datetime import date
 from pathlib import Path
@@ -30,10 +30,8 @@ from callarchive.settings.values import Secret, Section, unset_secrets
 class Settings(Section):
     """The whole configuration. Immutable; paths in it are absolute; secrets are references.
 
-    `load_settings` reads them; no field reads the environment by itself.
-
     Attributes:
-        timezone: an IANA name such as Asia/Singapore; days are cut in it.
+        timezone: the time zone of the days, an IANA name such as Asia/Singapore.
         start_date: the first day that Dagster offers.
     """
 
@@ -41,7 +39,7 @@ class Settings(Section):
     start_date: date
     archive: ArchiveSettings
     catalog: CatalogSettings
-    inbox: InboxSettings = Field(default={}, validate_default=True)  # its relative path needs the file's folder
+    inbox: InboxSettings = Field(default={}, validate_default=True)  # validated, to make its path absolute
     transfer: TransferSettings = TransferSettings()
     lookups: LookupSettings = LookupSettings()
     receiver: ReceiverSettings = ReceiverSettings()
@@ -66,46 +64,46 @@ class Settings(Section):
         seen: set[str] = set()
         for account in self.accounts:
             if account.subaccount_id in seen:
-                raise ValueError(f"accounts: subaccount_id {account.subaccount_id} stands there twice")
+                raise ValueError(f"accounts: subaccount_id {account.subaccount_id} appears twice")
             seen.add(account.subaccount_id)
         if self.archive.url == self.catalog.url:
-            raise ValueError("catalog.url: must not be the same place as archive.url")
+            raise ValueError("catalog.url: must differ from archive.url")
         return self
 
     @property
     def landings(self) -> dict[str, str]:
-        """The accounts' landings by subaccount_id."""
+        """The landing of each account, by subaccount_id."""
         return {account.subaccount_id: account.landing for account in self.accounts}
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone in which days are cut."""
+        """The time zone of the days."""
         return ZoneInfo(self.timezone)
 
     @property
     def path(self) -> Path | None:
-        """The file that the settings came from."""
+        """The configuration file."""
         return self._path
 
     def key_of(self, account: AccountSettings, name: str) -> str:
-        """The whole key of one of the account's settings, as messages name it: accounts.1.push.password."""
+        """Return the full key of one of the account's settings, for messages: accounts.1.push.password."""
         return f"accounts.{self.accounts.index(account)}.{name}"
 
     def require_secrets(self) -> None:
-        """Returns when every secret and every file that the main job needs is there and can be read.
+        """Check that every secret and file that the main job needs can be read.
 
         Raises:
-            ConfigurationError: names every key whose secret or file is not.
+            ConfigurationError: names every key whose secret or file cannot.
         """
-        lacking = unset_secrets(_main_job_secrets(self))
+        problems = unset_secrets(_main_job_secrets(self))
         for key, file in _main_job_files(self):
             try:
                 with file.open("rb"):
                     pass
             except OSError as err:
-                lacking.append(f"{key}: {file} cannot be read: {err.strerror}")
-        if lacking:
-            raise ConfigurationError("\n".join(lacking))
+                problems.append(f"{key}: {file} cannot be read: {err.strerror}")
+        if problems:
+            raise ConfigurationError("\n".join(problems))
 
 
 def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret | None]]:

@@ -1,20 +1,17 @@
-"""Database URLs as SQLAlchemy reads them, the same whichever drivers happen to be installed.
-
-Which URLs the configuration takes is in `settings.values`; who opens them in `inbox.database` and `sources.sql_reading`.
-"""
+"""Database URLs for SQLAlchemy, independent of the installed drivers. Which URLs are valid settings: see `values`."""
 
 import sqlalchemy as sa
 
 DRIVER_OF_POSTGRESQL = "postgresql+psycopg"
-"""What a URL that names no driver means: psycopg 3, of callarchive[postgresql]. To SQLAlchemy it means psycopg2."""
+"""The driver of a URL that names none: psycopg 3, from callarchive[postgresql]. SQLAlchemy's default is psycopg2."""
 INSTALL_POSTGRESQL = "pip install 'callarchive[postgresql]'"
 
 
 def parse_database_url(url: str) -> sa.URL:
-    """The URL's parts, with our driver where it names none of PostgreSQL's (`postgres://` is PostgreSQL too).
+    """Parse the URL, with psycopg 3 as the default driver for `postgresql://` and `postgres://`.
 
     Raises:
-        sqlalchemy.exc.ArgumentError, ValueError: it is no database URL. Their messages may repeat it.
+        sqlalchemy.exc.ArgumentError, ValueError: not a database URL. The message may contain it, password included.
     """
     parsed = sa.make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):

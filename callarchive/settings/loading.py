@@ -1,4 +1,4 @@
-"""Reads the file and the environment, merges them, and says in one error all that is wrong with them."""
+"""Reads the file and the environment, merges them, and reports all mistakes in one error."""
 
 import os
 import tomllib
@@ -20,16 +20,16 @@ _SOURCE_KINDS = ("log_export", "inbox", "files", "sql")
 
 
 def load_settings(path: Path | str | None = None) -> Settings:
-    """The configuration, checked. Secrets are not looked at yet: see `Settings.require_secrets`.
+    """Read and validate the configuration. Secrets are not read: see `Settings.require_secrets`.
 
-    A `.env` beside the file (or in the working directory) fills in variables that the environment lacks, for the
-    whole process, so that AWS credentials in it reach the AWS chain too.
+    A `.env` beside the file (or in the working directory) sets variables that are not in the environment, for the whole
+    process, so that AWS credentials in it reach the AWS chain too.
 
     Args:
-        path: the TOML file; null means `CALLARCHIVE_CONFIG`, or `callarchive.toml` in the working directory.
+        path: the TOML file. Default: `CALLARCHIVE_CONFIG`, or `callarchive.toml` in the working directory.
 
     Raises:
-        ConfigurationError: one message that names every key that is unknown, absent or bad.
+        ConfigurationError: one message that names every unknown, missing or invalid key.
     """
     named = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME
     try:
@@ -37,11 +37,11 @@ def load_settings(path: Path | str | None = None) -> Settings:
         tree = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as err:
         raise ConfigurationError(
-            f"there is no configuration at {file}: copy callarchive.example.toml there, or set {CONFIG_VARIABLE}"
+            f"no configuration at {file}: copy callarchive.example.toml there, or set {CONFIG_VARIABLE}"
         ) from err
     except tomllib.TOMLDecodeError as err:
-        raise ConfigurationError(f"{file} is not TOML: {err}") from err
-    except (OSError, UnicodeDecodeError, RuntimeError) as err:  # a RuntimeError is the home of a user that is not there
+        raise ConfigurationError(f"{file} is not valid TOML: {err}") from err
+    except (OSError, UnicodeDecodeError, RuntimeError) as err:  # RuntimeError: ~user, and there is no such user
         raise ConfigurationError(f"{named} cannot be read: {err}") from err
     _fill_environment(file.parent)
     overridden = _overlay(tree, _referenced_variables(tree))
@@ -62,14 +62,14 @@ def _fill_environment(folder: Path) -> None:
             for name, value in dotenv_values(env_file).items():
                 if value is not None:
                     os.environ.setdefault(name, value)
-        except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL
+        except (OSError, ValueError) as err:  # ValueError: not UTF-8, or a NUL
             raise ConfigurationError(f"{env_file} cannot be read: {type(err).__name__}") from None
     if PATH_VARIABLE in os.environ and not path_was_set:
         follow_path_variable()
 
 
 def _referenced_variables(node: Any) -> set[str]:
-    """Names in `{ env = "NAME" }` anywhere: such a variable is a secret, whatever its name begins with."""
+    """Return the names in every `{ env = "NAME" }`: secrets, even if they begin with our prefix."""
     if isinstance(node, dict):
         own = {node["env"]} if set(node) == {"env"} and isinstance(node["env"], str) else set()
         return own.union(*(_referenced_variables(child) for child in node.values()))
@@ -79,12 +79,12 @@ def _referenced_variables(node: Any) -> set[str]:
 
 
 def _overlay(tree: dict[str, Any], secrets: set[str]) -> dict[str, str]:
-    """Puts every CALLARCHIVE_SECTION__KEY into the tree; a number stands for a place in a list, counted from 0.
+    """Write every CALLARCHIVE_SECTION__KEY into the tree; a number is an index into a list.
 
-    Returns the key that each variable overrides, and the variable.
+    Returns the variable by the key that it overrides.
     """
     overridden: dict[str, str] = {}
-    # CALLARCHIVE_ACCOUNTS__0__API_KEY__ENV names another variable, which is a secret as well.
+    # CALLARCHIVE_ACCOUNTS__0__API_KEY__ENV names another variable, which is a secret too.
     secrets = secrets | {
         value for name, value in os.environ.items() if name.startswith(_PREFIX) and name.endswith("__ENV")
     }
@@ -114,15 +114,15 @@ def _overlay(tree: dict[str, Any], secrets: set[str]) -> dict[str, str]:
 
 
 def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
-    """One line a mistake: the key as it is written in the file, what is wrong with it, the variable if that set it."""
+    """Return a line per mistake: the key as in the file, the reason, and the variable if one set it."""
     lines = []
     items = error.errors(include_input=False, include_url=False, include_context=False)
     for item in items:
-        # A list whose only item is bad is also reported as too short: the item's own line is enough.
+        # pydantic also reports a list whose only item is invalid as too short.
         inside = any(other["loc"][: len(item["loc"])] == item["loc"] and other is not item for other in items)
         if item["type"] == "too_short" and inside:
             continue
-        # A discriminated union adds its tag to the location ("session_sources", 0, "files", "path"): not a key.
+        # A discriminated union adds its tag, which is no key: ("session_sources", 0, "files", "path").
         location = list(item["loc"])
         if "session_sources" in location:
             tag = location.index("session_sources") + 2

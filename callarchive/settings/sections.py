@@ -1,4 +1,4 @@
-"""The sections of the configuration that hold for all accounts, one class each. An account's own are in `accounts`."""
+"""The sections of the configuration that apply to all accounts. For those of one account, see `accounts`."""
 
 from typing import Annotated, Literal, Self
 
@@ -17,12 +17,12 @@ from callarchive.settings.values import (
 
 
 class S3Settings(Section):
-    """Overrides of what the AWS chain finds for an S3 endpoint.
+    """Overrides of the usual AWS configuration chain.
 
     Attributes:
-        endpoint_url: another S3 than Amazon's.
+        endpoint_url: the endpoint of an S3-compatible store.
         region: the AWS region.
-        profile: a profile of ~/.aws/config.
+        profile: a profile in ~/.aws/config.
     """
 
     endpoint_url: HttpUrl | None = None
@@ -34,7 +34,7 @@ class ArchiveSettings(Section):
     """Where verified recordings are kept.
 
     Attributes:
-        url: a folder or a bucket with a prefix; not the catalog's.
+        url: a folder, or a bucket with a prefix; must differ from the catalog's.
     """
 
     url: StoreUrl
@@ -45,7 +45,7 @@ class CatalogSettings(Section):
     """Where the Parquet tables are written.
 
     Attributes:
-        url: a folder or a bucket with a prefix; not the archive's.
+        url: a folder, or a bucket with a prefix; must differ from the archive's.
     """
 
     url: StoreUrl
@@ -53,11 +53,11 @@ class CatalogSettings(Section):
 
 
 class InboxSettings(Section):
-    """Where webhook events are kept, and for how long after their day was brought up to date.
+    """Where webhook events are kept, and for how long.
 
     Attributes:
         url: a SQLite file, or a PostgreSQL database for receivers on several machines.
-        keep_days: so many days after they came, events that their day has taken over are removed.
+        keep_days: events that have been ingested into their day are deleted this many days after their arrival.
     """
 
     url: Annotated[str, AfterValidator(inbox_url)] = Field(default="sqlite:///inbox.sqlite3", validate_default=True)
@@ -65,19 +65,19 @@ class InboxSettings(Section):
 
 
 class ReceiverSettings(Section):
-    """What the receiver of webhook events lets in.
+    """Access control and limits of the webhook receiver.
 
     Attributes:
-        allow_from: who may send: addresses, networks (203.0.113.0/24), or 8x8-singapore for its four outbound addresses.
-            Empty lets everyone in who knows the account's header.
-        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For is believed.
-        max_body_bytes: a longer body is refused with 413.
-        headers_deadline_s: a request whose headers take longer is cut off.
-        body_deadline_s: a request whose body takes longer is refused with 408.
-        max_in_flight: so many requests are worked on at once; what comes on top is answered with 503.
-        max_connections: open at once; above that the one goes that has been silent for longest.
-        max_waiting_per_address: connections of one address that have not sent a whole request yet; above that its oldest goes.
-            Trusted proxies have no such bound.
+        allow_from: allowed senders: addresses, networks (203.0.113.0/24), or 8x8-singapore for its four outbound addresses.
+            If empty, every sender with the account's header is allowed.
+        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For header is trusted.
+        max_body_bytes: a larger body is rejected with 413.
+        headers_deadline_s: the connection is closed if the headers take longer, in seconds.
+        body_deadline_s: the request is rejected with 408 if the body takes longer, in seconds.
+        max_in_flight: requests processed at the same time; further ones are rejected with 503.
+        max_connections: open connections; beyond that, the one that has been idle longest is closed.
+        max_waiting_per_address: connections of one address without a complete request; beyond that, its oldest is closed.
+            Does not apply to trusted proxies.
     """
 
     allow_from: tuple[Annotated[str, AfterValidator(address_range)], ...] = ()
@@ -91,15 +91,16 @@ class ReceiverSettings(Section):
 
 
 class TransferSettings(Section):
-    """How recordings are fetched, and when one that cannot be found is called missing.
+    """How recordings are downloaded, and when one that is not found counts as missing.
 
     Attributes:
-        concurrency: recordings in flight at most; a run begins with 8 and takes more while that brings more.
-        duration_tolerance_s: measured and told durations may differ by so many seconds.
-        missing_after_hours: what 8x8 says is uploaded and cannot be found is pending so long after the call, then missing.
-        attempts: per recording and run.
-        stall_timeout_s: a transfer in which nothing arrives for so many seconds is broken off and tried again.
-        deadline_s: for one recording as a whole, seconds.
+        concurrency: the maximum number of simultaneous downloads; a run starts with 8 and adds more while throughput grows.
+        duration_tolerance_s: the allowed difference between the measured duration and that of the API or the event, in seconds.
+        missing_after_hours: a recording that 8x8 reports as uploaded and that is not found is pending for this many hours
+            after the call, then missing.
+        attempts: the number of attempts per recording and run.
+        stall_timeout_s: a download that receives nothing for this many seconds is aborted and retried.
+        deadline_s: the limit for one recording, retries included, in seconds.
     """
 
     concurrency: int = Field(default=64, ge=1, le=256)
@@ -111,19 +112,19 @@ class TransferSettings(Section):
 
 
 class LookupSettings(Section):
-    """How 8x8's API is asked, how long it is given to answer, and whether final sessions are asked for again.
+    """How sessions are looked up in the 8x8 API.
 
-    64 at once make 1,000 look-ups a second of an API that answers within 55 ms; the accounts' rate caps hold all the same.
+    64 simultaneous lookups make 1,000 a second if the API responds within 55 ms. The accounts' rate limits still apply.
 
     Attributes:
-        concurrency: sessions asked for at once.
-        timeout_s: for one request, seconds.
-        deadline_s: for one session with all its retries, seconds.
-        retry_after_max_s: a Retry-After of more seconds is not waited for: the session is asked for again by the next run.
-        export_deadline_s: so many seconds may 8x8 take for a day's log export.
-        recheck: "all" asks again also for final sessions. Final is one that was looked up after the grace time
-            (transfer.missing_after_hours) and has all its recordings archived, or of which 8x8 said twice, a day apart,
-            that it has none.
+        concurrency: the maximum number of simultaneous lookups.
+        timeout_s: the limit for one request, in seconds.
+        deadline_s: the limit for one session, retries included, in seconds.
+        retry_after_max_s: a longer Retry-After is not waited for; the next run looks the session up again.
+        export_deadline_s: the limit for 8x8 to produce a day's log export, in seconds.
+        recheck: "all" looks up final sessions again too. A session is final once it was looked up after the grace time
+            (transfer.missing_after_hours) and all its recordings are archived, or 8x8 reported twice, a day apart, that it
+            has none.
     """
 
     concurrency: int = Field(default=64, ge=1, le=512)
@@ -135,16 +136,16 @@ class LookupSettings(Section):
 
 
 class ReopenSettings(Section):
-    """When a day that is not final yet is archived again by itself.
+    """When a day that is not final is archived again automatically.
 
-    A session or recording without a final state is looked at again `first_minutes` after it was looked at last, or a share
-    `growth` of its age then, whichever is longer, up to `max_hours`; after `max_age_days` it is given up as missing.
+    A session or recording without a final state is retried after `first_minutes`, or after `growth` times the age that the
+    call had at the last attempt, whichever is longer, but within `max_hours`. After `max_age_days` it counts as missing.
 
     Attributes:
-        first_minutes: the shortest pause between two looks.
-        growth: the pause as a share of the age that the call had at the last look.
-        max_hours: the longest pause between two looks.
-        max_age_days: after so many days it is looked at once more and given up.
+        first_minutes: the shortest pause between two attempts, in minutes.
+        growth: the pause as a share of the call's age at the last attempt.
+        max_hours: the longest pause between two attempts, in hours.
+        max_age_days: the age in days at which there is one last attempt.
     """
 
     first_minutes: float = Field(default=30.0, gt=0, le=24 * 60)
@@ -154,30 +155,30 @@ class ReopenSettings(Section):
 
 
 class ReconciliationSettings(Section):
-    """What is compared to find out what does not fit.
+    """What the reconciliation compares.
 
     Attributes:
-        list_landing: whether landings are listed, to find objects that no recording names: of a bucket 1,000 objects a
-            request, of an SFTP landing 128 folders in two round trips. Folders whose names tell other days are left out.
+        list_landing: whether landings are listed to find objects without a recording. A bucket takes one request per 1,000
+            objects, an SFTP landing two round trips per 128 folders. Folders named after other days are skipped.
     """
 
     list_landing: bool = True
 
 
 class ReconciliationLimits(Section):
-    """So many open rows of each kind may a day have in `reconciliation`; one more and the kind's check fails.
+    """The number of open rows of each kind that a day may have in `reconciliation` before the kind's check fails.
 
-    Without a number the check only tells: a connected call need not have been recorded.
+    Without a number the check only reports: not every connected call is recorded.
 
     Attributes:
-        connected_call_without_recording: connected calls for which 8x8 names no recording.
+        connected_call_without_recording: connected calls for which 8x8 has no recording.
         recording_without_file: recordings that are not archived after the grace time.
-        orphan_object: objects in the landing that no recording names.
-        file_without_row: files in the archive that no row names.
-        row_without_file: rows whose file is gone or has another size.
+        orphan_object: objects in the landing without a recording.
+        file_without_row: files in the archive without a row.
+        row_without_file: rows whose file is missing or has a different size.
         event_without_session: webhook events without a session or a recording.
-        duration_mismatch: recordings whose durations disagree.
-        session_not_found: connected calls that a session source names and 8x8's API does not know.
+        duration_mismatch: recordings with a duration mismatch.
+        session_not_found: connected calls from a session source that the 8x8 API does not know.
     """
 
     connected_call_without_recording: int | None = Field(default=None, ge=0)
@@ -191,15 +192,15 @@ class ReconciliationLimits(Section):
 
 
 class CheckSettings(Section):
-    """Above which share a day's check fails. 0 means that one is too many.
+    """The thresholds of the checks of a day. A check fails above its threshold; with 0 it fails on the first case.
 
     Attributes:
-        max_failed_lookup_share: of sessions whose look-up failed, between 0 and 1.
-        max_failed_recording_share: of recordings that are failed, missing, rejected or not uploaded, between 0 and 1.
-        max_duration_mismatch_share: of recordings whose durations disagree, between 0 and 1.
-        max_negative_share_rise: by how much the share of an account's sessions of which 8x8 names no recording may exceed
-            that of its earlier days, between 0 and 1.
-        max_missing_sessions: a number: of sessions that a source does not name, though it should.
+        max_failed_lookup_share: the share of sessions whose lookup failed, between 0 and 1.
+        max_failed_recording_share: the share of recordings that are failed, missing, rejected or not uploaded, between 0 and 1.
+        max_duration_mismatch_share: the share of recordings with a duration mismatch, between 0 and 1.
+        max_negative_share_rise: the increase of an account's share of sessions without a recording over that of its earlier
+            days, between 0 and 1.
+        max_missing_sessions: the number of sessions that are missing from a source that should have them.
     """
 
     max_failed_lookup_share: float = Field(default=0.01, ge=0, le=1)
@@ -211,11 +212,11 @@ class CheckSettings(Section):
 
 
 class AlertWebhookSettings(Section):
-    """A URL to which alerts are posted as JSON. The URL may hold a token, so it may be a secret.
+    """A URL to which alerts are posted as JSON.
 
     Attributes:
-        url: where to.
-        auth_header: the whole value of `Authorization`.
+        url: the URL. It may be a secret, because it may contain a token.
+        auth_header: the full value of the `Authorization` header.
     """
 
     url: SecretHttpUrl
@@ -223,16 +224,16 @@ class AlertWebhookSettings(Section):
 
 
 class SmtpSettings(Section):
-    """A mail server, and who gets the alerts.
+    """A mail server, and the recipients of alerts.
 
     Attributes:
-        host: the server's name.
-        port: 587 for "starttls", 465 for "tls" as a rule.
+        host: the host name of the server.
+        port: the port of the server, usually 587 for "starttls" and 465 for "tls".
         security: how the connection is encrypted.
-        username: to log in; with a password only.
-        password: to log in; never sent without encryption.
-        sender: the address that the mail is from.
-        recipients: the addresses that it goes to.
+        username: the login; requires a password.
+        password: the password of the login; never sent unencrypted.
+        sender: the sender's address.
+        recipients: the recipients' addresses.
     """
 
     host: str = Field(min_length=1)
@@ -246,19 +247,19 @@ class SmtpSettings(Section):
     @model_validator(mode="after")
     def _whole_login(self) -> Self:
         if (self.username is None) != (self.password is None):
-            raise ValueError("username and password belong together")
+            raise ValueError("username and password must be set together")
         if self.password is not None and self.security == "none":
-            raise ValueError('password would cross the network in clear: security must be "starttls" or "tls"')
+            raise ValueError('the password would be sent unencrypted: security must be "starttls" or "tls"')
         return self
 
 
 class AlertSettings(Section):
-    """Who is told of failed runs, failed checks and recordings about to be lost, and how often at most.
+    """Alerts about failed runs, failed checks and recordings at risk of being lost.
 
     Attributes:
-        repeat_after_hours: the same alert is not told again before.
-        max_per_hour: alerts in all; the last one says that more are held back.
-        countdown_hours: told are recordings that 8x8 keeps for fewer hours.
+        repeat_after_hours: the same alert is repeated after this many hours at the earliest.
+        max_per_hour: the maximum number of alerts per hour; the last one says that more are held back.
+        countdown_hours: an alert is raised for recordings that 8x8 keeps for less than this many hours.
     """
 
     webhook: AlertWebhookSettings | None = None
@@ -269,14 +270,14 @@ class AlertSettings(Section):
 
 
 class ForecastSettings(Section):
-    """What a backfill costs, for `callarchive forecast`. Without a price no cost is told.
+    """Prices and history for `callarchive forecast`. Without prices it shows no cost.
 
     Attributes:
-        price_per_1000_requests: of the S3 requests that read a recording from a landing and write it to the archive.
-        price_per_gb: of what is read from a landing, a billion bytes.
-        price_per_1000_api_calls: of calls of 8x8's API.
-        currency: only shown.
-        history_days: how many archived days, the nearest ones, tell how the others may be.
+        price_per_1000_requests: the price of 1,000 S3 requests, reads from a landing and writes to the archive.
+        price_per_gb: the price of reading 1 GB (1,000,000,000 bytes) from a landing.
+        price_per_1000_api_calls: the price of 1,000 requests to the 8x8 API.
+        currency: the currency of the prices, for display.
+        history_days: how many archived days, the nearest ones, the estimate is based on.
     """
 
     price_per_1000_requests: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -290,12 +291,12 @@ class DagsterSettings(Section):
     """How Dagster runs days.
 
     Attributes:
-        days_per_run: a backfill takes so many days in one run.
+        days_per_run: the number of days in one run of a backfill.
         schedule_hour: the hour at which the schedule archives yesterday, in the configured time zone.
-        look_back_days: so many days before yesterday are archived again by a night where something may have changed.
-        catch_up_days: so many days back a night looks for days that were never archived to the end.
-        sensors: "on" lets new events, late recordings and dropped id files start their days by themselves.
-        event_pause_max_minutes: while events of a day keep coming, its runs are at most so far apart.
+        look_back_days: the nightly run archives this many days before yesterday again if something may have changed.
+        catch_up_days: the nightly run completes unfinished days up to this many days back.
+        sensors: "on" starts a day's run on new events, late recordings and new session files.
+        event_pause_max_minutes: the longest pause between two runs of a day while its events keep arriving, in minutes.
     """
 
     days_per_run: int = Field(default=10, ge=1, le=1000)

@@ -1,7 +1,7 @@
-"""A query as text: is it one statement that reads, and where do its parameters stand?
+"""Checks of a query's text: a single reading statement, with the expected parameters.
 
-No parser: quoted texts and comments are told from code, no more. What keeps a query from writing is the session that it runs
-in; what is refused here is refused early and in plain words.
+Not a parser: it only separates quoted text and comments from code, to report mistakes early. The read-only session that
+runs the query is what keeps it from writing.
 """
 
 import re
@@ -14,27 +14,27 @@ _NO_CODE = re.compile(
 )
 _PARAMETER = re.compile(rf"(?<![:\w\\]):({'|'.join(PARAMETERS)})(?![\w$])")
 _READING = re.compile(r"[\s(]*(?:select|with|values|table|from)\b", re.IGNORECASE)
-"""What a statement that reads begins with; `from` in DuckDB."""
+"""The first word of a reading statement; `from` is DuckDB's."""
 
 
 def parameters_in(query: str) -> set[str]:
-    """Which of `:start` and `:end` the query's code holds, without the colon."""
+    """Return which of `start` and `end` are parameters in the query's code."""
     return {found[1] for code, text in _pieces(query) if code for found in _PARAMETER.finditer(text)}
 
 
 def why_refused(query: str) -> str | None:
-    """Why this is not one statement that reads; null if it is one."""
+    """Return why this is not a single reading statement, None if it is."""
     code = " ".join(text for is_code, text in _pieces(query) if is_code)
     statements = [statement for statement in code.split(";") if statement.strip()]
     if len(statements) != 1:
-        return f"must be one statement, and holds {len(statements)}"
+        return f"must be one statement, not {len(statements)}"
     if not _READING.match(statements[0]):
-        return "must be one statement that reads: a select"
+        return "must be a statement that only reads, such as a SELECT"
     return None
 
 
 def for_sqlalchemy(query: str) -> str:
-    """The query as `sqlalchemy.text` takes it: every colon but those of the parameters stands for itself."""
+    """Return the query for `sqlalchemy.text`: colons other than those of the parameters are escaped."""
     parts = []
     for is_code, text in _pieces(query):
         last = 0
@@ -46,7 +46,7 @@ def for_sqlalchemy(query: str) -> str:
 
 
 def _pieces(query: str) -> Iterator[tuple[bool, str]]:
-    """(whether it is code, text), in order, all of it."""
+    """Yield (whether it is code, text) for all of the query, in order."""
     last = 0
     for found in _NO_CODE.finditer(query):
         yield True, query[last : found.start()]

@@ -1,4 +1,4 @@
-"""What a single value may be: secrets by reference, places, paths relative to the configuration's folder."""
+"""Types of single values: secrets by reference, URLs, paths relative to the configuration file."""
 
 import ipaddress
 import os
@@ -22,15 +22,17 @@ from pydantic import (
 from callarchive.domain.errors import ConfigurationError
 
 BASE_FOLDER = "base_folder"
-"""The key in the validation context of the folder that relative paths are relative to."""
+"""The key of the folder of the configuration file in the validation context."""
 
 
 class Section(BaseModel):
+    """A section of the configuration."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Secret(Section):
-    """A reference to a secret: the name of an environment variable, or a file that holds nothing else."""
+    """A reference to a secret: the name of an environment variable, or a file that contains only the secret."""
 
     env: str | None = Field(default=None, min_length=1)
     file: Path | None = None
@@ -39,19 +41,19 @@ class Secret(Section):
     @classmethod
     def _never_a_literal(cls, value: Any) -> Any:
         if isinstance(value, str):
-            raise ValueError('a secret is not written here: use { env = "NAME" } or { file = "path" }')  # noqa: TRY004
+            raise ValueError('secrets are not allowed in the configuration: use { env = "NAME" } or { file = "path" }')  # noqa: TRY004
         return value
 
     @model_validator(mode="after")
     def _one_place(self, info: ValidationInfo) -> Self:
         if (self.env is None) == (self.file is None):
-            raise ValueError('name one place: { env = "NAME" } or { file = "path" }')
+            raise ValueError('set one of { env = "NAME" } or { file = "path" }')
         if self.file is not None:
             object.__setattr__(self, "file", absolute_path(self.file, info))
         return self
 
     def reveal(self) -> str:
-        """The secret's text, without a line end. Raises ConfigurationError when it is not set or empty."""
+        """Return the secret, without a trailing newline. Raises ConfigurationError if it is unset or empty."""
         if self.env is not None:
             text = os.environ.get(self.env, "")
             place = f"the environment variable {self.env}"
@@ -59,7 +61,7 @@ class Secret(Section):
             place = f"the file {self.file}"
             try:
                 text = Path(str(self.file)).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL in the name
+            except (OSError, ValueError) as err:  # ValueError: not UTF-8, or a NUL in the name
                 raise ConfigurationError(f"{place} cannot be read: {type(err).__name__}") from err
         if not text:
             raise ConfigurationError(f"{place} is not set")
@@ -67,37 +69,38 @@ class Secret(Section):
 
 
 def unset_secrets(secrets: Iterable[tuple[str, Secret | None]]) -> list[str]:
-    """Key and reason of each of these secrets that is not set, as errors tell it. A null is a secret that nobody wants."""
-    lacking = []
+    """Return "key: reason" for each of these secrets that is not set. None is a secret that is not configured."""
+    problems = []
     for key, secret in secrets:
         if secret is not None:
             try:
                 secret.reveal()
             except ConfigurationError as err:
-                lacking.append(f"{key}: {err}")
-    return lacking
+                problems.append(f"{key}: {err}")
+    return problems
 
 
 def absolute_path(path: Path, info: ValidationInfo) -> Path:
+    """Resolve a path relative to the configuration file, `~` included."""
     try:
         base: Path = (info.context or {}).get(BASE_FOLDER, Path())
         return (base / path.expanduser()).absolute()
     except RuntimeError as err:
-        raise ValueError("begins with the home of a user that is not there") from err
+        raise ValueError("begins with ~ and the name of an unknown user") from err
 
 
 def split_url(url: str) -> SplitResult:
-    """The URL's parts. urlsplit's own messages are not shown: they repeat the host with the password before it."""
+    """Split the URL. urlsplit's own messages are not shown: they contain the password."""
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise ValueError("is not a URL: its host or its port is wrong") from None
+        raise ValueError("is not a valid URL: invalid host or port") from None
     return parts
 
 
 def store_url(url: str, info: ValidationInfo) -> str:
-    """file:///absolute/path or s3://bucket/prefix, without a slash at the end; a bare path is a file."""
+    """Return file:///absolute/path or s3://bucket/prefix without a trailing slash. A plain path is a file."""
     parts = split_url(url)
     if parts.scheme == "s3":
         check_bucket(parts.netloc)
@@ -106,41 +109,45 @@ def store_url(url: str, info: ValidationInfo) -> str:
         raise ValueError("must be file:///absolute/path, a path, or s3://bucket/prefix")
     path = url.removeprefix("file://").removeprefix("file:")
     if not path:
-        raise ValueError("names no folder")
+        raise ValueError("is missing a path")
     return "file://" + os.path.normpath(absolute_path(Path(path), info))
 
 
 def check_bucket(name: str) -> None:
+    """Raise ValueError if no S3 bucket can have this name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", name):
-        raise ValueError("names no valid bucket: s3://bucket/prefix")
+        raise ValueError("names no valid bucket: must be s3://bucket/prefix")
 
 
 def landing_url(url: str) -> str:
+    """Return the URL of a landing without a trailing slash."""
     parts = split_url(url)
     if parts.scheme == "s3":
         check_bucket(parts.netloc)
     elif parts.scheme == "sftp":
         if parts.password is not None:
-            raise ValueError("holds a password: move it to accounts.sftp.password")
+            raise ValueError("contains a password: move it to accounts.sftp.password")
         if not parts.hostname or not parts.username:
-            raise ValueError("must name user and host: sftp://user@host:port/path")
+            raise ValueError("is missing the user or the host: sftp://user@host:port/path")
     else:
         raise ValueError("must be s3://bucket/prefix or sftp://user@host:port/path")
     if any(part in (".", "..") for part in parts.path.split("/")):
-        raise ValueError("its path must not contain . or ..")
+        raise ValueError("the path must not contain . or ..")
     return url.rstrip("/")
 
 
 def http_url(url: str) -> str:
+    """Return the base URL of an HTTP server without a trailing slash."""
     parts = split_url(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise ValueError("must be http(s)://host[:port], without credentials in it")
+        raise ValueError("must be http(s)://host[:port], without credentials")
     if parts.query or parts.fragment:
-        raise ValueError("must end with its path: nothing after ? or #")
+        raise ValueError("must not have a query or a fragment")
     return url.rstrip("/")
 
 
 def database_url(url: str, info: ValidationInfo) -> str:
+    """Return a SQLAlchemy URL without a password; the path of a SQLite file is made absolute."""
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith(prefix + ":memory:"):
         return prefix + str(absolute_path(Path(url.removeprefix(prefix)), info))
@@ -148,34 +155,36 @@ def database_url(url: str, info: ValidationInfo) -> str:
         raise ValueError("must be a database URL: sqlite:///path or postgresql://...")
     parts = split_url(url)
     if parts.password is not None or "password" in parse_qs(parts.query):
-        raise ValueError("holds a password: name it in PGPASSWORD or a .pgpass file")
+        raise ValueError("contains a password: use PGPASSWORD or a .pgpass file")
     return url
 
 
 def inbox_url(url: str, info: ValidationInfo) -> str:
+    """Return the URL of a SQLite or PostgreSQL database."""
     if url.partition("://")[0].partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
         raise ValueError("must be sqlite:///path or postgresql://user@host/database")
     return database_url(url, info)
 
 
 EIGHT_BY_EIGHT = {"8x8-singapore": ("18.140.80.2", "52.220.253.234", "54.255.116.8", "52.74.232.241")}
-"""The addresses that 8x8 sends webhook events from, by the name that stands for them in the configuration."""
+"""The addresses that 8x8 sends webhook events from, by their name in the configuration."""
 
 
 def address_range(text: str) -> str:
-    """An address, a network, or a name in `EIGHT_BY_EIGHT`."""
+    """Return an address, a network, or a name in `EIGHT_BY_EIGHT`."""
     if text in EIGHT_BY_EIGHT:
         return text
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
         names = ", ".join(EIGHT_BY_EIGHT)
-        raise ValueError(f"is no address, no network such as 203.0.113.0/24, and none of {names}") from None
+        raise ValueError(f"must be an address, a network such as 203.0.113.0/24, or one of {names}") from None
 
 
 def mail_address(text: str) -> str:
+    """Return a mail address."""
     if not re.fullmatch(r"[^@\s<>,;]+@[^@\s<>,;]+", text):
-        raise ValueError("is no mail address: name@host")
+        raise ValueError("must be a mail address: name@host")
     return text
 
 
@@ -190,7 +199,7 @@ def _literal_or_secret(value: Any) -> str:
 
 
 WRITTEN_OUT, REFERENCE = "(written out)", "(reference)"
-"""What pydantic calls the two in the place of a mistake: no keys of the file."""
+"""How pydantic names the two alternatives in the location of an error; they are no keys of the file."""
 
 SqlUrl = Annotated[
     Annotated[DatabaseUrl, Tag(WRITTEN_OUT)] | Annotated[Secret, Tag(REFERENCE)], Discriminator(_literal_or_secret)

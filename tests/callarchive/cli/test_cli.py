@@ -74,7 +74,7 @@ def test_without_a_configuration_every_command_says_where_one_belongs(tmp_path: 
         done = run(*words, cwd=tmp_path)
         assert done.returncode == 2
         assert done.stdout == ""
-        assert f"there is no configuration at {tmp_path}/callarchive.toml" in done.stderr
+        assert f"no configuration at {tmp_path}/callarchive.toml" in done.stderr
         assert "Traceback" not in done.stderr
 
 

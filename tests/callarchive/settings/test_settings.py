@@ -1,4 +1,4 @@
-"""Every mistake in the configuration is one ConfigurationError that names its key, and no secret is ever shown."""
+"""Every mistake in the configuration is one ConfigurationError that names its key; no secret is ever shown."""
 
 import os
 import pickle
@@ -103,7 +103,7 @@ auth_header = { env = "ACME_WEBHOOK_AUTH" }
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No variable of ours is set, the working directory is empty, and what a `.env` sets is taken back."""
+    """Unset our variables, use an empty working directory, and restore what a `.env` sets."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -123,7 +123,7 @@ def load(tmp_path: Path, text: str) -> Settings:
 
 
 def refusal(tmp_path: Path, text: str) -> str:
-    """The message, without its first line if that names the file."""
+    """Return the message, without its first line if that names the file."""
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text)
     assert caught.value.exit_code == 2
@@ -173,7 +173,7 @@ def test_a_minimal_file_gets_the_documented_defaults(tmp_path: Path) -> None:
         ("[[accounts.session_sources]]", "accounts.0.session_sources.0.colour"),
     ],
 )
-def test_an_unknown_key_in_any_section_is_named(tmp_path: Path, section: str, key: str) -> None:
+def test_an_unknown_key_in_any_section_is_reported(tmp_path: Path, section: str, key: str) -> None:
     text = MINIMAL.replace(section, f'{section}\ncolour = "red"', 1)
     assert refusal(tmp_path, text) == f"  {key}: unknown key"
 
@@ -186,7 +186,7 @@ def test_an_unknown_key_in_any_section_is_named(tmp_path: Path, section: str, ke
         ("[accounts.webhooks]", "accounts.0.webhooks.colour"),
     ],
 )
-def test_an_unknown_key_in_an_optional_section_is_named(tmp_path: Path, section: str, key: str) -> None:
+def test_an_unknown_key_in_an_optional_section_is_reported(tmp_path: Path, section: str, key: str) -> None:
     assert refusal(tmp_path, WHOLE.replace(section, f"{section}\ncolour = 1")) == f"  {key}: unknown key"
 
 
@@ -202,12 +202,12 @@ def test_an_unknown_key_in_an_optional_section_is_named(tmp_path: Path, section:
         ('[[accounts.session_sources]]\nkind = "log_export"', "accounts.0.session_sources"),
     ],
 )
-def test_a_missing_required_key_is_named(tmp_path: Path, line: str, key: str) -> None:
+def test_a_missing_required_key_is_reported(tmp_path: Path, line: str, key: str) -> None:
     assert line in MINIMAL
     assert refusal(tmp_path, MINIMAL.replace(line, "")) == f"  {key}: is missing"
 
 
-def test_a_missing_section_is_named(tmp_path: Path) -> None:
+def test_a_missing_section_is_reported(tmp_path: Path) -> None:
     text = MINIMAL.replace('[archive]\nurl = "file:///srv/callarchive/archive"', "")
     assert refusal(tmp_path, text) == "  archive: is missing"
 
@@ -236,14 +236,14 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
         ('kind = "log_export"', 'kind = "files"\npath = "s3://A/i.csv"', "accounts.0.session_sources.0.path: names no"),
     ],
 )
-def test_a_bad_value_is_one_line_that_names_its_key(tmp_path: Path, old: str, new: str, expected: str) -> None:
+def test_an_invalid_value_is_one_line_that_names_its_key(tmp_path: Path, old: str, new: str, expected: str) -> None:
     message = refusal(tmp_path, MINIMAL.replace(old, new, 1))
     assert message.startswith("  " + expected)
     assert "\n" not in message
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "UTC+8", "America", "UTC\\u0000"])
-def test_a_bad_time_zone_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_time_zone_is_refused(tmp_path: Path, name: str) -> None:
     message = refusal(tmp_path, f'timezone = "{name}"\n' + MINIMAL)
     assert message.startswith("  timezone: ")
     assert "is not an IANA time zone name such as Asia/Singapore" in message
@@ -264,7 +264,7 @@ def test_a_bad_time_zone_is_refused(tmp_path: Path, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("section", ["archive", "catalog"])
-def test_a_bad_store_url_is_refused_with_its_key(tmp_path: Path, section: str, url: str) -> None:
+def test_an_invalid_store_url_is_refused_with_its_key(tmp_path: Path, section: str, url: str) -> None:
     message = refusal(tmp_path, MINIMAL.replace(f"file:///srv/callarchive/{section}", url))
     assert message.startswith(f"  {section}.url: ")
     assert "hunter2" not in message
@@ -289,7 +289,7 @@ def test_a_bad_store_url_is_refused_with_its_key(tmp_path: Path, section: str, u
         "s3://key:hunter2@bucket/x",
     ],
 )
-def test_a_bad_landing_is_refused_with_its_key_and_without_its_password(tmp_path: Path, url: str) -> None:
+def test_an_invalid_landing_is_refused_with_its_key_and_without_its_password(tmp_path: Path, url: str) -> None:
     message = refusal(tmp_path, SFTP.replace("sftp://user@host:2222/upload", url))
     assert message.startswith("  accounts.0.landing: ")
     assert "hunter2" not in message
@@ -317,7 +317,9 @@ def test_a_bad_landing_is_refused_with_its_key_and_without_its_password(tmp_path
         ("[accounts.s3]", "[accounts.s3]\nendpoint_url", "accounts.0.s3.endpoint_url"),
     ],
 )
-def test_a_bad_http_url_is_refused_with_its_key(tmp_path: Path, url: str, marker: str, line: str, key: str) -> None:
+def test_an_invalid_http_url_is_refused_with_its_key(
+    tmp_path: Path, url: str, marker: str, line: str, key: str
+) -> None:
     message = refusal(tmp_path, MINIMAL.replace(marker, f'{line} = "{url}"'))
     assert message.startswith(f"  {key}: ")
     assert "hunter2" not in message
@@ -333,29 +335,29 @@ def test_a_bad_http_url_is_refused_with_its_key(tmp_path: Path, url: str, marker
         "mysql://inbox@db/hunter2",
     ],
 )
-def test_a_bad_database_url_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
+def test_an_invalid_database_url_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
     message = refusal(tmp_path, MINIMAL.replace("[inbox]", f'[inbox]\nurl = "{url}"'))
     assert message.startswith("  inbox.url: ")
     assert "hunter2" not in message
 
 
 @pytest.mark.parametrize("account", ["ab", "a" * 51, "acme/sg", "acme sg", "acmé", "acme\\n", "../etc"])
-def test_a_subaccount_that_8x8_could_not_have_given_is_refused(tmp_path: Path, account: str) -> None:
+def test_an_invalid_subaccount_id_is_refused(tmp_path: Path, account: str) -> None:
     message = refusal(tmp_path, MINIMAL.replace('"acme_sg"', f'"{account}"'))
     assert message == "  accounts.0.subaccount_id: must be 3 to 50 characters of A-Z a-z 0-9 - . _ &"
 
 
-def test_a_subaccount_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_subaccount_is_refused(tmp_path: Path) -> None:
     account = MINIMAL[MINIMAL.index("[[accounts]]") :]
-    assert refusal(tmp_path, MINIMAL + account) == "  accounts: subaccount_id acme_sg stands there twice"
+    assert refusal(tmp_path, MINIMAL + account) == "  accounts: subaccount_id acme_sg appears twice"
 
 
-def test_archive_and_catalog_in_one_place_are_refused(tmp_path: Path) -> None:
+def test_archive_and_catalog_must_differ(tmp_path: Path) -> None:
     message = refusal(tmp_path, MINIMAL.replace("callarchive/catalog", "callarchive/x/../archive/"))
     assert message.startswith("  catalog.url: ")
 
 
-def test_several_mistakes_are_all_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     text = MINIMAL.replace("concurrency = 16", 'concurrency = "many"').replace("[dagster]", "[dagster]\nhour = 1")
     assert [line.split(":")[0].strip() for line in refusal(tmp_path, text).splitlines()] == [
         "transfer.concurrency",
@@ -363,13 +365,13 @@ def test_several_mistakes_are_all_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_the_message_begins_with_the_files_name(tmp_path: Path) -> None:
+def test_the_message_begins_with_the_name_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, "")
     assert str(caught.value).splitlines()[0] == f"{tmp_path / 'callarchive.toml'}:"
 
 
-def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
+def test_invalid_toml_is_reported_with_its_line(tmp_path: Path) -> None:
     assert "line 3" in refusal(tmp_path, "a = 1\nb = 2\nc = = 3\n")
 
 
@@ -384,12 +386,12 @@ def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path, con
         load_settings(file)
 
 
-def test_a_missing_file_is_a_configuration_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_suggests_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"absent\.toml.*CALLARCHIVE_CONFIG"):
         load_settings(tmp_path / "absent.toml")
 
 
-def test_a_home_that_nobody_has_is_a_configuration_error(tmp_path: Path) -> None:
+def test_the_home_of_an_unknown_user_is_a_configuration_error(tmp_path: Path) -> None:
     message = refusal(tmp_path, MINIMAL.replace("file:///srv/callarchive/archive", "~no-such-user-here/x"))
     assert message.startswith("  archive.url: ")
     with pytest.raises(ConfigurationError):
@@ -397,7 +399,7 @@ def test_a_home_that_nobody_has_is_a_configuration_error(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("beginning", ["\ufeff", ""])
-def test_a_byte_order_mark_does_no_harm(tmp_path: Path, beginning: str) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path, beginning: str) -> None:
     assert load(tmp_path, beginning + MINIMAL).accounts[0].subaccount_id == "acme_sg"
 
 
@@ -434,7 +436,7 @@ def test_relative_paths_are_relative_to_the_file_and_not_to_the_working_director
     assert account.sftp.password.reveal() == "hunter2"
 
 
-def test_absolute_paths_and_urls_stay_as_they_are(tmp_path: Path) -> None:
+def test_absolute_paths_and_urls_are_unchanged(tmp_path: Path) -> None:
     settings = load(tmp_path, MINIMAL.replace("file:///srv/callarchive/catalog", "s3://acme-catalog/tables/"))
     assert settings.archive.url == "file:///srv/callarchive/archive"
     assert settings.catalog.url == "s3://acme-catalog/tables"
@@ -447,7 +449,7 @@ def test_an_sftp_landing_without_its_section_is_refused(tmp_path: Path) -> None:
     message = refusal(
         tmp_path, MINIMAL.replace("s3://acme-recordings/x", "").replace("s3://acme-recordings", "sftp://u@h")
     )
-    assert message == "  accounts.0: landing is sftp://, so [accounts.sftp] must say known_hosts and how to log in"
+    assert message == "  accounts.0: landing is sftp://: [accounts.sftp] with known_hosts and a login is missing"
 
 
 def test_an_sftp_landing_without_known_hosts_is_refused(tmp_path: Path) -> None:
@@ -459,12 +461,12 @@ def test_an_sftp_landing_without_known_hosts_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("replacement", "expected"),
     [
-        ('password = { env = "A" }\nprivate_key = "id"', "accounts.0.sftp: name one way to log in"),
-        ("", "accounts.0.sftp: name one way to log in"),
-        ('password = { env = "A" }\npassphrase = { env = "B" }', "accounts.0.sftp: passphrase belongs to private_key"),
+        ('password = { env = "A" }\nprivate_key = "id"', "accounts.0.sftp: set either password or private_key"),
+        ("", "accounts.0.sftp: set either password or private_key"),
+        ('password = { env = "A" }\npassphrase = { env = "B" }', "accounts.0.sftp: passphrase requires private_key"),
     ],
 )
-def test_there_is_exactly_one_way_to_log_in(tmp_path: Path, replacement: str, expected: str) -> None:
+def test_exactly_one_sftp_credential_is_required(tmp_path: Path, replacement: str, expected: str) -> None:
     message = refusal(tmp_path, SFTP.replace('password = { env = "ACME_SFTP_PASSWORD" }', replacement))
     assert message.startswith("  " + expected)
 
@@ -475,16 +477,16 @@ def test_there_is_exactly_one_way_to_log_in(tmp_path: Path, replacement: str, ex
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ('"hunter2"', "accounts.0.api_key: a secret is not written here"),
+        ('"hunter2"', "accounts.0.api_key: secrets are not allowed in the configuration"),
         ("42", "accounts.0.api_key: "),
-        ('{ env = "A", file = "b" }', "accounts.0.api_key: name one place"),
-        ("{ }", "accounts.0.api_key: name one place"),
+        ('{ env = "A", file = "b" }', "accounts.0.api_key: set one of"),
+        ("{ }", "accounts.0.api_key: set one of"),
         ('{ env = "" }', "accounts.0.api_key.env: "),
         ('{ value = "hunter2" }', "accounts.0.api_key.value: unknown key"),
         ('{ env = ["hunter2"] }', "accounts.0.api_key.env: "),
     ],
 )
-def test_a_secret_is_named_by_one_place_and_never_written_down(tmp_path: Path, value: str, expected: str) -> None:
+def test_a_secret_must_be_exactly_one_reference(tmp_path: Path, value: str, expected: str) -> None:
     text = MINIMAL.replace('{ env = "ACME_SG_API_KEY" }', value)
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text)
@@ -497,7 +499,7 @@ def test_a_literal_secret_in_the_environment_is_refused_and_not_shown(
 ) -> None:
     monkeypatch.setenv("CALLARCHIVE_ACCOUNTS__0__API_KEY", "hunter2")
     message = refusal(tmp_path, MINIMAL)
-    assert message.startswith("  accounts.0.api_key: a secret is not written here")
+    assert message.startswith("  accounts.0.api_key: secrets are not allowed in the configuration")
     assert "hunter2" not in message
 
 
@@ -506,7 +508,7 @@ def test_hash_without_a_key_is_refused(tmp_path: Path) -> None:
     assert message.startswith('  accounts.0: phone_numbers = "hash" needs phone_hash_key')
 
 
-def test_unset_secrets_of_the_main_job_are_all_named(tmp_path: Path) -> None:
+def test_all_unset_secrets_of_the_main_job_are_reported(tmp_path: Path) -> None:
     (tmp_path / "known_hosts").touch()
     text = SFTP.replace("# account", 'phone_numbers = "hash"\nphone_hash_key = { env = "ACME_HASH" }')
     settings = load(tmp_path, text)
@@ -526,7 +528,7 @@ def test_an_empty_secret_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
-def test_a_secret_file_that_is_absent_empty_or_unreadable_is_named_with_its_key(
+def test_a_missing_empty_or_unreadable_secret_file_is_reported_with_its_key(
     tmp_path: Path, content: bytes | None
 ) -> None:
     if content is not None:
@@ -537,15 +539,13 @@ def test_a_secret_file_that_is_absent_empty_or_unreadable_is_named_with_its_key(
     assert str(caught.value).startswith(f"accounts.0.api_key: the file {tmp_path / 'key'} ")
 
 
-def test_a_secret_file_whose_name_no_file_can_have_is_a_configuration_error(tmp_path: Path) -> None:
+def test_an_impossible_secret_file_name_is_a_configuration_error(tmp_path: Path) -> None:
     settings = load(tmp_path, MINIMAL.replace('{ env = "ACME_SG_API_KEY" }', '{ file = "k\\u0000" }'))
     with pytest.raises(ConfigurationError, match=r"accounts\.0\.api_key"):
         settings.require_secrets()
 
 
-def test_secrets_of_push_and_webhooks_are_not_needed_by_the_main_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_main_job_needs_no_secrets_of_push_and_webhooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "known_hosts").touch()
     settings = load(tmp_path, WHOLE)
     monkeypatch.setenv("ACME_SG_API_KEY", "one")
@@ -557,7 +557,7 @@ def test_secrets_of_push_and_webhooks_are_not_needed_by_the_main_job(
         push.password.reveal()
 
 
-def test_an_environment_secret_may_begin_with_our_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_variable_may_begin_with_our_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLARCHIVE_API_KEY", "hunter2")
     settings = load(tmp_path, MINIMAL.replace("ACME_SG_API_KEY", "CALLARCHIVE_API_KEY"))
     assert settings.accounts[0].api_key.reveal() == "hunter2"
@@ -569,7 +569,7 @@ def test_an_override_may_name_another_variable_with_our_prefix(tmp_path: Path, m
     assert load(tmp_path, MINIMAL).accounts[0].api_key.reveal() == "hunter2"
 
 
-def test_no_secret_is_in_any_form_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_representation_of_the_settings_contains_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "known_hosts").touch()
     monkeypatch.setenv("ACME_SG_API_KEY", "hunter2")
     (tmp_path / "sftp").write_text("hunter3", encoding="utf-8")
@@ -620,13 +620,13 @@ def test_the_environment_can_add_a_section_that_the_file_lacks(tmp_path: Path, m
         ("CALLARCHIVE_TRANSFER__CONCURRENCY", "transfer.concurrency: "),
     ],
 )
-def test_a_variable_that_means_nothing_is_named(
+def test_a_meaningless_variable_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, "red")
     message = refusal(tmp_path, 'timezone = "UTC"\n' + MINIMAL)
     assert expected in message
-    assert name in message, "who looks into the file would not find it"
+    assert name in message, "the key alone is not in the file"
 
 
 def test_an_env_file_beside_the_configuration_is_read_and_the_environment_wins(
@@ -657,9 +657,7 @@ def test_settings_are_immutable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["known_hosts", "private_key"])
-def test_a_file_that_is_named_and_absent_is_named_with_its_key_before_anything_is_contacted(
-    tmp_path: Path, key: str
-) -> None:
+def test_a_missing_sftp_file_is_reported_with_its_key(tmp_path: Path, key: str) -> None:
     for name in ("known_hosts", "private_key"):
         if name != key:
             (tmp_path / name).write_text("")

@@ -271,13 +271,13 @@ def test_on_sqlite_bare_ids_are_dated_by_their_uuid_or_reported(sqlite: Sqlite, 
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("delete from calls where started_at between :start and :end", "one statement that reads: a select"),
-        ("select session_id from calls where :start < :end; delete from calls", "must be one statement, and holds 2"),
-        ("/* select */ insert into calls select :start, :end", "one statement that reads"),
-        (" -- nothing: :start :end", "must be one statement, and holds 0"),
-        ("select ':start', \":end\" /* :start */ from calls -- :end", "it lacks :start and :end"),
-        ("select * from calls where x = :started and y = ::end", "it lacks :start and :end"),
-        ("select * from calls where started_at > :start", "it lacks :end"),
+        ("delete from calls where started_at between :start and :end", "must be a statement that only reads"),
+        ("select session_id from calls where :start < :end; delete from calls", "must be one statement, not 2"),
+        ("/* select */ insert into calls select :start, :end", "must be a statement that only reads"),
+        (" -- nothing: :start :end", "must be one statement, not 0"),
+        ("select ':start', \":end\" /* :start */ from calls -- :end", ":start and :end is missing"),
+        ("select * from calls where x = :started and y = ::end", ":start and :end is missing"),
+        ("select * from calls where started_at > :start", ":end is missing"),
     ],
 )
 def test_a_query_without_the_days_bounds_is_a_configuration_error(query: str, why: str) -> None:
