@@ -20,7 +20,7 @@ from benchmarks.servers import sshd
 REPORT = Path(__file__).parent.parent / "docs" / "performance.md"
 
 _BEGIN, _END = "<!-- benchmarks: written by make bench -->", "<!-- benchmarks: end -->"
-_TITLE = "# Performance: speed, CPU and memory compared with s5cmd, rclone and sftp\n"
+_TITLE = "# Performance: comparison with s5cmd, rclone and sftp\n"
 _PACKAGES = ("obstore", "boto3", "requests", "urllib3", "paramiko", "pyarrow", "duckdb", "dagster")
 
 
