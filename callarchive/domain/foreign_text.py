@@ -2,7 +2,7 @@
 
 Foreign are error texts of servers, bodies, names and paths in landings, and the values of events, answers and CSV cells.
 Such a text may hold terminal escapes, credentials and phone numbers. Every module takes it through `cleaned`; where the
-text's own form must survive, through the parts of it: `storable`, `masked`, `without_credentials`, `place_to_keep`.
+text's own form must survive, through the parts of it: `storable`, `mask_text`, `without_credentials`, `place_to_keep`.
 
 What counts as a phone number: seven or more digits in a row, eight or more with separators between them, six or more behind
 a plus; also percent-encoded and next to letters. UUIDs, time stamps, hashes, sizes with their unit, IPv4 addresses, the host
@@ -137,7 +137,7 @@ def cleaned(text: str, *, limit: int = 300) -> str:
     Terminal escape sequences are left out, line ends and tabs become spaces; any other character that is not printable
     (controls, bidirectional overrides, lone surrogates) is written as its escape, `\\u{202e}`. Cleaning twice changes nothing.
     """
-    text = printable(masked(_ESCAPE_SEQUENCE.sub("", _bounded(text))))
+    text = printable(mask_text(_ESCAPE_SEQUENCE.sub("", _bounded(text))))
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -154,7 +154,7 @@ def cleaned_path(path: str) -> str:
     Every character that is not printable is an escape in it, line ends too: a path that is written as it is holds neither
     `***` nor a backslash, and is shorter than `PATH_CHARS`.
     """
-    text = "".join(c if c.isprintable() else _escaped(c) for c in masked(_bounded(path)))
+    text = "".join(c if c.isprintable() else _escaped(c) for c in mask_text(_bounded(path)))
     return text if len(text) <= PATH_CHARS else text[: PATH_CHARS - 3] + "..."
 
 
@@ -165,7 +165,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else _visible(c) for c in _ESCAPE_SEQUENCE.sub("", text))
 
 
-def masked(text: str) -> str:
+def mask_text(text: str) -> str:
     """Return the text without credentials and phone numbers. Control characters and the length stay as they are."""
     return mask_numbers(mask_credentials(text))
 
@@ -219,7 +219,9 @@ def place_to_keep(place: str) -> str | None:
     scheme, separator, rest = place.rpartition("://")
     host, slash, path = rest.partition("/") if separator else ("", "", rest)
     parts = path.split("/")
-    numbered = [at for at, part in enumerate(parts) if masked(part) != part or masked(unquote(part)) != unquote(part)]
+    numbered = [
+        at for at, part in enumerate(parts) if mask_text(part) != part or mask_text(unquote(part)) != unquote(part)
+    ]
     if not numbered:
         # A number may also be spread over folders.
         return place or None if mask_numbers(path) == path else None

@@ -1,6 +1,6 @@
-"""What becomes of phone numbers: dropped, hashed with a key, or kept, as the account's `phone_numbers` says.
+"""Mask phone numbers: drop, hash with a key, or keep, as the account's `phone_numbers` says.
 
-They are personal data. Whatever the setting, they never stand in logs, messages or paths.
+They are personal data. Whatever the setting, they are never in logs, messages or paths.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from callarchive.domain.foreign_text import (
     MASK,
     mask_credentials,
     mask_numbers,
-    masked,
+    mask_text,
     place_to_keep,
 )
 
-PhoneNumberTreatment = Callable[[str | None], str | None]
+PhoneNumberMask = Callable[[str | None], str | None]
 
 HASH_PREFIX = "hmac-sha256:"
-"""What a hashed number begins with."""
+"""The prefix of a hashed number."""
 
 _NUMBER_KEY = re.compile(
     r"msisdn|endpoint|phone|caller|callee|called|calling|party|^(source|destination|from|to|number)$", re.IGNORECASE
@@ -45,11 +45,11 @@ class MaskingPolicy(Protocol):
     def phone_hash_key(self) -> _Secret | None: ...
 
 
-def phone_number_treatment(account: MaskingPolicy) -> PhoneNumberTreatment:
-    """A function from a number as it came to what may be written: null, `hmac-sha256:` and 32 hex digits, or itself.
+def phone_number_mask(account: MaskingPolicy) -> PhoneNumberMask:
+    """Return a function from a number to what may be written: `None`, `hmac-sha256:` and 32 hex digits, or the number.
 
-    The hash is of the digits alone, so that `+65 6123 4567` and `6561234567` are one caller. It is keyed
-    because the numbers of a country can be counted through in minutes.
+    The hash is of the digits alone, so `+65 6123 4567` and `6561234567` are one caller. It is keyed because all
+    numbers of a country can be hashed in minutes.
 
     Raises:
         ConfigurationError: the key's secret is not set.
@@ -69,8 +69,8 @@ def phone_number_treatment(account: MaskingPolicy) -> PhoneNumberTreatment:
     return lambda _: None
 
 
-def kept_number_guard(account: MaskingPolicy) -> PhoneNumberTreatment:
-    """What may still be written of a number that an earlier run wrote: the account's setting may have become stricter."""
+def kept_number_guard(account: MaskingPolicy) -> PhoneNumberMask:
+    """Return a mask for numbers that an earlier run wrote: the account's setting may have become stricter since."""
     if account.phone_numbers == "keep":
         return lambda number: number
     if account.phone_numbers == "hash":
@@ -78,34 +78,34 @@ def kept_number_guard(account: MaskingPolicy) -> PhoneNumberTreatment:
     return lambda _: None
 
 
-def treat_foreign_in(value: Any, treat: PhoneNumberTreatment) -> Any:
-    """Return a copy of a JSON value as it may be kept: phone numbers treated, no credentials.
+def mask_json(value: Any, mask: PhoneNumberMask) -> Any:
+    """Return a copy of a JSON value with phone numbers masked and without credentials.
 
-    What stands under a key that names a number is treated as one. Elsewhere, unless numbers are kept, whatever looks like a
-    number is masked, in keys, texts and integers; ids, times and amounts are left as they are. Places of files keep what is
+    A value under a key that names a number is masked as one. Elsewhere, unless numbers are kept, whatever looks like a
+    number is masked, in keys, texts and integers, but not in ids, times and amounts. Paths and URLs of files keep what is
     needed to find the file: see `foreign_text.place_to_keep`.
     """
-    return _treated(value, treat, keeps=keeps_numbers(treat))
+    return _masked(value, mask, keeps=keeps_numbers(mask))
 
 
-def keeps_numbers(treat: PhoneNumberTreatment) -> bool:
-    """Whether the treatment leaves numbers as they are."""
-    return treat("1") == "1"
+def keeps_numbers(mask: PhoneNumberMask) -> bool:
+    """Return whether the mask keeps numbers unchanged."""
+    return mask("1") == "1"
 
 
-def _treated(
-    value: Any, treat: PhoneNumberTreatment, *, keeps: bool, key: str = "", named: bool = False, below: bool = False
+def _masked(
+    value: Any, mask: PhoneNumberMask, *, keeps: bool, key: str = "", named: bool = False, below: bool = False
 ) -> Any:
-    """Args: named: the key of the value names a number. below: a key above it does."""
+    """Args: named: the key of the value names a number. below: one of its parents' does."""
     if isinstance(value, dict):
         return {
-            name if keeps else mask_numbers(name): _treated(
-                child, treat, keeps=keeps, key=name, named=_NUMBER_KEY.search(name) is not None, below=named or below
+            name if keeps else mask_numbers(name): _masked(
+                child, mask, keeps=keeps, key=name, named=_NUMBER_KEY.search(name) is not None, below=named or below
             )
             for name, child in value.items()
         }
     if isinstance(value, list):
-        return [_treated(child, treat, keeps=keeps, key=key, named=named, below=below) for child in value]
+        return [_masked(child, mask, keeps=keeps, key=key, named=named, below=below) for child in value]
     if value is None or isinstance(value, bool):
         return value
     lowered = key.lower()
@@ -115,7 +115,7 @@ def _treated(
         return place_to_keep(value) or ""
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if named or (below and _NOTHING_BUT_A_NUMBER.fullmatch(text)):
-        return treat(text)
+        return mask(text)
     if isinstance(value, str):
-        return mask_credentials(value) if keeps else masked(value)
+        return mask_credentials(value) if keeps else mask_text(value)
     return value if keeps or _AMOUNT_KEY.search(key) or mask_numbers(text) == text else MASK

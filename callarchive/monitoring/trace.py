@@ -21,7 +21,7 @@ from callarchive.domain.errors import ObjectNotFoundError, StoreError, Unavailab
 from callarchive.domain.foreign_text import MASK, cleaned
 from callarchive.domain.identifiers import parse_id, uuid_time
 from callarchive.domain.models import Lookup
-from callarchive.domain.phone_numbers import HASH_PREFIX, treat_foreign_in
+from callarchive.domain.phone_numbers import HASH_PREFIX, mask_json
 from callarchive.events.inbox.events import payload_to_keep
 from callarchive.monitoring.checks import run_checks
 from callarchive.monitoring.trace_steps import (
@@ -242,7 +242,7 @@ def _masked(number: Any) -> Any:
 
 def _without_numbers(payload: str) -> str:
     """The payload with every field that holds a number masked, however short: a number need not look like one."""
-    return json.dumps(treat_foreign_in(json.loads(payload), _masked), ensure_ascii=False)
+    return json.dumps(mask_json(json.loads(payload), _masked), ensure_ascii=False)
 
 
 def _rows_with(

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from callarchive.domain.days import day_of, parse_timestamp
 from callarchive.domain.errors import InvalidIdError, SourceError
-from callarchive.domain.foreign_text import masked
+from callarchive.domain.foreign_text import mask_text
 from callarchive.domain.identifiers import parse_id, plausible, uuid_time
 from callarchive.domain.models import Findings, Session
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.sources import row_values
 from callarchive.sources.call_log_csv import LogRow
 from callarchive.sources.legs import Legs
@@ -34,7 +34,7 @@ class SourceContext:
 
     subaccount_id: str
     timezone: ZoneInfo
-    mask: PhoneNumberTreatment
+    mask: PhoneNumberMask
     clock: Callable[[], datetime]
 
 
@@ -130,7 +130,7 @@ class Gathering:
         found = self.findings()
         if not self._row_count or self._dated_count:
             return found
-        reasons = masked(
+        reasons = mask_text(
             "; ".join(
                 f"{'' if file == place else f'{file}, '}line {line}: {reason}"
                 for file, line, reason in self._first_reasons

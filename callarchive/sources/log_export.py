@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.models import Findings
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.sources.call_log_csv import UNCLOSED, LogRow, read_call_log
 from callarchive.sources.gathering import Gathering, SourceContext
 
@@ -35,9 +35,7 @@ class CallLogApi(Protocol):
 class CallLogStore(Protocol):
     """The part of the response store that is used here."""
 
-    def save_call_log(
-        self, day: date, subaccount_id: str, files: Sequence[Path], treat: PhoneNumberTreatment
-    ) -> object:
+    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: PhoneNumberMask) -> object:
         """Keep the day's call log, with phone numbers masked."""
 
     def load_call_log(self, day: date, subaccount_id: str) -> AbstractContextManager[list[Path] | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from callarchive.domain.phone_numbers import kept_number_guard, phone_number_treatment
+from callarchive.domain.phone_numbers import kept_number_guard, phone_number_mask
 from callarchive.settings import AccountSettings, FilesSource, InboxSource, LogExportSource
 from callarchive.sources import SessionSource
 from callarchive.sources.files import FilesSessions
@@ -48,7 +48,7 @@ def open_sources(
         UnavailableError, StoreError: the inbox cannot be opened.
     """
     context = SourceContext(
-        subaccount_id=account.subaccount_id, timezone=zone, mask=phone_number_treatment(account), clock=clock
+        subaccount_id=account.subaccount_id, timezone=zone, mask=phone_number_mask(account), clock=clock
     )
     sources: list[SessionSource] = []
     for number, source in enumerate(account.session_sources):

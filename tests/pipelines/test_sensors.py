@@ -63,7 +63,7 @@ def drop(settings: Settings, *calls: datetime, session: str | None = None) -> No
         session_id = session or uuid_at(at, random.Random(number))
         payload = {"sessionId": session_id, "recordingId": str(uuid.uuid1()), "status": "UPLOAD_COMPLETED"}
         body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
-        inbox.add([("acme", read_event(body, subaccount_id="acme", treat=lambda _: None))])
+        inbox.add([("acme", read_event(body, subaccount_id="acme", mask=lambda _: None))])
     inbox.close()
 
 

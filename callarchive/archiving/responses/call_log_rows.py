@@ -1,4 +1,4 @@
-"""Rows of a call log file as they may be kept: phone numbers treated, Content dropped.
+"""Rows of a call log file as they may be kept: phone numbers masked, Content dropped.
 
 What the rows mean is `call_log`'s part; its delimiters are these.
 """
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from callarchive.domain.foreign_text import masked
-from callarchive.domain.phone_numbers import PhoneNumberTreatment, keeps_numbers, treat_foreign_in
+from callarchive.domain.foreign_text import mask_text
+from callarchive.domain.phone_numbers import PhoneNumberMask, keeps_numbers, mask_json
 
 _LONGEST_FIELD = 64 * 1024 * 1024
 _MOST_LINES = 1000
@@ -37,7 +37,7 @@ _IDS_TIMES_AND_AMOUNTS = frozenset(
 _DELIMITERS = (",", ";", "\t", "|")
 
 
-def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[str]]:
+def masked_rows(path: Path, *, mask: PhoneNumberMask) -> Iterator[list[str]]:
     """Every row of the CSV file, its header first, as it may be kept.
 
     Where a number should not stand (a forged or mistaken row) it is starred out as in a message.
@@ -47,8 +47,8 @@ def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[st
     """
     # csv's default of 131,072 is below what Content may hold. The limit is the process's; it is only ever raised.
     csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
-    keeps_all = keeps_numbers(treat)
-    slipped: Callable[[str], str] = str if keeps_all else masked
+    keeps_all = keeps_numbers(mask)
+    slipped: Callable[[str], str] = str if keeps_all else mask_text
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         records = _records(file)
         first = next(records, None)
@@ -70,7 +70,7 @@ def treated_rows(path: Path, *, treat: PhoneNumberTreatment) -> Iterator[list[st
                 yield [slipped(cell) for cell in row]
                 continue
             yield [
-                (treat(cell) or "") if number else cell if plain else slipped(cell)
+                (mask(cell) or "") if number else cell if plain else slipped(cell)
                 for cell, number, plain, stay in zip(row, numbers, plains, stays, strict=True)
                 if stay
             ]
@@ -125,4 +125,4 @@ def _plain(name: str) -> str:
 
 def _names_a_number(column: str) -> bool:
     """SourceEndpoint and DestinationEndpoint, and whatever else `phone_numbers` takes for one."""
-    return column.endswith("number") or bool(treat_foreign_in({column: "1"}, lambda _: None)[column] is None)
+    return column.endswith("number") or bool(mask_json({column: "1"}, lambda _: None)[column] is None)

@@ -23,7 +23,7 @@ from callarchive.archiving.responses.lines import key_of, line_of, line_that_cou
 from callarchive.catalog.rows import Key
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.models import Lookup
-from callarchive.domain.phone_numbers import HASH_PREFIX, PhoneNumberTreatment
+from callarchive.domain.phone_numbers import HASH_PREFIX, PhoneNumberMask
 from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class AnswerJournal:
     is left; left with one, they lie in pieces. Not thread-safe; hold the day's lock.
 
     Args:
-        treat: the accounts' treatment of phone numbers; of an account without one they are dropped.
+        masks: by account; the phone numbers of an account without one are dropped.
         piece: how many answers a piece holds at the most.
         piece_s: after how many seconds a smaller piece is written.
     """
@@ -44,13 +44,13 @@ class AnswerJournal:
         store: Store,
         day: date,
         *,
-        treat: Mapping[str, PhoneNumberTreatment],
+        masks: Mapping[str, PhoneNumberMask],
         piece: int = 1000,
         piece_s: float = 2.0,
     ) -> None:
         self._store = store
         self._day = day
-        self._treat = {subaccount_id: treat_once(treatment) for subaccount_id, treatment in treat.items()}
+        self._masks = {subaccount_id: mask_once(mask) for subaccount_id, mask in masks.items()}
         self._merges = True
         self._piece = piece
         self._piece_s = piece_s
@@ -86,11 +86,11 @@ class AnswerJournal:
 
     def add(self, subaccount_id: str, lookup: Lookup) -> None:
         """The answer is on its way into a piece. Raises StoreError."""
-        treat = self._treat.get(subaccount_id, _drop)
+        mask = self._masks.get(subaccount_id, _drop)
         key = (subaccount_id, lookup.session_id)
         if not self._waiting:
             self._begun_at = time.monotonic()
-        self._waiting.append((key, line_of(subaccount_id, lookup, treat)))
+        self._waiting.append((key, line_of(subaccount_id, lookup, mask)))
         if len(self._waiting) >= self._piece or time.monotonic() - self._begun_at > self._piece_s:
             self.flush()
 
@@ -130,9 +130,9 @@ def pieces_folder(day: date) -> str:
     return f"_answers/lookups/call_date={day}/pieces"
 
 
-def treat_once(treat: PhoneNumberTreatment) -> PhoneNumberTreatment:
+def mask_once(mask: PhoneNumberMask) -> PhoneNumberMask:
     """A kept answer that is saved again is not hashed again."""
-    return lambda number: number if number is not None and number.startswith(HASH_PREFIX) else treat(number)
+    return lambda number: number if number is not None and number.startswith(HASH_PREFIX) else mask(number)
 
 
 def kept_lookups(store: Store, day: date) -> Iterator[tuple[Key, Lookup]]:

@@ -1,6 +1,6 @@
 """Look-ups as lines of JSON, as `answer_store` keeps them: each way between the two, which of two lines counts, packing.
 
-A line holds an answer as it came, phone numbers treated; the answer is read anew with each reading of the line.
+A line holds an answer as it came, phone numbers masked; the answer is read anew with each reading of the line.
 """
 
 import json
@@ -12,17 +12,17 @@ import pyarrow as pa
 
 from callarchive.catalog.rows import Key
 from callarchive.domain.days import parse_timestamp
-from callarchive.domain.foreign_text import masked, storable
+from callarchive.domain.foreign_text import mask_text, storable
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import DoubledKeys, UnreadableError, parse_json
-from callarchive.domain.phone_numbers import PhoneNumberTreatment, treat_foreign_in
+from callarchive.domain.phone_numbers import PhoneNumberMask, mask_json
 from callarchive.voice_api.lookups import read_lookup
 
 _UNREADABLE_CHARS = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
-def line_of(subaccount_id: str, lookup: Lookup, treat: PhoneNumberTreatment) -> bytes:
+def line_of(subaccount_id: str, lookup: Lookup, mask: PhoneNumberMask) -> bytes:
     """The look-up as a line, without the line end."""
     return json.dumps(
         {
@@ -33,7 +33,7 @@ def line_of(subaccount_id: str, lookup: Lookup, treat: PhoneNumberTreatment) -> 
             "http_status": lookup.http_status,
             "error": lookup.error,
             "unreachable": lookup.unreachable,
-            "body": _treated_body(lookup, treat),
+            "body": _masked_body(lookup, mask),
         }
     ).encode()
 
@@ -118,10 +118,10 @@ def _replaces(new: Lookup, old: Lookup) -> bool:
     return new.looked_up_at >= old.looked_up_at
 
 
-def _treated_body(lookup: Lookup, treat: PhoneNumberTreatment) -> str | None:
+def _masked_body(lookup: Lookup, mask: PhoneNumberMask) -> str | None:
     """The body itself where it holds nothing that may not be kept, else the same JSON without it; None to keep none.
 
-    What is not JSON cannot be treated by its keys: what looks like a number is masked, and it is cut to 64 Ki
+    What is not JSON cannot be masked by its keys: what looks like a number is masked, and it is cut to 64 Ki
     characters, for it is kept as evidence of an error only. JSON that is an error because a key is doubled is not kept:
     rewritten it would have lost the other value, and would read as a good answer.
     """
@@ -130,13 +130,13 @@ def _treated_body(lookup: Lookup, treat: PhoneNumberTreatment) -> str | None:
         return None
     try:
         tree = parse_json(body)
-        treated = treat_foreign_in(tree, treat)
+        masked = mask_json(tree, mask)
         doubled = _holds_doubled_keys(tree)
         if doubled and lookup.status is LookupStatus.ERROR:
             return None
-        return body if treated == tree and not doubled else storable(json.dumps(treated, ensure_ascii=False))
+        return body if masked == tree and not doubled else storable(json.dumps(masked, ensure_ascii=False))
     except (UnreadableError, RecursionError):
-        return masked(storable(body[:_UNREADABLE_CHARS]))
+        return mask_text(storable(body[:_UNREADABLE_CHARS]))
 
 
 def _holds_doubled_keys(value: Any) -> bool:

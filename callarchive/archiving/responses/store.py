@@ -2,7 +2,7 @@
 
 A day can be read again from here without asking 8x8, years later and with better reading. One object per table and
 day (per account for call logs), below `_answers/`, which Parquet readers do not see; zstd, to be opened with
-`zstd -d` and `tar --zstd`. Phone numbers are treated before anything is written. How look-ups get there is in
+`zstd -d` and `tar --zstd`. Phone numbers are masked before anything is written. How look-ups get there is in
 `answer_journal`, how one stands in a line in `answer_lines`.
 """
 
@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from callarchive.archiving.responses.call_log_rows import treated_rows
-from callarchive.archiving.responses.journal import AnswerJournal, kept_lookups, lookups_path, treat_once
+from callarchive.archiving.responses.call_log_rows import masked_rows
+from callarchive.archiving.responses.journal import AnswerJournal, kept_lookups, lookups_path, mask_once
 from callarchive.catalog.rows import Key
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import Lookup
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.storage.stores import Store
 
@@ -37,9 +37,9 @@ class AnswerStore:
         """The folders that hold the day's answers, below the store's root, whether or not they are there."""
         return [lookups_path(day).rpartition("/")[0], call_log_path(day, "any").rpartition("/")[0]]
 
-    def journal(self, day: date, *, treat: Mapping[str, PhoneNumberTreatment]) -> AnswerJournal:
+    def journal(self, day: date, *, masks: Mapping[str, PhoneNumberMask]) -> AnswerJournal:
         """Takes a run's answers for the day as they come. See `AnswerJournal`."""
-        return AnswerJournal(self._store, day, treat=treat)
+        return AnswerJournal(self._store, day, masks=masks)
 
     def lookups(self, day: date) -> Iterator[tuple[Key, Lookup]]:
         """The kept answers by key, one for each session, read anew.
@@ -53,15 +53,15 @@ class AnswerStore:
         """All of `lookups` at once; none is an empty dict."""
         return dict(self.lookups(day))
 
-    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], treat: PhoneNumberTreatment) -> None:
+    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: PhoneNumberMask) -> None:
         """The account's call log of the day is these CSV files and no others; no files: an empty one.
 
         Args:
-            treat: applied to the columns of phone numbers, whatever their order and case; where it keeps numbers, the
+            mask: applied to the columns of phone numbers, whatever their order and case; where it keeps numbers, the
                 column Content is kept too.
         """
         try:
-            data = _packed(files, treat)
+            data = _packed(files, mask)
         except OSError as err:
             raise StoreError(f"{day}, account {subaccount_id}: cannot pack the call log: {err.strerror}") from err
         self._store.replace(call_log_path(day, subaccount_id), data)
@@ -112,8 +112,8 @@ def call_log_path(day: date, subaccount_id: str) -> str:
     return f"_answers/call_log/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
 
 
-def _packed(files: Sequence[Path], treat: PhoneNumberTreatment) -> bytes:
-    """A tar of the treated files, zstd. Without time stamps: the same rows give the same bytes."""
+def _packed(files: Sequence[Path], mask: PhoneNumberMask) -> bytes:
+    """A tar of the masked files, zstd. Without time stamps: the same rows give the same bytes."""
     target = pa.BufferOutputStream()
     with (
         temporary_folder("callarchive-log-") as folder,
@@ -121,11 +121,11 @@ def _packed(files: Sequence[Path], treat: PhoneNumberTreatment) -> bytes:
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         for number, path in enumerate(files):
-            treated = folder / "treated.csv"
-            with treated.open("w", encoding="utf-8", newline="") as rows:
-                csv.writer(rows, lineterminator="\n").writerows(treated_rows(path, treat=treat_once(treat)))
+            masked = folder / "masked.csv"
+            with masked.open("w", encoding="utf-8", newline="") as rows:
+                csv.writer(rows, lineterminator="\n").writerows(masked_rows(path, mask=mask_once(mask)))
             member = tarfile.TarInfo(f"log-{number:04d}.csv")
-            member.size = treated.stat().st_size
-            with treated.open("rb") as file:
+            member.size = masked.stat().st_size
+            with masked.open("rb") as file:
                 archive.addfile(member, file)
     return target.getvalue().to_pybytes()

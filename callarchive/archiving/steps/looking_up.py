@@ -35,7 +35,7 @@ from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import UnreadableError, field_of, parse_json
-from callarchive.domain.phone_numbers import phone_number_treatment
+from callarchive.domain.phone_numbers import phone_number_mask
 from callarchive.runtime.worker_pool import NoProgress, Progress, in_threads
 from callarchive.settings import AccountSettings
 
@@ -104,8 +104,8 @@ def look_up_recordings(
         _read_kept(connections, day, _of_accounts(accounts, sessions), lookups, answered)
         return write(keep_failures(connections, day, schemas.RECORDING_METADATA, {}, earlier=earlier_failures))
     known = with_recordings_of_events(metadata, events, sessions=sessions)
-    treat = {account.subaccount_id: phone_number_treatment(account) for account in connections.settings.accounts}
-    with connections.answers.journal(day, treat=treat) as journal:
+    masks = {account.subaccount_id: phone_number_mask(account) for account in connections.settings.accounts}
+    with connections.answers.journal(day, masks=masks) as journal:
         asked_count, errors = _ask_for(
             connections,
             day,

@@ -25,7 +25,7 @@ from callarchive.domain.payloads import (
     read_duration,
     read_status,
 )
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.phone_numbers import PhoneNumberMask
 
 MAX_DEPTH = 32
 MAX_VALUES = 10_000
@@ -63,7 +63,7 @@ class SessionEvent:
     Attributes:
         session_status: in the catalog's spelling: NO_ANSWER, CANCELED.
         call_duration_s: of the longest leg.
-        source_number, destination_number: A's caller and B's callee, treated.
+        source_number, destination_number: A's caller and B's callee, masked.
     """
 
     session_id: str
@@ -91,7 +91,7 @@ class ReadEvent:
     """An event with what is kept of it.
 
     Attributes:
-        payload: what was read, as JSON in the form of 8x8's events, phone numbers treated: `event_in` reads the same from it.
+        payload: what was read, as JSON in the form of 8x8's events, phone numbers masked: `event_in` reads the same from it.
         identity: SHA-256, hex, over account and payload: a repeat has the same.
     """
 
@@ -100,12 +100,12 @@ class ReadEvent:
     identity: str
 
 
-def read_event(body: bytes, *, subaccount_id: str, treat: PhoneNumberTreatment) -> ReadEvent:
+def read_event(body: bytes, *, subaccount_id: str, mask: PhoneNumberMask) -> ReadEvent:
     """The event in a webhook's body.
 
     Args:
         subaccount_id: whose URL it was sent to. An event that names another account is refused.
-        treat: what becomes of phone numbers, before anything is kept.
+        mask: applied to phone numbers before anything is kept.
 
     Raises:
         EventRefusedError: the body is not a JSON object, is nested deeper than 32, holds more than 10,000 values, or lacks
@@ -118,7 +118,7 @@ def read_event(body: bytes, *, subaccount_id: str, treat: PhoneNumberTreatment) 
     if not isinstance(tree, dict):
         raise EventRefusedError("the body is not a JSON object")
     _check_size(tree)
-    event = _event(tree, subaccount_id, treat)
+    event = _event(tree, subaccount_id, mask)
     payload = _payload_of(event, tree)
     return ReadEvent(event, payload, identity_of(subaccount_id, payload))
 
@@ -140,7 +140,7 @@ def payload_to_keep(payload: str) -> str:
 
 
 def event_in(payload: str) -> Event:
-    """The event that a kept payload tells. Its numbers have been treated already.
+    """The event that a kept payload tells. Its numbers have been masked already.
 
     Raises:
         EventRefusedError, UnreadableError: it holds none.
@@ -151,7 +151,7 @@ def event_in(payload: str) -> Event:
     return _event(tree, None, lambda number: number)
 
 
-def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumberTreatment) -> Event:
+def _event(tree: Mapping[str, Any], subaccount_id: str | None, mask: PhoneNumberMask) -> Event:
     kind = field_of(tree, "eventType")
     word = _word(kind) if isinstance(kind, str) else None
     fields = field_of(tree, "payload")
@@ -163,7 +163,7 @@ def _event(tree: Mapping[str, Any], subaccount_id: str | None, treat: PhoneNumbe
     try:
         session_id = parse_id(field_of(fields, "sessionId"), kind="session id")
         if word == "SESSION_SUMMARY":
-            return _session_event(session_id, fields, treat)
+            return _session_event(session_id, fields, mask)
         recording_id = parse_id(field_of(fields, "recordingId"), kind="recording id")
     except InvalidIdError:
         raise EventRefusedError(f"{word}: an id in the payload is not a UUID") from None
@@ -230,7 +230,7 @@ def _json(tree: Any) -> str:
     return json.dumps(tree, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumberTreatment) -> SessionEvent:
+def _session_event(session_id: str, fields: Mapping[str, Any], mask: PhoneNumberMask) -> SessionEvent:
     legs = _legs(fields)
     durations_s = [seconds for leg in legs if (seconds := read_duration(field_of(leg, "callDuration"))) is not None]
     count = field_of(fields, "callCount")
@@ -241,9 +241,9 @@ def _session_event(session_id: str, fields: Mapping[str, Any], treat: PhoneNumbe
         ended_at=_time(field_of(fields, "endTime")),
         call_count=count if type(count) is int and 0 <= count <= _MOST_CALLS else None,
         call_duration_s=max(durations_s, default=None),
-        source_number=treat(_number(legs[0], "source")) if legs else None,
+        source_number=mask(_number(legs[0], "source")) if legs else None,
         # As in the export, where the first leg's callee is the masking number that A dialled.
-        destination_number=treat(_number(legs[0], "destination")) if legs else None,
+        destination_number=mask(_number(legs[0], "destination")) if legs else None,
     )
 
 

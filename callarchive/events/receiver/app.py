@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from callarchive.domain.errors import ArchiveError
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.events.inbox.events import EventRefusedError, RecordingEvent, SessionEvent, read_event
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.events.receiver.admission import (
@@ -47,12 +47,12 @@ class Sender:
 
     Attributes:
         auth_header: what must stand in `Authorization`; null where nothing is asked for.
-        treat: what becomes of phone numbers.
+        mask: applied to phone numbers.
     """
 
     subaccount_id: str
     auth_header: bytes | None
-    treat: PhoneNumberTreatment
+    mask: PhoneNumberMask
 
     def __repr__(self) -> str:
         return f"Sender({self.subaccount_id!r})"
@@ -136,7 +136,7 @@ class Receiver:
         try:
             body = await self._body(request)
             try:
-                event = read_event(body, subaccount_id=sender.subaccount_id, treat=sender.treat)
+                event = read_event(body, subaccount_id=sender.subaccount_id, mask=sender.mask)
             except EventRefusedError as err:
                 raise _RefusedError(400, "payload", str(err)) from None
             try:

@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
-from callarchive.domain.phone_numbers import phone_number_treatment
+from callarchive.domain.phone_numbers import phone_number_mask
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.events.receiver.admission import networks
 from callarchive.events.receiver.app import Receiver, Sender
@@ -105,14 +105,14 @@ def _sender(account: AccountSettings) -> Sender:
             "%s: takes events from everyone who reaches this address: accounts.webhooks.auth_header is not set",
             account.subaccount_id,
         )
-        return Sender(account.subaccount_id, None, phone_number_treatment(account))
+        return Sender(account.subaccount_id, None, phone_number_mask(account))
     try:
         expected = header.reveal().encode("latin-1")
     except UnicodeEncodeError:
         raise ConfigurationError(
             f"account {account.subaccount_id}: accounts.webhooks.auth_header holds what cannot stand in a header"
         ) from None
-    return Sender(account.subaccount_id, expected, phone_number_treatment(account))
+    return Sender(account.subaccount_id, expected, phone_number_mask(account))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -46,7 +46,7 @@ def write_everything(connections: Connections, day: date) -> None:
     journal = TransferJournal(connections.catalog, day, piece=1)
     journal.add(RecordingFile("acme_sg", "s", "r", ArchiveStatus.PENDING))
     lookup = Lookup("s", LookupStatus.NO_RECORDINGS, datetime(2026, 11, 3, tzinfo=UTC), body="[]")
-    with connections.answers.journal(day, treat={}) as answers:
+    with connections.answers.journal(day, masks={}) as answers:
         answers.add("acme_sg", lookup)
     connections.answers.save_call_log(day, "acme_sg", [], lambda number: number)
 

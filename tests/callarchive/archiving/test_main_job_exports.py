@@ -117,7 +117,7 @@ def test_a_session_that_only_events_name_fails_the_check_until_the_export_names_
     last = max(sessions, key=lambda session: session.started_at)
     with closing(Inbox.open(f"sqlite:///{trial.config.parent / 'inbox.sqlite3'}")) as inbox:
         body = json.dumps(session_summary(last)).encode()
-        inbox.add([("acme.sg", read_event(body, subaccount_id="acme.sg", treat=lambda _: None))])
+        inbox.add([("acme.sg", read_event(body, subaccount_id="acme.sg", mask=lambda _: None))])
     rows = sum(len(session.legs) for session in sessions) - len(last.legs)
     trial.simulator.api.faults.add(Fault.few_rows(rows), match="download", times=FOREVER)
     (summary,) = trial.archive()
@@ -151,7 +151,7 @@ def test_events_that_nothing_dates_are_no_day_without_calls(start_trial: Start) 
         {"eventType": "CALL_RECORDING_STATUS", "payload": {**payload, "status": "UPLOAD_COMPLETED"}}
     ).encode()
     with closing(Inbox.open(f"sqlite:///{trial.config.parent / 'inbox.sqlite3'}", clock=lambda: NOON)) as inbox:
-        inbox.add([("acme.sg", read_event(body, subaccount_id="acme.sg", treat=lambda _: None))])
+        inbox.add([("acme.sg", read_event(body, subaccount_id="acme.sg", mask=lambda _: None))])
     with pytest.raises(SourceError, match="the inbox has no session dated 2026-01-05"):
         trial.archive()
 

@@ -33,7 +33,7 @@ def tell(trial: Any, *bodies: dict[str, Any]) -> None:
     """8x8's events are in the inbox."""
     file = trial.config.parent / "inbox.sqlite3"
     with closing(Inbox.open(f"sqlite:///{file}", clock=trial.simulator.clock)) as inbox:
-        read = [read_event(json.dumps(b).encode(), subaccount_id="acme.sg", treat=lambda _: None) for b in bodies]
+        read = [read_event(json.dumps(b).encode(), subaccount_id="acme.sg", mask=lambda _: None) for b in bodies]
         inbox.add([("acme.sg", event) for event in read])
 
 

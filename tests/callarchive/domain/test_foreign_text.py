@@ -14,7 +14,7 @@ from callarchive.domain.foreign_text import (
     cleaned,
     cleaned_lines,
     mask_numbers,
-    masked,
+    mask_text,
     place_to_keep,
     storable,
 )
@@ -107,7 +107,7 @@ def test_any_id_time_and_hash_stays(an_id: uuid.UUID, at: datetime, data: bytes)
     ],
 )
 def test_credentials_are_shown_nowhere(text: str) -> None:
-    for shown in (cleaned(text), masked(text), str(TransferError(text))):
+    for shown in (cleaned(text), mask_text(text), str(TransferError(text))):
         assert SECRET.lower() not in shown.lower()
 
 

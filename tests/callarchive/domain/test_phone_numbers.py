@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callarchive.domain.errors import ConfigurationError
-from callarchive.domain.phone_numbers import phone_number_treatment, treat_foreign_in
+from callarchive.domain.phone_numbers import mask_json, phone_number_mask
 from callarchive.settings import AccountSettings
 
 NUMBER = "+65 6123-4567"
@@ -35,26 +35,26 @@ def hashing(tmp_path: Path) -> AccountSettings:
 
 
 def test_a_dropped_number_is_null() -> None:
-    assert phone_number_treatment(account("drop"))(NUMBER) is None
-    assert phone_number_treatment(account("drop"))(None) is None
+    assert phone_number_mask(account("drop"))(NUMBER) is None
+    assert phone_number_mask(account("drop"))(None) is None
 
 
 def test_a_kept_number_is_as_it_came() -> None:
-    treat = phone_number_treatment(account("keep"))
-    assert (treat(NUMBER), treat(""), treat(None)) == (NUMBER, None, None)
+    mask = phone_number_mask(account("keep"))
+    assert (mask(NUMBER), mask(""), mask(None)) == (NUMBER, None, None)
 
 
 def test_a_hashed_number_is_the_keyed_hash_of_its_digits(hashing: AccountSettings) -> None:
-    treat = phone_number_treatment(hashing)
+    mask = phone_number_mask(hashing)
     expected = hmac.new(b"pepper", b"6561234567", hashlib.sha256).hexdigest()[:32]
-    assert treat(NUMBER) == treat("6561234567") == treat("(65) 61 23 45 67") == f"hmac-sha256:{expected}"
-    assert treat("6561234568") != treat("6561234567")
-    assert (treat(""), treat(None), treat("anonymous")) == (None, None, None)
+    assert mask(NUMBER) == mask("6561234567") == mask("(65) 61 23 45 67") == f"hmac-sha256:{expected}"
+    assert mask("6561234568") != mask("6561234567")
+    assert (mask(""), mask(None), mask("anonymous")) == (None, None, None)
 
 
 def test_a_hash_without_its_key_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
-        phone_number_treatment(account("hash", phone_hash_key={"file": str(tmp_path / "absent")}))
+        phone_number_mask(account("hash", phone_hash_key={"file": str(tmp_path / "absent")}))
 
 
 EVENT = {
@@ -75,14 +75,14 @@ EVENT = {
 }
 
 
-def test_no_number_is_left_in_a_treated_event_wherever_it_stood() -> None:
-    treated = treat_foreign_in(EVENT, phone_number_treatment(account("drop")))
-    assert "61234567" not in json.dumps(treated)
+def test_no_number_is_left_in_a_masked_event_wherever_it_stood() -> None:
+    masked = mask_json(EVENT, phone_number_mask(account("drop")))
+    assert "61234567" not in json.dumps(masked)
 
 
-def test_what_is_no_number_is_left_in_a_treated_event() -> None:
+def test_what_is_no_number_is_left_in_a_masked_event() -> None:
     before = json.dumps(EVENT)
-    payload = treat_foreign_in(EVENT, phone_number_treatment(account("drop")))["payload"]
+    payload = mask_json(EVENT, phone_number_mask(account("drop")))["payload"]
     assert payload["sessionId"] == "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
     assert payload["callCount"] == 2
     assert payload["details"]["callA"] == {"callId": "x", "source": None, "destination": None, "callDuration": 12}
@@ -102,18 +102,18 @@ def test_what_is_no_number_is_left_in_a_treated_event() -> None:
     ],
 )
 def test_times_and_a_files_place_stay_as_they_came_however_many_digits_they_have(name: str, text: str) -> None:
-    treat = phone_number_treatment(account("drop"))
-    assert treat_foreign_in({"payload": {name: text}}, treat) == {"payload": {name: text}}
-    assert "61234567" not in treat_foreign_in({"note": f"{text} 6561234567"}, treat)["note"]
-    assert treat_foreign_in({"startTime": "6561234567"}, treat) == {"startTime": "***"}
+    mask = phone_number_mask(account("drop"))
+    assert mask_json({"payload": {name: text}}, mask) == {"payload": {name: text}}
+    assert "61234567" not in mask_json({"note": f"{text} 6561234567"}, mask)["note"]
+    assert mask_json({"startTime": "6561234567"}, mask) == {"startTime": "***"}
 
 
 def test_all_spellings_in_an_event_become_one_hash(hashing: AccountSettings) -> None:
-    treat = phone_number_treatment(hashing)
-    payload = treat_foreign_in(EVENT, treat)["payload"]
+    mask = phone_number_mask(hashing)
+    payload = mask_json(EVENT, mask)["payload"]
     call_a, call_b = payload["details"]["callA"], payload["details"]["callB"]
     assert (
-        call_a["source"] == call_a["destination"] == call_b["sourceMsisdn"] == call_b["legs"][0]["to"] == treat(NUMBER)
+        call_a["source"] == call_a["destination"] == call_b["sourceMsisdn"] == call_b["legs"][0]["to"] == mask(NUMBER)
     )
-    assert payload["phoneNumbers"][:2] == [treat(NUMBER)] * 2
-    assert payload["endpoint"] == treat(NUMBER)
+    assert payload["phoneNumbers"][:2] == [mask(NUMBER)] * 2
+    assert payload["endpoint"] == mask(NUMBER)

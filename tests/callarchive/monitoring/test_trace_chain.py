@@ -96,7 +96,7 @@ def drop(trial: Any, session: str, recording: str) -> None:
     inbox = Inbox.open(f"sqlite:///{trial.config.parent}/inbox.sqlite3")
     payload = {"sessionId": session, "recordingId": recording, "status": "UPLOAD_COMPLETED", "caller": "+6591234567"}
     body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
-    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))] * 2)
+    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", mask=lambda number: number))] * 2)
     inbox.close()
 
 
@@ -120,7 +120,7 @@ def test_a_session_whose_id_tells_no_time_has_the_day_that_its_event_tells(trial
     for wanted, start in ((session, "2026-01-02T23:59:59Z"), (undated, None)):
         payload = {"sessionId": wanted, "sessionStatus": "COMPLETED", "startTime": start}
         body = json.dumps({"eventType": "SESSION_SUMMARY", "payload": payload}).encode()
-        inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))])
+        inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", mask=lambda number: number))])
     inbox.close()
     found = passport_of(trial, session)
     assert found.call_date == date(2026, 1, 2)

@@ -50,7 +50,7 @@ def link_of(links: Any, name: str) -> Any:
 def drop(trial: Any, kind: str, payload: dict[str, Any]) -> None:
     inbox = Inbox.open(f"sqlite:///{trial.config.parent}/inbox.sqlite3")
     body = json.dumps({"eventType": kind, "payload": payload}).encode()
-    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))])
+    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", mask=lambda number: number))])
     inbox.close()
 
 

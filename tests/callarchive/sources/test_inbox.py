@@ -30,7 +30,7 @@ class Received:
 
     def event(self, kind: str, session_id: str, *, account: str = "acme_sg", **payload: Any) -> None:
         body = json.dumps({"eventType": kind, "payload": {"sessionId": session_id, **payload}}).encode()
-        self.inbox.add([(account, read_event(body, subaccount_id=account, treat=lambda number: f"<{number}>"))])
+        self.inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda number: f"<{number}>"))])
 
     def summary(self, session_id: str, **payload: Any) -> None:
         self.event("SESSION_SUMMARY", session_id, **payload)

@@ -9,7 +9,7 @@ import pytest
 
 from callarchive.domain.errors import ExportError, ExportFailedError, SourceError
 from callarchive.domain.models import RowProblem, Session
-from callarchive.domain.phone_numbers import PhoneNumberTreatment
+from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.sources.gathering import SourceContext
 from callarchive.sources.log_export import LogExportSessions
 
@@ -49,10 +49,10 @@ class Kept:
         self.logs: dict[tuple[date, str], list[Path]] = {}
         self.masked_as: list[str | None] = []
 
-    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], treat: PhoneNumberTreatment) -> None:
+    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: PhoneNumberMask) -> None:
         assert all(file.exists() for file in files)
         self.logs[day, subaccount_id] = list(files)
-        self.masked_as.append(treat("+65"))
+        self.masked_as.append(mask("+65"))
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:

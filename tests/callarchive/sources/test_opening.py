@@ -26,7 +26,7 @@ class Nothing:
     def call_log(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
         yield [self._file]
 
-    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], treat: object) -> None: ...
+    def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: object) -> None: ...
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:

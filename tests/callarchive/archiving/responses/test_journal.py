@@ -28,7 +28,7 @@ def answer(number, *, minutes=0, body=BODY):
 
 
 def journal(store, **options):
-    return AnswerJournal(store, DAY, treat={"acme": lambda number: number}, **options)
+    return AnswerJournal(store, DAY, masks={"acme": lambda number: number}, **options)
 
 
 def break_off(store, *lookups, **options):

@@ -53,8 +53,8 @@ def silence(session_id=ONE, *, minutes=0, unreachable=True):
     )
 
 
-def save(answers, *lookups, account="acme_sg", treat=keep):
-    with answers.journal(DAY, treat={account: treat}) as journal:
+def save(answers, *lookups, account="acme_sg", mask=keep):
+    with answers.journal(DAY, masks={account: mask}) as journal:
         for lookup in lookups:
             journal.add(account, lookup)
 
@@ -91,7 +91,7 @@ def test_every_kind_of_answer_comes_back_as_it_was(answers, folder):
 def test_accounts_are_kept_apart_and_other_days_too(answers):
     save(answers, answer(ONE))
     save(answers, answer(ONE, body='{"statusCode": 1404, "statusMessage": "no"}', http_status=404), account="other")
-    with answers.journal(DAY + timedelta(days=1), treat={}) as journal:
+    with answers.journal(DAY + timedelta(days=1), masks={}) as journal:
         journal.add("acme_sg", answer(TWO))
     found = answers.load_lookups(DAY)
     assert {key: lookup.status for key, lookup in found.items()} == {
@@ -141,31 +141,31 @@ def test_the_same_answers_give_the_same_bytes(answers, folder):
     assert path.read_bytes() == before
 
 
-def test_numbers_in_bodies_are_treated_before_they_are_kept(answers, folder):
+def test_numbers_in_bodies_are_masked_before_they_are_kept(answers, folder):
     body = OK[:-1] + f', "source": "{NUMBER}", "details": {{"callA": {{"msisdn": 6591234567}}}}}}'
     html = f"<html>call from {NUMBER}"
-    for treat in (lambda _: None, hashed):
-        save(answers, answer(body=body, minutes=1), answer(TWO, body=html, minutes=1), treat=treat)
+    for mask in (lambda _: None, hashed):
+        save(answers, answer(body=body, minutes=1), answer(TWO, body=html, minutes=1), mask=mask)
         assert "9123" not in text_of(folder)
         assert answers.load_lookups(DAY)["acme_sg", ONE].recordings == answer(body=body).recordings
         shutil.rmtree(folder)
-    with answers.journal(DAY, treat={}) as journal:
+    with answers.journal(DAY, masks={}) as journal:
         journal.add("acme_sg", answer(body=body))
     assert "9123" not in text_of(folder)
 
 
 def test_a_kept_hash_is_not_hashed_again(answers):
-    save(answers, answer(body=OK[:-1] + f', "source": "{NUMBER}"}}'), treat=hashed)
+    save(answers, answer(body=OK[:-1] + f', "source": "{NUMBER}"}}'), mask=hashed)
     once = answers.load_lookups(DAY)["acme_sg", ONE]
-    save(answers, Lookup(ONE, once.status, NOW + timedelta(1), http_status=200, body=once.body), treat=hashed)
+    save(answers, Lookup(ONE, once.status, NOW + timedelta(1), http_status=200, body=once.body), mask=hashed)
     assert answers.load_lookups(DAY)["acme_sg", ONE].body == once.body
 
 
 def test_a_body_without_numbers_is_kept_to_the_letter(answers):
-    save(answers, answer(), treat=lambda _: None)
+    save(answers, answer(), mask=lambda _: None)
     assert answers.load_lookups(DAY)["acme_sg", ONE].body == OK
     nested = '{"statusCode": 0, "x": ' + "[" * 700 + "]" * 700 + "}"
-    save(answers, answer(TWO, body=nested), treat=lambda _: None)
+    save(answers, answer(TWO, body=nested), mask=lambda _: None)
     assert answers.load_lookups(DAY)["acme_sg", TWO].status in (LookupStatus.NO_RECORDINGS, LookupStatus.ERROR)
 
 

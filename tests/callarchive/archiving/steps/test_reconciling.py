@@ -707,7 +707,7 @@ def tell(
     event_type = "CALL_RECORDING_STATUS" if recording else "SESSION_SUMMARY"
     body = json.dumps({"eventType": event_type, "payload": payload}).encode()
     with closing(Inbox.open(world.connections.settings.inbox.url, clock=world.clock)) as inbox:
-        inbox.add([(account, read_event(body, subaccount_id=account, treat=lambda _: None))])
+        inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda _: None))])
 
 
 @pytest.mark.parametrize("recording", [True, False])

@@ -99,7 +99,7 @@ class Day:
     def tell(self, recording_id: str, session_id: str = S1, *, account: str = "acme_sg", **payload: Any) -> None:
         fields = {"sessionId": session_id, "recordingId": recording_id, "status": "UPLOAD_COMPLETED", **payload}
         body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": fields}).encode()
-        self.inbox.add([(account, read_event(body, subaccount_id=account, treat=lambda number: number))])
+        self.inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda number: number))])
 
     def write(self, *, inbox: bool = True, of: pa.Table = OWN) -> list[Row]:
         told = events_told(self.inbox, of) if inbox else None

@@ -27,7 +27,7 @@ AT = datetime(2026, 11, 19, 10, tzinfo=UTC)
 
 
 def read(event: dict[str, Any], account: str = ACCOUNT) -> tuple[str, ReadEvent]:
-    return account, read_event(json.dumps(event).encode(), subaccount_id=account, treat=lambda _: None)
+    return account, read_event(json.dumps(event).encode(), subaccount_id=account, mask=lambda _: None)
 
 
 def uploaded(session: str, recording: str | None = None, **more: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def fill_as_before(url: str, count: int) -> None:
     for seed in range(count):
         for body in bodies(seed):
             payload = json.dumps(body, sort_keys=True, separators=(",", ":"))
-            read = read_event(payload.encode(), subaccount_id=ACCOUNT, treat=lambda _: None)
+            read = read_event(payload.encode(), subaccount_id=ACCOUNT, mask=lambda _: None)
             events.append((ACCOUNT, read))
             kind = {"CALL_RECORDING_STATUS": "recording", "SESSION_SUMMARY": "session"}.get(
                 body["eventType"], "unknown"
@@ -120,7 +120,7 @@ def test_what_is_not_read_goes_and_a_day_is_told_the_same(url: str) -> None:
     }
     assert (first.last_received_at - first.first_received_at, first.delivery_count) == (timedelta(seconds=1), 2)
     # A repeat is known, and there is nothing left to do.
-    again = [read_event(json.dumps(b).encode(), subaccount_id=ACCOUNT, treat=lambda _: None) for b in bodies(7)]
+    again = [read_event(json.dumps(b).encode(), subaccount_id=ACCOUNT, mask=lambda _: None) for b in bodies(7)]
     assert inbox.add([(ACCOUNT, read) for read in again]) == 0
     assert inbox.clean() == 0
     inbox.close()
@@ -197,7 +197,7 @@ def test_events_are_taken_while_it_works(url: str) -> None:
         while not stop.is_set():
             body = next(bodies(1000 + new))
             begun_at = time.monotonic()
-            read = read_event(json.dumps(body).encode(), subaccount_id=ACCOUNT, treat=lambda _: None)
+            read = read_event(json.dumps(body).encode(), subaccount_id=ACCOUNT, mask=lambda _: None)
             new += inbox.add([(ACCOUNT, read)])
             longest_s = max(longest_s, time.monotonic() - begun_at)
             stop.wait(0.01)

@@ -22,9 +22,9 @@ def drop(_: str | None) -> None:
     return None
 
 
-def read(event: Any, *, treat: Any = drop) -> Any:
+def read(event: Any, *, mask: Any = drop) -> Any:
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
-    return read_event(body, subaccount_id="acme_sg", treat=treat)
+    return read_event(body, subaccount_id="acme_sg", mask=mask)
 
 
 def vru(**payload: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_summary_is_read_whatever_its_spelling() -> None:
             callCount=2,
             details={"callA": {"callDuration": 3, "source": "+65 9123 4567"}, "callB": {"callDuration": 12}},
         ),
-        treat=lambda number: number and "treated",
+        mask=lambda number: number and "masked",
     ).event
     assert event == SessionEvent(
         SESSION,
@@ -69,7 +69,7 @@ def test_a_summary_is_read_whatever_its_spelling() -> None:
         datetime(2026, 1, 5, 10, 0, 30, tzinfo=UTC),
         2,
         12.0,
-        "treated",
+        "masked",
         None,
     )
     assert read(vss(sessionStatus="CANCELLED")).event.session_status == "CANCELED"
@@ -161,11 +161,11 @@ def test_nesting_up_to_the_limit_is_taken() -> None:
     assert isinstance(read(b'{"a":' * 31 + b"1" + b"}" * 31).event, UnknownEvent)
 
 
-def test_numbers_are_treated_before_they_are_kept_also_as_json_integers() -> None:
+def test_numbers_are_masked_before_they_are_kept_also_as_json_integers() -> None:
     told = vss(details={"callA": {"source": 6591234567, "destination": "6591234568", "msisdn": "+65 9123-4569"}})
     kept = read(told).payload
     assert not [digits for digits in ("6591234567", "6591234568", "9123-4569") if digits in kept]
-    hashed = read(told, treat=lambda number: number and "hmac-sha256:x")
+    hashed = read(told, mask=lambda number: number and "hmac-sha256:x")
     assert hashed.event.source_number == "hmac-sha256:x"
     assert event_in(hashed.payload).source_number == "hmac-sha256:x"
 
@@ -176,7 +176,7 @@ def test_repeats_have_one_identity_whatever_the_order_of_their_fields() -> None:
     turned["payload"] = {key: event["payload"][key] for key in reversed(event["payload"])}
     assert read(event).identity == read(turned).identity
     assert read(event).identity != read(vru(durationSeconds=26)).identity
-    other = read_event(json.dumps(event).encode(), subaccount_id="other", treat=drop)
+    other = read_event(json.dumps(event).encode(), subaccount_id="other", mask=drop)
     assert other.identity != read(event).identity
 
 
@@ -200,7 +200,7 @@ def test_of_an_event_only_what_is_read_is_kept_and_reads_the_same() -> None:
         note=[f"abc{number}xyz", {"%2B" + number: f"%2B{number}"}],
     )
     for keeps in (drop, lambda value: value):
-        kept = read({**told, "description": signature}, treat=keeps)
+        kept = read({**told, "description": signature}, mask=keeps)
         assert number not in kept.payload
         assert signature not in kept.payload
         assert kept.event.file_path == f"2026-01-05/{SESSION}/{RECORDING}.mp3"
@@ -212,11 +212,11 @@ def test_of_an_event_only_what_is_read_is_kept_and_reads_the_same() -> None:
         details={"callA": {"source": number, "callDuration": 3, "callId": number}, "callB": {"callDuration": 12.5}},
         errorDetails={"message": number},
     )
-    kept = read(summary, treat=lambda value: value)  # as the account says: this one keeps numbers
+    kept = read(summary, mask=lambda value: value)  # as the account says: this one keeps numbers
     assert kept.event.source_number == number
     assert kept.payload.count(number) == 1
     assert event_in(kept.payload) == kept.event
-    assert read({**summary, "description": "again"}, treat=lambda value: value).identity == kept.identity
+    assert read({**summary, "description": "again"}, mask=lambda value: value).identity == kept.identity
 
 
 def test_of_an_event_of_an_unknown_type_nothing_but_its_type_is_kept() -> None:

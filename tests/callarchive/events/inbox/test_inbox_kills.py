@@ -24,7 +24,7 @@ while True:
     for _ in range(7):
         payload = {"sessionId": str(uuid.uuid1()), "recordingId": str(uuid.uuid1())}
         body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
-        batch.append(("acme_sg", read_event(body, subaccount_id="acme_sg", treat=lambda _: None)))
+        batch.append(("acme_sg", read_event(body, subaccount_id="acme_sg", mask=lambda _: None)))
     inbox.add([*batch, batch[0]])
     print(*(event.identity for _, event in batch), flush=True)
 """

@@ -54,7 +54,7 @@ def state_after(batches: Sequence[Sequence[dict[str, Any]]]) -> tuple[Any, ...]:
     ):
         for batch in batches:
             bodies = [json.dumps(event).encode() for event in batch]
-            inbox.add([(ACCOUNT, read_event(b, subaccount_id=ACCOUNT, treat=lambda _: None)) for b in bodies])
+            inbox.add([(ACCOUNT, read_event(b, subaccount_id=ACCOUNT, mask=lambda _: None)) for b in bodies])
         dates = {(change.session_id, change.call_at) for change in inbox.changes(0)}
         return (
             inbox.sessions(ACCOUNT, *DAYS),

@@ -51,7 +51,7 @@ def tell(inbox: Inbox, session_id: str, recording_id: str | None = None, *, acco
     """A recording of the session was uploaded. Returns the event's number."""
     payload = {"sessionId": session_id, "recordingId": recording_id or str(uuid.uuid4())}
     body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
-    inbox.add([(account, read_event(body, subaccount_id=account, treat=lambda _: None))])
+    inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda _: None))])
     return inbox.latest_number()
 
 
@@ -134,7 +134,7 @@ def test_what_nothing_dates_stays_and_unknown_types_go_by_age(
 ) -> None:
     undated = str(uuid.uuid4())
     tell(inbox, undated)
-    inbox.add([(ACCOUNT, read_event(b'{"eventType": "OTHER"}', subaccount_id=ACCOUNT, treat=lambda _: None))])
+    inbox.add([(ACCOUNT, read_event(b'{"eventType": "OTHER"}', subaccount_id=ACCOUNT, mask=lambda _: None))])
     clock.advance(KEEP * 2)
     assert pruned(inbox, catalog) == 1
     assert inbox.unknown_events() == {}
@@ -164,7 +164,7 @@ def test_more_events_than_are_removed_at_once_all_go(inbox: Inbox, clock: Movabl
             json.dumps({"eventType": "SESSION_SUMMARY", "payload": {"sessionId": session_at(AT, seed + n)}}).encode()
             for n in range(count)
         ]
-        inbox.add([(ACCOUNT, read_event(b, subaccount_id=ACCOUNT, treat=lambda _: None)) for b in bodies])
+        inbox.add([(ACCOUNT, read_event(b, subaccount_id=ACCOUNT, mask=lambda _: None)) for b in bodies])
 
     batch(1500, 10_000)
     clock.advance(timedelta(seconds=1))

@@ -28,7 +28,7 @@ NUMBER = "6591234567"
 def uploaded(at: datetime = AT, seed: int | None = None, **more: Any) -> tuple[str, Any]:
     payload = {"sessionId": uuid_at(at, random.Random(seed)), "recordingId": str(uuid.uuid4()), **more}
     body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
-    return ACCOUNT, read_event(body, subaccount_id=ACCOUNT, treat=lambda number: number)
+    return ACCOUNT, read_event(body, subaccount_id=ACCOUNT, mask=lambda number: number)
 
 
 @pytest.fixture

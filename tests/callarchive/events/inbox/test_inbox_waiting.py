@@ -23,7 +23,7 @@ AT = datetime(2026, 11, 19, 10, tzinfo=UTC)
 
 
 def read(event: dict[str, Any]) -> tuple[str, ReadEvent]:
-    return ACCOUNT, read_event(json.dumps(event).encode(), subaccount_id=ACCOUNT, treat=lambda _: None)
+    return ACCOUNT, read_event(json.dumps(event).encode(), subaccount_id=ACCOUNT, mask=lambda _: None)
 
 
 def ended(seed: int = 1) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def test_whatever_is_sent_is_kept_or_refused_in_words_that_repeat_nothing_of_it(
     """Hypothesis plays the dice, so that a payload which is too much is made as small as it can be."""
     body = mutated(rng)
     try:
-        read = read_event(body, subaccount_id=ACCOUNT, treat=lambda _: None)
+        read = read_event(body, subaccount_id=ACCOUNT, mask=lambda _: None)
     except EventRefusedError as err:
         read, told = None, str(err)
     else:
@@ -172,7 +172,7 @@ def test_whatever_is_sent_is_kept_or_refused_in_words_that_repeat_nothing_of_it(
     assert "6591234567" not in told
     if read is None:
         return
-    again = read_event(body, subaccount_id=ACCOUNT, treat=lambda _: None)
+    again = read_event(body, subaccount_id=ACCOUNT, mask=lambda _: None)
     assert (again.identity, again.event) == (read.identity, read.event)
     # What is kept tells the same as what came: of the session, its times, the recording and the place of its file.
     kept = event_in(read.payload)

@@ -182,7 +182,7 @@ def drop(trial: Any, session: str, *, at: datetime) -> None:
     inbox = Inbox.open(f"sqlite:///{trial.config.parent}/inbox.sqlite3", clock=lambda: at)
     payload = f'{{"sessionId": "{session}", "recordingId": "{session}", "status": "UPLOAD_COMPLETED"}}'
     body = f'{{"eventType": "CALL_RECORDING_STATUS", "payload": {payload}}}'.encode()
-    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", treat=lambda number: number))])
+    inbox.add([("demo_s3", read_event(body, subaccount_id="demo_s3", mask=lambda number: number))])
     inbox.close()
 
 
