@@ -1,7 +1,6 @@
-"""The archive: verified recordings under their final names, versions beside them, what is not audio in quarantine.
+"""The archive: verified recordings under their final names, versions beside them, and non-audio bytes in quarantine.
 
-A name that ends in `.mp3` is given only to bytes that arrived whole, were hashed and walked frame by frame, and are
-durable. Names are write-once. What a run knows of the files is in the catalog's `recording_files`; not here.
+Only complete, hashed, scanned and durable files get a name that ends in `.mp3`. Names are write-once.
 """
 
 import hashlib
@@ -36,36 +35,35 @@ QUARANTINE = "_quarantine"
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Bytes that arrived whole and are not audio: why, and where they are kept."""
+    """A complete object that is not audio, and is kept in quarantine."""
 
     reason: str
     quarantine_uri: str
 
 
 class RecordingArchive:
-    """One archive: `{subaccount}/call_date=YYYY-MM-DD/{session_id}/{recording_id}.mp3` below a store's root."""
+    """An archive: `{subaccount}/call_date=YYYY-MM-DD/{session_id}/{recording_id}.mp3` below a store's root."""
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime]) -> None:
         self.store = store
         self._clock = clock
 
     def day_folder(self, subaccount_id: str, day: date) -> str:
-        """Where the account's files of the day lie."""
+        """Return the folder of the account's files of the day."""
         return _day_folder(subaccount_id, day)
 
     def account_folders(self) -> list[str]:
-        """Folders of all accounts that the archive holds files of, also of those that are configured no more."""
-        return [name for name in self.store.folders("") if not name.startswith("_")]  # quarantine and locks begin so
+        """Return the folders of all accounts with files, including accounts removed from the configuration."""
+        return [name for name in self.store.folders("") if not name.startswith("_")]  # quarantine and locks
 
     def sizes(self, subaccount_id: str, day: date, paths: Iterable[str]) -> dict[str, int]:
-        """Size in bytes of each of these files of the account's day that the archive holds."""
+        """Return the size in bytes of each of these files of the account's day that exists."""
         return self.store.sizes(self.day_folder(subaccount_id, day), paths)
 
     def sweep(self, subaccount_id: str, day: date) -> None:
-        """Remove the temporary files of the account's day. What cannot be removed is logged and left to the next sweep.
+        """Remove the temporary files of the account's day, and log those that cannot be removed.
 
-        Call it only while holding the day's lock. On a local archive this reads the folders of the day's sessions (6 ms for
-        1,000 of them); on S3 it costs nothing.
+        Call it only while holding the day's lock. A local archive reads the folders of the day's sessions (6 ms for 1,000).
         """
         try:
             self.store.sweep(self.day_folder(subaccount_id, day))
@@ -75,18 +73,18 @@ class RecordingArchive:
     def keep(
         self, download: Download, *, subaccount_id: str, day: date, session_id: str, recording_id: str, stop: Event
     ) -> KeptFile | Rejection:
-        """The object's bytes are in the archive, or in quarantine if they are not audio.
+        """Store the object in the archive, or in quarantine if it is not audio.
 
-        They are read once: hashed, walked and written as they arrive. A file that is kept already with the same bytes is
-        taken as it is; other bytes under a taken name become a version, `{recording_id}.{16 hex digits of the hash}.mp3`.
+        The bytes are read once: hashed, scanned and written as they arrive. If the name is taken, the existing file is kept
+        if it has the same bytes; otherwise the object becomes a version, `{recording_id}.{16 hex digits of the hash}.mp3`.
 
         Raises:
-            TransferError: the bytes are not what the landing promised. Nothing is kept.
-            StoreError, ArchiveDeniedError, ArchiveUnavailableError: they could not be written.
+            TransferError: size or hash differ from those in the landing. Nothing is stored.
+            StoreError, ArchiveDeniedError, ArchiveUnavailableError: the object cannot be written.
             StoppedError: `stop` was set.
         """
         folder = f"{_day_folder(subaccount_id, day)}/{session_id}"
-        with _TROUBLE_OF_THE_ARCHIVE:
+        with _ARCHIVE_ERRORS:
             opening = self.store.stage(folder)
         with opening as staging:
             size_bytes, digest, walk = _receive(download, staging, stop)
@@ -95,17 +93,17 @@ class RecordingArchive:
             except NotAudioError as err:
                 segment = path_segment(subaccount_id)
                 path = f"{QUARANTINE}/{segment}/call_date={day}/{session_id}/{recording_id}.{digest[:16]}.bin"
-                with _TROUBLE_OF_THE_ARCHIVE:
+                with _ARCHIVE_ERRORS:
                     self._commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
-            with _TROUBLE_OF_THE_ARCHIVE:
+            with _ARCHIVE_ERRORS:
                 path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %d bytes, %.1f s, sha256 %s", self.store.uri(path), size_bytes, audio.duration_s, digest)
         return KeptFile(archive_path=path, size_bytes=size_bytes, sha256=digest, audio=audio, archived_at=self._clock())
 
     def sha256_of(self, path: str) -> str:
-        """The hash of a kept file's bytes as they are now, hex. Raises ObjectNotFoundError, StoreError."""
+        """Read an archived file and return its SHA-256, hex. Raises ObjectNotFoundError, StoreError."""
         digest = hashlib.sha256()
         for chunk in self.store.open(path):
             digest.update(chunk)
@@ -122,12 +120,12 @@ class RecordingArchive:
         self._commit_once(staging, version)
         if self.sha256_of(version) != digest:
             raise AlreadyExistsError(
-                f"{self.store.uri(version)} holds other bytes than its name says: move it away and archive the day again"
+                f"{self.store.uri(version)} does not match the hash in its name: move it away and archive the day again"
             )
         return version
 
     def _commit_once(self, staging: Staging, path: str) -> None:
-        """The name carries the bytes' hash, so a taken name means that an earlier run was killed after writing it."""
+        """Commit under a name with the bytes' hash: if it is taken, an earlier run was killed after writing it."""
         try:
             staging.commit(path)
         except AlreadyExistsError:
@@ -135,9 +133,9 @@ class RecordingArchive:
 
 
 def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, str, Mp3Walk]:
-    """Size in bytes, SHA-256 and walk of the object's bytes, which are staged: read once, whole, as promised."""
+    """Stage the object's bytes, verify them, and return their size, SHA-256 and walk."""
     sha256, walk = hashlib.sha256(), Mp3Walk()
-    # Only a store with ETags can compare it; an SFTP server has nothing to compare with.
+    # SFTP servers have no ETag to compare with.
     md5 = None if download.object.etag is None else hashlib.md5(usedforsecurity=False)
     size_bytes = 0
     for chunk in download:
@@ -151,7 +149,7 @@ def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, st
         size_bytes += len(chunk)
     if size_bytes != download.object.size_bytes:
         raise TransferError(
-            f"{download.object.uri}: {size_bytes} bytes came, {download.object.size_bytes} were promised"
+            f"{download.object.uri}: received {size_bytes} bytes, expected {download.object.size_bytes}"
         )
     if md5 is not None:
         download.verify_md5(md5.hexdigest())
@@ -163,8 +161,8 @@ def _day_folder(subaccount_id: str, day: date) -> str:
     return f"{path_segment(subaccount_id)}/call_date={day}"
 
 
-class _TroubleOfTheArchive:
-    """What the archive's store refuses is told apart from what the landing refuses: it concerns every recording."""
+class _ArchiveErrors:
+    """Distinguish errors of the archive, which affect every recording, from those of a landing."""
 
     def __enter__(self) -> None:
         pass
@@ -176,4 +174,4 @@ class _TroubleOfTheArchive:
             raise ArchiveUnavailableError(str(err)) from err
 
 
-_TROUBLE_OF_THE_ARCHIVE = _TroubleOfTheArchive()
+_ARCHIVE_ERRORS = _ArchiveErrors()

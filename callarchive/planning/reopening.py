@@ -78,7 +78,7 @@ def _due_of_failed_accounts(catalog: "Catalog", settings: Settings, day: date) -
 
 def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:
     """When each of the day's sessions is due that is neither final nor given up."""
-    from callarchive.archiving.transforms.lookup_tables import final, second_look_at
+    from callarchive.archiving.transforms.lookup_tables import final, second_lookup_at
     from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
 
     sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_OF_SESSIONS)
@@ -89,7 +89,7 @@ def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetim
     grace = timedelta(hours=settings.transfer.missing_after_hours)
     is_final = final(sessions, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
     open_sessions = sessions.filter(pc.invert(is_final))
-    second_at = second_look_at(
+    second_at = second_lookup_at(
         open_sessions, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace
     )
     key = schemas.SESSION_IDS.key

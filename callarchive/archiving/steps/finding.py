@@ -8,9 +8,9 @@ import pyarrow as pa
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, keep_failures
 from callarchive.archiving.steps.reports import StepReport
-from callarchive.archiving.transforms.day_assignment import settled_sessions
-from callarchive.archiving.transforms.missing_sessions import AccountAnswers, missing_sessions
-from callarchive.archiving.transforms.recording_events import events_told, write_recording_events
+from callarchive.archiving.transforms.day_assignment import assign_sessions
+from callarchive.archiving.transforms.missing_sessions import AccountSources, missing_sessions
+from callarchive.archiving.transforms.recording_events import inbox_events, write_recording_events
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.day_bounds import keep_bounds
@@ -42,7 +42,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     """
     tables: list[pa.Table] = [schemas.SESSION_IDS.schema.empty_table()]
     errors: dict[str, ArchiveError] = {}
-    answers: dict[str, AccountAnswers] = {}
+    sources: dict[str, AccountSources] = {}
     now, (_, day_end) = connections.clock(), day_bounds(day, connections.settings.zone)
     latest_event = _latest_event(connections)  # what comes while the sources are asked is the next run's
     problems: list[tuple[str, RowProblem]] = []
@@ -57,7 +57,7 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
         except ArchiveError as err:
             errors[account.subaccount_id] = err
             continue
-        answers[account.subaccount_id] = AccountAnswers.of(account, by_source, day_end=day_end, now=now)
+        sources[account.subaccount_id] = AccountSources.of(account, by_source, day_end=day_end, now=now)
         tables.append(session_table(found.sessions))
         problems += [(account.subaccount_id, problem) for problem in found.problems]
     named = pa.concat_tables(tables)
@@ -66,12 +66,12 @@ def find_sessions(connections: Connections, day: date, *, reread: bool = False) 
     guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
     with connections.neighbours_lock():
         before = catalog.partition(schemas.SESSION_IDS, day, columns=(*schemas.SESSION_IDS.key, "sources"))
-        settled = settled_sessions(
+        settled = assign_sessions(
             catalog, day, named, guards=guards, zone=connections.settings.zone, unread=list(errors)
         )
         rows, carried = settled.rows, settled.carried_count
         missing = missing_sessions(
-            catalog, day, before=before, named=named, settled=rows, answers=answers, unread=list(errors), now=now
+            catalog, day, before=before, named=named, settled=rows, sources=sources, unread=list(errors), now=now
         )
         # Before session_ids: a run that is killed between the two leaves the next one all that it needs.
         catalog.replace_partition(schemas.MISSING_SESSIONS, day, missing)
@@ -110,7 +110,7 @@ def _take_over_events(connections: Connections, day: date, sessions: pa.Table) -
     told, problems = None, []
     try:
         if (inbox := connections.inbox()) is not None:
-            told = events_told(inbox, sessions)
+            told = inbox_events(inbox, sessions)
     except (UnavailableError, StoreError) as err:
         problem = RowProblem("inbox", "inbox", None, f"webhook events were not taken over: {err}")
         problems = [(account.subaccount_id, problem) for account in connections.settings.accounts]

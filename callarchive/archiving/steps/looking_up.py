@@ -22,11 +22,11 @@ from callarchive.archiving.steps.reports import StepReport, partition_of
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.lookup_tables import (
     BETWEEN_NEGATIVES,
-    AnsweredRows,
+    LookupRows,
     final,
     lookups_with_earlier,
     recordings_with_earlier,
-    second_look_at,
+    second_lookup_at,
 )
 from callarchive.archiving.transforms.recording_events import named_by_api, with_recordings_of_events
 from callarchive.catalog import schemas
@@ -77,7 +77,7 @@ def look_up_recordings(
     lookups = catalog.partition(schemas.LOOKUPS, day)
     metadata = named_by_api(catalog.partition(schemas.RECORDING_METADATA, day))
     events = catalog.partition(schemas.RECORDING_EVENTS, day)
-    answered = AnsweredRows()
+    answered = LookupRows()
     asked_count = 0
     earlier_failures = account_failures(catalog, day)
     accounts = active_accounts(connections, earlier_failures)
@@ -147,7 +147,7 @@ def _ask_for(
     lookups: pa.Table,
     metadata: pa.Table,
     journal: AnswerJournal,
-    answered: AnsweredRows,
+    answered: LookupRows,
     progress: Progress | None = None,
 ) -> tuple[int, dict[str, ArchiveError]]:
     """Look up the sessions that are not final, and add the answers to `answered`.
@@ -168,7 +168,7 @@ def _ask_for(
     errors: dict[str, ArchiveError] = {}
     for account in accounts:
         own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
-        answers = AnsweredRows()
+        answers = LookupRows()
         known = len(_of(lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value)), account))
         try:
             _ask(connections, day, account, own, journal, answers, progress or NoProgress(), known_count=known)
@@ -204,7 +204,7 @@ def _to_ask(
     grace = timedelta(hours=settings.transfer.missing_after_hours)
     is_final: Column = final(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
     asking = asking.filter(pc.invert(is_final))
-    second_at = second_look_at(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
+    second_at = second_lookup_at(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
     now = pa.scalar(connections.clock(), pa.timestamp("us", "UTC"))
     # A first answer from the future was dated by a clock that was wrong: it does not hold up the next one.
     waits = pc.and_(
@@ -215,7 +215,7 @@ def _to_ask(
 
 
 def _without_left(
-    connections: Connections, journal: AnswerJournal, to_ask: pa.Table, lookups: pa.Table, answered: AnsweredRows
+    connections: Connections, journal: AnswerJournal, to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
 ) -> pa.Table:
     """The sessions to ask for that a broken-off run has no good answer for; good ones are among `answered`.
 
@@ -247,7 +247,7 @@ def _ask(
     account: AccountSettings,
     session_ids: list[str],
     journal: AnswerJournal,
-    answered: AnsweredRows,
+    answered: LookupRows,
     progress: Progress,
     *,
     known_count: int,
@@ -319,7 +319,7 @@ def _answers(
 
 
 def _read_kept(
-    connections: Connections, day: date, sessions: pa.Table, lookups: pa.Table, answered: AnsweredRows
+    connections: Connections, day: date, sessions: pa.Table, lookups: pa.Table, answered: LookupRows
 ) -> None:
     """Every session has its kept answer among `answered`, or is an error there if it has no answer of any kind.
 

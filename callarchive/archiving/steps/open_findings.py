@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.transfer_journal import TransferJournal
-from callarchive.archiving.transforms.neighbouring_days import Neighbourhood
+from callarchive.archiving.transforms.neighbouring_days import NeighbouringDays
 from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
@@ -181,7 +181,7 @@ class OpenFindings:
         kept: list[str] = []
         accounts = {account.subaccount_id for account in self._connections.settings.accounts}
         for subaccount_id in sorted({row["subaccount_id"] for row in rows}):
-            around = Neighbourhood(self._connections.catalog, self._day, strangers=accounts - {subaccount_id})
+            around = NeighbouringDays(self._connections.catalog, self._day, ignored_accounts=accounts - {subaccount_id})
             own = [row for row in rows if row["subaccount_id"] == subaccount_id]
             ids = {row[column] for row in own}
             unknown = around.unknown_sessions(ids) if column == "session_id" else around.unknown_recordings(ids)

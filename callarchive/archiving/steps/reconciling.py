@@ -16,7 +16,7 @@ from callarchive.archiving.steps.unknowns import keep_unknowns
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms import orphans, reconciliation
 from callarchive.archiving.transforms.lookup_tables import confirmed_negatives
-from callarchive.archiving.transforms.neighbouring_days import Neighbourhood
+from callarchive.archiving.transforms.neighbouring_days import NeighbouringDays
 from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
@@ -223,9 +223,9 @@ class _Search:
 
     def _nameless(self, account: AccountSettings, paths: list[str]) -> list[str]:
         """Those of the landing's paths that no known recording is named by."""
-        # An account that was taken out of the configuration may have shared any landing: it is no stranger.
-        strangers = self._others(orphans.accounts_sharing(account, self._accounts))
-        left = Neighbourhood(self._catalog, self._day, strangers=strangers).without_recording(paths)
+        # An account that was taken out of the configuration may have shared any landing, so its rows count.
+        others = self._others(orphans.accounts_sharing(account, self._accounts))
+        left = NeighbouringDays(self._catalog, self._day, ignored_accounts=others).unknown_objects(paths)
         if not left or self._catalog.has(schemas.RECORDINGS, self._day - timedelta(days=1)):
             return left
         day_begin, _ = day_bounds(self._day, self._connections.settings.zone)
@@ -250,7 +250,7 @@ class _Search:
             recordings = inbox.recordings(account_id, session_ids)
             latest = self._connections.clock() - SETTLED_AFTER
             told |= {(r.session_id, r.recording_id) for r in recordings if r.first_received_at <= latest}
-        around = Neighbourhood(self._catalog, self._day, strangers=self._others([account_id]))
+        around = NeighbouringDays(self._catalog, self._day, ignored_accounts=self._others([account_id]))
         no_session = around.unknown_sessions({session_id for session_id, _ in told})
         # One row for a session that nobody names, and none for each recording of it.
         recording_ids = {id_ for session_id, id_ in told if id_ is not None and session_id not in no_session}

@@ -1,1 +1,1 @@
-"""Tables of a day computed from other tables."""
+"""A day's tables, computed from other tables."""

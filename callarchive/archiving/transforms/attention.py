@@ -1,4 +1,4 @@
-"""What a person should look at on a day: recordings that are not archived, odd audio, look-ups that failed."""
+"""Items of a day that need a person's attention: recordings not archived, damaged audio, failed lookups."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ ATTENTION_IN_RECORDINGS = (
     "duration_event_s",
     "duration_mismatch",
 )
-"""The columns that `needs_attention` looks at."""
+"""The columns that `needs_attention` needs."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Something that a person should look at: which account, what it concerns, its state, and why."""
+    """An item that needs attention. `concerns` names the recording or session."""
 
     day: date
     subaccount_id: str
@@ -39,7 +39,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class AttentionList:
-    """All of a day's items, counted; each is put into words when it is iterated over, recordings first."""
+    """A day's items, recordings first. Iterating formats them one by one."""
 
     day: date
     recordings: pa.Table
@@ -47,42 +47,42 @@ class AttentionList:
 
     @property
     def count(self) -> int:
-        """How many items there are."""
+        """Number of items."""
         return len(self.recordings) + len(self.sessions)
 
     def __iter__(self) -> Iterator[Attention]:
+        """Yield the items."""
         for row in rows_in(self.recordings):
             yield Attention(self.day, row["subaccount_id"], f"recording {row['recording_id']}", *_trouble(row))
         for row in rows_in(self.sessions):
             yield Attention(
-                self.day, row["subaccount_id"], f"session {row['session_id']}", "look-up failed", row["lookup_error"]
+                self.day, row["subaccount_id"], f"session {row['session_id']}", "lookup failed", row["lookup_error"]
             )
 
 
 def needs_attention(
     day: date, *, sessions: pa.Table | None = None, recordings: pa.Table | None = None
 ) -> AttentionList:
-    """What a person should look at in rows of `sessions` and of `recordings`, of which the columns above are enough."""
+    """Return the items in rows of `sessions` and `recordings` with the columns above."""
     if recordings is None:
         recordings = schemas.RECORDINGS.schema.empty_table()
     if sessions is None:
         sessions = schemas.SESSIONS.schema.empty_table()
-    sound = pc.and_(
+    intact = pc.and_(
         pc.equal(pc.fill_null(recordings["archive_status"], ""), "archived"),
         pc.and_(recordings["audio_issue"].is_null(), pc.invert(pc.fill_null(recordings["duration_mismatch"], False))),
     )
     return AttentionList(
         day,
-        recordings=recordings.select(ATTENTION_IN_RECORDINGS).filter(pc.invert(sound)),
+        recordings=recordings.select(ATTENTION_IN_RECORDINGS).filter(pc.invert(intact)),
         sessions=sessions.select(ATTENTION_IN_SESSIONS).filter(pc.equal(sessions["lookup_status"], "error")),
     )
 
 
 def _trouble(row: Row) -> tuple[str, str | None]:
-    """State and reason."""
     if row["archive_status"] != "archived":
         return row["archive_status"], row["error"]
     if row["audio_issue"] is not None:
         return row["audio_issue"], row["audio_issue_detail"]
-    told = ", ".join(f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None)
-    return "duration mismatch", f"{row['duration_s']:.1f} s measured, 8x8 says {told}"
+    reported = ", ".join(f"{row[key]:g} s" for key in ("duration_api_s", "duration_event_s") if row[key] is not None)
+    return "duration mismatch", f"{row['duration_s']:.1f} s measured, {reported} according to 8x8"

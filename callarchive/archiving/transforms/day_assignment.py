@@ -1,9 +1,7 @@
-"""To which day a session belongs when runs or sources disagree: to one day only, and for good once it has recordings.
+"""Assignment of each session to exactly one day, even if runs or sources disagree.
 
-A source may name fewer sessions than it did (8x8's log export reaches back only so far, an id file is emptied), and two
-sources may date one session differently. Neither may take a recording out of the catalog or put it there twice.
-
-Columns, not rows: a rerun of a day of 100,000 sessions compares them all with what is known, and mostly changes none.
+A source may list fewer sessions than in an earlier run (the log export has a limited reach, an id file is emptied), and two
+sources may date a session differently. Neither may remove a recording from the catalog or duplicate it.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -29,23 +27,23 @@ _FACTS = tuple(
 )
 
 _INBOX = "inbox"
-"""The kind of source that webhook events are. No other kind's name holds it."""
+"""The source kind of webhook events. No other kind's name contains it."""
 
 _FILES = "files"
-"""The kind of source whose file may date a session, whatever its start."""
+"""The source kind whose file may date a session independently of its start."""
 
 NumberGuard = Callable[[str | None], str | None]
 
 
 @dataclass(frozen=True)
-class SettledSessions:
-    """What a day's sessions are.
+class AssignedSessions:
+    """The sessions of a day.
 
     Attributes:
-        rows: of `session_ids`.
-        elsewhere: per account what was set aside because it belongs to another day. A session that only a moved midnight put on
-            this day, and that stays where it was archived, is not among them.
-        carried_count: rows that no source names any more.
+        rows: rows of `session_ids`.
+        elsewhere: sessions rejected because they belong to another day, with their accounts. Excludes sessions on this day
+            only because a midnight moved: they stay on the day where they were archived.
+        carried_count: number of rows that no source lists any more.
     """
 
     rows: pa.Table
@@ -53,7 +51,7 @@ class SettledSessions:
     carried_count: int
 
 
-def settled_sessions(
+def assign_sessions(
     catalog: Catalog,
     day: date,
     named: pa.Table,
@@ -61,22 +59,20 @@ def settled_sessions(
     guards: Mapping[str, NumberGuard],
     zone: ZoneInfo,
     unread: Collection[str] = (),
-) -> SettledSessions:
-    """The rows of `session_ids` for the day, and what of the named sessions belongs to another day.
+) -> AssignedSessions:
+    """Return the day's rows of `session_ids`, and the named sessions that belong to another day.
 
-    - A session that a neighbouring day holds already stays there; if both days hold it, the earlier one keeps it.
-    - A session that an earlier run found stays though no source names it any more, unless all that 8x8 ever said is that
-      it has no recording, twice and a day apart. So does every session of an account that is configured no more, and every
-      one that a webhook event named: the inbox is pruned, and every one that began on another day by today's time zone data:
-      when a midnight moves, the day that it falls on now leaves it where it is.
-    - A fact that no source tells any more stays as it was told, phone numbers excepted, and so does the source `inbox`.
+    - A session that a neighbouring day already has stays there. If both days have it, the earlier one keeps it.
+    - A session from an earlier run that no source lists any more stays, unless 8x8 confirmed that it has no recording and
+      never listed one. It also stays if its account was removed from the configuration, if a webhook event named it (the
+      inbox is pruned), or if it began on another day by current time zone data (a midnight moved).
+    - A value that no source provides any more stays, except phone numbers; so does the source `inbox`.
 
     Args:
-        named: rows of `session_ids` as the sources name them now.
-        guards: by configured account, what may be written of a phone number that was kept before; without one it is
-            dropped.
-        zone: in which days are cut.
-        unread: accounts whose sources could not be read: their rows stay as they are.
+        named: rows of `session_ids` from the sources.
+        guards: by configured account, the mask for phone numbers stored earlier; without one they are dropped.
+        zone: the time zone of the days.
+        unread: accounts whose sources could not be read. Their rows do not change.
     """
     before = catalog.partition(schemas.SESSION_IDS, day)
     is_unread = pc.is_in(before["subaccount_id"], value_set=pa.array(list(unread), pa.string()))
@@ -89,24 +85,24 @@ def settled_sessions(
     goes = pc.or_(goes_before, goes_after)
     days = pc.if_else(goes_before, pa.scalar(day_before), pa.scalar(day_after))
     stayed = _left_by_midnight(catalog, named.filter(goes), day, zone) if pc.any(goes).as_py() else frozenset()
-    elsewhere = _set_aside(named.filter(goes), days.filter(goes), unsaid=stayed)
+    elsewhere = _set_aside(named.filter(goes), days.filter(goes), ignored=stayed)
     stays = pc.invert(goes)
-    rows = _with_facts_told(named.filter(stays), before, places=matching_rows(keys.filter(stays), among=keys_before))
+    rows = _with_earlier_facts(named.filter(stays), before, places=matching_rows(keys.filter(stays), among=keys_before))
 
     unnamed = pc.invert(pc.or_(pc.is_in(keys_before, value_set=keys), pc.is_in(keys_before, value_set=keys_day_before)))
     carried = before.filter(unnamed)
     if len(carried):
-        leaves = _settled_without_recordings(catalog, day, carried, accounts=list(guards))
+        leaves = _confirmed_without_recordings(catalog, day, carried, accounts=list(guards))
         leaves = pc.and_not(leaves, _of_other_days(carried, leaves, day=day, zone=zone))
         carried = carried.filter(pc.or_(pc.invert(leaves), pc.match_substring(_as_texts(carried["sources"]), _INBOX)))
         rows = pa.concat_tables([rows, _guarded(carried, guards)])
     if len(untouched):
         rows = pa.concat_tables([rows, untouched])
-    return SettledSessions(rows, elsewhere, len(carried))
+    return AssignedSessions(rows, elsewhere, len(carried))
 
 
 def _left_by_midnight(catalog: Catalog, sessions: pa.Table, day: date, zone: ZoneInfo) -> frozenset[tuple[str, str]]:
-    """Keys of those sessions that began on the day, and that a neighbour holds with the same start: a midnight moved."""
+    """Return the keys of sessions that began on the day and that a neighbour has with the same start: a midnight moved."""
 
     def starts(rows: pa.Table) -> dict[tuple[str, str], datetime]:
         columns = (rows[name].to_pylist() for name in (*_SESSION, "started_at"))
@@ -124,20 +120,22 @@ def _left_by_midnight(catalog: Catalog, sessions: pa.Table, day: date, zone: Zon
     return frozenset(key for key, at in wanted.items() if any(rows.get(key) == at for rows in held))
 
 
-def _set_aside(sessions: pa.Table, days: Column, *, unsaid: frozenset[tuple[str, str]]) -> list[tuple[str, RowProblem]]:
-    """Per account a problem for each session, which belongs to the day at its place in `days`."""
+def _set_aside(
+    sessions: pa.Table, days: Column, *, ignored: frozenset[tuple[str, str]]
+) -> list[tuple[str, RowProblem]]:
+    """Return a problem for each session, which belongs to the day at the same index in `days`."""
     found = []
     columns = (sessions[name].to_pylist() for name in (*_SESSION, "sources"))
     for account, session_id, sources, day in zip(*columns, days.to_pylist(), strict=True):
-        if (account, session_id) in unsaid:
+        if (account, session_id) in ignored:
             continue
         reason = f"session {session_id} belongs to {day} already"
         found.append((account, RowProblem(", ".join(sources), f"call_date={day}", None, reason)))
     return found
 
 
-def _with_facts_told(sessions: pa.Table, before: pa.Table, *, places: Column) -> pa.Table:
-    """The sessions; a fact that is null is as it was before. `places`: the row that each had there, null for none."""
+def _with_earlier_facts(sessions: pa.Table, before: pa.Table, *, places: Column) -> pa.Table:
+    """Return the sessions with NULLs filled from `before`, where `places` has the index of each session's row."""
     columns: dict[str, Any] = {
         name: pc.coalesce(sessions[name], before[name].take(places)) if name in _FACTS else sessions[name]
         for name in sessions.column_names
@@ -147,35 +145,35 @@ def _with_facts_told(sessions: pa.Table, before: pa.Table, *, places: Column) ->
 
 
 def _with_inbox(sources: Column, before: Column) -> Column:
-    """The sources, and `inbox` where it was one of them before: its events may have been pruned since."""
+    """Return the sources, plus `inbox` if it was a source before: its events may have been pruned since."""
     now = _as_texts(sources)
     lacks = pc.and_not(pc.match_substring(_as_texts(before), _INBOX), pc.match_substring(now, _INBOX))
     if not pc.any(lacks).as_py():
         return sources
     both = pc.if_else(lacks, pc.binary_join_element_wise(now, _INBOX, ","), now)
-    kinds = pc.unique(both)  # few, for so many sessions
+    kinds = pc.unique(both)  # a few for many sessions
     lists = pa.array([sorted(filter(None, kind.split(","))) for kind in kinds.to_pylist()], sources.type)
     return lists.take(pc.index_in(both, value_set=kinds))
 
 
 def _as_texts(sources: Column) -> Column:
-    """Each list of kinds as one text; an empty one for none."""
+    """Return each list of kinds joined with commas; NULL gives an empty text."""
     return pc.fill_null(pc.binary_join(sources.combine_chunks(), ","), "")
 
 
-def _settled_without_recordings(catalog: Catalog, day: date, sessions: pa.Table, *, accounts: list[str]) -> Column:
-    """Whether it is final that the session has no recording, and 8x8 never named one. Only of accounts configured."""
+def _confirmed_without_recordings(catalog: Catalog, day: date, sessions: pa.Table, *, accounts: list[str]) -> Column:
+    """Return whether 8x8 confirmed no recording and never listed one. False for accounts that are not configured."""
     lookups = catalog.partition(schemas.LOOKUPS, day)
     keys = keys_of(sessions, _SESSION)
     none = keys_of(lookups, _SESSION).filter(confirmed_negatives(lookups))
-    # An answer of today without recordings does not undo one of earlier that named some.
+    # A response without recordings does not override an earlier one with some.
     with_recordings = pc.is_in(keys, value_set=_keys(catalog, schemas.RECORDING_METADATA, day))
     configured = pc.is_in(sessions["subaccount_id"], value_set=pa.array(accounts, pa.string()))
     return pc.and_(configured, pc.and_not(pc.is_in(keys, value_set=none), with_recordings))
 
 
 def _of_other_days(sessions: pa.Table, wanted: Column, *, day: date, zone: ZoneInfo) -> Column:
-    """Whether the session, if it is wanted, began on another day: by its start, else by the time in its UUID."""
+    """Return whether each wanted session began on another day, by its start, else by the time in its UUID."""
     others = []
     columns = (sessions[name].to_pylist() for name in ("session_id", "started_at"))
     for session_id, started_at, is_wanted in zip(*columns, wanted.to_pylist(), strict=True):
@@ -187,12 +185,12 @@ def _of_other_days(sessions: pa.Table, wanted: Column, *, day: date, zone: ZoneI
 def _time_in(session_id: str) -> datetime | None:
     try:
         return uuid_time(session_id)
-    except ValueError:  # a table that somebody else wrote
+    except ValueError:  # a table from another writer
         return None
 
 
 def _guarded(sessions: pa.Table, guards: Mapping[str, NumberGuard]) -> pa.Table:
-    """The sessions, and of their phone numbers what may still be written."""
+    """Return the sessions with their phone numbers masked."""
     accounts: list[Any] = sessions["subaccount_id"].to_pylist()
     columns: dict[str, Any] = {
         name: [

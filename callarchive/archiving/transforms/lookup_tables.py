@@ -1,8 +1,4 @@
-"""The tables `lookups` and `recording_metadata` of a day: from answers of 8x8 and from what earlier answers said.
-
-Columns, not rows: a day of 100,000 sessions that are all final is gone through in a fraction of a second. Asking, reading
-and writing is in `steps.looking_up`.
-"""
+"""The tables `lookups` and `recording_metadata` of a day, from new and earlier lookups. For I/O, see `steps.looking_up`."""
 
 import logging
 from datetime import datetime, timedelta
@@ -20,15 +16,15 @@ log = logging.getLogger(__name__)
 _SESSION = LOOKUPS.key
 _RECORDING = RECORDING_METADATA.key
 _BATCH = 1000
-_ANSWER = ["lookup_status", "looked_up_at", "negative_since"]
+_LOOKUP_COLUMNS = ["lookup_status", "looked_up_at", "negative_since"]
 _NEGATIVES = pa.array([status.value for status in NEGATIVE])
 
 BETWEEN_NEGATIVES = timedelta(hours=24)
-"""Two answers that name no recording, so far apart, make a session final: one may come from a bad moment at 8x8."""
+"""Minimum time between two negative responses that make a session final: a single one may be a glitch at 8x8."""
 
 
-class AnsweredRows:
-    """Answers as rows of both tables. They become columns in batches, so that little is kept as Python objects."""
+class LookupRows:
+    """Lookups as rows of both tables, packed into Arrow tables in batches to save memory."""
 
     def __init__(self) -> None:
         self._lookups: list[Row] = []
@@ -37,7 +33,7 @@ class AnsweredRows:
         self._recording_tables: list[pa.Table] = []
 
     def add(self, subaccount_id: str, lookup: Lookup) -> None:
-        """The answer counts. One for each session."""
+        """Add the lookup of a session. Add each session only once."""
         self._lookups.append(lookup_row(subaccount_id, lookup))
         self._recordings += [
             metadata_row(subaccount_id, lookup.session_id, recording) for recording in lookup.recordings
@@ -45,14 +41,14 @@ class AnsweredRows:
         if len(self._lookups) >= _BATCH:
             self._pack()
 
-    def include(self, other: "AnsweredRows") -> None:
-        """Add the answers of another, which must not be used afterwards."""
+    def include(self, other: "LookupRows") -> None:
+        """Add all rows of another instance, which must not be used afterwards."""
         other._pack()
         self._lookup_tables += other._lookup_tables
         self._recording_tables += other._recording_tables
 
     def tables(self) -> tuple[pa.Table, pa.Table]:
-        """Rows of `lookups` and of `recording_metadata` for every answer so far."""
+        """Return the rows of `lookups` and of `recording_metadata`."""
         self._pack()
         return pa.concat_tables(self._lookup_tables), pa.concat_tables(self._recording_tables)
 
@@ -65,48 +61,51 @@ class AnsweredRows:
 def final(
     sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table, files: pa.Table, day_end: datetime, grace: timedelta
 ) -> Column:
-    """For each row of `session_ids` whether 8x8 has said all that it will say of the session; never null.
+    """Return for each row of `session_ids` whether no further lookup is needed; never NULL.
 
-    That is so when the grace time was over when it answered, and every recording that it ever named for the session, be it in
-    an event only, is archived. An answer that names no recording counts when it is confirmed: see `confirmed_negatives`.
+    A session is final if it was looked up after the grace time, and every recording ever listed for it, by the API or by an
+    event, is archived. A response without recordings must be confirmed: see `confirmed_negatives`.
 
     Args:
+        sessions: rows of `session_ids`.
+        lookups: `lookups`.
+        metadata: `recording_metadata`.
         files: `recording_files`, at least its key and archive_status.
-        day_end: counts where a session has neither end nor start.
-        grace: how long after the call 8x8 may still come up with a recording.
+        day_end: used for sessions with neither end nor start.
+        grace: how long after the call 8x8 may still add a recording.
     """
     keys = keys_of(sessions, _SESSION)
-    answer = rows_at(lookups.select(_ANSWER), matching_rows(keys, among=keys_of(lookups, _SESSION)))
-    # An `ok` whose recordings are not in the table says nothing: a run may have been killed between the two tables.
+    lookup = rows_at(lookups.select(_LOOKUP_COLUMNS), matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    # An `ok` without recordings in the table does not count: a run may have been killed between writing the two tables.
     naming = keys_of(named_by_api(metadata), _SESSION)
-    named = pc.and_(pc.equal(answer["lookup_status"], LookupStatus.OK.value), pc.is_in(keys, value_set=naming))
+    named = pc.and_(pc.equal(lookup["lookup_status"], LookupStatus.OK.value), pc.is_in(keys, value_set=naming))
     over_at = _grace_over_at(sessions, day_end=day_end, grace=grace)
-    named_late = pc.and_(_true(named), _true(pc.greater_equal(answer["looked_up_at"], over_at)))
-    none_late = pc.and_(confirmed_negatives(answer), _true(pc.greater_equal(answer["negative_since"], over_at)))
+    named_late = pc.and_(_true(named), _true(pc.greater_equal(lookup["looked_up_at"], over_at)))
+    none_late = pc.and_(confirmed_negatives(lookup), _true(pc.greater_equal(lookup["negative_since"], over_at)))
     return pc.and_(pc.or_(named_late, none_late), pc.invert(_wanting(keys, metadata=metadata, files=files)))
 
 
 def confirmed_negatives(lookups: pa.Table) -> Column:
-    """For each row of `lookups` whether 8x8 named no recording in two answers at least a day apart, the last one included.
+    """Return for each row of `lookups` whether two negative responses, including the latest, are at least a day apart.
 
-    Answers that came before the grace time was over, or not in a form of 8x8's own, are none of the two. In rows of
-    versions that did not look at the form, no answer counts.
+    Only valid 8x8 responses after the grace time count. No response counts in rows of older versions, which did not check
+    whether it was valid.
     """
     again_at = pc.add(lookups["negative_since"], pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))
     return pc.and_(_is_negative(lookups), _true(pc.greater_equal(lookups["looked_up_at"], again_at)))
 
 
-def second_look_at(
+def second_lookup_at(
     sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table, files: pa.Table, day_end: datetime, grace: timedelta
 ) -> Column:
-    """For each row of `session_ids` when 8x8 is to be asked a second time because it named no recording once.
+    """Return for each row of `session_ids` when to confirm its first negative response; NULL if not applicable.
 
-    Null where that is not what the session waits for. Args: as for `final`.
+    The arguments are those of `final`.
     """
     keys = keys_of(sessions, _SESSION)
-    answer = rows_at(lookups.select(_ANSWER), matching_rows(keys, among=keys_of(lookups, _SESSION)))
-    since = answer["negative_since"]
-    once = pc.and_not(_is_negative(answer), confirmed_negatives(answer))
+    lookup = rows_at(lookups.select(_LOOKUP_COLUMNS), matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    since = lookup["negative_since"]
+    once = pc.and_not(_is_negative(lookup), confirmed_negatives(lookup))
     counts = pc.greater_equal(since, _grace_over_at(sessions, day_end=day_end, grace=grace))
     waits = pc.and_not(pc.and_(once, _true(counts)), _wanting(keys, metadata=metadata, files=files))
     return pc.if_else(waits, pc.add(since, pa.scalar(BETWEEN_NEGATIVES, pa.duration("us"))), None)
@@ -115,10 +114,9 @@ def second_look_at(
 def lookups_with_earlier(
     new: pa.Table, earlier: pa.Table, *, sessions: pa.Table, day_end: datetime, grace: timedelta
 ) -> pa.Table:
-    """`lookups`: the new rows, and for the other sessions of the day the earlier ones.
+    """Return `lookups`: the new rows, and the earlier ones of the day's other sessions.
 
-    A new row has `negative_since` from the earlier one, as long as 8x8 has not named a recording in between. An error is no
-    answer: it changes nothing about that.
+    A new row keeps `negative_since` of the earlier one unless 8x8 has listed a recording since. An error changes nothing.
     """
     keys = keys_of(new, _SESSION)
     since = earlier["negative_since"].take(matching_rows(keys, among=keys_of(earlier, _SESSION)))
@@ -135,10 +133,10 @@ def lookups_with_earlier(
 
 
 def recordings_with_earlier(new: pa.Table, earlier: pa.Table, *, sessions: pa.Table) -> pa.Table:
-    """`recording_metadata`: the new rows, and those of the day's sessions that an earlier answer named and a new one does not.
+    """Return `recording_metadata`: the new rows, and earlier ones of the day's sessions that the new ones lack.
 
-    A look-up may fail, and 8x8 may forget a session that is old: neither takes a recording out of the catalog. A recording
-    that two sessions name belongs to the session whose id comes first, with a warning.
+    A failed lookup, or a session that 8x8 has deleted, never removes a recording from the catalog. A recording listed for
+    two sessions is assigned to the one with the lower id, with a warning.
     """
     rows = pa.concat_tables([new, _rows_not_in(earlier, new, (*_SESSION, "recording_id"), sessions=sessions)])
     keys = keys_of(rows, _RECORDING)
@@ -150,7 +148,7 @@ def recordings_with_earlier(new: pa.Table, earlier: pa.Table, *, sessions: pa.Ta
     kept_under = rows["session_id"].take(first).filter(pc.invert(is_first)).to_pylist()
     for row, session_id in zip(rows.filter(pc.invert(is_first)).to_pylist(), kept_under, strict=True):
         log.warning(
-            "recording %s is named by the sessions %s and %s: kept under the first",
+            "recording %s is listed for the sessions %s and %s: assigned to the first",
             row["recording_id"],
             session_id,
             row["session_id"],
@@ -163,21 +161,20 @@ def _is_negative(lookups: pa.Table) -> Column:
 
 
 def _grace_over_at(sessions: pa.Table, *, day_end: datetime, grace: timedelta) -> Column:
-    """From when on 8x8 has had the time to name each session's recordings."""
+    """Return when the grace time of each session is over."""
     day_ends_at = pa.scalar(day_end, pa.timestamp("us", "UTC"))
     call_ended_at = pc.coalesce(sessions["ended_at"], sessions["started_at"], day_ends_at)
     return pc.add(call_ended_at, pa.scalar(grace, pa.duration("us")))
 
 
 def _wanting(keys: Column, *, metadata: pa.Table, files: pa.Table) -> Column:
-    """Whether a recording that was ever named for the session is not archived."""
+    """Return whether a recording ever listed for the session is not archived."""
     kept = files.filter(pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value))
     is_kept = pc.is_in(keys_of(metadata, _RECORDING), value_set=keys_of(kept, RECORDING_FILES.key))
     return pc.is_in(keys, value_set=keys_of(metadata, _SESSION).filter(pc.invert(is_kept)))
 
 
 def _true(flags: Column) -> Column:
-    """Nulls are false."""
     return pc.fill_null(flags, False)
 
 

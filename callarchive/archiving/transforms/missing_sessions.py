@@ -1,7 +1,7 @@
-"""Sessions that a source did not name, though it should: an earlier run had them from it, or webhook events name them.
+"""Sessions that a source should have listed: an earlier run found them in it, or webhook events name them.
 
-Whether they stay in the day is `belonging`'s part; here they are only recorded, in the table
-`missing_sessions`, which the check `sources_complete` reads. A cut export looks like a day with fewer calls.
+The check `sources_complete` reads the table: a truncated export looks like a day with fewer calls. For whether a session
+stays in the day, see `day_assignment`.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,19 +21,19 @@ from callarchive.settings import AccountSettings, InboxSource
 _EXPORT, _INBOX = "log_export", "inbox"
 _LISTS = ("files", "sql")
 _SETTLED_AFTER = timedelta(hours=1)
-"""So long after its start a call is in 8x8's export, where events come within seconds."""
+"""Time after its start at which a call is in 8x8's export. Events arrive within seconds."""
 
-_NAMED_BEFORE = "an earlier run had it from this source"
+_NAMED_BEFORE = "an earlier run found it in this source"
 _NAMED_BY_EVENTS = "webhook events name it"
 
 
 @dataclass(frozen=True)
-class AccountAnswers:
-    """What an account's sources said of a day, as far as it bears on what is missing.
+class AccountSources:
+    """The sources of an account that can show which sessions are missing.
 
     Attributes:
-        kinds: of sources that reach back to the day, `inbox` excepted: it is pruned.
-        other_days: by kind, session ids that the source names for other days.
+        kinds: kinds of the sources that reach back to the day, except `inbox`, which is pruned.
+        other_days: by kind, ids of the sessions that the source lists for other days.
     """
 
     kinds: frozenset[str]
@@ -42,12 +42,14 @@ class AccountAnswers:
     @classmethod
     def of(
         cls, account: AccountSettings, found: Sequence[tuple[str, Findings]], *, day_end: datetime, now: datetime
-    ) -> "AccountAnswers":
-        """Return what the account's sources said.
+    ) -> "AccountSources":
+        """Return the sources of the account.
 
         Args:
+            account: the account.
             found: kind and findings of each source.
-            day_end: the first instant after the day.
+            day_end: the end of the day.
+            now: the current time.
         """
         kinds = {
             source.kind
@@ -68,24 +70,25 @@ def missing_sessions(
     before: pa.Table,
     named: pa.Table,
     settled: pa.Table,
-    answers: Mapping[str, AccountAnswers],
+    sources: Mapping[str, AccountSources],
     unread: Collection[str],
     now: datetime,
 ) -> list[Row]:
     """Return the rows of `missing_sessions` for the day, ordered by key.
 
-    A session that a list of the user's own names no more and of which 8x8 says that it has no recording has left the day:
-    it is not missing. One that 8x8's export named and names no more is, in any case.
+    A session that the user's own list dropped and that has no recording at 8x8 has left the day, so it is not missing. A
+    session that the export dropped always is.
 
     Args:
         before: rows of `session_ids` before this run.
-        named: rows of `session_ids` as the sources name them now.
+        named: rows of `session_ids` from the sources.
         settled: rows of `session_ids` after this run.
-        answers: by subaccount_id, of the accounts whose sources could be read.
-        unread: the other accounts: their rows stay as they are.
+        sources: by subaccount_id, the sources of the accounts that could be read.
+        unread: the other accounts. Their rows do not change.
     """
     earlier = {
-        (row["subaccount_id"], row["session_id"], row["source"]): row["reason"] for row in _earlier(catalog, day)
+        (row["subaccount_id"], row["session_id"], row["source"]): row["reason"]
+        for row in catalog.rows(schemas.MISSING_SESSIONS, day)
     }
     missing = {key: reason for key, reason in earlier.items() if key[0] in unread}
     candidates = {key: reason for key, reason in earlier.items() if key[0] not in unread}
@@ -97,10 +100,10 @@ def missing_sessions(
         present = set(keys_of(settled, schemas.SESSION_IDS.key).to_pylist())
         still_named = set(_keys(named_pairs).to_pylist()) if earlier else set()
         for (account, session_id, source), reason in candidates.items():
-            answer = answers.get(account)
-            if answer is None or source not in answer.kinds or f"{account}/{session_id}/{source}" in still_named:
+            own = sources.get(account)
+            if own is None or source not in own.kinds or f"{account}/{session_id}/{source}" in still_named:
                 continue
-            if session_id in answer.other_days.get(source, ()):
+            if session_id in own.other_days.get(source, ()):
                 continue
             if source in _LISTS and f"{account}/{session_id}" not in present:
                 continue
@@ -110,12 +113,8 @@ def missing_sessions(
     ]
 
 
-def _earlier(catalog: Catalog, day: date) -> list[Row]:
-    return catalog.rows(schemas.MISSING_SESSIONS, day)
-
-
 def _pairs(sessions: pa.Table) -> pa.Table:
-    """A row (subaccount_id, session_id, source) for each session and each source that named it."""
+    """Return a row (subaccount_id, session_id, source) for each session and each source that lists it."""
     sources = sessions["sources"].combine_chunks()
     rows = sessions.select(["subaccount_id", "session_id"]).take(pc.list_parent_indices(sources))
     return rows.append_column("source", pc.list_flatten(sources))
@@ -130,7 +129,7 @@ def _tuples(pairs: pa.Table) -> Iterator[tuple[str, str, str]]:
 
 
 def _named_by_events_alone(sessions: pa.Table, *, now: datetime) -> Iterator[tuple[str, str, str]]:
-    """Keys of `missing_sessions` for sessions that events name and the export, which has had the time, does not."""
+    """Yield the keys of sessions that events name and that the export lacks although it had time to include them."""
     kinds = pc.fill_null(pc.binary_join(sessions["sources"].combine_chunks(), ","), "")
     alone = pc.and_not(pc.match_substring(kinds, _INBOX), pc.match_substring(kinds, _EXPORT))
     for row in rows_in(sessions.select(["subaccount_id", "session_id", "started_at"]).filter(alone)):

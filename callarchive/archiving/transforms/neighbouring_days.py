@@ -1,7 +1,7 @@
-"""Which ids and places the catalog knows on a day and on the days around it: a call of one day may be named by another's.
+"""The ids and paths that the catalog knows on a day and the days around it.
 
-A session source puts a call on the day that it likes, and a recording begins after its call, perhaps after midnight.
-The day itself and its neighbours are read first, and mostly suffice; the month around only for what is left then.
+A session source may assign a call to another day, and a recording may begin after midnight. The day itself is read first,
+then its neighbours, which mostly suffice, then the month around it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -18,31 +18,30 @@ from callarchive.storage.landing.contents import recording_id_in
 
 _DAYS_AROUND = 31
 
-Lookup = tuple[Table, str]
-"""A table and the column to look into."""
+TableColumn = tuple[Table, str]
 
-_RECORDING_IDS: tuple[Lookup, ...] = (
+_RECORDING_IDS: tuple[TableColumn, ...] = (
     (schemas.RECORDINGS, "recording_id"),
-    (schemas.RECORDING_FILES, "recording_id"),  # also of recordings that nobody names any more, and that we keep
+    (schemas.RECORDING_FILES, "recording_id"),  # includes archived recordings that 8x8 no longer lists
 )
-_OBJECT_PATHS: tuple[Lookup, ...] = ((schemas.RECORDING_FILES, "source_path"),)
-_SESSION_IDS: tuple[Lookup, ...] = ((schemas.SESSIONS, "session_id"),)
+_OBJECT_PATHS: tuple[TableColumn, ...] = ((schemas.RECORDING_FILES, "source_path"),)
+_SESSION_IDS: tuple[TableColumn, ...] = ((schemas.SESSIONS, "session_id"),)
 
 
-class Neighbourhood:
+class NeighbouringDays:
     """A day of the catalog and the 31 days before and after it.
 
     Args:
-        strangers: accounts whose rows do not count.
+        ignored_accounts: accounts whose rows do not count.
     """
 
-    def __init__(self, catalog: Catalog, day: date, *, strangers: Collection[str] = ()) -> None:
+    def __init__(self, catalog: Catalog, day: date, *, ignored_accounts: Collection[str] = ()) -> None:
         self._catalog = catalog
         self._day = day
-        self._strangers = pa.array(sorted(strangers), pa.string())
+        self._ignored_accounts = pa.array(sorted(ignored_accounts), pa.string())
 
-    def without_recording(self, paths: Sequence[str]) -> list[str]:
-        """Those of a landing's paths that are no known recording's, neither by place nor by the id in the name; in order."""
+    def unknown_objects(self, paths: Sequence[str]) -> list[str]:
+        """Return, in order, the paths in a landing that match no known recording, by path or by the id in the name."""
         ids = (recording_id_in(path) for path in paths)
         left = pa.table({"path": pa.array(paths, pa.string()), "id": pa.array(ids, pa.string(), size=len(paths))})
         for step in self._steps():
@@ -55,45 +54,45 @@ class Neighbourhood:
         return found
 
     def unknown_sessions(self, session_ids: Iterable[str]) -> set[str]:
-        """Those of the ids that no day's `sessions` has."""
+        """Return the ids that are in no day's `sessions`."""
         return self._unknown(_SESSION_IDS, session_ids)
 
     def unknown_recordings(self, recording_ids: Iterable[str]) -> set[str]:
-        """Those of the ids that no day's `recordings` has."""
+        """Return the ids that are in no day's `recordings`."""
         return self._unknown(_RECORDING_IDS, recording_ids)
 
-    def _unknown(self, lookups: Sequence[Lookup], values: Iterable[str]) -> set[str]:
+    def _unknown(self, columns: Sequence[TableColumn], values: Iterable[str]) -> set[str]:
         left = pa.array(set(values), pa.string())
         for step in self._steps():
             if not len(left):
                 break
-            left = left.filter(pc.invert(pc.is_in(left, value_set=step.known(lookups, left))))
+            left = left.filter(pc.invert(pc.is_in(left, value_set=step.known(columns, left))))
         unknown: list[Any] = left.to_pylist()
         return set(unknown)
 
     def _steps(self) -> "Iterator[_Step]":
         one = timedelta(days=1)
         for days in ([self._day], [self._day - one, self._day + one], None):
-            yield _Step(self._catalog, self._day, days, self._strangers)
+            yield _Step(self._catalog, self._day, days, self._ignored_accounts)
 
 
 class _Step:
-    """Some days of a neighbourhood: these, or all of it."""
+    """Some of the neighbouring days; all of them if `days` is None."""
 
-    def __init__(self, catalog: Catalog, day: date, days: Sequence[date] | None, strangers: Any) -> None:
+    def __init__(self, catalog: Catalog, day: date, days: Sequence[date] | None, ignored_accounts: Any) -> None:
         self._catalog = catalog
         self._day = day
         self._days = days
-        self._strangers = strangers
+        self._ignored_accounts = ignored_accounts
 
-    def known(self, lookups: Iterable[Lookup], wanted: Column) -> Column:
-        """Those of the wanted values that stand in one of the columns, perhaps more than once."""
+    def known(self, columns: Iterable[TableColumn], wanted: Column) -> Column:
+        """Return the wanted values that are in one of the columns, possibly with duplicates."""
         found = []
-        for table, column in lookups:
+        for table, column in columns:
             for rows in self._rows(table, column, wanted) if len(wanted) else ():
                 counts = pc.and_not(
                     pc.is_in(rows[column], value_set=wanted),
-                    pc.is_in(rows["subaccount_id"], value_set=self._strangers),
+                    pc.is_in(rows["subaccount_id"], value_set=self._ignored_accounts),
                 )
                 found += rows[column].filter(counts).chunks
         return pa.chunked_array(found, pa.string())

@@ -1,8 +1,6 @@
-"""What lies or is told somewhere and belongs to nothing: objects in a landing, files in the archive, webhook events; and rows
-whose file is gone. Pure functions; reading landings, the archive, the inbox and the catalog is in `steps.reconciling`.
+"""Objects, files and events without a row, and rows without a file, found by pure functions. For I/O, see `steps.reconciling`.
 
-Names in landings and in the archive may be anybody's: what is written of them has no control character and no digits that
-look like a phone number.
+Names in landings and in the archive may be arbitrary: control characters and possible phone numbers are removed from paths.
 """
 
 import re
@@ -32,16 +30,16 @@ FILE_COLUMNS = (
     "size_bytes",
     "versions",
 )
-"""What is looked at in `recording_files`."""
+"""The columns of `recording_files` that this module needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectFile:
-    """A file of the archive that a row names, and that a listing lacks or shows with another size.
+    """A file of a row that the archive's listing lacks or has with another size.
 
     Attributes:
-        size_bytes: by the row; None where the row names the file as a version.
-        listed_size_bytes: by the listing; None where it lacks the file.
+        size_bytes: size in the row; None for a version.
+        listed_size_bytes: size in the listing; None if it lacks the file.
     """
 
     subaccount_id: str
@@ -53,11 +51,11 @@ class SuspectFile:
 
 
 def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSettings]) -> list[str]:
-    """The accounts, the given one among them, whose landings hold some of the same objects as its landing."""
-    scheme, server, parts = _place(account)
+    """Return the accounts whose landings overlap with that of the given account, including itself."""
+    scheme, server, parts = _location(account)
     found = []
     for other in accounts:
-        other_scheme, other_server, other_parts = _place(other)
+        other_scheme, other_server, other_parts = _location(other)
         length = min(len(parts), len(other_parts))
         if (scheme, server) == (other_scheme, other_server) and parts[:length] == other_parts[:length]:
             found.append(other.subaccount_id)
@@ -65,23 +63,23 @@ def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSetting
 
 
 def orphan_rows(subaccount_id: str, objects: Iterable[tuple[str, str]], *, landing_uri: str) -> list[Row]:
-    """Findings: these objects, paths with URIs, are no known recording's."""
+    """Return findings for objects, given as path and URI, that belong to no known recording."""
     places = [
         (subaccount_id, path, uri if cleaned_path(path) == path else f"{landing_uri.rstrip('/')}/{cleaned_path(path)}")
         for path, uri in objects
     ]
-    return _of_places(
-        Discrepancy.ORPHAN_OBJECT, places, reason="the catalog names no recording of the days around that it belongs to"
+    return _rows_of_paths(
+        Discrepancy.ORPHAN_OBJECT, places, reason="the catalog has no recording for this object on the days around it"
     )
 
 
 def orphan_keys(subaccount_id: str, paths: Iterable[str]) -> list[str]:
-    """The keys that rows of these objects have in `reconciliation`, as `reconciliation.reconciled` takes them."""
+    """Return the keys of these objects' rows in `reconciliation`, in the form of `reconciliation_keys`."""
     return [f"{subaccount_id}/{Discrepancy.ORPHAN_OBJECT.value}/{cleaned_path(path)}" for path in paths]
 
 
 def stored_table(objects: Iterable[StoredObject]) -> pa.Table:
-    """What the archive holds: `path` as bytes, which need not be UTF-8, and `size_bytes`."""
+    """Return the archive's objects as a table: `path` as bytes, because it may not be UTF-8, and `size_bytes`."""
     pairs = [(item.path.encode(errors="surrogateescape"), item.size_bytes) for item in objects]
     return pa.table(
         {
@@ -92,23 +90,26 @@ def stored_table(objects: Iterable[StoredObject]) -> pa.Table:
 
 
 def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -> list[Row]:
-    """Findings: files of the day in the archive that no row of `recording_files` names, not even as a version.
+    """Return findings for files of the day that no row of `recording_files` has, not even as a version.
 
     Args:
-        stored: see `stored_table`.
+        stored: the archive's objects, see `stored_table`.
+        files: `recording_files`, at least `FILE_COLUMNS`.
+        archive_root: prefix that turns a path in the archive into a URI.
     """
     is_named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(files)]
     unnamed_bytes: list[Any] = stored["path"].filter(pc.invert(pc.or_(*is_named))).to_pylist()
     unnamed = sorted(path.decode(errors="surrogateescape") for path in unnamed_bytes)
     places = [(_account_in(path), path, archive_root + cleaned_path(path)) for path in unnamed]
-    return _of_places(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row names the file")
+    return _rows_of_paths(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row has this file")
 
 
 def suspect_files(stored: pa.Table, files: pa.Table) -> list[SuspectFile]:
-    """Return files that rows of `recording_files` name, versions too, and that the listing lacks or has with another size.
+    """Return files of rows, including versions, that the listing lacks or has with another size.
 
     Args:
-        stored: see `stored_table`.
+        stored: the archive's objects, see `stored_table`.
+        files: `recording_files`, at least `FILE_COLUMNS`.
     """
     kept = rows_where(files, pc.not_equal(files["archive_status"], ArchiveStatus.ERASED.value))
     is_archived = pc.equal(kept["archive_status"], ArchiveStatus.ARCHIVED.value)
@@ -134,7 +135,7 @@ def suspect_files(stored: pa.Table, files: pa.Table) -> list[SuspectFile]:
 
 
 def row_without_file(suspect: SuspectFile, *, reason: str, archive_root: str) -> Row:
-    """Return the finding that the file is gone or has another size."""
+    """Return the finding that the file is missing or has another size."""
     return {
         "subaccount_id": suspect.subaccount_id,
         "kind": Discrepancy.ROW_WITHOUT_FILE.value,
@@ -147,7 +148,7 @@ def row_without_file(suspect: SuspectFile, *, reason: str, archive_root: str) ->
 
 
 def event_row(subaccount_id: str, *, session_id: str, recording_id: str | None) -> Row:
-    """A finding: events tell of this session, or of this recording of it, and no source or answer of 8x8's does."""
+    """Return the finding that only events name this session, or this recording of it."""
     return {
         "subaccount_id": subaccount_id,
         "kind": Discrepancy.EVENT_WITHOUT_SESSION.value,
@@ -155,19 +156,19 @@ def event_row(subaccount_id: str, *, session_id: str, recording_id: str | None) 
         "session_id": session_id,
         "recording_id": recording_id,
         "place": None,
-        "reason": "a webhook event tells of the session, and no session source of the days around it does"
+        "reason": "a webhook event names the session, but no session source lists it on the days around it"
         if recording_id is None
-        else "a webhook event tells of the recording, and 8x8's answers for its session do not",
+        else "a webhook event names the recording, but 8x8's API does not list it for the session",
     }
 
 
 def found_table(rows: Sequence[Row]) -> pa.Table:
-    """The findings as `reconciliation.reconciled` takes them."""
+    """Return the findings as a table for `reconciliation.reconciled`."""
     return pa.Table.from_pylist(list(rows), schema=FOUND)
 
 
-def _of_places(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, reason: str) -> list[Row]:
-    """A row for each place: account, path, URI as it is shown. Paths that are shown alike are one row, which says so."""
+def _rows_of_paths(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, reason: str) -> list[Row]:
+    """Return a row for each (account, path, URI). Paths that become equal when cleaned share a row, which has their count."""
     rows: dict[tuple[str, str], Row] = {}
     counts: dict[tuple[str, str], int] = {}
     for subaccount_id, path, uri in places:
@@ -187,31 +188,31 @@ def _of_places(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, rea
         )
     for key, count in counts.items():
         if count > 1:
-            rows[key]["reason"] += f"; {count} that are written alike here"
+            rows[key]["reason"] += f"; {count} paths with this name after masking"
     return list(rows.values())
 
 
 def _named_paths(files: pa.Table) -> tuple[Column, Column]:
-    """The paths of the kept files, one for each row, and those of all of their versions; as bytes."""
+    """Return, as bytes, the paths of the archived files, one per row, and those of all versions."""
     versions = pc.list_flatten(files["versions"].combine_chunks())
     return files["archive_path"].combine_chunks().cast(pa.binary()), versions.cast(pa.binary())
 
 
 def _sizes_of(rows: pa.Table, stored: pa.Table) -> dict[str, int]:
-    """The sizes in bytes of those files that these rows name and that are there, by path."""
+    """Return the sizes of the files of these rows that are stored, by path."""
     named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(rows)]
     there: list[Row] = stored.filter(pc.or_(*named)).to_pylist()
     return {row["path"].decode(): row["size_bytes"] for row in there}
 
 
 def _account_in(path: str) -> str:
-    """The account whose folder the path begins with: see `identifiers.path_segment`."""
+    """Return the account of the path's first folder: the inverse of `identifiers.path_segment`."""
     segment = path.partition("/")[0]
     return cleaned_path(re.sub(r"^%(2E|5F)", lambda match: chr(int(match[1], 16)), segment))
 
 
-def _place(account: AccountSettings) -> tuple[str, Any, list[str]]:
-    """Scheme, server and path of the landing, as far as they tell whether two landings overlap."""
+def _location(account: AccountSettings) -> tuple[str, Any, list[str]]:
+    """Return the scheme, server and path of the landing, which determine whether two landings overlap."""
     url = urlsplit(account.landing)
     server = (account.s3.endpoint_url, url.hostname) if url.scheme == "s3" else (url.hostname, url.port or 22)
     return url.scheme, server, [part for part in url.path.split("/") if part]

@@ -1,7 +1,4 @@
-"""The public tables, computed from the tables of the steps. Pure functions; reading and writing is in `steps`.
-
-Columns all the way: what is worked out row by row in Python is only a start that 8x8's answer does not tell.
-"""
+"""The public tables, computed from the internal ones by pure functions over columns. For reading and writing, see `steps`."""
 
 import math
 from datetime import date, datetime
@@ -36,26 +33,26 @@ _COPIED_FROM_FILE = (
     "source_evidence",
 )
 FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
-"""What `recordings_table` needs of `recording_files`."""
+"""The columns of `recording_files` that `recordings_table` needs."""
 
 EVENT_COLUMNS = (*_RECORDING, "duration_event_s")
-"""And of `recording_events`."""
+"""The columns of `recording_events` that `recordings_table` needs."""
 
 
 def sessions_table(*, sessions: pa.Table, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
-    """`sessions`: one row per row of `session_ids`, with its look-up. A session that was not asked for is an error.
+    """Return `sessions`: the rows of `session_ids` with their lookups. A session that was not looked up is an error.
 
     Args:
         sessions: `session_ids`.
-        metadata: `recording_metadata`, of which the session's key is enough.
+        metadata: `recording_metadata`, at least the key of the session.
     """
     keys = keys_of(sessions, _SESSION)
     rows = matching_rows(keys, among=keys_of(lookups, _SESSION))
-    asked = pc.is_valid(rows)
+    is_looked_up = pc.is_valid(rows)
     found = rows_at(lookups.select(["lookup_status", "lookup_error", "looked_up_at"]), rows)
     columns = {name: sessions[name] for name in sessions.column_names} | {
-        "lookup_status": pc.if_else(asked, found["lookup_status"], "error"),
-        "lookup_error": pc.if_else(asked, found["lookup_error"], "8x8 has not been asked for this session yet"),
+        "lookup_status": pc.if_else(is_looked_up, found["lookup_status"], "error"),
+        "lookup_error": pc.if_else(is_looked_up, found["lookup_error"], "not looked up yet"),
         "looked_up_at": found["looked_up_at"],
         "recording_count": key_counts(keys, among=keys_of(metadata, _SESSION)),
     }
@@ -72,16 +69,16 @@ def recordings_table(
     archive_root: str,
     tolerance_s: float,
 ) -> pa.Table:
-    """`recordings`: one row per row of `recording_metadata`, with what `recording_files` says of it.
+    """Return `recordings`: the rows of `recording_metadata` with their files and events.
 
     Args:
-        files: `recording_files`, at least its `FILE_COLUMNS`.
-        events: `recording_events`, at least its `EVENT_COLUMNS`.
-        archive_root: what makes a path in the archive a URI when it stands before it.
-        tolerance_s: by how much a told duration may differ from the measured one before it is flagged.
+        files: `recording_files`, at least `FILE_COLUMNS`.
+        events: `recording_events`, at least `EVENT_COLUMNS`.
+        archive_root: prefix that turns a path in the archive into a URI.
+        tolerance_s: difference between a reported and the measured duration above which it is flagged.
     """
     rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
-    fetched = pc.is_valid(rows)
+    is_fetched = pc.is_valid(rows)
     file = rows_at(files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]), rows)
     started_at, started_at_source = _starts(
         metadata, pc.coalesce(file["source_path"], metadata["external_file_url"]), call_date=call_date, now=now
@@ -91,8 +88,8 @@ def recordings_table(
     }
     columns |= {name: file[name] for name in _COPIED_FROM_FILE}
     columns |= {
-        "archive_status": pc.if_else(fetched, file["archive_status"], ArchiveStatus.PENDING.value),
-        "error": pc.if_else(fetched, file["error"], "not fetched yet"),
+        "archive_status": pc.if_else(is_fetched, file["archive_status"], ArchiveStatus.PENDING.value),
+        "error": pc.if_else(is_fetched, file["error"], "not downloaded yet"),
         "started_at": started_at,
         "started_at_source": started_at_source,
         "archive_uri": _uris(archive_root, file["archive_path"]),
@@ -106,20 +103,17 @@ def recordings_table(
 
 
 def status_stats_table(recordings: pa.Table) -> pa.Table:
-    """`status_stats`. Sizes and durations are sums over the group; 0 where nothing is kept."""
+    """Return `status_stats`. Sizes and durations are sums over the group, 0 if no file is archived."""
     zero_if_none = pc.ScalarAggregateOptions(min_count=0)
     groups = recordings.group_by(list(STATUS_STATS.key), use_threads=False).aggregate(
         [([], "count_all"), ("size_bytes", "sum", zero_if_none), ("duration_s", "sum", zero_if_none)]
     )
-    columns = [*(groups[name] for name in STATUS_STATS.key), *(groups[name] for name in _SUMS)]
+    columns = [groups[name] for name in (*STATUS_STATS.key, "count_all", "size_bytes_sum", "duration_s_sum")]
     return pa.table(columns, schema=STATUS_STATS.schema)
 
 
-_SUMS = ("count_all", "size_bytes_sum", "duration_s_sum")
-
-
 def duration_stats_table(recordings: pa.Table) -> pa.Table:
-    """`duration_stats`: accounts that have an archived recording. Percentiles are linear between neighbours."""
+    """Return `duration_stats` of the accounts with archived recordings. Percentiles are linearly interpolated."""
     measured = recordings.filter(
         pc.and_(
             pc.equal(recordings["archive_status"], ArchiveStatus.ARCHIVED.value), recordings["duration_s"].is_valid()
@@ -149,32 +143,32 @@ def duration_stats_table(recordings: pa.Table) -> pa.Table:
 
 
 def _starts(metadata: pa.Table, file_names: Column, *, call_date: date, now: datetime) -> tuple[Column, Column]:
-    """When each recording started and what says so: by 8x8's answer where that can be, else worked out row by row.
+    """Return when each recording started, and the source: the API if plausible, else determined row by row.
 
     Args:
-        file_names: of the object found, else of the URL.
+        file_names: names of the objects, or of the URLs if no object was found.
     """
-    told = metadata["started_at_api"].combine_chunks()
-    latest = pa.scalar(now + LATEST_PLAUSIBLE_AHEAD, told.type)
-    believed = pc.and_(
-        pc.greater_equal(told, pa.scalar(EARLIEST_PLAUSIBLE_AT, told.type)), pc.less_equal(told, latest)
+    by_api = metadata["started_at_api"].combine_chunks()
+    latest = pa.scalar(now + LATEST_PLAUSIBLE_AHEAD, by_api.type)
+    is_plausible = pc.and_(
+        pc.greater_equal(by_api, pa.scalar(EARLIEST_PLAUSIBLE_AT, by_api.type)), pc.less_equal(by_api, latest)
     ).fill_null(False)
-    odd = pc.invert(believed)
-    names: list[str | None] = file_names.filter(odd).to_pylist()
-    ids: list[Any] = metadata["recording_id"].filter(odd).to_pylist()
+    others = pc.invert(is_plausible)
+    names: list[str | None] = file_names.filter(others).to_pylist()
+    ids: list[Any] = metadata["recording_id"].filter(others).to_pylist()
     found = [
         recording_start(api=None, file_name=name, recording_id=id_, call_date=call_date, now=now)
         for name, id_ in zip(names, ids, strict=True)
     ]
-    starts = pa.array((at for at, _ in found), told.type, size=len(found))
+    starts = pa.array((at for at, _ in found), by_api.type, size=len(found))
     sources = pa.array((source for _, source in found), pa.string(), size=len(found))
-    by_api = pc.if_else(believed, "api", pa.scalar(None, pa.string()))
-    return pc.replace_with_mask(told, odd, starts), pc.replace_with_mask(by_api, odd, sources)
+    api_sources = pc.if_else(is_plausible, "api", pa.scalar(None, pa.string()))
+    return pc.replace_with_mask(by_api, others, starts), pc.replace_with_mask(api_sources, others, sources)
 
 
-def _mismatches(measured_s: Column, told_s: tuple[Column, ...], tolerance_s: float) -> Column:
-    """Whether any told duration is off by more than the tolerance; null where there is nothing to compare."""
-    differences_s = (pc.abs(pc.subtract(measured_s, seconds)) for seconds in told_s)
+def _mismatches(measured_s: Column, reported_s: tuple[Column, ...], tolerance_s: float) -> Column:
+    """Return whether a reported duration is off by more than the tolerance; NULL if there is nothing to compare."""
+    differences_s = (pc.abs(pc.subtract(measured_s, seconds)) for seconds in reported_s)
     return pc.greater(pc.max_element_wise(*differences_s, skip_nulls=True), tolerance_s)
 
 
@@ -183,7 +177,7 @@ def _uris(root: str, paths: Column) -> Column:
 
 
 def _uri_lists(root: str, path_lists: Column) -> Column:
-    """The same for lists of paths; a list that is null becomes empty."""
+    """Return the URIs of lists of paths; an empty list for NULL."""
     counts = pc.fill_null(pc.list_value_length(path_lists), 0)
     offsets: Any = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
     return pa.ListArray.from_arrays(offsets, _uris(root, pc.list_flatten(path_lists)))

@@ -1,7 +1,6 @@
-"""The table `reconciliation`: what does not fit on a day, and what became of it. Pure functions over columns.
+"""The table `reconciliation`: discrepancies within a day's tables, and the merge of new findings with earlier rows.
 
-Here is what the day's tables tell by themselves, and how a run's findings and the earlier rows become the new rows. What is
-found by looking into landings, the archive and the inbox is in `strays`; reading and writing is in `steps.reconciling`.
+For discrepancies with landings, the archive and the inbox, see `orphans`; for I/O, see `steps.reconciling`.
 """
 
 from collections.abc import Collection, Sequence
@@ -39,12 +38,12 @@ RECORDING_COLUMNS = (
     "duration_api_s",
     "duration_event_s",
 )
-"""What is looked at in `sessions` and in `recordings`."""
+"""The columns of `sessions` and `recordings` that this module needs."""
 
 FOUND: pa.Schema = pa.schema(
     [f for f in RECONCILIATION.schema if f.name not in ("first_seen_at", "state", "resolved_at")]
 )
-"""Columns of what a run finds."""
+"""The columns of a finding."""
 
 _KIND = ("subaccount_id", "kind")
 _UNANSWERED = ("NO_ANSWER", "BUSY", "CANCELED")
@@ -52,30 +51,29 @@ _WITHOUT_FILE = tuple(
     status.value for status in ArchiveStatus if status not in (ArchiveStatus.ARCHIVED, ArchiveStatus.ERASED)
 )
 _WHY_NO_RECORDING = {
-    LookupStatus.OK.value: "8x8 names no recording that we know of",
-    LookupStatus.NO_RECORDINGS.value: "8x8 says that it has no recording",
+    LookupStatus.OK.value: "8x8 lists no known recording",
+    LookupStatus.NO_RECORDINGS.value: "8x8 has no recording",
     LookupStatus.NOT_FOUND.value: "8x8 does not know the session",
 }
 _WHY_NO_FILE = {
-    ArchiveStatus.PENDING.value: "it is not there yet",
-    ArchiveStatus.MISSING.value: "8x8 says that it was uploaded",
-    ArchiveStatus.REJECTED.value: "what was found is no audio",
-    ArchiveStatus.FAILED.value: "it could not be fetched",
-    ArchiveStatus.NOT_UPLOADED.value: "it was not uploaded",
+    ArchiveStatus.PENDING.value: "not available yet",
+    ArchiveStatus.MISSING.value: "uploaded according to 8x8, but not found",
+    ArchiveStatus.REJECTED.value: "the file found is not audio",
+    ArchiveStatus.FAILED.value: "the download failed",
+    ArchiveStatus.NOT_UPLOADED.value: "not uploaded",
 }
 
 
 def calls_without_recording(
     sessions: pa.Table, recordings: pa.Table, *, day_end: datetime, grace: timedelta
 ) -> tuple[pa.Table, list[str]]:
-    """Connected calls for which 8x8 names no recording, and the keys of those of which it may still name one.
-
-    For which calls were connected, see `are_connected`.
+    """Return connected calls without a recording at 8x8, and the keys of calls for which it may still list one.
 
     Args:
-        sessions, recordings: the day's rows, of which the columns above are enough.
-        day_end: counts where a session has neither end nor start.
-        grace: how long after the call 8x8 may still come up with a recording.
+        sessions: the day's rows, at least `SESSION_COLUMNS`.
+        recordings: the day's rows, at least `RECORDING_COLUMNS`.
+        day_end: used for sessions with neither end nor start.
+        grace: how long after the call 8x8 may still add a recording.
     """
     has_one = pc.is_in(keys_of(sessions, SESSION), value_set=keys_of(recordings, SESSION))
     silent = sessions.filter(pc.and_not(are_connected(sessions), has_one))
@@ -89,7 +87,7 @@ def calls_without_recording(
     seconds = pc.binary_join_element_wise("the call lasted ", _seconds(silent["call_duration_s"]), " s", "")
     reason = pc.binary_join_element_wise(
         pc.if_else(silent["call_duration_s"].is_valid(), pc.fill_null(seconds, ""), "the call was connected"),
-        _worded(silent["lookup_status"], _WHY_NO_RECORDING),
+        _mapped(silent["lookup_status"], _WHY_NO_RECORDING),
         ", and ",
     )
     found = _found(kind, silent, subject=silent["session_id"], session_id=silent["session_id"], reason=reason)
@@ -97,11 +95,12 @@ def calls_without_recording(
 
 
 def are_connected(sessions: pa.Table) -> Column:
-    """For each session whether its call was connected: it lasted and was not said to be unanswered, or it was COMPLETED and
-    nobody says how long it lasted.
+    """Return for each session whether its call was connected.
+
+    It was if it has a duration and no unanswered status, or if it is COMPLETED and its duration is unknown.
 
     Args:
-        sessions: with at least call_duration_s and session_status.
+        sessions: rows with at least call_duration_s and session_status.
     """
     lasting_s, status = sessions["call_duration_s"], sessions["session_status"]
     unanswered = pc.is_in(status, value_set=pa.array(_UNANSWERED))
@@ -112,13 +111,13 @@ def are_connected(sessions: pa.Table) -> Column:
 
 
 def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table, list[str]]:
-    """Return sessions that a source names and 8x8's recordings API does not know, and the keys of those that may be known.
+    """Return sessions that 8x8's recordings API does not know, and the keys of those that it may know.
 
-    Of these only an answer that names a recording decides: another kind of answer, or none, leaves an open row open.
+    Only a response that lists a recording resolves an open row. Any other one leaves it open.
 
     Args:
-        sessions: with the columns above and `sources`.
-        confirmed: for each of them whether two answers a day apart named no recording (`lookup_tables.confirmed_negatives`).
+        sessions: the day's rows, at least `SESSION_COLUMNS` and `sources`.
+        confirmed: whether two responses a day apart were negative, for each session: see `confirmed_negatives`.
     """
     kind, status = Discrepancy.SESSION_NOT_FOUND, sessions["lookup_status"]
     unknown = pc.and_(_true(pc.equal(status, LookupStatus.NOT_FOUND.value)), confirmed)
@@ -127,7 +126,7 @@ def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table,
     sources = pc.fill_null(pc.binary_join(rows["sources"].combine_chunks(), ", "), "")
     lasted = pc.binary_join_element_wise(", and the call lasted ", _seconds(rows["call_duration_s"]), " s", "")
     reason = pc.binary_join_element_wise(
-        "8x8 answered twice, a day apart, that it does not know the session, which is named by ",
+        "8x8 reported the session as unknown twice, a day apart, though sources list it: ",
         sources,
         pc.fill_null(lasted, ""),
         "",
@@ -139,20 +138,20 @@ def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table,
 def recordings_without_file(
     recordings: pa.Table, sessions: pa.Table, *, day_end: datetime, grace: timedelta, now: datetime
 ) -> tuple[pa.Table, list[str]]:
-    """Recordings that 8x8 names and that are not archived when the grace time is over, and the keys of younger ones.
+    """Return recordings not archived after the grace time, and the keys of those within it.
 
-    Args: as for `calls_without_recording`.
+    The arguments are those of `calls_without_recording`.
     """
     lacking = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_WITHOUT_FILE)))
     call = sessions["started_at"].take(matching_rows(keys_of(lacking, SESSION), among=keys_of(sessions, SESSION)))
     call_at = pc.coalesce(lacking["started_at"], call, _at(day_end))
     over = pc.or_(
-        pc.equal(lacking["archive_status"], ArchiveStatus.MISSING.value),  # was over when that was said
+        pc.equal(lacking["archive_status"], ArchiveStatus.MISSING.value),  # set only after the grace time
         pc.less_equal(call_at, _at(now - grace)),
     )
     kind, young = Discrepancy.RECORDING_WITHOUT_FILE, lacking.filter(pc.invert(over))
     lacking = lacking.filter(over)
-    why = _worded(lacking["archive_status"], _WHY_NO_FILE)
+    why = _mapped(lacking["archive_status"], _WHY_NO_FILE)
     reason = pc.binary_join_element_wise(why, lacking["error"], ": ", null_handling="skip")
     found = _found(
         kind,
@@ -167,26 +166,31 @@ def recordings_without_file(
 
 
 def disagreeing_durations(recordings: pa.Table, sessions: pa.Table, *, tolerance_s: float) -> pa.Table:
-    """Recordings whose durations, as measured and as 8x8's API and its event tell them, differ by more than the tolerance,
-    or that are longer than their call: by more than the tolerance and more than a tenth.
+    """Return recordings whose measured, API and event durations differ by more than the tolerance, or that exceed their call.
+
+    A recording exceeds its call if it is longer by more than the tolerance and more than a tenth.
     """
     rows = rows_where(recordings, pc.not_equal(recordings["archive_status"], ArchiveStatus.ERASED.value))
     numbers = matching_rows(keys_of(rows, SESSION), among=keys_of(sessions, SESSION))
     call_s = sessions["call_duration_s"].take(numbers)
-    told_s = {"measured": rows["duration_s"], "8x8's API": rows["duration_api_s"], "event": rows["duration_event_s"]}
-    names = list(told_s)
+    durations_s = {
+        "measured": rows["duration_s"],
+        "8x8's API": rows["duration_api_s"],
+        "event": rows["duration_event_s"],
+    }
+    names = list(durations_s)
     off: Column = pc.greater(
         pc.subtract(rows["duration_s"], call_s), pc.max_element_wise(pc.multiply(call_s, 0.1), tolerance_s)
     )
     off = pc.and_(_true(off), _true(pc.equal(rows["archive_status"], ArchiveStatus.ARCHIVED.value)))
     for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
-        apart_s = pc.abs(pc.subtract(told_s[one], told_s[other]))
+        apart_s = pc.abs(pc.subtract(durations_s[one], durations_s[other]))
         off = pc.or_(off, _true(pc.greater(apart_s, tolerance_s)))
-    rows, told = rows.filter(off), {name: seconds.filter(off).to_pylist() for name, seconds in told_s.items()}
+    rows, reported = rows.filter(off), {name: seconds.filter(off).to_pylist() for name, seconds in durations_s.items()}
     calls: list[Any] = call_s.filter(off).to_pylist()
     reasons = [
-        _disagreement(dict(zip(told, seconds, strict=True)), lasted_s, tolerance_s)
-        for *seconds, lasted_s in zip(*told.values(), calls, strict=True)
+        _disagreement(dict(zip(reported, seconds, strict=True)), lasted_s, tolerance_s)
+        for *seconds, lasted_s in zip(*reported.values(), calls, strict=True)
     ]
     return _found(
         Discrepancy.DURATION_MISMATCH,
@@ -207,16 +211,16 @@ def reconciled(
     unknown_kinds: Collection[tuple[str, str]] = (),
     unknown: Collection[str] = (),
 ) -> pa.Table:
-    """The rows of `reconciliation`: what was found is open, what was open and was not found is resolved, and all stay.
+    """Return the rows of `reconciliation`: findings are open, open rows without a finding are resolved, and none is removed.
 
-    What was found again keeps the time at which it was first seen, also if it had been resolved in between. Unchanged findings
-    give unchanged rows, at whatever time.
+    A finding keeps its `first_seen_at`, even if it was resolved in between. Unchanged findings give unchanged rows.
 
     Args:
-        earlier: the day's rows so far.
-        found: tables with the columns `FOUND`; no key comes twice.
-        unknown_kinds: (subaccount_id, kind) of which this run could not tell whether they still do not fit: open rows stay.
-        unknown: keys of rows for which the same holds, as `reconciliation_keys` makes them.
+        earlier: the day's earlier rows.
+        found: tables with the columns `FOUND` and unique keys.
+        now: the current time.
+        unknown_kinds: (subaccount_id, kind) that this run could not check: open rows stay open.
+        unknown: keys of rows that this run could not check, in the form of `reconciliation_keys`.
     """
     key = RECONCILIATION.key
     rows = pa.concat_tables([FOUND.empty_table(), *found])
@@ -242,20 +246,20 @@ def reconciled(
 
 
 def reconciliation_keys(kind: Discrepancy, rows: pa.Table, subject: str) -> list[str]:
-    """For each row the key that it has in `reconciliation`, its parts joined by `/`; `subject` is the name of a column."""
+    """Return the key of each row in `reconciliation`, joined with `/`. `subject` is the name of a column."""
     keys: list[str] = pc.binary_join_element_wise(rows["subaccount_id"], kind.value, rows[subject], "/").to_pylist()
     return keys
 
 
 def _found(kind: Discrepancy, rows: pa.Table, **columns: Column) -> pa.Table:
-    """Findings of one kind; a column that is not given is null."""
+    """Return findings of one kind. Columns that are not given are NULL."""
     given = {"subaccount_id": rows["subaccount_id"], "kind": pa.repeat(kind.value, len(rows)), **columns}
     return pa.table([given.get(f.name, pa.nulls(len(rows), f.type)) for f in FOUND], schema=FOUND)
 
 
-def _disagreement(told_s: dict[str, float | None], call_s: float | None, tolerance_s: float) -> str:
-    """Which durations differ and by how much, then what each is."""
-    known = {name: seconds for name, seconds in told_s.items() if seconds is not None}
+def _disagreement(durations_s: dict[str, float | None], call_s: float | None, tolerance_s: float) -> str:
+    """Describe which durations differ and by how much, then list them all."""
+    known = {name: seconds for name, seconds in durations_s.items() if seconds is not None}
     names = list(known)
     differing = [
         f"{one} and {other} differ by {abs(known[one] - known[other]):.1f} s"
@@ -263,7 +267,7 @@ def _disagreement(told_s: dict[str, float | None], call_s: float | None, toleran
         for other in names[number + 1 :]
         if abs(known[one] - known[other]) > tolerance_s
     ]
-    measured_s = told_s["measured"]
+    measured_s = durations_s["measured"]
     if measured_s is not None and call_s is not None and measured_s - call_s > max(tolerance_s, 0.1 * call_s):
         differing.append(f"measured is {measured_s - call_s:.1f} s longer than the call")
     if call_s is not None:
@@ -271,13 +275,12 @@ def _disagreement(told_s: dict[str, float | None], call_s: float | None, toleran
     return "; ".join((*differing, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in known.items())))
 
 
-def _worded(column: Column, words: dict[str, str]) -> Column:
-    """The column with each of its values put into words; a value without words is null."""
-    return pa.array(list(words.values()), pa.string()).take(pc.index_in(column, value_set=pa.array(list(words))))
+def _mapped(column: Column, texts: dict[str, str]) -> Column:
+    """Return the text of each value; NULL for a value without a text."""
+    return pa.array(list(texts.values()), pa.string()).take(pc.index_in(column, value_set=pa.array(list(texts))))
 
 
 def _seconds(column: Column) -> Column:
-    """Whole seconds as text."""
     return pc.cast(pc.cast(pc.round(column), pa.int64()), pa.string())
 
 
@@ -286,5 +289,4 @@ def _at(moment: datetime) -> Any:
 
 
 def _true(flags: Column) -> Column:
-    """Nulls are false."""
     return pc.fill_null(flags, False)

@@ -1,7 +1,4 @@
-"""What webhook events tell of a day's recordings, taken out of the inbox: the table `recording_events` and what is made of it.
-
-The inbox is pruned; what a day has taken over stays. Columns, not rows, but for what the inbox itself gives.
-"""
+"""The table `recording_events`: webhook events of a day's recordings. The inbox is pruned; events stored here stay."""
 
 from collections.abc import Iterable
 from datetime import date
@@ -22,38 +19,37 @@ _SESSION = ("subaccount_id", "session_id")
 _RECORDING = RECORDING_EVENTS.key
 
 
-def events_told(inbox: "Inbox", sessions: pa.Table) -> pa.Table:
-    """Rows of `recording_events` of these sessions, as the inbox has them now.
+def inbox_events(inbox: "Inbox", sessions: pa.Table) -> pa.Table:
+    """Return rows of `recording_events` for these sessions from the inbox.
 
     Raises:
         UnavailableError, StoreError: the inbox cannot be read.
     """
     accounts: list[str] = pc.unique(sessions["subaccount_id"]).to_pylist()
-    told = [_told(inbox, account, sessions) for account in accounts]
-    return pa.concat_tables([RECORDING_EVENTS.schema.empty_table(), *told])
+    tables = [_account_events(inbox, account, sessions) for account in accounts]
+    return pa.concat_tables([RECORDING_EVENTS.schema.empty_table(), *tables])
 
 
-def write_recording_events(catalog: Catalog, day: date, told: pa.Table | None, *, sessions: pa.Table) -> int:
-    """`recording_events` holds what was told of the recordings of these sessions, now and earlier. Returns how many.
-
-    Where no event ever concerned the day nothing is written.
+def write_recording_events(catalog: Catalog, day: date, new: pa.Table | None, *, sessions: pa.Table) -> int:
+    """Merge new rows into `recording_events`, and return the row count. A day without any events gets no partition.
 
     Args:
-        told: rows of the table; null where there is no inbox, or it cannot be asked.
+        catalog: the catalog.
+        day: the day.
+        new: rows of the table; None if there is no inbox or it cannot be read.
         sessions: the day's `session_ids`.
     """
     earlier = catalog.partition(RECORDING_EVENTS, day)
-    new = RECORDING_EVENTS.schema.empty_table() if told is None else told
+    new = RECORDING_EVENTS.schema.empty_table() if new is None else new
     if not len(new) and not len(earlier):
         return 0
     return catalog.replace_partition(RECORDING_EVENTS, day, merged_events(new, _of_sessions(earlier, sessions)))
 
 
 def merged_events(new: pa.Table, earlier: pa.Table) -> pa.Table:
-    """One row for each recording of either table: of two the one of the further status, then of the longer duration, with what
-    only the other tells.
+    """Return one row per recording: the one with the more advanced status, then the longer duration.
 
-    An event that has been pruned may have told more than those that are left.
+    Its NULLs are filled from the other row: a pruned event may have had more values than the remaining ones.
     """
     before = rows_at(earlier, matching_rows(keys_of(new, _RECORDING), among=keys_of(earlier, _RECORDING)))
     progress, progress_before = _progress(new), pc.fill_null(_progress(before), -1)
@@ -66,16 +62,16 @@ def merged_events(new: pa.Table, earlier: pa.Table) -> pa.Table:
     for field in RECORDING_EVENTS.schema:
         ahead = pc.if_else(is_ahead, new[field.name], before[field.name])
         behind = pc.if_else(is_ahead, before[field.name], new[field.name])
-        stays = field.name in ("event_status", "event_status_raw")  # a status and its text are of one event
+        stays = field.name in ("event_status", "event_status_raw")  # a status and its raw text come from one event
         columns[field.name] = ahead if stays else pc.coalesce(ahead, behind)
-    came_earlier = pc.fill_null(pc.less(before["first_received_at"], new["first_received_at"]), False)
-    columns["first_received_at"] = pc.if_else(came_earlier, before["first_received_at"], new["first_received_at"])
+    is_older = pc.fill_null(pc.less(before["first_received_at"], new["first_received_at"]), False)
+    columns["first_received_at"] = pc.if_else(is_older, before["first_received_at"], new["first_received_at"])
     rest = earlier.filter(pc.invert(pc.is_in(keys_of(earlier, _RECORDING), value_set=keys_of(new, _RECORDING))))
     return pa.concat_tables([pa.table(columns, schema=RECORDING_EVENTS.schema), rest])
 
 
 def named_by_api(metadata: pa.Table) -> pa.Table:
-    """The rows of `recording_metadata` that 8x8's API itself named."""
+    """Return the rows of `recording_metadata` that 8x8's API lists."""
     by_event = metadata["only_by_event"]
     return (
         metadata if by_event.null_count == len(by_event) else metadata.filter(pc.invert(pc.fill_null(by_event, False)))
@@ -83,13 +79,9 @@ def named_by_api(metadata: pa.Table) -> pa.Table:
 
 
 def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions: pa.Table) -> pa.Table:
-    """Rows of `recording_metadata` that the API named, and those of recordings that only an event names.
+    """Return `recording_metadata` with the recordings of the day's sessions that only an event names.
 
-    Those are fetched like the others: an answer may fail, come too early, or forget a recording.
-
-    Args:
-        events: `recording_events`.
-        sessions: those of the day; events of others do not count.
+    They are downloaded like the others: a response of the API may fail, be too early, or lack a recording.
     """
     if not len(events):
         return metadata
@@ -97,37 +89,36 @@ def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions:
     new = new.filter(pc.invert(pc.is_in(keys_of(new, _RECORDING), value_set=keys_of(metadata, _RECORDING))))
     if not len(new):
         return metadata
-    told = {name: new[name] for name in (*_SESSION, "recording_id")} | {
+    values = {name: new[name] for name in (*_SESSION, "recording_id")} | {
         "api_status": new["event_status"],
         "api_status_raw": new["event_status_raw"],
         "only_by_event": pa.repeat(pa.scalar(True), len(new)),
     }
     schema = RECORDING_METADATA.schema
-    columns = [told.get(field.name, pa.nulls(len(new), field.type)) for field in schema]
+    columns = [values.get(field.name, pa.nulls(len(new), field.type)) for field in schema]
     return pa.concat_tables([metadata, pa.table(columns, schema=schema)])
 
 
 def event_columns(recordings: pa.Table, events: pa.Table, names: Iterable[str]) -> dict[str, Column]:
-    """For each recording what its events tell in these columns; null where there are none."""
+    """Return these columns of the events of each recording; NULL if it has none."""
     rows = matching_rows(keys_of(recordings, _RECORDING), among=keys_of(events, _RECORDING))
     found = rows_at(events.select(list(names)), rows)
     return {name: found[name] for name in found.column_names}
 
 
-def _told(inbox: "Inbox", account: str, sessions: pa.Table) -> pa.Table:
-    """Those of one account."""
+def _account_events(inbox: "Inbox", account: str, sessions: pa.Table) -> pa.Table:
     own = sessions.filter(pc.equal(sessions["subaccount_id"], account))
     session_ids: list[str] = pc.cast(own["session_id"], pa.string()).to_pylist()
-    told: list[InboxRecording] = inbox.recordings(account, session_ids)
+    found: list[InboxRecording] = inbox.recordings(account, session_ids)
     columns: dict[str, Any] = {
-        "subaccount_id": [account] * len(told),
-        "session_id": [one.session_id for one in told],
-        "recording_id": [one.recording_id for one in told],
-        "event_status": [one.status.value for one in told],
-        "event_status_raw": [one.status_raw for one in told],
-        "duration_event_s": [one.duration_s for one in told],
-        "file_path": [one.file_path for one in told],
-        "first_received_at": [one.first_received_at for one in told],
+        "subaccount_id": [account] * len(found),
+        "session_id": [one.session_id for one in found],
+        "recording_id": [one.recording_id for one in found],
+        "event_status": [one.status.value for one in found],
+        "event_status_raw": [one.status_raw for one in found],
+        "duration_event_s": [one.duration_s for one in found],
+        "file_path": [one.file_path for one in found],
+        "first_received_at": [one.first_received_at for one in found],
     }
     return pa.table(columns, schema=RECORDING_EVENTS.schema)
 

@@ -167,7 +167,7 @@ def set_a_row_aside(day: Day) -> None:
 
 def miss_a_session(day: Day) -> None:
     ids = {key: day["session_ids"][3][key] for key in ("subaccount_id", "session_id")}
-    day["missing_sessions"].append({**ids, "source": "log_export", "reason": "an earlier run had it from this source"})
+    day["missing_sessions"].append({**ids, "source": "log_export", "reason": "an earlier run found it in this source"})
 
 
 def fail_a_lookup(day: Day) -> None:

@@ -397,7 +397,7 @@ def test_a_session_that_a_source_names_and_8x8_does_not_know_is_a_contradiction_
     (found,) = not_found_rows(world)
     assert (found["subject"], found["session_id"], found["state"]) == (row["session_id"], row["session_id"], "open")
     assert found["reason"] == (
-        "8x8 answered twice, a day apart, that it does not know the session, which is named by inbox, log_export,"
+        "8x8 reported the session as unknown twice, a day apart, though sources list it: inbox, log_export,"
         " and the call lasted 60 s"
     )
 
@@ -680,7 +680,7 @@ def test_what_is_written_of_foreign_names_is_one_line_without_phone_numbers(worl
     for number in ("6123", "9999", "447700900123"):
         assert number not in told
     subjects = {row["subject"]: row["reason"] for row in world.rows()}
-    assert "2 that are written alike" in subjects["***_2026-10-25T12:00:00.000Z.mp3"]
+    assert "2 paths with this name after masking" in subjects["***_2026-10-25T12:00:00.000Z.mp3"]
     assert "a\\u{202e}b\\u{2028}<script>_2026-10-25T12:00:00.000Z.mp3" in subjects
     assert f"acme_sg/call_date={DAY}/***\\u{{a}}.mp3" in subjects
     assert f"acme_sg/call_date={DAY}/\\u{{dcff}}.mp3" in subjects

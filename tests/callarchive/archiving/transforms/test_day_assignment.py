@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from callarchive.archiving.transforms.day_assignment import settled_sessions
+from callarchive.archiving.transforms.day_assignment import assign_sessions
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.rows import Row
@@ -31,7 +31,7 @@ def settle(catalog: Catalog, *named: Row, accounts: tuple[str, ...] = ("acme",))
     """The day's rows by session id, and the reasons for which others were set aside."""
     table = pa.Table.from_pylist(list(named), schema=schemas.SESSION_IDS.schema)
     guards = {account: lambda number: None if number is None else f"<{number}>" for account in accounts}
-    settled = settled_sessions(catalog, DAY, table, guards=guards, zone=ZoneInfo("UTC"))
+    settled = assign_sessions(catalog, DAY, table, guards=guards, zone=ZoneInfo("UTC"))
     rows, elsewhere = settled.rows, settled.elsewhere
     assert rows.schema.equals(schemas.SESSION_IDS.schema)
     return {row["session_id"]: row for row in rows.to_pylist()}, [problem.reason for _, problem in elsewhere]

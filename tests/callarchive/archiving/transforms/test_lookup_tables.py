@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from callarchive.archiving.transforms.lookup_tables import (
-    AnsweredRows,
+    LookupRows,
     confirmed_negatives,
     final,
     lookups_with_earlier,
     recordings_with_earlier,
-    second_look_at,
+    second_lookup_at,
 )
 from callarchive.catalog import schemas
 from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, Lookup, LookupStatus
@@ -32,7 +32,7 @@ def sessions(*keys, ended_at=END, started_at=None):
 
 
 def answers(*answered):
-    rows = AnsweredRows()
+    rows = LookupRows()
     for subaccount_id, lookup in answered:
         rows.add(subaccount_id, lookup)
     return rows.tables()
@@ -97,7 +97,7 @@ def settled(*looks, states=None, named=(), **day):
     }
     ended_at = day.get("ended_at", END)
     of_day = sessions(("acme", ONE), ended_at=ended_at)
-    (is_final,), (second_at,) = final(of_day, **asked).to_pylist(), second_look_at(of_day, **asked).to_pylist()
+    (is_final,), (second_at,) = final(of_day, **asked).to_pylist(), second_lookup_at(of_day, **asked).to_pylist()
     return is_final, second_at
 
 
@@ -145,7 +145,7 @@ def test_a_negative_that_an_older_version_wrote_counts_for_nothing():
     assert confirmed_negatives(old).to_pylist() == [False]
     asked = {"lookups": old, "metadata": answers()[1], "files": files(), "day_end": END, "grace": GRACE}
     assert final(sessions(("acme", ONE)), **asked).to_pylist() == [False]
-    assert second_look_at(sessions(("acme", ONE)), **asked).to_pylist() == [None]
+    assert second_lookup_at(sessions(("acme", ONE)), **asked).to_pylist() == [None]
 
 
 def test_errors_silence_and_an_ok_without_its_recordings_are_never_final():
@@ -239,7 +239,7 @@ def test_a_recording_that_two_sessions_name_is_kept_under_the_first_and_said_to_
     with caplog.at_level(logging.WARNING):
         rows = recordings_with_earlier(metadata, answers()[1], sessions=day).to_pylist()
     assert [(row["recording_id"], row["session_id"]) for row in rows] == [("a", ONE), ("b", TWO)]
-    assert caplog.messages == [f"recording a is named by the sessions {ONE} and {TWO}: kept under the first"]
+    assert caplog.messages == [f"recording a is listed for the sessions {ONE} and {TWO}: assigned to the first"]
 
 
 def test_more_answers_than_a_batch_are_all_there():

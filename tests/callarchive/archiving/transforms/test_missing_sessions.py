@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
-from callarchive.archiving.transforms.day_assignment import settled_sessions
-from callarchive.archiving.transforms.missing_sessions import AccountAnswers, missing_sessions
+from callarchive.archiving.transforms.day_assignment import assign_sessions
+from callarchive.archiving.transforms.missing_sessions import AccountSources, missing_sessions
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import Findings
@@ -21,7 +21,7 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DAY_END = datetime(2026, 11, 2, tzinfo=UTC)
 NOW = datetime(2026, 11, 2, 6, tzinfo=UTC)
 ALL = frozenset(("log_export", "files", "sql"))
-BEFORE, EVENTS = "an earlier run had it from this source", "webhook events name it"
+BEFORE, EVENTS = "an earlier run found it in this source", "webhook events name it"
 
 
 class Runs:
@@ -48,7 +48,7 @@ class Runs:
         table = pa.Table.from_pylist(rows, schema=schemas.SESSION_IDS.schema)
         before = self.catalog.partition(schemas.SESSION_IDS, DAY)
         failed = ["acme"] if unread else []
-        settled = settled_sessions(
+        settled = assign_sessions(
             self.catalog, DAY, table, guards={"acme": lambda _: None}, zone=ZoneInfo("UTC"), unread=failed
         ).rows
         found = missing_sessions(
@@ -57,7 +57,7 @@ class Runs:
             before=before,
             named=table,
             settled=settled,
-            answers={} if unread else {"acme": AccountAnswers(kinds, other_days or {})},
+            sources={} if unread else {"acme": AccountSources(kinds, other_days or {})},
             unread=failed,
             now=NOW,
         )
@@ -201,6 +201,6 @@ def test_a_source_reaches_back_as_far_as_is_configured(days_later: int, kinds: s
         }
     )
     found = [("files", Findings(other_days=frozenset("a"))), ("files", Findings(other_days=frozenset("b")))]
-    answers = AccountAnswers.of(account, found, day_end=DAY_END, now=DAY_END + timedelta(days=days_later))
+    answers = AccountSources.of(account, found, day_end=DAY_END, now=DAY_END + timedelta(days=days_later))
     assert answers.kinds == kinds
     assert answers.other_days == {"files": {"a", "b"}}

@@ -221,7 +221,7 @@ def test_every_session_is_there_once_with_its_lookup_and_its_count() -> None:
         ("acme_th", session_id(1), "no_recordings", 0),
         ("acme_sg", session_id(3), "error", 0),
     ]
-    assert [r["lookup_error"] for r in rows] == [None, "no answer", None, "8x8 has not been asked for this session yet"]
+    assert [r["lookup_error"] for r in rows] == [None, "no answer", None, "not looked up yet"]
     assert {(r["call_count"], *r["sources"]) for r in rows} == {(2, "files")}
     assert to_arrow(schemas.SESSIONS, rows).num_rows == 4
 
@@ -348,6 +348,6 @@ def test_a_recording_without_a_file_says_why() -> None:
     rows = made([told(1), told(2)], [file(1, "rejected", error="a web page", quarantine_uri="file:///q/x.bin")])
     assert [(row["error"], row["quarantine_uri"]) for row in rows] == [
         ("a web page", "file:///q/x.bin"),
-        ("not fetched yet", None),
+        ("not downloaded yet", None),
     ]
     assert all(row["archive_uri"] is None and row["versions"] == [] for row in rows)

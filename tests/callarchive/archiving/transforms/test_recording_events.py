@@ -11,7 +11,7 @@ import pytest
 
 from callarchive.archiving.transforms.recording_events import (
     event_columns,
-    events_told,
+    inbox_events,
     merged_events,
     named_by_api,
     with_recordings_of_events,
@@ -102,7 +102,7 @@ class Day:
         self.inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda number: number))])
 
     def write(self, *, inbox: bool = True, of: pa.Table = OWN) -> list[Row]:
-        told = events_told(self.inbox, of) if inbox else None
+        told = inbox_events(self.inbox, of) if inbox else None
         count = write_recording_events(self.catalog, DAY, told, sessions=of)
         rows = self.catalog.rows(RECORDING_EVENTS, DAY)
         assert len(rows) == count
