@@ -1,7 +1,7 @@
-"""The error tree: every error that this program raises on purpose.
+"""The errors that callarchive raises.
 
 Library errors (requests, paramiko, boto3, obstore, OSError) are translated where they occur, with `from err`.
-An error that concerns one recording or one session becomes a row; an error that concerns the run ends it.
+An error of one recording or session becomes a row; an error of the run ends it.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from callarchive.domain.foreign_text import cleaned_lines
 
 
 class ArchiveError(Exception):
-    """Something that callarchive could not do.
+    """The base of all errors of callarchive.
 
-    Messages quote servers, paths and values, and become rows, log lines and alerts: `str` gives them cleaned.
+    Messages quote servers, paths and values, and end up in rows, logs and alerts: `str` cleans them.
 
     Attributes:
-        retryable: whether the same call may succeed later without anyone changing anything.
-        exit_code: what the command line exits with when this error ends the run.
+        retryable: whether the same call may succeed later without a change.
+        exit_code: of the command line when this error ends the run.
     """
 
     retryable = False
@@ -28,33 +28,33 @@ class ArchiveError(Exception):
 
 
 class ConfigurationError(ArchiveError):
-    """The configuration names an unknown key, lacks one, holds a bad value, or names a store that cannot be used."""
+    """The configuration has an unknown key, a missing one, a bad value, or a store that cannot be used."""
 
     exit_code = 2
 
 
 class RefusedError(ArchiveError):
-    """Somebody said no, and asking again will not help: a permission, a host key, a hold."""
+    """A permission, a host key or a hold forbids it; a retry does not help."""
 
     exit_code = 3
 
 
 class AccessDeniedError(RefusedError):
-    """The API or a store does not accept our credentials, or they have expired."""
+    """The API or a store rejects our credentials, or they have expired."""
 
 
 class HostKeyError(RefusedError):
-    """An SFTP server showed a key that is unknown or differs from the pinned one. No credentials were sent."""
+    """An SFTP server presented an unknown key, or another than the pinned one. No credentials were sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountFailure:
-    """Why a run of a day could not archive an account.
+    """The reason why a run could not archive an account's day.
 
     Attributes:
         step: name of the table whose step failed.
         error_type: name of the error's class.
-        reason: its message.
+        reason: the error's message.
         retryable, exit_code: as of `ArchiveError`.
     """
 
@@ -67,7 +67,7 @@ class AccountFailure:
 
     @classmethod
     def of(cls, subaccount_id: str, step: str, error: ArchiveError) -> "AccountFailure":
-        """Return what is kept of the error that ended an account's step."""
+        """Return the failure for an error that ended an account's step."""
         return cls(subaccount_id, step, type(error).__name__, str(error), error.retryable, error.exit_code)
 
     def row(self) -> dict[str, object]:
@@ -76,10 +76,10 @@ class AccountFailure:
 
 
 class AccountsFailedError(ArchiveError):
-    """Some accounts could not be archived on a day; the others were, and their rows are published.
+    """Some accounts of a day failed; the others were archived and published.
 
     Attributes:
-        failures: one for each account.
+        failures: one for each failed account.
     """
 
     def __init__(self, failures: Sequence[AccountFailure]) -> None:
@@ -96,35 +96,35 @@ class UnavailableError(ArchiveError):
 
 
 class ArchiveDeniedError(AccessDeniedError):
-    """The archive's own store does not accept our credentials: no recording can be kept."""
+    """The archive's own store rejects our credentials, so no recording can be archived."""
 
 
 class ArchiveUnavailableError(UnavailableError):
-    """The archive's own store cannot be reached: no recording can be kept."""
+    """The archive's own store cannot be reached, so no recording can be archived."""
 
 
 class AnswerError(ArchiveError):
-    """An answer arrived and could not be understood."""
+    """A response could not be parsed."""
 
     retryable = True
 
 
 class ExportError(ArchiveError):
-    """A log export did not give its rows."""
+    """A log export failed."""
 
     retryable = True
 
 
 class ExportFailedError(ExportError):
-    """8x8 says that the export job failed."""
+    """8x8 reports that the export job failed."""
 
 
 class ExportCancelledError(ExportError):
-    """8x8 says that the export job was cancelled: by somebody else, we cancel only what we abandon."""
+    """8x8 reports that the export job was cancelled, by somebody else: we only cancel jobs that we abandon."""
 
 
 class ExportServerError(ExportError):
-    """8x8 says that an internal error ended the export job."""
+    """8x8 reports that an internal error ended the export job."""
 
 
 class ExportExpiredError(ExportError):
@@ -132,29 +132,29 @@ class ExportExpiredError(ExportError):
 
 
 class SourceError(ArchiveError):
-    """A session source cannot be read, so the day's sessions are not known."""
+    """A session source cannot be read, so the day's sessions are unknown."""
 
 
 class InvalidIdError(ArchiveError):
-    """A text that was given as an id is not one."""
+    """A string is not a valid id."""
 
 
 class ObjectNotFoundError(ArchiveError):
-    """There is no object at that place."""
+    """The object does not exist."""
 
 
 class NotLookedIntoError(ArchiveError):
-    """An object was not found, and not every place where it may lie could be looked into: whether it is there is not known."""
+    """An object was not found, and not every place where it may be could be listed, so it may still exist."""
 
 
 class TransferError(ArchiveError):
-    """A recording's bytes did not arrive as promised: too few, too many, too slow, or not what the store says it holds."""
+    """A recording's bytes were too few, too many, too slow, or not those that the store describes."""
 
     retryable = True
 
 
 class StoreError(ArchiveError):
-    """The archive or the catalog could not take a write: disk full, I/O error, read-only."""
+    """A write to the archive or the catalog failed: disk full, I/O error, read-only."""
 
 
 class AlreadyExistsError(StoreError):
@@ -162,4 +162,4 @@ class AlreadyExistsError(StoreError):
 
 
 class NotAudioError(ArchiveError):
-    """The bytes hold no mp3 audio: nothing at all, a web page, another format, or no two frames in a row."""
+    """The bytes are no mp3 audio: empty, a web page, another format, or no two frames in a row."""

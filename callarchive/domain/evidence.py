@@ -1,7 +1,7 @@
-"""What a run found out about a thing: it is present, it is absent, or it could not be found out.
+"""Three-valued findings: `Present`, `Absent` or `Unknown`.
 
-A refusal, a timeout or an unreadable answer is `Unknown`. It is a type of its own, without a truth value, so that no caller
-can take it for "absent" or for "passed" by leaving out a case. Listings, object facts, answers and checks use these types.
+A refusal, a timeout or an unreadable response is `Unknown`. It is a type without a truth value, so that no caller can
+mistake it for "absent" or "passed" by leaving out a case.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class _Finding:
-    """Has no truth value: `if finding:` would put `Unknown` on one side without anybody having chosen it."""
+    """A finding without a truth value: `if finding:` would silently count `Unknown` as one of the others."""
 
     __slots__ = ()
 
@@ -22,17 +22,17 @@ class _Finding:
 
 @dataclass(frozen=True, slots=True)
 class Present(_Finding, Generic[T]):
-    """The thing is there, and `value` describes it."""
+    """It exists, and `value` describes it."""
 
     value: T
 
 
 @dataclass(frozen=True, slots=True)
 class Absent(_Finding):
-    """The thing is not there.
+    """It does not exist.
 
     Attributes:
-        proof: what proves it, as the end of a sentence: "HEAD answered 404".
+        proof: of its absence, as the end of a sentence: "HEAD answered 404".
     """
 
     proof: str
@@ -40,7 +40,7 @@ class Absent(_Finding):
 
 @dataclass(frozen=True, slots=True)
 class Unknown(_Finding):
-    """Whether the thing is there could not be found out.
+    """It could not be determined whether it exists.
 
     Attributes:
         reason: why not, as the end of a sentence: "sftp://h/lost+found: permission denied".
@@ -53,7 +53,7 @@ Evidence = Present[T] | Absent | Unknown
 
 
 class Outcome(StrEnum):
-    """The outcome of a check. `NOT_CHECKED`: what it asks could not be found out; it is neither passed nor failed."""
+    """The outcome of a check. `NOT_CHECKED`: it could not be evaluated, so it neither passed nor failed."""
 
     PASSED = "passed"
     FAILED = "failed"

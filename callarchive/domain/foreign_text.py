@@ -1,8 +1,8 @@
-"""What others wrote, made fit to be kept, shown or logged.
+"""Clean text that others wrote before it is stored, shown or logged.
 
-Foreign are error texts of servers, bodies, names and paths in landings, and the values of events, answers and CSV cells.
-Such a text may hold terminal escapes, credentials and phone numbers. Every module takes it through `cleaned`; where the
-text's own form must survive, through the parts of it: `storable`, `mask_text`, `without_credentials`, `place_to_keep`.
+Foreign text is: error messages and bodies of servers, names and paths in landings, values of events, responses and CSV
+cells. It may contain terminal escapes, credentials and phone numbers. Every module passes it through `cleaned`, or, where
+its form must survive, through a part of that: `storable`, `mask_text`, `without_credentials`, `place_to_keep`.
 
 What counts as a phone number: seven or more digits in a row, eight or more with separators between them, six or more behind
 a plus; also percent-encoded and next to letters. UUIDs, time stamps, hashes, sizes with their unit, IPv4 addresses, the host
@@ -15,10 +15,10 @@ from urllib.parse import unquote
 
 MASK = "***"
 _MOST_READ_CHARS = 64 * 1024
-"""Of a longer text the rest is not even looked at."""
+"""The rest of a longer text is ignored."""
 
 _NESTED = 5
-"""So often what is left is looked at once more: a URL may stand in another one's user name."""
+"""Passes over a text: a URL may be in the user name of another."""
 
 PATH_CHARS = 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -61,7 +61,7 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         (("?", "#"), r"(\w://[^\s\"'<>?#]*)[?#][^\s\"'<>]*", rf"\1?{MASK}"),
         (("?",), rf"(?<=[^\s?])\?(?=[^\s\"'<>?=%]{{1,64}}(?:=|{_PERCENT}3D))[^\s\"'<>]*", f"?{MASK}"),
         (("%",), rf"{_PERCENT}3F(?=[^\s\"'<>]{{1,64}}?{_PERCENT}3D)[^\s\"'<>]*", f"?{MASK}"),
-        # name=value, wherever it stands; name: value where the value can hardly be a word
+        # name=value anywhere; name: value where the value can hardly be a word
         (
             _NAMED,
             rf"((?:{_PARAMETERS})[\"']?(?:=|{_PERCENT}3D)[\"']?)(?!\*\*\*)(?:(?!{_PERCENT}26)[^{_AFTER_VALUE}])+",
@@ -78,10 +78,10 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
         (("eyj",), r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", MASK),
     )
 )
-"""What a text must hold, in lower case, for the pattern to be tried; the pattern; what takes its place."""
+"""What a text must contain, in lower case, for the pattern to be tried; the pattern; its replacement."""
 
 _ANY_HINT = re.compile("|".join(sorted({re.escape(hint) for hints, *_ in _SECRETS for hint in hints})))
-"""Most texts hold no hint at all, and there are tens of thousands of cells in a call log."""
+"""Most texts contain no hint, and a call log has tens of thousands of cells."""
 
 _DAY = r"(?:19|20)\d\d{0}(?:0[1-9]|1[0-2]){0}(?:0[1-9]|[12]\d|3[01])"
 _CLOCK_SEPARATOR = rf"(?:[:.\-_]|{_PERCENT}3A)"
@@ -131,10 +131,9 @@ _NUMBER = re.compile(
 
 
 def cleaned(text: str, *, limit: int = 300) -> str:
-    """Return the text as it may be kept, shown and logged: one line of printable characters, without credentials and phone
-    numbers, of at most `limit` characters.
+    """Return the text as one line of printable characters, without credentials and phone numbers, cut to `limit` characters.
 
-    Terminal escape sequences are left out, line ends and tabs become spaces; any other character that is not printable
+    Terminal escape sequences are removed, line ends and tabs become spaces; any other character that is not printable
     (controls, bidirectional overrides, lone surrogates) is written as its escape, `\\u{202e}`. Cleaning twice changes nothing.
     """
     text = printable(mask_text(_ESCAPE_SEQUENCE.sub("", _bounded(text))))
@@ -142,31 +141,31 @@ def cleaned(text: str, *, limit: int = 300) -> str:
 
 
 def cleaned_lines(text: str, *, limit: int = 4000) -> str:
-    """Return the text with each of its lines cleaned, for messages that have several. `limit` holds for all together."""
+    """Return the text with each line cleaned. `limit` is for all lines together."""
     lines = [cleaned(line, limit=limit) for line in text[:_MOST_READ_CHARS].split("\n")]
     whole = "\n".join(lines)
     return whole if len(whole) <= limit else whole[: limit - 3] + "..."
 
 
 def cleaned_path(path: str) -> str:
-    """Return a name in a landing or in the archive, cleaned, at most as long as S3's keys are.
+    """Return a path in a landing or the archive, cleaned, at most as long as an S3 key.
 
-    Every character that is not printable is an escape in it, line ends too: a path that is written as it is holds neither
-    `***` nor a backslash, and is shorter than `PATH_CHARS`.
+    Line ends are escaped too. So a path that is unchanged contains neither `***` nor a backslash, and is shorter than
+    `PATH_CHARS`.
     """
     text = "".join(c if c.isprintable() else _escaped(c) for c in mask_text(_bounded(path)))
     return text if len(text) <= PATH_CHARS else text[: PATH_CHARS - 3] + "..."
 
 
 def printable(text: str) -> str:
-    """Return the text as one line without terminal escapes and characters that are not printable, whatever else it holds."""
+    """Return the text as one line of printable characters. Nothing is masked."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else _visible(c) for c in _ESCAPE_SEQUENCE.sub("", text))
 
 
 def mask_text(text: str) -> str:
-    """Return the text without credentials and phone numbers. Control characters and the length stay as they are."""
+    """Return the text without credentials and phone numbers. Control characters and length are not changed."""
     return mask_numbers(mask_credentials(text))
 
 
@@ -196,12 +195,12 @@ def mask_numbers(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """Return the text with lone surrogates replaced by U+FFFD: neither Parquet nor UTF-8 can hold them."""
+    """Return the text with lone surrogates replaced by U+FFFD, as UTF-8 and Parquet require."""
     return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def without_credentials(place: str) -> str:
-    """Return a URL or path without user, password, query and fragment: a presigned signature must not be written anywhere."""
+    """Return a URL or path without user, password, query and fragment, which may hold a presigned signature."""
     scheme, separator, rest = place.partition("://")
     if not separator:
         return place.partition("?")[0]
@@ -210,10 +209,10 @@ def without_credentials(place: str) -> str:
 
 
 def place_to_keep(place: str) -> str | None:
-    """Return what may be kept of the URL or path under which a file is to be looked for, without credentials and numbers.
+    """Return the part of a file's URL or path that may be stored, without credentials and phone numbers.
 
-    Folders up to the last one that holds a phone number are cut off: files lie in a folder with their session's id, which
-    is found without them. None where the file's own name holds a number: then a listing must find it.
+    Folders up to the last one that contains a phone number are cut off: files are in a folder with their session's id, which
+    is found without them. `None` where the file's own name contains a number: then a listing must find it.
     """
     place = without_credentials(storable(place))
     scheme, separator, rest = place.rpartition("://")
@@ -230,7 +229,7 @@ def place_to_keep(place: str) -> str | None:
 
 
 def _visible(character: str) -> str:
-    """What stands for a character that is not printable: a space for white space, else its escape."""
+    """Return a space for white space, else the character's escape."""
     if character in "\t\n\v\f\r" or unicodedata.category(character) == "Zs":
         return " "
     return _escaped(character)
@@ -241,7 +240,7 @@ def _escaped(character: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    """The part of the text that is looked at; a number or word at the cut is left out, for it would not be recognised."""
+    """Return the text cut to the limit, without a number or word at the cut: it would not be recognised."""
     if len(text) <= _MOST_READ_CHARS:
         return text
     return re.sub(r"\S{1,512}\Z", "", text[:_MOST_READ_CHARS])

@@ -1,4 +1,4 @@
-"""Files of session ids, as a listing of a folder or a bucket shows them."""
+"""Files of session ids."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 @dataclass(frozen=True)
 class IdFile:
-    """A file of session ids as a listing shows it. `state` changes when its bytes may have changed."""
+    """A file of session ids in a listing. `state` changes when its bytes may have changed."""
 
     day: date
     path: str
@@ -16,5 +16,5 @@ class IdFile:
 
     @property
     def name(self) -> str:
-        """A short name of the path, the same in every process."""
+        """A short hash of the path, the same in every process."""
         return hashlib.sha256(self.path.encode()).hexdigest()[:16]

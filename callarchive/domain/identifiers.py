@@ -1,6 +1,6 @@
 """Ids of sessions, recordings and accounts: their patterns, the time in a UUID, and their form in paths.
 
-8x8's OpenAPI file gives session ids as UUIDs of either case; in every sample session and recording ids are
+In 8x8's OpenAPI file session ids are UUIDs in upper or lower case. In every sample, session and recording ids are
 version 1, whose first 60 bits are the time of creation (RFC 9562, section 5.1).
 """
 
@@ -12,24 +12,24 @@ from callarchive.domain.errors import InvalidIdError
 
 SUBACCOUNT_PATTERN = r"^[A-Za-z0-9\-._&]{3,50}$"
 EARLIEST_PLAUSIBLE_AT = datetime(2015, 1, 1, tzinfo=UTC)
-"""No Number Masking call is older than this: an earlier time stamp is a default value or a mistake."""
+"""No Number Masking call is older: an earlier time stamp is a default value or a mistake."""
 
 LATEST_PLAUSIBLE_AHEAD = timedelta(days=2)
-"""How far ahead of our clock another's may be: what is later than that is no time of a call."""
+"""The most that another clock may be ahead of ours."""
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
 def parse_id(text: object, *, kind: str) -> str:
-    """The id in lower case, as it stands in tables, paths and requests.
+    """Return the id in lower case, as in tables, paths and requests.
 
     Args:
-        text: what a source, an event or an answer gives.
+        text: from a source, an event or a response.
         kind: "session id" or "recording id", for the message.
 
     Raises:
-        InvalidIdError: it is not a UUID. The message shows at most 60 characters of it.
+        InvalidIdError: it is not a UUID. The message quotes at most 60 characters.
     """
     if isinstance(text, str) and len(text) == 36 and _UUID.fullmatch(text):
         return text.lower()
@@ -38,31 +38,31 @@ def parse_id(text: object, *, kind: str) -> str:
 
 
 def ids_in(text: str) -> list[str]:
-    """Every UUID in the text, once, in lower case."""
+    """Return the UUIDs in the text, each once, in lower case."""
     return list(dict.fromkeys(found.lower() for found in _UUID.findall(text)))
 
 
 def uuid_time(text: str) -> datetime | None:
-    """The time in a version-1 UUID, cut to microseconds; null for any other version or an absurd time."""
+    """Return the time in a version-1 UUID, cut to microseconds; `None` for other versions and times before 2015."""
     parsed = uuid.UUID(text)
     if parsed.version != 1:
         return None
     try:
         at = _GREGORIAN + timedelta(microseconds=parsed.time // 10)
-    except OverflowError:  # 60 bits of 100 ns end in the year 5236, past nothing; kept for a changed epoch
+    except OverflowError:
         return None
     return at if at >= EARLIEST_PLAUSIBLE_AT else None
 
 
 def plausible(at: datetime | None, *, now: datetime) -> bool:
-    """Whether a time stamp can be that of a call: not before Number Masking existed, at most two days ahead of us."""
+    """Return whether this can be the time of a call: not before Number Masking existed, at most two days ahead of us."""
     return at is not None and EARLIEST_PLAUSIBLE_AT <= at <= now + LATEST_PLAUSIBLE_AHEAD
 
 
 def path_segment(subaccount_id: str) -> str:
-    """The account's folder name: the id itself, its first character percent-encoded where it would hide the folder.
+    """Return the account's folder name: its id, with a leading `.` or `_` percent-encoded.
 
-    Names that begin with `.` or `_` are invisible to Parquet readers, and `..` would climb.
+    Parquet readers ignore names that begin with these, and `..` would leave the folder.
     """
     first = subaccount_id[0]
     return f"%{ord(first):02X}{subaccount_id[1:]}" if first in "._" else subaccount_id

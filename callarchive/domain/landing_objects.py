@@ -1,4 +1,4 @@
-"""Objects of a landing, as a listing, a stat or a download describes them."""
+"""Objects of a landing."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class SourceEvidence(StrEnum):
-    """What confirmed that the bytes which came are the object's.
+    """What confirmed the downloaded bytes.
 
-    MD5: a hash that the store keeps of them. SIZE: their number alone, as HEAD or a listing gives it. SSH: their number, and a
-    connection that detects changed bytes.
+    MD5: a hash that the store keeps. SIZE: their number alone, from HEAD or a listing. SSH: their number, over a connection
+    that detects changed bytes.
     """
 
     MD5 = "md5"
@@ -19,14 +19,14 @@ class SourceEvidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LandingObject:
-    """An object as a listing, a stat or an opened download describes it.
+    """An object as described by a listing, a stat or an open download.
 
     Attributes:
         path: relative to the landing's root.
-        uri: the whole place, without credentials, for people and tables.
-        etag: without quotes; null on SFTP.
-        modified_at: null where the server does not tell.
-        evidence: what confirmed the bytes when they were read; None as long as they were not.
+        uri: the full URL, without credentials.
+        etag: without quotes; `None` on SFTP.
+        modified_at: `None` where the server does not report it.
+        evidence: what confirmed the bytes; `None` before they are read.
     """
 
     path: str
@@ -37,7 +37,7 @@ class LandingObject:
     evidence: SourceEvidence | None = field(default=None, compare=False)
 
     def same_as(self, *, size_bytes: int, etag: str | None, modified_at: datetime | None) -> bool:
-        """Whether this is, as far as the store tells, the object that those facts were read from."""
+        """Return whether this is, judging by the ETag or else the modification time, the object with these values."""
         if self.size_bytes != size_bytes:
             return False
         if self.etag is not None and etag is not None:

@@ -1,6 +1,6 @@
-"""What is handed from room to room: sessions, look-ups, recordings. No behaviour lives here.
+"""The models of sessions, lookups and recordings, without behaviour.
 
-Time stamps are aware UTC; null means that no source gave a value, never a guess.
+Time stamps are aware UTC; `None` means that no source gave a value.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from callarchive.domain.landing_objects import LandingObject
 
 
 class ApiStatus(StrEnum):
-    """What 8x8 says of a recording (its documentation's seven values)."""
+    """8x8's status of a recording: the seven documented values."""
 
     PROCESSING = "PROCESSING"
     PROCESSING_FAILED = "PROCESSING_FAILED"
@@ -24,12 +24,12 @@ class ApiStatus(StrEnum):
 
     @property
     def uploaded(self) -> bool:
-        """Whether 8x8 claims that the file was pushed. The callback comes after the upload."""
+        """Whether 8x8 reports the file as pushed. The callback follows the upload."""
         return self in (ApiStatus.UPLOAD_COMPLETED, ApiStatus.CALLBACK_COMPLETED, ApiStatus.CALLBACK_FAILED)
 
 
 class ArchiveStatus(StrEnum):
-    """What we have of a recording."""
+    """Our status of a recording."""
 
     ARCHIVED = "archived"
     PENDING = "pending"
@@ -41,7 +41,7 @@ class ArchiveStatus(StrEnum):
 
 
 class LookupStatus(StrEnum):
-    """How 8x8's API answered for a session."""
+    """The result of a lookup of a session in 8x8's API."""
 
     OK = "ok"
     NO_RECORDINGS = "no_recordings"
@@ -50,11 +50,11 @@ class LookupStatus(StrEnum):
 
 
 NEGATIVE = (LookupStatus.NO_RECORDINGS, LookupStatus.NOT_FOUND)
-"""Answers that name no recording. One of them alone is not final: see `lookup_tables.final`."""
+"""Results without a recording. One alone is not final: see `lookup_tables.final`."""
 
 
 class Discrepancy(StrEnum):
-    """Ways in which what was told and what is there do not fit: the kinds of rows in `reconciliation`."""
+    """The kinds of rows in `reconciliation`."""
 
     CONNECTED_CALL_WITHOUT_RECORDING = "connected_call_without_recording"
     RECORDING_WITHOUT_FILE = "recording_without_file"
@@ -67,7 +67,7 @@ class Discrepancy(StrEnum):
 
 
 class AudioIssue(StrEnum):
-    """What is wrong with audio that was kept all the same."""
+    """A flaw of archived audio."""
 
     TRUNCATED = "truncated"
     DAMAGED = "damaged"
@@ -75,13 +75,14 @@ class AudioIssue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as its sources tell it; `sources` holds their kinds, sorted.
+    """A session as its sources describe it.
 
     Attributes:
-        call_count: legs that the source knows of.
+        call_count: number of legs.
         call_duration_s: the longest leg's duration, from connected to disconnected.
-        price: of all legs, null when they differ in currency.
-        source_number, destination_number: as the account's `phone_numbers` allows; null when dropped.
+        price: of all legs; `None` when they differ in currency.
+        source_number, destination_number: masked as the account's `phone_numbers` says; `None` when dropped.
+        sources: their kinds, sorted.
     """
 
     subaccount_id: str
@@ -100,7 +101,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """A row of a session source that was set aside. `line` counts from 1; null where the format has no lines."""
+    """A row of a session source that was skipped. `line` counts from 1; `None` where the format has no lines."""
 
     source: str
     file: str
@@ -113,10 +114,10 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a session source says of a day: one `Session` per session id, and the rows it could not use.
+    """A session source's result for a day: one `Session` per session id, and the skipped rows.
 
     Attributes:
-        other_days: ids of sessions that its rows name for other days; not compared, for it is no finding of this day.
+        other_days: ids of sessions that belong to other days; not compared.
     """
 
     sessions: tuple[Session, ...] = ()
@@ -126,13 +127,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class ApiRecording:
-    """A recording as 8x8's API names it.
+    """A recording in a response of 8x8's API.
 
     Attributes:
-        api_status_raw: the text as it came (null if absent).
-        external_file_url: where 8x8 says that it put the file. Never fetched: see `landing.places`.
-        duration_api_s: as given, taken as seconds.
-        started_at: `startRecordingTime`, null when unset (8x8 sends -1 ms) or implausible.
+        api_status_raw: the original text; `None` if absent.
+        external_file_url: where 8x8 reports that it put the file. Never downloaded: see `landing.places`.
+        duration_api_s: the API's value, taken as seconds.
+        started_at: `startRecordingTime`; `None` when unset (8x8 sends -1 ms) or implausible.
     """
 
     recording_id: str
@@ -145,12 +146,12 @@ class ApiRecording:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One answer of the API for one session.
+    """One response of the API for one session.
 
     Attributes:
-        error: why the status is `error`, or null. Recordings that could be read are there even then.
-        body: the answer as it came (null if none did), for the answer store.
-        unreachable: the API did not answer at all; if that is so for every session, the run has failed.
+        error: why the status is `error`, else `None`. `recordings` has those that could be parsed even then.
+        body: the original response, for the response store; `None` if there was none.
+        unreachable: the API did not respond at all; if that is so for every session, the run fails.
     """
 
     session_id: str
@@ -165,7 +166,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Mp3Facts:
-    """What a frame walk heard in an mp3. Rates are those of the first frame; `duration_s` is of what can be decoded."""
+    """Measurements of an mp3 by a walk over its frames. Rates are the first frame's; `duration_s` is what can be decoded."""
 
     duration_s: float
     frame_count: int
@@ -178,7 +179,7 @@ class Mp3Facts:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A verified file in the archive: its place, its hash, its audio."""
+    """A verified file in the archive."""
 
     archive_path: str
     size_bytes: int
@@ -189,7 +190,7 @@ class KeptFile:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One of several readings of a recording whose bytes differ, and which are all kept."""
+    """One of the versions of a recording whose bytes changed at the source; all are kept."""
 
     archive_path: str
     sha256: str
@@ -197,11 +198,11 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """What came of a recording: its state, and the file if one is kept.
+    """A recording's state, and its file if one is kept.
 
     Attributes:
-        error: why there is no file, or null.
-        source: the object as it was when it was read; a rerun compares it with what the landing says then.
+        error: why there is no file, else `None`.
+        source: the object when it was read; a rerun compares it with the landing.
         quarantine_uri: where bytes that are not audio are kept.
         versions: all versions kept, oldest first; `kept` is the last of them.
     """

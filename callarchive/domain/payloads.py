@@ -1,8 +1,7 @@
-"""Reading 8x8's answers: bytes to a JSON value, and the fields that several answers and events share.
+"""Parse JSON payloads of 8x8, and the fields that API responses and webhook events share.
 
-Pure functions: an answer that was kept reads the same years later. The page on Get Recordings and the OpenAPI file
-differ in field names and status texts; either is accepted. What the answer of Get Recordings says is in `lookups`, what
-proves that 8x8 does not know something in `absence`.
+8x8's page on Get Recordings and its OpenAPI file differ in field names and status texts; both are accepted. The response of
+Get Recordings itself is parsed in `voice_api.lookups`.
 """
 
 import json
@@ -28,20 +27,20 @@ PROGRESS = (
     ApiStatus.CALLBACK_FAILED,
     ApiStatus.CALLBACK_COMPLETED,
 )
-"""How far a recording has come, from nothing known to everything done."""
+"""The statuses of a recording in the order of its progress."""
 
 
 class UnreadableError(ValueError):
-    """A body is not JSON."""
+    """A body is not valid JSON."""
 
 
 class DoubledKeys(dict[str, Any]):
-    """A JSON object that holds a key more than once, in whichever spelling of its case: which value counts is not known.
+    """A JSON object with duplicate keys, ignoring case: which value counts is unknown.
 
     Attributes:
-        keys_doubled: these keys, in lower case.
-        same_spelling: those of them that come twice in the very same spelling.
-        disagreeing: those of them with more than one value.
+        keys_doubled: the duplicate keys, in lower case.
+        same_spelling: those with duplicates in the same case.
+        disagreeing: those with more than one value.
     """
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
@@ -57,7 +56,7 @@ class DoubledKeys(dict[str, Any]):
 
 
 def decode(body: str | bytes) -> str:
-    """The body as text that can be stored: bytes that are no UTF-8, and lone surrogates, become U+FFFD."""
+    """Return the body as text that can be stored: invalid bytes and lone surrogates become U+FFFD."""
     if isinstance(body, bytes):
         try:
             return body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
@@ -67,11 +66,13 @@ def decode(body: str | bytes) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The JSON value. Numbers that no column can hold (NaN, Infinity, 1e400, integers of over 300 digits) are None, and an
-    object with a doubled key is a `DoubledKeys`.
+    """Return the JSON value.
+
+    Numbers that no column can hold (NaN, Infinity, 1e400, integers of over 300 digits) are `None`; an object with duplicate
+    keys is a `DoubledKeys`.
 
     Raises:
-        UnreadableError: says "is not JSON" and where it stops to be, or "is nested too deeply".
+        UnreadableError: the message is "is not JSON" with the position, or "is nested too deeply".
     """
     try:
         return _DECODER.decode(text)
@@ -83,10 +84,7 @@ def parse_json(text: str) -> Any:
 
 
 def not_json(body: bytes) -> str | None:
-    """Why a body must be asked for again; null when it is JSON.
-
-    A body without announced length that was cut short looks like JSON that stops.
-    """
+    """Return why a body is not JSON, else `None`. A body without Content-Length may have been cut short."""
     try:
         parse_json(decode(body))
     except UnreadableError as err:
@@ -95,14 +93,14 @@ def not_json(body: bytes) -> str | None:
 
 
 def field_of(tree: Mapping[str, Any], name: str) -> Any:
-    """The value under that name, or under another spelling of its case; null if there is none."""
+    """Return the value of a key, ignoring case if need be; `None` if there is none."""
     if name in tree:
         return tree[name]
     return next((value for key, value in tree.items() if key.lower() == name.lower()), None)
 
 
 def status_message(tree: Any) -> str:
-    """What an error answer says of itself, as the end of a sentence: ": statusMessage (errorId ...)", or nothing."""
+    """Return the message of an error response as the end of a sentence: ": statusMessage (errorId ...)", or an empty string."""
     if not isinstance(tree, dict):
         return ""
     said = field_of(tree, "statusMessage") or field_of(tree, "message")
@@ -112,9 +110,9 @@ def status_message(tree: Any) -> str:
 
 
 def numeric_code(value: Any) -> int | None:
-    """Return a status code as a number, None where it is not one.
+    """Return a status code as a number, `None` where it is not one.
 
-    8x8 writes it as a number on its page, and as a text in the OpenAPI file's 422.
+    It is a number on 8x8's page, and a string in the OpenAPI file's 422.
     """
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value, re.ASCII):
         return int(value)
@@ -124,7 +122,7 @@ def numeric_code(value: Any) -> int | None:
 
 
 def read_status(value: Any) -> tuple[ApiStatus, str | None]:
-    """The status that 8x8's word means, UNKNOWN where it means none, and the word as it came."""
+    """Return the status, UNKNOWN where it is none of the documented ones, and the original text."""
     if value is None:
         return ApiStatus.UNKNOWN, None
     if not isinstance(value, str):
@@ -135,7 +133,7 @@ def read_status(value: Any) -> tuple[ApiStatus, str | None]:
 
 
 def read_duration(value: Any) -> float | None:
-    """Seconds, from 0 to a week; null for anything else."""
+    """Return the seconds, from 0 to a week; `None` for anything else."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip(), re.ASCII):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -159,11 +157,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(
     parse_float=_finite, parse_int=_integer, parse_constant=lambda _: None, object_pairs_hook=_object
 )
-"""Made once: `json.loads` with these options would make one for each answer."""
+"""`json.loads` with these options would make a new decoder for each body."""
 
 
 def shown(value: Any) -> str:
-    """A value in a message: its kind, or a short and harmless form of it."""
+    """Return a value for a message: its kind, or a short and clean form of it."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     return cleaned(ascii(value), limit=60)

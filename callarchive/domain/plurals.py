@@ -1,6 +1,6 @@
-"""Words around numbers."""
+"""Counts with nouns."""
 
 
 def many(count: int, one: str, more: str) -> str:
-    """The count with the noun that it asks for: `many(1, "day", "days")` is "1 day"."""
+    """Return the count with the noun in its singular or plural: `many(1, "day", "days")` is "1 day"."""
     return f"{count:,} {one if count == 1 else more}"

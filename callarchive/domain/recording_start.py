@@ -1,4 +1,4 @@
-"""When a recording started: told by 8x8's answer, else by the file's name, else by the recording id, else by nobody."""
+"""The start of a recording: from 8x8's response, else the file's name, else the recording id."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -14,12 +14,12 @@ _NEAR_THE_CALL = timedelta(days=3)
 def recording_start(
     *, api: datetime | None, file_name: str | None, recording_id: str, call_date: date, now: datetime
 ) -> tuple[datetime | None, str | None]:
-    """The start and what says so: `api`, `filename`, `uuid`, or nulls.
+    """Return the start and its source: `api`, `filename` or `uuid`; `None` twice if there is none.
 
-    A UUID's time is believed only within three days of the call's day: a generator whose clock is off says nothing.
+    A UUID's time counts only within three days of the call's day: its generator's clock may be off.
 
     Args:
-        api: `startRecordingTime`, null when unset.
+        api: `startRecordingTime`; `None` when unset.
         file_name: of the object found, else of 8x8's URL; percent-encoded or not.
     """
     if plausible(api, now=now):
@@ -34,7 +34,7 @@ def recording_start(
 
 
 def time_in_name(file_name: str) -> datetime | None:
-    """The time stamp after the `_` in `{recordingId}_2021-08-26T10:46:56.535Z.mp3`, or null."""
+    """Return the time stamp after the `_` in `{recordingId}_2021-08-26T10:46:56.535Z.mp3`, or `None`."""
     match = _IN_NAME.search(unquote(file_name.rpartition("/")[2]))
     if match is None:
         return None

@@ -1,1 +1,1 @@
-"""Threads, retries, memory, temporary folders and time zone data of a process."""
+"""Threads, retries, memory, temporary folders and time zone data."""

@@ -1,4 +1,4 @@
-"""How many transfers at once do a landing good: found out while they run. Who runs them is in `workers`."""
+"""The number of concurrent transfers that suits a landing, measured while they run."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ _FIRST = 8
 _GROWTH = 2
 _GROWTH_FAR_AWAY = 4
 _FAR_AWAY_S = 0.08
-"""A transfer that takes longer, at so few at once, mostly waits for the network."""
+"""A transfer that takes longer than this mostly waits for the network."""
 _WORTH_IT = 1.1
-"""Growth is kept when it brings at least so much more throughput."""
+"""Growth is kept if throughput rises by at least this factor."""
 _WINDOW_S = 0.25
 _WINDOW_ITEMS_EACH = 2
 _SETTLED_S = 5.0
@@ -18,15 +18,15 @@ _PAUSE_S = 1.0
 
 
 class Adaptive:
-    """A number of transfers at once between 1 and a ceiling that follows what it brings. Thread-safe.
+    """A limit for concurrent transfers that follows the throughput. Thread-safe.
 
-    It starts low and doubles, or quadruples where a transfer takes long, as long as that brings more transfers a second; when
-    it does not, the step is taken back and tried again some seconds later. It is halved when the server says that it is too
-    much, at most once a second.
+    It starts low and doubles, or quadruples where a transfer takes long, while that brings more transfers a second; if it
+    does not, the step is undone and retried some seconds later. It is halved when the server throttles us, at most once a
+    second.
 
     Args:
         ceiling: `transfer.concurrency`.
-        first: where it starts; null is 8, or the ceiling if that is lower.
+        first: where it starts; default 8, or the ceiling if that is lower.
         clock: seconds, monotonic.
     """
 
@@ -43,11 +43,11 @@ class Adaptive:
 
     @property
     def limit(self) -> int:
-        """How many at once now."""
+        """The current limit."""
         return self._limit
 
     def finished(self) -> None:
-        """One more transfer is done; from time to time this changes the limit."""
+        """Count a finished transfer; from time to time this changes the limit."""
         with self._changing:
             self._window_count += 1
             if self._window_count < _WINDOW_ITEMS_EACH * self._limit:
@@ -59,8 +59,8 @@ class Adaptive:
             self._adjust(rate, now)
             self._begin_window(now)
 
-    def too_much(self) -> None:
-        """The server throttled us or fell silent: the limit is halved, and does not grow for a while."""
+    def on_throttled(self) -> None:
+        """Halve the limit, which then does not grow for some seconds: the server throttled us or stopped responding."""
         with self._changing:
             now = self._clock()
             if now < self._no_halving_until:

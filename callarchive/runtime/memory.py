@@ -1,6 +1,6 @@
-"""The memory of a process that archives days: which allocator arrow takes it from, and giving back what a step leaves.
+"""Memory of a process that archives days: Arrow's allocator, and releasing memory after a step.
 
-A long day's tables are made and dropped by many threads. Arrow's own allocator keeps, for each of them, what it was given once.
+Many threads create and drop a long day's tables. Arrow's own allocator keeps freed memory for each of them.
 """
 
 import os
@@ -11,9 +11,9 @@ _MANY_ROWS = 20_000
 
 
 def use_system_memory() -> None:
-    """Arrow takes memory from the C library, unless `ARROW_DEFAULT_MEMORY_POOL` says otherwise. For processes of ours only.
+    """Make Arrow use the C library's allocator, unless `ARROW_DEFAULT_MEMORY_POOL` is set.
 
-    A day of 30,000 recordings peaked at 305 MB so, and at 574 MB with arrow's own allocator, in the same time.
+    A day of 30,000 recordings peaked at 305 MB with it, at 574 MB with Arrow's own, in the same time.
     """
     if _VARIABLE in os.environ:
         return
@@ -25,10 +25,7 @@ def use_system_memory() -> None:
 
 
 def give_memory_back(row_count: int) -> None:
-    """What tables of so many rows took, and is free by now, goes back to the system instead of standing beside the next ones.
-
-    It takes some milliseconds, so that of few rows is kept.
-    """
+    """Return freed memory to the system after tables of this many rows. It takes milliseconds, so few rows are ignored."""
     if row_count >= _MANY_ROWS:
         import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Temporary folders whose removal can fail without failing the work that was done in them."""
+"""Temporary folders whose failed removal does not fail the work done in them."""
 
 import logging
 import shutil
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Yield a new folder that only this user can read; remove it with its content at the end.
+    """Yield a new folder that only this user can read, and remove it at the end.
 
-    What cannot be removed is a warning that names the folder. `tempfile.TemporaryDirectory` raises there, with
-    `ignore_cleanup_errors` too where changing a permission is refused.
+    A failed removal logs a warning. `tempfile.TemporaryDirectory` raises then, even with `ignore_cleanup_errors` where
+    changing a permission is refused.
 
     Raises:
         OSError: the folder cannot be created.

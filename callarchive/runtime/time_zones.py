@@ -1,8 +1,8 @@
-"""Time zone data: which files zoneinfo reads, what identifies them, and which zone names a configuration may use.
+"""Time zone data: which files zoneinfo reads, their version, and which zone names a configuration may use.
 
-One source for every process: the package `tzdata`, which is pinned, and not the machine's files, which change with its
-updates and differ between machines. Importing `callarchive` (or `pipelines`, as Dagster's processes do) switches zoneinfo
-over. Only `PYTHONTZPATH`, which somebody has set on purpose, comes first; an empty one means the package alone.
+Every process uses the pinned package `tzdata`, because the machine's files differ between machines and change with updates.
+Importing `callarchive` (or `pipelines`) switches zoneinfo to it. Only `PYTHONTZPATH` takes precedence; an empty one means the
+package alone.
 """
 
 import os
@@ -19,7 +19,7 @@ _PACKAGE = "tzdata"
 _VERSION_LINE = "# version "
 _HEADER_BYTES = 44
 _LEAP_COUNT = slice(28, 32)
-"""Where a TZif header gives the number of leap-second records (RFC 9636, section 3.1)."""
+"""The number of leap-second records in a TZif header (RFC 9636, section 3.1)."""
 
 _NO_ZONES = {
     "localtime": "is whatever zone a machine is set to",
@@ -34,12 +34,12 @@ _SECOND_COPIES = {
 
 @dataclass(frozen=True)
 class ZoneData:
-    """The data of one zone, as it lies in a file.
+    """The version of one zone's data.
 
     Attributes:
-        origin: `tzdata` for the package, else the folder that holds the file.
-        version: IANA's release, such as 2026f; None where the folder does not say.
-        sha256: of the zone's file, hex: identifies data without a version, and data that was edited.
+        origin: `tzdata` for the package, else the folder of the file.
+        version: IANA's release, such as 2026f; `None` if unknown.
+        sha256: of the zone's file, hex: identifies data without a version, and edited data.
     """
 
     origin: str
@@ -54,7 +54,7 @@ class ZoneData:
 def use_package_data() -> None:
     """Make zoneinfo read the package `tzdata` and no files of the machine, unless PYTHONTZPATH is set.
 
-    Zones that were opened before keep their data, but are not handed out again.
+    Zones that were opened before keep their data, but are not returned again.
     """
     if PATH_VARIABLE not in os.environ and zoneinfo.TZPATH and find_spec(_PACKAGE) is not None:
         zoneinfo.reset_tzpath(to=())
@@ -62,13 +62,13 @@ def use_package_data() -> None:
 
 
 def follow_path_variable() -> None:
-    """Make zoneinfo read PYTHONTZPATH, which it does by itself only when it is imported: a `.env` may set it later."""
+    """Make zoneinfo read PYTHONTZPATH again: a `.env` file may set it after the import."""
     zoneinfo.reset_tzpath()
     ZoneInfo.clear_cache()
 
 
 def data_in_use(name: str) -> ZoneData:
-    """Return what identifies the data that zoneinfo reads for the zone.
+    """Return the version of the data that zoneinfo reads for the zone.
 
     Raises:
         ValueError: there is no such zone.
@@ -80,7 +80,7 @@ def data_in_use(name: str) -> ZoneData:
 
 
 def opened_zone(name: str) -> ZoneInfo | None:
-    """Return the zone as this process knows it; None where there is no such zone."""
+    """Return the zone from this process's data; `None` if there is no such zone."""
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
@@ -88,13 +88,13 @@ def opened_zone(name: str) -> ZoneInfo | None:
 
 
 def machine_zone(name: str) -> tuple[ZoneInfo, ZoneData] | None:
-    """Return the zone as the machine's own files give it, and what identifies them; None where the machine has none."""
+    """Return the zone from the machine's own files, and their version; `None` where the machine has none."""
     found = _data_below(_machine_folders(), name)
     return None if found is None else _opened(found, name)
 
 
 def packaged_zone(name: str) -> tuple[ZoneInfo, ZoneData] | None:
-    """Return the zone as the package gives it, and what identifies it; None where the package lacks it."""
+    """Return the zone from the package, and its version; `None` where the package lacks it."""
     try:
         return _opened(_packaged_data(name), name)
     except ValueError:
@@ -105,7 +105,7 @@ def require_zone(name: str) -> None:
     """Return when the name is an IANA zone that means the same on every machine.
 
     Raises:
-        ValueError: it is none. The message continues "timezone: ...", and names a zone that may be meant.
+        ValueError: it is not. The message continues "timezone: ...", and suggests a zone.
     """
     first, _, rest = name.partition("/")
     if name.casefold() in _NO_ZONES:
@@ -127,7 +127,7 @@ def require_zone(name: str) -> None:
 
 
 def _suggestion(name: str) -> str:
-    """A question about the zone that may be meant; an empty text where none is near."""
+    """Return "did you mean ...?" with the zone that is probably meant, else an empty string."""
     from difflib import get_close_matches
 
     known = {
@@ -147,12 +147,12 @@ def _shown(name: str) -> str:
 
 
 def _machine_folders() -> tuple[str, ...]:
-    """Where zoneinfo looks when nobody tells it anything."""
+    """Return zoneinfo's default folders."""
     return tuple(filter(os.path.isabs, (sysconfig.get_config_var("TZPATH") or "").split(os.pathsep)))
 
 
 def _data_below(folders: Sequence[str], name: str) -> tuple[ZoneData, bytes] | None:
-    """The zone's data in the first of the folders that has it."""
+    """Return the zone's data in the first folder that has it."""
     for folder in folders:
         try:
             data = Path(folder, name).read_bytes()
@@ -189,7 +189,7 @@ def _opened(found: tuple[ZoneData, bytes], name: str) -> tuple[ZoneInfo, ZoneDat
 
 
 def _version_in(folder: Path) -> str | None:
-    """The release in `+VERSION` (BSD, macOS) or in the first line of `tzdata.zi` (Debian, Red Hat); None without either."""
+    """Return the release in `+VERSION` (BSD, macOS) or the first line of `tzdata.zi` (Debian, Red Hat), else `None`."""
     try:
         return (folder / "+VERSION").read_text(encoding="ascii").strip() or None
     except (OSError, ValueError):
@@ -203,7 +203,7 @@ def _version_in(folder: Path) -> str | None:
 
 
 def _counts_leap_seconds(data: bytes) -> bool:
-    """Whether a header of the TZif data, of which version 2 and later have two, announces leap-second records."""
+    """Return whether a header of the TZif data (version 2 and later have two) announces leap-second records."""
     return any(any(header[_LEAP_COUNT]) for header in _headers(data))
 
 

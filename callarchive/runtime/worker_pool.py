@@ -1,4 +1,4 @@
-"""Work on many items at once in threads: bounded, in the order of completion, stopped as a whole when one says stop."""
+"""Work on many items in threads: bounded, in the order of completion, stopped as a whole."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,56 +12,56 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-_LOOK_AGAIN_S = 0.1
-"""A thread that waits for room asks so often whether there is some: nobody tells it when a limit grows."""
+_POLL_S = 0.1
+"""How often a waiting thread checks an adaptive limit, which does not notify."""
 
 
 class StoppedError(BaseException):
-    """Raised in a worker that was asked to stop. Not an Exception, so that no retry and no state can swallow it."""
+    """Raised in a worker that was asked to stop. Not an `Exception`, so that no handler swallows it."""
 
 
 class Progress(Protocol):
-    """Who is told how far a stage has come."""
+    """Receives the progress of a stage."""
 
     def begin(self, stage: str, total: int) -> None:
-        """A stage begins; `total` items lie ahead of it."""
+        """Begin a stage of `total` items."""
 
     def advance(self, count: int = 1) -> None:
-        """That many more items are done."""
+        """Count items as done."""
 
 
 class NoProgress:
-    """Tells nobody."""
+    """Ignores progress."""
 
     def begin(self, stage: str, total: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, count: int = 1) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @contextmanager
 def in_threads(
     work: Callable[[Item, Event], Result], items: Iterable[Item], *, concurrency: int | Adaptive, name: str
 ) -> Iterator[Iterator[Result]]:
-    """An iterator over the results of `work(item, stop)`, as they are ready.
+    """Yield an iterator over the results of `work(item, stop)`, in the order of completion.
 
-    At most twice `concurrency` items are taken from `items` ahead of their results, one at a time, by the threads. When
-    the block is left early, by an error of a worker, of the consumer or by Ctrl-C, `stop` is set, what waits is dropped, and
-    what runs is waited for: a worker looks at `stop` between chunks and raises StoppedError.
+    The threads take at most twice `concurrency` items ahead of their results. When the block is left early, by an error or
+    Ctrl-C, `stop` is set, waiting items are dropped, and running ones are waited for: a worker checks `stop` between
+    chunks and raises StoppedError.
 
     Args:
-        concurrency: how many at once; adaptive, it is told of every result and may change at any time.
+        concurrency: the number of threads; an `Adaptive` is notified of every result and may change at any time.
     """
     crew = _Crew(work, iter(items), concurrency, name)
     try:
         yield crew.results()
     finally:
-        crew.dismiss()  # also when the consumer has had enough and leaves without an error
+        crew.stop()  # also when the consumer leaves early without an error
 
 
 class _Crew(Generic[Item, Result]):
-    """Threads that fetch their items from one iterator themselves: handing each over would cost a thread switch."""
+    """Threads that take their items from one iterator themselves, which saves a thread switch per item."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class _Crew(Generic[Item, Result]):
         self._at_work = 0
         self._unclaimed = 0
         self._exhausted = False
-        # A result, or an error, or neither: there are no more items.
+        # A result, or an error, or neither at the end of the items.
         self._outcomes: SimpleQueue[tuple[list[Result], BaseException | None]] = SimpleQueue()
 
     def results(self) -> Iterator[Result]:
-        """The results, each as soon as it is there. The threads start when the first one is asked for."""
+        """Yield the results as they are ready. The threads start with the first."""
         with self._changed:
             self._add_thread()
         while True:
@@ -101,8 +101,8 @@ class _Crew(Generic[Item, Result]):
                     self._changed.notify()
                 yield result[0]
 
-    def dismiss(self) -> None:
-        """No thread is left."""
+    def stop(self) -> None:
+        """Stop all threads and wait for them."""
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
@@ -113,7 +113,7 @@ class _Crew(Generic[Item, Result]):
         return self._ceiling if self._adaptive is None else self._adaptive.limit
 
     def _add_thread(self) -> None:
-        """One more thread runs if there may be one; each begins by adding another. The lock is held."""
+        """Start one more thread if the limit allows; each begins by adding another. The lock is held."""
         if len(self._threads) < self._limit() and not self._exhausted and not self._stop.is_set():
             thread = Thread(target=self._serve, name=f"{self._name}_{len(self._threads)}")
             self._threads.append(thread)
@@ -135,10 +135,10 @@ class _Crew(Generic[Item, Result]):
                 self._at_work -= 1
 
     def _take(self) -> list[Item]:
-        """The next item, or none: there are no more, or the threads are to end."""
+        """Return the next item in a list, which is empty at the end."""
         with self._changed:
             while self._may_not_begin():
-                self._changed.wait(timeout=_LOOK_AGAIN_S)
+                self._changed.wait(timeout=_POLL_S)
             if self._stop.is_set() or self._exhausted:
                 return []
             try:

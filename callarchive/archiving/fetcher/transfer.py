@@ -89,7 +89,7 @@ class Transfers:
             except ArchiveError as err:
                 log.info("recording %s, attempt %d: %s", item.recording.recording_id, attempt, err)
                 if isinstance(err, (UnavailableError, TransferError)):
-                    self._concurrency.too_much()
+                    self._concurrency.on_throttled()
                 if isinstance(err, UnavailableError):
                     self._landing.check()  # raises, and ends the run, unless only this object cannot be had
                 if attempt == self._attempts:

@@ -31,7 +31,7 @@ days = st.dates(date(2015, 1, 2), date(2037, 12, 30))
 
 
 @given(st.datetimes(datetime(2015, 1, 2), datetime(2037, 12, 30), timezones=st.just(UTC)), zones)
-def test_an_instant_lies_within_its_day_and_in_no_other(at: datetime, zone: ZoneInfo) -> None:
+def test_an_instant_is_within_its_day_and_no_other(at: datetime, zone: ZoneInfo) -> None:
     day = day_of(at, zone)
     begin, end = day_bounds(day, zone)
     assert begin <= at < end
@@ -75,9 +75,7 @@ def test_days_follow_each_other_without_a_gap(day: date, zone: ZoneInfo) -> None
         ("Asia/Singapore", date(2028, 2, 29), "2028-02-28T16:00Z", 24),
     ],
 )
-def test_days_on_which_clocks_change_have_the_length_that_they_had(
-    zone: str, day: date, begin: str, hours: float
-) -> None:
+def test_days_on_which_clocks_change_have_23_or_25_hours(zone: str, day: date, begin: str, hours: float) -> None:
     first, last = day_bounds(day, ZoneInfo(zone))
     assert first == datetime.fromisoformat(begin)
     assert last - first == timedelta(hours=hours)
@@ -143,16 +141,16 @@ def test_a_time_stamp_is_read_as_aware_utc(text: str, at: datetime) -> None:
         ["2021-08-26T10:46:56Z"],
     ],
 )
-def test_what_is_no_time_stamp_is_null(text: object) -> None:
+def test_anything_else_than_a_time_stamp_is_none(text: object) -> None:
     assert parse_timestamp(text) is None
 
 
 @given(st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=zones))
-def test_a_time_stamp_survives_the_way_into_text_and_back(at: datetime) -> None:
+def test_a_time_stamp_survives_a_round_trip(at: datetime) -> None:
     assert parse_timestamp(at.astimezone(UTC).isoformat()) == at.astimezone(UTC)
 
 
 @given(st.text())
-def test_no_text_is_a_crash(text: str) -> None:
+def test_no_text_raises(text: str) -> None:
     at = parse_timestamp(text)
     assert at is None or at.tzinfo is UTC

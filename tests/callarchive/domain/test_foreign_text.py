@@ -1,4 +1,4 @@
-"""What others wrote is cleaned once: no escapes, credentials or phone numbers; ids, times, hashes and sizes stay."""
+"""Cleaned text has no escapes, credentials or phone numbers; ids, times, hashes and sizes stay."""
 
 import hashlib
 import uuid
@@ -44,7 +44,7 @@ AROUND = st.text(
         ("2026-01-05T10:00:00.123456+08:00 6561234567", "2026-01-05T10:00:00.123456+08:00 ***"),
     ],
 )
-def test_phone_numbers_are_masked_wherever_they_stand(text: str, shown: str) -> None:
+def test_phone_numbers_are_masked_anywhere(text: str, shown: str) -> None:
     assert cleaned(text) == shown
 
 
@@ -71,7 +71,7 @@ def test_ids_times_hashes_sizes_and_addresses_stay(text: str) -> None:
 
 
 @given(number=DIGITS, before=AROUND, after=AROUND)
-def test_any_row_of_seven_to_fifteen_digits_is_masked_next_to_anything(number: str, before: str, after: str) -> None:
+def test_seven_to_fifteen_digits_are_masked_next_to_anything(number: str, before: str, after: str) -> None:
     for text in (f"{before}{number}{after}", f"{before}+{number}{after}", f"{before}{quote('+' + number)}{after}"):
         assert number not in cleaned(text), text
 
@@ -106,7 +106,7 @@ def test_any_id_time_and_hash_stays(an_id: uuid.UUID, at: datetime, data: bytes)
         f"jwt eyJhbGciOiJI.{SECRET}.{SECRET}",
     ],
 )
-def test_credentials_are_shown_nowhere(text: str) -> None:
+def test_credentials_are_masked(text: str) -> None:
     for shown in (cleaned(text), mask_text(text), str(TransferError(text))):
         assert SECRET.lower() not in shown.lower()
 
@@ -145,7 +145,7 @@ def test_a_number_at_the_cut_of_a_very_long_text_is_not_shown_in_part() -> None:
         (f"up/1234/20260105/{SESSION}/{RECORDING}_2026-01-05T10:00:00.123456+08:00.mp3", "itself"),
     ],
 )
-def test_of_a_place_is_kept_what_finds_the_file(place: str, kept: str | None) -> None:
+def test_a_stored_place_still_finds_the_file(place: str, kept: str | None) -> None:
     assert place_to_keep(place) == (place if kept == "itself" else kept)
 
 

@@ -1,4 +1,4 @@
-"""Ids are UUIDs in lower case or they are refused; the time in one is what RFC 9562 says."""
+"""Ids are UUIDs in lower case; their time follows RFC 9562."""
 
 import string
 import time
@@ -67,7 +67,7 @@ def test_one_wrong_character_is_refused(at: int, character: str) -> None:
         ID.encode(),
     ],
 )
-def test_what_only_looks_like_an_id_is_refused_in_a_short_ascii_message(text: object) -> None:
+def test_near_misses_are_refused_with_a_short_ascii_message(text: object) -> None:
     with pytest.raises(InvalidIdError) as caught:
         parse_id(text, kind="recording id")
     message = str(caught.value)
@@ -93,7 +93,7 @@ def test_the_time_is_that_of_the_generator() -> None:
 
 
 @given(st.datetimes(datetime(2015, 1, 1), datetime(2199, 12, 31)), st.integers(0, 9))
-def test_the_time_survives_the_way_into_a_uuid_and_back(at: datetime, ticks: int) -> None:
+def test_the_time_survives_a_round_trip_through_a_uuid(at: datetime, ticks: int) -> None:
     hundred_ns = (at - datetime(1582, 10, 15)) // timedelta(microseconds=1) * 10 + ticks
     low, mid, high = hundred_ns & 0xFFFFFFFF, hundred_ns >> 32 & 0xFFFF, hundred_ns >> 48
     assert uuid_time(f"{low:08x}-{mid:04x}-1{high:03x}-8000-0123456789ab") == at.replace(tzinfo=UTC)
@@ -116,7 +116,7 @@ def test_no_other_uuid_has_a_time(text: str) -> None:
     assert uuid_time(text) is None
 
 
-def test_the_last_time_that_a_uuid_can_hold_is_no_crash() -> None:
+def test_the_latest_time_of_a_uuid_does_not_raise() -> None:
     at = uuid_time("ffffffff-ffff-1fff-bfff-ffffffffffff")
     assert at is not None
     assert at.year == 5236
@@ -143,7 +143,7 @@ def test_plausible_is_between_2015_and_two_days_ahead() -> None:
         ("-rf", "-rf"),
     ],
 )
-def test_an_accounts_folder_is_visible_and_does_not_climb(account: str, segment: str) -> None:
+def test_an_accounts_folder_is_visible_and_stays_below_its_parent(account: str, segment: str) -> None:
     assert path_segment(account) == segment
 
 

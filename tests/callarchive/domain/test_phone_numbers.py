@@ -1,4 +1,4 @@
-"""Phone numbers are dropped, hashed or kept as the account says, wherever in an answer they stand."""
+"""Phone numbers anywhere in a payload are dropped, hashed or kept as the account says."""
 
 import hashlib
 import hmac
@@ -34,12 +34,12 @@ def hashing(tmp_path: Path) -> AccountSettings:
     return account("hash", phone_hash_key={"file": str(tmp_path / "key")})
 
 
-def test_a_dropped_number_is_null() -> None:
+def test_a_dropped_number_is_none() -> None:
     assert phone_number_mask(account("drop"))(NUMBER) is None
     assert phone_number_mask(account("drop"))(None) is None
 
 
-def test_a_kept_number_is_as_it_came() -> None:
+def test_a_kept_number_is_unchanged() -> None:
     mask = phone_number_mask(account("keep"))
     assert (mask(NUMBER), mask(""), mask(None)) == (NUMBER, None, None)
 
@@ -75,19 +75,19 @@ EVENT = {
 }
 
 
-def test_no_number_is_left_in_a_masked_event_wherever_it_stood() -> None:
+def test_no_number_is_left_anywhere_in_a_masked_event() -> None:
     masked = mask_json(EVENT, phone_number_mask(account("drop")))
     assert "61234567" not in json.dumps(masked)
 
 
-def test_what_is_no_number_is_left_in_a_masked_event() -> None:
+def test_everything_else_is_left_in_a_masked_event() -> None:
     before = json.dumps(EVENT)
     payload = mask_json(EVENT, phone_number_mask(account("drop")))["payload"]
     assert payload["sessionId"] == "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
     assert payload["callCount"] == 2
     assert payload["details"]["callA"] == {"callId": "x", "source": None, "destination": None, "callDuration": 12}
     assert (payload["from"], payload["number"]) == (True, None)
-    assert json.dumps(EVENT) == before, "the event itself stays as it came"
+    assert json.dumps(EVENT) == before, "the event itself is unchanged"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_no_number_is_left_in_a_masked_event() -> None:
         ),
     ],
 )
-def test_times_and_a_files_place_stay_as_they_came_however_many_digits_they_have(name: str, text: str) -> None:
+def test_times_and_file_paths_are_unchanged_however_many_digits_they_have(name: str, text: str) -> None:
     mask = phone_number_mask(account("drop"))
     assert mask_json({"payload": {name: text}}, mask) == {"payload": {name: text}}
     assert "61234567" not in mask_json({"note": f"{text} 6561234567"}, mask)["note"]

@@ -1,4 +1,4 @@
-"""A recording's start is told by the API, else by the file's name, else by the id, else by nobody."""
+"""A recording's start comes from the API, else the file's name, else the id."""
 
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import quote
@@ -31,7 +31,7 @@ def test_the_api_comes_first() -> None:
 
 
 @pytest.mark.parametrize("api", [None, UNSET, NOW + timedelta(days=3), datetime(2014, 12, 31, tzinfo=UTC)])
-def test_the_files_name_comes_second_where_the_api_says_nothing_sensible(api: datetime | None) -> None:
+def test_the_files_name_comes_second_where_the_api_has_no_plausible_time(api: datetime | None) -> None:
     assert start(api=api, file_name=NAME, recording_id=DATED_ID) == (NAMED_AT, "filename")
 
 
@@ -47,15 +47,15 @@ def test_the_files_name_comes_second_where_the_api_says_nothing_sensible(api: da
         f"{DATED_ID}_２０２１-08-26T10:46:56.535Z.mp3",
     ],
 )
-def test_the_id_comes_third_where_the_name_says_nothing_sensible(name: str | None) -> None:
+def test_the_id_comes_third_where_the_name_has_no_plausible_time(name: str | None) -> None:
     assert start(api=UNSET, file_name=name, recording_id=DATED_ID) == (AT, "uuid")
 
 
-def test_nobody_is_null_and_never_a_guess() -> None:
+def test_without_a_source_the_start_is_none() -> None:
     assert start(api=UNSET, file_name="recording.mp3") == (None, None)
 
 
-def test_an_id_whose_time_is_far_from_the_call_says_nothing() -> None:
+def test_an_id_whose_time_is_far_from_the_call_is_ignored() -> None:
     assert start(recording_id=DATED_ID, day=DAY + timedelta(days=3)) == (AT, "uuid")
     assert start(recording_id=DATED_ID, day=DAY - timedelta(days=3)) == (AT, "uuid")
     assert start(recording_id=DATED_ID, day=DAY + timedelta(days=4)) == (None, None)

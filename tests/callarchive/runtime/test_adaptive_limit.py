@@ -1,4 +1,4 @@
-"""The number of transfers at once follows what it brings, within its ceiling, and gives way to a server that has enough."""
+"""The limit follows the throughput, within its ceiling, and falls when the server throttles."""
 
 import threading
 from threading import Event
@@ -10,7 +10,7 @@ from callarchive.runtime.worker_pool import in_threads
 
 
 class Server:
-    """Answers so many transfers a second at a given concurrency; its clock is the transfers'."""
+    """A landing with a given throughput at each concurrency, and its clock."""
 
     def __init__(self, *, each_s: float, at_most_per_s: float) -> None:
         self.now = 100.0
@@ -28,7 +28,7 @@ def adaptive_for(server: Server, ceiling: int = 64) -> Adaptive:
     return Adaptive(ceiling, clock=lambda: server.now)
 
 
-def test_it_begins_low_and_grows_to_the_ceiling_while_that_brings_more() -> None:
+def test_it_starts_low_and_grows_to_the_ceiling_while_throughput_rises() -> None:
     far = Server(each_s=0.04, at_most_per_s=1e9)
     adaptive = adaptive_for(far)
     assert adaptive.limit == 8
@@ -48,7 +48,7 @@ def test_it_grows_in_larger_steps_where_a_transfer_takes_long(each_s: float, ste
     assert limits == steps
 
 
-def test_it_does_not_grow_where_that_brings_nothing() -> None:
+def test_it_does_not_grow_where_throughput_does_not() -> None:
     near = Server(each_s=0.001, at_most_per_s=800)
     adaptive = adaptive_for(near)
     limits = set()
@@ -68,12 +68,12 @@ def test_it_never_exceeds_its_ceiling(ceiling: int) -> None:
     assert adaptive.limit == ceiling
 
 
-def test_it_is_halved_once_for_a_burst_of_refusals_and_grows_again_later() -> None:
+def test_it_is_halved_once_for_a_burst_of_throttling_and_grows_again_later() -> None:
     far = Server(each_s=0.04, at_most_per_s=1e9)
     adaptive = adaptive_for(far)
     far.serve(adaptive, 2)
     for _ in range(32):
-        adaptive.too_much()
+        adaptive.on_throttled()
     assert adaptive.limit == 32
     far.serve(adaptive, 2)
     assert adaptive.limit == 32, "it waits a while"
@@ -81,17 +81,17 @@ def test_it_is_halved_once_for_a_burst_of_refusals_and_grows_again_later() -> No
     assert adaptive.limit == 64
 
 
-def test_refusals_that_go_on_bring_it_down_to_one_and_no_lower() -> None:
+def test_continued_throttling_lowers_it_to_one() -> None:
     far = Server(each_s=0.04, at_most_per_s=1e9)
     adaptive = adaptive_for(far)
     for _ in range(10):
         far.now += 2
-        adaptive.too_much()
+        adaptive.on_throttled()
     assert adaptive.limit == 1
 
 
 def test_threads_follow_the_limit_down() -> None:
-    """Eight are at work when the server has enough; of the items that are begun afterwards no more than four at once."""
+    """Eight run when the server throttles; of the items begun afterwards at most four run at once."""
     adaptive = Adaptive(8)
     all_here = threading.Barrier(8)
     lock = threading.Lock()
@@ -107,7 +107,7 @@ def test_threads_follow_the_limit_down() -> None:
             peak_afterwards = max(peak_afterwards, running)
         if early:
             all_here.wait(10)
-            adaptive.too_much()
+            adaptive.on_throttled()
             throttled.set()
         else:
             assert throttled.wait(10)

@@ -1,4 +1,4 @@
-"""Which allocator arrow takes its memory from in a process of ours."""
+"""Arrow's allocator in our processes."""
 
 import os
 import subprocess
@@ -23,11 +23,11 @@ def test_arrow_takes_memory_from_the_c_library_whenever_it_is_imported(code: str
     assert answer(code) == "system"
 
 
-def test_what_the_environment_says_stands() -> None:
+def test_the_environment_takes_precedence() -> None:
     assert answer(f"{_USE}; {_ASK}", ARROW_DEFAULT_MEMORY_POOL="mimalloc") == "mimalloc"
 
 
-def test_other_peoples_processes_are_left_as_they_are() -> None:
+def test_importing_the_package_changes_no_allocator() -> None:
     assert answer(f"import callarchive.catalog.parquet_catalog, callarchive.catalog.parquet_files; {_ASK}") == answer(
         _ASK
     )

@@ -1,4 +1,4 @@
-"""Temporary folders are private and gone afterwards; one that cannot be removed is a warning that names it."""
+"""Temporary folders are private and removed afterwards; a failed removal is a warning."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def test_a_folder_that_somebody_removed_is_no_warning(caplog: pytest.LogCaptureF
     "error",
     [PermissionError(1, "Operation not permitted"), OSError(39, "Directory not empty"), OSError(5, "I/O error")],
 )
-def test_what_cannot_be_removed_is_a_warning_and_the_work_counts(
+def test_a_failed_removal_is_a_warning_and_not_an_error(
     name: str, error: OSError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Which time zone data processes use, what identifies it, and which names are zones."""
+"""The time zone data of a process, its version, and valid zone names."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ LOADED = "import {module}, zoneinfo, json; from datetime import datetime as d; "
 
 
 def loaded(module: str, **environment: str) -> list[object]:
-    """Where a new process that imports the module reads zones, and an offset that it finds."""
+    """Return where a new process that imports the module reads zones, and an offset from them."""
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONTZPATH"}
     command = [sys.executable, "-c", LOADED.format(module=module)]
     done = subprocess.run(
@@ -39,7 +39,7 @@ def test_a_process_reads_the_package_and_no_file_of_the_machine(module: str) -> 
     assert loaded(module, PYTHONTZPATH="")[0] == []
 
 
-def test_a_path_that_somebody_has_set_comes_before_the_package(tz_age: TzAge) -> None:
+def test_pythontzpath_takes_precedence_over_the_package(tz_age: TzAge) -> None:
     folder = tz_age("Africa/Casablanca", "Asia/Kathmandu")
     assert loaded("callarchive", PYTHONTZPATH=str(folder)) == [[str(folder)], "5:45:00"]
 
@@ -51,7 +51,7 @@ def test_a_zone_that_was_opened_before_is_opened_again_from_the_package() -> Non
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
 
 
-def test_data_is_identified_by_release_and_by_what_is_in_the_file(tz_age: TzAge, use_tz_data: Use) -> None:
+def test_data_is_identified_by_release_and_hash(tz_age: TzAge, use_tz_data: Use) -> None:
     def sha256(zone: str) -> str:
         return hashlib.sha256(files("tzdata").joinpath("zoneinfo", *zone.split("/")).read_bytes()).hexdigest()
 
@@ -100,7 +100,7 @@ def test_data_is_identified_by_release_and_by_what_is_in_the_file(tz_age: TzAge,
     ],
 )
 @pytest.mark.parametrize("folder", [None, Path("/usr/share/zoneinfo")], ids=["package", "machine"])
-def test_what_is_no_zone_or_another_on_each_machine_is_refused(
+def test_unknown_and_machine_dependent_zones_are_refused(
     name: str, why: str, folder: Path | None, use_tz_data: Use
 ) -> None:
     use_tz_data(folder)
@@ -112,11 +112,11 @@ def test_what_is_no_zone_or_another_on_each_machine_is_refused(
 
 
 @pytest.mark.parametrize("name", ["UTC", "Etc/UTC", "Asia/Kolkata", "Asia/Calcutta", "Etc/GMT+5", "EST5EDT", "GMT-0"])
-def test_every_name_of_a_zone_is_one(name: str) -> None:
+def test_every_iana_name_is_accepted(name: str) -> None:
     require_zone(name)
 
 
-def test_data_that_counts_leap_seconds_are_refused_under_any_name(tmp_path: Path, use_tz_data: Use) -> None:
+def test_data_with_leap_seconds_is_refused_under_any_name(tmp_path: Path, use_tz_data: Use) -> None:
     # RFC 9636: a version 1 block with one type, no transition and one leap second (2016-12-31, 4 + 4 bytes).
     header = b"TZif" + bytes(16) + b"".join(n.to_bytes(4, "big") for n in (0, 0, 1, 0, 1, 4))
     block = (0).to_bytes(4, "big") + b"\0\0" + b"UTC\0" + (1483228826).to_bytes(4, "big") + (27).to_bytes(4, "big")

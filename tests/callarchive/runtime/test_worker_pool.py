@@ -1,4 +1,4 @@
-"""Work in threads is bounded, ends as a whole when somebody says stop, and leaves no thread behind."""
+"""Work in threads is bounded, stops as a whole, and leaves no thread behind."""
 
 import threading
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ PATIENCE_S = 10.0
 
 
 class InterruptError(BaseException):
-    """What Ctrl-C raises is no Exception; neither is this."""
+    """Like KeyboardInterrupt, not an `Exception`."""
 
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    """When a block is left its threads have ended."""
+    """Check that the threads have ended after a block."""
     yield
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith(NAME)] == []
 
 
 def waiting(_: int, stop: Event) -> int:
-    """A transfer that never ends by itself."""
+    """Work until stopped."""
     assert stop.wait(PATIENCE_S), "nobody said stop"
     raise StoppedError
 
@@ -76,7 +76,7 @@ def test_items_are_not_taken_far_ahead_of_their_results() -> None:
     assert furthest == 10
 
 
-def test_results_come_in_the_order_in_which_they_are_ready() -> None:
+def test_results_are_in_the_order_of_completion() -> None:
     slow_may_end = Event()
 
     def work(n: int, _: Event) -> int:
@@ -152,18 +152,18 @@ def test_an_error_of_the_items_stops_the_workers_and_is_raised() -> None:
         list(results)
 
 
-def test_a_block_that_asks_for_nothing_runs_nothing() -> None:
+def test_a_block_that_takes_no_result_runs_nothing() -> None:
     begun: list[int] = []
     with in_threads(lambda n, _: begun.append(n), range(10), concurrency=2, name=NAME):
         pass
     assert begun == []
 
 
-def test_being_stopped_is_no_exception_that_a_retry_could_swallow() -> None:
+def test_stopped_error_is_not_an_exception_that_a_retry_swallows() -> None:
     assert not issubclass(StoppedError, Exception)
 
 
-def test_nobody_is_told_of_no_progress() -> None:
+def test_no_progress_returns_none() -> None:
     progress = NoProgress()
     progress.begin("stage", 3)
     progress.advance()
