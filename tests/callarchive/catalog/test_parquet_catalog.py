@@ -1,5 +1,6 @@
 """Every reader sees the same rows, days are replaced whole, and a kill leaves the old rows or the new ones."""
 
+import importlib
 import io
 import random
 import signal
@@ -522,3 +523,10 @@ def test_a_kill_at_any_point_of_a_write_leaves_the_old_rows_or_the_new(tmp_path:
         assert catalog.rows(schemas.STATUS_STATS, date(2026, 11, 1)) == []
     assert set(seen) == {3, 5}
     assert seen == sorted(seen)
+
+
+def test_the_package_offers_the_catalog_and_says_what_it_lacks() -> None:
+    package = importlib.import_module("callarchive.catalog")
+    assert package.Catalog is Catalog
+    with pytest.raises(AttributeError, match="no attribute 'Cats'"):
+        _ = package.Cats
