@@ -4,6 +4,8 @@ Words of S3's own (`ExpiredToken`) decide before the HTTP status does. Nothing i
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from botocore.exceptions import (
@@ -89,6 +91,15 @@ def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveEr
     if isinstance(err, (ConnectionError, HTTPClientError)):
         return UnavailableError(f"{place}: the endpoint cannot be reached ({name}): check endpoint_url and the network")
     return UnavailableError(f"{place}: {name} while {doing}")
+
+
+@contextmanager
+def translating(*, place: str, doing: Doing) -> Iterator[None]:
+    """Raise errors of botocore in the block as ours."""
+    try:
+        yield
+    except BOTO_ERRORS as err:
+        raise translate_botocore(err, place=place, doing=doing) from err
 
 
 def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:

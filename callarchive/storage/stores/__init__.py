@@ -1,7 +1,7 @@
-"""Stores: the places that we write, `file://` and `s3://`, for the archive and the catalog.
+"""Stores for the archive and the catalog: `file://` folders and `s3://` buckets.
 
-Paths are relative to the store's root. A name becomes visible only when all of its bytes are there and durable, so a
-reader never meets half a file, whenever the writer is killed. Temporary names begin with a dot and end in `.part`.
+Paths are relative to the root of the store. A name becomes visible only when all of its bytes are durable, so a reader
+never sees a partial file, whenever the writer is killed. Temporary names begin with a dot and end in `.part`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,94 +14,98 @@ from callarchive.domain.evidence import Evidence
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object in a store. `path` is relative to the store's root."""
+    """An object in a store. `path` is relative to the root of the store."""
 
     path: str
     size_bytes: int
 
 
 class Staging(Protocol):
-    """Bytes on their way into a store, under a temporary name or in none at all."""
+    """Bytes on their way into a store."""
 
     def write(self, chunk: bytes) -> None:
-        """Takes the next bytes. Raises StoreError."""
+        """Append a chunk. Raises StoreError."""
 
     def commit(self, path: str) -> None:
-        """Makes the bytes durable under `path`, whole, for the first time.
+        """Make the bytes durable as a new object at `path`.
 
         Raises:
-            AlreadyExistsError: the name is taken; the staged bytes stay and may be committed under another name.
-            StoreError: they could not be made durable; no name was created, or the store does not know.
+            AlreadyExistsError: the name is taken. The staged bytes remain and may be committed under another name.
+            StoreError: the bytes could not be made durable. No name was created, or the store does not know.
         """
 
 
 class Store(Protocol):
-    """A place to keep objects. Thread-safe. Every method raises StoreError (disk full, I/O), AccessDeniedError or
-    UnavailableError; messages name the store. `create`, `commit` and `lock` raise ConfigurationError where the store does
-    not keep what they promise."""
+    """A place to keep objects. Thread-safe.
+
+    Every method raises StoreError (disk full, I/O), AccessDeniedError or UnavailableError; the message names the store.
+    `create`, `commit` and `lock` raise ConfigurationError if the store does not keep what they promise.
+    """
 
     url: str
 
     def uri(self, path: str) -> str:
-        """The whole place of an object, for people and tables."""
+        """Return the full URI of an object, unquoted."""
 
     def stage(self, folder: str) -> AbstractContextManager[Staging]:
-        """Room for bytes that will be committed below `folder`. On leaving, what was not committed is gone."""
+        """Stage bytes that will be committed below `folder`. What is not committed in the block is discarded."""
 
     def replace(self, path: str, data: bytes) -> None:
-        """The object at `path` is `data`, durable; a reader sees the old or the new one, whole."""
+        """Make `data` the object at `path`, durably. A reader sees either the old or the new object."""
 
     def replacing(self, path: str, *, about_bytes: int) -> AbstractContextManager[BinaryIO]:
-        """The same for bytes that are made as they are written: what was written into the file when the block is left without
-        an error. The file takes bytes and tells how many it took, and no more; about so many will come.
+        """Replace the object with what is written into the file in the block, unless the block raises.
+
+        The file supports only `write` and `tell`.
+
+        Args:
+            about_bytes: the approximate size.
         """
 
     def create(self, path: str, data: bytes) -> None:
-        """Like `replace`, but raises AlreadyExistsError when the name is taken."""
+        """Like `replace`, but raise AlreadyExistsError if the name is taken."""
 
     def read(self, path: str) -> bytes:
-        """The whole object. Raises ObjectNotFoundError."""
+        """Return the whole object. Raises ObjectNotFoundError."""
 
     def open(self, path: str) -> Iterator[bytes]:
-        """The object in chunks of at most 1 MiB. Raises ObjectNotFoundError."""
+        """Return the object in chunks of at most 1 MiB. Raises ObjectNotFoundError."""
 
     def list(self, folder: str) -> list[StoredObject]:
-        """Every object below `folder`, at any depth, ordered by path, without temporary ones."""
+        """Return every object below `folder`, at any depth, ordered by path, without temporary files and locks."""
 
     def sizes(self, folder: str, paths: Iterable[str]) -> dict[str, int]:
-        """Size in bytes of each of these objects that is there. All lie below `folder`; many cost little more than one."""
+        """Return the sizes of those of the objects that exist. All paths are below `folder`; many cost little more than one."""
 
     def stat(self, path: str) -> Evidence[StoredObject]:
-        """Return what a question about this one object finds out, without any listing. Raises nothing."""
+        """Return whether the object exists, without a listing. Raises nothing."""
 
     def irregular(self, folder: str) -> tuple[str, ...]:
-        """Return the paths on the way to `folder` and below it that are neither folders nor regular files, such as links.
+        """Return the links and special files on the way to `folder` and below it, without following links.
 
-        Nothing is looked for behind a link. A bucket has none.
+        A bucket has none.
         """
 
     def folders(self, folder: str) -> tuple[str, ...]:
-        """Names of the folders directly below `folder`, in order; empty where there is no such folder."""
+        """Return the names of the folders directly below `folder`, in order; none if it does not exist."""
 
     def delete(self, path: str) -> None:
-        """There is no object at `path`, durably. None before is fine."""
+        """Delete the object, durably. It need not exist."""
 
     def sweep(self, folder: str) -> int:
-        """Remove temporary leftovers below `folder`. Those that cannot be removed are logged and stay.
+        """Remove temporary files below `folder` and return how many. Those that cannot be removed are logged.
 
-        Returns how many were removed.
-
-        Call it only while holding the lock of the day that the folder belongs to.
+        Call it only while holding the lock of the folder's day.
         """
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
-        """Holds the named lock; a killed holder's lock becomes free. Raises UnavailableError after `wait_s`."""
+        """Hold the named lock. Raises UnavailableError after `wait_s`. A killed holder's lock becomes free."""
 
     def prove(self, *, locks: bool) -> None:
-        """Try now that the store keeps write-once names and, with `locks`, locks. Leaves nothing behind.
+        """Test now that the store keeps write-once names and, with `locks`, locks. Leaves nothing behind.
 
-        The first `lock` and the first `create` or `commit` of a process do the same by themselves, once.
+        The first `lock` and the first `create` or `commit` of a process run the same test.
 
         Raises:
-            ConfigurationError: it breaks one of these promises; the message says which.
+            ConfigurationError: it does not; the message says what it did.
         """

@@ -1,7 +1,7 @@
-"""A store as Arrow reads it: every file that is opened is one object, read with one request.
+"""A store as a file system for Arrow. Every file is one object, read in one request.
 
-Arrow's own S3 file system reads a Parquet file in several requests: its footer, then each column. Of a partition that is
-replaced in between it would get columns of the old rows and columns of the new ones.
+Arrow's own S3 file system reads a Parquet file in several requests. If the partition is replaced in between, it would mix
+columns of the old and the new rows.
 """
 
 from typing import NoReturn
@@ -41,7 +41,7 @@ class _StoreFiles(FileSystemHandler):
         return path
 
     def get_file_info(self, paths: str | list[str]) -> list[FileInfo]:
-        """They come from a listing, so they are files."""
+        """Return files: the paths come from a listing."""
         return [FileInfo(path, FileType.File) for path in ([paths] if isinstance(paths, str) else paths)]
 
     def get_file_info_selector(self, selector: FileSelector) -> list[FileInfo]:
@@ -55,7 +55,7 @@ class _StoreFiles(FileSystemHandler):
         return self.open_input_file(path)
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise StoreError(f"{self._store.url} is read only through Arrow")
+        raise StoreError(f"{self._store.url} is read-only for Arrow")
 
     copy_file = create_dir = delete_dir = delete_dir_contents = delete_file = delete_root_dir_contents = _refuse
     move = open_append_stream = open_output_stream = _refuse

@@ -1,4 +1,4 @@
-"""From a URL in the configuration to a store. boto3, and pydantic, are imported only where a URL asks for them."""
+"""Opens the store of a URL. boto3 and pydantic are imported only for `s3://`."""
 
 import os
 from pathlib import Path
@@ -22,10 +22,10 @@ def local_folder(store: Store) -> Path | None:
 
 
 def open_store(url: str, s3: "S3Settings | None" = None) -> Store:
-    """The store at that URL. Nothing has been made or contacted.
+    """Return the store at the URL, without creating or contacting anything.
 
     Args:
-        s3: how S3 is reached; null is as AWS's own chain has it.
+        s3: how S3 is reached. Default: the usual AWS configuration chain.
 
     Raises:
         ConfigurationError: the URL is neither file:// nor s3://.
@@ -39,4 +39,4 @@ def open_store(url: str, s3: "S3Settings | None" = None) -> Store:
         from callarchive.storage.stores.s3 import S3Store
 
         return S3Store(url, s3 or S3Settings())
-    raise ConfigurationError(f"{url} is no store: file:///absolute/path or s3://bucket/prefix")
+    raise ConfigurationError(f"{url} is not a store: must be file:///absolute/path or s3://bucket/prefix")

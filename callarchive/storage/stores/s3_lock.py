@@ -1,7 +1,7 @@
-"""Locks as objects in a bucket, by conditional PUTs. A lock is a lease: its holder renews it, a dead one's runs out.
+"""Locks as objects in a bucket, with conditional PUTs. A lock is a lease: its holder renews it, a dead holder's expires.
 
-Only the server's own clock counts: a lease has run out when the answer's Date is later than the lock's Last-Modified by
-more than the lease. So hosts whose clocks differ still exclude each other.
+Only the server's clock counts: a lease has expired when the Date of a response is later than the lock's Last-Modified by
+more than the lease. Hosts with different clocks therefore still exclude each other.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ from callarchive.storage.s3 import errors as s3_errors
 log = logging.getLogger(__name__)
 
 _FREE = "free"
-"""What stands for the holder's token in a lock that nobody holds: see `deletes_if_match`."""
+"""The token of a lock that is marked free: see `deletes_if_match`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Holding:
-    """The lock as its object tells it."""
+    """The contents of a lock object."""
 
     etag: str
     token: str
@@ -39,17 +39,17 @@ class _Holding:
 
     @property
     def free(self) -> bool:
-        """Whether its last holder marked it free."""
+        """Whether the last holder marked it free."""
         return self.token == _FREE
 
 
 class S3Lock:
-    """One attempt to hold one lock: `take`, then `free`. Renewed by a thread of its own in between.
+    """A lock for one `take` and one `free`, renewed by its own thread in between.
 
     Args:
-        shown: what the lock is called in messages.
-        lease_s: how long a dead holder's lock stays taken.
-        deletes_if_match: whether the store heeds a DELETE's `If-Match`. Where it does not, the object stays, marked free.
+        shown: the name of the lock in messages.
+        lease_s: how long the lock of a dead holder stays taken.
+        deletes_if_match: whether the store supports `If-Match` in a DELETE. If not, the object is marked free instead.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class S3Lock:
         self._renewer = threading.Thread(target=self._renew_until_done, name="s3-lock", daemon=True)
 
     def take(self, *, wait_s: float) -> None:
-        """Holds the lock. Raises UnavailableError after `wait_s`."""
+        """Acquire the lock. Raises UnavailableError after `wait_s`."""
         deadline = Deadline(wait_s)
-        told = False
+        logged = False
         for pause_s in Backoff(first_s=0.1, longest_s=min(2.0, self._lease_s / 4)).pauses():
             began_at = time.monotonic()
             holding = self._try()
@@ -81,23 +81,23 @@ class S3Lock:
                 return
             if deadline.passed:
                 raise UnavailableError(f"{self._shown} is held by {holding.holder}: gave up after {wait_s:g} s")
-            if not told:
+            if not logged:
                 log.info("waiting for %s, held by %s", self._shown, holding.holder)
-                told = True
+                logged = True
             deadline.sleep(pause_s)
 
     def free(self) -> None:
-        """The lock is free for others.
+        """Release the lock.
 
         Raises:
-            UnavailableError: it was not ours all the time, so somebody else may have held it as well.
+            UnavailableError: the lock was lost in the meantime, so another process may have held it too.
         """
         self._done.set()
         self._renewer.join()
-        self._renew_or_notice()  # a process that was suspended for longer than the lease learns it only here
+        self._renew_or_notice()  # detects a process that was suspended for longer than the lease
         if self._lost:
-            raise UnavailableError(f"{self._shown} was lost while it was held: do again what was done under it")
-        # If this fails the lease runs out by itself; whoever waits only waits longer.
+            raise UnavailableError(f"{self._shown} was lost while it was held: run again")
+        # If this fails, the lease expires by itself.
         if not self._deletes_if_match:
             try:
                 self._put(_FREE, IfMatch=self._etag)
@@ -110,29 +110,29 @@ class S3Lock:
             log.warning("%s", s3_errors.translate_botocore(err, place=self._shown, doing="deleting"))
 
     def _try(self) -> _Holding | None:
-        """Null when the lock is ours, else who holds it."""
-        freed_just_now = _Holding("", "", "somebody", self._lease_s, 0.0)
+        """Return None if the lock is ours now, else its holder."""
+        just_freed = _Holding("", "", "another process", self._lease_s, 0.0)
         try:
             self._put(IfNoneMatch="*")
             return None
         except s3_errors.ConflictError:
-            return freed_just_now
+            return just_freed
         except AlreadyExistsError:
             pass
         try:
             holding = self._read()
-            if holding.token == self._token:  # our own PUT, whose answer was lost
+            if holding.token == self._token:  # our own PUT, whose response was lost
                 self._etag = holding.etag
                 return None
             if not holding.free and holding.age_s <= holding.lease_s:
                 return holding
             self._put(IfMatch=holding.etag)
         except ObjectNotFoundError:
-            return freed_just_now
-        except (AlreadyExistsError, s3_errors.ConflictError):  # somebody else was faster
+            return just_freed
+        except (AlreadyExistsError, s3_errors.ConflictError):  # another process was faster
             return holding
         if not holding.free:
-            log.warning("%s was left by %s %.0f s ago: it is ours now", self._shown, holding.holder, holding.age_s)
+            log.warning("%s expired: its holder, %s, renewed it %.0f s ago", self._shown, holding.holder, holding.age_s)
         return None
 
     def _renew_until_done(self) -> None:
@@ -140,7 +140,7 @@ class S3Lock:
             self._renew_or_notice()
 
     def _renew_or_notice(self) -> None:
-        """The lease begins anew, or it is known to be lost, or there is hope left for the next time."""
+        """Renew the lease, or record that the lock is lost. After an outage the next renewal may still succeed."""
         if self._lost:
             return
         began_at = time.monotonic()
@@ -154,17 +154,17 @@ class S3Lock:
             self._lost = time.monotonic() - self._renewed_at > self._lease_s
 
     def _renew(self) -> None:
-        """The lease begins anew. Raises AlreadyExistsError or ObjectNotFoundError when the lock is not ours."""
+        """Renew the lease. Raises AlreadyExistsError or ObjectNotFoundError if the lock is not ours."""
         try:
             self._put(IfMatch=self._etag)
         except AlreadyExistsError:
             holding = self._read()
             if holding.token != self._token:
                 raise
-            self._etag = holding.etag  # our own PUT, whose answer was lost
+            self._etag = holding.etag  # our own PUT, whose response was lost
 
     def _put(self, token: str | None = None, **condition: str) -> None:
-        """The object names us, or `token`, as the lock's holder. Raises AlreadyExistsError where `condition` does not hold."""
+        """Write the lock with our token or `token`. Raises AlreadyExistsError if `condition` does not hold."""
         text = json.dumps(
             {
                 "token": token or self._token,
@@ -173,44 +173,38 @@ class S3Lock:
                 "nonce": secrets.token_hex(8),  # so that every renewal changes the ETag
             }
         )
-        try:
-            answer = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=text.encode(), **condition)
-        except s3_errors.BOTO_ERRORS as err:
-            raise s3_errors.translate_botocore(err, place=self._shown, doing="writing") from err
-        self._etag = self._etag_of(answer)
+        with s3_errors.translating(place=self._shown, doing="writing"):
+            response = self._client.put_object(Bucket=self._bucket, Key=self._key, Body=text.encode(), **condition)
+        self._etag = self._etag_of(response)
 
-    def _etag_of(self, answer: dict[str, Any]) -> str:
-        etag = answer.get("ETag")
+    def _etag_of(self, response: dict[str, Any]) -> str:
+        etag = response.get("ETag")
         if not etag:
-            raise UnavailableError(
-                f"{self._shown}: an answer of the store has no ETag, so nobody can tell who holds it"
-            )
+            raise UnavailableError(f"{self._shown}: a response has no ETag, so its holder cannot be determined")
         return str(etag)
 
     def _read(self) -> _Holding:
-        try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._key)
-            body = answer["Body"].read()
-        except s3_errors.BOTO_ERRORS as err:
-            raise s3_errors.translate_botocore(err, place=self._shown, doing="reading") from err
-        said: Any = {}
+        with s3_errors.translating(place=self._shown, doing="reading"):
+            response = self._client.get_object(Bucket=self._bucket, Key=self._key)
+            body = response["Body"].read()
+        content: Any = {}
         with contextlib.suppress(ValueError):
-            said = json.loads(body)
-        if not isinstance(said, dict):
-            said = {}
-        lease_s = said.get("lease_s")
+            content = json.loads(body)
+        if not isinstance(content, dict):
+            content = {}
+        lease_s = content.get("lease_s")
         return _Holding(
-            etag=self._etag_of(answer),
-            token=str(said.get("token", "")),
-            holder=ascii(said.get("holder", "somebody"))[1:-1][:100],
+            etag=self._etag_of(response),
+            token=str(content.get("token", "")),
+            holder=ascii(content.get("holder", "another process"))[1:-1][:100],
             lease_s=float(lease_s) if isinstance(lease_s, (int, float)) else self._lease_s,
-            age_s=_age_s(answer),
+            age_s=_age_s(response),
         )
 
 
-def _age_s(answer: dict[str, Any]) -> float:
-    """How long ago the object was written by the server's clock. An answer without times makes no lock look old."""
-    date, modified_at = answer["ResponseMetadata"]["HTTPHeaders"].get("date"), answer.get("LastModified")
+def _age_s(response: dict[str, Any]) -> float:
+    """Return the age of the object by the server's clock; 0 for a response without times, so that no lock looks expired."""
+    date, modified_at = response["ResponseMetadata"]["HTTPHeaders"].get("date"), response.get("LastModified")
     if not date or modified_at is None:
         return 0.0
     age: timedelta = parsedate_to_datetime(date) - modified_at

@@ -1,10 +1,10 @@
-"""Tries on a bucket that it keeps what locks and write-once names rest on. Nothing is concluded from a 200.
+"""Tests that a bucket supports the conditional writes that locks (`s3_lock`) and write-once names (`s3`) need.
 
-Some S3-compatible servers ignore `If-None-Match` and `If-Match`, or know one of the two. There every write succeeds, so
-two runs hold the same lock and archived names are overwritten. Which servers were tried is in docs/stores.md. The locks
-are in `s3_lock`, the writes in `s3`.
+Some S3-compatible servers ignore `If-None-Match`, `If-Match` or both. Every write succeeds there, so two runs would hold
+the same lock and archived objects would be overwritten. A 200 therefore proves nothing. docs/stores.md lists the servers
+that were tested.
 
-The objects of a trial have random names below `_locks/`, which no listing shows: several processes try at the same time.
+The objects of a test have random names below `_locks/`, which no listing shows, so that processes can test simultaneously.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 _TRIES = 3
 _CLOCKS_APART = timedelta(seconds=15)
-"""How far a new object's Last-Modified may be from the answer's Date. A lock's lease is 60 s and is renewed every 20."""
+"""The allowed difference between a new object's Last-Modified and the Date. A lock's lease is 60 s, renewed every 20 s."""
 _REFUSED = (409, 412)
-_NOT_KNOWN_TO_BE = '"' + "0" * 32 + '"'
+_UNKNOWN_ETAG = '"' + "0" * 32 + '"'
 
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """What a store was seen to keep. A broken promise is a phrase: what the store did.
+    """What a store was seen to guarantee.
 
     Attributes:
-        creates_broken: why write-once names would be overwritten; None when they are safe.
-        locks_broken: why two holders could have one lock, or a dead holder's lock would never be free; None when locks hold.
-        deletes_if_match: whether DELETE heeds `If-Match`.
+        creates_broken: what the store did that makes write-once names unsafe; None if they are safe.
+        locks_broken: what the store did that makes locks unsafe; None if they are safe.
+        deletes_if_match: whether DELETE supports `If-Match`.
     """
 
     creates_broken: str | None = None
@@ -47,33 +47,33 @@ class Promises:
 
     @property
     def all_kept(self) -> bool:
-        """Whether write-once names and locks both hold."""
+        """Whether write-once names and locks are both safe."""
         return self.creates_broken is None and self.locks_broken is None
 
     def require_creates(self, url: str) -> None:
-        """Raise ConfigurationError unless write-once names hold in the store at `url`."""
+        """Raise ConfigurationError unless write-once names are safe in the store at `url`."""
         if self.creates_broken is not None:
-            raise _broken(url, self.creates_broken, "names that are written once could be overwritten")
+            raise _broken(url, self.creates_broken, "archived objects could be overwritten")
 
     def require_locks(self, url: str) -> None:
-        """Raise ConfigurationError unless locks hold in the store at `url`."""
+        """Raise ConfigurationError unless locks are safe in the store at `url`."""
         self.require_creates(url)
         if self.locks_broken is not None:
-            raise _broken(url, self.locks_broken, "two runs could hold one lock, or none could ever get it")
+            raise _broken(url, self.locks_broken, "two runs could hold the same lock, or none could ever acquire it")
 
 
 def _broken(url: str, what: str, consequence: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{url}: this store does not keep conditional writes: {what}; {consequence}. "
-        "Use a store that keeps them: docs/stores.md names those that were tried"
+        f"{url}: this store does not support conditional writes: {what}; {consequence}. "
+        "docs/stores.md lists stores that do"
     )
 
 
 def try_promises(client: Any, bucket: str, prefix: str) -> Promises:
-    """Return what the bucket keeps, from a dozen requests on objects that are gone afterwards.
+    """Test the bucket with a dozen requests on objects that are deleted afterwards.
 
     Args:
-        prefix: of the store's keys, with its slash; empty for a store that is the whole bucket.
+        prefix: the prefix of the store's keys, with a trailing slash; empty if the store is the whole bucket.
 
     Raises:
         AccessDeniedError, UnavailableError, ConfigurationError: the bucket cannot be written or read at all.
@@ -86,21 +86,21 @@ def try_promises(client: Any, bucket: str, prefix: str) -> Promises:
 
 
 def compares_checksums(client: Any, bucket: str, prefix: str) -> bool:
-    """Return whether the bucket refuses a PUT whose SHA-256 is not that of its body. Raises ArchiveError."""
+    """Return whether the bucket refuses a PUT with a wrong SHA-256. Raises ArchiveError."""
     trial = _Trial(client, bucket, f"{prefix}{LOCKS}/trial-")
     wrong = "A" * 43 + "="  # 32 zero bytes
     try:
-        said = trial.put(
+        response = trial.put(
             trial.new_key(), b"checksum", IfNoneMatch="*", ChecksumAlgorithm="SHA256", ChecksumSHA256=wrong
         )
-        return said.status == 400
+        return response.status == 400
     finally:
         trial.clean_up()
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """An answer to a PUT or DELETE. `error` is the client's, None where the store accepted it."""
+class _Response:
+    """A response to a PUT or DELETE. `error` is None if the store accepted it."""
 
     status: int
     shown: str = "200"
@@ -110,7 +110,7 @@ class _Said:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An answer to a GET. `body` is None where there is no such object, `age` where the answer does not date it."""
+    """A response to a GET. `body` is None if there is no such object, `age` if the response has no times."""
 
     body: bytes | None
     etag: str | None = None
@@ -118,45 +118,46 @@ class _Read:
 
 
 class _Trial:
-    """One trial: its requests, and the names it has used."""
+    """One test: its requests, and the names that it used."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
+        self._place = f"s3://{bucket}/{prefix}..."
         self._keys: list[str] = []
 
     def run(self) -> Promises:
-        """Return what holds. Stops at the first thing that breaks write-once names, since locks rest on them too."""
+        """Run the test. It stops at the first failure that makes write-once names unsafe, since locks need them too."""
         key, first = self.new_key(), self._body()
-        said = self.put(key, first, IfNoneMatch="*")
+        response = self.put(key, first, IfNoneMatch="*")
         for _ in range(_TRIES - 1):
-            if said.status not in _REFUSED:
+            if response.status not in _REFUSED:
                 break
-            # 412 on a free name: the answer to a first attempt was lost, or the store refuses whatever is conditional.
-            time.sleep(0.1 if said.status == 409 else 0)
+            # 412 on a free name: the response to a first attempt was lost, or the store refuses all conditions.
+            time.sleep(0.1 if response.status == 409 else 0)
             key = self.new_key()
-            said = self.put(key, first, IfNoneMatch="*")
-        if said.error is not None:
-            return Promises(creates_broken=self._why_a_free_name_was_refused(said))
-        return self._with_a_taken_name(key, first, said.etag)
+            response = self.put(key, first, IfNoneMatch="*")
+        if response.error is not None:
+            return Promises(creates_broken=self._why_free_name_refused(response))
+        return self._with_taken_name(key, first, response.etag)
 
-    def _why_a_free_name_was_refused(self, said: _Said) -> str:
-        if said.status not in _REFUSED:
+    def _why_free_name_refused(self, response: _Response) -> str:
+        if response.status not in _REFUSED:
             plain = self.put(self.new_key(), self._body())
-            if plain.error is not None:  # it is not the condition
+            if plain.error is not None:  # the condition is not the reason
                 raise self._translated(plain.error, "writing")
-        return f"it answered {said.shown} to a PUT with If-None-Match: * on a name that was free"
+        return f"it answered {response.shown} to a PUT with If-None-Match: * on a name that was free"
 
-    def _with_a_taken_name(self, key: str, first: bytes, etag: str | None) -> Promises:
-        said = self.put(key, self._body(), IfNoneMatch="*")
+    def _with_taken_name(self, key: str, first: bytes, etag: str | None) -> Promises:
+        response = self.put(key, self._body(), IfNoneMatch="*")
         found = self._get(key)
-        condition = f"it answered {said.shown} to a PUT with If-None-Match: * on a name that was taken"
+        condition = f"it answered {response.shown} to a PUT with If-None-Match: * on a name that was taken"
         if found.body is None:
-            return Promises(creates_broken="what was written could not be read back: 404")
+            return Promises(creates_broken="a new object could not be read back: 404")
         if found.body != first:
             return Promises(creates_broken=f"{condition}, and overwrote the object")
-        if said.status not in _REFUSED:
+        if response.status not in _REFUSED:
             return Promises(creates_broken=condition)
         return self._with_etags(key, found, etag)
 
@@ -165,69 +166,69 @@ class _Trial:
         promises = Promises(locks_broken=_why_no_etag(put_etag, found) or _why_no_times(found))
         before, second = found.body, self._body()
         if old is not None:
-            said = self.put(key, second, IfMatch=old)
+            response = self.put(key, second, IfMatch=old)
             found = self._get(key)
             broken = None
-            if said.error is not None:
-                broken = f"it answered {said.shown} to a PUT with If-Match and the object's own ETag"
+            if response.error is not None:
+                broken = f"it answered {response.shown} to a PUT with If-Match and the object's own ETag"
             elif found.body != second or found.etag == old:
-                broken = "a PUT with If-Match was answered 200, but the object or its ETag stayed as it was"
-            elif said.etag != found.etag:
-                broken = "PUT and GET give an object different ETags"
+                broken = "it answered 200 to a PUT with If-Match, but the object or its ETag is unchanged"
+            elif response.etag != found.etag:
+                broken = "PUT and GET return different ETags for an object"
             promises = replace(promises, locks_broken=promises.locks_broken or broken)
             before = found.body
-        wrong = old if found.etag != old and old is not None else _NOT_KNOWN_TO_BE
-        said = self.put(key, self._body(), IfMatch=wrong)
+        wrong = old if found.etag != old and old is not None else _UNKNOWN_ETAG
+        response = self.put(key, self._body(), IfMatch=wrong)
         found = self._get(key)
-        condition = f"it answered {said.shown} to a PUT with If-Match and another ETag than the object's"
+        condition = f"it answered {response.shown} to a PUT with If-Match and another ETag than the object's"
         if found.body != before:
             return replace(promises, creates_broken=f"{condition}, and overwrote the object")
-        if said.error is None:
+        if response.error is None:
             return replace(promises, creates_broken=condition)
         if promises.locks_broken is not None:
             return promises
-        if said.status not in _REFUSED:
+        if response.status not in _REFUSED:
             return replace(promises, locks_broken=condition)
         free = self.new_key()
-        said = self.put(free, self._body(), IfMatch=wrong)
-        if said.error is None or self._get(free).body is not None:
+        response = self.put(free, self._body(), IfMatch=wrong)
+        if response.error is None or self._get(free).body is not None:
             return replace(
-                promises, locks_broken=f"it answered {said.shown} to a PUT with If-Match on a name that was free"
+                promises, locks_broken=f"it answered {response.shown} to a PUT with If-Match on a name that was free"
             )
         return self._with_deletes(key, found, wrong)
 
     def _with_deletes(self, key: str, found: _Read, wrong: str) -> Promises:
-        heeded = self._delete(key, IfMatch=wrong).error is not None and self._get(key).body == found.body
-        heeded = heeded and self._delete(key, IfMatch=found.etag or "").error is None
-        if not heeded:
-            said = self._delete(key)
-            if said.error is not None:
-                raise self._translated(said.error, "deleting")
+        supported = self._delete(key, IfMatch=wrong).error is not None and self._get(key).body == found.body
+        supported = supported and self._delete(key, IfMatch=found.etag or "").error is None
+        if not supported:
+            response = self._delete(key)
+            if response.error is not None:
+                raise self._translated(response.error, "deleting")
         if self._get(key).body is not None:
-            return Promises(locks_broken="an object that was deleted could still be read")
-        return Promises(deletes_if_match=heeded)
+            return Promises(locks_broken="a deleted object could still be read")
+        return Promises(deletes_if_match=supported)
 
     def new_key(self) -> str:
-        """Return a name that nobody uses; it is deleted in the end."""
+        """Return an unused name. It is deleted in `clean_up`."""
         self._keys.append(f"{self._prefix}{secrets.token_hex(16)}")
         return self._keys[-1]
 
-    def put(self, key: str, body: bytes, **options: str) -> _Said:
-        """Return the answer, also one that refuses. Raises ArchiveError for an outage."""
+    def put(self, key: str, body: bytes, **options: str) -> _Response:
+        """Return the response, also a refusal. Raises ArchiveError for an outage."""
         try:
-            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **options)
+            put = self._client.put_object(Bucket=self._bucket, Key=key, Body=body, **options)
         except s3_errors.BOTO_ERRORS as err:
             return self._refusal(err, "writing")
-        return _Said(200, etag=answer.get("ETag"))
+        return _Response(200, etag=put.get("ETag"))
 
-    def _delete(self, key: str, **condition: str) -> _Said:
+    def _delete(self, key: str, **condition: str) -> _Response:
         try:
             self._client.delete_object(Bucket=self._bucket, Key=key, **condition)
         except s3_errors.BOTO_ERRORS as err:
             return self._refusal(err, "deleting")
-        return _Said(204)
+        return _Response(204)
 
-    def _refusal(self, err: Exception, doing: s3_errors.Doing) -> _Said:
+    def _refusal(self, err: Exception, doing: s3_errors.Doing) -> _Response:
         status = 0
         if isinstance(err, ClientError):
             status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -236,56 +237,54 @@ class _Trial:
         if not isinstance(err, ClientError) or unusable or (status >= 500 and status != 501):
             raise translated from err
         code = str(err.response.get("Error", {}).get("Code", ""))
-        return _Said(
+        return _Response(
             status, f"{status}" if code in ("", str(status)) else f"{status} {ascii(code)[1:-1][:60]}", error=err
         )
 
     def _get(self, key: str) -> _Read:
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key)
-            body: bytes = answer["Body"].read()
-        except s3_errors.BOTO_ERRORS as err:
-            error = self._translated(err, "reading")
-            if isinstance(error, ObjectNotFoundError):
-                return _Read(None)
-            raise error from err
-        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
-        modified_at = answer.get("LastModified")
+            with s3_errors.translating(place=self._place, doing="reading"):
+                response = self._client.get_object(Bucket=self._bucket, Key=key)
+                body: bytes = response["Body"].read()
+        except ObjectNotFoundError:
+            return _Read(None)
+        date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
+        modified_at = response.get("LastModified")
         age = None
         with contextlib.suppress(ValueError, TypeError):
             age = parsedate_to_datetime(date) - modified_at if date and modified_at else None
-        return _Read(body, answer.get("ETag"), age)
+        return _Read(body, response.get("ETag"), age)
 
     def clean_up(self) -> None:
-        """Delete what the trial wrote. Whoever may not delete keeps a few small objects that no listing shows."""
+        """Delete the objects of the test. Without permission to delete, a few small objects remain that no listing shows."""
         for key in self._keys:
             try:
-                said = self._delete(key)
+                response = self._delete(key)
             except ArchiveError as err:
                 log.warning("s3://%s/%s could not be deleted: %s", self._bucket, key, err)
-                return  # an outage: the next names would take as long
-            if said.error is not None and said.status != 404:
-                log.warning("s3://%s/%s could not be deleted: S3 answered %s", self._bucket, key, said.shown)
+                return  # an outage: the next ones would take as long
+            if response.error is not None and response.status != 404:
+                log.warning("s3://%s/%s could not be deleted: S3 answered %s", self._bucket, key, response.shown)
 
     def _translated(self, err: Exception, doing: s3_errors.Doing) -> ArchiveError:
-        return s3_errors.translate_botocore(err, place=f"s3://{self._bucket}/{self._prefix}...", doing=doing)
+        return s3_errors.translate_botocore(err, place=self._place, doing=doing)
 
     @staticmethod
     def _body() -> bytes:
-        return f"callarchive tries conditional writes: {secrets.token_hex(8)}\n".encode()
+        return f"callarchive tests conditional writes: {secrets.token_hex(8)}\n".encode()
 
 
 def _why_no_etag(put_etag: str | None, found: _Read) -> str | None:
     if put_etag is None:
-        return "its answer to a PUT has no ETag"
+        return "its response to a PUT has no ETag"
     if found.etag is None:
-        return "its answer to a GET has no ETag"
-    return None if put_etag == found.etag else "PUT and GET give an object different ETags"
+        return "its response to a GET has no ETag"
+    return None if put_etag == found.etag else "PUT and GET return different ETags for an object"
 
 
 def _why_no_times(found: _Read) -> str | None:
     if found.age is None:
-        return "its answers lack a Date or a Last-Modified, which say when a lock was renewed"
+        return "its responses have no Date or no Last-Modified, which date the renewal of a lock"
     if abs(found.age) > _CLOCKS_APART:
-        return f"the Last-Modified of a new object is {found.age.total_seconds():g} s before the answer's Date"
+        return f"the Last-Modified of a new object is {found.age.total_seconds():g} s before the response's Date"
     return None

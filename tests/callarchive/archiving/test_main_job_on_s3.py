@@ -126,7 +126,7 @@ def test_a_store_that_ignores_conditions_is_a_configuration_error_and_nothing_is
     ran = trial.run("archive", "--day", str(DAY))
     assert ran.returncode == 2, ran.stderr
     url = {"archive": ARCHIVE, "catalog": CATALOG}[section]
-    assert f"{url}: this store does not keep conditional writes" in ran.stderr
+    assert f"{url}: this store does not support conditional writes" in ran.stderr
     assert "docs/stores.md" in ran.stderr
     assert not [line for line in ran.stderr.splitlines() if "Traceback" in line]
     listed = trial.simulator.s3.client.list_objects_v2(Bucket=BUCKET, Prefix="calls/").get("Contents", ())
@@ -135,7 +135,7 @@ def test_a_store_that_ignores_conditions_is_a_configuration_error_and_nothing_is
     examined = json.loads(trial.run("doctor", "--json").stdout)["findings"]
     (finding,) = [finding for finding in examined if finding["link"] == f"{section}: write"]
     assert finding["verdict"] == "broken"
-    assert "does not keep conditional writes" in finding["detail"]
+    assert "does not support conditional writes" in finding["detail"]
 
 
 def test_commands_that_only_read_need_no_conditional_writes(trial: Any, meddling_server: Callable[..., str]) -> None:

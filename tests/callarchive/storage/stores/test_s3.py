@@ -1,4 +1,4 @@
-"""What a bucket must survive: lost answers, locks of dead holders, wrong checksums, outages."""
+"""A bucket survives lost responses, locks of dead holders, wrong checksums and outages."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ BUCKET = "the-bucket"
 
 
 class Answer:
-    """What the real server answered. `cut` means that the connection is closed instead of handing it on."""
+    """A response of the real server. `cut` closes the connection instead of passing it on."""
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         self.status, self.headers, self.body, self.cut = status, headers, body, False
@@ -41,7 +41,7 @@ class Answer:
 
 @contextmanager
 def between(endpoint: str, meddle: Callable[[str, str, Answer], Answer]) -> Iterator[tuple[str, list[str]]]:
-    """A proxy in front of the real server that may change its answers. Gives its address and the methods it saw."""
+    """Run a proxy in front of the real server that may change responses. Yield its address and the methods it saw."""
     seen: list[str] = []
     real = urlsplit(endpoint)
 
@@ -84,7 +84,7 @@ def between(endpoint: str, meddle: Callable[[str, str, Answer], Answer]) -> Iter
 
 
 def store_at(endpoint: str, like: S3Store, *, lease_s: float = 30.0) -> S3Store:
-    """The same store, by that endpoint, as if its promises had been tried already: test_s3_promises.py is about that."""
+    """Return the same store through that endpoint, without the test of test_s3_promises.py."""
     store = S3Store(like.url, S3Settings(endpoint_url=endpoint, region="us-east-1"), lease_s=lease_s)
     store._promises = Promises(deletes_if_match=True)
     return store
@@ -100,7 +100,7 @@ def test_objects_carry_their_sha256(s3_store: S3Store, boto: Any) -> None:
     assert head["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(b"some bytes").digest()).decode()
 
 
-def test_urls_are_taken_as_they_are_written(s3_settings: S3Settings, boto: Any) -> None:
+def test_urls_are_not_normalized(s3_settings: S3Settings, boto: Any) -> None:
     assert S3Store("s3://bucket/a%20b/c", s3_settings).uri("x y") == "s3://bucket/a%20b/c/x y"
     assert S3Store("s3://bucket", s3_settings).uri("x") == "s3://bucket/x"
     whole = S3Store(f"s3://{BUCKET}", s3_settings)
@@ -109,14 +109,14 @@ def test_urls_are_taken_as_they_are_written(s3_settings: S3Settings, boto: Any) 
     whole.delete("at the top")
 
 
-def test_markers_and_temporary_names_of_others_are_not_listed(s3_store: S3Store, boto: Any) -> None:
+def test_folder_markers_and_temporary_names_are_not_listed(s3_store: S3Store, boto: Any) -> None:
     for path in ("day/a", "day/.x.part"):
         s3_store.replace(path, b"x")
     boto.put_object(Bucket=BUCKET, Key=key_in(s3_store, "day") + "/", Body=b"")
     assert [item.path for item in s3_store.list("day")] == ["day/a"]
 
 
-def test_a_commit_whose_answer_was_lost_is_done(s3_store: S3Store, s3_endpoint: str) -> None:
+def test_a_commit_whose_response_was_lost_succeeds(s3_store: S3Store, s3_endpoint: str) -> None:
     lost = []
 
     def lose_first_put(method: str, path: str, answer: Answer) -> Answer:
@@ -132,7 +132,9 @@ def test_a_commit_whose_answer_was_lost_is_done(s3_store: S3Store, s3_endpoint: 
     assert s3_store.read("day/a.mp3") == b"mine"
 
 
-def test_a_lost_answer_does_not_pass_anothers_object_for_ours(s3_store: S3Store, s3_endpoint: str) -> None:
+def test_after_a_lost_response_another_writers_object_is_not_taken_for_ours(
+    s3_store: S3Store, s3_endpoint: str
+) -> None:
     s3_store.create("day/a.mp3", b"same bytes, another writer")
 
     def lose_first_put(method: str, path: str, answer: Answer) -> Answer:
@@ -143,7 +145,7 @@ def test_a_lost_answer_does_not_pass_anothers_object_for_ours(s3_store: S3Store,
         store_at(endpoint, s3_store).create("day/a.mp3", b"same bytes, another writer")
 
 
-def test_a_write_in_conflict_with_another_is_tried_again(s3_store: S3Store, s3_endpoint: str) -> None:
+def test_a_write_in_conflict_with_another_is_retried(s3_store: S3Store, s3_endpoint: str) -> None:
     def conflict_once(method: str, path: str, answer: Answer) -> Answer:
         if seen == ["PUT"]:
             s3_store.delete("day/a.mp3")
@@ -156,7 +158,7 @@ def test_a_write_in_conflict_with_another_is_tried_again(s3_store: S3Store, s3_e
     assert seen == ["PUT", "PUT"]
 
 
-def test_an_object_that_s3_stored_with_another_checksum_does_not_stay(s3_store: S3Store, s3_endpoint: str) -> None:
+def test_an_object_stored_with_another_checksum_is_deleted(s3_store: S3Store, s3_endpoint: str) -> None:
     def wrong_checksum(method: str, path: str, answer: Answer) -> Answer:
         other = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
         headers = [header for header in answer.headers if header[0].lower() != "x-amz-checksum-sha256"]
@@ -169,9 +171,7 @@ def test_an_object_that_s3_stored_with_another_checksum_does_not_stay(s3_store: 
 
 
 @pytest.mark.parametrize("change", ["short", "flipped"])
-def test_bytes_that_come_short_or_changed_are_not_handed_on_as_whole(
-    s3_store: S3Store, s3_endpoint: str, change: str
-) -> None:
+def test_an_incomplete_or_changed_download_is_an_error(s3_store: S3Store, s3_endpoint: str, change: str) -> None:
     s3_store.replace("a", b"the whole truth")
 
     def damage(method: str, path: str, answer: Answer) -> Answer:
@@ -179,7 +179,7 @@ def test_bytes_that_come_short_or_changed_are_not_handed_on_as_whole(
             answer.body = answer.body[:-1] if change == "short" else b"T" + answer.body[1:]
         return answer
 
-    with between(s3_endpoint, damage) as (endpoint, _), pytest.raises(UnavailableError, match="did not come whole"):
+    with between(s3_endpoint, damage) as (endpoint, _), pytest.raises(UnavailableError, match="download is incomplete"):
         store_at(endpoint, s3_store).read("a")
 
 
@@ -193,7 +193,7 @@ def test_bytes_that_come_short_or_changed_are_not_handed_on_as_whole(
         (400, "KeyTooLongError", UnavailableError),
     ],
 )
-def test_what_s3_refuses_is_told_in_our_words(
+def test_a_refusal_by_s3_is_one_of_our_errors(
     s3_store: S3Store, s3_endpoint: str, status: int, code: str, kind: type[ArchiveError]
 ) -> None:
     def refuse(method: str, path: str, answer: Answer) -> Answer:
@@ -216,16 +216,14 @@ def test_what_s3_refuses_is_told_in_our_words(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a lock of ours", "an object of unknown make"])
-def test_a_dead_holders_lock_is_taken_over_once_its_lease_has_run_out(
-    s3_store: S3Store, boto: Any, known: bool
-) -> None:
+def test_a_dead_holders_lock_is_free_once_its_lease_expires(s3_store: S3Store, boto: Any, known: bool) -> None:
     def leave(lease_s: float) -> None:
         left = {"token": "dead", "holder": "process 1 on elsewhere", "lease_s": lease_s}
         boto.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(left if known else ["?"]).encode())
 
     key = key_in(s3_store, "_locks/day")
     leave(lease_s=60)
-    with pytest.raises(UnavailableError, match="process 1 on elsewhere" if known else "somebody"):
+    with pytest.raises(UnavailableError, match="process 1 on elsewhere" if known else "another process"):
         s3_store.lock("day", wait_s=0).__enter__()
     leave(lease_s=0.5)
     impatient = S3Store(s3_store.url, s3_store._settings, lease_s=0.5)
@@ -234,7 +232,7 @@ def test_a_dead_holders_lock_is_taken_over_once_its_lease_has_run_out(
     assert "Contents" not in boto.list_objects_v2(Bucket=BUCKET, Prefix=key)
 
 
-def test_a_holder_that_lives_keeps_its_lock_beyond_the_lease(s3_store: S3Store, boto: Any) -> None:
+def test_a_living_holder_keeps_its_lock_beyond_the_lease(s3_store: S3Store, boto: Any) -> None:
     key = key_in(s3_store, "_locks/day")
     store = S3Store(s3_store.url, s3_store._settings, lease_s=0.6)
     with store.lock("day", wait_s=0):
@@ -245,7 +243,7 @@ def test_a_holder_that_lives_keeps_its_lock_beyond_the_lease(s3_store: S3Store, 
         assert boto.head_object(Bucket=BUCKET, Key=key)["ETag"] != first
 
 
-def test_a_holder_learns_on_leaving_that_its_lock_was_lost(s3_store: S3Store, boto: Any) -> None:
+def test_a_lost_lock_is_reported_when_it_is_released(s3_store: S3Store, boto: Any) -> None:
     key = key_in(s3_store, "_locks/day")
     lost = pytest.raises(UnavailableError, match="was lost while it was held")
     with lost, s3_store.lock("day", wait_s=0):
@@ -253,7 +251,7 @@ def test_a_holder_learns_on_leaving_that_its_lock_was_lost(s3_store: S3Store, bo
     assert b"thief" in boto.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
 
-def test_a_lock_that_was_lost_does_not_hide_the_error_inside(s3_store: S3Store, boto: Any) -> None:
+def test_a_lost_lock_does_not_hide_the_error_inside(s3_store: S3Store, boto: Any) -> None:
     def fail() -> None:
         with s3_store.lock("day", wait_s=0):
             boto.delete_object(Bucket=BUCKET, Key=key_in(s3_store, "_locks/day"))
@@ -263,7 +261,7 @@ def test_a_lock_that_was_lost_does_not_hide_the_error_inside(s3_store: S3Store, 
         fail()
 
 
-def test_a_lock_whose_answers_are_lost_is_held_all_the_same(s3_store: S3Store, s3_endpoint: str, boto: Any) -> None:
+def test_a_lock_is_held_even_if_the_responses_are_lost(s3_store: S3Store, s3_endpoint: str, boto: Any) -> None:
     puts = []
 
     def lose_every_second_put(method: str, path: str, answer: Answer) -> Answer:
@@ -281,7 +279,7 @@ def test_a_lock_whose_answers_are_lost_is_held_all_the_same(s3_store: S3Store, s
         pass
 
 
-def test_a_holder_that_cannot_renew_for_a_whole_lease_has_lost(s3_store: S3Store, s3_endpoint: str) -> None:
+def test_a_lock_that_cannot_be_renewed_for_a_whole_lease_is_lost(s3_store: S3Store, s3_endpoint: str) -> None:
     broken = threading.Event()
 
     def refuse_when_broken(method: str, path: str, answer: Answer) -> Answer:
@@ -297,7 +295,7 @@ def test_a_holder_that_cannot_renew_for_a_whole_lease_has_lost(s3_store: S3Store
             time.sleep(0.5)
 
 
-def test_staged_bytes_beyond_memory_find_no_room(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_temporary_folder_is_a_store_error(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(io.BytesIO):
         def write(self, _: Any) -> int:
             raise OSError(28, "No space left on device")
@@ -308,7 +306,7 @@ def test_staged_bytes_beyond_memory_find_no_room(s3_store: S3Store, monkeypatch:
             staging.write(b"x")
 
 
-def test_an_object_that_a_listing_lacks_is_asked_for_before_it_is_gone(
+def test_an_object_missing_from_a_listing_is_checked_with_head(
     s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3_store.create("day/listed.mp3", b"12345")

@@ -1,4 +1,4 @@
-"""Locks and write-once names on a real server that keeps conditional writes and decides them one at a time."""
+"""Locks and write-once names on a real server that supports conditional writes."""
 
 import hashlib
 import json
@@ -33,13 +33,13 @@ def keys_in(seaweedfs_bucket: tuple[Any, str]) -> list[str]:
     return [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket).get("Contents", ())]
 
 
-def test_it_keeps_every_promise_and_compares_checksums(seaweedfs_bucket: tuple[Any, str]) -> None:
+def test_it_supports_conditional_writes_and_checksums(seaweedfs_bucket: tuple[Any, str]) -> None:
     assert try_promises(*seaweedfs_bucket, "p/") == Promises(deletes_if_match=True)
     assert compares_checksums(*seaweedfs_bucket, "p/")
     assert keys_in(seaweedfs_bucket) == []
 
 
-def test_of_many_writers_of_one_name_one_wins_and_its_bytes_stay(store: S3Store) -> None:
+def test_one_of_many_writers_of_a_name_wins(store: S3Store) -> None:
     def write(number: int) -> int | None:
         try:
             with store.stage("day") as staging:
@@ -55,7 +55,7 @@ def test_of_many_writers_of_one_name_one_wins_and_its_bytes_stay(store: S3Store)
     assert store.read("day/a.mp3") == b"%d" % won[0]
 
 
-def test_of_many_holders_of_one_lock_there_is_one_at_a_time(store: S3Store, seaweedfs_bucket: tuple[Any, str]) -> None:
+def test_a_lock_has_one_holder_at_a_time(store: S3Store, seaweedfs_bucket: tuple[Any, str]) -> None:
     inside, most, counted = 0, 0, threading.Lock()
 
     def hold(_: int) -> None:
@@ -75,7 +75,7 @@ def test_of_many_holders_of_one_lock_there_is_one_at_a_time(store: S3Store, seaw
     assert keys_in(seaweedfs_bucket) == ["some/prefix/count"]
 
 
-def test_a_dead_holders_lock_is_taken_over_by_one_of_many(
+def test_one_of_many_acquires_a_dead_holders_lock(
     store: S3Store, seaweedfs_endpoint: str, seaweedfs_bucket: tuple[Any, str]
 ) -> None:
     client, bucket = seaweedfs_bucket
@@ -98,7 +98,7 @@ def test_a_dead_holders_lock_is_taken_over_by_one_of_many(
         assert sorted(task.result() for task in taken) == [False, False, True]
 
 
-def test_a_partition_that_is_replaced_is_the_old_one_or_the_new_one(store: S3Store) -> None:
+def test_a_reader_sees_the_old_or_the_new_partition(store: S3Store) -> None:
     catalog, day = Catalog(store), date(2026, 1, 5)
 
     def rows(status: str, count: int) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def test_a_partition_that_is_replaced_is_the_old_one_or_the_new_one(store: S3Sto
     assert seen <= {(200, frozenset({"old"})), (300, frozenset({"new"}))}
 
 
-def test_in_front_of_it_a_gateway_that_drops_conditions_is_found_out(
+def test_a_gateway_that_drops_conditions_is_detected(
     seaweedfs_endpoint: str, seaweedfs_bucket: tuple[Any, str], meddling_server: Callable[..., str]
 ) -> None:
     gateway = meddling_server(seaweedfs_endpoint, asked=lambda exchange: exchange.drop("if-none-match", "if-match"))
@@ -133,7 +133,7 @@ def test_in_front_of_it_a_gateway_that_drops_conditions_is_found_out(
     assert keys_in(seaweedfs_bucket) == []
 
 
-def test_a_day_is_archived_onto_it_once_and_whole(
+def test_a_day_is_archived_without_loss_or_duplicates(
     start_trial: Callable[..., Any], seaweedfs_endpoint: str, seaweedfs_bucket: tuple[Any, str]
 ) -> None:
     client, bucket = seaweedfs_bucket

@@ -1,4 +1,4 @@
-"""A store proves that it keeps conditional writes before a lock or a write-once name rests on them."""
+"""A bucket is tested for conditional writes before the first lock or write-once name."""
 
 import re
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def left_in(store: S3Store, boto: Any) -> list[str]:
 
 
 def assert_unusable(store: S3Store, boto: Any, what: str, *, creates: bool = True) -> None:
-    """Neither locks nor, with `creates`, names are given; the message names the store, what it did and the next step."""
+    """Assert that locks and, with `creates`, names are refused, with the store, the reason and the next step."""
     said = rf"{re.escape(store.url)}: .*{what}.*docs/stores\.md"
     with pytest.raises(ConfigurationError, match=said) as caught, store.lock("day", wait_s=0):
         pass
@@ -94,7 +94,7 @@ def assert_unusable(store: S3Store, boto: Any, what: str, *, creates: bool = Tru
             staging.commit("day/a.mp3")
     with pytest.raises(ConfigurationError, match=said):
         store.prove(locks=True)
-    assert left_in(store, boto) == [], "the trial has cleaned up, and nothing was written"
+    assert left_in(store, boto) == [], "the test cleaned up, and nothing was written"
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def assert_unusable(store: S3Store, boto: Any, what: str, *, creates: bool = Tru
         (not_implemented(400, "InvalidArgument"), "answered 400 InvalidArgument to a PUT with If-None-Match"),
     ],
 )
-def test_a_store_without_conditional_writes_gives_no_lock_and_no_name(
+def test_without_conditional_writes_there_are_no_locks_and_no_names(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start, lie: Callable[[Any], None], what: str
 ) -> None:
     assert_unusable(by(meddling_server(s3_endpoint, asked=lie), s3_store), boto, what)
 
 
 @pytest.mark.parametrize("condition", ["if-none-match", "if-match"])
-def test_a_store_that_refuses_and_overwrites_all_the_same_is_found_out(
+def test_a_store_that_refuses_but_overwrites_is_detected(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start, condition: str
 ) -> None:
     dropped: set[int] = set()
@@ -142,20 +142,20 @@ def test_a_store_that_refuses_and_overwrites_all_the_same_is_found_out(
 @pytest.mark.parametrize(
     ("lie", "what"),
     [
-        (no_put_etag, "answer to a PUT has no ETag"),
-        (no_get_etag, "answer to a GET has no ETag"),
+        (no_put_etag, "response to a PUT has no ETag"),
+        (no_get_etag, "response to a GET has no ETag"),
         (one_etag_for_all, "ETag"),
-        (no_times, "lack a Date or a Last-Modified"),
+        (no_times, "have no Date or no Last-Modified"),
         (old_times, "Last-Modified of a new object is .* before"),
     ],
 )
-def test_a_store_without_what_locks_compare_gives_no_lock(
+def test_without_etags_and_times_there_are_no_locks(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start, lie: Callable[[Any], None], what: str
 ) -> None:
     assert_unusable(by(meddling_server(s3_endpoint, answered=lie), s3_store), boto, what, creates=False)
 
 
-def test_a_store_that_creates_what_if_match_asks_to_replace_gives_no_lock(
+def test_if_match_on_a_free_name_must_be_refused(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start
 ) -> None:
     def create_all_the_same(exchange: Any) -> None:
@@ -167,7 +167,7 @@ def test_a_store_that_creates_what_if_match_asks_to_replace_gives_no_lock(
     assert_unusable(by(endpoint, s3_store), boto, "200 to a PUT with If-Match on a name that was free", creates=False)
 
 
-def test_a_store_with_if_none_match_alone_has_safe_names_and_no_locks(
+def test_a_store_with_only_if_none_match_has_names_but_no_locks(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start
 ) -> None:
     def no_if_match(exchange: Any) -> None:
@@ -184,7 +184,7 @@ def test_a_store_with_if_none_match_alone_has_safe_names_and_no_locks(
 
 
 @pytest.mark.parametrize("how", ["ignored", "refused"])
-def test_a_lock_is_marked_free_where_delete_does_not_heed_if_match(
+def test_a_lock_is_marked_free_if_delete_does_not_support_if_match(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start, how: str
 ) -> None:
     def only_plain_deletes(exchange: Any) -> None:
@@ -201,7 +201,7 @@ def test_a_lock_is_marked_free_where_delete_does_not_heed_if_match(
     assert store.list("") == []
 
 
-def test_reading_and_replacing_need_no_proof(s3_store: S3Store, s3_endpoint: str, meddling_server: Start) -> None:
+def test_reading_and_replacing_need_no_test(s3_store: S3Store, s3_endpoint: str, meddling_server: Start) -> None:
     asked = []
     endpoint = meddling_server(s3_endpoint, asked=lambda exchange: asked.append(exchange.method))
     store = by(endpoint, s3_store)
@@ -213,7 +213,7 @@ def test_reading_and_replacing_need_no_proof(s3_store: S3Store, s3_endpoint: str
     assert asked == ["PUT", "GET", "GET", "GET", "DELETE"]
 
 
-def test_a_process_proves_a_store_once(s3_store: S3Store, s3_endpoint: str, meddling_server: Start) -> None:
+def test_a_process_tests_a_store_once(s3_store: S3Store, s3_endpoint: str, meddling_server: Start) -> None:
     asked: list[str] = []
     endpoint = meddling_server(s3_endpoint, asked=lambda exchange: asked.append(exchange.path))
     store = by(endpoint, s3_store)
@@ -225,9 +225,7 @@ def test_a_process_proves_a_store_once(s3_store: S3Store, s3_endpoint: str, medd
     assert 0 < len(trial) <= 20
 
 
-def test_an_outage_is_no_broken_promise_and_is_tried_again(
-    s3_store: S3Store, s3_endpoint: str, meddling_server: Start
-) -> None:
+def test_an_outage_is_not_a_failed_test(s3_store: S3Store, s3_endpoint: str, meddling_server: Start) -> None:
     down = True
 
     def fail(exchange: Any) -> None:
@@ -241,7 +239,7 @@ def test_an_outage_is_no_broken_promise_and_is_tried_again(
     store.create("a.mp3", b"x")
 
 
-def test_several_processes_may_try_a_store_at_once(s3_store: S3Store, boto: Any) -> None:
+def test_several_processes_may_test_a_store_simultaneously(s3_store: S3Store, boto: Any) -> None:
     prefix = s3_store.uri("x").removeprefix(f"s3://{BUCKET}/")[:-1]
     with ThreadPoolExecutor(4) as pool:
         seen = list(pool.map(lambda _: try_promises(s3_store._client(), BUCKET, prefix), range(4)))
@@ -253,10 +251,10 @@ def test_several_processes_may_try_a_store_at_once(s3_store: S3Store, boto: Any)
 
 
 @pytest.mark.parametrize("etag", ["of nothing", "absent"])
-def test_bytes_that_s3_stored_otherwise_do_not_stay_though_it_says_that_their_checksum_is_right(
+def test_wrong_bytes_are_deleted_even_if_the_response_has_the_right_checksum(
     s3_store: S3Store, s3_endpoint: str, boto: Any, meddling_server: Start, etag: str
 ) -> None:
-    """As of a store that copies the checksum of the request into its answer: moto, rclone and JuiceFS do."""
+    """moto, rclone and JuiceFS copy the checksum of the request into the response."""
 
     def damage(exchange: Any) -> None:
         if exchange.method == "PUT" and b"mine" in exchange.request_body:
@@ -276,7 +274,7 @@ def test_bytes_that_s3_stored_otherwise_do_not_stay_though_it_says_that_their_ch
     assert left_in(store, boto) == []
 
 
-def test_bytes_without_a_hash_in_the_answer_are_read_back(
+def test_bytes_are_read_back_if_the_response_has_no_hash(
     s3_store: S3Store, s3_endpoint: str, meddling_server: Start
 ) -> None:
     asked: list[str] = []

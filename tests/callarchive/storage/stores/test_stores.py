@@ -1,4 +1,4 @@
-"""What holds for every store, whatever lies below it."""
+"""Behaviour of every store."""
 
 import threading
 from collections.abc import Callable
@@ -41,13 +41,13 @@ def test_committed_bytes_are_read_back_whole(store: Store) -> None:
     assert all(0 < len(chunk) <= 1024 * 1024 for chunk in chunks)
 
 
-def test_an_empty_object_is_kept_as_such(store: Store) -> None:
+def test_an_object_may_be_empty(store: Store) -> None:
     committed(store, "empty")
     assert store.read("empty") == b""
     assert store.list("") == [StoredObject("empty", 0)]
 
 
-def test_nothing_is_visible_before_the_commit_nor_after_leaving_without_one(store: Store) -> None:
+def test_nothing_is_visible_without_a_commit(store: Store) -> None:
     with store.stage("day") as staging:
         staging.write(b"half")
         assert store.list("") == []
@@ -67,7 +67,7 @@ def test_an_error_inside_leaves_nothing_behind(store: Store) -> None:
     assert store.sweep("") == 0
 
 
-def test_a_taken_name_is_never_overwritten_and_the_bytes_may_go_elsewhere(store: Store) -> None:
+def test_a_taken_name_is_never_overwritten_and_the_bytes_may_get_another(store: Store) -> None:
     committed(store, "day/a.mp3", b"first")
     with store.stage("day") as staging:
         staging.write(b"second")
@@ -78,7 +78,7 @@ def test_a_taken_name_is_never_overwritten_and_the_bytes_may_go_elsewhere(store:
     assert store.read("elsewhere/b.mp3") == b"second"
 
 
-def test_the_same_bytes_under_a_taken_name_are_refused_as_well(store: Store) -> None:
+def test_a_taken_name_is_refused_even_for_the_same_bytes(store: Store) -> None:
     committed(store, "day/a.mp3", b"same")
     with pytest.raises(AlreadyExistsError):
         committed(store, "day/a.mp3", b"same")
@@ -93,7 +93,7 @@ def test_staged_bytes_are_committed_once(store: Store) -> None:
     assert [item.path for item in store.list("")] == ["day/a"]
 
 
-def test_replace_takes_the_place_of_what_was_there(store: Store) -> None:
+def test_replace_replaces_the_object(store: Store) -> None:
     store.replace("t/call_date=2026-01-01/part-0.parquet", b"old")
     store.replace("t/call_date=2026-01-01/part-0.parquet", b"newer")
     assert store.read("t/call_date=2026-01-01/part-0.parquet") == b"newer"
@@ -101,7 +101,7 @@ def test_replace_takes_the_place_of_what_was_there(store: Store) -> None:
 
 
 @pytest.mark.parametrize("about_bytes", [100, 100_000_000], ids=["small", "large"])
-def test_what_is_made_while_it_is_written_replaces_the_old_as_a_whole(store: Store, about_bytes: int) -> None:
+def test_replacing_replaces_the_object_as_a_whole(store: Store, about_bytes: int) -> None:
     pieces = [b"", bytes(4095), b"ab" * 700_000, b"end"]
     with store.replacing("t/day", about_bytes=about_bytes) as file:
         for piece in pieces:
@@ -129,7 +129,7 @@ def test_create_refuses_a_taken_name(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_sane_name_comes_back_as_it_went(store: Store, name: str) -> None:
+def test_names_are_preserved(store: Store, name: str) -> None:
     committed(store, f"day/{name}", name.encode())
     assert store.read(f"day/{name}") == name.encode()
     assert store.list("day") == [StoredObject(f"day/{name}", len(name.encode()))]
@@ -155,12 +155,12 @@ def test_every_sane_name_comes_back_as_it_went(store: Store, name: str) -> None:
     ],
     ids=["read", "open", "replace", "create", "delete", "uri", "commit", "lock", "list", "sweep"],
 )
-def test_a_path_that_could_climb_is_refused(store: Store, action: Callable[[Store, str], object], path: str) -> None:
+def test_an_unsafe_path_is_refused(store: Store, action: Callable[[Store, str], object], path: str) -> None:
     with pytest.raises(ArchiveError, match="refused as a path"):
         action(store, path)
 
 
-def test_listing_is_ordered_deep_and_without_what_is_the_stores_own(store: Store) -> None:
+def test_a_listing_is_recursive_ordered_and_without_reserved_names(store: Store) -> None:
     for path in ("b/z", "b/a/deep/x", "b/a.mp3", "a/1", "bb/1", "b/.hidden", "b/x.part"):
         store.replace(path, path.encode())
     with store.lock("call_date=2026-01-01", wait_s=0):
@@ -169,7 +169,7 @@ def test_listing_is_ordered_deep_and_without_what_is_the_stores_own(store: Store
     assert store.list("nothing/there") == []
 
 
-def test_sizes_are_those_of_the_objects_that_are_there(store: Store) -> None:
+def test_sizes_are_those_of_the_existing_objects(store: Store) -> None:
     for path in ("b/z", "b/a/deep/x", "b/a.mp3"):
         store.replace(path, path.encode())
     assert store.sizes("b", ["b/z", "b/a.mp3", "b/none", "b/a", "b/z/under"]) == {"b/z": 3, "b/a.mp3": 7}
@@ -177,7 +177,7 @@ def test_sizes_are_those_of_the_objects_that_are_there(store: Store) -> None:
     assert store.sizes("b", []) == {}
 
 
-def test_what_is_not_there_is_said_to_be_so(store: Store) -> None:
+def test_a_missing_object_is_not_found(store: Store) -> None:
     with pytest.raises(ObjectNotFoundError, match="day/a"):
         store.read("day/a")
     with pytest.raises(ObjectNotFoundError, match="day/a"):
@@ -194,7 +194,7 @@ def test_a_reader_may_stop_in_the_middle(store: Store) -> None:
     assert store.list("") == []
 
 
-def test_of_many_threads_that_commit_one_name_one_wins(store: Store) -> None:
+def test_one_of_many_threads_that_commit_a_name_wins(store: Store) -> None:
     def attempt(number: int) -> bytes | None:
         data = b"%d" % number * 1000
         try:
@@ -225,7 +225,7 @@ def test_two_threads_exclude_each_other(store: Store) -> None:
     assert most == [1]
 
 
-def test_a_held_lock_is_waited_for_and_then_given_up(store: Store) -> None:
+def test_waiting_for_a_held_lock_times_out(store: Store) -> None:
     held = pytest.raises(UnavailableError, match=r"the lock day .* is held by process \d+")
     with store.lock("day", wait_s=0), store.lock("another day", wait_s=0), held:
         store.lock("day", wait_s=0.1).__enter__()
@@ -240,7 +240,7 @@ def test_a_lock_is_freed_by_an_error_inside(store: Store) -> None:
         pass
 
 
-def test_a_url_says_which_store_it_is(tmp_path: Path) -> None:
+def test_a_url_determines_the_store(tmp_path: Path) -> None:
     assert isinstance(open_store(f"file://{tmp_path}", S3Settings()), LocalStore)
     assert isinstance(open_store("s3://bucket/prefix", S3Settings()), S3Store)
     with pytest.raises(ConfigurationError, match="ftp://"):
