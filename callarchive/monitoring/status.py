@@ -15,7 +15,7 @@ from callarchive.monitoring.at_risk import AtRisk, at_risk, days_of_countdown
 from callarchive.monitoring.checks import run_checks
 
 if TYPE_CHECKING:
-    from callarchive.events.inbox.inbox import AccountStatistics
+    from callarchive.events.inbox.queries import AccountStatistics
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import ClassVar
 from callarchive.domain.days import day_bounds
 from callarchive.domain.identifiers import plausible
 from callarchive.domain.models import Findings, RowProblem, Session
-from callarchive.events.inbox.inbox import Inbox, InboxSession
+from callarchive.events.inbox.inbox import Inbox
+from callarchive.events.inbox.queries import InboxSession
 from callarchive.sources.gathering import SourceContext
 from callarchive.sources.row_values import session_status
 

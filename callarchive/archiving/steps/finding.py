@@ -131,7 +131,7 @@ def _settle_with_inbox(connections: Connections, day: date, latest_event: int | 
     """The inbox knows up to which event the day is up to date, and is rid of old ones. What hinders that is not the day's."""
     try:
         if latest_event and (inbox := connections.inbox()) is not None:
-            inbox.take_over(day, latest_event)
+            inbox.mark_ingested(day, latest_event)
         count = connections.prune_inbox()
     except ArchiveError as err:
         log.warning("old events stay in the inbox: %s", err)

@@ -1,5 +1,5 @@
-"""The inbox: what 8x8's webhooks told, kept until the days concerned have taken it over.
+"""The inbox: 8x8's webhook events, kept until their days have ingested them.
 
-`events` reads payloads, `inbox` keeps them, `merging` makes one of what several tell, `database` holds the tables and opens
-SQLite or PostgreSQL, `pruning` removes what days have taken over. Who receives them over HTTP is in `receiver`.
+`events` parses payloads, `inbox` stores them, `queries` reads them, `merging` combines several events into one, `database`
+has the tables and opens SQLite or PostgreSQL, `pruning` deletes what days have ingested.
 """

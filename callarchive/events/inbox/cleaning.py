@@ -1,7 +1,6 @@
-"""Cleans events that an older version kept whole: what is not read of them goes, and phone numbers in places and texts.
+"""Removes unused fields, and phone numbers in paths and texts, from events that an older version stored whole.
 
-A few rows at a time, each in a transaction of its own with the mark that says how far it has come, so it can be interrupted
-anywhere and receivers write in between. What is clean already stays as it is.
+Works in batches, each in one transaction with its progress, so it can be interrupted anywhere and receivers write in between.
 """
 
 import logging
@@ -10,17 +9,16 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.events.inbox.database import ABOUT, EVENTS, errors_translated, lock_writers
+from callarchive.events.inbox.database import ABOUT, EVENTS, errors_translated, insert_into, reading, writing
 from callarchive.events.inbox.events import identity_of, payload_to_keep
 
 log = logging.getLogger(__name__)
 
 _UP_TO = "cleaned up to"
-"""Under this name `inbox_about` has the number of the last event that was looked at."""
+"""The row of `inbox_about` with the number of the last event that was checked."""
 _TO_COMPACT = "to be compacted"
 """1 while old bytes may still be in the file."""
 _AT_ONCE = 200
@@ -29,44 +27,44 @@ _TYPE_CHARS = 200
 
 
 def clean_events(engine: sa.Engine, *, stop: threading.Event | None = None) -> int:
-    """Clean every event that has not been looked at yet, and make the database give up the old bytes. Return how many changed.
+    """Clean every event that has not been checked yet, and free the old bytes. Return how many events changed.
 
-    Between two transactions others have as much time as a transaction took.
+    Between two transactions other writers get as much time as a transaction took.
 
     Args:
-        stop: set it, and the rest is left for the next time.
+        engine: the inbox's.
+        stop: set it to leave the rest for the next run.
 
     Raises:
         UnavailableError: the database cannot be reached, or stays locked.
-        StoreError: it takes no writes, or is damaged.
+        StoreError: it rejects writes, or is damaged.
     """
     stop = stop or threading.Event()
     changed = 0
     with errors_translated(engine):
         while not stop.is_set():
             begun_at = time.monotonic()
-            looked_at, cleaned_now = _clean_some(engine)
+            checked, cleaned_now = _clean_some(engine)
             changed += cleaned_now
-            if looked_at < _AT_ONCE:
+            if checked < _AT_ONCE:
                 _compact(engine)
                 break
             stop.wait(time.monotonic() - begun_at)
     if changed:
-        log.warning("the inbox: %d events of an older version were cleaned of what is not needed of them", changed)
+        log.warning("the inbox: removed unused fields from %d events of an older version", changed)
     return changed
 
 
 def _clean_some(engine: sa.Engine) -> tuple[int, int]:
-    """How many were looked at, and how many of them changed."""
+    """Return how many events were checked, and how many of them changed."""
     with engine.connect() as connection:
         after = _mark(connection, _UP_TO)
-        wanted = sa.select(EVENTS).where(EVENTS.c.number > after).order_by(EVENTS.c.number).limit(_AT_ONCE)
-        rows = connection.execute(wanted).all()
+        query = sa.select(EVENTS).where(EVENTS.c.number > after).order_by(EVENTS.c.number).limit(_AT_ONCE)
+        rows = connection.execute(query).all()
     if not rows:
         return 0, 0
     kept = {row.number: payload_to_keep(row.payload) for row in rows}
-    with engine.begin() as connection:
-        lock_writers(connection)
+    with writing(engine) as connection:
         changes = [row for row in rows if _is_unclean(row, kept[row.number])]
         for row in changes:
             _clean(connection, row.number, kept[row.number])
@@ -81,13 +79,13 @@ def _is_unclean(row: Any, payload: str) -> bool:
 
 
 def _clean(connection: sa.Connection, number: int, payload: str) -> None:
-    """The event has this payload, and its identity. Of two that are now the same the earlier one stays."""
+    """Set the event's payload and identity. Of two events that are now equal, keep the earlier one."""
     row = connection.execute(sa.select(EVENTS).where(EVENTS.c.number == number)).one_or_none()
-    if row is None:  # pruned in the meantime
+    if row is None:  # deleted in the meantime
         return
     identity = identity_of(row.subaccount_id, payload)
     same = connection.execute(sa.select(EVENTS).where(EVENTS.c.identity == identity)).one_or_none()
-    one = {
+    values = {
         "payload": payload,
         "event_type": _type(row.event_type),
         "identity": identity,
@@ -96,14 +94,14 @@ def _clean(connection: sa.Connection, number: int, payload: str) -> None:
         "delivery_count": row.delivery_count,
     }
     if same is not None and same.number != number:
-        one |= {
+        values |= {
             "first_received_at": min(row.first_received_at, same.first_received_at),
             "last_received_at": max(row.last_received_at, same.last_received_at),
             "delivery_count": row.delivery_count + same.delivery_count,
         }
         connection.execute(sa.delete(EVENTS).where(EVENTS.c.number == max(number, same.number)))
         number = min(number, same.number)
-    connection.execute(sa.update(EVENTS).where(EVENTS.c.number == number).values(**one))
+    connection.execute(sa.update(EVENTS).where(EVENTS.c.number == number).values(**values))
 
 
 def _type(text: str | None) -> str | None:
@@ -111,33 +109,34 @@ def _type(text: str | None) -> str | None:
 
 
 def _compact(engine: sa.Engine) -> None:
-    """The database's files no longer hold what was cleaned away, as far as it can do that while others use it."""
+    """Free removed bytes from the database's files, as far as that is possible while others use it."""
     with engine.connect() as connection:
         if not _mark(connection, _TO_COMPACT):
             return
     try:
-        with errors_translated(engine), engine.connect() as connection:
-            given_up = _rewrite(connection.execution_options(isolation_level="AUTOCOMMIT"))
+        with reading(engine) as connection:
+            freed = _rewrite(connection.execution_options(isolation_level="AUTOCOMMIT"))
     except (StoreError, UnavailableError) as err:
-        log.warning("the inbox could not be compacted, its file may still hold old bytes: %s", err)
+        log.warning("could not compact the inbox, its file may still contain old bytes: %s", err)
         return
-    if given_up:
-        with engine.begin() as connection:
-            lock_writers(connection)
+    if freed:
+        with writing(engine) as connection:
             _set_mark(connection, _TO_COMPACT, 0)
 
 
 def _rewrite(connection: sa.Connection) -> bool:
-    """Whether the database has given up what it could."""
+    """Return whether all removed bytes were freed."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"VACUUM {EVENTS.name}")
         return True
     size_bytes = _number(connection, "PRAGMA page_count") * _number(connection, "PRAGMA page_size")
     if size_bytes > _LARGEST_TO_COMPACT_BYTES:
-        log.warning("the inbox is large: run VACUUM on it while no receiver runs, so that it gives up old bytes")
+        log.warning("the inbox is large: run VACUUM on it while no receiver runs, to free old bytes")
     else:
         connection.exec_driver_sql("VACUUM")
-    return _number(connection, "PRAGMA wal_checkpoint(TRUNCATE)") == 0  # else somebody reads: the next time
+    return (
+        _number(connection, "PRAGMA wal_checkpoint(TRUNCATE)") == 0
+    )  # otherwise there are readers: retry at the next run
 
 
 def _number(connection: sa.Connection, pragma: str) -> int:
@@ -149,8 +148,7 @@ def _mark(connection: sa.Connection, name: str) -> int:
 
 
 def _set_mark(connection: sa.Connection, name: str, number: int) -> None:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert: Any = dialect.insert(ABOUT).values(name=name, number=number)
+    insert = insert_into(connection, ABOUT).values(name=name, number=number)
     connection.execute(
         insert.on_conflict_do_update(index_elements=[ABOUT.c.name], set_={"number": insert.excluded.number})
     )

@@ -1,6 +1,6 @@
-"""The inbox's tables, and how its database is opened: SQLite in a file of its own, or PostgreSQL.
+"""The inbox's tables and database: SQLite in its own file, or PostgreSQL.
 
-Errors of SQLAlchemy and of drivers become the house's here: their texts quote parameters, which are personal data.
+Errors of SQLAlchemy and of drivers are translated here: their texts quote parameters, which are personal data.
 """
 
 import os
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.types import TypeDecorator
 
@@ -24,21 +25,23 @@ from callarchive.storage.stores.syncing import sync_folder
 
 VERSION = 1
 _LOCK = 0x63616C6C61726368
-"""Of PostgreSQL's advisory locks the one of an inbox: "callarch"."""
+"""The inbox's PostgreSQL advisory lock: "callarch" in ASCII."""
+DAY_PREFIX = "day "
+"""Begins the names of days in the table of notes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BUSY_S = 30.0
-"""So long a writer waits for the one before it."""
+"""How long a writer waits for the one before it."""
 _IDLE_S = 15.0
-"""So long PostgreSQL keeps the lock of a writer of which it hears nothing, as its machine may have vanished."""
+"""How long PostgreSQL keeps the lock of a silent writer, whose machine may have vanished."""
 _CONNECT_S = 10
 _VANISHED = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
-"""After how long a PostgreSQL server that says nothing any more is given up, instead of hours: seconds, and milliseconds."""
+"""When to give up on a silent PostgreSQL server, instead of after hours: seconds, and for the last one milliseconds."""
 _NO_ROOM = ("disk is full", "disk i/o error", "readonly", "read-only")
 _NO_DATABASE = ("not a database", "malformed", "file is encrypted")
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware UTC time as microseconds since 1970: the same, and ordered, in every database."""
+    """An aware UTC time as microseconds since 1970: exact and sortable in every database."""
 
     impl = sa.BigInteger
     cache_ok = True
@@ -62,7 +65,7 @@ ABOUT = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 
-# SQLite counts rows by itself only where the key is INTEGER.
+# SQLite numbers rows automatically only if the key is INTEGER.
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 EVENTS = sa.Table(
@@ -82,7 +85,7 @@ EVENTS = sa.Table(
     sa.Index("inbox_events_of_session", "session_id"),
     sa.Index("inbox_events_of_recording", "recording_id"),
     sa.Index("inbox_events_by_arrival", "last_received_at"),
-    sqlite_autoincrement=True,  # a pruned event's number is never given again
+    sqlite_autoincrement=True,  # never reuse a deleted event's number
 )
 
 SESSIONS = sa.Table(
@@ -98,16 +101,16 @@ SESSIONS = sa.Table(
 
 
 def open_engine(url: str, *, create: bool) -> sa.Engine:
-    """The inbox's database, with its tables.
+    """Open the inbox's database, creating its tables if necessary.
 
     Args:
-        create: a SQLite file that is not there is made, readable by its owner alone.
+        url: SQLite's or PostgreSQL's.
+        create: create a missing SQLite file, readable only by its owner.
 
     Raises:
-        ConfigurationError: the URL's database is of no kind that is installed, would not outlive the process, or is another
-            version's inbox.
+        ConfigurationError: there is no driver for the URL, its database is in memory, or it is another version's inbox.
         UnavailableError: it cannot be reached.
-        StoreError: the file is no database, or cannot be made.
+        StoreError: the file is not a database, or cannot be created.
     """
     try:
         parsed = parse_database_url(url)
@@ -124,19 +127,18 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
                 if parsed.get_backend_name() == "postgresql"
                 else {},
             )
-    except (NoSuchModuleError, ImportError):  # psycopg without libpq is an ImportError, and no module that is not there
+    except (NoSuchModuleError, ImportError):  # psycopg without libpq raises ImportError, though the module exists
         raise ConfigurationError(
-            f"inbox.url: no driver is installed for it: use sqlite:///path, or postgresql://... with {INSTALL_POSTGRESQL}"
+            f"inbox.url: no driver is installed for it; use sqlite:///path, or postgresql://... with {INSTALL_POSTGRESQL}"
         ) from None
     except SQLAlchemyError as err:
-        raise ConfigurationError(f"inbox.url: is not a database URL ({type(err).__name__})") from None
+        raise ConfigurationError(f"inbox.url: not a database URL ({type(err).__name__})") from None
     if engine.dialect.name not in ("sqlite", "postgresql"):
         raise ConfigurationError("inbox.url: must be sqlite:///path or postgresql://...")
     try:
         with errors_translated(engine):
             if not sa.inspect(engine).has_table(ABOUT.name):
-                with engine.begin() as connection:
-                    lock_writers(connection)
+                with writing(engine) as connection:
                     _create_tables(connection)
             _check_version(engine)
     except BaseException:
@@ -146,9 +148,9 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
 
 
 def lock_writers(connection: sa.Connection) -> None:
-    """No other transaction writes to the inbox before this one has ended, so numbers are given in the order of commits.
+    """Exclude other writers until the transaction ends, so that numbers are assigned in the order of commits.
 
-    On PostgreSQL its commit waits for the disk, whatever the server or the role was told to do without.
+    On PostgreSQL the commit waits for the disk, even if the server or the role has turned that off.
     """
     if connection.dialect.name == "postgresql":
         wait_ms, idle_ms = round(_BUSY_S * 1000), round(_IDLE_S * 1000)
@@ -162,25 +164,45 @@ def lock_writers(connection: sa.Connection) -> None:
 
 
 @contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Yield a connection for queries. Raises like `errors_translated`."""
+    with errors_translated(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Yield a connection in a transaction that excludes other writers. Raises like `errors_translated`."""
+    with errors_translated(engine), engine.begin() as connection:
+        lock_writers(connection)
+        yield connection
+
+
+def insert_into(database: sa.Connection | sa.Engine, table: sa.Table) -> Any:
+    """Return an insert with `on_conflict_do_update`, which each dialect defines itself."""
+    return (postgresql if database.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+@contextmanager
 def errors_translated(engine: sa.Engine) -> Iterator[None]:
-    """Whatever the database raises inside the block is a StoreError or an UnavailableError, without its parameters.
+    """Translate the database's errors inside the block, and drop their parameters.
 
     Raises:
-        UnavailableError: it cannot be reached, or stays locked.
-        StoreError: it takes no writes, or is damaged.
+        UnavailableError: the database cannot be reached, or stays locked.
+        StoreError: it rejects writes, or is damaged.
     """
     try:
         yield
     except DBAPIError as err:
-        told = str(err.orig).strip().partition("\n")[0][:300]
+        message = str(err.orig).strip().partition("\n")[0][:300]
         place = engine.url.render_as_string(hide_password=True)
-        lowered = told.lower()
+        lowered = message.lower()
         if any(word in lowered for word in _NO_DATABASE):
-            raise StoreError(f"inbox.url: {place} is no inbox, or is damaged: {told}") from None
+            raise StoreError(f"inbox.url: {place} is not an inbox, or is damaged: {message}") from None
         if any(word in lowered for word in _NO_ROOM):
-            raise StoreError(f"inbox.url: {place} takes no writes: {told}") from None
+            raise StoreError(f"inbox.url: {place} rejects writes: {message}") from None
         if isinstance(err, OperationalError) or err.connection_invalidated:
-            raise UnavailableError(f"inbox.url: {place} cannot be reached: {told}") from None
+            raise UnavailableError(f"inbox.url: {place} cannot be reached: {message}") from None
         raise StoreError(f"inbox.url: {place} failed: {type(err.orig).__name__}") from None
     except SQLAlchemyError as err:
         raise UnavailableError(
@@ -190,17 +212,17 @@ def errors_translated(engine: sa.Engine) -> Iterator[None]:
 
 def _sqlite(database: str, *, create: bool) -> sa.Engine:
     if database in ("", ":memory:"):
-        raise ConfigurationError("inbox.url: names no file, and what is only in memory is lost: sqlite:///path")
+        raise ConfigurationError("inbox.url: names no file, and events in memory would be lost; use sqlite:///path")
     file = Path(database)
     if create and not file.exists():
         try:
             os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
             sync_folder(file.parent)
         except OSError as err:
-            raise StoreError(f"inbox.url: {file} cannot be made: {err.strerror}") from err
+            raise StoreError(f"inbox.url: {file} cannot be created: {err.strerror}") from err
 
     def connect() -> sqlite3.Connection:
-        # mode=rw: SQLite would make a file that is gone anew, readable by everyone.
+        # mode=rw: SQLite would recreate a deleted file, readable by everyone.
         uri = f"file:{quote(str(file))}?mode=rw"
         return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
 
@@ -209,17 +231,17 @@ def _sqlite(database: str, *, create: bool) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        # WAL: readers never wait for the writer. FULL: a commit is on the disk when it returns.
+        # WAL: readers never wait for the writer. FULL: a commit is on disk when it returns.
         _use_wal(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA secure_delete=ON")  # what is deleted or made shorter is overwritten in the file
+        cursor.execute("PRAGMA secure_delete=ON")  # overwrite deleted and shortened values in the file
         cursor.close()
 
     return engine
 
 
 def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Waits where another process makes the same change of a new file: SQLite's own waiting leaves that out."""
+    """Switch to WAL, retrying while another process does the same in a new file: SQLite's own timeout does not cover that."""
     retry(
         lambda: cursor.execute("PRAGMA journal_mode=WAL"),
         retryable=lambda err: isinstance(err, sqlite3.OperationalError) and "locked" in str(err),
@@ -239,5 +261,5 @@ def _check_version(engine: sa.Engine) -> None:
         known = connection.execute(sa.select(ABOUT.c.number).where(ABOUT.c.name == "version")).scalar()
     if known != VERSION:
         raise ConfigurationError(
-            f"inbox.url: the inbox is of version {known} and ours is {VERSION}: use its callarchive"
+            f"inbox.url: the inbox has version {known}, but this callarchive reads version {VERSION}: use the one that wrote it"
         )

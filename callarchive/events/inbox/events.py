@@ -1,8 +1,7 @@
-"""Reading 8x8's webhook events: VRU (a recording was uploaded) and VSS (a session has ended).
+"""Parses 8x8's webhook events: VRU (a recording was uploaded) and VSS (a session has ended).
 
-Pure functions. The fields are those of 8x8's page on call recordings and of its OpenAPI file; what is odd in one field makes
-that field None, what is odd in an id refuses the event. Only the fields that are read are kept: nothing else of a body is
-written anywhere.
+Pure functions. The fields are those of 8x8's page on call recordings and of its OpenAPI file. An invalid field becomes `None`,
+an invalid id refuses the event. Only these fields are kept: nothing else of a body is written anywhere.
 """
 
 import hashlib
@@ -36,16 +35,16 @@ _STATUS_SPELLINGS = {"CANCELLED": "CANCELED"}
 
 
 class EventRefusedError(ArchiveError):
-    """A body is no event of 8x8's. The message holds nothing of the body."""
+    """A body is not an event of 8x8. The message quotes nothing of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingEvent:
-    """VRU, `CALL_RECORDING_STATUS`: how far a recording has come.
+    """VRU, `CALL_RECORDING_STATUS`: the status of a recording.
 
     Attributes:
         duration_s: `durationSeconds`.
-        file_path: where the file lies: raw colons, a date folder, no scheme. Never trusted. See `foreign_text.place_to_keep`.
+        file_path: of the file: raw colons, a date folder, no scheme. Never trusted. See `foreign_text.place_to_keep`.
     """
 
     session_id: str
@@ -78,7 +77,7 @@ class SessionEvent:
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent:
-    """An event of a type that means nothing here: counted, and nothing but its type is kept."""
+    """An event of an unknown type: counted, and only its type is kept."""
 
     event_type: str | None = None
 
@@ -88,11 +87,11 @@ Event = RecordingEvent | SessionEvent | UnknownEvent
 
 @dataclass(frozen=True, slots=True)
 class ReadEvent:
-    """An event with what is kept of it.
+    """An event in the form in which it is stored.
 
     Attributes:
-        payload: what was read, as JSON in the form of 8x8's events, phone numbers masked: `event_in` reads the same from it.
-        identity: SHA-256, hex, over account and payload: a repeat has the same.
+        payload: the parsed fields, as JSON in the form of 8x8's events, numbers masked: `event_in` returns the same event.
+        identity: SHA-256, hex, of account and payload: the same for a repeat.
     """
 
     event: Event
@@ -101,14 +100,15 @@ class ReadEvent:
 
 
 def read_event(body: bytes, *, subaccount_id: str, mask: PhoneNumberMask) -> ReadEvent:
-    """The event in a webhook's body.
+    """Parse a webhook's body.
 
     Args:
+        body: as received.
         subaccount_id: whose URL it was sent to. An event that names another account is refused.
-        mask: applied to phone numbers before anything is kept.
+        mask: applied to phone numbers before anything is stored.
 
     Raises:
-        EventRefusedError: the body is not a JSON object, is nested deeper than 32, holds more than 10,000 values, or lacks
+        EventRefusedError: the body is not a JSON object, is nested deeper than 32, has more than 10,000 values, or lacks
             the ids of its type.
     """
     try:
@@ -124,14 +124,14 @@ def read_event(body: bytes, *, subaccount_id: str, mask: PhoneNumberMask) -> Rea
 
 
 def identity_of(subaccount_id: str, payload: str) -> str:
-    """Return what tells an account's event from every other one."""
+    """Return the hash that identifies an account's event."""
     return hashlib.sha256(f"{subaccount_id}\0{payload}".encode()).hexdigest()
 
 
 def payload_to_keep(payload: str) -> str:
-    """Return a kept payload without what is not read of it: older versions kept bodies whole.
+    """Return a stored payload without unused fields: older versions stored whole bodies.
 
-    Of one that cannot be read any more only the reason is left.
+    Only the reason is kept of a payload that cannot be parsed.
     """
     try:
         return _payload_of(event_in(payload), parse_json(payload))
@@ -140,14 +140,14 @@ def payload_to_keep(payload: str) -> str:
 
 
 def event_in(payload: str) -> Event:
-    """The event that a kept payload tells. Its numbers have been masked already.
+    """Return the event in a stored payload. Its phone numbers are masked already.
 
     Raises:
-        EventRefusedError, UnreadableError: it holds none.
+        EventRefusedError, UnreadableError: it is not an event.
     """
     tree = parse_json(payload)
     if not isinstance(tree, dict):
-        raise EventRefusedError("the kept payload is not a JSON object")
+        raise EventRefusedError("the stored payload is not a JSON object")
     return _event(tree, None, lambda number: number)
 
 
@@ -179,15 +179,16 @@ def _event(tree: Mapping[str, Any], subaccount_id: str | None, mask: PhoneNumber
 
 
 def _word(text: str) -> str:
-    """The text as it can be kept and compared, in upper case."""
+    """Return the text in upper case, cleaned for storage and comparison."""
     return cleaned(storable(text[:_TEXT_CHARS]), limit=_TEXT_CHARS).strip().upper()[:_TEXT_CHARS].rstrip()
 
 
 def _payload_of(event: Event, tree: Mapping[str, Any]) -> str:
-    """The event as 8x8 would send it, if it sent nothing but what is read.
+    """Return the event as 8x8 would send it with only the parsed fields.
 
     Args:
-        tree: the body that it was read from; a number that was an object there is one here.
+        event: the parsed one.
+        tree: the body that it was parsed from; a number that is an object there becomes one here.
     """
     fields: dict[str, Any]
     if isinstance(event, UnknownEvent):
@@ -213,12 +214,12 @@ def _payload_of(event: Event, tree: Mapping[str, Any]) -> str:
             "startTime": None if event.started_at is None else event.started_at.isoformat(),
             "endTime": None if event.ended_at is None else event.ended_at.isoformat(),
             "callCount": event.call_count,
-            "details": {"callA": _told(leg)} if _told(leg) else None,
+            "details": {"callA": _present(leg)} if _present(leg) else None,
         }
-    return _json({"eventType": kind, "payload": _told({"sessionId": event.session_id, **fields})})
+    return _json({"eventType": kind, "payload": _present({"sessionId": event.session_id, **fields})})
 
 
-def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -258,7 +259,7 @@ def _check_account(fields: Mapping[str, Any], subaccount_id: str | None) -> None
     if subaccount_id is None or not isinstance(named, str) or not named.strip():
         return
     if named.strip().casefold() != subaccount_id.casefold():
-        raise EventRefusedError("the event is another subaccount's")
+        raise EventRefusedError("the event belongs to another subaccount")
 
 
 def _session_status(value: Any) -> str | None:
@@ -270,7 +271,7 @@ def _session_status(value: Any) -> str | None:
 
 
 def _time(value: Any) -> datetime | None:
-    """8x8 writes a time that was never set as 1969 or 1970."""
+    """Parse a time. 8x8 writes a time that was never set as 1969 or 1970."""
     at = parse_timestamp(value)
     return at if at is not None and at >= EARLIEST_PLAUSIBLE_AT else None
 
@@ -282,7 +283,7 @@ def _file_path(value: Any) -> str | None:
 
 
 def _number(leg: Mapping[str, Any], name: str) -> str | None:
-    """A leg's phone number: a text, a JSON integer, or an object that holds one."""
+    """Return a leg's phone number, which is a text, a JSON integer, or an object with one of these."""
     value = field_of(leg, name)
     if isinstance(value, dict):
         value = value.get(_number_key(value))
@@ -302,7 +303,7 @@ def _as_sent(legs: list[Mapping[str, Any]], name: str, number: str | None) -> st
 
 
 def _check_size(tree: Any) -> None:
-    """Level by level: a body may be too deep for recursion."""
+    """Refuse large bodies, level by level: a body may be too deep for recursion."""
     level, count = [tree], 1
     for _ in range(MAX_DEPTH):
         level = [
@@ -313,6 +314,6 @@ def _check_size(tree: Any) -> None:
         ]
         count += len(level)
         if count > MAX_VALUES:
-            raise EventRefusedError(f"the body holds more than {MAX_VALUES} values")
+            raise EventRefusedError(f"the body has more than {MAX_VALUES} values")
     if any(isinstance(node, dict | list) for node in level):
         raise EventRefusedError(f"the body is nested deeper than {MAX_DEPTH}")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from callarchive.events.inbox.inbox import AccountStatistics
+from callarchive.events.inbox.queries import AccountStatistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -52,7 +52,7 @@ class Writer:
     def probe(self) -> None:
         """Commit what changes nothing, to learn whether the inbox takes events. Raises as `Inbox.add`."""
         try:
-            self._inbox.try_writing()
+            self._inbox.probe_write()
         except BaseException:
             self._failing = True
             raise

@@ -55,7 +55,7 @@ def inbox(url: str) -> Iterator[Inbox]:
     opened.close()
 
 
-def test_an_exact_repeat_counts_as_a_delivery_and_is_one_event(inbox: Inbox) -> None:
+def test_an_exact_repeat_is_one_event_with_one_more_delivery(inbox: Inbox) -> None:
     session = session_at(AT)
     event = uploaded(session)
     assert inbox.add([read(event), read(event)]) == 1
@@ -67,24 +67,24 @@ def test_an_exact_repeat_counts_as_a_delivery_and_is_one_event(inbox: Inbox) -> 
 def test_the_same_event_of_two_accounts_is_two(inbox: Inbox) -> None:
     event = uploaded(session_at(AT))
     assert inbox.add([read(event, "one"), read(event, "two")]) == 2
-    assert [told.subaccount_id for told in inbox.statistics()] == ["one", "two"]
+    assert [account.subaccount_id for account in inbox.statistics()] == ["one", "two"]
 
 
-def test_sessions_are_of_the_day_that_a_summary_tells_before_that_of_their_id(inbox: Inbox) -> None:
+def test_a_summarys_start_takes_precedence_over_the_session_ids_time(inbox: Inbox) -> None:
     session, midnight = session_at(AT), datetime(2026, 11, 20, tzinfo=UTC)
     inbox.add([read(uploaded(session))])
     (by_id,) = inbox.sessions(ACCOUNT, AT - timedelta(hours=1), midnight)
     assert abs(by_id.call_at - AT) < timedelta(seconds=1)
     inbox.add([read(ended(session, startTime="2026-11-20T00:00:01.000Z", sessionStatus="NO ANSWER"))])
     assert inbox.sessions(ACCOUNT, AT - timedelta(hours=1), midnight) == []
-    (told,) = inbox.sessions(ACCOUNT, midnight, midnight + timedelta(days=1))
-    assert told.summary is not None
-    assert (told.summary.session_status, told.recording_count) == ("NO_ANSWER", 1)
-    inbox.add([read(ended(session, startTime="1969-12-31T23:59:59.999Z"))])  # unset: tells nothing
+    (found,) = inbox.sessions(ACCOUNT, midnight, midnight + timedelta(days=1))
+    assert found.summary is not None
+    assert (found.summary.session_status, found.recording_count) == ("NO_ANSWER", 1)
+    inbox.add([read(ended(session, startTime="1969-12-31T23:59:59.999Z"))])  # unset: no information
     assert len(inbox.sessions(ACCOUNT, midnight, midnight + timedelta(days=1))) == 1
 
 
-def test_what_nothing_dates_is_undated_until_a_summary_does(inbox: Inbox) -> None:
+def test_a_session_without_a_time_is_undated_until_a_summary_dates_it(inbox: Inbox) -> None:
     session = str(uuid.uuid4())
     inbox.add([read(uploaded(session))])
     assert [undated.session_id for undated in inbox.undated(ACCOUNT)] == [session]
@@ -93,7 +93,7 @@ def test_what_nothing_dates_is_undated_until_a_summary_does(inbox: Inbox) -> Non
     assert inbox.undated(ACCOUNT) == []
 
 
-def test_changes_come_in_order_and_tell_of_new_events_only(inbox: Inbox) -> None:
+def test_changes_are_ordered_and_list_only_new_events(inbox: Inbox) -> None:
     sessions = [session_at(AT, seed) for seed in range(5)]
     for session in sessions:
         inbox.add([read(uploaded(session)), read({"eventType": "OTHER", "payload": session})])
@@ -106,7 +106,7 @@ def test_changes_come_in_order_and_tell_of_new_events_only(inbox: Inbox) -> None
     assert inbox.unknown_events() == {"OTHER": 5}
 
 
-def test_two_writers_at_once_leave_no_gap_that_a_reader_could_jump(url: str) -> None:
+def test_concurrent_writers_leave_no_gap_that_a_reader_could_miss(url: str) -> None:
     seen: list[int] = []
     stop = threading.Event()
 
@@ -138,16 +138,16 @@ def test_two_writers_at_once_leave_no_gap_that_a_reader_could_jump(url: str) -> 
     assert len(seen) == len(set(seen)) == 120
 
 
-def test_events_that_are_forgotten_take_sessions_without_others_along(inbox: Inbox) -> None:
+def test_deleting_a_sessions_last_event_deletes_the_session(inbox: Inbox) -> None:
     one, two = session_at(AT, 1), session_at(AT, 2)
     inbox.add([read(uploaded(one)), read(ended(one)), read(uploaded(two))])
     first = inbox.events_of(one)
-    assert inbox.forget([first[0].number]) == 1
+    assert inbox.delete([first[0].number], received_before=NOW + timedelta(seconds=1)) == 1
     assert len(inbox.sessions(ACCOUNT, AT - timedelta(days=1), AT + timedelta(days=1))) == 2
     assert inbox.prune(NOW + timedelta(seconds=1)) == 2
     assert inbox.sessions(ACCOUNT, AT - timedelta(days=1), AT + timedelta(days=1)) == []
     inbox.add([read(uploaded(one))])
-    assert inbox.latest_number() > first[-1].number, "a number is never given twice"
+    assert inbox.latest_number() > first[-1].number, "a number is never reused"
 
 
 STATUSES = st.sampled_from(ApiStatus)
@@ -156,10 +156,10 @@ SECONDS = st.none() | st.floats(0, 100)
 
 
 @given(st.lists(st.tuples(STATUSES, TEXTS, SECONDS, TEXTS), min_size=1, max_size=6), st.randoms())
-def test_recordings_merge_to_the_same_in_any_order_and_never_go_back(told: list[Any], rng: random.Random) -> None:
+def test_recordings_merge_the_same_in_any_order_and_never_go_back(events: list[Any], rng: random.Random) -> None:
     events = [
         InboxRecording("s", "r", status, raw, seconds, path, NOW + timedelta(hours=n), NOW + timedelta(hours=n))
-        for n, (status, raw, seconds, path) in enumerate(told)
+        for n, (status, raw, seconds, path) in enumerate(events)
     ]
     shuffled = [*events, rng.choice(events)]
     rng.shuffle(shuffled)
@@ -182,31 +182,33 @@ SUMMARIES = st.builds(SessionEvent, st.just("s"), WORDS, TIMES, TIMES, st.none()
 
 @given(st.lists(SUMMARIES, min_size=1), st.randoms())
 @settings(max_examples=60)
-def test_summaries_merge_to_the_same_in_any_order(told: list[SessionEvent], rng: random.Random) -> None:
-    shuffled = [*told, rng.choice(told)]
+def test_summaries_merge_the_same_in_any_order(events: list[SessionEvent], rng: random.Random) -> None:
+    shuffled = [*events, rng.choice(events)]
     rng.shuffle(shuffled)
-    assert merge_summaries(shuffled) == merge_summaries(told)
-    if any(event.session_status == "COMPLETED" for event in told):
-        assert merge_summaries(told).session_status == "COMPLETED"
+    assert merge_summaries(shuffled) == merge_summaries(events)
+    if any(event.session_status == "COMPLETED" for event in events):
+        assert merge_summaries(events).session_status == "COMPLETED"
 
 
-def test_readers_make_nothing(tmp_path: Path) -> None:
+def test_readers_create_no_inbox(tmp_path: Path) -> None:
     assert Inbox.open_existing(f"sqlite:///{tmp_path}/inbox.sqlite3") is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_inbox_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_inbox_is_reported(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite3").write_text("not a database" * 100)
-    with pytest.raises(StoreError, match="is no inbox, or is damaged"):
+    with pytest.raises(StoreError, match="is not an inbox, or is damaged"):
         Inbox.open(f"sqlite:///{tmp_path}/text.sqlite3")
-    with pytest.raises(StoreError, match="cannot be made"):
+    with pytest.raises(StoreError, match="cannot be created"):
         Inbox.open(f"sqlite:///{tmp_path}/nowhere/inbox.sqlite3")
     with pytest.raises(ConfigurationError, match="no driver is installed"):
         Inbox.open("oracle+nothing://host/db")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql", "postgres"])
-def test_without_postgresqls_driver_it_is_said_how_to_get_it(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_postgresql_driver_is_reported_with_how_to_install_it(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigurationError, match=r"inbox\.url: .*pip install 'callarchive\[postgresql\]'"):
         Inbox.open(f"{scheme}://callarchive@127.0.0.1:9/db")
@@ -221,7 +223,7 @@ def test_an_inbox_of_another_version_is_refused(url: str) -> None:
         Inbox.open(url)
 
 
-def test_a_database_that_is_gone_is_unavailable_and_its_password_is_not_told() -> None:
+def test_a_missing_database_is_unavailable_and_its_password_is_not_shown() -> None:
     with pytest.raises(UnavailableError, match=r"inbox\.url") as caught:
         Inbox.open("postgresql+psycopg://user:hunter2@127.0.0.1:9/db")
     assert "hunter2" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Inboxes of older versions, which kept bodies whole, are cleaned once, while events come."""
+"""Inboxes of older versions, which stored whole bodies, are cleaned once, while events arrive."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def session_of(seed: int) -> str:
 
 
 def bodies(seed: int) -> Iterator[dict[str, Any]]:
-    """What an older version kept whole: two VRU events that read the same, a VSS event, one of no known type."""
+    """Yield bodies of an older version: two VRU events that parse the same, a VSS event, one of an unknown type."""
     session, recording = session_of(seed), uuid_at(AT, random.Random(-1 - seed))
     for attempt in (1, 2):
         yield {
@@ -55,7 +55,7 @@ def bodies(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def fill_as_before(url: str, count: int) -> None:
-    """Rows as versions before the cleaning wrote them."""
+    """Insert rows as versions before the cleaning wrote them."""
     inbox = Inbox.open(url)
     rows: list[dict[str, Any]] = []
     events = []
@@ -89,8 +89,8 @@ def fill_as_before(url: str, count: int) -> None:
     inbox.close()
 
 
-def told(inbox: Inbox, count: int) -> tuple[Any, ...]:
-    """What a day asks of the inbox."""
+def results(inbox: Inbox, count: int) -> tuple[Any, ...]:
+    """Return what a day reads from the inbox."""
     sessions = inbox.sessions(ACCOUNT, BEGIN, END)
     return sessions, inbox.recordings(ACCOUNT, [session_of(seed) for seed in range(count)]), inbox.undated(ACCOUNT)
 
@@ -100,16 +100,16 @@ def stored(inbox: Inbox) -> list[Any]:
         return list(connection.execute(sa.select(EVENTS).order_by(EVENTS.c.number)).all())
 
 
-def test_what_is_not_read_goes_and_a_day_is_told_the_same(url: str) -> None:
+def test_cleaning_removes_unused_fields_and_changes_no_result(url: str) -> None:
     fill_as_before(url, 120)
     inbox = Inbox.open(url)
-    before, deliveries = told(inbox, 120), sum(row.delivery_count for row in stored(inbox))
+    before, deliveries = results(inbox, 120), sum(row.delivery_count for row in stored(inbox))
     assert inbox.clean() > 0
     rows = stored(inbox)
-    assert told(inbox, 120) == before
+    assert results(inbox, 120) == before
     assert sum(row.delivery_count for row in rows) == deliveries
     assert not [row for row in rows if NUMBER in str(row) or SIGNATURE in str(row)]
-    assert len(rows) == 120 * 2 + 1  # repeats are one, and so are events of one unknown type
+    assert len(rows) == 120 * 2 + 1  # repeats are one event, and so are events of one unknown type
     [first] = [row for row in rows if row.session_id == session_of(0) and row.kind == "recording"]
     assert json.loads(first.payload)["payload"].keys() == {
         "sessionId",
@@ -119,17 +119,17 @@ def test_what_is_not_read_goes_and_a_day_is_told_the_same(url: str) -> None:
         "status",
     }
     assert (first.last_received_at - first.first_received_at, first.delivery_count) == (timedelta(seconds=1), 2)
-    # A repeat is known, and there is nothing left to do.
+    # A repeat is recognized, and there is nothing left to do.
     again = [read_event(json.dumps(b).encode(), subaccount_id=ACCOUNT, mask=lambda _: None) for b in bodies(7)]
     assert inbox.add([(ACCOUNT, read) for read in again]) == 0
     assert inbox.clean() == 0
     inbox.close()
 
 
-def test_old_bytes_are_in_no_file_of_sqlite_afterwards(tmp_path: Path) -> None:
+def test_cleaning_leaves_no_old_bytes_in_sqlites_files(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/inbox.sqlite3"
     fill_as_before(url, 50)
-    # Pages that were given up before bytes were overwritten.
+    # Pages that were freed before bytes were overwritten.
     with closing(sqlite3.connect(tmp_path / "inbox.sqlite3", isolation_level=None)) as other:
         other.execute("delete from inbox_events where number % 3 = 0")
     assert NUMBER.encode() in b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -140,16 +140,16 @@ def test_old_bytes_are_in_no_file_of_sqlite_afterwards(tmp_path: Path) -> None:
         assert secret.encode() not in there
 
 
-def test_one_that_cannot_be_read_any_more_keeps_its_reason_only(url: str) -> None:
+def test_only_the_reason_is_kept_of_an_unreadable_event(url: str) -> None:
     fill_as_before(url, 1)
     inbox = Inbox.open(url)
     with inbox._engine.begin() as connection:
         odd = sa.update(EVENTS).where(EVENTS.c.kind == "session")
         connection.execute(odd.values(payload=f'{{"eventType":"SESSION_SUMMARY","payload":"{NUMBER}"}}'))
         connection.execute(sa.update(EVENTS).where(EVENTS.c.kind == "unknown").values(payload=f"[{NUMBER}"))
-    before = told(inbox, 1)
+    before = results(inbox, 1)
     inbox.clean()
-    assert told(inbox, 1) == before
+    assert results(inbox, 1) == before
     reasons = {row.kind: json.loads(row.payload) for row in stored(inbox) if row.kind != "recording"}
     assert reasons == {
         "session": {"unreadable": "SESSION_SUMMARY: the payload is not a JSON object"},
@@ -170,10 +170,10 @@ inbox.clean()
 """
 
 
-def test_a_killed_cleaning_goes_on_where_it_was(url: str) -> None:
+def test_a_killed_cleaning_resumes(url: str) -> None:
     fill_as_before(url, 60)
     with closing(Inbox.open(url)) as inbox:
-        before = told(inbox, 60)
+        before = results(inbox, 60)
     process = subprocess.Popen([sys.executable, "-c", KILLED, url], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
@@ -181,14 +181,14 @@ def test_a_killed_cleaning_goes_on_where_it_was(url: str) -> None:
     process.kill()
     process.communicate()
     with closing(Inbox.open(url)) as inbox:
-        assert told(inbox, 60) == before
+        assert results(inbox, 60) == before
         inbox.clean()
-        assert told(inbox, 60) == before
+        assert results(inbox, 60) == before
         assert NUMBER not in str(stored(inbox))
         assert sum(row.delivery_count for row in stored(inbox)) == 240
 
 
-def test_events_are_taken_while_it_works(url: str) -> None:
+def test_events_are_accepted_during_cleaning(url: str) -> None:
     fill_as_before(url, 150)
     inbox, stop, longest_s, new = Inbox.open(url), threading.Event(), 0.0, 0
 

@@ -38,7 +38,7 @@ def vss(**payload: Any) -> dict[str, Any]:
     return {"eventType": "SESSION_SUMMARY", "payload": {"sessionId": SESSION, **payload}}
 
 
-def test_a_recording_event_is_read_with_its_place_as_sent() -> None:
+def test_a_recording_event_is_read_with_its_path_as_sent() -> None:
     event = read(vru(durationSeconds=25, filePath="root/2021-08-21/s/r_2021-08-20T16:51:01.703Z.mp3")).event
     assert event == RecordingEvent(
         SESSION,
@@ -50,7 +50,7 @@ def test_a_recording_event_is_read_with_its_place_as_sent() -> None:
     )
 
 
-def test_a_summary_is_read_whatever_its_spelling() -> None:
+def test_a_summary_is_read_in_every_spelling() -> None:
     event = read(
         vss(
             subAccountId="ACME_SG",
@@ -88,41 +88,41 @@ def test_a_summary_is_read_whatever_its_spelling() -> None:
         {"filePath": "x" * 5000},
     ],
 )
-def test_an_odd_field_is_null_and_sinks_nothing(odd: dict[str, Any]) -> None:
+def test_an_invalid_field_is_none_and_fails_nothing(odd: dict[str, Any]) -> None:
     event = read(vru(**odd)).event
     assert (event.duration_s, event.file_path) == (None, None)
     assert event.status is ApiStatus.UPLOAD_COMPLETED
 
 
-def test_unset_and_absurd_times_and_counts_are_null() -> None:
+def test_unset_and_implausible_times_and_counts_are_none() -> None:
     event = read(vss(startTime="1969-12-31T23:59:59.999Z", endTime=17, callCount=10**9, details=[])).event
     assert (event.started_at, event.ended_at, event.call_count, event.call_duration_s) == (None,) * 4
 
 
-def test_an_unknown_status_is_unknown_and_kept_as_it_came() -> None:
+def test_an_unknown_status_is_kept_verbatim() -> None:
     event = read(vru(status="SOMETHING new")).event
     assert (event.status, event.status_raw) == (ApiStatus.UNKNOWN, "SOMETHING new")
 
 
-def test_a_type_can_be_kept_and_counted_by_whatever_it_is() -> None:
+def test_any_event_type_can_be_stored_and_counted() -> None:
     assert read({"eventType": "a\0b\ud800"}).event.event_type == "A\\U{0}B\ufffd"
     assert "6591234567" not in read({"eventType": "+6591234567"}).event.event_type
     assert len(read({"eventType": "x" * 5000}).event.event_type) == 200
 
 
 @pytest.mark.parametrize("count", ["NaN", "1e400", "-1", "9" * 5000, "2.5", "true", '"2"', "null"])
-def test_numbers_that_are_none_are_null(count: str) -> None:
+def test_invalid_numbers_are_none(count: str) -> None:
     body = json.dumps(vss(callCount="HERE")).replace('"HERE"', count).encode()
     assert read(body).event.call_count is None
     json.loads(read(body).payload, parse_constant=pytest.fail)
 
 
-def test_of_two_fields_of_one_name_the_last_one_counts() -> None:
+def test_the_last_of_two_fields_of_one_name_wins() -> None:
     body = json.dumps(vss(callCount=1)).replace('"callCount": 1', '"callCount": 1, "callCount": 3').encode()
     assert read(body).event.call_count == 3
 
 
-def test_events_are_found_whatever_the_case_of_their_fields() -> None:
+def test_field_names_are_case_insensitive() -> None:
     event = read({"EVENTTYPE": "session_summary", "Payload": {"SessionID": SESSION.upper(), "callcount": 2}}).event
     assert event == SessionEvent(SESSION, call_count=2)
 
@@ -150,27 +150,27 @@ def test_other_types_are_unknown_events(type_: Any) -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_event_is_refused_without_showing_it(body: bytes) -> None:
+def test_other_bodies_are_refused_and_not_shown(body: bytes) -> None:
     with pytest.raises(EventRefusedError) as caught:
         read(body)
     assert "etc" not in str(caught.value)
     assert len(str(caught.value)) < 120
 
 
-def test_nesting_up_to_the_limit_is_taken() -> None:
+def test_nesting_up_to_the_limit_is_accepted() -> None:
     assert isinstance(read(b'{"a":' * 31 + b"1" + b"}" * 31).event, UnknownEvent)
 
 
-def test_numbers_are_masked_before_they_are_kept_also_as_json_integers() -> None:
-    told = vss(details={"callA": {"source": 6591234567, "destination": "6591234568", "msisdn": "+65 9123-4569"}})
-    kept = read(told).payload
+def test_phone_numbers_are_masked_before_they_are_stored_also_as_json_integers() -> None:
+    event = vss(details={"callA": {"source": 6591234567, "destination": "6591234568", "msisdn": "+65 9123-4569"}})
+    kept = read(event).payload
     assert not [digits for digits in ("6591234567", "6591234568", "9123-4569") if digits in kept]
-    hashed = read(told, mask=lambda number: number and "hmac-sha256:x")
+    hashed = read(event, mask=lambda number: number and "hmac-sha256:x")
     assert hashed.event.source_number == "hmac-sha256:x"
     assert event_in(hashed.payload).source_number == "hmac-sha256:x"
 
 
-def test_repeats_have_one_identity_whatever_the_order_of_their_fields() -> None:
+def test_repeats_have_one_identity_in_any_order_of_fields() -> None:
     event = vru(durationSeconds=25)
     turned = {key: event[key] for key in reversed(event)}
     turned["payload"] = {key: event["payload"][key] for key in reversed(event["payload"])}
@@ -180,7 +180,7 @@ def test_repeats_have_one_identity_whatever_the_order_of_their_fields() -> None:
     assert other.identity != read(event).identity
 
 
-def test_ids_are_kept_in_lower_case_and_texts_without_what_no_table_holds() -> None:
+def test_ids_are_stored_in_lower_case_and_texts_without_unstorable_characters() -> None:
     read_ = read(vru(sessionId=SESSION.upper(), status="a\ud800b\0c"))
     assert read_.event.session_id == SESSION
     assert "\ud800" not in read_.payload
@@ -189,9 +189,9 @@ def test_ids_are_kept_in_lower_case_and_texts_without_what_no_table_holds() -> N
     assert event_in(read_.payload).recording_id == str(uuid.UUID(RECORDING))
 
 
-def test_of_an_event_only_what_is_read_is_kept_and_reads_the_same() -> None:
+def test_only_parsed_fields_are_stored_and_parse_the_same_again() -> None:
     number, signature = "6591234567", "5ecre7" * 6
-    told = vru(
+    event = vru(
         durationSeconds=25,
         filePath=f"up/+{number}/2026-01-05/{SESSION}/{RECORDING}.mp3?X-Amz-Signature={signature}",
         status=f"DONE for abc{number}xyz at https://u:{signature}@host/?sig={signature}",
@@ -200,7 +200,7 @@ def test_of_an_event_only_what_is_read_is_kept_and_reads_the_same() -> None:
         note=[f"abc{number}xyz", {"%2B" + number: f"%2B{number}"}],
     )
     for keeps in (drop, lambda value: value):
-        kept = read({**told, "description": signature}, mask=keeps)
+        kept = read({**event, "description": signature}, mask=keeps)
         assert number not in kept.payload
         assert signature not in kept.payload
         assert kept.event.file_path == f"2026-01-05/{SESSION}/{RECORDING}.mp3"
@@ -212,14 +212,14 @@ def test_of_an_event_only_what_is_read_is_kept_and_reads_the_same() -> None:
         details={"callA": {"source": number, "callDuration": 3, "callId": number}, "callB": {"callDuration": 12.5}},
         errorDetails={"message": number},
     )
-    kept = read(summary, mask=lambda value: value)  # as the account says: this one keeps numbers
+    kept = read(summary, mask=lambda value: value)  # this account keeps numbers
     assert kept.event.source_number == number
     assert kept.payload.count(number) == 1
     assert event_in(kept.payload) == kept.event
     assert read({**summary, "description": "again"}, mask=lambda value: value).identity == kept.identity
 
 
-def test_of_an_event_of_an_unknown_type_nothing_but_its_type_is_kept() -> None:
+def test_only_the_type_of_an_unknown_event_is_stored() -> None:
     one = read({"eventType": "NEW for 6591234567", "payload": {"to": "6591234567"}})
     assert json.loads(one.payload) == {"eventType": "NEW FOR ***"}
     assert read({"eventType": "NEW for 6591234567"}).identity == one.identity

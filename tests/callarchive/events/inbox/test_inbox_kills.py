@@ -1,4 +1,4 @@
-"""What `add` returned for is there, once, whatever kills the writer or the server."""
+"""Events for which `add` returned are stored exactly once, however the writer or the server is killed."""
 
 import random
 import signal
@@ -37,7 +37,7 @@ def start_writer(url: str) -> subprocess.Popen[str]:
 
 
 def kept(url: str) -> list[str]:
-    """The identity of every event in the inbox."""
+    """Return the identity of every event in the inbox."""
     inbox = Inbox.open(url)
     with inbox._engine.connect() as connection:
         found = [row[0] for row in connection.execute(sa.text("select identity from inbox_events order by number"))]
@@ -45,52 +45,52 @@ def kept(url: str) -> list[str]:
     return found
 
 
-def test_a_writer_killed_at_any_moment_has_lost_nothing_that_it_told(url: str) -> None:
-    moments, told = random.Random(3), []
+def test_a_writer_killed_at_any_moment_loses_no_reported_event(url: str) -> None:
+    moments, reported = random.Random(3), []
     for _ in range(KILLS):
         with start_writer(url) as writer:
             assert writer.stdout is not None
-            told += writer.stdout.readline().split()
+            reported += writer.stdout.readline().split()
             time.sleep(moments.uniform(0, 0.1))
             writer.send_signal(signal.SIGKILL)
             for line in writer.stdout.read().split("\n")[:-1]:  # the last one may be cut
-                told += line.split()
+                reported += line.split()
     found = kept(url)
     assert len(found) == len(set(found))
-    assert set(told) <= set(found)
+    assert set(reported) <= set(found)
     assert len(found) % 7 == 0, "a batch is taken in whole or not at all"
-    assert len(told) >= 7 * KILLS
+    assert len(reported) >= 7 * KILLS
 
 
 @pytest.mark.needs("initdb")
-def test_a_server_that_dies_has_lost_nothing_that_was_told(own_postgresql_server: Any) -> None:
+def test_a_killed_server_loses_no_reported_event(own_postgresql_server: Any) -> None:
     server = own_postgresql_server
     with server.database() as database:
-        # Whoever set the database up may have traded durability for speed: events are not to be lost all the same.
+        # The database may be configured for speed over durability: no events may be lost even then.
         database.run(f"alter role {database.user} set synchronous_commit = off")
-        told: list[str] = []
+        reported: list[str] = []
         with start_writer(database.url) as writer:
             assert writer.stdout is not None
             assert writer.stderr is not None
-            told += writer.stdout.readline().split()
+            reported += writer.stdout.readline().split()
             time.sleep(0.3)
             server.stop_at_once()
-            told += writer.stdout.read().split()
+            reported += writer.stdout.read().split()
             last_words = writer.stderr.read().strip().splitlines()[-1]
         assert last_words.startswith("callarchive.domain.errors.UnavailableError: inbox.url: ")
         assert database.password not in last_words
         server.start()
         found = kept(database.url)
         assert len(found) == len(set(found))
-        assert set(told) <= set(found)
-        assert len(told) > 7
+        assert set(reported) <= set(found)
+        assert len(reported) > 7
 
 
-def test_six_processes_that_make_the_inbox_at_once_all_write_to_it(url: str, tmp_path: Path) -> None:
-    """SQLite's change to WAL waits for nobody by itself."""
+def test_six_processes_that_create_the_inbox_at_once_all_write_to_it(url: str, tmp_path: Path) -> None:
+    """SQLite's switch to WAL does not wait by itself."""
     go = tmp_path / "go"
     waiting = f"import pathlib, sys\nprint('ready', flush=True)\nwhile not pathlib.Path({str(go)!r}).exists(): pass\n"
-    # The imports are what takes long: they are done before.
+    # Imports take longest, so they are done first.
     imports, _, writing = WRITER.partition("inbox = ")
     script = imports + waiting + "inbox = " + writing.replace("while True:", "for _ in range(2):")
     writers = [
@@ -101,11 +101,11 @@ def test_six_processes_that_make_the_inbox_at_once_all_write_to_it(url: str, tmp
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
     go.touch()
-    told: list[str] = []
+    reported: list[str] = []
     for writer in writers:
         out, problems = writer.communicate(timeout=120)
         assert writer.returncode == 0, problems
-        told += out.split()
+        reported += out.split()
     found = kept(url)
-    assert sorted(told) == sorted(found)
+    assert sorted(reported) == sorted(found)
     assert len(found) == 6 * 2 * 7

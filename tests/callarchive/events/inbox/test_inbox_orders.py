@@ -1,4 +1,4 @@
-"""What 8x8 tells, in any order and as often as it likes, ends in the same inbox."""
+"""Events in any order, and any number of repeats, give the same inbox."""
 
 import json
 import tempfile
@@ -18,11 +18,11 @@ from callarchive.events.inbox.inbox import Inbox
 ACCOUNT = "acme_sg"
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 DAYS = (datetime(2021, 8, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
-DATED = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"  # by its own bits: 2021-08-26
+DATED = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"  # version 1: 2021-08-26
 UNDATED = "e35e3d0e-065a-41ec-b119-676cb2bc33ef"
 RECORDINGS = [f"eef54fc2-065a-11ec-bce9-ed100015434{n}" for n in (1, 2)]
 WORDS = ["UNKNOWN", "PROCESSING", "PROCESSING_FAILED", "UPLOAD_FAILED", "UPLOAD_COMPLETED", "CALLBACK_FAILED"]
-"""In the order in which the best is the last; CALLBACK_COMPLETED would always win."""
+"""The most advanced one last; CALLBACK_COMPLETED would always win."""
 
 UPLOADED = st.fixed_dictionaries(
     {"sessionId": st.sampled_from([DATED, UNDATED]), "recordingId": st.sampled_from(RECORDINGS)},
@@ -47,7 +47,7 @@ ENDED = st.fixed_dictionaries(
 
 
 def state_after(batches: Sequence[Sequence[dict[str, Any]]]) -> tuple[Any, ...]:
-    """All that can be asked of an inbox which these came to, except for their numbers."""
+    """Return everything that an inbox with these events reports, except for their numbers."""
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(Inbox.open(f"sqlite:///{Path(folder)}/inbox.sqlite3", clock=lambda: NOW)) as inbox,
@@ -88,11 +88,11 @@ def ended(**facts: Any) -> dict[str, Any]:
         (ended(startTime="2026-01-05T10:00:00Z"), uploaded()),
     ],
 )
-def test_two_events_end_the_same_in_either_order(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_two_events_give_the_same_inbox_in_either_order(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert state_after([[one], [other]]) == state_after([[other], [one]]) == state_after([[other, one, other]])
 
 
-def test_the_earliest_plausible_start_dates_the_session_and_no_later_event_takes_that_back() -> None:
+def test_the_earliest_plausible_start_dates_the_session_for_all_later_events() -> None:
     starts = ["2026-01-06T10:00:00Z", "2026-01-05T10:00:00Z", "1969-12-31T23:59:59.999Z", "2026-01-07T10:00:00Z"]
     ((session,), *_) = state_after([[ended(startTime=start)] for start in starts])
     assert session.call_at == datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -100,7 +100,7 @@ def test_the_earliest_plausible_start_dates_the_session_and_no_later_event_takes
 
 @given(st.lists(UPLOADED | ENDED, min_size=1, max_size=8), st.randoms(use_true_random=False))
 @settings(max_examples=60)
-def test_any_order_with_repeats_in_any_batches_ends_the_same(events: list[dict[str, Any]], rng: Any) -> None:
+def test_any_order_and_batches_with_repeats_give_the_same_inbox(events: list[dict[str, Any]], rng: Any) -> None:
     shuffled = [*events, *rng.sample(events, rng.randrange(len(events) + 1))]
     rng.shuffle(shuffled)
     cut = rng.randrange(len(shuffled) + 1)
@@ -108,9 +108,9 @@ def test_any_order_with_repeats_in_any_batches_ends_the_same(events: list[dict[s
     assert found == state_after([[event] for event in events])
 
     sessions, undated, recordings, _, _ = found
-    told = [event["payload"] for event in events if event["eventType"] == "CALL_RECORDING_STATUS"]
+    payloads = [event["payload"] for event in events if event["eventType"] == "CALL_RECORDING_STATUS"]
     for recording in recordings:
-        words = [p.get("status", "UNKNOWN") for p in told if p["recordingId"] == recording.recording_id]
+        words = [p.get("status", "UNKNOWN") for p in payloads if p["recordingId"] == recording.recording_id]
         best = max(WORDS.index(word) if word in WORDS else 0 for word in words)
         assert recording.status == WORDS[best]
     starts: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""Old events go when their day has taken them over, and never before."""
+"""Old events are deleted once their day has ingested them, and never before."""
 
 import json
 import random
@@ -47,8 +47,8 @@ def session_at(at: datetime, seed: int = 1) -> str:
     return uuid_at(at, random.Random(seed))
 
 
-def tell(inbox: Inbox, session_id: str, recording_id: str | None = None, *, account: str = ACCOUNT) -> int:
-    """A recording of the session was uploaded. Returns the event's number."""
+def add_event(inbox: Inbox, session_id: str, recording_id: str | None = None, *, account: str = ACCOUNT) -> int:
+    """Add the event of an uploaded recording of the session, and return its number."""
     payload = {"sessionId": session_id, "recordingId": recording_id or str(uuid.uuid4())}
     body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": payload}).encode()
     inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda _: None))])
@@ -65,14 +65,12 @@ def pruned(inbox: Inbox, catalog: Catalog) -> int:
     return prune_used(inbox, catalog, timezone=UTC_ZONE, keep=KEEP)
 
 
-def test_events_go_that_are_old_and_that_their_day_took_over(
-    inbox: Inbox, catalog: Catalog, clock: MovableClock
-) -> None:
+def test_old_events_that_their_day_ingested_are_deleted(inbox: Inbox, catalog: Catalog, clock: MovableClock) -> None:
     used, unlisted = session_at(AT, 1), session_at(AT, 2)
     for session_id in (used, unlisted):
-        tell(inbox, session_id)
+        add_event(inbox, session_id)
     list_sessions(catalog, DAY, used)
-    inbox.take_over(DAY, inbox.latest_number())
+    inbox.mark_ingested(DAY, inbox.latest_number())
     clock.advance(KEEP - timedelta(seconds=1))
     assert pruned(inbox, catalog) == 0
     clock.advance(timedelta(seconds=2))
@@ -80,60 +78,60 @@ def test_events_go_that_are_old_and_that_their_day_took_over(
     assert [bool(inbox.events_of(session_id)) for session_id in (used, unlisted)] == [False, True]
 
 
-def test_an_event_that_came_after_its_days_last_run_stays_until_the_next(
+def test_an_event_received_after_its_days_last_run_stays_until_the_next(
     inbox: Inbox, catalog: Catalog, clock: MovableClock
 ) -> None:
     session_id = session_at(AT)
     list_sessions(catalog, DAY, session_id)
-    inbox.take_over(DAY, tell(inbox, session_id))
+    inbox.mark_ingested(DAY, add_event(inbox, session_id))
     late = str(uuid.uuid4())
-    number = tell(inbox, session_id, late)
+    number = add_event(inbox, session_id, late)
     clock.advance(KEEP * 2)
     assert pruned(inbox, catalog) == 1
     assert len(inbox.events_of(late)) == 1
-    inbox.take_over(DAY, number)
+    inbox.mark_ingested(DAY, number)
     assert pruned(inbox, catalog) == 1
 
 
-def test_a_day_never_forgets_what_it_took_over(inbox: Inbox) -> None:
+def test_a_days_ingested_number_never_decreases(inbox: Inbox) -> None:
     for number in (5, 3, 7, 6):
-        inbox.take_over(DAY, number)
-    inbox.take_over(DAY + timedelta(days=1), 2)
-    assert inbox.taken_over() == {DAY: 7, DAY + timedelta(days=1): 2}
+        inbox.mark_ingested(DAY, number)
+    inbox.mark_ingested(DAY + timedelta(days=1), 2)
+    assert inbox.ingested_days() == {DAY: 7, DAY + timedelta(days=1): 2}
 
 
 @pytest.mark.parametrize("listed_on", [-1, 0, 1])
-def test_a_session_that_lies_in_a_neighbouring_day_is_taken_over_by_that_day(
+def test_a_session_of_a_neighbouring_day_is_ingested_by_that_day(
     inbox: Inbox, catalog: Catalog, clock: MovableClock, listed_on: int
 ) -> None:
     session_id, day = session_at(AT), DAY + timedelta(days=listed_on)
-    number = tell(inbox, session_id)
+    number = add_event(inbox, session_id)
     list_sessions(catalog, day, session_id)
     clock.advance(KEEP * 2)
     for other in (-1, 0, 1):
         if other != listed_on:
-            inbox.take_over(DAY + timedelta(days=other), number)
+            inbox.mark_ingested(DAY + timedelta(days=other), number)
     assert pruned(inbox, catalog) == 0
-    inbox.take_over(day, number)
+    inbox.mark_ingested(day, number)
     assert pruned(inbox, catalog) == 1
 
 
-@pytest.mark.parametrize(("told", "listed"), [(ACCOUNT, "another"), ("another", ACCOUNT)])
-def test_another_accounts_session_of_the_same_id_takes_nothing_over(
-    inbox: Inbox, catalog: Catalog, clock: MovableClock, told: str, listed: str
+@pytest.mark.parametrize(("event_account", "listed"), [(ACCOUNT, "another"), ("another", ACCOUNT)])
+def test_another_accounts_session_of_the_same_id_ingests_nothing(
+    inbox: Inbox, catalog: Catalog, clock: MovableClock, event_account: str, listed: str
 ) -> None:
     session_id = session_at(AT)
-    inbox.take_over(DAY, tell(inbox, session_id, account=told))
+    inbox.mark_ingested(DAY, add_event(inbox, session_id, account=event_account))
     list_sessions(catalog, DAY, session_id, account=listed)
     clock.advance(KEEP * 2)
     assert pruned(inbox, catalog) == 0
 
 
-def test_what_nothing_dates_stays_and_unknown_types_go_by_age(
+def test_undated_events_stay_and_unknown_types_are_deleted_by_age(
     inbox: Inbox, catalog: Catalog, clock: MovableClock
 ) -> None:
     undated = str(uuid.uuid4())
-    tell(inbox, undated)
+    add_event(inbox, undated)
     inbox.add([(ACCOUNT, read_event(b'{"eventType": "OTHER"}', subaccount_id=ACCOUNT, mask=lambda _: None))])
     clock.advance(KEEP * 2)
     assert pruned(inbox, catalog) == 1
@@ -141,24 +139,24 @@ def test_what_nothing_dates_stays_and_unknown_types_go_by_age(
     assert len(inbox.events_of(undated)) == 1
 
 
-def test_an_event_that_comes_again_while_old_ones_go_is_kept(inbox: Inbox, clock: MovableClock) -> None:
+def test_an_event_delivered_again_during_deletion_is_kept(inbox: Inbox, clock: MovableClock) -> None:
     session_id, recording_id = session_at(AT), str(uuid.uuid4())
-    number = tell(inbox, session_id, recording_id)
+    number = add_event(inbox, session_id, recording_id)
     cutoff = clock() + timedelta(seconds=1)
     old = inbox.older_than(cutoff)
 
     def with_a_repeat() -> Iterator[int]:
         for found, _ in old:
             clock.advance(timedelta(minutes=1))
-            tell(inbox, session_id, recording_id)
+            add_event(inbox, session_id, recording_id)
             yield found
 
-    assert inbox.forget(with_a_repeat(), received_before=cutoff) == 0
+    assert inbox.delete(with_a_repeat(), received_before=cutoff) == 0
     (kept,) = inbox.events_of(session_id)
     assert (kept.number, kept.delivery_count) == (number, 2)
 
 
-def test_more_events_than_are_removed_at_once_all_go(inbox: Inbox, clock: MovableClock) -> None:
+def test_deletion_works_in_several_batches(inbox: Inbox, clock: MovableClock) -> None:
     def batch(count: int, seed: int) -> None:
         bodies = [
             json.dumps({"eventType": "SESSION_SUMMARY", "payload": {"sessionId": session_at(AT, seed + n)}}).encode()

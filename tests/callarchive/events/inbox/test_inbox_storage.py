@@ -1,4 +1,4 @@
-"""Where the inbox lies: who can read it, what its errors tell, how it is asked."""
+"""The inbox's database: permissions, errors and queries."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def inbox(file: Path) -> Iterator[Inbox]:
     opened.close()
 
 
-def test_only_its_owner_can_read_it_or_what_lies_beside_it(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_inboxs_files(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         opened = Inbox.open(f"sqlite:///{tmp_path}/inbox.sqlite3")
@@ -62,7 +62,7 @@ def test_every_commit_waits_for_the_disk_on_every_connection(inbox: Inbox) -> No
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-def test_a_path_with_what_a_url_would_read_otherwise_is_a_path(tmp_path: Path) -> None:
+def test_a_path_with_characters_special_in_urls_is_a_path(tmp_path: Path) -> None:
     for name in ("with space.sqlite3", "50%25.sqlite3", "a#b.sqlite3"):
         opened = Inbox.open(f"sqlite:///{tmp_path}/{name}")
         opened.add([uploaded()])
@@ -71,7 +71,7 @@ def test_a_path_with_what_a_url_would_read_otherwise_is_a_path(tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_file_that_is_taken_away_is_not_made_anew(inbox: Inbox, file: Path) -> None:
+def test_a_removed_file_is_not_recreated(inbox: Inbox, file: Path) -> None:
     inbox.close()
     file.unlink()
     with pytest.raises(UnavailableError, match="unable to open"):
@@ -89,24 +89,24 @@ def test_an_inbox_in_memory_is_refused(url: str, tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_was_made_and_not_yet_filled_becomes_an_inbox(file: Path) -> None:
-    file.touch()  # as by a process that was killed then
+def test_an_empty_file_becomes_an_inbox(file: Path) -> None:
+    file.touch()  # as by a process that was killed at this point
     opened = Inbox.open_existing(f"sqlite:///{file}")
     assert opened is not None
     assert opened.add([uploaded()]) == 1
     opened.close()
 
 
-def test_a_full_disk_is_a_store_error_and_what_was_there_stays(inbox: Inbox, file: Path) -> None:
+def test_a_full_disk_is_a_store_error_and_loses_nothing(inbox: Inbox, file: Path) -> None:
     inbox.add([uploaded()])
     inbox.close()
 
     @event.listens_for(inbox._engine, "connect")
     def _no_room(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA max_page_count = 1")  # as much as it has already
+        connection.execute("PRAGMA max_page_count = 1")  # its current size
 
     many = [uploaded(filePath="x" * 4000) for _ in range(50)]
-    with pytest.raises(StoreError, match="takes no writes: database or disk is full"):
+    with pytest.raises(StoreError, match="rejects writes: database or disk is full"):
         inbox.add(many)
     again = Inbox.open(f"sqlite:///{file}")
     assert again.latest_number() == 1
@@ -126,27 +126,27 @@ def test_a_damaged_file_is_a_store_error(file: Path) -> None:
         with closing(Inbox.open(f"sqlite:///{file}")) as damaged:
             damaged.prune(datetime.now(UTC) + timedelta(days=1))
 
-    with pytest.raises(StoreError, match="is no inbox, or is damaged"):
+    with pytest.raises(StoreError, match="is not an inbox, or is damaged"):
         open_and_read()
 
 
-def test_an_error_tells_nothing_of_the_event_that_it_struck(url: str) -> None:
+def test_an_error_shows_nothing_of_the_event(url: str) -> None:
     inbox = Inbox.open(url)
     with inbox._engine.begin() as connection:
         connection.exec_driver_sql("drop table inbox_sessions")
     with pytest.raises(ArchiveError) as caught:
         inbox.add([uploaded(caller=NUMBER)])
-    told: BaseException | None = caught.value
-    while told is not None:
-        assert NUMBER not in str(told)
-        told = told.__cause__  # what a log shows of it
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert NUMBER not in str(error)
+        error = error.__cause__  # as a log would show it
     assert caught.value.__suppress_context__
     assert NUMBER not in repr(inbox)
     assert inbox.latest_number() == 0, "all or none"
     inbox.close()
 
 
-def test_a_days_sessions_are_found_by_an_index(inbox: Inbox) -> None:
+def test_an_index_finds_a_days_sessions(inbox: Inbox) -> None:
     inbox.add([uploaded(AT + timedelta(minutes=minute), minute) for minute in range(200)])
     plans: list[str] = []
 
@@ -165,7 +165,7 @@ def test_a_days_sessions_are_found_by_an_index(inbox: Inbox) -> None:
 
 
 @pytest.mark.needs("initdb")
-def test_on_postgresql_a_days_sessions_are_found_by_an_index_too(postgresql: Any) -> None:
+def test_an_index_finds_a_days_sessions_on_postgresql(postgresql: Any) -> None:
     inbox = Inbox.open(postgresql.url)
     inbox.add([uploaded(AT + timedelta(minutes=minute), minute) for minute in range(500)])
     begin, end = (int((AT + timedelta(minutes=m)).timestamp() * 1_000_000) for m in (0, 10))

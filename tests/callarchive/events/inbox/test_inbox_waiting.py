@@ -1,4 +1,4 @@
-"""What an inbox takes whatever it holds, whom it waits for, and what it does when its database's server ends a connection."""
+"""Locks between writers, lost connections, and events that the inbox accepts in any case."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def ended(seed: int = 1) -> dict[str, Any]:
     return {"eventType": "SESSION_SUMMARY", "payload": {"sessionId": uuid_at(AT, random.Random(seed))}}
 
 
-def test_events_of_unknown_types_hold_whatever_they_want_and_keep_no_other_out(url: str) -> None:
+def test_events_of_unknown_types_are_accepted_and_block_no_others(url: str) -> None:
     inbox = Inbox.open(url)
     types = ("a\0b", "\ud800", "x" * 5000, "\u202e", "+6591234567")
     session = ended()
@@ -42,9 +42,7 @@ def test_events_of_unknown_types_hold_whatever_they_want_and_keep_no_other_out(u
     inbox.close()
 
 
-def test_who_waited_long_enough_for_another_writer_says_so_and_may_write_again(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_times_out_behind_another_and_can_write_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_BUSY_S", 0.2)
     inbox, other = Inbox.open(url), Inbox.open(url)
     with other._engine.begin() as connection:
@@ -52,10 +50,10 @@ def test_who_waited_long_enough_for_another_writer_says_so_and_may_write_again(
         with pytest.raises(UnavailableError, match=r"inbox\.url"):
             inbox.add([read(ended())])
         with pytest.raises(UnavailableError, match=r"inbox\.url"):
-            inbox.try_writing()
-        assert inbox.latest_number() == 0, "who reads waits for nobody"
+            inbox.probe_write()
+        assert inbox.latest_number() == 0, "readers never wait"
         connection.rollback()
-    inbox.try_writing()
+    inbox.probe_write()
     assert inbox.latest_number() == 0
     assert inbox.add([read(ended())]) == 1
     for opened in (inbox, other):
@@ -63,14 +61,14 @@ def test_who_waited_long_enough_for_another_writer_says_so_and_may_write_again(
 
 
 @pytest.mark.needs("initdb")
-def test_a_writer_that_vanished_keeps_the_others_waiting_no_longer_than_that(
+def test_a_vanished_writer_blocks_the_others_for_a_limited_time(
     postgresql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox, vanished = Inbox.open(postgresql.url), Inbox.open(postgresql.url)
     monkeypatch.setattr(database, "_IDLE_S", 0.5)
     connection = vanished._engine.connect()
     transaction = connection.begin()
-    database.lock_writers(connection)  # and nothing is heard of it any more
+    database.lock_writers(connection)  # and falls silent
     assert inbox.add([read(ended())]) == 1
     with pytest.raises(sa.exc.DBAPIError):
         connection.execute(sa.text("select 1"))
@@ -81,7 +79,7 @@ def test_a_writer_that_vanished_keeps_the_others_waiting_no_longer_than_that(
 
 
 @pytest.mark.needs("initdb")
-def test_a_commit_waits_for_the_disk_even_where_the_role_was_told_not_to(postgresql: Any) -> None:
+def test_a_commit_waits_for_the_disk_even_if_the_role_turned_that_off(postgresql: Any) -> None:
     postgresql.run(f"alter role {postgresql.user} set synchronous_commit = off")
     inbox = Inbox.open(postgresql.url)
     shown = sa.text("show synchronous_commit")
@@ -93,7 +91,7 @@ def test_a_commit_waits_for_the_disk_even_where_the_role_was_told_not_to(postgre
 
 
 @pytest.mark.needs("initdb")
-def test_a_connection_that_the_server_ended_is_made_again(postgresql: Any) -> None:
+def test_a_connection_closed_by_the_server_is_reopened(postgresql: Any) -> None:
     inbox = Inbox.open(postgresql.url)
     inbox.add([read(ended())])
     ours = "usename = user and pid <> pg_backend_pid()"
@@ -102,14 +100,14 @@ def test_a_connection_that_the_server_ended_is_made_again(postgresql: Any) -> No
     inbox.close()
 
 
-def test_a_folder_that_takes_no_files_is_told() -> None:
+def test_a_read_only_folder_is_reported() -> None:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o555)
     user = os.geteuid()
     try:
-        if user == 0:  # who may write anywhere
+        if user == 0:  # root may write anywhere
             os.seteuid(pwd.getpwnam("nobody").pw_uid)
-        with pytest.raises(StoreError, match="cannot be made: Permission denied"):
+        with pytest.raises(StoreError, match="cannot be created: Permission denied"):
             Inbox.open(f"sqlite:///{folder}/inbox.sqlite3")
     finally:
         os.seteuid(user)
