@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_DIR ?= .demo
 BENCH_DIR ?= .bench
 
-.PHONY: help setup demo ui test test-live check docs bench bench-quick lock clean
+.PHONY: help setup demo ui test test-live coverage check docs bench bench-quick lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,11 +33,16 @@ test: setup  ## run the tests
 test-live: setup  ## run days with Dagster's daemon, Celery workers and the receiver, killing them; a backfill in a browser
 	$(BIN)/pytest -m live
 
-check: setup  ## run ruff, mypy and import-linter
+coverage: setup  ## run the tests and print branch coverage
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+check: setup  ## run ruff, mypy, import-linter, deptry and shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/shellcheck .ci/run findings/*.sh
 
 docs: setup  ## build the site in docs/_build/html; warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees docs docs/_build/html
