@@ -28,7 +28,7 @@ from callarchive.settings import TransferSettings
 from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import LandingContents
 from callarchive.storage.landing.date_folders import DateFolders
-from callarchive.storage.landing.places import ObjectFinder, UnseenError
+from callarchive.storage.landing.object_finder import ObjectFinder, UnseenError
 from callarchive.storage.landing.refusals import Refusals
 
 if TYPE_CHECKING:

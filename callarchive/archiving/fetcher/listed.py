@@ -23,7 +23,7 @@ from callarchive.runtime.worker_pool import in_threads
 from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import LandingContents
 from callarchive.storage.landing.listed_objects import gaps_for, in_order, paths_naming
-from callarchive.storage.landing.places import ObjectFinder, UnseenError, gap_of
+from callarchive.storage.landing.object_finder import ObjectFinder, UnseenError, gap_of
 from callarchive.storage.landing.refusals import Refusals
 
 log = logging.getLogger(__name__)

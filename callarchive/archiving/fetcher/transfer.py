@@ -27,7 +27,7 @@ from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.retry import Backoff
 from callarchive.runtime.worker_pool import StoppedError
 from callarchive.storage.landing import Download, Gap, Landing
-from callarchive.storage.landing.places import UnseenError
+from callarchive.storage.landing.object_finder import UnseenError
 from callarchive.storage.landing.refusals import Refusals
 
 log = logging.getLogger(__name__)

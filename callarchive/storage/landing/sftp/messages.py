@@ -39,6 +39,11 @@ class SessionLostError(TransferError):
         self.silent = silent
 
 
+def not_sftp(what: str) -> SessionLostError:
+    """Return the error for data that breaks the protocol."""
+    return SessionLostError(f"the server does not speak SFTP: {what}")
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """What the server says of a file. Null where it says nothing."""

@@ -23,12 +23,12 @@ from callarchive.storage.landing.sftp.messages import (
     VERSION,
     Reply,
     SessionLostError,
+    not_sftp,
     string,
 )
+from callarchive.storage.landing.sftp.packet_reader import PacketReader
 
 _VERSION_SPOKEN = 3
-_PACKET_MAX = 1 << 20
-_RECEIVE_AT_ONCE = 1 << 20
 _NUMBERS = 1 << 32
 
 
@@ -54,10 +54,7 @@ class SftpSession:
         self._due = 0  # how many replies somebody wants
         self._loss: SessionLostError | None = None
         self._retired = False
-        self._started = False
-        self._received = b""
-        self._read_to = 0
-        self._heard_at = time.monotonic()
+        self._packets = PacketReader(channel)
 
     @property
     def usable(self) -> bool:
@@ -78,11 +75,11 @@ class SftpSession:
         self._channel.settimeout(max(0.0, deadline - time.monotonic()))
         self._outbox.append(struct.pack(">IBI", 5, INIT, _VERSION_SPOKEN))
         self._send_outbox()
-        kind, _, _ = self._packet()
+        kind, _, _ = self._packets.read()
         if kind != VERSION:
-            raise _nonsense(f"it began with a packet of kind {kind}")
+            raise not_sftp(f"it began with a packet of kind {kind}")
         self._channel.settimeout(self.stall_timeout_s)
-        self._started = True
+        self._packets.waits_for_ever = True
         threading.Thread(target=self._hand_out, name="sftp-replies", daemon=True).start()
 
     def exchange(self, requests: Sequence[tuple[int, bytes]], *, deadline: float) -> list[Reply]:
@@ -158,7 +155,7 @@ class SftpSession:
         """Whether replies come, and some were asked for before the caller's: the server is busy with others first."""
         with self._booking:
             first = next((one for one in self._callers.values() if one is not None), caller)
-        return first is not caller and time.monotonic() - self._heard_at < self.stall_timeout_s
+        return first is not caller and time.monotonic() - self._packets.heard_at < self.stall_timeout_s
 
     def loss(self) -> SessionLostError:
         """What ended the session, as an error of the caller's own."""
@@ -190,58 +187,16 @@ class SftpSession:
         """Every reply is given to its caller, until the channel ends."""
         try:
             while True:
-                kind, number, body = self._packet()
+                kind, number, body = self._packets.read()
                 with self._booking:
                     if number not in self._callers:
-                        raise _nonsense(f"it answers request {number}, which was not made")
+                        raise not_sftp(f"it answers request {number}, which was not made")
                     caller = self._callers.pop(number)
                     if caller is not None:
                         self._due -= 1
                         caller.receive(Reply(request=number, kind=kind, body=body))
         except SessionLostError as err:
             self._lose(err)
-
-    def _packet(self) -> tuple[int, int, memoryview]:
-        """The next packet: its kind, the number of the request that it answers (VERSION: its version), and what follows."""
-        self._gather(4)
-        length = int.from_bytes(self._received[self._read_to : self._read_to + 4], "big")
-        if not 5 <= length <= _PACKET_MAX:
-            raise _nonsense(f"it announces a packet of {length} bytes")
-        self._gather(4 + length)
-        begin = self._read_to + 4
-        self._read_to = begin + length
-        number = int.from_bytes(self._received[begin + 1 : begin + 5], "big")
-        body = memoryview(self._received)[begin + 5 : self._read_to]
-        if 4 * length < len(self._received):
-            body = memoryview(bytes(body))  # what is small must not keep much in memory until it is read
-        return self._received[begin], number, body
-
-    def _gather(self, count: int) -> None:
-        """At least so many bytes that were not read yet are in `_received`."""
-        missing = count - (len(self._received) - self._read_to)
-        if missing <= 0:
-            return
-        pieces = [self._received[self._read_to :]] if self._read_to < len(self._received) else []
-        while missing > 0:
-            pieces.append(self._receive())
-            missing -= len(pieces[-1])
-        self._received = b"".join(pieces)
-        self._read_to = 0
-
-    def _receive(self) -> bytes:
-        while True:
-            try:
-                data = self._channel.recv(_RECEIVE_AT_ONCE)
-            except TimeoutError as err:
-                if self._started:
-                    continue  # it is the callers who look at the clock
-                raise SessionLostError("it took longer than it may as a whole", silent=True) from err
-            except (OSError, EOFError, paramiko.SSHException) as err:
-                raise SessionLostError("the connection broke") from err
-            if not data:
-                raise SessionLostError("the server closed the connection")
-            self._heard_at = time.monotonic()
-            return data
 
     def _lose(self, loss: SessionLostError) -> None:
         """The session has ended, by this loss if it is the first, and its callers have been told."""
@@ -334,7 +289,3 @@ class Caller:
     def _in_vain(self, message: str) -> SessionLostError:
         self._session.retire(silent=True)
         return SessionLostError(message, silent=True)
-
-
-def _nonsense(what: str) -> SessionLostError:
-    return SessionLostError(f"the server does not speak SFTP: {what}")

@@ -18,7 +18,8 @@ from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Download, Landing, Listing
 from callarchive.storage.landing.date_folders import DateFolders
-from callarchive.storage.landing.places import ObjectFinder, PlaceRefusedError, check_path, paths_from
+from callarchive.storage.landing.object_finder import ObjectFinder
+from callarchive.storage.landing.places import PlaceRefusedError, check_path, paths_from
 
 SESSION = "5d9b4dd0-0668-11ec-8c5e-fd3f1c2a9a11"
 RECORDING = "61c2f3b0-0668-11ec-9ae2-ff0d2c1b7a22"

@@ -1,0 +1,228 @@
+"""The search for a recording's object in a landing: at the places that 8x8 names, then in listings."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, NotLookedIntoError, ObjectNotFoundError
+from callarchive.domain.evidence import Present, Unknown
+from callarchive.domain.landing_objects import LandingObject
+from callarchive.storage.landing import Download, Gap, Landing
+from callarchive.storage.landing.contents import recording_id_in
+from callarchive.storage.landing.date_folders import DateFolders, best_of, id_in_name
+from callarchive.storage.landing.places import PlaceRefusedError, date_folder_of, is_of_recording, paths_from
+
+_LEARNED_MAX = 4
+_LATER_DAYS = 7
+"""How many days after the call a date folder is looked for: a push that failed is tried again later."""
+
+
+class UnseenError(NotLookedIntoError):
+    """No place that could be looked into holds the recording's object.
+
+    Attributes:
+        gaps: the places that could not be looked into, in the order in which they were tried; what lies below one of them is
+            left out.
+    """
+
+    def __init__(self, recording_id: str, gaps: Iterable[Gap]) -> None:
+        by_place = {gap.folder: gap for gap in gaps}
+        self.gaps = tuple(
+            gap
+            for gap in by_place.values()
+            if not any(other is not gap and other.may_hide(gap.folder) for other in by_place.values())
+        )
+        more = f", nor could {len(self.gaps) - 1} more places" if len(self.gaps) > 1 else ""
+        super().__init__(
+            f"recording {recording_id} was not found, and {self.gaps[0].uri} could not be looked into{more}: "
+            f"{self.gaps[0].reason}"
+        )
+
+
+class _Learned(NamedTuple):
+    """A folder, with its slash, in which recordings lie, each in its session's folder or all beside each other."""
+
+    prefix: str
+    has_session_folders: bool
+
+
+class ObjectFinder:
+    """Finds the objects of one account's day. Thread-safe.
+
+    Args:
+        landing: where to look.
+        folders: what is known of its date folders.
+        root: the landing's prefix or folder, for places that spell it out.
+        day: the calls' day; date folders of the neighbouring days and of the week after it are looked into as well.
+    """
+
+    def __init__(self, landing: Landing, folders: DateFolders, *, root: str, day: date) -> None:
+        self._landing = landing
+        self._folders = folders
+        self._root = root
+        self._near = [str(day + timedelta(days=offset)) for offset in (0, 1, -1)]
+        self._date_prefixes = [f"{folder}/" for folder in self._near]
+        self._right_prefixes: tuple[str, ...] = ()  # the last one first
+        self._learned: tuple[_Learned, ...] = ()  # likewise
+        days = [str(day + timedelta(days=offset)) for offset in range(-1, _LATER_DAYS + 1)]
+        self._later = [day for day in days if day not in self._near]
+        folders.turn_to(days)
+
+    def open(
+        self, *, session_id: str, recording_id: str, place: str | None, file_path: str | None = None
+    ) -> AbstractContextManager[Download]:
+        """Begins to read the recording's object.
+
+        Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
+        URL, the one that a webhook event tells, and the same below the call's date folder or a neighbour of it, beginning
+        with what was right for the last recordings, the listings of these date folders, the listing of the session's folder.
+
+        Args:
+            place: `externalFileUrl`.
+            file_path: the event's `filePath`.
+
+        Raises:
+            ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
+            UnseenError: it was not found, and its `gaps` are the places that could not be looked into.
+        """
+        gaps: list[Gap] = []
+        known = self._folders.best(recording_id, self._near)
+        # It may have been moved since the listing: then the other places are tried.
+        if known is not None and (opened := self._opened(known.path, gaps)) is not None:
+            return opened
+        candidates, refused = self._candidates(session_id, recording_id, place, file_path)
+        for prefix, path in candidates:
+            opened = self._opened(f"{prefix}{path}", gaps)
+            if opened is not None:
+                if self._right_prefixes[:1] != (prefix,):
+                    self._right_prefixes = (prefix, *(right for right in self._right_prefixes if right != prefix))
+                return opened
+        found = self._by_listing(session_id, recording_id, gaps)
+        if found is not None and (opened := self._opened(found.path, gaps)) is not None:
+            return opened
+        if gaps:
+            raise UnseenError(recording_id, gaps)
+        raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
+
+    def learn(self, path: str, *, session_id: str) -> None:
+        """Look for later recordings below the folder in which a listing showed one's object, before anywhere else.
+
+        Args:
+            path: of the object, as in `2026/01/05/{session_id}/{name}` or `moved/{name}`.
+        """
+        folder = path.rpartition("/")[0]
+        is_sessions = folder.rpartition("/")[2].lower() == session_id
+        prefix = folder.rpartition("/")[0] if is_sessions else folder
+        if prefix:
+            learned = _Learned(f"{prefix}/", is_sessions)
+            self._learned = (learned, *[known for known in self._learned if known != learned])[:_LEARNED_MAX]
+
+    def _learned_candidates(self, session_id: str, recording_id: str, told: Sequence[str]) -> list[tuple[str, str]]:
+        names = [name for path in told if recording_id_in(name := path.rpartition("/")[2]) == recording_id]
+        return [
+            (learned.prefix, f"{session_id}/{name}" if learned.has_session_folders else name)
+            for name in names[:1]
+            for learned in self._learned
+        ]
+
+    def _candidates(
+        self, session_id: str, recording_id: str, place: str | None, file_path: str | None
+    ) -> tuple[list[tuple[str, str]], str]:
+        """(date folder or nothing, path below it) of each place where the object may be, and why a place was refused."""
+        by_url, url_refused = self._paths(place, "8x8's URL", session_id)
+        by_event, event_refused = self._paths(file_path, "the event's filePath", session_id)
+        # Whoever writes an event might name another call's file in it; the API's answer is 8x8's own.
+        by_event = [path for path in by_event if recording_id_in(path) in (None, recording_id)]
+        # An event's path tells the date folder, which is left out only where there is none.
+        by_event.sort(key=lambda path: not date_folder_of(path))
+        # The URL first where it says something of its own; its shorter ends are worth less than what the event says.
+        told = list(dict.fromkeys([*by_url[:1], *by_event, *by_url]))
+        below = next((path for path in told if path.lower().startswith(f"{session_id}/")), None)
+        candidates = [(folder := date_folder_of(path), path.removeprefix(folder)) for path in told]
+        if below is not None:
+            candidates += [(folder, below) for folder in self._date_prefixes]
+        candidates = self._learned_candidates(session_id, recording_id, told) + candidates
+        # What was right for the last recordings comes first, the others stay in order.
+        rank = {prefix: number for number, prefix in enumerate(self._right_prefixes)}
+        candidates.sort(key=lambda candidate: rank.get(candidate[0], len(rank)))
+        return list(dict.fromkeys(candidates)), url_refused + event_refused
+
+    def _paths(self, place: str | None, name: str, session_id: str) -> tuple[list[str], str]:
+        if not place:
+            return [], ""
+        try:
+            return paths_from(place, session_id=session_id, root=self._root), ""
+        except PlaceRefusedError as err:
+            return [], f"; {name} was {err}"
+
+    def _opened(self, path: str, gaps: list[Gap]) -> AbstractContextManager[Download] | None:
+        """Enter the download to learn whether the object is there, and return it entered; None if it is not to be had."""
+        try:
+            opening = self._landing.open(path)
+            download = opening.__enter__()
+        except ObjectNotFoundError:
+            return None
+        except AccessDeniedError as err:
+            gaps.append(gap_of(self._landing, path, err))
+            return None
+        return _Entered(opening, download)
+
+    def _by_listing(self, session_id: str, recording_id: str, gaps: list[Gap]) -> LandingObject | None:
+        """The best object that listings of the places show where the recording may lie; what they leave out is in `gaps`."""
+        existing = self._folders.existing([*self._near, *self._later])
+        for folder, finding in existing.items():
+            if isinstance(finding, Unknown):
+                uri = self._landing.uri_of(folder)
+                gaps.append(Gap(folder, uri, finding.reason.removeprefix(f"{uri}: ")))
+        for folder in self._near:
+            if isinstance(existing[folder], Present):
+                try:
+                    self._folders.list_whole(folder)
+                except AccessDeniedError as err:
+                    gaps.append(gap_of(self._landing, folder, err))
+                found = self._folders.best(recording_id, [folder])
+                if found is not None:
+                    return found
+                gaps += [gap for gap in self._folders.gaps(folder) if is_of_recording(gap.folder, session_id)]
+        found = self._in_session_folder(session_id, recording_id, gaps)
+        for folder in self._later:
+            if found is not None:
+                break
+            if not isinstance(existing[folder], Present):
+                continue
+            if self._folders.list_if_small(folder):
+                found = self._folders.best(recording_id, [folder])
+                gaps += [gap for gap in self._folders.gaps(folder) if is_of_recording(gap.folder, session_id)]
+            else:
+                found = self._in_session_folder(f"{folder}/{session_id}", recording_id, gaps)
+        return found
+
+    def _in_session_folder(self, folder: str, recording_id: str, gaps: list[Gap]) -> LandingObject | None:
+        try:
+            listing = self._landing.list(folder)
+        except AccessDeniedError as err:
+            gaps.append(gap_of(self._landing, folder, err))
+            return None
+        gaps += listing.gaps
+        return best_of([item for item in listing.objects if id_in_name(item.path) == recording_id])
+
+
+def gap_of(landing: Landing, path: str, err: ArchiveError) -> Gap:
+    """Return the gap that a refused path is."""
+    uri = landing.uri_of(path)
+    return Gap(path, uri, str(err).removeprefix(f"{uri}: "))
+
+
+class _Entered:
+    """A download that is open already, for the `with` of whoever asked for it."""
+
+    def __init__(self, opening: AbstractContextManager[Download], download: Download) -> None:
+        self._opening = opening
+        self._download = download
+
+    def __enter__(self) -> Download:
+        return self._download
+
+    def __exit__(self, *error: object) -> bool | None:
+        return self._opening.__exit__(*error)  # type: ignore[arg-type]

@@ -1,0 +1,72 @@
+"""SFTP packets from an SSH channel."""
+
+import time
+
+import paramiko
+
+from callarchive.storage.landing.sftp.messages import SessionLostError, not_sftp
+
+_PACKET_MAX = 1 << 20
+_RECEIVE_AT_ONCE = 1 << 20
+
+
+class PacketReader:
+    """Reads packets from a channel. For one thread.
+
+    Attributes:
+        waits_for_ever: whether a time-out of the channel is ignored.
+        heard_at: when data was last received, by `time.monotonic`.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self.waits_for_ever = False
+        self.heard_at = time.monotonic()
+        self._channel = channel
+        self._received = b""
+        self._read_to = 0
+
+    def read(self) -> tuple[int, int, memoryview]:
+        """Return the next packet: its kind, the number of its request (of VERSION the version), and its body.
+
+        Raises:
+            SessionLostError: the channel has ended, or the data is not SFTP.
+        """
+        self._gather(4)
+        length = int.from_bytes(self._received[self._read_to : self._read_to + 4], "big")
+        if not 5 <= length <= _PACKET_MAX:
+            raise not_sftp(f"it announces a packet of {length} bytes")
+        self._gather(4 + length)
+        begin = self._read_to + 4
+        self._read_to = begin + length
+        number = int.from_bytes(self._received[begin + 1 : begin + 5], "big")
+        body = memoryview(self._received)[begin + 5 : self._read_to]
+        if 4 * length < len(self._received):
+            body = memoryview(bytes(body))  # a small reply must not keep a large buffer alive
+        return self._received[begin], number, body
+
+    def _gather(self, count: int) -> None:
+        """Receive until `_received` has at least this many unread bytes."""
+        missing = count - (len(self._received) - self._read_to)
+        if missing <= 0:
+            return
+        pieces = [self._received[self._read_to :]] if self._read_to < len(self._received) else []
+        while missing > 0:
+            pieces.append(self._receive())
+            missing -= len(pieces[-1])
+        self._received = b"".join(pieces)
+        self._read_to = 0
+
+    def _receive(self) -> bytes:
+        while True:
+            try:
+                data = self._channel.recv(_RECEIVE_AT_ONCE)
+            except TimeoutError as err:
+                if self.waits_for_ever:
+                    continue  # the callers watch the time
+                raise SessionLostError("it took longer than it may as a whole", silent=True) from err
+            except (OSError, EOFError, paramiko.SSHException) as err:
+                raise SessionLostError("the connection broke") from err
+            if not data:
+                raise SessionLostError("the server closed the connection")
+            self.heard_at = time.monotonic()
+            return data
