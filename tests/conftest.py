@@ -1,6 +1,6 @@
-"""What every test may use: a world on stand-ins, a PostgreSQL server.
+"""Fixtures for all tests: a world on simulators, a PostgreSQL server.
 
-The marker `needs` names programs that a test runs: see `pytest_runtest_setup`.
+The marker `needs` lists programs that a test runs; see `pytest_runtest_setup`.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ from callarchive.simulator.world import World
 hypothesis.settings.register_profile("no deadline", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
-# Where Debian puts servers, which the PATH of an ordinary user lacks.
+# Debian installs servers in folders that are not in the PATH of an ordinary user.
 _SEARCH_PATH = os.pathsep.join(
     (
         os.environ.get("PATH", os.defpath),
@@ -47,13 +47,13 @@ _SEARCH_PATH = os.pathsep.join(
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test whose program is absent says which one; with CI=true that is a failure, for CI installs them all."""
+    """Skip a test whose program is not installed; with CI=true fail it, because CI installs all of them."""
     for marker in item.iter_markers("needs"):
         absent = [program for program in marker.args if shutil.which(program, path=_SEARCH_PATH) is None]
         if absent and os.environ.get("CI") == "true":
             pytest.fail(f"{', '.join(absent)} must be installed where CI=true", pytrace=False)
         if absent:
-            pytest.skip(f"{', '.join(absent)} is not installed (on Debian, .ci/run says from which package)")
+            pytest.skip(f"{', '.join(absent)} is not installed (.ci/run lists the Debian packages)")
 
 
 _WHEN = {"archived_at", "looked_up_at", "first_seen_at", "resolved_at"}
@@ -61,10 +61,10 @@ _WHEN = {"archived_at", "looked_up_at", "first_seen_at", "resolved_at"}
 
 @dataclass
 class Trial:
-    """A small world on running stand-ins, with a configuration that points to them, and ways to archive it.
+    """A small world on running simulators, with a configuration that points to them, and methods to archive it.
 
     Attributes:
-        days: the days on which something happened, oldest first.
+        days: the days with sessions, oldest first.
     """
 
     simulator: Simulator
@@ -78,12 +78,12 @@ class Trial:
         return Connections(load_settings(self.config), clock=self.simulator.clock)
 
     def archive(self, *days: date) -> list[DaySummary]:
-        """The days (all by default) archived in this process; a day that could not be done raises."""
+        """Archive the days (by default all) in this process. A day that fails raises its error."""
         with self.connections() as connections:
             return [archive_day(connections, day) for day in days or self.days]
 
     def run(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """`callarchive` in a process of its own, with this configuration."""
+        """Run `callarchive` in a separate process with this configuration."""
         return subprocess.run(
             [sys.executable, "-c", "from callarchive.cli import main; main()", *words],
             env=self.process_environment(),
@@ -94,7 +94,7 @@ class Trial:
         )
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """The rows of every public table, without the times at which runs differ."""
+        """Return the rows of every public table, without the times that differ between runs."""
         catalog = Catalog.open(self.config.parent / "catalog")
         return {
             table.name: [{k: v for k, v in row.items() if k not in _WHEN} for row in catalog.arrow(table).to_pylist()]
@@ -102,11 +102,11 @@ class Trial:
         }
 
     def state_of(self, recording_id: str) -> str:
-        """The recording's archive_status."""
+        """Return the recording's archive_status."""
         return {row["recording_id"]: row["archive_status"] for row in self.tables()["recordings"]}[recording_id]
 
     def files(self) -> dict[str, str]:
-        """Path and SHA-256 of every file in the archive, locks excepted."""
+        """Return the path and SHA-256 of every file in the archive except locks."""
         root = self.config.parent / "archive"
         return {
             str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -115,11 +115,11 @@ class Trial:
         }
 
     def look_up_count(self) -> int:
-        """How many times the API was asked for a session's recordings."""
+        """Return the number of lookups that the API received."""
         return sum(r.method == "GET" and "/recordings/" in r.path for r in self.simulator.api.requests)
 
     def configure(self, section: str) -> None:
-        """The section stands in the configuration, before the accounts: TOML has no way back from them."""
+        """Insert the section before the accounts, because TOML cannot return to the top level after them."""
         head, marker, accounts = self.config.read_text().partition("[[accounts]]")
         self.config.write_text(f"{head}{section}\n{marker}{accounts}")
 
@@ -130,7 +130,7 @@ class Trial:
 
 @pytest.fixture
 def start_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Trial]]:
-    """Starts a `Trial`: `start_trial(sessions_per_day=8, days=1)`; more keywords go to `Simulator.start`."""
+    """Start a `Trial`: `start_trial(sessions_per_day=8, days=1)`; other keywords are passed to `Simulator.start`."""
     with ExitStack() as running:
 
         def start(*, sessions_per_day: int = 8, days: int = 1, seed: int = 3, **more: Any) -> Trial:
@@ -155,7 +155,7 @@ def start_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 
 @dataclass(frozen=True)
 class Postgresql:
-    """A running server, and a login that owns a database of its own there."""
+    """A database on a running server, and the login that owns it."""
 
     port: int
     user: str
@@ -166,7 +166,7 @@ class Postgresql:
         return f"postgresql+psycopg://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.user}"
 
     def run(self, *statements: str) -> list[tuple[object, ...]]:
-        """The statements are done; returns the rows of the last one."""
+        """Execute the statements and return the rows of the last one."""
         conninfo = f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={self.user}"
         with psycopg.connect(conninfo, autocommit=True) as connection:
             for statement in statements:
@@ -176,7 +176,7 @@ class Postgresql:
 
 @dataclass
 class PostgresqlServer:
-    """A private server on loopback. `user` is whom its programs run as, as `subprocess.run` takes it."""
+    """A private server on loopback. `user` has the arguments of `subprocess.run` for the user that its programs run as."""
 
     programs: Path
     data: Path
@@ -188,7 +188,7 @@ class PostgresqlServer:
         self.call("pg_ctl", "-w", "-l", str(self.data / "log"), "-o", options, "start")
 
     def stop_at_once(self) -> None:
-        """As when its machine loses power, but for what the operating system had already taken."""
+        """Stop immediately, as in a power failure except that the operating system's buffers survive."""
         self.call("pg_ctl", "-m", "immediate", "stop")
 
     def call(self, program: str, *words: str) -> None:
@@ -197,7 +197,7 @@ class PostgresqlServer:
 
     @contextmanager
     def database(self) -> Iterator[Postgresql]:
-        """An empty database, whose time zone is not UTC, gone afterwards."""
+        """Create an empty database whose time zone is not UTC, and drop it on exit."""
         name, password = f"t{secrets.token_hex(6)}", secrets.token_hex(8)
         admin = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
         with psycopg.connect(admin, autocommit=True) as connection:
@@ -211,7 +211,7 @@ class PostgresqlServer:
 
 @contextmanager
 def running_postgresql() -> Iterator[PostgresqlServer]:
-    """A new server, run by an unprivileged user, for nobody knows how long."""
+    """Run a new server as an unprivileged user."""
     [*_, folder] = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "").parent]
     data = Path(tempfile.mkdtemp(prefix="callarchive-postgresql-"))
     user: dict[str, Any] = {}
@@ -240,14 +240,14 @@ def running_postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """One for all tests; who stops it needs one of its own."""
+    """A server shared by all tests. Tests that stop it use `own_postgresql_server`."""
     with running_postgresql() as server:
         yield server
 
 
 @pytest.fixture
 def own_postgresql_server() -> Iterator[PostgresqlServer]:
-    """One that a test may stop and start."""
+    """A server that the test may stop and start."""
     with running_postgresql() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Runs on two Celery workers as `deploy/celery` sets them up: real Redis, real PostgreSQL, Dagster's real daemon."""
+"""Runs on two Celery workers set up as in `deploy/celery`: real Redis, real PostgreSQL, Dagster's real daemon."""
 
 import json
 import time
@@ -41,7 +41,7 @@ def hasten(config: dict[str, Any]) -> None:
 def instance_at(
     home: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
-    """Dagster's own data, as the process on that machine sees it."""
+    """Yield the Dagster instance as a process on that machine sees it."""
     for name in environment:
         if name.startswith("DAGSTER_"):
             monkeypatch.setenv(name, environment[name])
@@ -50,7 +50,7 @@ def instance_at(
 
 
 def process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
-    """The process that works on the run, as Dagster tells it."""
+    """Return the process id of the run, from Dagster's event log."""
     for record in instance.get_records_for_run(run.run_id).records:
         message = record.event_log_entry.user_message or record.event_log_entry.message
         if "Started process for run (pid: " in message:
@@ -67,7 +67,7 @@ def partition_of(record: Any) -> str:
 @pytest.mark.live
 @pytest.mark.needs("initdb", "redis-server")
 @pytest.mark.timeout(700)
-def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
+def test_a_backfill_over_two_workers_succeeds_although_one_is_killed(
     start_trial: Callable[..., Any], start_cluster: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = start_trial(
@@ -81,7 +81,7 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
     expected, expected_files = trial.tables(), trial.files()
     archive = f"{trial.config.parent.as_uri()}/archive"
 
-    # Past one machine archive and catalog are in a bucket: its locks hold between machines.
+    # With several machines, archive and catalog are in a bucket, whose locks work across machines.
     trial.simulator.s3.create_bucket("kept")
     text = trial.config.read_text()
     for name in ("archive", "catalog"):
@@ -91,7 +91,7 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
     trial.configure("[dagster]\ndays_per_run = 1\n")
     settings = load_settings(trial.config)
     looked_up_before = trial.look_up_count()
-    trial.simulator.api.faults.add(Fault.delay(0.3), times=None)  # so that a run lasts long enough to be killed in
+    trial.simulator.api.faults.add(Fault.delay(0.3), times=None)  # so that a run takes long enough to be killed
 
     cluster = start_cluster(trial.process_environment(), hasten)
     cluster.start_worker("worker-1")
@@ -118,7 +118,7 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
                     pid = process_of(instance, run)
                     if pid is not None and (machine := cluster.machine_of(pid)) is not None:
                         cluster.kill(machine)
-                        cluster.start_worker(machine)  # as systemd does, under the same name
+                        cluster.start_worker(machine)  # like systemd, under the same name
                         trial.simulator.api.faults.clear()
                         killed = run.run_id
                         break
@@ -145,7 +145,7 @@ def test_a_backfill_over_two_workers_ends_right_though_one_of_them_is_killed(
 
 
 def check_termination(instance: dg.DagsterInstance, cluster: Any, day: date) -> None:
-    """A run of the nightly job that is terminated in the UI is over soon after, and its worker is free."""
+    """A run of the nightly job that is terminated in the UI ends soon, and its worker is free again."""
     await_that = partial(wait_until, patience_s=60, log=cluster.folder)
     cluster.order("server", "archive_day", day)
     [run] = instance.get_runs(limit=1)
@@ -153,7 +153,7 @@ def check_termination(instance: dg.DagsterInstance, cluster: Any, day: date) -> 
     await_that(lambda: status_of(instance, run) is dg.DagsterRunStatus.STARTED, "the run")
     answer = cluster.ask("server", f'mutation {{ terminateRun(runId: "{run.run_id}") {{ __typename }} }}')
     assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess"
-    await_that(lambda: status_of(instance, run) is dg.DagsterRunStatus.CANCELED, "the run's end")
+    await_that(lambda: status_of(instance, run) is dg.DagsterRunStatus.CANCELED, "the cancellation")
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event is not None]
     assert not [event for event in events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]
 
@@ -165,7 +165,7 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun
 
 
 def check_runs(instance: dg.DagsterInstance, records: list[Any], *, killed_run: str, days: list[date]) -> None:
-    """Every day has a run that succeeded; only the killed one has two, the second after the first; no run ran twice."""
+    """Assert that every day has one successful run, that only the killed one has two, and that no run ran twice."""
     by_day: dict[str, list[Any]] = {}
     for record in records:
         by_day.setdefault(partition_of(record), []).append(record)

@@ -1,4 +1,4 @@
-"""What `deploy/` ships for several machines is what Dagster, Celery and compose take it for."""
+"""The files in `deploy/` for several machines are valid for Dagster, Celery and Compose."""
 
 import re
 import shlex
@@ -29,13 +29,13 @@ def home_with(tmp_path: Path, config: dict[str, Any]) -> str:
 
 
 def without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broker: str) -> str:
-    """A DAGSTER_HOME with the shipped instance, whose data is in SQLite."""
+    """A DAGSTER_HOME with the shipped instance and data in SQLite."""
     monkeypatch.setenv("DAGSTER_CELERY_BROKER_URL", f"{broker}/0")
     monkeypatch.setenv("DAGSTER_CELERY_BACKEND_URL", f"{broker}/1")
     return home_with(tmp_path, {k: v for k, v in shipped("celery/dagster.yaml").items() if k != "storage"})
 
 
-def test_a_worker_has_all_that_the_instance_says_of_celery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_uses_the_celery_settings_of_the_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", without_database(tmp_path, monkeypatch, "redis://127.0.0.1:1"))
     from pipelines.celery_worker import app
 
@@ -46,7 +46,9 @@ def test_a_worker_has_all_that_the_instance_says_of_celery(tmp_path: Path, monke
     assert "execute_job" in app.tasks
 
 
-def test_a_worker_of_an_instance_without_celery_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_of_an_instance_without_celery_reports_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DAGSTER_HOME", without_database(tmp_path, monkeypatch, "redis://127.0.0.1:1"))
     from pipelines.celery_worker import worker_app
 
@@ -56,7 +58,7 @@ def test_a_worker_of_an_instance_without_celery_says_so(tmp_path: Path, monkeypa
 
 
 @pytest.mark.needs("redis-server")
-def test_a_run_is_lost_only_when_no_worker_has_had_it_for_a_while(
+def test_a_run_is_lost_only_after_no_worker_has_had_it_for_a_while(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = yaml.safe_load(Path(without_database(tmp_path, monkeypatch, redis_url), "dagster.yaml").read_text())
@@ -70,14 +72,14 @@ def test_a_run_is_lost_only_when_no_worker_has_had_it_for_a_while(
         lost = launcher.check_run_worker_health(run)
         assert lost.status is WorkerStatus.FAILED
         assert "no Celery worker has had the run" in str(lost.msg)
-        assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING  # counted anew
+        assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING  # the count starts again
         from_command_line = dg.DagsterRun(job_name="archive_day")
         for _ in range(2):
             assert launcher.check_run_worker_health(from_command_line).status is WorkerStatus.RUNNING
             time.sleep(1.1)
 
 
-def test_runs_that_die_are_noticed_and_started_again_everywhere(tmp_path: Path) -> None:
+def test_every_instance_detects_and_restarts_dead_runs(tmp_path: Path) -> None:
     kubernetes = shipped("kubernetes/values.yaml")["additionalInstanceConfig"]
     celery = {k: v for k, v in shipped("celery/dagster.yaml").items() if k not in ("storage", "run_launcher")}
     for name, config in (("kubernetes", kubernetes), ("celery", celery)):
@@ -94,14 +96,14 @@ def test_runs_that_die_are_noticed_and_started_again_everywhere(tmp_path: Path) 
             assert queue.max_user_code_failure_retries * queue.user_code_failure_retry_delay == 30 * 60
 
 
-def test_a_backfill_waits_for_the_code_server_wherever_a_daemon_runs() -> None:
+def test_backfills_wait_for_the_code_server_with_every_daemon() -> None:
     name = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
     assert f"\nEnvironment={name}=1\n" in (DEPLOY / "dagster" / "callarchive-daemon.service").read_text()
     assert shipped("compose/compose.yaml")["services"]["daemon"]["environment"][name] == "1"
     assert {"name": name, "value": "1"} in shipped("kubernetes/values.yaml")["dagsterDaemon"]["env"]
 
 
-def test_what_the_values_say_of_pods_dagster_takes_for_kubernetes() -> None:
+def test_the_pod_settings_in_the_helm_values_are_valid_for_dagster() -> None:
     values = shipped("kubernetes/values.yaml")
     said = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
     snake = {re.sub(r"([A-Z])", lambda found: f"_{found[1].lower()}", name): value for name, value in said.items()}
@@ -114,7 +116,7 @@ def test_what_the_values_say_of_pods_dagster_takes_for_kubernetes() -> None:
     assert mounted == {volume["name"] for volume in code["volumes"]}
 
 
-def test_compose_starts_a_worker_for_each_run_that_goes_on_at_once() -> None:
+def test_compose_starts_one_worker_per_concurrent_run() -> None:
     services = shipped("compose/compose.yaml")["services"]
     workers = [s["command"] for s in services.values() if s.get("command", [""])[0] == "celery"]
     assert len(workers) == shipped("celery/dagster.yaml")["concurrency"]["runs"]["max_concurrent_runs"]
@@ -127,9 +129,9 @@ def test_compose_starts_a_worker_for_each_run_that_goes_on_at_once() -> None:
         assert command[1 : command.index("--hostname")] == words[1 : words.index("--hostname")]
 
 
-def test_compose_mounts_and_waits_for_what_there_is() -> None:
+def test_compose_mounts_existing_files_and_waits_for_existing_services() -> None:
     composed = shipped("compose/compose.yaml")
-    given = {"callarchive.toml"}  # the user's own, as the file's head says
+    given = {"callarchive.toml"}  # provided by the user, see the comment at the top of the file
     for service in composed["services"].values():
         assert set(service.get("depends_on", ())) <= composed["services"].keys()
         for volume in service.get("volumes", ()):
