@@ -5,6 +5,7 @@ import http.server
 import itertools
 import logging
 import os
+import random
 import secrets
 import shutil
 import socket
@@ -17,7 +18,7 @@ import urllib.error
 import urllib.request
 import zoneinfo
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -128,11 +129,8 @@ def use_tz_data() -> Iterator[Callable[[Path | None], None]]:
 def seaweedfs_endpoint() -> Iterator[str]:
     """A SeaweedFS server of the tests' own: it keeps conditional writes, and decides them one at a time."""
     data = Path(tempfile.mkdtemp(prefix="callarchive-seaweedfs-"))
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
-    ports = [taken.getsockname()[1] for taken in sockets]
+    ports = _listening_ports(8)
     names = [f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
-    for taken in sockets:
-        taken.close()
     options = {
         **dict(zip(names, ports, strict=True)),
         "dir": data,
@@ -166,6 +164,18 @@ def seaweedfs_endpoint() -> Iterator[str]:
         for port in ports:  # it makes these whatever TMPDIR says, and leaves them behind
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink(missing_ok=True)
+
+
+def _listening_ports(count: int) -> list[int]:
+    """Return free ports below those that the kernel gives to clients: no connection can take one before the server does."""
+    client_ports = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10_000, client_ports)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def _wait_for_bucket(endpoint: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
