@@ -40,7 +40,7 @@ class Connections:
 
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
         from callarchive.archiving.recording_archive import RecordingArchive
-        from callarchive.archiving.responses.store import AnswerStore
+        from callarchive.archiving.responses.store import ResponseStore
         from callarchive.catalog.parquet_catalog import Catalog
         from callarchive.storage.stores.opening import open_store
 
@@ -54,7 +54,7 @@ class Connections:
         self.clock = clock
         self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3))
         self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
-        self.answers = AnswerStore(self.catalog.store)
+        self.answers = ResponseStore(self.catalog.store)
         self._voices: dict[str, VoiceClient] = {}
         self._landings: dict[str, Landing] = {}
         self._contents: dict[str, LandingContents] = {}

@@ -1,1 +1,1 @@
-"""API responses kept for each day: lookups, and files of the log export."""
+"""API responses stored per day: lookups, and the files of the log export."""

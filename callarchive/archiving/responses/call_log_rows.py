@@ -1,7 +1,4 @@
-"""Rows of a call log file as they may be kept: phone numbers masked, Content dropped.
-
-What the rows mean is `call_log`'s part; its delimiters are these.
-"""
+"""Rows of a call log file as they may be stored: phone numbers masked, Content dropped. To parse them, see `call_log_csv`."""
 
 import csv
 import re
@@ -32,23 +29,22 @@ _IDS_TIMES_AND_AMOUNTS = frozenset(
         "mos",
     )
 )
-"""Columns whose digits are no phone number, however many there are. A SessionId has a form that cannot be mistaken."""
+"""Columns whose digits are never a phone number. A SessionId cannot be mistaken for one."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 
 
 def masked_rows(path: Path, *, mask: PhoneNumberMask) -> Iterator[list[str]]:
-    """Every row of the CSV file, its header first, as it may be kept.
+    """Yield the rows of the CSV file, header first, with phone numbers masked.
 
-    Where a number should not stand (a forged or mistaken row) it is starred out as in a message.
-    The column Content (call flows as they were submitted, often with numbers in them) goes, unless numbers are kept.
-    A row that is longer or shorter than the header has slipped, so its columns cannot be told: whatever looks like a
-    phone number in it is starred out (unless numbers are kept), and so in a file whose header names no SessionId.
+    Possible phone numbers in other columns, in rows whose length differs from the header's, and in files without a
+    SessionId column are masked as in messages. The column Content (submitted call flows, often with numbers) is dropped.
+    A mask that keeps numbers leaves all of them.
     """
-    # csv's default of 131,072 is below what Content may hold. The limit is the process's; it is only ever raised.
+    # Content may exceed csv's default of 131,072. The limit is global to the process, so it is only raised.
     csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))
     keeps_all = keeps_numbers(mask)
-    slipped: Callable[[str], str] = str if keeps_all else mask_text
+    mask_cell: Callable[[str], str] = str if keeps_all else mask_text
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         records = _records(file)
         first = next(records, None)
@@ -58,7 +54,7 @@ def masked_rows(path: Path, *, mask: PhoneNumberMask) -> Iterator[list[str]]:
         names = [_plain(name) for name in header]
         if "sessionid" not in names:
             for record in chain([first], records):
-                yield [slipped(cell) for cell in _cells(record, delimiter)]
+                yield [mask_cell(cell) for cell in _cells(record, delimiter)]
             return
         numbers = [_names_a_number(name) for name in names]
         plains = [name in _IDS_TIMES_AND_AMOUNTS for name in names]
@@ -67,44 +63,44 @@ def masked_rows(path: Path, *, mask: PhoneNumberMask) -> Iterator[list[str]]:
         for record in records:
             row = _cells(record, delimiter)
             if len(row) != len(header):
-                yield [slipped(cell) for cell in row]
+                yield [mask_cell(cell) for cell in row]
                 continue
             yield [
-                (mask(cell) or "") if number else cell if plain else slipped(cell)
+                (mask(cell) or "") if number else cell if plain else mask_cell(cell)
                 for cell, number, plain, stay in zip(row, numbers, plains, stays, strict=True)
                 if stay
             ]
 
 
 def _records(lines: Iterable[str]) -> Iterator[str]:
-    """The text of each record: lines are joined while a quote is open.
+    """Yield the text of each record: lines are joined while a quote is open.
 
-    One that stays open for a thousand lines was never closed: its line stands alone, and the others are read again.
+    A quote still open after a thousand lines was never closed: its line becomes a record, and the others are read again.
     """
-    waiting = iter(lines)
+    new_lines = iter(lines)
     again: list[str] = []
-    held: list[str] = []
+    open_lines: list[str] = []
     quotes = 0
     while True:
-        line = again.pop() if again else next(waiting, None)
+        line = again.pop() if again else next(new_lines, None)
         if line is not None:
-            held.append(line)
+            open_lines.append(line)
             quotes += line.count('"')
             if quotes % 2 == 0:
-                yield "".join(held)
-                held, quotes = [], 0
+                yield "".join(open_lines)
+                open_lines, quotes = [], 0
                 continue
-            if len(held) < _MOST_LINES:
+            if len(open_lines) < _MOST_LINES:
                 continue
-        if not held:
+        if not open_lines:
             return
-        yield held[0].replace('"', "")
-        again += reversed(held[1:])
-        held, quotes = [], 0
+        yield open_lines[0].replace('"', "")
+        again += reversed(open_lines[1:])
+        open_lines, quotes = [], 0
 
 
 def _header(record: str) -> tuple[list[str], str]:
-    """The header's names, and the delimiter under which one of them is SessionId."""
+    """Return the column names, and the delimiter with which one of them is SessionId."""
     for delimiter in _DELIMITERS:
         names = _cells(record, delimiter)
         if "sessionid" in map(_plain, names):
@@ -115,7 +111,7 @@ def _header(record: str) -> tuple[list[str], str]:
 def _cells(record: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader([record], delimiter=delimiter), [])
-    except csv.Error:  # a stray quote or line end: what it says cannot be told, but it is kept
+    except csv.Error:  # a stray quote or line end
         return [record.replace('"', "").rstrip("\r\n")]
 
 
@@ -124,5 +120,4 @@ def _plain(name: str) -> str:
 
 
 def _names_a_number(column: str) -> bool:
-    """SourceEndpoint and DestinationEndpoint, and whatever else `phone_numbers` takes for one."""
     return column.endswith("number") or bool(mask_json({column: "1"}, lambda _: None)[column] is None)

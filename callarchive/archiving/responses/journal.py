@@ -1,7 +1,6 @@
-"""Answers of a day's look-ups on their way into the answer store: small durable pieces first, one object at the end.
+"""The journal of a day's lookups: small durable pieces during a run, merged into one object at its end.
 
-A run that is killed, or that ends with an error, leaves its pieces; the next run reads them instead of asking again.
-How a look-up stands in a line is in `answer_lines`.
+A run that is killed or fails leaves its pieces, and the next run reads them instead of repeating the lookups.
 """
 
 import heapq
@@ -29,14 +28,17 @@ from callarchive.storage.stores import Store
 log = logging.getLogger(__name__)
 
 
-class AnswerJournal:
-    """The answers of one run on a day. A context manager: left without an error, the day's object holds them and no piece
-    is left; left with one, they lie in pieces. Not thread-safe; hold the day's lock.
+class ResponseJournal:
+    """The responses of a run for a day. Not thread-safe; hold the day's lock.
+
+    A context manager: on success it merges the pieces into the day's object; on an error it leaves them.
 
     Args:
-        masks: by account; the phone numbers of an account without one are dropped.
-        piece: how many answers a piece holds at the most.
-        piece_s: after how many seconds a smaller piece is written.
+        store: the catalog's store.
+        day: the day.
+        masks: by account. Without one, phone numbers are dropped.
+        piece: maximum number of responses in a piece.
+        piece_s: seconds after which a smaller piece is written.
     """
 
     def __init__(
@@ -70,23 +72,23 @@ class AnswerJournal:
             return
         try:
             self.flush()
-        except StoreError as err:  # the error that ends the run is the one to tell
-            log.warning("%d answers of 8x8 could not be kept: %s", len(self._waiting), err)
+        except StoreError as err:  # must not replace the error that ended the run
+            log.warning("could not store %d responses of 8x8: %s", len(self._waiting), err)
 
     def keep_pieces(self) -> None:
-        """Leave the answers in pieces at the end, as a run does that ends with an error."""
+        """Leave the pieces at the end, as after an error."""
         self._merges = False
 
     def left(self) -> Iterator[tuple[Key, Lookup]]:
-        """What pieces of earlier runs hold, which were broken off. Raises StoreError where one is damaged."""
+        """Yield the lookups in pieces of interrupted runs. Raises StoreError if a piece is damaged."""
         for path, data in list(self._pieces.items()):
-            with _damage_named(self._store, path):
+            with _naming_damaged(self._store, path):
                 for line in unpacked(data):
                     yield lookup_of(line)
 
     def add(self, subaccount_id: str, lookup: Lookup) -> None:
-        """The answer is on its way into a piece. Raises StoreError."""
-        mask = self._masks.get(subaccount_id, _drop)
+        """Queue the response for the next piece, and write the piece if it is due. Raises StoreError."""
+        mask = self._masks.get(subaccount_id, lambda _: None)
         key = (subaccount_id, lookup.session_id)
         if not self._waiting:
             self._begun_at = time.monotonic()
@@ -95,7 +97,7 @@ class AnswerJournal:
             self.flush()
 
     def flush(self) -> None:
-        """Every answer that was added is durable. Raises StoreError."""
+        """Write the queued responses durably. Raises StoreError."""
         if self._waiting:
             data = self._packed()
             path = f"{pieces_folder(self._day)}/{time.time_ns():020}-{secrets.token_hex(4)}.jsonl.zst"
@@ -104,7 +106,7 @@ class AnswerJournal:
             self._waiting.clear()
 
     def _packed(self) -> bytes:
-        """What waits, in the order of keys, so that pieces can be merged without unpacking all of them at once."""
+        """Pack the queue ordered by key, so that pieces can be merged without unpacking all of them at once."""
         return packed(line for _, line in sorted(self._waiting, key=lambda entry: entry[0]))
 
     def _merge(self) -> None:
@@ -121,83 +123,77 @@ class AnswerJournal:
 
 
 def lookups_path(day: date) -> str:
-    """Where the day's object lies below the store's root."""
+    """Return the path of the day's object, relative to the store's root."""
     return f"_answers/lookups/call_date={day}/answers.jsonl.zst"
 
 
 def pieces_folder(day: date) -> str:
-    """Where pieces lie below the store's root."""
+    """Return the folder of the day's pieces, relative to the store's root."""
     return f"_answers/lookups/call_date={day}/pieces"
 
 
 def mask_once(mask: PhoneNumberMask) -> PhoneNumberMask:
-    """A kept answer that is saved again is not hashed again."""
+    """Return a mask that leaves hashed numbers, so that storing a response again does not hash them again."""
     return lambda number: number if number is not None and number.startswith(HASH_PREFIX) else mask(number)
 
 
 def kept_lookups(store: Store, day: date) -> Iterator[tuple[Key, Lookup]]:
-    """The day's look-ups by key, one for each session, those still in pieces included; read anew.
-
-    Raises:
-        StoreError: an object is damaged.
-    """
+    """Yield the day's lookups, one per session, including those in pieces. Raises StoreError if an object is damaged."""
     pieces = {item.path: store.read(item.path) for item in store.list(pieces_folder(day))}
-    with _damage_named(store, lookups_path(day)):
+    with _naming_damaged(store, lookups_path(day)):
         for line in merged_lines(store, day, pieces):
             yield lookup_of(line)
 
 
 def merged_lines(store: Store, day: date, pieces: Mapping[str, bytes]) -> Iterator[bytes]:
-    """The lines of the day's object and of the pieces by key; of several about one session the one that counts."""
+    """Yield the lines of the day's object and of the pieces in order of key, one per session: see `line_that_counts`."""
     objects = []
     with suppress(ObjectNotFoundError):
         objects.append((lookups_path(day), store.read(lookups_path(day))))
     objects += sorted(pieces.items())
-    with _damage_named(store, lookups_path(day)):
+    with _naming_damaged(store, lookups_path(day)):
         for _, entries in groupby(_in_order(store, objects), key=itemgetter(0)):
             yield reduce(line_that_counts, (line for _, line in entries))
 
 
 def _in_order(store: Store, objects: Sequence[tuple[str, bytes]]) -> Iterator[tuple[Key, bytes]]:
-    """Keys and lines of objects that are each ordered by key; of equal keys the earlier object's comes first.
+    """Yield the keys and lines of ordered objects in order of key, then of objects.
 
-    An object is unpacked from when its first key's turn has come: sessions are asked for in order, so that is few at a
-    time, however many pieces there are.
+    Unlike heapq.merge, open an object only when its first key is due: sessions are looked up in order, so that few of
+    many pieces are unpacked at a time.
     """
     heap: list[tuple[Key, int, bytes | None]] = []
     for number, (path, data) in enumerate(objects):
         with suppress(StopIteration):
             heap.append((next(_entries(store, path, data))[0], number, None))
     heapq.heapify(heap)
-    open_ones: dict[int, Iterator[tuple[Key, bytes]]] = {}
+    open_objects: dict[int, Iterator[tuple[Key, bytes]]] = {}
     while heap:
         key, number, line = heap[0]
         if line is None:
-            open_ones[number] = _entries(store, *objects[number])
+            open_objects[number] = _entries(store, *objects[number])
         else:
             yield key, line
-        following = next(open_ones[number], None)
+        following = next(open_objects[number], None)
         if following is None:
             heapq.heappop(heap)
-            del open_ones[number]
+            del open_objects[number]
         else:
             heapq.heapreplace(heap, (following[0], number, following[1]))
 
 
 def _entries(store: Store, path: str, data: bytes) -> Iterator[tuple[Key, bytes]]:
-    """Keys and lines of one object. Raises StoreError, which names it, where it is damaged."""
-    with _damage_named(store, path):
+    """Yield the keys and lines of one object."""
+    with _naming_damaged(store, path):
         for line in unpacked(data):
             yield key_of(line), line
 
 
 @contextmanager
-def _damage_named(store: Store, path: str) -> Iterator[None]:
+def _naming_damaged(store: Store, path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as err:
-        raise StoreError(f"{store.uri(path)}: is damaged ({type(err).__name__}); remove it and run the day") from err
-
-
-def _drop(_: str | None) -> None:
-    return None
+        raise StoreError(
+            f"{store.uri(path)} is damaged ({type(err).__name__}): remove it and archive the day again"
+        ) from err

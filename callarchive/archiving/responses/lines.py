@@ -1,11 +1,10 @@
-"""Look-ups as lines of JSON, as `answer_store` keeps them: each way between the two, which of two lines counts, packing.
+"""Lookups as lines of JSON: conversion, precedence, and packing.
 
-A line holds an answer as it came, phone numbers masked; the answer is read anew with each reading of the line.
+A line has the response as received, with phone numbers masked. Reading the line parses the response again.
 """
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +22,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 def line_of(subaccount_id: str, lookup: Lookup, mask: PhoneNumberMask) -> bytes:
-    """The look-up as a line, without the line end."""
+    """Return the lookup as a line, without the line end."""
     return json.dumps(
         {
             "subaccount_id": subaccount_id,
@@ -39,20 +38,22 @@ def line_of(subaccount_id: str, lookup: Lookup, mask: PhoneNumberMask) -> bytes:
 
 
 def key_of(line: bytes) -> Key:
-    """Whose look-up it is. Raises ValueError, KeyError or TypeError where the line is damaged."""
+    """Return the key of a line. Raises ValueError, KeyError or TypeError if the line is damaged."""
     row = json.loads(line)
     return row["subaccount_id"], row["session_id"]
 
 
 def lookup_of(line: bytes) -> tuple[Key, Lookup]:
-    """Key and look-up. What has a body is read by `read_lookup` as if it had just come. Raises as `key_of`."""
+    """Return the key and the lookup of a line. A response body is parsed again. Raises as `key_of`."""
     row = json.loads(line)
     looked_up_at = parse_timestamp(row["looked_up_at"])
     if looked_up_at is None:
-        raise ValueError("no time stamp")
+        raise ValueError("no timestamp")
     key = row["subaccount_id"], row["session_id"]
     if row["body"] is not None and row["http_status"] is not None:
-        return key, _read(row, looked_up_at)
+        return key, read_lookup(
+            session_id=row["session_id"], http_status=row["http_status"], body=row["body"], looked_up_at=looked_up_at
+        )
     return key, Lookup(
         session_id=row["session_id"],
         status=LookupStatus(row["status"]),
@@ -64,21 +65,21 @@ def lookup_of(line: bytes) -> tuple[Key, Lookup]:
 
 
 def status_when_kept(line: bytes) -> str:
-    """Return the look-up's status as the run that kept it read the answer. Raises as `key_of`."""
+    """Return the status that the run which stored the line determined. Raises as `key_of`."""
     return str(json.loads(line)["status"])
 
 
 def line_that_counts(old: bytes, new: bytes) -> bytes:
-    """Of two lines about one session the one to keep.
+    """Return the line to keep of two about one session.
 
-    The newer, except that one without recordings never replaces one that names some, and an error never an answer: neither
-    a bad day at 8x8 nor its forgetting loses what it once said.
+    It is the newer one, except that a line without recordings never replaces one with some, and an error never replaces a
+    response. So neither an outage at 8x8 nor deletion there loses recordings.
     """
     return new if _replaces(lookup_of(new)[1], lookup_of(old)[1]) else old
 
 
 def packed(lines: Iterable[bytes]) -> bytes:
-    """The lines as a zstd frame. The same lines give the same bytes."""
+    """Pack the lines into a zstd frame. Equal lines give equal bytes."""
     target = pa.BufferOutputStream()
     with pa.CompressedOutputStream(target, "zstd") as stream:
         for line in lines:
@@ -88,13 +89,13 @@ def packed(lines: Iterable[bytes]) -> bytes:
 
 
 def unpacked(data: bytes) -> Iterator[bytes]:
-    """The lines that were packed; at most 64 KiB of them are unpacked ahead.
+    """Yield the lines of a frame, unpacking at most 64 KiB ahead.
 
     Raises:
         OSError, pa.ArrowException, ValueError: the frame is damaged.
     """
-    if not data:  # pyarrow reads nothing at all as an empty stream; a whole one has a frame, even around nothing
-        raise ValueError("nothing is there")
+    if not data:  # pyarrow accepts it as an empty stream, but even no lines pack into a frame
+        raise ValueError("empty object")
     rest = b""
     with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -104,26 +105,19 @@ def unpacked(data: bytes) -> Iterator[bytes]:
         yield rest
 
 
-def _read(row: dict[str, Any], looked_up_at: datetime) -> Lookup:
-    return read_lookup(
-        session_id=row["session_id"], http_status=row["http_status"], body=row["body"], looked_up_at=looked_up_at
-    )
-
-
 def _replaces(new: Lookup, old: Lookup) -> bool:
     if old.recordings and not new.recordings:
-        return False  # a failed look-up, or 8x8 has forgotten the session by now
+        return False  # a failed lookup, or 8x8 has deleted the session since
     if new.status is LookupStatus.ERROR and old.status is not LookupStatus.ERROR:
         return bool(new.recordings)
     return new.looked_up_at >= old.looked_up_at
 
 
 def _masked_body(lookup: Lookup, mask: PhoneNumberMask) -> str | None:
-    """The body itself where it holds nothing that may not be kept, else the same JSON without it; None to keep none.
+    """Return the body unchanged if it needs no masking, else the masked JSON; None if it must not be stored.
 
-    What is not JSON cannot be masked by its keys: what looks like a number is masked, and it is cut to 64 Ki
-    characters, for it is kept as evidence of an error only. JSON that is an error because a key is doubled is not kept:
-    rewritten it would have lost the other value, and would read as a good answer.
+    A body that is not JSON only documents an error: possible numbers are masked, and it is cut to 64 Ki characters. JSON
+    that is an error because of a duplicate key is not stored: rewriting it would drop one value and make it look valid.
     """
     body = lookup.body
     if body is None:
@@ -131,14 +125,14 @@ def _masked_body(lookup: Lookup, mask: PhoneNumberMask) -> str | None:
     try:
         tree = parse_json(body)
         masked = mask_json(tree, mask)
-        doubled = _holds_doubled_keys(tree)
-        if doubled and lookup.status is LookupStatus.ERROR:
+        is_ambiguous = _has_duplicate_keys(tree)
+        if is_ambiguous and lookup.status is LookupStatus.ERROR:
             return None
-        return body if masked == tree and not doubled else storable(json.dumps(masked, ensure_ascii=False))
+        return body if masked == tree and not is_ambiguous else storable(json.dumps(masked, ensure_ascii=False))
     except (UnreadableError, RecursionError):
         return mask_text(storable(body[:_UNREADABLE_CHARS]))
 
 
-def _holds_doubled_keys(value: Any) -> bool:
+def _has_duplicate_keys(value: Any) -> bool:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, DoubledKeys) or any(_holds_doubled_keys(child) for child in children)
+    return isinstance(value, DoubledKeys) or any(_has_duplicate_keys(child) for child in children)

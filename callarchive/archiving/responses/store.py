@@ -1,9 +1,7 @@
-"""What 8x8 answered, kept per day: look-ups as they came, and the files of the log export.
+"""The response store: responses of 8x8's API per day, from which a day can be parsed again without 8x8.
 
-A day can be read again from here without asking 8x8, years later and with better reading. One object per table and
-day (per account for call logs), below `_answers/`, which Parquet readers do not see; zstd, to be opened with
-`zstd -d` and `tar --zstd`. Phone numbers are masked before anything is written. How look-ups get there is in
-`answer_journal`, how one stands in a line in `answer_lines`.
+It has one object per day for lookups (`zstd -d`), and one per day and account for call logs (`tar --zstd`), below
+`_answers/`, which Parquet readers skip. Phone numbers are masked before they are written.
 """
 
 import csv
@@ -17,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from callarchive.archiving.responses.call_log_rows import masked_rows
-from callarchive.archiving.responses.journal import AnswerJournal, kept_lookups, lookups_path, mask_once
+from callarchive.archiving.responses.journal import ResponseJournal, kept_lookups, lookups_path, mask_once
 from callarchive.catalog.rows import Key
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.identifiers import path_segment
@@ -27,38 +25,36 @@ from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.storage.stores import Store
 
 
-class AnswerStore:
-    """Raw answers over a store. Not for two writers of one day at once: hold the day's lock."""
+class ResponseStore:
+    """The responses in a store. Writers must hold the day's lock."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def day_folders(self, day: date) -> list[str]:
-        """The folders that hold the day's answers, below the store's root, whether or not they are there."""
+        """Return the folders of the day's responses, relative to the store's root, existing or not."""
         return [lookups_path(day).rpartition("/")[0], call_log_path(day, "any").rpartition("/")[0]]
 
-    def journal(self, day: date, *, masks: Mapping[str, PhoneNumberMask]) -> AnswerJournal:
-        """Takes a run's answers for the day as they come. See `AnswerJournal`."""
-        return AnswerJournal(self._store, day, masks=masks)
+    def journal(self, day: date, *, masks: Mapping[str, PhoneNumberMask]) -> ResponseJournal:
+        """Open the journal for the responses of a run."""
+        return ResponseJournal(self._store, day, masks=masks)
 
     def lookups(self, day: date) -> Iterator[tuple[Key, Lookup]]:
-        """The kept answers by key, one for each session, read anew.
-
-        Raises:
-            StoreError: an object is damaged.
-        """
+        """Yield the stored lookups, one per session, parsed again. Raises StoreError if an object is damaged."""
         return kept_lookups(self._store, day)
 
     def load_lookups(self, day: date) -> dict[Key, Lookup]:
-        """All of `lookups` at once; none is an empty dict."""
+        """Return all of `lookups` as a dict."""
         return dict(self.lookups(day))
 
     def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: PhoneNumberMask) -> None:
-        """The account's call log of the day is these CSV files and no others; no files: an empty one.
+        """Replace the account's call log of the day with these CSV files, which may be none.
 
         Args:
-            mask: applied to the columns of phone numbers, whatever their order and case; where it keeps numbers, the
-                column Content is kept too.
+            day: the day.
+            subaccount_id: the account.
+            files: the CSV files.
+            mask: applied to columns of phone numbers. If it keeps numbers, the column Content is kept too.
         """
         try:
             data = _packed(files, mask)
@@ -68,7 +64,7 @@ class AnswerStore:
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
-        """The kept CSV files in a temporary folder, as `VoiceClient.call_log` hands them over; null if none were kept.
+        """Provide the stored CSV files in a temporary folder, or None if no call log is stored.
 
         Raises:
             StoreError: the object is damaged.
@@ -85,7 +81,9 @@ class AnswerStore:
             try:
                 folder = stack.enter_context(temporary_folder("callarchive-log-"))
             except OSError as err:
-                raise StoreError(f"no temporary folder for the kept call log: {err.strerror}; check TMPDIR") from err
+                raise StoreError(
+                    f"cannot create a temporary folder for the call log: {err.strerror}; check TMPDIR"
+                ) from err
             yield self._unpack(data, folder, path)
 
     def _unpack(self, data: bytes, folder: Path, path: str) -> list[Path]:
@@ -96,24 +94,24 @@ class AnswerStore:
                 tarfile.open(fileobj=packed, mode="r|") as archive,
             ):
                 for number, member in enumerate(archive):
-                    # Not extract(): its safe filter came with Python 3.11.4, and the names in the archive are not needed.
+                    # Not extract(): its safe filter needs Python 3.11.4, and the names in the archive are not needed.
                     content = archive.extractfile(member)
                     if content is not None:
                         found.append(folder / f"log-{number:04d}.csv")
                         with found[-1].open("wb") as file:
                             shutil.copyfileobj(content, file)
         except (OSError, pa.ArrowException, tarfile.TarError) as err:
-            raise StoreError(f"{self._store.uri(path)}: is damaged ({type(err).__name__}); remove it") from err
+            raise StoreError(f"{self._store.uri(path)} is damaged ({type(err).__name__}): remove it") from err
         return found
 
 
 def call_log_path(day: date, subaccount_id: str) -> str:
-    """Return where the account's call log of the day lies below the store's root."""
+    """Return the path of the account's call log of the day, relative to the store's root."""
     return f"_answers/call_log/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
 
 
 def _packed(files: Sequence[Path], mask: PhoneNumberMask) -> bytes:
-    """A tar of the masked files, zstd. Without time stamps: the same rows give the same bytes."""
+    """Pack the masked files as tar and zstd, without timestamps, so that equal rows give equal bytes."""
     target = pa.BufferOutputStream()
     with (
         temporary_folder("callarchive-log-") as folder,

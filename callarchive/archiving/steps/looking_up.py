@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.responses.journal import AnswerJournal
+from callarchive.archiving.responses.journal import ResponseJournal
 from callarchive.archiving.steps.account_failures import (
     FOR_ALL_ACCOUNTS,
     account_failures,
@@ -146,7 +146,7 @@ def _ask_for(
     accounts: Sequence[AccountSettings],
     lookups: pa.Table,
     metadata: pa.Table,
-    journal: AnswerJournal,
+    journal: ResponseJournal,
     answered: LookupRows,
     progress: Progress | None = None,
 ) -> tuple[int, dict[str, ArchiveError]]:
@@ -215,7 +215,7 @@ def _to_ask(
 
 
 def _without_left(
-    connections: Connections, journal: AnswerJournal, to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
+    connections: Connections, journal: ResponseJournal, to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
 ) -> pa.Table:
     """The sessions to ask for that a broken-off run has no good answer for; good ones are among `answered`.
 
@@ -246,7 +246,7 @@ def _ask(
     day: date,
     account: AccountSettings,
     session_ids: list[str],
-    journal: AnswerJournal,
+    journal: ResponseJournal,
     answered: LookupRows,
     progress: Progress,
     *,

@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from callarchive.archiving.responses.journal import AnswerJournal
-from callarchive.archiving.responses.store import AnswerStore
+from callarchive.archiving.responses.journal import ResponseJournal
+from callarchive.archiving.responses.store import ResponseStore
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.storage.stores.local import LocalStore
@@ -28,7 +28,7 @@ def answer(number, *, minutes=0, body=BODY):
 
 
 def journal(store, **options):
-    return AnswerJournal(store, DAY, masks={"acme": lambda number: number}, **options)
+    return ResponseJournal(store, DAY, masks={"acme": lambda number: number}, **options)
 
 
 def break_off(store, *lookups, **options):
@@ -47,7 +47,7 @@ def test_a_killed_run_leaves_whole_pieces(store):
     for number in range(8):  # and no more: nothing of a killed process runs
         answers.add("acme", answer(number))
     assert [lookup for _, lookup in journal(store).left()] == [answer(number) for number in range(6)]
-    kept = AnswerStore(store).load_lookups(DAY)
+    kept = ResponseStore(store).load_lookups(DAY)
     assert kept == {("acme", answer(number).session_id): answer(number) for number in range(6)}
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_ends_with_an_error_leaves_all_of_its_answers_and_the_next_on
     with journal(store) as answers:
         answers.add("acme", answer(7))
     assert files(tmp_path) == ["answers.jsonl.zst"]
-    assert list(AnswerStore(store).load_lookups(DAY).values()) == [answer(number) for number in range(8)]
+    assert list(ResponseStore(store).load_lookups(DAY).values()) == [answer(number) for number in range(8)]
     assert list(journal(store).left()) == []
 
 
@@ -74,10 +74,10 @@ def test_of_several_answers_about_one_session_the_same_counts_in_pieces_and_when
         with pytest.raises(KeyboardInterrupt):
             break_off(store, *lookups, piece=1)
     wanted = {("acme", answer(1).session_id): answer(1), ("acme", answer(2).session_id): answer(2, minutes=1)}
-    assert AnswerStore(store).load_lookups(DAY) == wanted
+    assert ResponseStore(store).load_lookups(DAY) == wanted
     with journal(store):
         pass
-    assert AnswerStore(store).load_lookups(DAY) == wanted
+    assert ResponseStore(store).load_lookups(DAY) == wanted
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
@@ -118,7 +118,7 @@ def test_a_damaged_piece_is_named(store, tmp_path):
     with pytest.raises(StoreError, match=path.name):
         list(journal(store).left())
     with pytest.raises(StoreError, match=path.name):
-        AnswerStore(store).load_lookups(DAY)
+        ResponseStore(store).load_lookups(DAY)
 
 
 def test_a_store_that_takes_nothing_does_not_hide_why_the_run_ended(store, tmp_path, caplog):
@@ -126,4 +126,4 @@ def test_a_store_that_takes_nothing_does_not_hide_why_the_run_ended(store, tmp_p
     (tmp_path / "catalog").write_bytes(b"a file where a folder belongs")
     with pytest.raises(KeyboardInterrupt):
         break_off(store, lookup)
-    assert "1 answers of 8x8 could not be kept" in caplog.text
+    assert "could not store 1 responses of 8x8" in caplog.text

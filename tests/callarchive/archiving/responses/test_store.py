@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from callarchive.archiving.responses.store import AnswerStore
+from callarchive.archiving.responses.store import ResponseStore
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.storage.stores.local import LocalStore
@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def answers(folder):
-    return AnswerStore(LocalStore(f"file://{folder}"))
+    return ResponseStore(LocalStore(f"file://{folder}"))
 
 
 def answer(session_id=ONE, *, body=OK, http_status=200, minutes=0):
