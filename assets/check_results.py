@@ -6,7 +6,7 @@ import dagster as dg
 
 from callarchive.catalog.schemas import Table
 from callarchive.domain.evidence import Outcome
-from callarchive.monitoring.checks import CHECKS, ODDITIES, CheckResult
+from callarchive.monitoring.checks import CHECKS, CheckResult, Level
 
 _EXAMPLES = 20
 
@@ -14,7 +14,7 @@ _EXAMPLES = 20
 def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
     """The specs of all checks on the table."""
     return [
-        dg.AssetCheckSpec(check.name, asset=table.name, description=check.meaning, blocking=check.blocking)
+        dg.AssetCheckSpec(check.name, asset=table.name, description=check.description, blocking=check.blocking)
         for check in CHECKS
         if check.table is table
     ]
@@ -66,10 +66,11 @@ def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     if examples:
         lines = [f"- {day}: `{_code(example)}`" for day, example in examples[:_EXAMPLES]]
         metadata["examples"] = dg.MetadataValue.md("\n".join(lines))
+    warning = not failed or days[0].check.level is Level.WARNING
     return dg.AssetCheckResult(
         check_name=name,
         passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN if name in ODDITIES or not failed else dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
         description=described,
         metadata=metadata,
     )

@@ -109,7 +109,7 @@ def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
     from assets.summaries import summarize, summarize_forecast, summarize_risks
     from callarchive.monitoring.alert_rules import tell_of_day
     from callarchive.monitoring.at_risk import at_risk
-    from callarchive.monitoring.checks import run_checks
+    from callarchive.monitoring.evaluation import run_checks
     from callarchive.planning.forecast.comparing import compare_day
 
     settings = connections.settings
@@ -174,7 +174,7 @@ def _take_further(context: dg.AssetExecutionContext, connections: Connections, b
 def _hold_back(verdicts: Iterable["CheckResult"]) -> None:
     """Raises where Dagster would not go on to the next step: the tables of the day are wrong."""
     for verdict in verdicts:
-        if verdict.blocking and verdict.failed:
+        if verdict.check.blocking and verdict.failed:
             raise ArchiveError(f"the check {verdict.name} failed: {verdict.summary}")
 
 

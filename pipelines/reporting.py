@@ -12,7 +12,8 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.domain.days import utc_now
 from callarchive.monitoring.at_risk import at_risk
-from callarchive.monitoring.checks import CheckResult, run_checks
+from callarchive.monitoring.checks import CheckResult
+from callarchive.monitoring.evaluation import run_checks
 from callarchive.settings import Settings
 
 _TABLES = (

@@ -91,7 +91,7 @@ def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks
     codes = [*(failure.error.exit_code for failure in failures), *(error.exit_code for _, error in in_part)]
     if codes:
         raise typer.Exit(max(codes))
-    failed = sorted({check.name for summary in summaries for check in summary.checks if check.serious})
+    failed = sorted({check.name for summary in summaries for check in summary.checks if check.is_error})
     if failed and not ignore_checks:
         typer.echo(f"{many(len(failed), 'check', 'checks')} failed: {', '.join(failed)} (see docs/checks.md)", err=True)
         raise typer.Exit(_CHECKS_FAILED)

@@ -27,8 +27,9 @@ from callarchive.domain.errors import (
     RefusedError,
 )
 from callarchive.monitoring.alert_rules import alerts_of, tell_of_day, tell_of_failure
-from callarchive.monitoring.checks import CheckResult, run_checks
-from callarchive.monitoring.verdicts import accounts_without_files, nothing_found
+from callarchive.monitoring.checks import CheckResult
+from callarchive.monitoring.evaluation import run_checks
+from callarchive.monitoring.verdicts import accounts_without_files, no_files_message
 from callarchive.runtime.memory import give_memory_back
 from callarchive.runtime.worker_pool import Progress
 
@@ -140,7 +141,7 @@ def _summary(
     nowhere = pc.is_in(recordings["subaccount_id"], value_set=pa.array(list(without_files), pa.string()))
     attention = needs_attention(day, sessions=sessions, recordings=recordings.filter(pc.invert(nowhere)))
     for account, count in without_files.items():
-        reason = f"{nothing_found(account, count, settings.landings)}: check accounts.landing"
+        reason = f"{no_files_message(account, count, settings.landings)}: check accounts.landing"
         failures += (AccountFailure.of(account, schemas.RECORDING_FILES.name, ObjectNotFoundError(reason)),)
     checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings)
     return DaySummary(

@@ -47,7 +47,7 @@ def tell_of_day(
         return
     checks = list(checks)
     accounts = {account.subaccount_id for account in connections.settings.accounts}
-    failing = [check for check in checks if check.serious]
+    failing = [check for check in checks if check.is_error]
     if failing:
         title = f"{day}: {many(len(failing), 'check fails', 'checks fail')}"
         alerts.send(_of_checks("checks_failed", day, title, failing, accounts))

@@ -12,7 +12,7 @@ from callarchive.catalog.day_bounds import MovedDay, recent_days_to_review, revi
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome
 from callarchive.monitoring.at_risk import AtRisk, at_risk, days_of_countdown
-from callarchive.monitoring.checks import run_checks
+from callarchive.monitoring.evaluation import run_checks
 
 if TYPE_CHECKING:
     from callarchive.events.inbox.queries import AccountStatistics

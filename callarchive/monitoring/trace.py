@@ -23,7 +23,7 @@ from callarchive.domain.identifiers import parse_id, uuid_time
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, mask_json
 from callarchive.events.inbox.events import payload_to_keep
-from callarchive.monitoring.checks import run_checks
+from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.trace_steps import (
     Link,
     LinkState,

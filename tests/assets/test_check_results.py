@@ -5,7 +5,7 @@ import dagster as dg
 from assets.check_results import check_results, check_specs
 from callarchive.catalog import schemas
 from callarchive.domain.evidence import Outcome
-from callarchive.monitoring.checks import CHECKS, ODDITIES, CheckResult
+from callarchive.monitoring.checks import CHECKS, CheckResult
 
 
 def verdict(
@@ -17,11 +17,9 @@ def verdict(
     examples: tuple[str, ...] = (),
 ) -> CheckResult:
     return CheckResult(
-        name=name,
-        table=schemas.RECORDINGS,
+        check=next(check for check in CHECKS if check.name == name),
         day=date(2026, 1, day),
         outcome=outcome or (Outcome.PASSED if passed else Outcome.FAILED),
-        blocking=False,
         summary=f"summary of {day}",
         numbers={"share": 0.25, "failed": 3},
         examples=examples,
@@ -89,11 +87,7 @@ def test_examples_of_days_that_passed_give_way_to_those_of_days_that_failed() ->
     assert "tolerated" not in str(result.metadata["examples"].value)
 
 
-def test_missing_recordings_are_errors_and_oddities_are_warnings() -> None:
+def test_missing_recordings_are_errors_and_odd_durations_are_warnings() -> None:
     lost, odd = check_results([verdict(5, passed=False), verdict(5, passed=False, name="durations_plausible")])
     assert lost.severity == dg.AssetCheckSeverity.ERROR
     assert odd.severity == dg.AssetCheckSeverity.WARN
-
-
-def test_what_is_called_a_warning_is_a_check_that_does_not_block() -> None:
-    assert {check.name for check in CHECKS if not check.blocking} > ODDITIES

@@ -72,7 +72,7 @@ def test_an_account_without_a_readable_answer_fails_alone_and_keeps_its_rows(sta
     (healed,) = trial.archive()
     assert healed.failures == ()
     assert rows_of(trial, DARK)["recordings"]
-    assert all(check.passed for check in healed.checks if check.blocking)
+    assert all(result.passed for result in healed.checks if result.check.blocking)
 
 
 def test_the_rows_of_a_dark_account_stay_as_they_were(start_trial: Start) -> None:

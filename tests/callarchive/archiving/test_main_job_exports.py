@@ -15,7 +15,8 @@ from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.evidence import Outcome
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
-from callarchive.monitoring.checks import CheckResult, run_checks
+from callarchive.monitoring.checks import CheckResult
+from callarchive.monitoring.evaluation import run_checks
 from callarchive.simulator.events import session_summary
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.world import AccountPlan
@@ -77,12 +78,12 @@ def test_an_export_with_fewer_sessions_than_before_fails_a_check_until_it_is_who
     for _ in range(2):
         (cut,) = trial.archive()
         check = complete(cut)
-        assert (check.outcome, check.serious) == (Outcome.FAILED, True)
+        assert (check.outcome, check.is_error) == (Outcome.FAILED, True)
         missing = {example.partition(":")[0] for example in check.examples}
         assert missing < named
         assert len(missing) == check.numbers["missing"] >= 6
-        assert f"{len(missing)} sessions are not named" in check.summary
-        assert f"{len(missing)} by log_export" in check.summary
+        assert f"{len(missing)} sessions are missing" in check.summary
+        assert f"{len(missing)} from log_export" in check.summary
         after = trial.tables()
         assert with_recordings <= {row["session_id"] for row in after["sessions"]}
         assert named - {row["session_id"] for row in after["sessions"]} <= missing

@@ -97,7 +97,7 @@ def test_a_run_that_breaks_at_any_write_of_a_table_is_made_good_by_the_next(
             trial.archive()
         (summary,) = trial.archive()
         assert trial.tables() == undisturbed, f"after the {broken}th write broke"
-        assert all(check.passed for check in summary.checks if check.blocking)
+        assert all(result.passed for result in summary.checks if result.check.blocking)
 
 
 def test_an_archive_that_refuses_us_stops_the_run_instead_of_failing_each_recording(

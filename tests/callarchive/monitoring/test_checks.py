@@ -16,7 +16,8 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.models import Discrepancy
-from callarchive.monitoring.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult, run_checks
+from callarchive.monitoring.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult
+from callarchive.monitoring.evaluation import run_checks
 from callarchive.settings import CheckSettings, ReconciliationLimits, TransferSettings
 
 Row = dict[str, Any]
@@ -103,7 +104,7 @@ def test_a_day_without_a_table_has_not_passed_the_checks_on_it(tmp_path: Path) -
     day = sound_day()
     results = verdicts(tmp_path, day, leave_out=schemas.RECONCILIATION)
     assert {name for name, result in results.items() if result.outcome is Outcome.NOT_CHECKED} == {
-        name for name, _ in RECONCILIATION_CHECKS.values()
+        check.name for check in RECONCILIATION_CHECKS.values()
     }
 
 
@@ -121,7 +122,7 @@ def test_an_account_that_could_not_be_archived_fails_its_check_and_leaves_the_ot
     write_by_hand(Catalog.open(tmp_path), schemas.ACCOUNT_FAILURES, [failure])
     results = verdicts(tmp_path, day)
     assert results["accounts_archived"].outcome is Outcome.FAILED
-    assert results["accounts_archived"].serious
+    assert results["accounts_archived"].is_error
     assert "acme_th: no readable answer" in results["accounts_archived"].summary
     others = [result for name, result in results.items() if name != "accounts_archived"]
     assert {result.outcome for result in others} == {Outcome.NOT_CHECKED}
@@ -313,7 +314,7 @@ def test_one_account_without_many_sessions_may_be_unknown(tmp_path: Path) -> Non
 
 
 def test_checks_that_mean_wrong_tables_are_blocking_and_the_others_are_not(tmp_path: Path) -> None:
-    blocking = {name for name, result in verdicts(tmp_path, sound_day()).items() if result.blocking}
+    blocking = {name for name, result in verdicts(tmp_path, sound_day()).items() if result.check.blocking}
     assert blocking == {
         "every_session_accounted_for",
         "sessions_unique",
@@ -357,7 +358,7 @@ def discrepancy(number: int, kind: Discrepancy, *, state: str = "open") -> Row:
 def test_every_kind_of_discrepancy_has_its_check_and_its_limit() -> None:
     assert set(RECONCILIATION_CHECKS) == set(Discrepancy)
     assert set(ReconciliationLimits.model_fields) == {kind.value for kind in Discrepancy}
-    assert {name for name, _ in RECONCILIATION_CHECKS.values()} == {
+    assert {check.name for check in RECONCILIATION_CHECKS.values()} == {
         check.name for check in CHECKS if check.table is schemas.RECONCILIATION
     }
 
@@ -369,7 +370,7 @@ def test_one_open_discrepancy_more_than_its_limit_fails_the_check_of_its_kind_al
     day = sound_day()
     day["reconciliation"] = [discrepancy(number, kind) for number in range(3)]
     day["reconciliation"].append(discrepancy(3, kind, state="resolved"))
-    name, _ = RECONCILIATION_CHECKS[kind]
+    name = RECONCILIATION_CHECKS[kind].name
 
     def limited(limit: int | None) -> CheckSettings:
         limits = ReconciliationLimits(**{other.value: 0 for other in Discrepancy} | {kind.value: limit})
@@ -464,7 +465,7 @@ def test_accounts_are_compared_with_their_own_days_alone(tmp_path: Path) -> None
     today = answered("acme", 40, negative=40) + answered("other", 40, negative=0)
     assert usual(tmp_path, today, before=[(40, 2)] * 5, account="other").passed
     result = usual(tmp_path, today, before=[(40, 2)] * 5, account="acme")
-    assert result.examples == ("acme: 40 of 40 sessions (100.0%); 5.0% is usual, by 5 earlier days",)
+    assert result.examples == ("acme: 40 of 40 sessions (100.0%); usual is 5.0% (from 5 earlier days)",)
 
 
 def test_ten_connected_calls_without_any_recording_are_a_wrong_account(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`docs/checks.md` and the checks in the code tell of each other."""
+"""`docs/checks.md` and the checks in the code agree."""
 
 import re
 from pathlib import Path
@@ -6,30 +6,29 @@ from pathlib import Path
 import pytest
 
 from assets import newest_day
-from callarchive.monitoring.checks import CHECKS, ODDITIES, RECONCILIATION_CHECKS, Check
+from callarchive.monitoring.checks import CHECKS, RECONCILIATION_CHECKS, Check
 from callarchive.settings import CheckSettings, ReconciliationLimits
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
-KINDS = {check_name: kind.value for kind, (check_name, _) in RECONCILIATION_CHECKS.items()}
+KINDS = {check.name: kind.value for kind, check in RECONCILIATION_CHECKS.items()}
 
 
-def test_every_check_has_its_section_and_no_section_lacks_its_check() -> None:
+def test_every_check_has_a_section_and_every_section_a_check() -> None:
     assert list(SECTIONS) == [*(check.name for check in CHECKS), newest_day.NAME]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_a_section_says_how_grave_a_failure_is_what_it_means_and_what_to_do(check: Check) -> None:
-    kind = "blocking" if check.blocking else "warning" if check.name in ODDITIES else "error"
+def test_a_section_has_level_meaning_and_next_step(check: Check) -> None:
     paragraphs = SECTIONS[check.name].strip().split("\n\n")
-    assert paragraphs[0] == f"{kind}, on `{check.table.name}`"
+    assert paragraphs[0] == f"{check.level}, on `{check.table.name}`"
     assert paragraphs[1].startswith("**Means:** ")
     assert paragraphs[2].startswith("**Do:** ")
 
 
-def test_every_limit_is_told_with_its_default_where_its_check_is() -> None:
-    told = {
+def test_a_section_has_the_limit_and_its_default() -> None:
+    documented = {
         name: limit.group(1, 2)
         for name, section in SECTIONS.items()
         if (limit := re.search(r"^\*\*Limit:\*\* `([a-z_.]+)`, (.+) by default\.$", section, flags=re.MULTILINE))
@@ -46,7 +45,7 @@ def test_every_limit_is_told_with_its_default_where_its_check_is() -> None:
     for check, name in KINDS.items():
         limit = getattr(reconciliation, name)
         expected[check] = (name, "none" if limit is None else str(limit))
-    assert told == expected
+    assert documented == expected
 
 
 def test_the_readme_leads_to_the_page() -> None:
