@@ -174,7 +174,7 @@ class Catalog:
 
         data = parquet_files.to_arrow(table, rows)
         if not self._is_current(table, day, data):
-            with self.store.replacing(table.partition_path(day), about_bytes=parquet_files.about_bytes(data)) as file:
+            with self.store.replacing(table.partition_path(day)) as file:
                 parquet_files.write(data, file)
         give_memory_back(data.num_rows)
         return int(data.num_rows)

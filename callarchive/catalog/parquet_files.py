@@ -64,11 +64,6 @@ def write(data: pa.Table, file: BinaryIO) -> None:
     pq.write_table(data, file, compression=_COMPRESSION, coerce_timestamps="us", store_schema=True)
 
 
-def about_bytes(data: pa.Table) -> int:
-    """Estimate the size of the file: ids, paths and hashes compress to about a third."""
-    return data.nbytes // 3
-
-
 def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -> pa.Table:
     """Return the rows of a file in the table's schema, or the named columns; no rows if `data` is None.
 

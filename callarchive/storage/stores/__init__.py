@@ -53,14 +53,8 @@ class Store(Protocol):
     def replace(self, path: str, data: bytes) -> None:
         """Make `data` the object at `path`, durably. A reader sees either the old or the new object."""
 
-    def replacing(self, path: str, *, about_bytes: int) -> AbstractContextManager[BinaryIO]:
-        """Replace the object with what is written into the file in the block, unless the block raises.
-
-        The file supports only `write` and `tell`.
-
-        Args:
-            about_bytes: the approximate size.
-        """
+    def replacing(self, path: str) -> AbstractContextManager[BinaryIO]:
+        """Replace the object with what is written into the file in the block, unless the block raises."""
 
     def create(self, path: str, data: bytes) -> None:
         """Like `replace`, but raise AlreadyExistsError if the name is taken."""

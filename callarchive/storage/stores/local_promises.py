@@ -1,7 +1,7 @@
-"""Tries on a folder that its file system keeps what locks and write-once names rest on.
+"""Tests that the file system of a folder supports locks (`file_lock`) and write-once names (`local_staging`).
 
-Network and FUSE file systems may answer success to a link(2) over a taken name, or to a second flock(2). What one machine
-can try says nothing about locks between machines. The locks are in `file_lock`, the names in `local_staging`.
+Network and FUSE file systems may accept a link(2) over a taken name, or a second flock(2). A test on one machine cannot
+show whether locks work between machines.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ from callarchive.domain.errors import ConfigurationError
 from callarchive.storage.stores.naming import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What link(2) says on file systems that have no hard links (vfat, some FUSE and SMB mounts)."""
+"""Errors of link(2) on file systems without hard links (vfat, some FUSE and SMB mounts)."""
 _NO_LOCKS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL)
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _MODE = 0o600
 
 
 def try_names(folder: int, *, url: str) -> None:
-    """Return when a name in the folder, an open descriptor, can be taken only once.
+    """Test that a name in the folder, an open descriptor, can be taken only once.
 
     Raises:
         ConfigurationError: the file system overwrites a taken name.
@@ -38,7 +38,7 @@ def try_names(folder: int, *, url: str) -> None:
             os.link(first, final, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except OSError as err:
             if err.errno in NO_LINKS:
-                return  # names are given under a lock there
+                return  # names are given under a lock then
             raise
         refused = False
         try:
@@ -52,10 +52,10 @@ def try_names(folder: int, *, url: str) -> None:
 
 
 def try_locks(folder: int, *, url: str) -> None:
-    """Return when a file in the folder, an open descriptor, can be locked only once.
+    """Test that a file in the folder, an open descriptor, can be locked only once.
 
     Raises:
-        ConfigurationError: the file system has no locks, or gives one to two holders.
+        ConfigurationError: the file system has no locks, or grants one to two holders.
         OSError: the folder cannot be written.
     """
     name = _temporary()
@@ -67,11 +67,11 @@ def try_locks(folder: int, *, url: str) -> None:
             fcntl.flock(holders[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
             if err.errno in _NO_LOCKS:
-                raise _broken(url, f"flock answers {err.strerror}", "nothing keeps two runs apart") from err
+                raise _broken(url, f"flock fails: {err.strerror}", "two runs of a day could overlap") from err
             raise
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(holders[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            raise _broken(url, "two holders got one flock", "nothing keeps two runs apart")
+            raise _broken(url, "two holders got one flock", "two runs of a day could overlap")
     finally:
         for holder in holders:
             os.close(holder)
@@ -80,8 +80,8 @@ def try_locks(folder: int, *, url: str) -> None:
 
 def _broken(url: str, what: str, consequence: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{url}: this file system does not keep what callarchive rests on: {what}; {consequence}. "
-        "Use a disk of this machine, or a bucket: docs/stores.md says what is needed"
+        f"{url}: this file system is not safe for callarchive: {what}; {consequence}. "
+        "Use a local disk or a bucket: see docs/stores.md"
     )
 
 
@@ -107,5 +107,5 @@ def _read(folder: int, name: str) -> bytes:
 
 def _remove(folder: int, *names: str) -> None:
     for name in names:
-        with contextlib.suppress(OSError):  # a later sweep takes it
+        with contextlib.suppress(OSError):  # a later sweep removes it
             os.unlink(name, dir_fd=folder)

@@ -85,7 +85,7 @@ class S3Store:
         self._put(path, data, Digests.of(data), {})
 
     @contextmanager
-    def replacing(self, path: str, *, about_bytes: int) -> Iterator[BinaryIO]:  # noqa: ARG002 - sent in one request
+    def replacing(self, path: str) -> Iterator[BinaryIO]:
         """Replace the object with what is written into the file."""
         buffer = io.BytesIO()
         yield buffer

@@ -342,9 +342,9 @@ class Watched:
         self._store = store
         self.replaced: list[str] = []
 
-    def replacing(self, path: str, *, about_bytes: int) -> AbstractContextManager[BinaryIO]:
+    def replacing(self, path: str) -> AbstractContextManager[BinaryIO]:
         self.replaced.append(path)
-        return self._store.replacing(path, about_bytes=about_bytes)
+        return self._store.replacing(path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

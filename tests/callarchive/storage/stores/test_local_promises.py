@@ -1,6 +1,6 @@
-"""A folder proves that its file system keeps names and locks before anything rests on them.
+"""The file system of a folder is tested for names and locks before they are relied upon.
 
-The file systems that break these promises cannot be mounted in a test, so the system calls answer as theirs do.
+File systems that fail the test cannot be mounted here, so the system calls are patched to behave as theirs.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def link_says_taken_and_overwrites(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lie", [link_overwrites, link_says_taken_and_overwrites])
-def test_a_file_system_whose_links_overwrite_takes_no_recording(
+def test_a_file_system_whose_links_overwrite_is_refused(
     local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, lie: Any
 ) -> None:
     lie(monkeypatch)
@@ -59,7 +59,7 @@ def test_a_file_system_whose_links_overwrite_takes_no_recording(
 
 
 @pytest.mark.parametrize("code", [None, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_gives_none(
+def test_a_file_system_without_locks_is_refused(
     local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, code: int | None
 ) -> None:
     def flock(descriptor: int, operation: int) -> None:
@@ -74,7 +74,7 @@ def test_a_file_system_without_locks_gives_none(
         local_store.prove(locks=True)
 
 
-def test_a_folder_is_tried_once_and_nothing_is_left(
+def test_a_folder_is_tested_once_and_nothing_remains(
     local_store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     real, links = os.link, []
