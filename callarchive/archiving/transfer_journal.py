@@ -1,6 +1,5 @@
 """The journal of a transfer: small durable pieces, so that a rerun after a kill does not download its recordings again."""
 
-import secrets
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -9,6 +8,7 @@ from threading import Lock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from callarchive.archiving.pieces import piece_name
 from callarchive.catalog.arrow_columns import Column, last_of_each
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.parquet_files import DamagedError, decode, to_arrow
@@ -106,9 +106,7 @@ class TransferJournal:
     def _write(self, files: list[RecordingFile]) -> None:
         buffer = pa.BufferOutputStream()
         pq.write_table(to_arrow(RECORDING_FILES, map(file_row, files)), buffer, compression="zstd")
-        # Pieces are ordered by time; the random suffix separates processes that write at the same instant.
-        name = f"{self._folder}/{time.time_ns():020}-{secrets.token_hex(4)}.parquet"
-        self._catalog.store.replace(name, buffer.getvalue().to_pybytes())
+        self._catalog.store.replace(f"{self._folder}/{piece_name()}.parquet", buffer.getvalue().to_pybytes())
 
     def _read(self, path: str) -> pa.Table:
         data = None if path.endswith(_BEGUN) else self._catalog.store.read(path)

@@ -5,7 +5,6 @@ A run that is killed or fails leaves its pieces, and the next run reads them ins
 
 import heapq
 import logging
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from callarchive.archiving.pieces import piece_name
 from callarchive.archiving.responses.lines import key_of, line_of, line_that_counts, lookup_of, packed, unpacked
 from callarchive.catalog.rows import Key
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
@@ -100,7 +100,7 @@ class ResponseJournal:
         """Write the queued responses durably. Raises StoreError."""
         if self._waiting:
             data = self._packed()
-            path = f"{pieces_folder(self._day)}/{time.time_ns():020}-{secrets.token_hex(4)}.jsonl.zst"
+            path = f"{pieces_folder(self._day)}/{piece_name()}.jsonl.zst"
             self._store.replace(path, data)
             self._pieces[path] = data
             self._waiting.clear()
