@@ -1,10 +1,10 @@
-"""What lies in a landing, by the day that each object seems to belong to.
+"""The mp3s in a landing, by the day of their calls.
 
-Only folders are looked into that may hold what belongs to the days that are asked for: sessions' folders tell their time, as do
-date folders. A bucket is listed for a month at once, an SFTP server's folders are walked for one day.
+Only folders that may hold the requested days are read: date folders and sessions' folders have a time in their names. A bucket
+is listed for a month at once, an SFTP server's folders are walked for one day.
 
-Only mp3s count, and only their paths are kept, as bytes: a million take some 120 MB. An object is dated by what 8x8 wrote
-into its place; which recording it belongs to is found out by whoever knows the recordings.
+Only paths are kept, as bytes: a million take some 120 MB. An object is dated by its path. Objects are assigned to recordings in
+`listed_objects`.
 """
 
 import re
@@ -21,16 +21,16 @@ from callarchive.domain.recording_start import time_in_name
 from callarchive.storage.landing import Gap, Landing
 
 GOOD_FOR = timedelta(minutes=15)
-"""So long a listing stands for the landing."""
+"""How long a listing is reused."""
 
 _LISTED_AHEAD = timedelta(days=31)
-"""So many more days of a bucket are listed with one: a run goes through its days in order."""
+"""Days of a bucket that are listed together with one: a run processes its days in order."""
 
 _DAYS_OFF = 2
-"""How many days a folder's name may be off from the day of the recordings in it: time zones, calls over midnight."""
+"""How many days a folder's name may differ from its recordings' day: time zones, calls over midnight."""
 
 _PUSHED_WITHIN_DAYS = 9
-"""How many days after the call the date folder may be: a push that failed is tried again later."""
+"""How many days after the call the date folder may be: a failed push is retried later."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _HOUR_IN_NAME = re.compile(r"[0-9a-f-]{36}_(\d{4}-\d\d-\d\dT\d\d):[0-5]\d:[0-5]\d\.\d{3}Z\.mp3$", re.ASCII)
@@ -41,11 +41,11 @@ class LandingContents:
     """The paths of a landing's mp3s by day. Made by `list_contents`.
 
     Attributes:
-        first, last: the days of which it is complete, save for the gaps.
+        first, last: the days for which it is complete, except for the gaps.
         listed_at: when the listing began.
-        gaps: the places in the landing that could not be listed. What lies there is not known.
-        object_count: mp3s.
-        undated_count: those that nothing dates, and that therefore belong to no day.
+        gaps: the parts that could not be listed.
+        object_count: number of mp3s.
+        undated_count: number of mp3s without a date, which belong to no day.
     """
 
     def __init__(self, *, first: date, last: date, zone: ZoneInfo, listed_at: datetime) -> None:
@@ -59,20 +59,20 @@ class LandingContents:
         self._hours: dict[str, date | None] = {}
 
     def paths(self, day: date) -> list[str]:
-        """Paths below the landing's root of the objects that seem to be of the day's calls, in the listing's order."""
+        """Return the paths of the objects of the day's calls, judging by their dates, in the listing's order."""
         return self._days.get(day, b"").decode().split("\n")[:-1]
 
     def every_path(self) -> Iterator[str]:
-        """Yield the paths of all objects that were listed, whichever day they seem to be of, undated ones included."""
+        """Yield the paths of all objects of all days, and of undated ones."""
         for paths in (*self._days.values(), self._undated):
             yield from paths.decode().split("\n")[:-1]
 
     def gaps_of(self, day: date) -> tuple[Gap, ...]:
-        """Return the gaps in which objects of the day's calls may lie, going by the names of their folders."""
+        """Return the gaps that may hold objects of the day's calls, judging by the names of their folders."""
         return tuple(gap for gap in self.gaps if not is_of_other_days(gap.folder, first=day, last=day))
 
     def add(self, item: LandingObject) -> None:
-        """The object is in its day, if it is an mp3."""
+        """Add the object to its day, if it is an mp3."""
         if item.path[-4:].lower() != ".mp3":
             return
         self.object_count += 1
@@ -84,11 +84,11 @@ class LandingContents:
                 self._undated.extend(f"{item.path}\n".encode())
                 return
             day = day_of(at, self._zone)
-        # Of a path that was checked no part holds a control character, so a line is a path.
+        # Checked paths contain no control character, so a line is a path.
         self._days.setdefault(day, bytearray()).extend(f"{item.path}\n".encode())
 
     def _day_by_hour(self, path: str) -> date | None:
-        """The day of an object whose name is just as 8x8 writes it, if all of its hour is in that day: saves two thirds."""
+        """Return the day of an object with a name in 8x8's format if its whole hour is in that day: three times as fast."""
         named = _HOUR_IN_NAME.match(path, path.rfind("/") + 1)
         if named is None:
             return None
@@ -111,7 +111,7 @@ class LandingContents:
 
 
 def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime) -> LandingContents:
-    """Return what lies in the landing now of at least that day's calls, and in `gaps` what could not be listed of it.
+    """Return the landing's mp3s of at least that day's calls, and the gaps.
 
     Raises:
         ArchiveError: as `Landing.list`: nothing could be listed.
@@ -126,7 +126,7 @@ def list_contents(landing: Landing, day: date, *, zone: ZoneInfo, now: datetime)
 
 
 def is_of_other_days(folder: str, *, first: date, last: date) -> bool:
-    """Whether nothing below the folder is of those days' calls, going by its name: 8x8's date folder, or the session's id."""
+    """Return whether the folder, by its date or session id, holds nothing of those days' calls."""
     name = folder.rpartition("/")[2]
     if _DATE.fullmatch(name):
         with suppress(ValueError):
@@ -139,17 +139,16 @@ def is_of_other_days(folder: str, *, first: date, last: date) -> bool:
 
 
 def object_time(item: LandingObject, *, now: datetime) -> datetime | None:
-    """When the recording in the object seems to have started; null when nothing plausible says so.
-
-    What `time_in_path` says, else when the object was put there, so that it turns up on some day.
-    """
+    """Return `time_in_path`, else the object's modification time if it is plausible, else `None`."""
     at = time_in_path(item.path, now=now)
     return at if at is not None or not plausible(item.modified_at, now=now) else item.modified_at
 
 
 def time_in_path(path: str, *, now: datetime) -> datetime | None:
-    """The first plausible of the time stamp in the file's name, the time in the version-1 UUID with which the name begins, and
-    that in its folder's, which is the session's; null when none is.
+    """Return the start of the recording at the path, `None` if it has no plausible one.
+
+    That is the first plausible of: the time stamp in the file's name, the time in the UUID at its beginning, and the time in
+    the UUID of its folder, which is the session's.
     """
     at = time_in_name(path)
     if plausible(at, now=now):
@@ -162,12 +161,12 @@ def time_in_path(path: str, *, now: datetime) -> datetime | None:
 
 
 def recording_id_in(path: str) -> str | None:
-    """The UUID with which a file's name begins, in lower case: its recording's in 8x8's names and in ours."""
+    """Return the UUID at the beginning of a file's name, in lower case: the recording id in 8x8's names and in ours."""
     name = path.rpartition("/")[2][:36]
     return name.lower() if _UUID.fullmatch(name) else None
 
 
 def session_id_in(path: str) -> str | None:
-    """The UUID that is the name of the file's folder, in lower case: its session's in 8x8's places and in ours."""
+    """Return the file's folder if its name is a UUID, in lower case: the session id in 8x8's paths and in ours."""
     folder = path.rpartition("/")[0].rpartition("/")[2]
     return folder.lower() if _UUID.fullmatch(folder) else None

@@ -1,4 +1,4 @@
-"""What lies in a landing's date folders, remembered from one recording, and one day of a run, to the next."""
+"""Cached listings of a landing's date folders, shared by the recordings and days of a run."""
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
@@ -11,17 +11,14 @@ from callarchive.storage.landing import Gap, Landing
 from callarchive.storage.landing.contents import GOOD_FOR
 
 _SMALL_PAGES = 5
-"""A folder in a bucket is listed whole if it is no longer: sooner done than to look for each session in it."""
+"""A folder in a bucket up to this length is listed whole, which is faster than a search for each session in it."""
 
 _UNKNOWN_FOR = timedelta(minutes=1)
-"""So long what could not be found out of a folder is not asked again: every recording of a day may want to know."""
+"""How long an `Unknown` folder is not requested again: every recording of a day may need it."""
 
 
 class _Index(NamedTuple):
-    """The best object of each recording, by its id; `None` where the folder was too large to look at each.
-
-    `gaps` are the places in the folder that could not be listed.
-    """
+    """The best object of each recording, by its id; `None` where the folder was too large to list."""
 
     listed_at: datetime
     best: dict[str, LandingObject] | None
@@ -43,17 +40,14 @@ class DateFolders:
         self._indexes: dict[str, _Index] = {}
 
     def turn_to(self, names: Collection[str]) -> None:
-        """What is remembered of other folders than these is forgotten, and so is what was listed too long ago."""
+        """Drop old listings, and those of other folders."""
         old = self._clock() - GOOD_FOR
         with self._lock:
             self._existing = {n: known for n, known in self._existing.items() if n in names and known[0] > old}
             self._indexes = {n: known for n, known in self._indexes.items() if n in names and known.listed_at > old}
 
     def existing(self, names: Collection[str]) -> dict[str, Evidence[str]]:
-        """Return for each of the folders whether it is there. Raises as `Landing.existing_folders`.
-
-        What could not be found out is asked again after a minute.
-        """
+        """Return for each folder whether it exists. Raises as `Landing.existing_folders`. `Unknown` is kept for a minute."""
         with self._lock:
             now = self._clock()
             asked = [name for name in names if self._is_to_be_asked(name, now)]
@@ -69,26 +63,26 @@ class DateFolders:
         return isinstance(finding, Unknown) and now - asked_at >= _UNKNOWN_FOR
 
     def gaps(self, name: str) -> tuple[Gap, ...]:
-        """Return the places in the folder that could not be listed when it was."""
+        """Return the gaps in the folder's listing."""
         known = self._indexes.get(name)
         return () if known is None else known.gaps
 
     def is_listed(self, name: str) -> bool:
-        """Whether it is known what lies in the folder."""
+        """Return whether the folder was listed."""
         known = self._indexes.get(name)
         return known is not None and known.best is not None
 
     def list_whole(self, name: str) -> None:
-        """From here on it is known what lies in the folder. Raises as `Landing.list`."""
+        """List the folder. Raises as `Landing.list`."""
         self._list(name, pages_max=None)
 
     def list_if_small(self, name: str) -> bool:
-        """The same, if that costs little. Returns whether it is known."""
-        # Of an SFTP server each session's folder would be read.
+        """List the folder if that is cheap, and return whether it is listed."""
+        # On an SFTP server each session's folder would be read.
         return not self._landing.walks_folders and self._list(name, pages_max=_SMALL_PAGES)
 
     def best(self, recording_id: str, names: Iterable[str]) -> LandingObject | None:
-        """The recording's object in those of the folders of which it is known what lies in them; null where there is none."""
+        """Return the recording's best object in the listed ones of these folders, else `None`."""
         known = (
             index.best.get(recording_id) for n in names if (index := self._indexes.get(n)) and index.best is not None
         )
@@ -117,11 +111,11 @@ class DateFolders:
 
 
 def id_in_name(path: str) -> str:
-    """With what the file's name begins: in 8x8's names the recording's id."""
+    """Return the beginning of the file's name, which is the recording id in 8x8's names."""
     return path.rpartition("/")[2][:36].lower()
 
 
 def best_of(candidates: list[LandingObject]) -> LandingObject | None:
-    """Of several pushes of one recording the newest mp3; ties are broken by name, so that every run agrees."""
+    """Return the newest mp3 of several pushes of one recording; ties are broken by path."""
     mp3s = [item for item in candidates if item.path.lower().endswith(".mp3")]
     return max(mp3s, key=lambda item: (item.modified_at is not None, item.modified_at, item.path), default=None)

@@ -1,4 +1,4 @@
-"""An end, by the clock, for calls of libraries that know none: a peer that sends a byte now and then holds them for ever."""
+"""Deadlines for library calls without one: a peer that sends a byte now and then could hold them for ever."""
 
 import time
 from collections.abc import Callable
@@ -12,12 +12,12 @@ _SHORTEST_S = 10.0
 
 
 class Patience:
-    """How long a listing may take: a quarter of it after each that used up its time.
+    """The time limit of a listing, which drops to a quarter after each that used it up.
 
-    So a server that drips holds a run for little more than one deadline, however many folders it is asked for.
+    So a slow server holds a run for little more than one deadline, however many folders are listed.
 
     Args:
-        longest_s: for the first, seconds.
+        longest_s: the first limit, seconds.
     """
 
     def __init__(self, longest_s: float) -> None:
@@ -25,24 +25,24 @@ class Patience:
         self._shortest_s = min(longest_s, _SHORTEST_S)
 
     def ends_at(self) -> float:
-        """Return when a listing that begins now must be over, by `time.monotonic`."""
+        """Return when a listing that begins now must end, by `time.monotonic`."""
         return time.monotonic() + self._left_s
 
     def done(self, ends_at: float) -> None:
-        """Take note that a listing is over that might have gone on until `ends_at`."""
+        """Lower the limit if a listing lasted until `ends_at`."""
         if time.monotonic() >= ends_at:
             self._left_s = max(self._left_s / 4, self._shortest_s)
 
 
 def ended_by(ends_at: float, work: Callable[[], T], *, name: str) -> T:
-    """Return what `work` returns, or raise what it raises.
+    """Run `work` in a thread and return its result.
 
     Args:
         ends_at: by `time.monotonic`.
-        name: of the thread that does the work. It is not waited for beyond `ends_at`, nor when the process ends.
+        name: of the thread, which is abandoned after `ends_at`.
 
     Raises:
-        TimeoutError: it is not done by then. Nothing was begun if that is over already.
+        TimeoutError: it did not finish by then; if that is past already, it did not start.
     """
     left_s = ends_at - time.monotonic()
     if left_s <= 0:

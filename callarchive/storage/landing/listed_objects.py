@@ -1,7 +1,7 @@
-"""Where a landing's listing shows objects of recordings that were not found where 8x8's word would have them.
+"""Objects in a landing's listing of recordings that are not where 8x8 reports them.
 
-Folders may be laid out by year, month and day, or moved. An object names a recording by the id with which its file's name
-begins, or by the id in its name if it lies below the folder of the recording's session.
+Folders may be laid out by year, month and day, or moved. An object belongs to a recording if its file's name begins with the
+recording id, or contains it below the folder of the recording's session.
 """
 
 import re
@@ -20,10 +20,9 @@ _DAYS_OFF = (0, 1, -1)
 
 
 def paths_naming(contents: LandingContents, recordings: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the paths of the objects that name one of the recordings, by recording id, in the listing's order.
+    """Return the paths of the recordings' objects, by recording id, in the listing's order.
 
-    Whichever day an object seems to belong to: a call near midnight, or an object that only its arrival dates, may be listed
-    under a neighbour of the call's day.
+    All days are searched: a call near midnight, or an object dated only by its arrival, may be under a neighbouring day.
 
     Args:
         recordings: session id by recording id, in lower case.
@@ -46,8 +45,9 @@ def paths_naming(contents: LandingContents, recordings: Mapping[str, str]) -> di
 
 
 def in_order(objects: Sequence[LandingObject], *, named: str | None) -> list[LandingObject]:
-    """Return several objects of one recording, the best last: the one with the name that 8x8 gave it, then the newest, then
-    the largest; ties are broken by path, so that every run agrees.
+    """Return several objects of one recording, the best last.
+
+    The best has the name in 8x8's URL, then is the newest, then the largest; ties are broken by path.
 
     Args:
         named: the file's name in 8x8's URL.
@@ -65,9 +65,9 @@ def in_order(objects: Sequence[LandingObject], *, named: str | None) -> list[Lan
 
 
 def gaps_for(gaps: Iterable[Gap], *, session_id: str, day: date) -> list[Gap]:
-    """Return those of a listing's gaps behind which the session's recordings of the day may lie.
+    """Return the gaps that may hold the session's recordings of the day.
 
-    That is below the session's own folder, or a folder for its time: a year's, a month's or a day's, the neighbours included.
+    These are below the session's folder, or a folder for its year, month or day, or a neighbouring day.
     """
     return [gap for gap in gaps if _may_hold(gap.folder, session_id, day)]
 
@@ -93,7 +93,7 @@ def _spells_day(parts: Sequence[str], day: date) -> bool:
 
 
 def _spells(parts: Sequence[str], day: date) -> bool:
-    """Whether the parts spell the day's month or its year."""
+    """Return whether the parts are the day's month or year."""
     text = "-".join(parts)
     if _MONTH.fullmatch(text):
         return text.replace("-", "") == f"{day:%Y%m}"

@@ -19,11 +19,10 @@ _LATER_DAYS = 7
 
 
 class UnseenError(NotLookedIntoError):
-    """No place that could be looked into holds the recording's object.
+    """The recording's object was not found, and some places could not be searched.
 
     Attributes:
-        gaps: the places that could not be looked into, in the order in which they were tried; what lies below one of them is
-            left out.
+        gaps: these places in the order of the search, without those below another.
     """
 
     def __init__(self, recording_id: str, gaps: Iterable[Gap]) -> None:
@@ -41,7 +40,7 @@ class UnseenError(NotLookedIntoError):
 
 
 class _Learned(NamedTuple):
-    """A folder, with its slash, in which recordings lie, each in its session's folder or all beside each other."""
+    """A folder, with its slash, that holds recordings directly or in session folders."""
 
     prefix: str
     has_session_folders: bool
@@ -51,10 +50,9 @@ class ObjectFinder:
     """Finds the objects of one account's day. Thread-safe.
 
     Args:
-        landing: where to look.
-        folders: what is known of its date folders.
-        root: the landing's prefix or folder, for places that spell it out.
-        day: the calls' day; date folders of the neighbouring days and of the week after it are looked into as well.
+        folders: the landing's date folders.
+        root: the landing's prefix or folder, which places may begin with.
+        day: of the calls; date folders of the neighbouring days and the week after are searched, too.
     """
 
     def __init__(self, landing: Landing, folders: DateFolders, *, root: str, day: date) -> None:
@@ -72,23 +70,23 @@ class ObjectFinder:
     def open(
         self, *, session_id: str, recording_id: str, place: str | None, file_path: str | None = None
     ) -> AbstractContextManager[Download]:
-        """Begins to read the recording's object.
+        """Open the recording's object for reading.
 
-        Tried in this order: the date folder's listing if an earlier recording was found through it, the path in 8x8's
-        URL, the one that a webhook event tells, and the same below the call's date folder or a neighbour of it, beginning
-        with what was right for the last recordings, the listings of these date folders, the listing of the session's folder.
+        The search order is: the date folder's listing if there is one; the path in 8x8's URL, the path in a webhook event,
+        and the same below the date folders of the call's and the neighbouring days, beginning with the folder of the last
+        recordings; the listings of these date folders; the listing of the session's folder.
 
         Args:
             place: `externalFileUrl`.
             file_path: the event's `filePath`.
 
         Raises:
-            ObjectNotFoundError: it is in none of these places; the message says which place was refused, and why.
-            UnseenError: it was not found, and its `gaps` are the places that could not be looked into.
+            ObjectNotFoundError: it is in none of these places; the message includes refused places.
+            UnseenError: it was not found, and some places could not be searched.
         """
         gaps: list[Gap] = []
         known = self._folders.best(recording_id, self._near)
-        # It may have been moved since the listing: then the other places are tried.
+        # It may have been moved since the listing: then try the other places.
         if known is not None and (opened := self._opened(known.path, gaps)) is not None:
             return opened
         candidates, refused = self._candidates(session_id, recording_id, place, file_path)
@@ -106,7 +104,7 @@ class ObjectFinder:
         raise ObjectNotFoundError(f"no object for recording {recording_id} in {self._landing.uri}{refused}")
 
     def learn(self, path: str, *, session_id: str) -> None:
-        """Look for later recordings below the folder in which a listing showed one's object, before anywhere else.
+        """Search for later recordings first in the folder where a listing showed this one's object.
 
         Args:
             path: of the object, as in `2026/01/05/{session_id}/{name}` or `moved/{name}`.
@@ -118,8 +116,8 @@ class ObjectFinder:
             learned = _Learned(f"{prefix}/", is_sessions)
             self._learned = (learned, *[known for known in self._learned if known != learned])[:_LEARNED_MAX]
 
-    def _learned_candidates(self, session_id: str, recording_id: str, told: Sequence[str]) -> list[tuple[str, str]]:
-        names = [name for path in told if recording_id_in(name := path.rpartition("/")[2]) == recording_id]
+    def _learned_candidates(self, session_id: str, recording_id: str, paths: Sequence[str]) -> list[tuple[str, str]]:
+        names = [name for path in paths if recording_id_in(name := path.rpartition("/")[2]) == recording_id]
         return [
             (learned.prefix, f"{session_id}/{name}" if learned.has_session_folders else name)
             for name in names[:1]
@@ -129,21 +127,21 @@ class ObjectFinder:
     def _candidates(
         self, session_id: str, recording_id: str, place: str | None, file_path: str | None
     ) -> tuple[list[tuple[str, str]], str]:
-        """(date folder or nothing, path below it) of each place where the object may be, and why a place was refused."""
+        """Return (date folder or empty, path below it) of each possible place, and why places were refused."""
         by_url, url_refused = self._paths(place, "8x8's URL", session_id)
         by_event, event_refused = self._paths(file_path, "the event's filePath", session_id)
-        # Whoever writes an event might name another call's file in it; the API's answer is 8x8's own.
+        # A forged event might name another call's file; the API's response is 8x8's own.
         by_event = [path for path in by_event if recording_id_in(path) in (None, recording_id)]
-        # An event's path tells the date folder, which is left out only where there is none.
+        # Prefer an event's path with its date folder.
         by_event.sort(key=lambda path: not date_folder_of(path))
-        # The URL first where it says something of its own; its shorter ends are worth less than what the event says.
-        told = list(dict.fromkeys([*by_url[:1], *by_event, *by_url]))
-        below = next((path for path in told if path.lower().startswith(f"{session_id}/")), None)
-        candidates = [(folder := date_folder_of(path), path.removeprefix(folder)) for path in told]
+        # The full URL first, then the event's path, then the URL's shorter ends.
+        paths = list(dict.fromkeys([*by_url[:1], *by_event, *by_url]))
+        below = next((path for path in paths if path.lower().startswith(f"{session_id}/")), None)
+        candidates = [(folder := date_folder_of(path), path.removeprefix(folder)) for path in paths]
         if below is not None:
             candidates += [(folder, below) for folder in self._date_prefixes]
-        candidates = self._learned_candidates(session_id, recording_id, told) + candidates
-        # What was right for the last recordings comes first, the others stay in order.
+        candidates = self._learned_candidates(session_id, recording_id, paths) + candidates
+        # Folders of the last recordings come first; the others keep their order.
         rank = {prefix: number for number, prefix in enumerate(self._right_prefixes)}
         candidates.sort(key=lambda candidate: rank.get(candidate[0], len(rank)))
         return list(dict.fromkeys(candidates)), url_refused + event_refused
@@ -157,7 +155,7 @@ class ObjectFinder:
             return [], f"; {name} was {err}"
 
     def _opened(self, path: str, gaps: list[Gap]) -> AbstractContextManager[Download] | None:
-        """Enter the download to learn whether the object is there, and return it entered; None if it is not to be had."""
+        """Return the entered download, `None` if there is no object or it is refused."""
         try:
             opening = self._landing.open(path)
             download = opening.__enter__()
@@ -169,7 +167,7 @@ class ObjectFinder:
         return _Entered(opening, download)
 
     def _by_listing(self, session_id: str, recording_id: str, gaps: list[Gap]) -> LandingObject | None:
-        """The best object that listings of the places show where the recording may lie; what they leave out is in `gaps`."""
+        """Return the recording's best object in listings of its possible folders. Adds to `gaps`."""
         existing = self._folders.existing([*self._near, *self._later])
         for folder, finding in existing.items():
             if isinstance(finding, Unknown):
@@ -209,13 +207,13 @@ class ObjectFinder:
 
 
 def gap_of(landing: Landing, path: str, err: ArchiveError) -> Gap:
-    """Return the gap that a refused path is."""
+    """Return the gap for a refused path."""
     uri = landing.uri_of(path)
     return Gap(path, uri, str(err).removeprefix(f"{uri}: "))
 
 
 class _Entered:
-    """A download that is open already, for the `with` of whoever asked for it."""
+    """An already entered download, for the caller's `with`."""
 
     def __init__(self, opening: AbstractContextManager[Download], download: Download) -> None:
         self._opening = opening

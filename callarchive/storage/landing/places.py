@@ -21,16 +21,15 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATE_FOLDER = re.compile(r"\d{4}-\d\d-\d\d/")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OF_THE_SERVER = re.compile(r"lost\+found$|[.$@~]|system volume information$")
-"""Names of folders, in lower case, that servers keep beside those of their users."""
+"""Names of servers' own folders, in lower case."""
 
 
 class PlaceRefusedError(ArchiveError):
-    """A path or URL that could lead out of the landing's root, or that no sane sender would write."""
+    """A path or URL that is malformed or could lead out of the landing's root."""
 
 
 def check_path(path: str) -> str:
-    """The path itself, if it is relative, has no empty, `.` or `..` part, no backslash, no control character and
-    no lone surrogate.
+    """Return the path if it is relative, without an empty, `.` or `..` part, backslash, control character or lone surrogate.
 
     Raises:
         PlaceRefusedError: otherwise.
@@ -43,16 +42,15 @@ def check_path(path: str) -> str:
 
 
 def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
-    """Paths below the landing's root that a URL or a `filePath` may mean, likeliest first.
+    """Return the paths below the landing's root that a URL or a `filePath` may mean, likeliest first.
 
     Args:
-        place: `externalFileUrl` or `filePath`, as it came. The host and a bucket in it are ignored.
-        session_id: in lower case; in 8x8's places the session's folder holds the file.
+        place: `externalFileUrl` or `filePath`. Its host and bucket are ignored.
+        session_id: in lower case; 8x8 writes files into the session's folder.
         root: the landing's own prefix, which a place may begin with.
 
     Raises:
-        PlaceRefusedError: it names a scheme that is no store's, climbs, hides separators in its encoding, or is longer
-            than any store's names are.
+        PlaceRefusedError: it has an unknown scheme, a `..`, encoded separators, or names that are too long for any store.
     """
     if len(place) > _MAX_PLACE_CHARS:
         raise PlaceRefusedError(f"refused as a place: {len(place)} characters")
@@ -98,15 +96,15 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
 
 
 def is_of_recording(folder: str, session_id: str) -> bool:
-    """Whether what lies below the folder may be of the session, going by its names.
+    """Return whether the folder may hold files of the session, judging by its name.
 
-    Not so below another session's folder, nor below what servers keep for themselves (`lost+found`, `.snapshot`).
+    It is not below another session's folder or a server's own (`lost+found`, `.snapshot`).
     """
     parts = folder.lower().split("/")
     return not any((_UUID.fullmatch(part) and part != session_id) or _OF_THE_SERVER.match(part) for part in parts)
 
 
 def date_folder_of(path: str) -> str:
-    """The date folder that the path begins with, with its slash, or nothing."""
+    """Return the date folder at the beginning of the path, with its slash, or an empty string."""
     folder = _DATE_FOLDER.match(path)
     return folder[0] if folder else ""

@@ -1,4 +1,4 @@
-"""The places of a landing that a run could not look into: named once each in its log, and told from a refused landing."""
+"""Parts of a landing that refuse access: each is logged once, and distinguished from a refused landing."""
 
 import logging
 import math
@@ -14,16 +14,16 @@ from callarchive.storage.landing import Gap, Landing
 log = logging.getLogger(__name__)
 
 _DENIED_WITHOUT_A_READ = 5
-"""After so many refused objects, before a single one could be read, another one decides whether it is the credentials."""
+"""After this many refused objects and none read, another object decides whether the credentials are the cause."""
 _CHECKED_FOR_S = 10.0
-"""So long a landing counts as reachable after it was checked: many recordings may be refused at once."""
+"""How long a landing counts as reachable after a check: many recordings may be refused at once."""
 _SAMPLE_CHUNKS = 4
 _LINES_MAX = 20
 _FOLDERS_MAX = 100
 
 
 class Refusals:
-    """What a landing refused during an account's day. Thread-safe."""
+    """The refusals of a landing during an account's day. Thread-safe."""
 
     def __init__(self, landing: Landing, *, subaccount_id: str) -> None:
         self._landing = landing
@@ -35,13 +35,13 @@ class Refusals:
         self._others_refused: bool | None = None
 
     def judge(self, err: ArchiveError, gaps: Iterable[Gap], *, denied_without_a_read: int) -> None:
-        """Return if the refusal concerns no more than these places, which are added.
+        """Add the gaps if the refusal is limited to them.
 
         Args:
-            denied_without_a_read: for how many recordings something was refused while none could be read; else 0.
+            denied_without_a_read: number of refused recordings while none could be read; else 0.
 
         Raises:
-            ArchiveError: the landing as a whole refuses us or is out of reach; or some other object may not be read either.
+            ArchiveError: the whole landing refuses access or is unreachable, or another object cannot be read either.
         """
         with self._checking:
             if time.monotonic() - self._checked_at > _CHECKED_FOR_S:
@@ -52,19 +52,19 @@ class Refusals:
                     self._others_refused = self._is_sample_refused()
                 if self._others_refused:
                     raise AccessDeniedError(f"{self._landing.uri}: no object can be read: {err}")
-        # Where a recording's file may lie at several places, and all are refused, the likeliest stands for them.
+        # If several possible places of a recording's file are refused, only the likeliest is logged.
         for gap in {_name_of(gap): gap for gap in reversed(list(gaps))}.values():
             self.add(gap)
 
     def add(self, gap: Gap) -> None:
-        """The place could not be looked into."""
+        """Add a gap."""
         with self._lock:
             self._gaps.setdefault(gap.folder, gap)
 
     def log(self) -> None:
-        """Write a line for each place to the log, 20 at most, and forget them.
+        """Log a line for each place, 20 at most, and forget them.
 
-        What lies below a folder that is refused as a whole shares the folder's line: the landing is asked for these folders.
+        Places below a refused folder share its line: the landing is asked about these folders.
         """
         with self._lock:
             gaps, self._gaps = list(self._gaps.values()), {}
@@ -80,7 +80,7 @@ class Refusals:
             log.warning("%s: %d more places could not be looked into", self._subaccount_id, len(counts) - _LINES_MAX)
 
     def _is_sample_refused(self) -> bool:
-        """Whether some object of the landing, whichever recording's it is, is refused."""
+        """Return whether a sample object of the landing is refused."""
         try:
             sample = self._landing.sample()
             if not isinstance(sample, Present):
@@ -96,7 +96,7 @@ class Refusals:
 
 
 def _places(gaps: list[Gap], landing: Landing) -> list[Gap]:
-    """For each gap the outermost folder that could not be looked into and that it lies in, or the gap itself."""
+    """Return for each gap the outermost refused folder that contains it, or the gap itself."""
     known = {gap.folder: gap for gap in gaps}
     folders = {folder for gap in gaps for folder in _folders_above(gap.folder)}
     asked = sorted(folders - known.keys(), key=lambda folder: (folder.count("/"), folder))[:_FOLDERS_MAX]
@@ -104,7 +104,7 @@ def _places(gaps: list[Gap], landing: Landing) -> list[Gap]:
     if asked:
         try:
             findings = landing.existing_folders(asked)
-        except ArchiveError as err:  # what is known suffices
+        except ArchiveError as err:
             log.debug("%s: folders were not looked at: %s", landing.uri, err)
     for folder, finding in findings.items():
         if isinstance(finding, Unknown):
@@ -114,12 +114,12 @@ def _places(gaps: list[Gap], landing: Landing) -> list[Gap]:
 
 
 def _name_of(gap: Gap) -> str:
-    """The file's name where the gap is a recording's file, else the folder."""
+    """Return the file's name if the gap is a recording's file, else the folder."""
     name = gap.folder.rpartition("/")[2]
     return name if name.lower().endswith(".mp3") else gap.folder
 
 
 def _folders_above(path: str) -> list[str]:
-    """The folders that the path lies in, outermost first, without the landing's root."""
+    """Return the path's parent folders, outermost first, without the landing's root."""
     parts = path.split("/")
     return ["/".join(parts[:depth]) for depth in range(1, len(parts))]

@@ -1,8 +1,7 @@
-"""How S3 is reached: boto3 clients and obstore stores, made from settings.
+"""boto3 clients and obstore stores, made from settings.
 
-Credentials, profile, role, region and `AWS_ENDPOINT_URL_S3` come from boto3's chain; whatever it finds is handed to
-obstore too, so that both talk to one place. What is read or written there is in `landing.s3` and
-`stores.s3`, what their errors mean in `s3_errors`.
+Credentials, profile, role, region and `AWS_ENDPOINT_URL_S3` come from boto3's chain and are passed to obstore, so both use the
+same endpoint.
 """
 
 import functools
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT_S = 10.0
 _CREDENTIALS_TTL = timedelta(minutes=9)
-"""botocore renews credentials that have less than 10 minutes left, so a copy may be used for 9."""
+"""botocore renews credentials with less than 10 minutes left, so a copy is valid for 9."""
 
 
 def s3_client(
@@ -38,11 +37,11 @@ def s3_client(
     read_timeout_s: float = 60.0,
     attempts: int = 4,
 ) -> Any:
-    """A boto3 S3 client, thread-safe. Nothing has been sent, except perhaps to where credentials come from.
+    """Return a boto3 S3 client, thread-safe. Nothing is sent, except perhaps to the provider of credentials.
 
     Args:
-        session: of these settings; null makes one.
-        attempts: how often a request that met an outage is sent at most.
+        session: of these settings; by default a new one.
+        attempts: the most attempts of a request.
 
     Raises:
         ConfigurationError: the profile or the region does not exist.
@@ -55,13 +54,13 @@ def s3_client(
         "max_pool_connections": connections,
         "tcp_keepalive": True,
     }
-    # Elsewhere a bucket's name in front of the host rarely resolves; botocore would put it there.
+    # Outside AWS a bucket's name in front of the host, botocore's default, rarely resolves.
     by_path = {"s3": {"addressing_style": "path"}}
     if settings.endpoint_url is not None and not is_aws(settings.endpoint_url):
         options |= by_path
     try:
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=Config(**options))
-        if "s3" not in options and not is_aws(client.meta.endpoint_url):  # a variable or the profile says where
+        if "s3" not in options and not is_aws(client.meta.endpoint_url):  # set by a variable or the profile
             client = session.client("s3", config=Config(**options, **by_path))
     except BOTO_ERRORS as err:
         raise translate_botocore(err, place="S3", doing="reading") from err
@@ -73,16 +72,16 @@ def s3_client(
 def object_store(
     session: boto3.Session, client: Any, bucket: str, *, stall_timeout_s: float, deadline_s: float
 ) -> ObjectStore:
-    """An obstore store for one bucket, at the endpoint and with the credentials that boto3 would use. Thread-safe.
+    """Return an obstore store for one bucket, with boto3's endpoint and credentials. Thread-safe.
 
-    A GET is over after `deadline_s`, resumptions of a broken body included. Redirects to other hosts are refused, plain
-    http is spoken only to an endpoint that is configured as http.
+    A GET ends after `deadline_s`, resumptions of a broken body included. Redirects to other hosts are refused; plain http
+    is only used for an endpoint that is configured as http.
 
     Args:
         session, client: boto3's; the client is the session's, for S3.
 
     Raises:
-        AccessDeniedError: no credentials are to be found.
+        AccessDeniedError: there are no credentials.
     """
     endpoint = client.meta.endpoint_url
     virtual = is_aws(endpoint) and "." not in bucket  # a dot breaks the certificate's wildcard
@@ -106,7 +105,7 @@ def object_store(
         raise translate_botocore(err, place=f"s3://{bucket}", doing="reading") from err
     return ObjectStore(
         bucket,
-        # All are given, for obstore would otherwise read variables that boto3 does not heed, such as AWS_ENDPOINT.
+        # All are set, because obstore otherwise reads variables that boto3 ignores, such as AWS_ENDPOINT.
         endpoint=endpoint,
         aws_endpoint_url_s3=endpoint,
         region=client.meta.region_name,
@@ -115,7 +114,7 @@ def object_store(
         credential_provider=credentials,
         client_options=client_options,
         retry_config={
-            # Few and short: whoever reads a recording tries it again as a whole, with longer pauses.
+            # Few and short: a failed transfer is retried as a whole, with longer pauses.
             "max_retries": 2,
             "retry_timeout": timedelta(seconds=resuming_s),
             "backoff": {
@@ -128,19 +127,23 @@ def object_store(
 
 
 def is_aws(endpoint: str) -> bool:
-    """Whether the endpoint is AWS's own: elsewhere regions mean little, and buckets have no host names."""
+    """Return whether the endpoint is AWS's own: elsewhere regions matter little, and buckets have no host names."""
     host = urlsplit(endpoint).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def split_s3_url(url: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://bucket/prefix`, the prefix without slashes at its ends, taken as it is written."""
+    """Return bucket and prefix of `s3://bucket/prefix`, the prefix without slashes at its ends, not decoded."""
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     return bucket, prefix.strip("/")
 
 
 def s3_session(settings: S3Settings) -> boto3.Session:
-    """What finds credentials, profile and region. Raises ConfigurationError when the profile does not exist."""
+    """Return a boto3 session, which resolves credentials, profile and region.
+
+    Raises:
+        ConfigurationError: the profile does not exist.
+    """
     try:
         core = botocore.session.Session(profile=settings.profile)
         core.register_component("data_loader", _service_descriptions())
@@ -151,15 +154,15 @@ def s3_session(settings: S3Settings) -> boto3.Session:
 
 @functools.cache
 def _service_descriptions() -> Any:
-    """What botocore knows of AWS's services, read from its files once: 70 of the 80 ms that a first client costs."""
+    """Return botocore's service descriptions, loaded once: 70 of the 80 ms of a first client."""
     return botocore.session.Session().get_component("data_loader")
 
 
 def _routes(endpoint: str) -> "ClientConfig":
-    """Where obstore's connections may go: through the proxy of the environment, else to the endpoint's host alone.
+    """Return the proxy options that limit obstore to the environment's proxy, else to the endpoint's host.
 
-    obstore follows redirects and cannot be told not to. It takes the signature off but sends the session token along,
-    to whatever host the answer names. So all hosts but the endpoint's own are given a proxy that does not exist.
+    obstore always follows redirects, to any host, without the signature but with the session token. So all hosts but the
+    endpoint's get a proxy that does not exist.
     """
     parts = urlsplit(endpoint)
     host = parts.hostname or ""
@@ -170,7 +173,7 @@ def _routes(endpoint: str) -> "ClientConfig":
 
 
 def _authorities(session: boto3.Session) -> "ClientConfig":
-    """The CA bundle that boto3 was told to trust (AWS_CA_BUNDLE or the profile's ca_bundle), if any."""
+    """Return the option for boto3's CA bundle (AWS_CA_BUNDLE or the profile's ca_bundle), if there is one."""
     bundle = session._session.get_config_variable("ca_bundle")
     if not bundle:
         return {}

@@ -1,7 +1,4 @@
-"""What the errors of botocore and obstore mean here: one function each, from theirs to ours.
-
-Words of S3's own (`ExpiredToken`) decide before the HTTP status does. Nothing is sent from here: see `s3_access`.
-"""
+"""Translate errors of botocore and obstore to ours. S3's error codes (`ExpiredToken`) take precedence over the HTTP status."""
 
 import re
 from collections.abc import Iterator
@@ -41,10 +38,10 @@ Doing = Literal["reading", "listing", "writing", "deleting"]
 
 BOTO_ERRORS = (BotoCoreError, ClientError)
 OBSTORE_ERRORS = (BaseError, OSError, ValueError)
-"""What obstore raises: a missing object is a built-in FileNotFoundError, a key that it cannot send a ValueError."""
+"""obstore's errors: a missing object is a built-in FileNotFoundError, an unsupported key a ValueError."""
 
 NOWHERE = "127.0.0.1:9"
-"""Where obstore sends what is not for the endpoint's host: the discard port, where nothing listens. See `s3_access`."""
+"""The proxy for hosts that obstore must not contact: the discard port, where nothing listens. See `clients`."""
 
 _DENIED = {
     "ExpiredToken": "the AWS credentials have expired: renew them and run again",
@@ -66,15 +63,16 @@ _NO_ROOM = ("QuotaExceeded", "EntityTooLarge", "XMinioStorageFull", "Insufficien
 
 
 class ConflictError(UnavailableError):
-    """S3 cannot say yet which of two conditional writes comes first. The next attempt will learn it."""
+    """Two conditional writes conflict; a retry shows which came first."""
 
 
 def no_credentials() -> str:
+    """Return the message for missing credentials."""
     return "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
 
 
 def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
-    """The error of ours that says what botocore's says, in words that hold no secret."""
+    """Return our error for one of botocore's. The message contains no secret."""
     if isinstance(err, ClientError):
         code = cleaned(str(err.response.get("Error", {}).get("Code", "")), limit=60)
         status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -103,9 +101,9 @@ def translating(*, place: str, doing: Doing) -> Iterator[None]:
 
 
 def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
-    """The error of ours that says what obstore's says.
+    """Return our error for one of obstore's.
 
-    Raise it `from None`: obstore's text quotes the answer's body, and S3's bodies quote session tokens.
+    Raise it `from None`: obstore's message quotes the response's body, which may contain a session token.
     """
     text = str(err)
     if isinstance(err, UnauthenticatedError) and "credential provider" in text:
@@ -127,7 +125,7 @@ def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveErr
 
 
 def broken_because(err: Exception) -> str:
-    """Why a request of obstore's got no answer, or not its whole body: a phrase without addresses or secrets."""
+    """Return why obstore got no response, or not its whole body: a phrase without addresses or secrets."""
     text = str(err)
     if NOWHERE in text:
         return "the endpoint redirects to another host, which is refused"
@@ -137,7 +135,7 @@ def broken_because(err: Exception) -> str:
         "kind: Timeout": "nothing came for the stall time-out, or the deadline passed",
         "dns error": "the endpoint's name cannot be resolved",
         "ConnectionRefused": "the endpoint refuses connections",
-        "NoContentRange": "the connection broke, and the rest could not be had",
+        "NoContentRange": "the connection broke, and the rest could not be read",
         "IncompleteBody": "the connection broke before all bytes came",
         "ConnectionReset": "the connection was reset",
         "invalid peer certificate": "the endpoint's certificate is not trusted (AWS_CA_BUNDLE names another authority)",
@@ -148,7 +146,7 @@ def broken_because(err: Exception) -> str:
 
 
 def _answered(code: str, status: int | None, *, place: str, doing: Doing) -> ArchiveError:
-    """The error for an answer. `code` is S3's own word; HEAD has no body, so there it is the status."""
+    """Return the error for a response. `code` is S3's error code; for HEAD, which has no body, the status."""
     shown = code if code and not code.isdigit() else f"HTTP {status}"
     if code == "NoSuchBucket":
         return ConfigurationError(f"{place}: there is no such bucket: check its name, the endpoint and the region")
@@ -159,7 +157,7 @@ def _answered(code: str, status: int | None, *, place: str, doing: Doing) -> Arc
     if code == "ConditionalRequestConflict" or status == 409:
         return ConflictError(f"{place}: another write to it is under way ({shown})")
     if code == "InvalidObjectState":
-        return TransferError(f"{place}: it lies in an archive storage class: restore it in S3 first")
+        return TransferError(f"{place}: it is in an archive storage class: restore it in S3 first")
     if code in _DENIED:
         return AccessDeniedError(f"{place}: {_DENIED[code]} ({code})")
     if code == "AccessDenied" or status in (401, 403):

@@ -1,7 +1,4 @@
-"""An account's bucket as the modules of its landing reach it: clients, keys, single requests.
-
-How S3 is reached at all is in `s3_access`, what its errors mean in `s3_errors`.
-"""
+"""An account's bucket: clients, keys, single requests. The clients are made in `storage.s3.clients`."""
 
 import threading
 import time
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Store as ObjectStore
 
 _MAX_KEY_BYTES = 1024
-"""S3 takes no longer keys."""
+"""The maximum length of S3 keys."""
 
 _T = TypeVar("_T")
 
@@ -44,7 +41,7 @@ class S3Bucket:
         self._opened_objects: ObjectStore | None = None
 
     def key(self, path: str) -> str:
-        """The key of the path. Raises PlaceRefusedError for one that we would not ask for."""
+        """Return the key of the path. Raises PlaceRefusedError for one that we never request."""
         check_path(path)
         key = f"{self._root}/{path}" if self._root else path
         try:
@@ -56,22 +53,22 @@ class S3Bucket:
         return key
 
     def below(self, folder: str) -> str:
-        """With what the keys of all below the folder begin."""
+        """Return the prefix of all keys below the folder."""
         if folder:
             return self.key(folder) + "/"
         return self._root + "/" if self._root else ""
 
     def place(self, path: str) -> str:
-        """The object's place as an s3:// URL, characters as they are."""
+        """Return the object's s3:// URL, not percent-encoded."""
         return f"s3://{self._bucket}/{self._root}/{path}" if self._root else f"s3://{self._bucket}/{path}"
 
     def client(self) -> Any:
-        """boto3's."""
+        """Return the boto3 client."""
         with self._opening:
             return self._client()
 
     def objects(self) -> "ObjectStore":
-        """obstore's, which cannot ask for every key."""
+        """Return the obstore store, which does not support every key."""
         with self._opening:
             if self._opened_objects is None:
                 client = self._client()
@@ -85,7 +82,7 @@ class S3Bucket:
             return self._opened_objects
 
     def _client(self) -> Any:
-        """The lock is held."""
+        """Open the client. The lock is held."""
         if self._opened_client is None:
             self._session = s3_clients.s3_session(self._settings)
             self._opened_client = s3_clients.s3_client(
@@ -98,7 +95,7 @@ class S3Bucket:
         return self._opened_client
 
     def described(self, entry: Listed) -> LandingObject | None:
-        """The listed object; null for a folder's marker and for a key that we would not ask for."""
+        """Return the listed object; `None` for a folder's marker and for a key that we never request."""
         start = len(self._root) + 1 if self._root else 0
         path = entry.key[start:]
         try:
@@ -108,7 +105,7 @@ class S3Bucket:
         return self.object_at(path, entry)
 
     def object_at(self, path: str, entry: Listed) -> LandingObject:
-        """The listed object, whose path is known and was checked."""
+        """Return the listed object at an already checked path."""
         return LandingObject(
             path=path,
             uri=self.place(path),
@@ -118,15 +115,15 @@ class S3Bucket:
         )
 
     def patience(self) -> Patience:
-        """Return how long listings may take."""
+        """Return the time limit for listings."""
         return Patience(self._transfer.deadline_s)
 
     def ends_at(self) -> float:
-        """Return when a conversation that begins now must be over, by `time.monotonic`."""
+        """Return when a request that begins now must end, by `time.monotonic`."""
         return time.monotonic() + self._transfer.deadline_s
 
     def head(self, path: str, *, ends_at: float | None = None) -> dict[str, Any] | None:
-        """Return what S3 says of the object now, None when it answers 404. Raises ArchiveError."""
+        """Return the response to HEAD, `None` for a 404. Raises ArchiveError."""
         key, place = self.key(path), self.place(path)
         client = self.client()
 
@@ -146,11 +143,11 @@ class S3Bucket:
         """Return one page of a listing.
 
         Args:
-            ends_at: when the answer must be there; None gives it as long as a whole conversation.
+            ends_at: when the response must be complete; default `transfer.deadline_s` from now.
             options: of ListObjectsV2.
 
         Raises:
-            ArchiveError: what it says need not concern more than the prefix.
+            ArchiveError: possibly of this prefix only.
         """
         client = self.client()
 
@@ -160,7 +157,7 @@ class S3Bucket:
                 return page_from(answer, prefix=prefix)
             except s3_errors.BOTO_ERRORS as err:
                 error: ArchiveError = s3_errors.translate_botocore(err, place=self.uri, doing="listing")
-                if isinstance(error, ObjectNotFoundError):  # not S3: a web server that knows no buckets
+                if isinstance(error, ObjectNotFoundError):  # a web server, not S3
                     error = UnavailableError(
                         f"{self.uri}: what answers there does not list buckets: check endpoint_url"
                     )
@@ -178,7 +175,7 @@ class S3Bucket:
             raise UnavailableError(f"{place}: S3 did not finish its answer within transfer.deadline_s") from err
 
     def close(self) -> None:
-        """Lets go of connections; a later use would connect again."""
+        """Close connections; a later use connects again."""
         with self._opening:
             client, self._opened_client, self._opened_objects = self._opened_client, None, None
         if client is not None:

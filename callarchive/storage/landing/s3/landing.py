@@ -1,8 +1,4 @@
-"""A landing in an S3 bucket. Bodies come through obstore, outside the interpreter; listings and HEADs through boto3.
-
-Where a recording's object lies is worked out in `landing.places`, how listings are made in `landing.s3_listing`; the bucket
-itself is in `landing.s3_bucket`.
-"""
+"""A landing in an S3 bucket. obstore reads bodies, outside the interpreter; boto3 sends all other requests."""
 
 import hashlib
 import re
@@ -31,19 +27,19 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 256 * 1024
 _WHOLE_BYTES = 1024 * 1024
-"""Objects up to this size, most recordings, come as one chunk: each further one costs turns at the interpreter lock."""
+"""Objects up to this size, most recordings, are read as one chunk, because each chunk takes the interpreter lock."""
 _MAX_CHUNK_BYTES = 1024 * 1024
 _SAMPLE_KEYS = 20
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _NEVER = datetime.fromtimestamp(0, UTC)
-"""What obstore gives where an answer has no Last-Modified."""
+"""obstore's value for a response without Last-Modified."""
 
 
 class S3Landing:
     """The landing of an account whose `landing` is `s3://bucket/prefix`. Thread-safe; connects at the first use.
 
-    Keys with an empty, `.` or `..` part, with a control character or a backslash are not seen: 8x8 writes none, and
-    obstore could not ask for all of them as they are.
+    Keys with an empty, `.` or `..` part, a control character or a backslash are ignored: 8x8 writes none, and obstore does not
+    support them all.
     """
 
     walks_folders = False
@@ -57,14 +53,14 @@ class S3Landing:
         self._listing = S3Listing(self._bucket, self._questions)
 
     def list(self, folder: str) -> Listing:
-        """Return every object below `folder`, at any depth."""
+        """Return all objects below `folder`, at any depth."""
         pages = [*self.pages(folder)]
         return Listing(
             [item for page in pages for item in page.objects], tuple(gap for page in pages for gap in page.gaps)
         )
 
     def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
-        """Yield the same, up to 1,000 at a time; without the folders directly below that `skip` names, unless many are left."""
+        """Yield the same, up to 1,000 at a time; omit folders directly below for which `skip` is true, unless many are left."""
         return self._listing.pages(folder, skip=skip)
 
     def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
@@ -72,11 +68,11 @@ class S3Landing:
         return self._listing.existing_folders(names)
 
     def uri_of(self, path: str) -> str:
-        """The object's place as an s3:// URL, characters as they are."""
+        """Return the object's s3:// URL, not percent-encoded."""
         return self._bucket.place(path)
 
     def open(self, path: str) -> "S3Download":
-        """Begins to read one object with one GET; a body that breaks off is resumed for a while."""
+        """Open one object with one GET; obstore resumes a broken body for a while."""
         key, place = self._bucket.key(path), self._bucket.place(path)
         ends_at = time.monotonic() + self._transfer.deadline_s
         try:
@@ -97,10 +93,10 @@ class S3Landing:
         return S3Download(described, result, landing=self, ends_at=ends_at)
 
     def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
-        """Return what S3 says of each path now.
+        """Return S3's current description of each path.
 
-        Several of one date folder, or of none, are looked for in one flat listing of the keys between them. It is given up
-        after twice the pages that the paths alone would fill. Those that it does not show are asked for one by one.
+        Several paths of one date folder, or of none, are looked up in one flat listing of the keys between them, which stops
+        after twice the pages that the paths alone would fill. Those that it lacks are requested one by one.
         """
         seen: dict[str, LandingObject] = {}
         folders: dict[str, dict[str, str]] = {}
@@ -117,12 +113,12 @@ class S3Landing:
         return findings | self._questions.ask_each(rest, lambda path: self._stat(path, is_unlisted=unlisted[path]))
 
     def check(self) -> None:
-        """Returns when the landing can be listed, and lies where the configuration says."""
+        """Check that the landing can be listed and is in the configured region."""
         page = self._bucket.page(self._bucket.below(""), MaxKeys=1)
         meta = self._bucket.client().meta
         ours = meta.region_name
         if page.region and page.region != ours and s3_clients.is_aws(meta.endpoint_url):
-            # boto3 goes after a bucket in another region by itself, obstore does not.
+            # boto3 follows a bucket to another region by itself, obstore does not.
             raise ConfigurationError(
                 f"{self.uri}: the bucket is in {page.region}, not in {ours}: set accounts.s3.region"
             )
@@ -139,16 +135,16 @@ class S3Landing:
         return Absent(f"S3 lists no key below {self.uri}")
 
     def close(self) -> None:
-        """Lets go of connections; a later use would connect again."""
+        """Close connections; a later use connects again."""
         self._bucket.close()
 
     def confirm(self, download: LandingObject, md5_hex: str) -> SourceEvidence:
-        """Return what confirms bytes that came whole as the GET had it, but whose MD5 is not the ETag of its answer.
+        """Return the evidence for a complete body whose MD5 is not the ETag of its response.
 
-        HEAD is asked, and a listing where HEAD gives no ETag.
+        It is from HEAD, or from a listing where HEAD has no ETag.
 
         Raises:
-            TransferError: the object has another size or hash, or is another one by now.
+            TransferError: the object has another size or hash, or has changed.
         """
         head = self._bucket.head(download.path)
         if head is None:
@@ -172,7 +168,7 @@ class S3Landing:
         return SourceEvidence.SIZE
 
     def _stat(self, path: str, *, is_unlisted: bool) -> Evidence[LandingObject]:
-        """Ask for the object. `is_unlisted`: a listing that went past it did not show it."""
+        """Request the object's description. `is_unlisted`: a listing past its key did not show it."""
         head = self._bucket.head(path)
         if head is None and (is_unlisted or not self._listing.has_key(self._bucket.key(path))):
             return Absent("no listing shows it, and HEAD answered 404")
@@ -190,7 +186,7 @@ class S3Landing:
 
 
 class S3Download:
-    """An object in S3 being read: its bytes once, as the Download protocol says."""
+    """An S3 object being read; see the `Download` protocol."""
 
     def __init__(self, described: LandingObject, result: "GetResult", *, landing: S3Landing, ends_at: float) -> None:
         self.object = described
@@ -202,11 +198,11 @@ class S3Download:
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self._result  # the connection goes back, or is closed if the body was not read to its end
+        del self._result  # returns the connection to the pool, or closes it after a partial read
 
     def __iter__(self) -> Iterator[bytes]:
         came, promised = 0, self.object.size_bytes
-        # Whoever reads an object with an ETag calls verify_md5; without one nobody would.
+        # Readers call verify_md5 only for an object with an ETag.
         md5 = hashlib.md5(usedforsecurity=False) if self.object.etag is None else None
         try:
             for chunk in self._chunks():
@@ -231,20 +227,20 @@ class S3Download:
             self.verify_md5(md5.hexdigest())
 
     def _chunks(self) -> Iterable[Any]:
-        """What obstore gives: buffers of its own, which are used as bytes are."""
+        """Return obstore's buffers, which behave like bytes."""
         if self.object.size_bytes <= _WHOLE_BYTES:
             return (self._result.bytes(),)
         return self._result.stream(_CHUNK_BYTES)
 
     def verify_md5(self, md5_hex: str) -> None:
-        """Return when the store confirms the bytes that came: by its hash, where it keeps one, else by their number."""
+        """Compare the received bytes with the store's hash, else with the object's size."""
         is_the_etag = self.object.etag is not None and self.object.etag.lower() == md5_hex.lower()
         evidence = SourceEvidence.MD5 if is_the_etag else self._landing.confirm(self.object, md5_hex)
         self.object = replace(self.object, evidence=evidence)
 
 
 def _etag_is_md5(head: dict[str, Any]) -> bool:
-    """Whether S3 makes this object's ETag from its bytes alone: not so under a KMS key or a customer's key."""
+    """Return whether this object's ETag can be an MD5: not under a KMS key or a customer's key."""
     encrypted = str(head.get("ServerSideEncryption", "")).startswith("aws:kms")
     customer_key = "SSECustomerAlgorithm" in head
     return not (encrypted or customer_key or head.get("StorageClass") == "EXPRESS_ONEZONE")

@@ -1,7 +1,7 @@
-"""Listings of an account's bucket: in whole, of the folders that are wanted, of the keys between two.
+"""Listings of an account's bucket: all of it, selected folders, or the keys between two. Pages are parsed in `pages`.
 
-A listing is one conversation with one deadline. One that is refused or does not end leaves a gap where it was; it ends in an
-error only when the landing as a whole cannot be listed. How pages are read and followed is in `s3_pages`.
+A listing has one deadline. One that is refused or does not end leaves a gap; it raises only when the landing as a whole cannot
+be listed.
 """
 
 import math
@@ -23,20 +23,20 @@ _PAGE_KEYS = 1000
 _FOLDER_PAGES = 3
 _LEVEL_PAGES = 5
 _FOLDERS_EACH = 100
-"""So many folders at most are listed each by itself: a request brings 1,000 objects where all are gone through."""
+"""The most folders that are listed one by one: a flat listing has 1,000 objects per request."""
 _ENTRIES_MAX = 5_000_000
-"""More than a landing holds in years; a listing without end would otherwise fill the memory."""
+"""More than a landing has in years; an endless listing would fill the memory."""
 
 
 class _Level(NamedTuple):
-    """What lies directly below a folder; folders by their paths."""
+    """The objects and the paths of the folders directly below a folder."""
 
     objects: list[Listed]
     folders: list[str]
 
 
 class S3Listing:
-    """What lies in the bucket. Thread-safe."""
+    """Lists the bucket. Thread-safe."""
 
     def __init__(self, bucket: S3Bucket, questions: S3Questions) -> None:
         self._bucket = bucket
@@ -44,10 +44,10 @@ class S3Listing:
         self._patience = bucket.patience()
 
     def pages(self, folder: str, *, skip: Callable[[str], bool] | None) -> Iterator[Listing]:
-        """Yield every object below `folder`, up to 1,000 at a time, and gaps for what could not be listed.
+        """Yield all objects below `folder`, up to 1,000 at a time, and gaps for what could not be listed.
 
         Args:
-            skip: folders directly below for whose path it is true are left out, unless many others are left.
+            skip: omit folders directly below for whose path it is true, unless many others are left.
         """
         ends_at = self._patience.ends_at()
         yield from self._pages_until(ends_at, folder, skip)
@@ -56,7 +56,7 @@ class S3Listing:
     def _pages_until(self, ends_at: float, folder: str, skip: Callable[[str], bool] | None) -> Iterator[Listing]:
         level = None if skip is None else self._level(folder, ends_at)
         folders = [] if level is None or skip is None else [name for name in level.folders if not skip(name)]
-        # Of a store that cannot list folders all that is below is listed.
+        # A store that cannot list folders gets a flat listing.
         if level is None or len(folders) > _FOLDERS_EACH or not (level.objects or level.folders):
             yield from self._flat_pages(folder, ends_at, _ENTRIES_MAX)
             return
@@ -68,10 +68,10 @@ class S3Listing:
                 yield page
 
     def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
-        """Return for each folder directly below the root whether it holds an object, be it only the folder's own marker.
+        """Return for each folder directly below the root whether it has an object, be it only the folder's own marker.
 
-        A listing of the folders whose names begin as all of these do shows those that are there; each other is asked for by
-        itself. So a folder is absent only when two kinds of listing lack it: there are stores of which one shows too little.
+        One listing of the folders with the common prefix shows the existing ones; each other is listed by itself. So a folder
+        is absent only when two kinds of listing lack it: on some stores one is incomplete.
         """
         if not names:
             return {}
@@ -81,13 +81,13 @@ class S3Listing:
         return findings | {name: Present(self._bucket.place(name)) for name in shown}
 
     def look_for(self, keys: dict[str, str], seen: dict[str, LandingObject]) -> bool:
-        """Put into `seen` what a listing shows of the keys. Returns whether it went past the last of them."""
+        """Add the keys in a listing to `seen`. Return whether it reached the last of them."""
         folder = os.path.commonprefix(list(keys)).rpartition("/")[0]  # noqa: RUF071 - the beginning of a key
         first = min(keys, key=str.encode)  # S3 lists in the order of UTF-8 bytes
         last = max(key.encode() for key in keys)
         pages_max = 2 + 2 * math.ceil(len(keys) / _PAGE_KEYS)
         prefix = f"{folder}/" if folder else ""
-        # If it ends early each is asked for by itself, which also tells what is wrong.
+        # After an early end each key is requested by itself, which also raises the error.
         with suppress(*CONCERN_ONE, BrokenOffError):
             for page in islice(self._pages(prefix, self._bucket.ends_at(), StartAfter=first[:-1]), pages_max):
                 for entry in page.entries:
@@ -104,10 +104,10 @@ class S3Listing:
         return any(entry.key == key for entry in page.entries)
 
     def _shown_folders(self, prefix: str, places: dict[str, str]) -> set[str]:
-        """Return those of the folders that a few pages of the folders with that prefix show."""
+        """Return those of the folders in the first few pages of folders with that prefix."""
         found: set[str] = set()
         pages = self._pages(prefix.removesuffix("/"), self._bucket.ends_at(), Delimiter="/")
-        with suppress(*CONCERN_ONE, BrokenOffError):  # each folder is then asked for by itself
+        with suppress(*CONCERN_ONE, BrokenOffError):  # each folder is then listed by itself
             for page in islice(pages, _FOLDER_PAGES):
                 found |= {places[shown] for shown in page.folders if shown in places}
                 if len(found) == len(places):
@@ -125,7 +125,7 @@ class S3Listing:
         return Absent(f"S3 lists no key below {place}/")
 
     def _level(self, folder: str, ends_at: float) -> "_Level | None":
-        """Return what lies directly below the folder; None where that is too much, or cannot be listed so."""
+        """Return what is directly below the folder; `None` if that is too much, or cannot be listed."""
         prefix = self._bucket.below(folder)
         level = _Level([], [])
         try:
@@ -136,15 +136,15 @@ class S3Listing:
                 for shown in page.folders:
                     name = shown[len(prefix) : -1]
                     name = f"{folder}/{name}" if folder else name
-                    with suppress(PlaceRefusedError):  # nor would we ask for what lies below it
+                    with suppress(PlaceRefusedError):  # we never request keys below it
                         self._bucket.key(name)
                         level.folders.append(name)
         except (*CONCERN_ONE, BrokenOffError):
-            return None  # the listing of all that is below tells what is wrong
+            return None  # the flat listing raises the error
         return level if _LEVEL_PAGES else None
 
     def _flat_pages(self, folder: str, ends_at: float, entries_max: int) -> Iterator[Listing]:
-        """Yield all below the folder, and at the end a gap if that was not all.
+        """Yield all objects below the folder, and a gap at the end if they are incomplete.
 
         Raises:
             ArchiveError: the landing as a whole cannot be listed.
@@ -171,7 +171,7 @@ class S3Listing:
         return Gap(folder, self._bucket.place(folder) if folder else self._bucket.uri, reason)
 
     def _pages(self, prefix: str, ends_at: float, **options: object) -> Iterator[Page]:
-        """Yield what lies below a prefix page by page. Raises ArchiveError and BrokenOffError."""
+        """Yield the pages of a listing. Raises ArchiveError and BrokenOffError."""
 
         def ask(where: dict[str, str]) -> Page:
             asked = {**options, **where}

@@ -1,7 +1,7 @@
-"""Pages of a bucket's listing: read from S3's XML, believed only if they are one, and asked for until the listing ends.
+"""Pages of a bucket's listing: parsed from S3's XML, validated, and followed to the end. `bucket` sends the requests.
 
-The reader here takes a quarter of the time that botocore's own takes for a page of 1,000 keys. Requests are made in
-`s3_bucket`.
+A million keys take 28 s of CPU with this parser, and 97 s with botocore's. obstore takes 8 s, but a single key with an empty,
+`.` or `..` part or a control character fails its whole listing.
 """
 
 import time
@@ -16,11 +16,11 @@ from urllib.parse import unquote_plus
 from callarchive.domain.errors import AnswerError
 
 _EMPTY_MAX = 10
-"""So many pages in a row may be empty: stores that pass over deleted objects send some."""
+"""The most empty pages in a row: stores that skip deleted objects send some."""
 
 
 class Listed(NamedTuple):
-    """A line of a listing. `etag` is without quotes, and empty where there is none."""
+    """An object in a listing. `etag` is without quotes, and empty if there is none."""
 
     key: str
     size_bytes: int
@@ -30,13 +30,13 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer to a request for a listing.
+    """One page of a listing.
 
     Attributes:
         folders: the common prefixes, each with its slash.
-        is_last: whether the store says that nothing follows.
-        token: where it says that the next page begins; None where it does not say.
-        region: of the bucket, where the store says it.
+        is_last: whether the store reports the end.
+        token: the continuation token, if there is one.
+        region: of the bucket, if the store reports it.
     """
 
     entries: list[Listed]
@@ -47,16 +47,16 @@ class Page:
 
 
 class BrokenOffError(Exception):
-    """A listing that did not end as it should. Its text says how, as the end of a sentence."""
+    """A listing that did not end properly. The message is the end of a sentence."""
 
 
 def read_listing(
     operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_event: Any
 ) -> None:
-    """Read an answer to ListObjectsV2 in botocore's place, which is left with nothing to read.
+    """Parse a response to ListObjectsV2 instead of botocore, which gets an empty listing.
 
-    For botocore's event `before-parse.s3.*`. An answer that is no listing, such as a web page, is left as it is: botocore would
-    take it for an empty one, and `page_from` refuses it.
+    This handles botocore's event `before-parse.s3.*`. A response that is no listing, such as a web page, is unchanged: botocore
+    parses it as an empty listing, and `page_from` rejects it.
     """
     if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != 200:
         return
@@ -68,12 +68,12 @@ def read_listing(
 
 
 def _page(root: ET.Element, *, region: str | None) -> Page:
-    """Raises KeyError or ValueError: it is no listing."""
+    """Return the page. Raises KeyError or ValueError for other XML."""
     space, _, name = root.tag.rpartition("}")
     if name != "ListBucketResult":
         raise ValueError(name)
     skip = len(space) + 1 if space else 0  # names are "{space}name"
-    told = {element.tag[skip:]: element.text or "" for element in root}
+    values = {element.tag[skip:]: element.text or "" for element in root}
     listed = [
         {child.tag[skip:]: child.text or "" for child in element}
         for element in root
@@ -82,7 +82,7 @@ def _page(root: ET.Element, *, region: str | None) -> Page:
     folders = [
         "".join(child.text or "" for child in element) for element in root if element.tag[skip:] == "CommonPrefixes"
     ]
-    decoded = _decoded if told.get("EncodingType") == "url" else str
+    decoded = _decoded if values.get("EncodingType") == "url" else str
     return Page(
         [
             Listed(
@@ -94,22 +94,22 @@ def _page(root: ET.Element, *, region: str | None) -> Page:
             for fields in listed
         ],
         [decoded(folder) for folder in folders],
-        is_last=told.get("IsTruncated") != "true",
-        token=told.get("NextContinuationToken") or None,
+        is_last=values.get("IsTruncated") != "true",
+        token=values.get("NextContinuationToken") or None,
         region=region,
     )
 
 
 def _decoded(key: str) -> str:
-    key = key.replace("%3A", ":")  # all that there is to decode in 8x8's names
+    key = key.replace("%3A", ":")  # the only encoded character in 8x8's names
     return unquote_plus(key) if "%" in key or "+" in key else key
 
 
 def page_from(answer: dict[str, Any], *, prefix: str) -> Page:
-    """Return the page in botocore's answer.
+    """Return the page in botocore's response.
 
     Raises:
-        AnswerError: it is no listing, or one of other keys than those that begin with `prefix`.
+        AnswerError: it is no listing, or has keys without the prefix.
     """
     page = answer.get("Page")
     if not isinstance(page, Page):
@@ -124,14 +124,14 @@ def page_from(answer: dict[str, Any], *, prefix: str) -> Page:
 def pages_to_the_end(ask: Callable[[dict[str, str]], Page], *, ends_at: float) -> Iterator[Page]:
     """Yield the pages of one listing.
 
-    Keys need not be in S3's order, for not every store keeps to it; but no page may begin or end as an earlier one did.
+    Keys need not be in S3's order, because some stores ignore it; but no page may begin or end like an earlier one.
 
     Args:
-        ask: makes a request, with a continuation token or, for the first page, without.
-        ends_at: when it must be over, by `time.monotonic`.
+        ask: sends a request; its argument has the continuation token, except for the first page.
+        ends_at: when the listing must end, by `time.monotonic`.
 
     Raises:
-        BrokenOffError: more should follow, and the store does not say where, begins again, or is too slow.
+        BrokenOffError: the store sends no token for the next page, starts over, or is too slow.
     """
     options: dict[str, str] = {}
     tokens: set[str] = set()

@@ -1,7 +1,4 @@
-"""Many questions about single keys or folders of a bucket at once, where a refusal concerns what was asked for.
-
-What is asked is the caller's; how a single request is made is in `s3_bucket`.
-"""
+"""Concurrent requests about single keys or folders of a bucket, whose failures are limited to them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,27 +12,27 @@ from callarchive.storage.landing.s3.bucket import S3Bucket
 T = TypeVar("T")
 
 CONCERN_ONE = (AccessDeniedError, UnavailableError, TransferError, AnswerError)
-"""Errors that may be of the one key or folder that was asked for. The landing as a whole is looked at to find out."""
+"""Errors that may be limited to one key or folder. A check of the landing's root decides."""
 
 _SILENT_MAX = 8
-"""After so many questions of which none was answered, the landing is looked at before more are asked."""
+"""The number of first requests after which, if all failed, the landing's root is checked."""
 
 _ROOT_S = 60.0
-"""So long a landing is looked at to find out whether it can be listed at all."""
+"""The time limit for a check of the landing's root."""
 
 
 class S3Questions:
-    """Asks about keys and folders of a bucket. Thread-safe."""
+    """Sends requests about keys and folders of a bucket. Thread-safe."""
 
     def __init__(self, bucket: S3Bucket, *, concurrency: int) -> None:
         self._bucket = bucket
         self._concurrency = concurrency
 
     def ask_each(self, names: Sequence[str], ask: Callable[[str], Evidence[T]]) -> dict[str, Evidence[T]]:
-        """Return what `ask` finds out of each name; `Unknown` where it raises an error that concerns that name alone.
+        """Return the result of `ask` for each name; `Unknown` where it raises an error limited to that name.
 
         Raises:
-            ArchiveError: the landing as a whole is refused or out of reach.
+            ArchiveError: the landing as a whole is refused or unreachable.
         """
         findings: dict[str, Evidence[T]] = {}
         if not names:
@@ -50,7 +47,7 @@ class S3Questions:
         return findings
 
     def check_root(self) -> None:
-        """Return when the landing as a whole can be listed. Raises ArchiveError."""
+        """Check that the landing's root can be listed. Raises ArchiveError."""
         self._bucket.page(
             self._bucket.below(""), ends_at=min(self._bucket.ends_at(), time.monotonic() + _ROOT_S), MaxKeys=1
         )
