@@ -1,9 +1,7 @@
-"""What an mp3 holds, found by walking its frames: how long it plays, and whether it is cut short or broken inside.
+"""Measures an mp3 by walking its frames: how long it plays, and whether it is truncated or damaged.
 
-Nothing is decoded and no header's claim about the length is believed. A decoder plays every frame that it can reach,
-and the length of a frame in samples is fixed by its four header bytes, so the sum over the frames is the length of a
-full decode. What other formats' bytes are called is in `lookalikes`; the headers are in `frames`, the tags around the
-audio in `tags`, the walk over the frames in `scan`, and the whole file's facts in `walk`.
+Nothing is decoded, and no header's claim about the length is trusted. A decoder plays every frame that it finds, and a
+frame's header determines its number of samples, so the sum over the frames is the length of a full decode.
 """
 
 from callarchive.domain.models import Mp3Facts
@@ -13,10 +11,10 @@ __all__ = ["Mp3Walk", "probe_mp3"]
 
 
 def probe_mp3(data: bytes) -> Mp3Facts:
-    """The facts of an mp3 whose bytes are in memory.
+    """Return the facts of an mp3 in memory.
 
     Raises:
-        NotAudioError: the bytes hold no two frames in a row; its message is what they seem to be.
+        NotAudioError: there are no two frames in a row; the message says what the bytes seem to be.
     """
     walk = Mp3Walk()
     walk.feed(data)

@@ -1,7 +1,7 @@
-"""Frame headers of MPEG audio, and the header frame by which encoders announce a file's length. No walking lives here.
+"""Frame headers of MPEG audio, and the header frame in which encoders declare a file's length.
 
 A frame begins with four bytes (ISO/IEC 11172-3, 2.4.1.3 and 2.4.2.3; the lower sampling frequencies ISO/IEC 13818-3,
-2.4.2.3; "MPEG 2.5" is Fraunhofer's extension to 8, 11.025 and 12 kHz, told by the twelfth sync bit being 0):
+2.4.2.3; "MPEG 2.5" is Fraunhofer's extension to 8, 11.025 and 12 kHz, marked by a zero as the twelfth sync bit):
 
     1111 1111  111V VLLP  BBBB RRpx  MMmm coee
 
@@ -15,7 +15,7 @@ from functools import cache
 _VERSIONS = {3: 1.0, 2: 2.0, 0: 2.5}
 _LAYERS = {3: 1, 2: 2, 1: 3}
 _SAMPLE_RATES_HZ = {1.0: (44100, 48000, 32000), 2.0: (22050, 24000, 16000), 2.5: (11025, 12000, 8000)}
-# By layer, for the bitrate indices 1 to 14. Index 0 is "free format": the length is not in the header. 15 is forbidden.
+# By layer, for bitrate indices 1 to 14. Index 0 is "free format": the header has no length. 15 is forbidden.
 _BITRATES_KBPS_MPEG1 = {
     1: (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -27,19 +27,18 @@ _BITRATES_KBPS_MPEG2_LAYER2_3 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128
 LONGEST_FRAME_BYTES = 2881
 """MPEG 2.5 layer II, 160 kbit/s at 8 kHz, with padding."""
 
-# A decoder gives out a polyphase filter's delay before the first sample that went in: 528 samples and one.
+# A decoder outputs the delay of the polyphase filter, 528 + 1 samples, before the first sample.
 _DECODER_DELAY = 529
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What all frames of a stretch of audio have in common: version, layer and sampling frequency.
+    """The common properties of consecutive frames: version, layer and sampling frequency.
 
     Attributes:
-        samples: per channel and frame.
-        lengths: a frame's length in bytes by the first three bytes of its header: bitrate, padding, CRC and private bit
-        may
-            change from frame to frame. A header of another stream is not in it.
+        samples: the samples of a frame, per channel.
+        lengths: the length of a frame in bytes, by the first three bytes of its header, for every header of this stream:
+            bitrate, padding, CRC and private bit may change from frame to frame.
     """
 
     version: float
@@ -51,13 +50,13 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class LengthClaim:
-    """What the header frame of a file (Xing, Info or VBRI) says of the file. Null where it does not say.
+    """What the header frame (Xing, Info or VBRI) declares about the file; None for what it does not declare.
 
     Attributes:
-        frame_count: of audio frames.
-        size_bytes: from the header frame's first byte to the end of the audio.
-        skip_samples: at the start, which come from the encoder and the decoder and are not played.
-        padding_samples: at the end of the last claimed frame, not played.
+        frame_count: the number of audio frames.
+        size_bytes: from the first byte of the header frame to the end of the audio.
+        skip_samples: samples at the start that the encoder and the decoder add; not played.
+        padding_samples: samples at the end of the last declared frame; not played.
     """
 
     kind: str
@@ -68,7 +67,7 @@ class LengthClaim:
 
 
 def stream_of(header: bytes) -> Stream | None:
-    """The stream that a frame with this header belongs to, or null if these are not the first bytes of a frame."""
+    """Return the stream of a frame with this header, None if it is not a frame header."""
     if len(header) < 3 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     stream = _stream(header[1] >> 3 & 3, header[1] >> 1 & 3, header[2] >> 2 & 3)
@@ -76,7 +75,7 @@ def stream_of(header: bytes) -> Stream | None:
 
 
 def channels_of(header: bytes) -> int:
-    """1 or 2, from the channel mode in a header's fourth byte."""
+    """Return 1 or 2, from the channel mode in the fourth byte of a header."""
     return 1 if header[3] >> 6 == 3 else 2
 
 
@@ -91,7 +90,7 @@ def _stream(version_bits: int, layer_bits: int, rate_index: int) -> Stream | Non
     else:
         bitrates_kbps = _BITRATES_KBPS_MPEG2_LAYER1 if layer == 1 else _BITRATES_KBPS_MPEG2_LAYER2_3
     samples = 384 if layer == 1 else 576 if layer == 3 and version != 1.0 else 1152
-    # Lengths count in slots: four bytes in layer I, one byte in the others (11172-3, 2.4.3.1).
+    # Lengths are in slots: four bytes in layer I, one byte in the others (11172-3, 2.4.3.1).
     slot_bytes = 4 if layer == 1 else 1
     lengths = {}
     for index, kbps in enumerate(bitrates_kbps, start=1):
@@ -106,12 +105,12 @@ def _stream(version_bits: int, layer_bits: int, rate_index: int) -> Stream | Non
 
 
 def read_length_claim(frame: bytes) -> LengthClaim | None:
-    """What this first frame claims of the file's length, or null if it is a frame of audio.
+    """Return what the first frame declares about the file, None if it is an audio frame.
 
-    Such a frame is a valid layer III frame of silence whose data begin with a name: "Xing" (variable bitrate) or "Info"
-    (constant bitrate) after the side information, "VBRI" 32 bytes after the header. Sources: Xing's VBR header SDK; the
+    A header frame is a valid, silent layer III frame that players skip. It contains "Xing" (variable bitrate) or "Info"
+    (constant bitrate) after the side information, or "VBRI" 32 bytes after the header. Sources: Xing's VBR header SDK; the
     "Mp3 Info Tag" revision 1 of LAME (for the delays); Fraunhofer's VBRI header as in G. Windisch, "MPEG Audio Frame
-    Header". Players do not play it.
+    Header".
     """
     stream = stream_of(frame)
     if stream is None or stream.layer != 3 or len(frame) < 4:
@@ -120,8 +119,7 @@ def read_length_claim(frame: bytes) -> LengthClaim | None:
         return LengthClaim("VBRI", frame_count=_uint(frame, 50), size_bytes=_uint(frame, 46))
     mono = channels_of(frame) == 1
     side_info_bytes = (17 if mono else 32) if stream.version == 1.0 else (9 if mono else 17)
-    # LAME writes the name where it would be without a CRC even if there is one; others make room for the CRC's two
-    # bytes.
+    # LAME writes the name at the position without a CRC even if there is one; others leave room for its two bytes.
     for at in (4 + side_info_bytes, 6 + side_info_bytes):
         if frame[at : at + 4] in (b"Xing", b"Info"):
             return _read_xing(frame, at)
@@ -154,6 +152,6 @@ def _read_xing(frame: bytes, at: int) -> LengthClaim:
 
 
 def _uint(frame: bytes, at: int) -> int | None:
-    """The big-endian number of four bytes at `at`; null if they are not there, or 0 (not known when it was written)."""
+    """Return the big-endian number in four bytes; None if it is missing, or 0 (not known to the encoder)."""
     field = frame[at : at + 4]
     return int.from_bytes(field, "big") or None if len(field) == 4 else None

@@ -1,4 +1,4 @@
-"""What bytes without mp3 frames seem to be, in the words that the catalog's `error` column shows."""
+"""Describes bytes without mp3 frames, for the column `error` of the catalog."""
 
 import json
 import re
@@ -20,14 +20,14 @@ _SIGNATURES = (
     (b"\x89PNG", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
 )
-# A free-format header: sync, a valid version and layer, bitrate index 0, a valid sampling frequency index.
+# A free-format header: sync, valid version and layer, bitrate index 0, valid sampling frequency index.
 _FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\x0b]", re.DOTALL)
 _FREE_FORMAT_CANDIDATES = 8
 _FREE_FORMAT_LONGEST_BYTES = 8192
 
 
 def container_of(head: bytes) -> str | None:
-    """The name of the other format whose signature these first bytes carry, or null."""
+    """Return the name of another format whose signature the first bytes have, or None."""
     if head.startswith(b"RIFF"):
         return "WAV" if head[8:12] == b"WAVE" else "RIFF"
     if head[4:8] == b"ftyp":
@@ -38,7 +38,7 @@ def container_of(head: bytes) -> str | None:
 
 
 def describe_non_audio(head: bytes) -> str:
-    """What a file without two mp3 frames in a row seems to be, by its first bytes (tags left out)."""
+    """Describe a file without two mp3 frames in a row by its first bytes after the tags."""
     if not head:
         return "empty"
     if not head.strip(b"\0"):
@@ -60,7 +60,7 @@ def _describe_text(head: bytes) -> str | None:
 
 
 def _begins_json(text: str) -> bool:
-    """Whether a JSON value opens here: the text may have been cut at its end, so only its beginning must be right."""
+    """Return whether a JSON value begins here. The end of the text may be cut off."""
     try:
         json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
@@ -75,7 +75,7 @@ def _describe_bytes(head: bytes) -> str:
 
 
 def _is_free_format(head: bytes) -> bool:
-    """Whether three equal headers with bitrate index 0 stand at equal distances, give or take a slot of padding."""
+    """Return whether there are three equal headers with bitrate index 0 at equal distances, within a slot of padding."""
     for first in islice(_FREE_FORMAT.finditer(head), _FREE_FORMAT_CANDIDATES):
         header = first.group()
         # The padding and private bits may differ from frame to frame.

@@ -1,9 +1,9 @@
-"""How loud an mp3 is over time, as its encoder noted it: for a picture of a recording, without decoding it.
+"""Estimates the loudness of an mp3 over time without decoding it, for a picture of the recording.
 
-Every granule (half a frame of MPEG 1, a whole one of MPEG 2 and 2.5) of layer III states in its side information a
-"global gain", the step of its quantizer in 1.5 dB, and which Huffman tables its values are in, which bounds the largest
-of them (ISO/IEC 11172-3, 2.4.1.7 and 2.4.2.7; the lower sampling frequencies 13818-3, 2.4.1.7). Together they follow a
-decoder's level, within some 5 to 10 dB over a quarter of a second: enough to see who speaks when, and no measurement.
+The side information of every layer III granule (half a frame in MPEG 1, a frame in MPEG 2 and 2.5) has a "global gain",
+the quantizer step in units of 1.5 dB, and its Huffman tables, which bound the largest value (ISO/IEC 11172-3, 2.4.1.7 and
+2.4.2.7; the lower sampling frequencies 13818-3, 2.4.1.7). Together they follow the decoded level within 5 to 10 dB over a
+quarter of a second: enough to see who speaks when, but not a measurement.
 """
 
 import re
@@ -15,30 +15,27 @@ from statistics import median
 from callarchive.mp3.frames import Stream, channels_of, read_length_claim, stream_of
 
 FLOOR_DB = -60.0
-"""Below the loud parts of the file; silence and whatever is quieter are there."""
+"""The lowest level, relative to the loud parts of the file; silence is there too."""
 
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
 _HEADERS_IN_A_ROW = 3
 _SILENCE_DB = -1000.0
 _DB_PER_STEP = 20 * log10(2) / 4
-# The largest value of each Huffman table without linbits (11172-3, annex B, table 3-B.7); of those with, 15 and more.
+# The largest value of each Huffman table without linbits (11172-3, annex B, table 3-B.7); 15 or more with linbits.
 _LARGEST = (1, 1, 2, 2, 2, 3, 3, 5, 5, 5, 7, 7, 7, 15, 15, 15)
 _LINBITS = (1, 2, 3, 4, 6, 8, 10, 13, 4, 5, 6, 7, 8, 9, 11, 13)
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How loud the stretch that begins at `at_s` is, from `FLOOR_DB` to 0: what the loudest fiftieth of the file reaches."""
+    """The loudness from `at_s` on, from `FLOOR_DB` to 0, the level that the loudest 2 % of the file reach."""
 
     at_s: float
     level_db: float
 
 
 def loudness(data: bytes, *, window_s: float = 0.25) -> list[Level]:
-    """A level for every `window_s` seconds of audio that has one, oldest first; none where the bytes hold no layer III.
-
-    What lies between frames is passed over, and takes no time.
-    """
+    """Return a level for every `window_s` seconds of layer III audio. Bytes between frames are skipped and take no time."""
     windows: list[list[float]] = []
     at_s = 0.0
     for stream, frame in _frames(data):
@@ -49,7 +46,7 @@ def loudness(data: bytes, *, window_s: float = 0.25) -> list[Level]:
                 windows.append([])
             windows[number].append(level_db)
             at_s += stream.samples / len(granules) / stream.sample_rate_hz
-    # Not the mean: an encoder with bits to spare, or at an attack, notes single granules 30 dB above their neighbours.
+    # Not the mean: with bits to spare, or at an attack, encoders set single granules 30 dB above their neighbours.
     levels = [median(window) if window else _SILENCE_DB for window in windows]
     if not levels:
         return []
@@ -61,7 +58,7 @@ def loudness(data: bytes, *, window_s: float = 0.25) -> list[Level]:
 
 
 def _frames(data: bytes) -> Iterator[tuple[Stream, bytes]]:
-    """Whole frames of layer III, without the header frame that tells of the file."""
+    """Yield the complete layer III frames, except the header frame."""
     at = 0
     is_first = True
     while (found := _next_frame(data, at)) is not None:
@@ -75,7 +72,7 @@ def _frames(data: bytes) -> Iterator[tuple[Stream, bytes]]:
 
 
 def _next_frame(data: bytes, at: int) -> tuple[int, Stream] | None:
-    """The next place from which headers of one stream follow one another."""
+    """Return where the next run of headers of one stream begins, and the stream."""
     for match in _SYNC.finditer(data, at):
         stream = stream_of(data[match.start() : match.start() + 3])
         if stream is None:
@@ -89,9 +86,9 @@ def _next_frame(data: bytes, at: int) -> tuple[int, Stream] | None:
 
 
 def _granules(stream: Stream, frame: bytes) -> list[float]:
-    """The level of each granule, of its louder channel: dB above no level in particular."""
+    """Return the level of each granule's louder channel, in dB relative to an arbitrary level."""
     channel_count = channels_of(frame)
-    begin = 4 if frame[1] & 1 else 6  # a CRC stands before the side information
+    begin = 4 if frame[1] & 1 else 6  # a CRC precedes the side information
     side = frame[begin : begin + 32]
     bits = int.from_bytes(side.ljust(32, b"\0"), "big")
     if stream.version == 1.0:
@@ -109,16 +106,16 @@ def _granules(stream: Stream, frame: bytes) -> list[float]:
 
 
 def _level_db(bits: int, at: int, scalefactor_bits: int) -> float:
-    """Of one channel of a granule whose side information begins at this bit."""
+    """Return the level of one channel of a granule whose side information begins at this bit."""
     size_bits, big_values, gain = _field(bits, at, 12), _field(bits, at + 12, 9), _field(bits, at + 21, 8)
     if not size_bits:
         return _SILENCE_DB  # nothing is coded
     at += 29 + scalefactor_bits
-    # With another window there are two tables, behind its type; else three (11172-3, 2.4.1.7).
+    # Two tables after the window type if windows are switched, else three (11172-3, 2.4.1.7).
     first, count = (at + 4, 2) if _field(bits, at, 1) else (at + 1, 3)
     tables = [_field(bits, first + 5 * number, 5) for number in range(count)] if big_values else [0]
     largest = max(_LARGEST[table] if table < 16 else 14 + (1 << _LINBITS[table - 16]) for table in tables)
-    # The power of the largest value would be its 8/3rd (the dequantizer's 4/3, squared), but most values are far smaller.
+    # The power of the largest value is its 8/3rd power (the dequantizer's 4/3, squared), but most values are far smaller.
     return (gain - 210) * _DB_PER_STEP + 15 * log10(largest)
 
 

@@ -1,4 +1,4 @@
-"""Tags around and between the audio: where they begin and end. What they say is not read.
+"""Finds where tags around and between the audio begin and end. Their contents are not read.
 
 Sources: ID3v2.4.0 structure, 3.1 and 3.4 (id3.org); ID3v1 and its "TAG+" extension; APE tags version 1 and 2
 (Hydrogenaudio wiki); Lyrics3 v1 and v2 (id3.org).
@@ -12,7 +12,7 @@ _APE1_LONGEST_BYTES = 8192
 
 
 def tag_length_bytes(data: bytes, at: int) -> int:
-    """The length that a tag which begins at `at` claims; 0 if none begins there. It may reach beyond the data."""
+    """Return the declared length of the tag that begins at `at`, 0 if there is none. It may exceed the data."""
     head = data[at : at + _APE_HEADER_BYTES]
     if head[:3] == b"ID3" and len(head) >= 10 and head[3] < 0xFF and head[4] < 0xFF and max(head[6:10]) < 0x80:
         size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -31,7 +31,7 @@ def tag_length_bytes(data: bytes, at: int) -> int:
 
 
 def end_of_audio(data: bytes) -> int:
-    """Where the tags begin that end the data; `len(data)` if none does. One that begins before them is left alone."""
+    """Return where the tags at the end of the data begin; `len(data)` if there are none."""
     end = len(data)
     while length := _closing_tag_bytes(data, end):
         end -= length
@@ -39,13 +39,13 @@ def end_of_audio(data: bytes) -> int:
 
 
 def _closing_tag_bytes(data: bytes, end: int) -> int:
-    """The length of the tag that ends at `end`; 0 if none does, or if its two ends contradict each other."""
+    """Return the length of the tag that ends at `end`; 0 if there is none, or if its two ends contradict each other."""
     for length, mark in ((_ID3V1_BYTES, b"TAG"), (_ID3V1_PLUS_BYTES, b"TAG+")):
         if end >= length and data.startswith(mark, end - length):
             return length
     foot = data[max(0, end - _APE_HEADER_BYTES) : end]
     if foot[:8] == b"APETAGEX" and len(foot) == _APE_HEADER_BYTES:
-        # The size counts items and footer; version 2 says in the flags whether a header stands before them.
+        # The size includes items and footer. In version 2 a flag says whether a header precedes them.
         size = int.from_bytes(foot[12:16], "little")
         if foot[23] & 0x80:
             length = size + _APE_HEADER_BYTES

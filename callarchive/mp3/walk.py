@@ -1,7 +1,4 @@
-"""A whole mp3 file, fed in pieces: tags at its beginning and end are set aside, and the rest is walked.
-
-How frames are found is in `scan`, what the findings mean in `verdict`.
-"""
+"""Walks a whole mp3 file, fed in chunks: separates the tags at both ends, scans the rest (`scan`), judges it (`verdict`)."""
 
 from callarchive.domain.errors import NotAudioError
 from callarchive.domain.models import Mp3Facts
@@ -10,16 +7,16 @@ from callarchive.mp3.tags import end_of_audio, tag_length_bytes
 from callarchive.mp3.verdict import Surroundings, judge
 
 _BLOCK_BYTES = 128 * 1024
-# A tag that ends the file is found from its end, so the last bytes are held back until more have come. Longer ones have
-# a header in front, or are taken for what they are by the scan.
+# A tag at the end of the file is found from its end, so the last bytes are held back until more arrive. Longer tags have
+# a header, or are recognized by the scan.
 _HELD_BACK_BYTES = 16 * 1024
 _HEAD_BYTES = 16 * 1024
 
 
 class Mp3Walk:
-    """Finds the facts of one mp3 from its bytes in order. However they are cut in pieces, the facts are the same.
+    """Determines the facts of one mp3 from its bytes in order. The facts do not depend on the sizes of the chunks.
 
-    It holds two copies of a piece and less than 1 MiB besides, however long the file.
+    It keeps two copies of a chunk and less than 1 MiB, however long the file is.
     """
 
     def __init__(self) -> None:
@@ -33,10 +30,10 @@ class Mp3Walk:
         self._scan: FrameScan | None = None
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """The chunk belongs to the walk."""
+        """Process the next chunk."""
         self._waiting.append(bytes(chunk))
         self._waiting_bytes += len(chunk)
-        # Whole blocks only, so that what is held back at the end of the file does not depend on the pieces.
+        # Whole blocks only, so that what is held back at the end of the file does not depend on the chunks.
         end = (self._waiting_bytes - _HELD_BACK_BYTES) // _BLOCK_BYTES * _BLOCK_BYTES
         if end > 0:
             data = b"".join(self._waiting)
@@ -45,10 +42,10 @@ class Mp3Walk:
             self._waiting_bytes -= end
 
     def finish(self) -> Mp3Facts:
-        """The facts of all that was fed.
+        """Return the facts of everything that was fed.
 
         Raises:
-            NotAudioError: there are no two frames in a row; its message is what the bytes seem to be.
+            NotAudioError: there are no two frames in a row; the message says what the bytes seem to be.
         """
         last = b"".join(self._waiting)
         size_bytes = self._offset + len(last)
@@ -57,13 +54,13 @@ class Mp3Walk:
             return judge(self._scan.finish(), self._surroundings(size_bytes, self._scan))
         if self._opening_tag is not None and self._opening_tag_left:
             self._tag_claims_audio = True
-            heard = self._opening_tag.finish()
-            if heard.frame_count:
-                return judge(heard, self._surroundings(size_bytes, self._opening_tag))
+            scan = self._opening_tag.finish()
+            if scan.frame_count:
+                return judge(scan, self._surroundings(size_bytes, self._opening_tag))
         raise NotAudioError("tags, and no audio behind them" if last else "empty")
 
     def _walk(self, data: bytes, end: int) -> None:
-        """The bytes before `end` have been walked, each by the scan that it belongs to."""
+        """Pass the bytes before `end` to the scan that they belong to."""
         at = 0
         while at < end:
             if self._opening_tag is not None and self._opening_tag_left:
@@ -73,8 +70,8 @@ class Mp3Walk:
                 if not self._opening_tag_left:
                     self._tag_claims_audio |= self._opening_tag.finish().cut_frame_bytes is not None
             elif self._scan is None and (tag_bytes := tag_length_bytes(data, at)):
-                # A tag is passed over by the length that it claims, as players do. It is scanned all the same: should
-                # the file end before the tag does, the claim is false and the audio is in what was taken for the tag.
+                # A tag is skipped by its declared length, as players do. It is scanned nevertheless: if the file ends
+                # before the tag, the length is wrong, and the audio is in the supposed tag.
                 step = 0
                 self._opening_tag_left = tag_bytes
                 self._opening_tag = FrameScan(offset=self._offset + at)

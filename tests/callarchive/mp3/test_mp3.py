@@ -1,4 +1,4 @@
-"""The walk over frames that are built here by hand, so that every length is known. Decoders judge it in test_mp3_decoded."""
+"""The walk over frames built by hand, whose lengths are known. test_mp3_decoded compares it with decoders."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def lyrics3() -> bytes:
 
 
 def info_frame(*, frames: int | None = None, size: int | None = None, delays: tuple[int, int] | None = None) -> bytes:
-    """An Info header of 80 kbit/s at 16 kHz: 360 bytes, the name 13 bytes in."""
+    """Return an Info header of 80 kbit/s at 16 kHz: 360 bytes, the name at byte 13."""
     body = b"Info" + ((frames is not None) + 2 * (size is not None) + 4).to_bytes(4, "big")
     body += b"".join(n.to_bytes(4, "big") for n in (frames, size) if n is not None) + bytes(100)
     if delays is not None:
@@ -66,12 +66,12 @@ def vbri_frame(*, frames: int, size: int) -> bytes:
     return (bytes.fromhex("fff398c4") + bytes(32) + body).ljust(360, b"\0")
 
 
-def test_a_header_frame_of_the_test_is_a_frame_of_that_length() -> None:
+def test_the_header_frames_of_the_test_are_valid_frames() -> None:
     assert probe_mp3((bytes.fromhex("fff398c4") + bytes(356)) * 5).frame_count == 5
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_a_frame_has_the_length_that_the_standard_gives_it(kind: str) -> None:
+def test_a_frame_has_its_standard_length(kind: str) -> None:
     header, size_bytes, samples, sample_rate_hz, channels = FRAMES[kind]
     facts = probe_mp3((bytes.fromhex(header) + b"\x11" * (size_bytes - 4)) * 50)
     assert facts.frame_count == 50
@@ -80,14 +80,14 @@ def test_a_frame_has_the_length_that_the_standard_gives_it(kind: str) -> None:
     assert facts.bitrate_kbps == pytest.approx(size_bytes * 8 * sample_rate_hz / samples / 1000)
 
 
-def test_frames_of_changing_bitrate_are_all_counted() -> None:
+def test_all_frames_of_a_variable_bitrate_are_counted() -> None:
     long = bytes.fromhex("ffe338c4") + bytes(212)  # 24 kbit/s
     facts = probe_mp3((PHONE + long + long) * 30)
     assert (facts.frame_count, facts.duration_s) == (90, pytest.approx(90 * 0.072))
     assert facts.bitrate_kbps == pytest.approx((16 + 24 + 24) / 3)
 
 
-def test_a_change_of_the_sampling_frequency_in_mid_stream_is_heard_and_no_damage() -> None:
+def test_a_change_of_the_sampling_frequency_is_no_damage() -> None:
     facts = probe_mp3(PHONE * 20 + WIDE * 50 + PHONE * 5)
     assert facts.duration_s == pytest.approx(25 * 0.072 + 50 * 0.036)
     assert (facts.sample_rate_hz, facts.audio_issue) == (8000, None)
@@ -99,7 +99,7 @@ def test_a_change_from_mono_to_stereo_is_no_damage() -> None:
     assert (facts.frame_count, facts.channels, facts.audio_issue) == (40, 1, None)
 
 
-def test_false_headers_within_frames_are_not_heard() -> None:
+def test_false_headers_within_frames_are_ignored() -> None:
     decoy = (PHONE[:50] + PHONE[:4] + WIDE[:4]).ljust(144, b"\xff")
     assert probe_mp3(decoy * 40).duration_s == pytest.approx(40 * 0.072)
 
@@ -129,7 +129,7 @@ def test_false_headers_within_frames_are_not_heard() -> None:
         (PHONE[77:], b""),
     ],
 )
-def test_tags_and_a_little_junk_belong_to_a_sound_file(before: bytes, after: bytes) -> None:
+def test_a_file_with_tags_and_some_junk_is_intact(before: bytes, after: bytes) -> None:
     facts = probe_mp3(before + PHONE * 100 + after)
     assert (facts.frame_count, facts.duration_s, facts.audio_issue) == (100, pytest.approx(7.2), None)
 
@@ -142,7 +142,7 @@ def test_tags_between_concatenated_files_are_no_damage() -> None:
     assert facts.frame_count == 3 * 50 - 2
 
 
-def test_the_header_frame_is_not_heard_and_its_delays_are_taken_off() -> None:
+def test_the_header_frame_is_not_counted_and_its_delays_are_subtracted() -> None:
     body = WIDE * 100
     assert probe_mp3(info_frame(frames=100, size=360 + len(body)) + body).duration_s == pytest.approx(3.6)
     facts = probe_mp3(info_frame(frames=100, delays=(576, 1000)) + body)
@@ -152,7 +152,7 @@ def test_the_header_frame_is_not_heard_and_its_delays_are_taken_off() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 97, 99, 101, 103])
-def test_a_claim_that_is_low_or_off_by_a_few_frames_is_no_issue(count: int) -> None:
+def test_a_declared_length_that_is_low_or_a_few_frames_off_is_no_issue(count: int) -> None:
     facts = probe_mp3(info_frame(frames=count, size=20) + WIDE * 100)
     assert (facts.duration_s, facts.audio_issue) == (pytest.approx(3.6), None)
 
@@ -166,24 +166,24 @@ def test_a_claim_that_is_low_or_off_by_a_few_frames_is_no_issue(count: int) -> N
         info_frame(frames=2**32 - 1),
     ],
 )
-def test_a_claim_is_not_believed_and_a_high_one_means_truncated(header: bytes) -> None:
+def test_a_declared_length_is_not_trusted_and_a_high_one_means_truncated(header: bytes) -> None:
     facts = probe_mp3(header + WIDE * 100)
     assert (facts.duration_s, facts.audio_issue) == (pytest.approx(3.6), AudioIssue.TRUNCATED)
     assert facts.issue_detail is not None
     assert "header claims" in facts.issue_detail
 
 
-@pytest.mark.parametrize(("rest_bytes", "heard"), [(1, 99), (3, 99), (40, 99), (80, 100), (143, 100)])
-def test_a_file_that_ends_within_a_frame_is_truncated(rest_bytes: int, heard: int) -> None:
+@pytest.mark.parametrize(("rest_bytes", "frame_count"), [(1, 99), (3, 99), (40, 99), (80, 100), (143, 100)])
+def test_a_file_that_ends_within_a_frame_is_truncated(rest_bytes: int, frame_count: int) -> None:
     for tail in (b"", ID3V1):
         facts = probe_mp3(PHONE * 99 + PHONE[:rest_bytes] + tail)
-        assert (facts.frame_count, facts.audio_issue) == (heard, AudioIssue.TRUNCATED)
+        assert (facts.frame_count, facts.audio_issue) == (frame_count, AudioIssue.TRUNCATED)
         assert facts.issue_detail is not None
         assert f"byte {99 * 144} " in facts.issue_detail
 
 
 @pytest.mark.parametrize("there_bytes", [72, 100, 143])
-def test_a_file_cut_within_the_frame_behind_its_header_frame_has_the_facts_of_that_frame(there_bytes: int) -> None:
+def test_a_file_cut_within_its_first_audio_frame_has_the_facts_of_that_frame(there_bytes: int) -> None:
     facts = probe_mp3(info_frame(frames=50) + WIDE[:there_bytes])
     assert (facts.frame_count, facts.sample_rate_hz, facts.channels) == (1, 16000, 1)
     assert facts.duration_s == pytest.approx(0.036)
@@ -212,7 +212,7 @@ def test_a_tail_overwritten_with_zeros_is_truncated(zero_bytes: int) -> None:
     assert probe_mp3(PHONE * 100 + PHONE[:2] + bytes(6000)).audio_issue is AudioIssue.TRUNCATED
 
 
-def test_zeros_behind_all_frames_that_the_header_claims_are_padding() -> None:
+def test_zeros_after_all_declared_frames_are_padding() -> None:
     facts = probe_mp3(info_frame(frames=100) + WIDE * 100 + bytes(100_000))
     assert (facts.duration_s, facts.audio_issue) == (pytest.approx(3.6), None)
 
@@ -225,18 +225,18 @@ def test_other_bytes_between_frames_are_damage(hole: bytes) -> None:
     assert facts.duration_s == pytest.approx(199 * 0.072)
 
 
-def test_several_holes_are_summed_up() -> None:
+def test_several_gaps_are_summed() -> None:
     facts = probe_mp3((PHONE * 50 + NOISE[:500]) * 3 + PHONE * 50)
     assert facts.issue_detail == "500 bytes at byte 7200 (3.60 s) are no mp3 frames, and 1000 bytes in 2 more places"
     assert facts.frame_count == 4 * 50 - 3
 
 
-def test_a_hole_in_a_file_with_a_header_is_damage_although_frames_are_missing() -> None:
+def test_a_gap_in_a_file_with_a_header_is_damage() -> None:
     facts = probe_mp3(info_frame(frames=300) + WIDE * 100 + NOISE + WIDE * 100)
     assert facts.audio_issue is AudioIssue.DAMAGED
 
 
-def test_a_file_with_a_hole_that_also_ends_early_is_truncated_and_both_are_told() -> None:
+def test_a_file_with_a_gap_that_also_ends_early_is_truncated_and_both_are_reported() -> None:
     facts = probe_mp3(PHONE * 100 + NOISE + PHONE * 100 + PHONE[:100])
     assert facts.audio_issue is AudioIssue.TRUNCATED
     assert facts.issue_detail is not None
@@ -249,7 +249,7 @@ def test_much_junk_at_either_end_is_damage() -> None:
     assert probe_mp3(NOISE + PHONE * 100).audio_issue is AudioIssue.DAMAGED
 
 
-def test_a_tag_that_claims_audio_is_passed_over_as_players_do_and_told() -> None:
+def test_a_tag_that_includes_audio_is_skipped_and_reported() -> None:
     facts = probe_mp3(id3v2(b"x" * 300, claimed=300 + 20 * 144 - 50) + PHONE * 100)
     assert (facts.frame_count, facts.audio_issue) == (80, AudioIssue.DAMAGED)
     facts = probe_mp3(id3v2(b"x" * 300, claimed=1_000_000) + PHONE * 100)
@@ -291,13 +291,13 @@ def test_a_tag_that_claims_audio_is_passed_over_as_players_do_and_told() -> None
         (b"\x1a\x45\xdf\xa3" + (PHONE * 4 + NOISE) * 5, "Matroska or WebM"),
     ],
 )
-def test_bytes_that_are_no_audio_are_refused_by_name(data: bytes, reason: str) -> None:
+def test_other_bytes_than_audio_are_rejected_by_name(data: bytes, reason: str) -> None:
     with pytest.raises(NotAudioError) as caught:
         probe_mp3(data)
     assert str(caught.value) == reason
 
 
-def walk_in_pieces(data: bytes, sizes: Iterator[int]) -> Mp3Facts | str:
+def walk_in_chunks(data: bytes, sizes: Iterator[int]) -> Mp3Facts | str:
     walk = Mp3Walk()
     at = 0
     while at < len(data):
@@ -350,15 +350,15 @@ FILES = st.lists(st.one_of(PARTS, st.binary(max_size=300)), max_size=12).map(joi
 
 @settings(deadline=None, max_examples=150)
 @given(data=FILES, sizes=st.lists(st.sampled_from([1, 2, 7, 143, 144, 4096, 65_536, 10**6]), min_size=1, max_size=4))
-def test_any_bytes_in_any_pieces_give_the_same_facts_or_the_same_reason(data: bytes, sizes: list[int]) -> None:
+def test_the_result_does_not_depend_on_the_chunks(data: bytes, sizes: list[int]) -> None:
     def in_turn() -> Iterator[int]:
         # Large files are not fed byte by byte: that is slow and says nothing more.
         smallest = 1 if len(data) < 4000 else 61
         while True:
             yield from (max(smallest, size) for size in sizes)
 
-    whole = walk_in_pieces(data, iter([len(data) or 1]))
-    assert walk_in_pieces(data, in_turn()) == whole
+    whole = walk_in_chunks(data, iter([len(data) or 1]))
+    assert walk_in_chunks(data, in_turn()) == whole
     if isinstance(whole, Mp3Facts):
         assert 0 <= whole.duration_s <= whole.frame_count * 1152 / 8000
         assert (whole.audio_issue is None) == (whole.issue_detail is None)
@@ -366,7 +366,7 @@ def test_any_bytes_in_any_pieces_give_the_same_facts_or_the_same_reason(data: by
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.binary(max_size=5000))
-def test_random_bytes_are_no_audio(data: bytes) -> None:
+def test_random_bytes_are_not_audio(data: bytes) -> None:
     with pytest.raises(NotAudioError):
         probe_mp3(data)
 
@@ -374,7 +374,7 @@ def test_random_bytes_are_no_audio(data: bytes) -> None:
 @pytest.mark.parametrize(
     "piece", [PHONE * 500, NOISE * 7, bytes(70_000), b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + PHONE * 500]
 )
-def test_a_long_stream_is_walked_in_little_memory(piece: bytes) -> None:
+def test_a_long_stream_needs_little_memory(piece: bytes) -> None:
     walk = Mp3Walk()
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""The frame walk against a full decode by ffmpeg, over what encoders make and over what becomes of files afterwards."""
+"""The frame walk compared with a full decode by ffmpeg, for encoders' files and damaged ones."""
 
 import random
 import re
@@ -39,7 +39,7 @@ def run(command: list[str], stdin: bytes = b"") -> bytes:
 
 
 def decoded_s(data: bytes, path: Path) -> float:
-    """The length of what ffmpeg gives out. It gets a file: header frames are read differently from a pipe."""
+    """Return the length of ffmpeg's output. Its input is a file: from a pipe it reads header frames differently."""
     path.write_bytes(data)
     command = ["ffmpeg", "-v", "quiet", "-f", "mp3", "-i", str(path), "-f", "s16le", "-ac", "1", "-ar", "48000", "-"]
     return len(run(command)) / 2 / 48000
@@ -47,7 +47,7 @@ def decoded_s(data: bytes, path: Path) -> float:
 
 @pytest.fixture(scope="module")
 def encode(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
-    """Encodes speech-like sound as one of `ENCODERS` does."""
+    """Return a function that encodes speech-like sound with one of `ENCODERS`."""
     folder = tmp_path_factory.mktemp("encoded")
     wav = folder / "speech.wav"
     recording = make_recording(shape="mpeg1_44k_stereo", duration_s=SOUND_S, seed=11)
@@ -73,7 +73,9 @@ def encode(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
 
 @pytest.mark.needs("ffmpeg", "lame")
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_sound_file_is_as_long_as_its_full_decode(name: str, encode: Callable[[str], bytes], tmp_path: Path) -> None:
+def test_an_intact_file_is_as_long_as_its_full_decode(
+    name: str, encode: Callable[[str], bytes], tmp_path: Path
+) -> None:
     data = encode(name)
     facts = probe_mp3(data)
     assert facts.duration_s == pytest.approx(decoded_s(data, tmp_path / "x.mp3"), abs=0.005)
@@ -82,7 +84,7 @@ def test_a_sound_file_is_as_long_as_its_full_decode(name: str, encode: Callable[
 
 
 def without(data: bytes, begin: int, size: int, *, instead: bytes) -> bytes:
-    """The data with other bytes in one place.
+    """Return the data with other bytes in one place.
 
     Behind it, what looks like a header of another stream is taken out: ffmpeg believes the first one that it sees, and
     loses up to a second of what other decoders and the walk hear.
@@ -137,7 +139,7 @@ MISHAPS: dict[str, tuple[Callable[[bytes], bytes], AudioIssue | None]] = {
 
 @pytest.mark.needs("ffmpeg", "lame")
 @pytest.mark.parametrize("mishap", MISHAPS)
-def test_a_file_after_a_mishap_is_as_long_as_its_full_decode(
+def test_a_damaged_file_is_as_long_as_its_full_decode(
     mishap: str, encode: Callable[[str], bytes], tmp_path: Path
 ) -> None:
     happen, issue = MISHAPS[mishap]
@@ -151,7 +153,7 @@ def test_a_file_after_a_mishap_is_as_long_as_its_full_decode(
 
 
 @pytest.mark.needs("ffmpeg", "lame")
-def test_an_excerpt_cut_out_by_an_editor_is_sound(encode: Callable[[str], bytes], tmp_path: Path) -> None:
+def test_an_excerpt_cut_by_an_editor_is_intact(encode: Callable[[str], bytes], tmp_path: Path) -> None:
     whole, excerpt = tmp_path / "whole.mp3", tmp_path / "excerpt.mp3"
     for name in ("lame VBR 16 kHz", "lame CBR 44 kHz stereo", "lame CBR 8 kHz"):
         whole.write_bytes(encode(name))

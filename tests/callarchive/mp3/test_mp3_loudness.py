@@ -1,4 +1,4 @@
-"""Loudness read from side information follows what a decoder gives out, closely enough for a picture."""
+"""Loudness from side information follows the decoded level closely enough for a picture."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ WINDOW_S = 0.25
 
 
 def decoded_levels(file: Path) -> np.ndarray:
-    """The level of each window of what ffmpeg decodes, dB below the loudest, down to the floor."""
+    """Return the level of each window of ffmpeg's output, in dB relative to the loudest, down to the floor."""
     rate = 8000
     command = ["ffmpeg", "-v", "error", "-i", str(file), "-f", "s16le", "-ac", "1", "-ar", str(rate), "-"]
     raw = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
@@ -28,17 +28,17 @@ def decoded_levels(file: Path) -> np.ndarray:
 
 @pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
-def test_it_rises_and_falls_with_what_a_decoder_gives_out(clip: Path) -> None:
+def test_loudness_follows_the_decoded_level(clip: Path) -> None:
     noted = np.array([level.level_db for level in loudness(clip.read_bytes(), window_s=WINDOW_S)])
-    heard = decoded_levels(clip)
-    count = min(len(noted), len(heard))
-    assert np.corrcoef(noted[:count], heard[:count])[0, 1] > 0.65
-    assert np.abs(noted[:count] - heard[:count]).mean() < 13
+    decoded = decoded_levels(clip)
+    count = min(len(noted), len(decoded))
+    assert np.corrcoef(noted[:count], decoded[:count])[0, 1] > 0.65
+    assert np.abs(noted[:count] - decoded[:count]).mean() < 13
 
 
 @pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8000, 1), (44100, 1), (44100, 2)])
-def test_a_tone_between_two_silences_stands_where_it_sounds(tmp_path: Path, rate_hz: int, channels: int) -> None:
+def test_a_tone_between_two_silences_is_at_its_position(tmp_path: Path, rate_hz: int, channels: int) -> None:
     file = tmp_path / "tone.mp3"
     sound = f"sine=frequency=440:duration=2:sample_rate={rate_hz},adelay=2000:all=1,apad=pad_dur=2"
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", sound, "-ac", str(channels), "-b:a", "64k", str(file)]
@@ -49,7 +49,7 @@ def test_a_tone_between_two_silences_stands_where_it_sounds(tmp_path: Path, rate
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
-def test_it_goes_on_to_the_end_of_the_audio(clip: Path) -> None:
+def test_levels_reach_the_end_of_the_audio(clip: Path) -> None:
     data = clip.read_bytes()
     levels = loudness(data, window_s=WINDOW_S)
     assert [level.at_s for level in levels] == [number * WINDOW_S for number in range(len(levels))]
@@ -59,7 +59,7 @@ def test_it_goes_on_to_the_end_of_the_audio(clip: Path) -> None:
     assert min(level.level_db for level in levels) >= FLOOR_DB
 
 
-def test_damage_within_is_passed_over() -> None:
+def test_damage_is_skipped() -> None:
     data = CLIPS[0].read_bytes()
     whole = loudness(data)
     middle = len(data) // 2
@@ -69,5 +69,5 @@ def test_damage_within_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"<html>no audio</html>", bytes(10_000), b"\xff\xfb" * 5_000])
-def test_bytes_that_are_no_layer_iii_have_no_levels(data: bytes) -> None:
+def test_other_bytes_than_layer_iii_have_no_levels(data: bytes) -> None:
     assert loudness(data) == []
