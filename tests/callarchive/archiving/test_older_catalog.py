@@ -1,4 +1,4 @@
-"""A catalog of which one day was written by an older version, without the columns that came later, beside a day of this one."""
+"""A catalog with a day written by an older version, without columns added later, and a day of this version."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from callarchive.planning.forecast.forecasting import forecast
 from callarchive.runtime.worker_pool import NoProgress
 
 OLD, NEW = date(2026, 1, 5), date(2026, 1, 6)
-CAME_LATER: Mapping[schemas.Table, Sequence[str]] = {
+ADDED_LATER: Mapping[schemas.Table, Sequence[str]] = {
     schemas.RECORDINGS: ("duration_event_s", "audio_issue_detail", "versions"),
     schemas.RECORDING_FILES: ("frame_count", "versions_sha256"),
     schemas.RECORDING_METADATA: ("only_by_event",),
@@ -28,7 +28,7 @@ CAME_LATER: Mapping[schemas.Table, Sequence[str]] = {
 
 
 def write_as_an_older_version_did(
-    catalog: Catalog, day: date, without: Mapping[schemas.Table, Sequence[str]] = CAME_LATER
+    catalog: Catalog, day: date, without: Mapping[schemas.Table, Sequence[str]] = ADDED_LATER
 ) -> None:
     for table, later in without.items():
         path = table.partition_path(day)
@@ -38,8 +38,8 @@ def write_as_an_older_version_did(
         catalog.store.replace(path, buffer.getvalue())
 
 
-def told(connections: Connections) -> dict[str, Any]:
-    """What every command that reads the catalog makes of both days, without the times of telling."""
+def results(connections: Connections) -> dict[str, Any]:
+    """Return the results of every command that reads the catalog, without timestamps."""
     overview = look_over(connections, [OLD, NEW])
     made = forecast(connections, OLD, NEW)
     recordings = connections.catalog.arrow("recordings").to_pylist()
@@ -65,24 +65,24 @@ def told(connections: Connections) -> dict[str, Any]:
     }
 
 
-def test_every_reader_tells_the_same_of_old_and_new_files_and_a_rerun_makes_the_old_ones_new(
+def test_every_reader_agrees_on_old_and_new_files_and_a_rerun_rewrites_the_old_ones(
     start_trial: Callable[..., Any],
 ) -> None:
     trial = start_trial(days=2, sessions_per_day=8)
     trial.archive()
     tables = trial.tables()
     with trial.connections() as connections:
-        before = told(connections)
+        before = results(connections)
         write_as_an_older_version_did(connections.catalog, OLD)
         old = connections.catalog.arrow(schemas.RECORDINGS, OLD, OLD)
         assert old["versions"].null_count == len(old) > 0
-        of_old = told(connections)
-        # What an older version took for "no recording" on one answer is looked up once more.
+        of_old = results(connections)
+        # A session that an older version settled on one negative response is looked up once more.
         none = [s for s in tables["sessions"] if s["call_date"] == OLD and s["lookup_status"] in NEGATIVE]
         assert of_old.pop("look_ups").value - before.pop("look_ups").value == len(none) > 0
         assert of_old == before
     (again,) = trial.archive(OLD)
-    assert again.fetched_count == 0, "what is archived is known from old files too"
+    assert again.fetched_count == 0, "archived recordings are known from old files too"
     after = trial.tables()
     for table in schemas.PUBLIC_TABLES:
         if table is not schemas.RECONCILIATION:
@@ -91,7 +91,7 @@ def test_every_reader_tells_the_same_of_old_and_new_files_and_a_rerun_makes_the_
     assert schema.names == schemas.RECORDINGS.schema.names
 
 
-def test_a_file_of_which_no_hash_is_known_is_not_said_to_be_whole(start_trial: Callable[..., Any]) -> None:
+def test_a_file_without_a_known_hash_is_not_reported_as_intact(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(days=1, sessions_per_day=4)
     trial.archive()
     with trial.connections() as connections:

@@ -1,4 +1,4 @@
-"""A name that ends in .mp3 is a whole, verified recording; other bytes stand beside it or in quarantine."""
+"""A name that ends in .mp3 is a whole, verified recording. Other bytes become versions or go to quarantine."""
 
 import hashlib
 import signal
@@ -32,11 +32,11 @@ OTHER = make_recording(shape="lame_cbr_8k_mono", duration_s=4, seed=2)
 
 
 class BytesDownload:
-    """An object in memory that is being read.
+    """A download of an object in memory.
 
     Args:
-        promised_bytes: what the landing says of its size.
-        md5: the landing's own hash of it, null if it has none.
+        promised_bytes: its size according to the landing.
+        md5: its hash according to the landing, if any.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class BytesDownload:
 
 
 Files = Callable[[], dict[str, bytes]]
-"""Every file that there is in an archive with its bytes, temporary ones too."""
+"""All files of an archive with their bytes, including temporary ones."""
 
 
 @pytest.fixture
 def archive(store: Store) -> RecordingArchive:
-    """In a folder and in S3."""
+    """Return an archive in a folder, and one in S3."""
     return RecordingArchive(store, clock=lambda: NOW)
 
 
@@ -98,7 +98,7 @@ def kept(archive: RecordingArchive, data: bytes) -> KeptFile:
     return result
 
 
-def test_a_recording_is_kept_under_its_name_byte_for_byte(archive: RecordingArchive, files: Files) -> None:
+def test_a_recording_is_stored_under_its_name_byte_for_byte(archive: RecordingArchive, files: Files) -> None:
     file = kept(archive, SOUND)
     assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
     assert file.archive_path == f"{FOLDER}/{RECORDING}.mp3"
@@ -124,29 +124,31 @@ def test_an_account_whose_name_would_be_hidden_has_a_visible_folder(archive: Rec
     assert archive.sizes("_acme", DAY, [path]) == {path: len(SOUND)}
 
 
-def test_the_same_bytes_again_are_one_file(archive: RecordingArchive, files: Files) -> None:
+def test_storing_the_same_bytes_again_keeps_one_file(archive: RecordingArchive, files: Files) -> None:
     assert kept(archive, SOUND) == kept(archive, SOUND)
     assert list(files()) == [f"{FOLDER}/{RECORDING}.mp3"]
 
 
-def test_what_a_killed_run_left_whole_is_adopted_by_its_bytes(archive: RecordingArchive, files: Files) -> None:
+def test_a_whole_file_of_a_killed_run_is_adopted(archive: RecordingArchive, files: Files) -> None:
     archive.store.create(f"{FOLDER}/{RECORDING}.mp3", SOUND)
     assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
     assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND}
 
 
-def test_other_bytes_become_a_version_beside_it_and_never_an_overwrite(archive: RecordingArchive, files: Files) -> None:
+def test_other_bytes_become_a_version_and_never_overwrite(archive: RecordingArchive, files: Files) -> None:
     kept(archive, SOUND)
     version = kept(archive, OTHER)
     name = f"{FOLDER}/{RECORDING}.{hashlib.sha256(OTHER).hexdigest()[:16]}.mp3"
     assert version.archive_path == name
     assert files() == {f"{FOLDER}/{RECORDING}.mp3": SOUND, name: OTHER}
-    assert kept(archive, OTHER).archive_path == name, "a version is kept once, too"
+    assert kept(archive, OTHER).archive_path == name, "a version is stored only once, too"
     assert kept(archive, SOUND).archive_path == f"{FOLDER}/{RECORDING}.mp3"
     assert len(files()) == 2
 
 
-def test_a_versions_name_that_holds_other_bytes_is_an_error(archive: RecordingArchive, files: Files) -> None:
+def test_a_version_that_does_not_match_the_hash_in_its_name_is_an_error(
+    archive: RecordingArchive, files: Files
+) -> None:
     kept(archive, SOUND)
     name = f"{FOLDER}/{RECORDING}.{hashlib.sha256(OTHER).hexdigest()[:16]}.mp3"
     archive.store.replace(name, b"tampered")
@@ -159,7 +161,9 @@ def test_a_versions_name_that_holds_other_bytes_is_an_error(archive: RecordingAr
     ("how", "issue"),
     [("cut_half", AudioIssue.TRUNCATED), ("zero_tail", AudioIssue.TRUNCATED), ("hole", AudioIssue.DAMAGED)],
 )
-def test_broken_audio_is_kept_and_flagged(archive: RecordingArchive, files: Files, how: str, issue: AudioIssue) -> None:
+def test_damaged_audio_is_archived_and_flagged(
+    archive: RecordingArchive, files: Files, how: str, issue: AudioIssue
+) -> None:
     data = break_recording(SOUND, how)
     file = kept(archive, data)
     assert file.audio.audio_issue is issue
@@ -168,9 +172,7 @@ def test_broken_audio_is_kept_and_flagged(archive: RecordingArchive, files: File
 
 
 @pytest.mark.parametrize("how", ["html", "json", "empty", "random"])
-def test_what_is_no_audio_is_in_quarantine_and_not_in_the_archive(
-    archive: RecordingArchive, files: Files, how: str
-) -> None:
+def test_an_object_that_is_not_audio_is_quarantined(archive: RecordingArchive, files: Files, how: str) -> None:
     data = break_recording(SOUND, how)
     result = keep(archive, BytesDownload(data))
     assert isinstance(result, Rejection)
@@ -184,15 +186,13 @@ def test_what_is_no_audio_is_in_quarantine_and_not_in_the_archive(
 
 
 @pytest.mark.parametrize("promised_bytes", [0, len(SOUND) - 1, len(SOUND) + 1])
-def test_fewer_or_more_bytes_than_promised_leave_nothing(
-    archive: RecordingArchive, files: Files, promised_bytes: int
-) -> None:
+def test_a_wrong_size_leaves_nothing(archive: RecordingArchive, files: Files, promised_bytes: int) -> None:
     with pytest.raises(TransferError, match=r"memory://landing/s/r\.mp3"):
         keep(archive, BytesDownload(SOUND, promised_bytes=promised_bytes))
     assert files() == {}
 
 
-def test_another_hash_than_the_landings_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
+def test_a_hash_that_differs_from_the_landings_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
     with pytest.raises(TransferError):
         keep(archive, BytesDownload(SOUND, md5="0" * 32))
     assert files() == {}
@@ -200,7 +200,7 @@ def test_another_hash_than_the_landings_leaves_nothing(archive: RecordingArchive
     assert list(files().values()) == [SOUND]
 
 
-def test_a_transfer_that_breaks_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
+def test_an_interrupted_transfer_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
     class Broken(BytesDownload):
         def __iter__(self) -> Iterator[bytes]:
             yield SOUND[:1000]
@@ -211,7 +211,7 @@ def test_a_transfer_that_breaks_leaves_nothing(archive: RecordingArchive, files:
     assert files() == {}
 
 
-def test_a_transfer_that_is_stopped_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
+def test_a_stopped_transfer_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
     stop = Event()
 
     class Stopping(BytesDownload):
@@ -235,14 +235,14 @@ def test_an_archive_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> N
         kept(RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: NOW), SOUND)
 
 
-def test_the_sizes_are_those_of_the_files_that_are_there(archive: RecordingArchive) -> None:
+def test_sizes_are_those_of_the_existing_files(archive: RecordingArchive) -> None:
     kept(archive, SOUND)
     path, gone = f"{FOLDER}/{RECORDING}.mp3", f"{FOLDER}/gone.mp3"
     assert archive.sizes("acme_sg", DAY, [path, gone]) == {path: len(SOUND)}
     assert archive.sizes("acme_sg", DAY, []) == {}
 
 
-def test_the_hash_of_a_kept_file_is_of_its_bytes_as_they_are_now(archive: RecordingArchive) -> None:
+def test_the_hash_is_computed_from_the_current_bytes(archive: RecordingArchive) -> None:
     path = kept(archive, SOUND).archive_path
     assert archive.sha256_of(path) == hashlib.sha256(SOUND).hexdigest()
     archive.store.replace(path, OTHER)
@@ -252,7 +252,7 @@ def test_the_hash_of_a_kept_file_is_of_its_bytes_as_they_are_now(archive: Record
         archive.sha256_of(path)
 
 
-# Each child keeps the recording and kills itself at the nth event: the opening, writing, syncing, linking, renaming or
+# Each child stores the recording and kills itself at the nth event: the opening, writing, syncing, linking, renaming or
 # removing of a file.
 KILLED_KEEPER = """
 import os, signal, sys

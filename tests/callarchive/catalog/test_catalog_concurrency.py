@@ -1,4 +1,4 @@
-"""A partition that is replaced over and over by two runs, while others read it: each reader sees one age of it, whole."""
+"""Readers of a partition that two runs keep replacing see one version of it, whole."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from callarchive.storage.stores import Store
 
 DAY = date(2026, 11, 1)
 AGES = (7, 400, 31, 1500)
-"""So many rows has the partition at each age, and each of its rows says so."""
+"""Row counts of the versions of the partition. Each row has the count of its version."""
 WRITES = 24
 
 Read = Callable[[Catalog], list[tuple[int, str]]]
@@ -60,7 +60,7 @@ def catalog(store: Store) -> Catalog:
     return catalog
 
 
-def test_two_writers_and_readers_at_once_see_whole_partitions_only(catalog: Catalog) -> None:
+def test_concurrent_writers_and_readers_see_only_whole_partitions(catalog: Catalog) -> None:
     done = Event()
 
     def write(first: int) -> None:
@@ -68,7 +68,7 @@ def test_two_writers_and_readers_at_once_see_whole_partitions_only(catalog: Cata
             catalog.replace_partition(STATUS_STATS, DAY, rows(AGES[(first + number) % len(AGES)]))
 
     def read(how: Read) -> tuple[int, list[list[tuple[int, str]]]]:
-        """How many reads gave one age, and what the others gave."""
+        """Return how many reads returned one version, and the results of the others."""
         good, torn = 0, []
         while not done.is_set() or good == 0:
             try:
@@ -76,7 +76,7 @@ def test_two_writers_and_readers_at_once_see_whole_partitions_only(catalog: Cata
             except UnavailableError:  # moto answers 500 while an object is replaced
                 continue
             except duckdb.Error:
-                # DuckDB opens a file twice, and finds that it is another one: loud, not torn.
+                # DuckDB opens a file twice and fails if it was replaced in between: an error, no mix of rows.
                 assert how is by_duckdb
                 continue
             if is_one_age(found):

@@ -1,7 +1,7 @@
-"""Days that were archived with one age of time zone data, and looked at with another.
+"""Days archived with one version of the time zone data and reviewed with another.
 
-The zone is Casablanca, the rules are those of zones that never change their clocks: midnight moves by an hour, to where the
-simulated calls are many.
+The zone is Casablanca with the rules of fixed-offset zones, so that midnight moves by an hour at a busy time of the
+simulated calls.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def trial(start_trial: Start) -> Any:
 
 
 def asked(trial: Any) -> dict[date, str]:
-    """The days that a night asks for because their bounds moved, in its order, and why."""
+    """Return the days that a nightly run requests because their bounds moved, in order, with the reasons."""
     with trial.connections() as connections:
         settings = connections.settings.model_copy(
             update={"dagster": DagsterSettings(look_back_days=0, catch_up_days=1)}
@@ -60,7 +60,7 @@ def asked(trial: Any) -> dict[date, str]:
 
 
 def days_of_sessions(trial: Any) -> dict[str, list[date]]:
-    """In which days each session is, by what readers see."""
+    """Return the days of each session in the public table."""
     found: dict[str, list[date]] = {}
     for row in Catalog.open(trial.config.parent / "catalog").arrow("sessions").to_pylist():
         found.setdefault(row["session_id"], []).append(row["call_date"])
@@ -83,7 +83,7 @@ def rerun(trial: Any, days: Iterable[date]) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(TEN, ELEVEN), (ELEVEN, TEN)])
-def test_a_night_archives_the_days_of_which_midnight_moved_and_every_session_is_in_one_day(
+def test_a_nightly_run_archives_days_with_a_moved_midnight_and_each_session_is_in_one_day(
     trial: Any, tz_age: TzAge, use_tz_data: Use, old: str, new: str
 ) -> None:
     use_tz_data(tz_age(ZONE, old))
@@ -107,7 +107,7 @@ def test_a_night_archives_the_days_of_which_midnight_moved_and_every_session_is_
     assert asked(trial) == {}
 
 
-def test_an_hour_that_was_in_no_day_is_archived_after_all(trial: Any, tz_age: TzAge, use_tz_data: Use) -> None:
+def test_an_hour_that_was_in_no_day_is_archived_later(trial: Any, tz_age: TzAge, use_tz_data: Use) -> None:
     use_tz_data(tz_age(ZONE, TEN))
     trial.archive(*DAYS[:2])
     use_tz_data(tz_age(ZONE, ELEVEN))
@@ -129,7 +129,7 @@ def sha256_of(zone: str) -> str:
     return hashlib.sha256(files("tzdata").joinpath("zoneinfo", *zone.split("/")).read_bytes()).hexdigest()
 
 
-def test_processes_with_data_of_two_ages_keep_bounds_and_name_the_days_that_moved(trial: Any, tz_age: TzAge) -> None:
+def test_processes_with_different_time_zone_data_store_bounds_and_report_moved_days(trial: Any, tz_age: TzAge) -> None:
     environment = trial.process_environment()
     trial.process_environment = lambda: {**environment, "PYTHONTZPATH": str(folder)}
     folder = tz_age(ZONE, TEN, version="2025b")
@@ -156,7 +156,7 @@ def test_processes_with_data_of_two_ages_keep_bounds_and_name_the_days_that_move
     assert finding["advice"].startswith("callarchive archive --from 2026-01-04 --to 2026-01-06")
 
 
-def test_a_day_of_an_older_version_is_taken_for_one_that_the_machines_data_cut(
+def test_bounds_of_a_day_from_an_older_version_are_assumed_from_the_machines_data(
     trial: Any, tz_age: TzAge, use_tz_data: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = tz_age(ZONE, TEN, version="2025b")
@@ -192,7 +192,7 @@ def test_a_day_of_an_older_version_is_taken_for_one_that_the_machines_data_cut(
         ("Pacific/Apia", date(2011, 12, 30)),
     ],
 )
-def test_days_on_which_clocks_change_are_not_taken_for_moved_ones(tmp_path: Path, zone: str, day: date) -> None:
+def test_days_with_a_clock_change_have_not_moved(tmp_path: Path, zone: str, day: date) -> None:
     file = tmp_path / "callarchive.toml"
     file.write_text(
         f'timezone = "{zone}"\nstart_date = 2011-01-01\narchive.url = "archive"\ncatalog.url = "catalog"\n[[accounts]]\n'

@@ -1,4 +1,4 @@
-"""What `docs/engines.md` shows is what the code makes, and the Python in it reads a catalog whose first file is an old one."""
+"""`docs/engines.md` shows the statements of the code, and its Python reads a catalog whose first file is an old one."""
 
 import re
 import subprocess
@@ -29,12 +29,12 @@ ROOTS = {
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_page_shows_what_the_code_makes(engine: str) -> None:
+def test_the_docs_page_shows_the_statements_of_the_code(engine: str) -> None:
     assert f"```sql\n{statements(engine, schemas.STATUS_STATS, ROOTS[engine])}```\n" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_column_of_every_table_is_named_once_and_call_date_as_a_date(engine: str) -> None:
+def test_each_statement_names_every_column_once_and_call_date_as_a_date(engine: str) -> None:
     for table in PUBLIC_TABLES:
         text = statements(engine, table, "/it's/here/")
         assert "/it''s/here/" + table.name in text
@@ -43,7 +43,7 @@ def test_every_column_of_every_table_is_named_once_and_call_date_as_a_date(engin
         assert re.search(r"call_date date|to_?[dD]ate\(.*as call_date|hive_types = \{'call_date': date\}", text), text
 
 
-def test_statements_are_printed_by_a_command_that_needs_no_library() -> None:
+def test_the_command_prints_statements_without_third_party_imports() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -63,13 +63,13 @@ def test_statements_are_printed_by_a_command_that_needs_no_library() -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["athena"], ["mysql", "s3://x/y"]])
-def test_a_wrong_call_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.startswith("usage: python -m callarchive.catalog.ddl athena|trino|")
 
 
 def python_blocks() -> dict[str, str]:
-    """The page's Python by the heading above it."""
+    """Return the Python code of the page by heading."""
     text = PAGE.read_text(encoding="utf-8")
     return dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## )[\s\S])*?^```python\n([\s\S]*?)^```", text, re.MULTILINE))
 
@@ -95,4 +95,4 @@ def test_the_pages_python_reads_old_and_new_files_with_call_date_as_a_date(name:
     assert all(isinstance(r["call_date"], date) for r in rows)
     versions = {str(r["call_date"]): r["versions"] for r in rows}
     assert list(versions["2026-01-01"]) == ["v"]
-    assert not isinstance(versions["2025-12-31"], list | str), "null, not an empty list"
+    assert not isinstance(versions["2025-12-31"], list | str), "NULL, not an empty list"

@@ -1,4 +1,4 @@
-"""Every reader sees the same rows, days are replaced whole, and a kill leaves the old rows or the new ones."""
+"""Every reader sees the same rows, days are replaced as a whole, and a kill leaves either the old or the new rows."""
 
 import importlib
 import io
@@ -52,7 +52,7 @@ def recording(number: int, **values: Any) -> Row:
 
 
 def write_as_an_older_version_did(catalog: Catalog, day: date, rows: list[Row]) -> None:
-    """A file from before the last columns were added."""
+    """Write a file without the columns that were added last."""
     schema = pa.schema([field for field in RECORDINGS.schema if field.name not in ADDED_LATER])
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
@@ -60,7 +60,7 @@ def write_as_an_older_version_did(catalog: Catalog, day: date, rows: list[Row]) 
 
 
 def filled(catalog: Catalog) -> Catalog:
-    """Four days of recordings: a full one, an empty one, an old file, and one after a gap."""
+    """Fill four days of recordings: a full one, an empty one, an old file, and one after a gap."""
     catalog.replace_partition(RECORDINGS, FULL, [recording(n) for n in range(50)])
     catalog.replace_partition(RECORDINGS, EMPTY, [])
     write_as_an_older_version_did(catalog, OLD, [recording(n) for n in range(50, 70)])
@@ -70,7 +70,7 @@ def filled(catalog: Catalog) -> Catalog:
 
 @pytest.fixture(params=["catalog", "env=prod/my [cat]alog* 100%'s", "s3"])
 def empty_catalog(tmp_path: Path, request: pytest.FixtureRequest) -> Catalog:
-    """In a folder, also one whose name means something to readers, and in S3."""
+    """Return a catalog in a folder, in a folder whose name has special characters, and in S3."""
     if request.param == "s3":
         return Catalog(request.getfixturevalue("s3_store"))
     return Catalog.open(tmp_path / str(request.param))
@@ -92,7 +92,7 @@ def local_catalog(root: Path) -> Catalog:
 
 
 def expected(first: int = 0, last: int = 100) -> tuple[int, int, float, int]:
-    """Rows, bytes, seconds and mismatches, added up in Python."""
+    """Return the numbers of rows, bytes, seconds and mismatches, summed in Python."""
     rows = [recording(n) for n in range(first, last)]
     return (
         len(rows),
@@ -114,10 +114,10 @@ def in_polars(frame: pl.DataFrame) -> tuple[int, int, float, int]:
     return frame.height, frame["size_bytes"].sum(), frame["duration_s"].sum(), frame["duration_mismatch"].sum()
 
 
-# --- what any reader sees ---------------------------------------------------------------------------------------------
+# --- external readers ------------------------------------------------------------------------------------------------
 
 
-def test_duckdb_reads_the_catalog_as_it_is(local_catalog: Catalog, root: Path) -> None:
+def test_duckdb_reads_the_catalog_directly(local_catalog: Catalog, root: Path) -> None:
     source = f"read_parquet('{root}/recordings/*/*.parquet', hive_partitioning = true, union_by_name = true)"
     with duckdb.connect() as connection:
         assert connection.execute(f"select {SUMS} from {source}").fetchone() == expected()
@@ -125,13 +125,13 @@ def test_duckdb_reads_the_catalog_as_it_is(local_catalog: Catalog, root: Path) -
     assert by_day == [(FULL, 50), (OLD, 20), (LAST, 30)]
 
 
-def test_polars_reads_the_catalog_as_it_is(local_catalog: Catalog, root: Path) -> None:
+def test_polars_reads_the_catalog_directly(local_catalog: Catalog, root: Path) -> None:
     frame = pl.scan_parquet(root / "recordings", hive_partitioning=True, missing_columns="insert").collect()
     assert in_polars(frame) == expected()
     assert frame["call_date"].unique().sort().to_list() == [FULL, OLD, LAST]
 
 
-def test_pandas_and_pyarrow_read_the_catalog_as_it_is(local_catalog: Catalog, root: Path) -> None:
+def test_pandas_and_pyarrow_read_the_catalog_directly(local_catalog: Catalog, root: Path) -> None:
     frame = pd.read_parquet(root / "recordings")
     assert in_pandas(frame) == expected()
     assert sorted(frame["call_date"].astype(str).unique()) == [str(FULL), str(OLD), str(LAST)]
@@ -139,17 +139,17 @@ def test_pandas_and_pyarrow_read_the_catalog_as_it_is(local_catalog: Catalog, ro
     assert pq.read_table(root / "recordings").num_rows == 100
 
 
-# --- what our own reading gives ---------------------------------------------------------------------------------------
+# --- our own readers --------------------------------------------------------------------------------------------------
 
 
-def test_all_our_readers_give_the_same_sums(catalog: Catalog) -> None:
+def test_all_readers_return_the_same_sums(catalog: Catalog) -> None:
     assert in_pandas(catalog.pandas("recordings")) == expected()
     assert in_polars(pl.DataFrame(catalog.arrow("recordings"))) == expected()
     with catalog.duckdb() as connection:
         assert connection.execute(f"select {SUMS} from recordings").fetchone() == expected()
 
 
-def test_an_old_file_has_nulls_in_columns_that_came_later(catalog: Catalog) -> None:
+def test_an_old_file_has_nulls_in_columns_added_later(catalog: Catalog) -> None:
     table = catalog.arrow("recordings", OLD, OLD)
     assert table.num_rows == 20
     assert {name: table[name].null_count for name in ADDED_LATER} == dict.fromkeys(ADDED_LATER, 20)
@@ -158,7 +158,7 @@ def test_an_old_file_has_nulls_in_columns_that_came_later(catalog: Catalog) -> N
         assert connection.execute(query).fetchone() == (20, 0, 0)
 
 
-def test_all_our_readers_give_the_columns_of_the_schema_and_the_day(catalog: Catalog) -> None:
+def test_all_readers_return_the_columns_of_the_schema_and_call_date(catalog: Catalog) -> None:
     names = [*RECORDINGS.schema.names, "call_date"]
     assert catalog.arrow("recordings").schema.names == names
     assert list(catalog.pandas("recordings").columns) == names
@@ -195,7 +195,7 @@ def test_a_range_of_days_includes_both_ends(
     assert found == (numbers[1] - numbers[0],)
 
 
-def test_rows_come_back_as_they_were_written(empty_catalog: Catalog) -> None:
+def test_rows_round_trip(empty_catalog: Catalog) -> None:
     catalog = empty_catalog
     row = dict.fromkeys(SESSIONS.schema.names) | {
         "subaccount_id": "acme_sg",
@@ -211,7 +211,7 @@ def test_rows_come_back_as_they_were_written(empty_catalog: Catalog) -> None:
     assert catalog.rows(SESSIONS, LAST) == []
 
 
-def test_chosen_columns_are_all_that_is_read(catalog: Catalog) -> None:
+def test_only_selected_columns_are_read(catalog: Catalog) -> None:
     assert catalog.arrow("recordings", columns=["call_date", "duration_s"]).schema.names == ["call_date", "duration_s"]
     assert list(catalog.pandas("recordings", OLD, OLD, columns=["versions"]).columns) == ["versions"]
 
@@ -225,7 +225,7 @@ def test_a_partition_is_one_day_in_the_tables_schema(catalog: Catalog, day: date
     assert catalog.partition(RECORDINGS, day, columns=names).equals(whole.select(names))
 
 
-def test_a_partition_of_another_type_is_read_in_the_tables(empty_catalog: Catalog) -> None:
+def test_a_partition_with_other_types_is_cast_to_the_schema(empty_catalog: Catalog) -> None:
     catalog = empty_catalog
     rows = [{"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 7, "written_by": "another program"}]
     schema = pa.schema([("recording_count", pa.int32()), ("total_s", pa.int32()), ("subaccount_id", pa.large_string())])
@@ -242,20 +242,20 @@ def test_a_partition_of_another_type_is_read_in_the_tables(empty_catalog: Catalo
     }
 
 
-def test_days_are_those_that_have_a_partition_be_it_empty(catalog: Catalog) -> None:
+def test_days_include_those_with_an_empty_partition(catalog: Catalog) -> None:
     assert catalog.days(RECORDINGS) == [FULL, EMPTY, OLD, LAST]
     assert catalog.days(SESSIONS) == []
     assert catalog.has(RECORDINGS, EMPTY)
     assert not catalog.has(RECORDINGS, date(2026, 11, 2))
 
 
-def test_a_day_without_partitions_has_the_views_of_all_tables(empty_catalog: Catalog) -> None:
+def test_a_range_without_partitions_has_views_of_all_tables(empty_catalog: Catalog) -> None:
     with empty_catalog.duckdb() as connection:
         for table in PUBLIC_TABLES:
             assert connection.execute(f"select count(*) from {table.name}").fetchone() == (0,)
 
 
-def test_only_public_tables_can_be_asked_for_by_name() -> None:
+def test_only_public_tables_are_available_by_name() -> None:
     assert table_named("sessions") is SESSIONS
     with pytest.raises(ArchiveError, match="no table named lookups"):
         table_named("lookups")
@@ -269,7 +269,7 @@ def files_in(catalog: Catalog) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("table", [*PUBLIC_TABLES, *STEP_TABLES], ids=lambda table: table.name)
-def test_every_file_of_a_table_has_the_same_schema_even_where_all_is_null(tmp_path: Path, table: Table) -> None:
+def test_every_file_of_a_table_has_the_same_schema_even_if_all_values_are_null(tmp_path: Path, table: Table) -> None:
     catalog = Catalog.open(tmp_path)
     catalog.replace_partition(table, FULL, [])
     catalog.replace_partition(table, LAST, [dict.fromkeys(table.schema.names)])
@@ -294,7 +294,7 @@ def test_files_are_zstd_with_timestamps_in_microseconds_utc_and_the_day_in_the_p
     assert pq.read_schema(file).field("started_at").type == pa.timestamp("us", tz="UTC")
 
 
-def test_step_tables_are_out_of_readers_sight(tmp_path: Path) -> None:
+def test_internal_tables_are_hidden_from_readers(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path)
     catalog.replace_partition(schemas.LOOKUPS, FULL, [])
     catalog.replace_partition(schemas.SESSIONS, FULL, [])
@@ -302,9 +302,9 @@ def test_step_tables_are_out_of_readers_sight(tmp_path: Path) -> None:
     assert folders == ["_steps", "sessions"]
 
 
-def test_unfinished_and_foreign_files_are_no_rows(catalog: Catalog) -> None:
+def test_temporary_and_foreign_files_are_ignored(catalog: Catalog) -> None:
     folder = RECORDINGS.partition_path(FULL).rpartition("/")[0]
-    if catalog.store.url.startswith("file://"):  # in S3 nothing is unfinished
+    if catalog.store.url.startswith("file://"):  # S3 has no temporary files
         Path(catalog.store.url.removeprefix("file://"), folder, ".0123.part").write_bytes(b"half a file")
     catalog.store.create(f"{folder}/notes.txt", b"not a table")
     catalog.store.create("recordings/call_date=someday/part-0.parquet", b"not a table")
@@ -322,7 +322,7 @@ def test_writing_a_day_again_replaces_it(catalog: Catalog) -> None:
     assert catalog.days(RECORDINGS) == [FULL, EMPTY, OLD, LAST]
 
 
-def test_the_same_rows_in_any_order_make_the_same_file(tmp_path: Path) -> None:
+def test_equal_rows_in_any_order_make_equal_files(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path)
     rows = [recording(n) for n in range(50)]
     catalog.replace_partition(RECORDINGS, FULL, rows)
@@ -336,7 +336,7 @@ def test_the_same_rows_in_any_order_make_the_same_file(tmp_path: Path) -> None:
 
 
 class Watched:
-    """A store of which it is known whether anything was written to it."""
+    """A store that records whether it was written to."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -351,14 +351,14 @@ class Watched:
 
 
 def written(catalog: Catalog, rows: list[Row]) -> bool:
-    """Whether the full day's file was replaced when it was to hold these rows."""
+    """Return whether replacing the full day's partition with these rows wrote a file."""
     store = Watched(catalog.store)
     assert Catalog(store).replace_partition(RECORDINGS, FULL, rows) == len(rows)  # type: ignore[arg-type]
     assert catalog.partition(RECORDINGS, FULL).equals(to_arrow(RECORDINGS, rows))
     return store.replaced == [RECORDINGS.partition_path(FULL)]
 
 
-def test_a_partition_that_holds_the_rows_already_is_left_alone(catalog: Catalog) -> None:
+def test_a_partition_that_has_the_rows_already_is_not_written(catalog: Catalog) -> None:
     rows = [recording(n) for n in range(50)]
     assert not written(catalog, rows)
     assert not written(catalog, rows[::-1])
@@ -367,7 +367,7 @@ def test_a_partition_that_holds_the_rows_already_is_left_alone(catalog: Catalog)
     assert not written(catalog, [])
 
 
-def test_comparing_goes_on_past_its_first_rows(tmp_path: Path) -> None:
+def test_the_comparison_covers_all_batches_of_rows(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path)
     rows = [recording(n) for n in range(40_000)]
     catalog.replace_partition(RECORDINGS, FULL, rows)
@@ -402,7 +402,7 @@ OLDER_FILES = {
 
 
 @pytest.mark.parametrize("older", OLDER_FILES)
-def test_a_file_that_holds_the_rows_in_an_older_form_is_written_anew(tmp_path: Path, older: str) -> None:
+def test_a_file_with_the_same_rows_in_an_older_format_is_rewritten(tmp_path: Path, older: str) -> None:
     catalog = Catalog.open(tmp_path)
     rows = to_arrow(RECORDINGS, [recording(n) for n in range(20)]).to_pylist()
     form = {"compression": "zstd", "schema": RECORDINGS.schema, **OLDER_FILES[older]}
@@ -416,7 +416,7 @@ def test_a_file_that_holds_the_rows_in_an_older_form_is_written_anew(tmp_path: P
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a table", None])
-def test_a_damaged_file_is_written_anew(catalog: Catalog, damage: bytes | None) -> None:
+def test_a_damaged_file_is_rewritten(catalog: Catalog, damage: bytes | None) -> None:
     path = RECORDINGS.partition_path(FULL)
     whole = catalog.store.read(path)
     catalog.store.replace(path, whole[: len(whole) // 3] + whole[len(whole) // 3 + 99 :] if damage is None else damage)
@@ -427,9 +427,7 @@ def test_a_damaged_file_is_written_anew(catalog: Catalog, damage: bytes | None) 
     assert catalog.store.read(path) == whole
 
 
-def test_a_partition_left_alone_is_durable_all_the_same(
-    local_catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unchanged_partition_is_synced(local_catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr("callarchive.catalog.parquet_catalog.sync_folder", synced.append)
     assert not written(local_catalog, [recording(n) for n in range(50)])
@@ -443,7 +441,7 @@ def test_rows_are_ordered_by_key() -> None:
     assert keys == sorted(keys)
 
 
-def test_two_rows_with_one_key_are_refused_and_the_old_rows_stay(catalog: Catalog) -> None:
+def test_duplicate_keys_are_refused_and_the_old_rows_stay(catalog: Catalog) -> None:
     rows = [recording(1), recording(2), recording(1)]
     with pytest.raises(ArchiveError, match=r"recordings: 2 rows have the key .*recording_id=00000001-"):
         catalog.replace_partition(RECORDINGS, FULL, rows)
@@ -502,7 +500,7 @@ for point in range(1, 100):
 """
 
 
-def test_a_kill_at_any_point_of_a_write_leaves_the_old_rows_or_the_new(tmp_path: Path) -> None:
+def test_a_kill_at_any_point_of_a_write_leaves_the_old_or_the_new_rows(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED_WRITER, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
     )
@@ -513,7 +511,7 @@ def test_a_kill_at_any_point_of_a_write_leaves_the_old_rows_or_the_new(tmp_path:
     for point, _ in outcomes:
         catalog = Catalog.open(tmp_path / str(point))
         rows = catalog.rows(schemas.STATUS_STATS, date(2026, 11, 1))
-        assert {row["recording_count"] for row in rows} == {len(rows)}, "never some of each"
+        assert {row["recording_count"] for row in rows} == {len(rows)}, "never a mix"
         with catalog.duckdb() as connection:
             assert connection.execute("select count(*) from status_stats").fetchone() == (len(rows),)
         seen.append(len(rows))

@@ -1,4 +1,4 @@
-"""A catalog keeps the zone that its days are cut in."""
+"""A catalog stores the time zone of its days."""
 
 import json
 import shutil
@@ -49,7 +49,9 @@ def require(settings: Settings) -> Catalog:
     ("first", "second"),
     [("UTC", "Etc/UTC"), ("Asia/Calcutta", "Asia/Kolkata"), ("Asia/Singapore", "Asia/Kuala_Lumpur")],
 )
-def test_another_name_for_the_same_days_is_fine_and_the_first_is_kept(tmp_path: Path, first: str, second: str) -> None:
+def test_another_name_for_the_same_days_is_accepted_and_the_stored_one_stays(
+    tmp_path: Path, first: str, second: str
+) -> None:
     require(written(tmp_path, first))
     assert kept_zone(require(written(tmp_path, second))) == first
 
@@ -63,7 +65,7 @@ def test_another_name_for_the_same_days_is_fine_and_the_first_is_kept(tmp_path: 
         ("UTC", "Etc/GMT+1"),
     ],
 )
-def test_other_days_are_refused_in_one_line_that_names_both_zones(tmp_path: Path, first: str, second: str) -> None:
+def test_another_zone_is_refused_in_one_line_that_names_both(tmp_path: Path, first: str, second: str) -> None:
     require(written(tmp_path, first))
     with pytest.raises(ConfigurationError) as refusal:
         require(written(tmp_path, second))
@@ -74,7 +76,7 @@ def test_other_days_are_refused_in_one_line_that_names_both_zones(tmp_path: Path
     assert kept_zone(require(written(tmp_path, first))) == first
 
 
-def test_zones_that_differed_only_long_ago_differ_where_days_of_then_are_archived(tmp_path: Path) -> None:
+def test_zones_that_differed_only_in_the_past_conflict_if_those_days_are_archived(tmp_path: Path) -> None:
     catalog = require(written(tmp_path, "Asia/Singapore"))
     catalog.replace_partition(schemas.SESSION_IDS, date(1981, 12, 31), [])
     require(written(tmp_path, "Asia/Kuala_Lumpur"))
@@ -89,12 +91,12 @@ def test_zones_that_differed_only_long_ago_differ_where_days_of_then_are_archive
         require(written(other, "Asia/Pyongyang"))
 
 
-def test_another_start_date_is_fine(tmp_path: Path) -> None:
+def test_another_start_date_is_accepted(tmp_path: Path) -> None:
     for start_date in ("2026-10-01", "2020-01-01", "2026-11-19"):
         require(written(tmp_path, "Europe/Berlin", start_date))
 
 
-def test_of_first_runs_at_the_same_time_one_decides_and_the_others_agree_or_are_refused(tmp_path: Path) -> None:
+def test_one_of_concurrent_first_runs_decides_and_the_others_agree_or_are_refused(tmp_path: Path) -> None:
     zones = ["Europe/Berlin", "Asia/Singapore"] * 8
     settings = []
     for number, zone in enumerate(zones):
@@ -118,7 +120,7 @@ def test_of_first_runs_at_the_same_time_one_decides_and_the_others_agree_or_are_
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"timezone": null}', b"\xff"])
-def test_a_damaged_mark_is_no_leave_to_cut_days_anyhow(tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_stored_zone_is_an_error(tmp_path: Path, data: bytes) -> None:
     settings = written(tmp_path, "UTC")
     catalog = require(settings)
     catalog.store.replace(MARK_PATH, data)
@@ -126,8 +128,8 @@ def test_a_damaged_mark_is_no_leave_to_cut_days_anyhow(tmp_path: Path, data: byt
         require(settings)
 
 
-def test_days_are_cut_again_in_another_zone_from_kept_answers(start_trial: Start) -> None:
-    """The way out that docs/operating/time-zones.md describes."""
+def test_days_are_archived_in_another_zone_from_stored_responses(start_trial: Start) -> None:
+    """Follow the procedure in docs/operating/time-zones.md."""
     trial = start_trial(sessions_per_day=20, days=2, accounts=(AccountPlan("acme_sg", "s3", "acme-recordings/calls"),))
     trial.archive(*trial.days, date(2026, 1, 7))
     old = Catalog.open(trial.config.parent / "catalog")
@@ -169,7 +171,7 @@ def test_a_run_with_another_zone_changes_nothing_and_exits_with_2(start_trial: S
     assert "Traceback" not in refused.stderr
     assert len(trial.simulator.api.requests) == asked
     assert trial.tables() == before
-    mark.unlink()  # as an older version left it: the zone of the next run is taken for the catalog's
+    mark.unlink()  # as in a catalog of an older version: the next run stores its zone
     trial.config.write_text(original)
     trial.archive()
     assert json.loads(mark.read_text()) == {"timezone": "UTC"}

@@ -1,4 +1,4 @@
-"""Answers on their way into the store: what a run that is broken off leaves, and how pieces become one object."""
+"""Interrupted runs leave pieces of lookups, and pieces are merged into one object."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -31,7 +31,7 @@ def journal(store, **options):
     return ResponseJournal(store, DAY, masks={"acme": lambda number: number}, **options)
 
 
-def break_off(store, *lookups, **options):
+def interrupt(store, *lookups, **options):
     with journal(store, **options) as answers:
         for lookup in lookups:
             answers.add("acme", lookup)
@@ -44,22 +44,22 @@ def files(tmp_path):
 
 def test_a_killed_run_leaves_whole_pieces(store):
     answers = journal(store, piece=3)
-    for number in range(8):  # and no more: nothing of a killed process runs
+    for number in range(8):  # and no flush: the process was killed
         answers.add("acme", answer(number))
     assert [lookup for _, lookup in journal(store).left()] == [answer(number) for number in range(6)]
     kept = ResponseStore(store).load_lookups(DAY)
     assert kept == {("acme", answer(number).session_id): answer(number) for number in range(6)}
 
 
-def test_time_alone_makes_a_piece(store):
+def test_a_piece_is_written_after_piece_s(store):
     answers = journal(store, piece_s=0)
     answers.add("acme", answer(1))
     assert [lookup for _, lookup in journal(store).left()] == [answer(1)]
 
 
-def test_a_run_that_ends_with_an_error_leaves_all_of_its_answers_and_the_next_one_merges_them(store, tmp_path):
+def test_a_failed_run_leaves_its_responses_and_the_next_run_merges_them(store, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        break_off(store, *map(answer, range(7)), piece=5)
+        interrupt(store, *map(answer, range(7)), piece=5)
     assert len(list(journal(store).left())) == 7
     with journal(store) as answers:
         answers.add("acme", answer(7))
@@ -68,11 +68,11 @@ def test_a_run_that_ends_with_an_error_leaves_all_of_its_answers_and_the_next_on
     assert list(journal(store).left()) == []
 
 
-def test_of_several_answers_about_one_session_the_same_counts_in_pieces_and_when_merged(store):
+def test_pieces_and_merged_lookups_agree_on_the_response_of_a_session(store):
     nothing = answer(1, minutes=9, body='{"recordings": []}')
     for lookups in ((answer(1), answer(2)), (nothing, answer(2, minutes=1))):
         with pytest.raises(KeyboardInterrupt):
-            break_off(store, *lookups, piece=1)
+            interrupt(store, *lookups, piece=1)
     wanted = {("acme", answer(1).session_id): answer(1), ("acme", answer(2).session_id): answer(2, minutes=1)}
     assert ResponseStore(store).load_lookups(DAY) == wanted
     with journal(store):
@@ -81,7 +81,7 @@ def test_of_several_answers_about_one_session_the_same_counts_in_pieces_and_when
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
-def test_pieces_of_any_size_and_order_make_the_same_bytes(store, tmp_path, piece):
+def test_pieces_of_any_size_and_order_merge_into_the_same_bytes(store, tmp_path, piece):
     expected = LocalStore(f"file://{tmp_path}/expected")
     with journal(expected) as answers:
         for number in range(40):
@@ -94,13 +94,13 @@ def test_pieces_of_any_size_and_order_make_the_same_bytes(store, tmp_path, piece
     assert store.read(path) == expected.read(path)
 
 
-def test_no_answers_write_nothing(store, tmp_path):
+def test_no_responses_write_nothing(store, tmp_path):
     with journal(store):
         pass
     assert files(tmp_path) == []
 
 
-def test_a_run_without_answers_leaves_what_is_kept_as_it_is(store, tmp_path):
+def test_a_run_without_responses_leaves_the_stored_object_unchanged(store, tmp_path):
     with journal(store) as answers:
         answers.add("acme", answer(1))
     (path,) = tmp_path.rglob("*.zst")
@@ -112,7 +112,7 @@ def test_a_run_without_answers_leaves_what_is_kept_as_it_is(store, tmp_path):
 
 def test_a_damaged_piece_is_named(store, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        break_off(store, answer(1))
+        interrupt(store, answer(1))
     (path,) = tmp_path.rglob("pieces/*.zst")
     path.write_bytes(b"damaged")
     with pytest.raises(StoreError, match=path.name):
@@ -121,9 +121,9 @@ def test_a_damaged_piece_is_named(store, tmp_path):
         ResponseStore(store).load_lookups(DAY)
 
 
-def test_a_store_that_takes_nothing_does_not_hide_why_the_run_ended(store, tmp_path, caplog):
+def test_a_failing_store_does_not_hide_the_error_of_the_run(store, tmp_path, caplog):
     lookup = Lookup("s", LookupStatus.ERROR, NOW, error="no answer")
     (tmp_path / "catalog").write_bytes(b"a file where a folder belongs")
     with pytest.raises(KeyboardInterrupt):
-        break_off(store, lookup)
+        interrupt(store, lookup)
     assert "could not store 1 responses of 8x8" in caplog.text

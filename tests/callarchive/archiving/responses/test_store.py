@@ -1,4 +1,4 @@
-"""What is kept of 8x8's answers, in a real store on the disk."""
+"""The response store, on a real store on disk."""
 
 import csv
 import json
@@ -60,19 +60,19 @@ def save(answers, *lookups, account="acme_sg", mask=keep):
 
 
 def text_of(folder):
-    """Every kept byte, unpacked."""
+    """Return every stored byte, unpacked."""
     return b"".join(
         pa.CompressedInputStream(pa.OSFile(str(path)), "zstd").read() for path in sorted(folder.rglob("*.zst"))
     ).decode()
 
 
-def test_a_day_that_was_never_asked_about_is_empty(answers):
+def test_a_day_without_lookups_is_empty(answers):
     assert answers.load_lookups(DAY) == {}
     with answers.load_call_log(DAY, "acme_sg") as files:
         assert files is None
 
 
-def test_every_kind_of_answer_comes_back_as_it_was(answers, folder):
+def test_every_kind_of_response_round_trips(answers, folder):
     kept = [
         answer(ONE),
         answer(TWO, body='{"statusCode": 1404, "statusMessage": "no"}', http_status=404),
@@ -88,7 +88,7 @@ def test_every_kind_of_answer_comes_back_as_it_was(answers, folder):
     ]
 
 
-def test_accounts_are_kept_apart_and_other_days_too(answers):
+def test_accounts_and_days_are_separate(answers):
     save(answers, answer(ONE))
     save(answers, answer(ONE, body='{"statusCode": 1404, "statusMessage": "no"}', http_status=404), account="other")
     with answers.journal(DAY + timedelta(days=1), masks={}) as journal:
@@ -100,14 +100,14 @@ def test_accounts_are_kept_apart_and_other_days_too(answers):
     }
 
 
-def test_the_newest_answer_wins_in_any_order(answers):
+def test_the_newest_response_wins_in_any_order(answers):
     newer = OK.replace("PROCESSING", "CALLBACK_COMPLETED")
     save(answers, answer(minutes=5, body=newer))
     save(answers, answer(minutes=1))
     assert answers.load_lookups(DAY)["acme_sg", ONE].recordings[0].api_status == "CALLBACK_COMPLETED"
 
 
-def test_an_answer_that_names_recordings_outlives_8x8_forgetting_them(answers):
+def test_a_response_with_recordings_survives_their_deletion_at_8x8(answers):
     save(answers, answer(minutes=1))
     save(answers, answer(minutes=9, body='{"recordings": []}'))
     assert answers.load_lookups(DAY)["acme_sg", ONE].status is LookupStatus.OK
@@ -116,7 +116,7 @@ def test_an_answer_that_names_recordings_outlives_8x8_forgetting_them(answers):
 @pytest.mark.parametrize(
     "error", [silence(minutes=9), answer(body="<html>", minutes=9), answer(body="{}", http_status=500, minutes=9)]
 )
-def test_an_error_that_says_nothing_never_replaces_an_answer_but_gives_way_to_one(answers, error):
+def test_an_error_without_recordings_never_replaces_a_response(answers, error):
     save(answers, answer())
     save(answers, error)
     assert answers.load_lookups(DAY)["acme_sg", ONE] == answer()
@@ -125,14 +125,14 @@ def test_an_error_that_says_nothing_never_replaces_an_answer_but_gives_way_to_on
     assert answers.load_lookups(DAY)["acme_sg", TWO].status is LookupStatus.OK
 
 
-def test_an_error_that_names_recordings_does_replace(answers):
+def test_an_error_with_recordings_replaces_a_response(answers):
     save(answers, answer())
     partly = f'{{"recordings": [{{"recordingId": "{RECORDING}", "status": "UPLOAD_FAILED"}}, 5]}}'
     save(answers, answer(body=partly, minutes=1))
     assert answers.load_lookups(DAY)["acme_sg", ONE].recordings[0].api_status == "UPLOAD_FAILED"
 
 
-def test_the_same_answers_give_the_same_bytes(answers, folder):
+def test_equal_responses_give_equal_bytes(answers, folder):
     save(answers, answer(TWO), answer(ONE))
     (path,) = folder.rglob("*.zst")
     before = path.read_bytes()
@@ -141,7 +141,7 @@ def test_the_same_answers_give_the_same_bytes(answers, folder):
     assert path.read_bytes() == before
 
 
-def test_numbers_in_bodies_are_masked_before_they_are_kept(answers, folder):
+def test_numbers_in_bodies_are_masked_before_they_are_stored(answers, folder):
     body = OK[:-1] + f', "source": "{NUMBER}", "details": {{"callA": {{"msisdn": 6591234567}}}}}}'
     html = f"<html>call from {NUMBER}"
     for mask in (lambda _: None, hashed):
@@ -154,14 +154,14 @@ def test_numbers_in_bodies_are_masked_before_they_are_kept(answers, folder):
     assert "9123" not in text_of(folder)
 
 
-def test_a_kept_hash_is_not_hashed_again(answers):
+def test_a_stored_hash_is_not_hashed_again(answers):
     save(answers, answer(body=OK[:-1] + f', "source": "{NUMBER}"}}'), mask=hashed)
     once = answers.load_lookups(DAY)["acme_sg", ONE]
     save(answers, Lookup(ONE, once.status, NOW + timedelta(1), http_status=200, body=once.body), mask=hashed)
     assert answers.load_lookups(DAY)["acme_sg", ONE].body == once.body
 
 
-def test_a_body_without_numbers_is_kept_to_the_letter(answers):
+def test_a_body_without_numbers_is_stored_unchanged(answers):
     save(answers, answer(), mask=lambda _: None)
     assert answers.load_lookups(DAY)["acme_sg", ONE].body == OK
     nested = '{"statusCode": 0, "x": ' + "[" * 700 + "]" * 700 + "}"
@@ -194,7 +194,7 @@ def load(answers, account="acme_sg"):
         return [list(csv.reader(path.read_text(encoding="utf-8").splitlines(keepends=True))) for path in files]
 
 
-def test_call_logs_are_kept_without_numbers_and_content(answers, tmp_path, folder):
+def test_call_logs_are_stored_without_numbers_and_content(answers, tmp_path, folder):
     rows = f'{ONE},1,{NUMBER},6598765432,2026-11-01T10:00:00Z,"{{""say"": ""call 91234567""}}"\r\n'
     other = f"destination endpoint;SESSIONID;CONTENT;x\n{NUMBER};{TWO};hello 91234567;ü\n"
     answers.save_call_log(DAY, "acme_sg", write(tmp_path, f"\ufeff{HEADER}\r\n{rows}", other), lambda _: None)
@@ -216,7 +216,7 @@ def test_numbers_are_kept_or_hashed_as_the_account_says(answers, tmp_path):
     assert load(answers)[0][1] == [ONE, "1", hashed(NUMBER), "", "2026-11-01T10:00:00Z"]
 
 
-def test_rows_that_slipped_keep_their_session_and_lose_their_numbers(answers, tmp_path, folder):
+def test_rows_of_the_wrong_length_keep_their_session_and_lose_their_numbers(answers, tmp_path, folder):
     text = (
         f"{HEADER}\n{ONE},1,an,extra,{NUMBER},6598765432,x,y\n"
         f'{ONE},2,"never closed {NUMBER},,\n{TWO},3,,{NUMBER},2026-11-01T10:00:00Z,\n'
@@ -230,7 +230,7 @@ def test_rows_that_slipped_keep_their_session_and_lose_their_numbers(answers, tm
     assert "9876" not in text_of(folder)
 
 
-def test_odd_files_are_kept_as_far_as_they_can_be(answers, tmp_path, folder):
+def test_malformed_files_are_stored_as_far_as_possible(answers, tmp_path, folder):
     texts = [b"", f"<html>{NUMBER}", f"{HEADER}\n".encode() + b"\xff\x00,2,,,,\n", f"{HEADER}\n{'x' * 200_000},,,,,\n"]
     texts += [f'{HEADER}\n{ONE},a"b\rc,,,,\n{TWO},1,,,,"\n']
     answers.save_call_log(DAY, "acme_sg", write(tmp_path, *texts), lambda _: None)
@@ -248,7 +248,7 @@ def test_saving_again_replaces_all_files_and_none_is_an_empty_log(answers, tmp_p
     assert load(answers) == []
 
 
-def test_an_account_whose_name_begins_with_a_dot_has_its_own_place(answers, tmp_path, folder):
+def test_an_account_whose_name_begins_with_a_dot_has_its_own_path(answers, tmp_path, folder):
     answers.save_call_log(DAY, "..a", write(tmp_path, f"{HEADER}\n"), keep)
     assert load(answers, "..a") == [[HEADER.split(",")]]
     assert [path.name for path in folder.rglob("*.zst")] == ["%2E.a.tar.zst"]
@@ -263,7 +263,7 @@ def test_a_damaged_call_log_is_named(answers, tmp_path, folder):
 
 
 @pytest.mark.needs("zstd", "tar")
-def test_standard_tools_open_what_is_kept(answers, tmp_path, folder):
+def test_standard_tools_open_the_stored_files(answers, tmp_path, folder):
     save(answers, answer())
     answers.save_call_log(DAY, "acme_sg", write(tmp_path, f"{HEADER}\n"), keep)
     lookups, log = folder.rglob("*.jsonl.zst"), folder.rglob("*.tar.zst")
@@ -273,7 +273,7 @@ def test_standard_tools_open_what_is_kept(answers, tmp_path, folder):
     assert listed == b"log-0000.csv\n"
 
 
-def test_no_password_and_no_signature_of_a_place_is_kept(answers, folder):
+def test_no_password_and_no_signature_in_a_url_is_stored(answers, folder):
     url = "sftp://pushuser:hunter2@h/up/a.mp3?X-Amz-Signature=abcdef"
     body = json.dumps({"recordings": [{"recordingId": ONE, "status": "UPLOAD_COMPLETED", "externalFileUrl": url}]})
     save(answers, answer(body=body))

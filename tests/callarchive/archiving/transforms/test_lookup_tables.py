@@ -1,4 +1,4 @@
-"""The tables of a day's look-ups: which sessions are final, and what earlier answers leave in them."""
+"""The tables of a day's lookups: which sessions are final, and which earlier rows stay."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def lookup(session_id=ONE, status=LookupStatus.OK, *recording_ids, at=LATE):
 
 
 def after(*looks, day=None, ended_at=END, day_end=END + timedelta(hours=12)):
-    """`lookups` after these looks at sessions of account acme, each written by a run of its own."""
+    """Return `lookups` after these lookups of sessions of account acme, each in a run of its own."""
     day = sessions(("acme", ONE), ended_at=ended_at) if day is None else day
     lookups, _ = answers()
     for look in looks:
@@ -75,7 +75,7 @@ def is_final(found, *, states=None, account="acme", **session):
     ).to_pylist() == [True]
 
 
-def test_a_session_is_final_when_all_that_was_named_late_enough_is_archived():
+def test_a_session_is_final_when_recordings_listed_after_the_grace_time_are_archived():
     found = lookup(ONE, LookupStatus.OK, "a", "b")
     assert is_final(found, states={"a": "archived", "b": "archived"})
     assert not is_final(found, states={"a": "archived"})
@@ -86,7 +86,7 @@ def test_a_session_is_final_when_all_that_was_named_late_enough_is_archived():
 
 
 def settled(*looks, states=None, named=(), **day):
-    """Whether the session is final after these looks, and from when on it is asked for once more."""
+    """Return whether the session is final after these lookups, and when it is looked up once more."""
     _, metadata = answers(("acme", lookup(ONE, LookupStatus.OK, *named))) if named else answers()
     asked = {
         "lookups": after(*looks, **day),
@@ -102,7 +102,7 @@ def settled(*looks, states=None, named=(), **day):
 
 
 @pytest.mark.parametrize("status", [LookupStatus.NO_RECORDINGS, LookupStatus.NOT_FOUND])
-def test_nothing_there_is_final_in_two_answers_a_day_apart_after_the_grace_time(status):
+def test_two_negative_responses_a_day_apart_after_the_grace_time_are_final(status):
     early, first = lookup(ONE, status, at=LATE - timedelta(seconds=1)), lookup(ONE, status)
     soon = lookup(ONE, status, at=LATE + timedelta(hours=23, minutes=59))
     second = lookup(ONE, status, at=LATE + DAY)
@@ -114,10 +114,10 @@ def test_nothing_there_is_final_in_two_answers_a_day_apart_after_the_grace_time(
     assert settled(first, soon, second) == (True, None)
     assert settled(first, second, named=["a"], states={"a": "archived"}) == (True, None)
     assert settled(first, second, named=["a"], states={"a": "missing"}) == (False, None)
-    assert settled(first, named=["a"], states={"a": "missing"}) == (False, None), "asked for whenever the day runs"
+    assert settled(first, named=["a"], states={"a": "missing"}) == (False, None), "looked up in every run of the day"
 
 
-def test_an_error_in_between_proves_nothing_and_an_ok_ends_what_was_negative():
+def test_an_error_in_between_changes_nothing_and_an_ok_resets_negative_since():
     none, error = LookupStatus.NO_RECORDINGS, LookupStatus.ERROR
     first, second = lookup(ONE, none), lookup(ONE, LookupStatus.NOT_FOUND, at=LATE + DAY)
     half = LATE + DAY / 2
@@ -129,7 +129,7 @@ def test_an_error_in_between_proves_nothing_and_an_ok_ends_what_was_negative():
     assert since(lookup(ONE, error), second) == LATE + DAY
 
 
-def test_an_answer_from_a_clock_that_ran_ahead_or_before_a_later_end_of_the_call_is_not_the_first():
+def test_a_response_from_the_future_or_before_the_grace_time_is_not_the_first():
     ahead = lookup(ONE, LookupStatus.NOT_FOUND, at=LATE + 300 * DAY)
     assert since(ahead, lookup(ONE, LookupStatus.NOT_FOUND)) == LATE
     _, metadata = answers()
@@ -140,7 +140,7 @@ def test_an_answer_from_a_clock_that_ran_ahead_or_before_a_later_end_of_the_call
     assert final(later, **known).to_pylist() == [False]
 
 
-def test_a_negative_that_an_older_version_wrote_counts_for_nothing():
+def test_a_negative_response_of_an_older_version_does_not_count():
     old, _ = answers(("acme", lookup(ONE, LookupStatus.NOT_FOUND, at=LATE + 9 * DAY)))
     assert confirmed_negatives(old).to_pylist() == [False]
     asked = {"lookups": old, "metadata": answers()[1], "files": files(), "day_end": END, "grace": GRACE}
@@ -148,7 +148,7 @@ def test_a_negative_that_an_older_version_wrote_counts_for_nothing():
     assert second_lookup_at(sessions(("acme", ONE)), **asked).to_pylist() == [None]
 
 
-def test_errors_silence_and_an_ok_without_its_recordings_are_never_final():
+def test_errors_missing_lookups_and_an_ok_without_recordings_are_never_final():
     assert not is_final(None)
     assert not is_final(lookup(ONE, LookupStatus.ERROR))
     assert not is_final(lookup(ONE, LookupStatus.ERROR, "a"), states={"a": "archived"})
@@ -173,7 +173,7 @@ def test_a_session_is_not_final_before_a_recording_that_only_an_event_names_is_a
     assert not is_final_with(a="archived", e="pending")
 
 
-def test_an_ok_without_its_recordings_is_not_made_final_by_an_event():
+def test_an_event_does_not_make_an_ok_without_recordings_final():
     lookups, metadata = answers(("acme", lookup(ONE, LookupStatus.OK)))
     event = {"subaccount_id": "acme", "session_id": ONE, "recording_id": "e", "only_by_event": True}
     told = pa.Table.from_pylist([event], schema=metadata.schema)
@@ -188,7 +188,7 @@ def test_an_ok_without_its_recordings_is_not_made_final_by_an_event():
     assert found.to_pylist() == [False]
 
 
-def test_another_accounts_session_and_files_of_the_same_ids_say_nothing():
+def test_sessions_and_files_of_another_account_with_the_same_ids_do_not_count():
     assert not is_final(lookup(ONE, LookupStatus.NO_RECORDINGS), account="other")
     lookups, metadata = answers(("other", lookup(ONE, LookupStatus.OK, "a")))
     found = final(
@@ -202,7 +202,7 @@ def test_another_accounts_session_and_files_of_the_same_ids_say_nothing():
     assert found.to_pylist() == [False]
 
 
-def test_the_grace_time_runs_from_the_calls_end_or_its_start_or_the_days_end():
+def test_the_grace_time_starts_at_the_calls_end_or_start_or_the_days_end():
     found, kept = lookup(ONE, LookupStatus.OK, "a", at=LATE), {"a": "archived"}
     assert is_final(found, states=kept, ended_at=END, started_at=END + timedelta(hours=9))
     assert is_final(found, states=kept, ended_at=None, started_at=END)
@@ -215,7 +215,7 @@ def test_the_grace_time_runs_from_the_calls_end_or_its_start_or_the_days_end():
     assert since(none, ended_at=None, day_end=END) == LATE
 
 
-def test_a_new_answer_stands_in_place_of_the_earlier_one_and_loses_no_recording():
+def test_a_new_response_replaces_the_earlier_one_and_loses_no_recording():
     earlier_lookups, earlier = answers(("acme", lookup(ONE, LookupStatus.OK, "a", "b")), ("acme", lookup(TWO)))
     new_lookups, new = answers(("acme", lookup(ONE, LookupStatus.ERROR, "b", "c")))
     day = sessions(("acme", ONE), ("acme", TWO))
@@ -225,7 +225,7 @@ def test_a_new_answer_stands_in_place_of_the_earlier_one_and_loses_no_recording(
     assert sorted((row["session_id"], row["recording_id"]) for row in rows) == [(ONE, "a"), (ONE, "b"), (ONE, "c")]
 
 
-def test_sessions_that_the_day_has_no_more_leave_both_tables():
+def test_sessions_that_left_the_day_leave_both_tables():
     lookups, metadata = answers(("acme", lookup(ONE, LookupStatus.OK, "a")))
     nothing = answers()
     others = sessions(("acme", TWO))
@@ -233,7 +233,7 @@ def test_sessions_that_the_day_has_no_more_leave_both_tables():
     assert recordings_with_earlier(nothing[1], metadata, sessions=sessions(("other", ONE))).num_rows == 0
 
 
-def test_a_recording_that_two_sessions_name_is_kept_under_the_first_and_said_to_be(caplog):
+def test_a_recording_listed_for_two_sessions_is_assigned_to_the_first_with_a_warning(caplog):
     _, metadata = answers(("acme", lookup(TWO, LookupStatus.OK, "a", "b")), ("acme", lookup(ONE, LookupStatus.OK, "a")))
     day = sessions(("acme", ONE), ("acme", TWO))
     with caplog.at_level(logging.WARNING):
@@ -242,7 +242,7 @@ def test_a_recording_that_two_sessions_name_is_kept_under_the_first_and_said_to_
     assert caplog.messages == [f"recording a is listed for the sessions {ONE} and {TWO}: assigned to the first"]
 
 
-def test_more_answers_than_a_batch_are_all_there():
+def test_no_response_is_lost_beyond_a_batch():
     lookups, metadata = answers(*(("acme", lookup(f"s{n}", LookupStatus.OK, f"r{n}")) for n in range(2500)))
     assert lookups["session_id"].to_pylist() == [f"s{n}" for n in range(2500)]
     assert metadata["recording_id"].to_pylist() == [f"r{n}" for n in range(2500)]

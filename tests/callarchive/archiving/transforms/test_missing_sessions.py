@@ -1,4 +1,4 @@
-"""Which sessions a source should have named and did not: by what earlier runs had from it, and by webhook events."""
+"""Sessions that a source should have listed, according to earlier runs and webhook events."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -25,7 +25,7 @@ BEFORE, EVENTS = "an earlier run found it in this source", "webhook events name 
 
 
 class Runs:
-    """Runs of one day, each with what the sources named."""
+    """Runs of one day, each with the sessions that the sources list."""
 
     def __init__(self, folder: Path) -> None:
         self.catalog = Catalog.open(folder)
@@ -39,7 +39,7 @@ class Runs:
         unread: bool = False,
         started_at: datetime | None = NOON,
     ) -> dict[tuple[str, str], str]:
-        """What is missing after the run: reason by session and source."""
+        """Run, and return the reasons for missing sessions by session and source."""
         row: dict[str, Any] = dict.fromkeys(schemas.SESSION_IDS.schema.names)
         rows = [
             row | {"subaccount_id": "acme", "session_id": id_, "sources": sources, "started_at": started_at}
@@ -81,12 +81,12 @@ def runs(tmp_path: Path) -> Runs:
 EXPORT, FILES = ["log_export"], ["files"]
 
 
-def test_nothing_is_missing_of_a_first_run_or_an_unchanged_one(runs: Runs) -> None:
+def test_first_and_unchanged_runs_miss_nothing(runs: Runs) -> None:
     for _ in range(2):
         assert runs.run({"a": EXPORT, "b": [*EXPORT, "inbox"], "c": FILES}) == {}
 
 
-def test_what_a_source_names_no_more_is_missing_until_it_names_it_again(runs: Runs) -> None:
+def test_a_session_dropped_by_a_source_is_missing_until_it_is_listed_again(runs: Runs) -> None:
     runs.run({"a": EXPORT, "b": EXPORT, "c": FILES})
     for _ in range(3):
         assert runs.run({"a": EXPORT}) == {("b", "log_export"): BEFORE, ("c", "files"): BEFORE}
@@ -94,23 +94,23 @@ def test_what_a_source_names_no_more_is_missing_until_it_names_it_again(runs: Ru
     assert runs.run({"a": EXPORT, "b": EXPORT, "c": FILES}) == {}
 
 
-def test_new_sessions_do_not_make_up_for_missing_ones(runs: Runs) -> None:
+def test_new_sessions_do_not_compensate_for_missing_ones(runs: Runs) -> None:
     runs.run({"a": EXPORT, "b": EXPORT})
     assert runs.run({"a": EXPORT, "c": EXPORT, "d": EXPORT}) == {("b", "log_export"): BEFORE}
 
 
-def test_another_source_that_still_names_a_session_does_not_make_up_for_the_one_that_lost_it(runs: Runs) -> None:
+def test_a_session_is_missing_from_one_source_even_if_another_lists_it(runs: Runs) -> None:
     runs.run({"a": ["files", "log_export"]})
     for _ in range(3):
         assert runs.run({"a": FILES}) == {("a", "log_export"): BEFORE}
 
 
-def test_events_that_were_pruned_are_not_missed(runs: Runs) -> None:
+def test_pruned_events_are_not_missing(runs: Runs) -> None:
     runs.run({"a": ["inbox", "log_export"], "b": ["inbox"]}, kinds=frozenset(("files",)))
     assert runs.run({"a": EXPORT}, kinds=frozenset(("files",))) == {}
 
 
-def test_what_the_export_named_is_missing_also_where_it_has_no_recording_and_leaves_the_day(runs: Runs) -> None:
+def test_a_session_dropped_by_the_export_is_missing_even_if_it_leaves_the_day(runs: Runs) -> None:
     runs.run({"a": EXPORT, "b": EXPORT})
     runs.answered(a="ok", b="no_recordings", negative_since=NOW - timedelta(days=1))
     for _ in range(3):
@@ -118,13 +118,13 @@ def test_what_the_export_named_is_missing_also_where_it_has_no_recording_and_lea
     assert runs.run({"a": EXPORT, "b": EXPORT}) == {}
 
 
-def test_a_list_of_the_users_own_may_drop_what_has_no_recording(runs: Runs) -> None:
+def test_the_users_own_list_may_drop_a_session_without_recordings(runs: Runs) -> None:
     runs.run({"a": FILES, "b": ["sql"], "c": FILES})
     runs.answered(a="ok", b="no_recordings", c="not_found", negative_since=NOW - timedelta(days=1))
     assert runs.run({}) == {("a", "files"): BEFORE}
 
 
-def test_a_single_negative_answer_lets_no_list_drop_a_session(runs: Runs) -> None:
+def test_a_single_negative_response_lets_no_list_drop_a_session(runs: Runs) -> None:
     runs.run({"b": ["sql"], "c": FILES})
     runs.answered(b="no_recordings", c="not_found", negative_since=NOW)
     assert runs.run({}) == {("b", "sql"): BEFORE, ("c", "files"): BEFORE}
@@ -136,18 +136,18 @@ def test_a_source_that_is_not_configured_or_does_not_reach_back_misses_nothing(r
     assert runs.run({}, kinds=frozenset()) == {}
 
 
-def test_an_account_whose_sources_could_not_be_read_keeps_what_was_missing(runs: Runs) -> None:
+def test_an_account_whose_sources_could_not_be_read_keeps_its_missing_sessions(runs: Runs) -> None:
     runs.run({"a": EXPORT, "b": EXPORT})
     expected = runs.run({"a": EXPORT})
     assert runs.run({}, unread=True) == expected == {("b", "log_export"): BEFORE}
 
 
-def test_a_session_that_the_source_names_for_another_day_is_not_missing(runs: Runs) -> None:
+def test_a_session_listed_for_another_day_is_not_missing(runs: Runs) -> None:
     runs.run({"a": EXPORT, "b": ["inbox"]}, other_days={"log_export": frozenset("b")})
     assert runs.run({"b": ["inbox"]}, other_days={"log_export": frozenset("ab")}) == {}
 
 
-def test_what_events_name_and_the_export_does_not_is_missing_from_it(runs: Runs, uuid1_at: Callable[..., str]) -> None:
+def test_a_session_named_only_by_events_is_missing_from_the_export(runs: Runs, uuid1_at: Callable[..., str]) -> None:
     named = {"a": ["inbox"], "b": ["files", "inbox"], "c": ["inbox", "log_export"], "d": FILES}
     for _ in range(2):
         assert runs.run(named) == {("a", "log_export"): EVENTS, ("b", "log_export"): EVENTS}
@@ -157,7 +157,7 @@ def test_what_events_name_and_the_export_does_not_is_missing_from_it(runs: Runs,
 
 @pytest.mark.parametrize(("age", "is_missing"), [(timedelta(minutes=59), False), (timedelta(minutes=61), True)])
 @pytest.mark.parametrize("by_uuid", [True, False])
-def test_the_export_has_an_hour_to_name_what_events_name(
+def test_the_export_has_an_hour_to_list_a_session_named_by_events(
     age: timedelta, is_missing: bool, by_uuid: bool, runs: Runs, uuid1_at: Callable[..., str]
 ) -> None:
     at = NOW - age
@@ -185,7 +185,7 @@ def uuid1_at() -> Callable[[datetime], str]:
         (31, {"files"}),
     ],
 )
-def test_a_source_reaches_back_as_far_as_is_configured(days_later: int, kinds: set[str]) -> None:
+def test_reach_days_limits_how_far_a_source_reaches_back(days_later: int, kinds: set[str]) -> None:
     account = AccountSettings.model_validate(
         {
             "subaccount_id": "acme",

@@ -1,4 +1,4 @@
-"""The public tables are what SQL over the same rows says they should be."""
+"""The public tables equal the result of SQL over the same rows."""
 
 import random
 from datetime import UTC, date, datetime
@@ -45,7 +45,7 @@ def recording(number: int, **values: Any) -> Row:
 
 
 def a_days_recordings(seed: int, count: int) -> list[Row]:
-    """Recordings of two accounts in all states; the third account has none that is archived."""
+    """Return recordings of two accounts in all states, and of a third account without archived ones."""
     chance = random.Random(seed)
     rows = []
     for number in range(count):
@@ -72,7 +72,7 @@ def in_duckdb(rows: list[Row], query: str) -> list[Row]:
 
 
 def table_of(table: schemas.Table, rows: list[Row]) -> pa.Table:
-    """In two chunks, as a file may have several row groups."""
+    """Return the rows in two chunks: a file may have several row groups."""
     whole = pa.Table.from_pylist(rows, schema=table.schema)
     return pa.concat_tables([whole.slice(0, len(rows) // 2), whole.slice(len(rows) // 2)])
 
@@ -118,7 +118,7 @@ from recordings group by all order by 1, 2, 3
 
 
 @pytest.mark.parametrize(("seed", "count"), [(1, 1), (2, 2), (3, 3), (4, 10), (5, 500)])
-def test_duration_stats_are_those_of_sql(seed: int, count: int) -> None:
+def test_duration_stats_equal_those_of_sql(seed: int, count: int) -> None:
     recordings = a_days_recordings(seed, count)
     expected = in_duckdb(recordings, DURATIONS_IN_SQL)
     found = by_key(duration_stat_rows(recordings), "subaccount_id")
@@ -130,7 +130,7 @@ def test_duration_stats_are_those_of_sql(seed: int, count: int) -> None:
 
 
 @pytest.mark.parametrize(("seed", "count"), [(1, 1), (4, 10), (5, 500)])
-def test_status_stats_are_those_of_sql(seed: int, count: int) -> None:
+def test_status_stats_equal_those_of_sql(seed: int, count: int) -> None:
     recordings = a_days_recordings(seed, count)
     expected = in_duckdb(recordings, STATES_IN_SQL)
     found = by_key(status_stat_rows(recordings), "subaccount_id", "api_status", "archive_status")
@@ -139,7 +139,7 @@ def test_status_stats_are_those_of_sql(seed: int, count: int) -> None:
         assert one == {**other, "duration_s": pytest.approx(other["duration_s"], rel=1e-12)}
 
 
-def test_percentiles_lie_between_neighbours() -> None:
+def test_percentiles_are_interpolated() -> None:
     rows = [recording(n, duration_s=float(n)) for n in range(1, 12)]
     (stats,) = duration_stat_rows(rows)
     # Eleven values 1..11: the p-th percentile is 1 + 10 p.
@@ -204,7 +204,7 @@ def told(number: int, *, session: int | None = None, account: str = "acme_sg", *
     }
 
 
-def test_every_session_is_there_once_with_its_lookup_and_its_count() -> None:
+def test_every_session_has_one_row_with_its_lookup_and_count() -> None:
     rows = session_rows(
         sessions=[named_session(1), named_session(2), named_session(1, "acme_th"), named_session(3)],
         lookups=[
@@ -275,7 +275,7 @@ def made(
     return checked(schemas.RECORDINGS, table)
 
 
-def test_every_recording_that_8x8_names_is_there_once() -> None:
+def test_every_recording_that_8x8_lists_has_one_row() -> None:
     rows = made([told(1), told(2), told(1, account="acme_th")], [file(1), file(3)])
     assert [(row["subaccount_id"], row["recording_id"], row["archive_status"]) for row in rows] == [
         ("acme_sg", recording_id(1), "archived"),
@@ -284,7 +284,7 @@ def test_every_recording_that_8x8_names_is_there_once() -> None:
     ]
 
 
-def test_an_archived_recording_has_what_was_measured_and_where_it_is() -> None:
+def test_an_archived_recording_has_its_measurements_and_uris() -> None:
     (row,) = made([told(1, api_status="CALLBACK_FAILED", api_status_raw="callback_failed")], [file(1)])
     where = f"file:///archive/acme_sg/call_date=2026-11-01/{session_id(1)}/{recording_id(1)}.mp3"
     assert (row["archive_uri"], row["versions"]) == (where, [where])
@@ -293,7 +293,7 @@ def test_an_archived_recording_has_what_was_measured_and_where_it_is() -> None:
     assert row["source_uri"].startswith("s3://bucket/")
 
 
-def test_a_start_is_that_of_the_name_of_the_object_found_else_of_the_url() -> None:
+def test_a_start_comes_from_the_objects_name_else_from_the_url() -> None:
     url = f"https://host/{recording_id(1)}_2026-11-01T11%3A00%3A00Z.mp3"
     (found,) = made([told(1, external_file_url=url)], [file(1)])
     (absent,) = made([told(1, external_file_url=url)], [file(1, "missing")])
@@ -331,7 +331,7 @@ def test_durations_that_disagree_by_more_than_the_tolerance_are_flagged(
     ("api_s", "event_s", "mismatch"),
     [(None, 60.0, False), (None, 70.0, True), (60.0, 70.0, True), (70.0, 60.0, True), (61.0, 59.0, False)],
 )
-def test_an_events_duration_is_compared_with_the_measured_one_too(
+def test_the_duration_of_an_event_is_compared_with_the_measured_one(
     api_s: float | None, event_s: float, mismatch: bool
 ) -> None:
     events = [

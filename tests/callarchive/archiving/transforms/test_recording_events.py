@@ -1,4 +1,4 @@
-"""What events tell of recordings: taken over from the inbox for the day's sessions, and never lost again."""
+"""Events of the day's recordings are ingested from the inbox and never lost."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def sessions(*keys: tuple[str, str]) -> pa.Table:
 OWN = sessions(("acme_sg", S1), ("acme_sg", S2))
 
 
-def test_of_two_tellings_the_further_status_counts_with_what_only_the_other_tells() -> None:
+def test_the_more_advanced_status_wins_and_its_nulls_are_filled_from_the_other() -> None:
     ahead = event(event_status="CALLBACK_COMPLETED", event_status_raw="done", duration_event_s=3.0)
     behind = event(event_status_raw="up", file_path="a.mp3", duration_event_s=4.0, first_received_at=AT - timedelta(1))
     merged = ahead | {"file_path": "a.mp3", "first_received_at": AT - timedelta(1)}
@@ -61,13 +61,13 @@ def test_of_two_tellings_the_further_status_counts_with_what_only_the_other_tell
     assert merged_events(events(behind), events(ahead)).to_pylist() == [merged]
 
 
-def test_what_is_told_no_more_stays_and_what_is_new_comes_to_it() -> None:
+def test_earlier_events_stay_and_new_ones_are_added() -> None:
     merged = merged_events(events(event(R1), event(R2)), events(event(R1), event(R3), event(R1, account="other")))
     keys = [(row["subaccount_id"], row["recording_id"]) for row in merged.to_pylist()]
     assert sorted(keys) == [("acme_sg", R1), ("acme_sg", R2), ("acme_sg", R3), ("other", R1)]
 
 
-def test_a_recording_that_only_an_event_names_is_one_of_the_days_until_the_api_names_it() -> None:
+def test_a_recording_named_only_by_an_event_belongs_to_the_day() -> None:
     told = events(event(R1, event_status_raw="x"), event(R2), event(R3, session_id="not the day's"))
     rows = with_recordings_of_events(metadata({"recording_id": R1}), told, sessions=OWN).to_pylist()
     assert [(row["recording_id"], row["api_status"], row["only_by_event"]) for row in rows] == [
@@ -80,7 +80,7 @@ def test_a_recording_that_only_an_event_names_is_one_of_the_days_until_the_api_n
     assert named_by_api(both).to_pylist() == metadata({"recording_id": R1}).to_pylist()
 
 
-def test_another_accounts_event_names_nothing_of_ours() -> None:
+def test_an_event_of_another_account_is_ignored() -> None:
     ours = metadata({"recording_id": R1})
     assert with_recordings_of_events(ours, events(event(R2, account="other")), sessions=OWN).equals(ours)
     assert event_columns(ours, events(event(R1, account="other", file_path="x")), ["file_path"])[
@@ -116,7 +116,7 @@ def day(tmp_path: Path) -> Iterator[Day]:
     day.inbox.close()
 
 
-def test_events_of_the_days_sessions_are_taken_over(day: Day) -> None:
+def test_events_of_the_days_sessions_are_ingested(day: Day) -> None:
     day.tell(R1, durationSeconds=33, filePath="/a/b:c.mp3")
     day.tell(R2, S2, status="soon")
     day.tell(R3, R3)
@@ -132,7 +132,7 @@ def test_events_of_the_days_sessions_are_taken_over(day: Day) -> None:
     ]
 
 
-def test_what_was_taken_over_stays_when_the_inbox_is_pruned_or_gone(day: Day) -> None:
+def test_ingested_events_stay_when_the_inbox_is_pruned_or_gone(day: Day) -> None:
     day.tell(R1, durationSeconds=33)
     before = day.write()
     day.inbox.prune(AT + timedelta(days=1))
@@ -143,7 +143,7 @@ def test_what_was_taken_over_stays_when_the_inbox_is_pruned_or_gone(day: Day) ->
     assert day.write() == before
 
 
-def test_a_session_that_is_another_days_takes_its_events_along(day: Day) -> None:
+def test_the_events_of_a_session_move_with_it_to_another_day(day: Day) -> None:
     day.tell(R1)
     day.tell(R2, S2)
     day.write()
