@@ -1,6 +1,6 @@
 """A step run on every day of a Dagster run: its lock, its metadata, its checks, and what is left when a day fails."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -16,7 +16,7 @@ from callarchive.catalog import schemas
 from callarchive.domain.errors import AccountFailure, AccountsFailedError, ArchiveError
 
 if TYPE_CHECKING:
-    from callarchive.archiving.steps import StepReport
+    from callarchive.archiving.steps.reports import StepReport
     from callarchive.monitoring.checks import CheckResult
 
 Step = Callable[[Connections, date], "StepReport"]
@@ -146,7 +146,7 @@ def _take_further(context: dg.AssetExecutionContext, connections: Connections, b
 
     A later step that does not depend on this one is run again by Dagster, and finds everything as it should be.
     """
-    steps = _steps_behind(context)
+    steps = _later_steps(context)
     if steps:
         context.log.info("%s go on without the failed days: %s", ", ".join(steps), ", ".join(batch.done))
     verdicts = list(batch.verdicts)
@@ -178,22 +178,18 @@ def _hold_back(verdicts: Iterable["CheckResult"]) -> None:
             raise ArchiveError(f"the check {verdict.name} failed: {verdict.summary}")
 
 
-def _steps_behind(context: dg.AssetExecutionContext) -> Mapping[str, Step]:
-    """The steps of this run that come after the one it is in, by asset name and in order."""
-    from callarchive.archiving import steps
+def day_steps(context: dg.AssetExecutionContext) -> dict[str, Step]:
+    """Return the steps of a day by asset name, in order; they report their progress to the run's log."""
+    from callarchive.archiving.steps.day_steps import DAY_STEPS
 
     progress = LoggedProgress(context.log)
-    chain: dict[str, Step] = {
-        schemas.SESSION_IDS.name: steps.find_sessions,
-        schemas.RECORDING_METADATA.name: partial(steps.look_up_recordings, progress=progress),
-        schemas.RECORDING_FILES.name: partial(steps.fetch_recordings, progress=progress),
-        schemas.SESSIONS.name: steps.write_sessions,
-        schemas.RECORDINGS.name: steps.write_recordings,
-        schemas.STATUS_STATS.name: steps.write_status_stats,
-        schemas.DURATION_STATS.name: steps.write_duration_stats,
-        schemas.RECONCILIATION.name: steps.write_reconciliation,
-    }
-    names = list(chain)
-    behind = names[names.index(context.asset_key.to_user_string()) + 1 :]
+    return {step.table.name: partial(step.run, progress=progress) for step in DAY_STEPS}
+
+
+def _later_steps(context: dg.AssetExecutionContext) -> dict[str, Step]:
+    """Return the steps of this run that come after the current one."""
+    steps = day_steps(context)
+    names = list(steps)
+    later = names[names.index(context.asset_key.to_user_string()) + 1 :]
     in_run = {node.name for node in context.job_def.nodes_in_topological_order}
-    return {name: chain[name] for name in behind if name in in_run}
+    return {name: steps[name] for name in later if name in in_run}

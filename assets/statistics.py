@@ -1,29 +1,21 @@
-"""Numbers of a day: recordings by state, durations by account."""
-
-import dagster as dg
+"""Statistics of a day: recordings by state, durations by account."""
 
 from assets.catalog import recordings
-from assets.days import run_days
 from assets.table_assets import table_asset
-from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 
 GROUP = "statistics"
 
+status_stats = table_asset(
+    schemas.STATUS_STATS,
+    group=GROUP,
+    deps=[recordings],
+    about="What 8x8 reports compared with what the archive holds, with size in bytes and duration in seconds.",
+)
 
-@table_asset(schemas.STATUS_STATS, group=GROUP, deps=[recordings])
-def status_stats(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:
-    """How many recordings are in which state, what 8x8 says against what we have, with bytes and seconds kept."""
-    from callarchive.archiving.steps import write_status_stats
-
-    return run_days(context, connections, write_status_stats)
-
-
-@table_asset(schemas.DURATION_STATS, group=GROUP, deps=[recordings])
-def duration_stats(
-    context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]
-) -> dg.MaterializeResult:
-    """How long the day's archived recordings are: sum, mean, extremes and percentiles, in seconds."""
-    from callarchive.archiving.steps import write_duration_stats
-
-    return run_days(context, connections, write_duration_stats)
+duration_stats = table_asset(
+    schemas.DURATION_STATS,
+    group=GROUP,
+    deps=[recordings],
+    about="Sum, mean, extremes and percentiles over the day's archived recordings, in seconds.",
+)

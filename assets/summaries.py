@@ -13,7 +13,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.pictures import duration_histogram, recent_days_chart
-from callarchive.archiving.steps import StepReport
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.attention import AttentionList, needs_attention
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc

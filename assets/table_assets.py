@@ -1,13 +1,13 @@
 """What the UI shows of a table before anything has run: description, columns, owners, tags, checks. See `table_asset`."""
 
-import inspect
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
 from assets.check_results import check_specs
+from assets.days import day_steps, run_days
 from assets.lineage import column_lineage
+from callarchive.archiving.connections import Connections
 from callarchive.catalog.schemas import Column, Table
 
 OWNERS = ["team:call-recordings"]
@@ -15,31 +15,33 @@ _PERSONAL = frozenset({"source_number", "destination_number"})
 
 
 def table_asset(
-    table: Table, *, group: str, deps: Iterable[dg.AssetsDefinition] = (), pool: str | None = None
-) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """A decorator: the function becomes the asset of that table, and its docstring the beginning of the description.
+    table: Table, *, group: str, about: str, deps: Iterable[dg.AssetsDefinition] = (), pool: str | None = None
+) -> dg.AssetsDefinition:
+    """Return the asset of a table that a step of the day writes.
 
     Args:
         group: the box in the asset graph.
+        about: what the description adds to the table's grain; Markdown.
         deps: assets whose partitions of the same day it reads.
-        pool: whose limit, where one is set, holds for the number of such steps at once.
+        pool: the pool that limits how many of these steps run at once.
     """
 
-    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        return dg.asset(
-            name=table.name,
-            description=_description(table, function),
-            deps=list(deps),
-            group_name=group,
-            owners=OWNERS,
-            kinds={"python", "parquet"},
-            tags={"visibility": "public" if table.public else "internal", "personal_data": _personal_data(table)},
-            metadata={"dagster/column_schema": column_schema(table), "dagster/column_lineage": column_lineage(table)},
-            check_specs=check_specs(table),
-            pool=pool,
-        )(function)
+    @dg.asset(
+        name=table.name,
+        description=_description(table, about),
+        deps=list(deps),
+        group_name=group,
+        owners=OWNERS,
+        kinds={"python", "parquet"},
+        tags={"visibility": "public" if table.public else "internal", "personal_data": _personal_data(table)},
+        metadata={"dagster/column_schema": column_schema(table), "dagster/column_lineage": column_lineage(table)},
+        check_specs=check_specs(table),
+        pool=pool,
+    )
+    def write(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:
+        return run_days(context, connections, day_steps(context)[table.name])
 
-    return decorate
+    return write
 
 
 def column_schema(table: Table) -> dg.TableSchema:
@@ -65,11 +67,10 @@ def _column(column: Column, *, is_key: bool, sources: Sequence[dg.TableColumnDep
     )
 
 
-def _description(table: Table, function: Callable[..., Any]) -> str:
-    text = inspect.getdoc(function) or ""
+def _description(table: Table, about: str) -> str:
     stored_in = f"`{table.folder}/call_date=YYYY-MM-DD/` in the catalog"
     grain = f"{table.grain[0].upper()}{table.grain[1:]}"  # first: lists in the UI show 45 characters of a description
-    return f"{grain}. {text}\n\n**Key:** `{', '.join(table.key)}` within the day. **Stored in:** {stored_in}."
+    return f"{grain}. {about}\n\n**Key:** `{', '.join(table.key)}` within the day. **Stored in:** {stored_in}."
 
 
 def _personal_data(table: Table) -> str:

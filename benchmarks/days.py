@@ -86,7 +86,7 @@ class Day:
     def prepare(self) -> None:
         """Prepare the catalog of a day that is looked up but not fetched, for `transfer`."""
         self.clear()
-        self._steps("find_sessions", "look_up_recordings")
+        self._steps("session_ids", "recording_metadata")
         shutil.rmtree(self.home / "prepared", ignore_errors=True)
         (self.home / "catalog").rename(self.home / "prepared")
 
@@ -95,16 +95,16 @@ class Day:
         self.clear()
         shutil.copytree(self.home / "prepared", self.home / "catalog")
         os.sync()
-        measured = self._steps("fetch_recordings")
+        measured = self._steps("recording_files")
         self._expect(_tree(self.home / "archive"))
         return measured
 
     def look_up(self) -> Measured:
         """Measure the lookup of all sessions. `output` has the seconds of the step."""
         self.clear()
-        self._steps("find_sessions")
+        self._steps("session_ids")
         self.arrivals()
-        return self._steps("look_up_recordings")
+        return self._steps("recording_metadata")
 
     def archive(self) -> Measured:
         """Measure the whole job on an empty archive."""

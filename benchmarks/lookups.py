@@ -75,7 +75,7 @@ def _looked_up(day: Day) -> Measured:
         measured,
         per_second=(count - 1) / (arrivals[-1] - arrivals[0]),
         busiest_second=busiest_second(arrivals),
-        cpu_ms=1000 * measured.output["look_up_recordings"][1] / count,
+        cpu_ms=1000 * measured.output["recording_metadata"][1] / count,
     )
 
 

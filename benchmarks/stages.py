@@ -1,4 +1,4 @@
-"""`python -m benchmarks.stages DAY [STEP...]`: archive a day like the command line, or run single steps; print timings as JSON.
+"""`python -m benchmarks.stages DAY [TABLE...]`: archive a day like the command line, or run single steps; print times as JSON.
 
 The steps are timed from outside, without changes to the measured code. Their imports and the files that botocore reads for its
 first client are loaded before the first step, so that they count as start-up, as elsewhere.
@@ -8,17 +8,21 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from callarchive.cli import prepare_process
 
-STAGES = {
-    "find": ("find_sessions",),
-    "look up": ("look_up_recordings",),
-    "fetch": ("fetch_recordings",),
-    "tables": ("write_sessions", "write_recordings", "write_status_stats", "write_duration_stats"),
-    "reconcile": ("write_reconciliation",),
+STAGES = {  # by the table that a step writes
+    "session_ids": "find",
+    "recording_metadata": "look up",
+    "recording_files": "fetch",
+    "sessions": "tables",
+    "recordings": "tables",
+    "status_stats": "tables",
+    "duration_stats": "tables",
+    "reconciliation": "reconcile",
 }
 
 
@@ -46,12 +50,13 @@ class Stopwatch:
 def main() -> None:
     """Archive the day, or run the given steps, and print `{stage: [wall_s, cpu_s]}`.
 
-    For a whole day, "day" is the total; single steps are reported under their own names.
+    For a whole day, "day" is the total; single steps are reported under the names of their tables.
     """
     prepare_process()  # like the command line, before any import
-    from callarchive.archiving import steps
+    from callarchive.archiving import day_run
     from callarchive.archiving.connections import Connections
-    from callarchive.cli.main_job import archive_day
+    from callarchive.archiving.steps.day_steps import DAY_STEPS
+    from callarchive.cli.day_results import archive_day
     from callarchive.settings import load_settings
     from callarchive.storage.s3 import clients as s3_clients
 
@@ -65,12 +70,13 @@ def main() -> None:
                 s3_clients.s3_client(account.s3).close()
         if names:
             with connections.day_lock(day):
-                for name in names:
-                    watch.timed(name, getattr(steps, name))(connections, day)
+                for step in DAY_STEPS:
+                    if step.table.name in names:
+                        watch.timed(step.table.name, step.run)(connections, day)
         else:
-            for stage, parts in STAGES.items():
-                for part in parts:
-                    setattr(steps, part, watch.timed(stage, getattr(steps, part)))
+            day_run.DAY_STEPS = tuple(
+                replace(step, write=watch.timed(STAGES[step.table.name], step.write)) for step in DAY_STEPS
+            )
             watch.timed("day", archive_day)(connections, day)
     json.dump(watch.spent, sys.stdout)
 

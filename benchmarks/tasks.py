@@ -121,8 +121,8 @@ def transfer_parts(paths: str, processes: str, threads: str, *parts: str) -> Non
     from callarchive.cli import prepare_process
 
     prepare_process()
-    from callarchive.archiving import steps  # noqa: F401 - what a transfer imports
     from callarchive.archiving.connections import Connections
+    from callarchive.archiving.steps import day_steps  # noqa: F401 - what a transfer imports
     from callarchive.settings import load_settings
 
     wanted: list[str] = json.loads(Path(paths).read_text(encoding="utf-8"))

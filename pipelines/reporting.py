@@ -6,7 +6,8 @@ import dagster as dg
 
 from assets.check_results import check_evaluations
 from assets.summaries import summarize, summarize_risks
-from callarchive.archiving.steps import StepReport
+from callarchive.archiving.steps.day_steps import DAY_STEPS
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
@@ -16,12 +17,6 @@ from callarchive.monitoring.checks import CheckResult
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.settings import Settings
 
-_TABLES = (
-    schemas.SESSION_IDS,
-    schemas.RECORDING_METADATA,
-    schemas.RECORDING_FILES,
-    *schemas.PUBLIC_TABLES,
-)
 _DESCRIBED_DAYS = 31
 """So many of the latest days are described and checked in full; of older ones only the rows are counted."""
 
@@ -32,7 +27,7 @@ def report_catalog(instance: dg.DagsterInstance, catalog: Catalog, settings: Set
     What Dagster has seen already stays as it was. Days before `start_date` have no partition there and are passed over, and so
     are days of which an account could not be archived: they have to be run again.
     """
-    return sum(_report_table(instance, catalog, table, settings) for table in _TABLES)
+    return sum(_report_table(instance, catalog, table, settings) for table in (step.table for step in DAY_STEPS))
 
 
 def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, settings: Settings) -> int:

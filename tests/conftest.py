@@ -26,7 +26,7 @@ import pytest
 from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.cli.main_job import DaySummary, archive_day
+from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.settings import load_settings
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.simulator.world import World

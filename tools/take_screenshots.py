@@ -22,7 +22,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from callarchive.archiving.connections import Connections
-from callarchive.cli.main_job import archive_days
+from callarchive.cli.day_results import archive_days
 from callarchive.settings import load_settings
 from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import Simulator

@@ -13,7 +13,7 @@ from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
-    from callarchive.cli.main_job import DayFailure, DaySummary
+    from callarchive.cli.day_results import DayFailure, DaySummary
 
 _STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded", "erased")
 _SHOWN = 30
@@ -55,7 +55,7 @@ def archive(
         callarchive archive --from 2026-10-01 --to 2026-10-31 --json > october.json
     """
     from callarchive.archiving.connections import Connections
-    from callarchive.cli.main_job import archive_days
+    from callarchive.cli.day_results import archive_days
     from callarchive.domain.days import days_between
 
     output: Output = context.obj
@@ -79,7 +79,7 @@ def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks
     Otherwise print one line for each day or account that failed to stderr, and exit with the gravest one's code; with 4 where
     all days were published and only checks failed.
     """
-    from callarchive.cli.main_job import DayFailure, DaySummary
+    from callarchive.cli.day_results import DayFailure, DaySummary
 
     failures = [result for result in results if isinstance(result, DayFailure)]
     for failure in failures:
@@ -108,7 +108,7 @@ def _range(day: datetime | None, first: datetime | None, last: datetime | None) 
 
 
 def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
-    from callarchive.cli.main_job import DaySummary
+    from callarchive.cli.day_results import DaySummary
 
     days = []
     for result in results:
@@ -132,7 +132,7 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
 
 def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> None:
     """The days' summaries on stdout, as tables or as one JSON document."""
-    from callarchive.cli.main_job import DayFailure, DaySummary
+    from callarchive.cli.day_results import DayFailure, DaySummary
 
     if output.json:
         output.print_json(_document(results))

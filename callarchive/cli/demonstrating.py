@@ -47,7 +47,7 @@ def demo(
         callarchive demo --directory /tmp/demo
     """
     from callarchive.archiving.connections import Connections
-    from callarchive.cli.main_job import archive_days
+    from callarchive.cli.day_results import archive_days
     from callarchive.settings import load_settings
     from callarchive.simulator.running import Simulator
 

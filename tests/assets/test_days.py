@@ -7,7 +7,7 @@ import pytest
 from assets.days import Step, run_days
 from assets.failures import STEP_RETRIES
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.steps import StepReport
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.domain.errors import ArchiveError, RefusedError, SourceError, UnavailableError
 

@@ -5,7 +5,7 @@ import dagster as dg
 
 from assets.summaries import Summary, summarize
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.steps import StepReport
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import Table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callarchive.archiving.connections import Connections
-from callarchive.cli.main_job import DaySummary, archive_day
+from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.settings import load_settings
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.simulator.world import World

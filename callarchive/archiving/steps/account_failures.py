@@ -61,7 +61,8 @@ def keep_failures(
         ArchiveError: the first of the errors, when no account is left.
     """
     others = [failure for failure in earlier if failure.step != table.name and failure.subaccount_id not in errors]
-    failures = (*others, *(AccountFailure.of(account, table.name, error) for account, error in errors.items()))
+    new = [AccountFailure.of(account, table.name, error) for account, error in errors.items()]
+    failures = tuple(sorted([*others, *new], key=lambda failure: failure.subaccount_id))
     is_left = bool(active_accounts(connections, failures))
     for number, (account, error) in enumerate(errors.items()):
         # The end of the run reports every failed account; an error that is raised reports only itself.
@@ -71,7 +72,7 @@ def keep_failures(
         raise next(iter(errors.values()))
     catalog = connections.catalog
     rows = [failure.row() for failure in failures]
-    if catalog.rows(ACCOUNT_FAILURES, day) != sorted(rows, key=lambda row: str(row["subaccount_id"])):
+    if catalog.rows(ACCOUNT_FAILURES, day) != rows:
         catalog.replace_partition(ACCOUNT_FAILURES, day, rows)
     return failures
 

@@ -15,7 +15,6 @@ from callarchive.archiving.fetcher.fetcher import Fetcher
 from callarchive.archiving.fetcher.wanted import Wanted, call_time
 from callarchive.archiving.steps.account_failures import (
     FOR_ALL_ACCOUNTS,
-    account_failures,
     active_accounts,
     keep_failures,
 )
@@ -26,7 +25,7 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.catalog.rows import file_from, recording_from
 from callarchive.domain.days import day_bounds
-from callarchive.domain.errors import ArchiveError
+from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.models import ApiStatus
 from callarchive.runtime.memory import give_memory_back
@@ -43,7 +42,13 @@ _SESSION = ("subaccount_id", "session_id")
 _OF_EVENTS = ("event_status", "file_path")
 
 
-def fetch_recordings(connections: Connections, day: date, *, progress: Progress | None = None) -> StepReport:
+def fetch_recordings(
+    connections: Connections,
+    day: date,
+    *,
+    failures: Sequence[AccountFailure] = (),
+    progress: Progress | None = None,
+) -> StepReport:
     """`recording_files` says for every recording of the day what the archive holds of it, or why it holds nothing.
 
     An account whose landing is out of reach does not keep the others' recordings from being archived; see
@@ -53,7 +58,6 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         AccessDeniedError, HostKeyError, UnavailableError: no account could be archived.
         StoreError: the archive takes no more. What was archived until then is in the journal and is not fetched again.
     """
-    earlier_failures = account_failures(connections.catalog, day)
     metadata = partition_of(connections, schemas.RECORDING_METADATA, day)
     journal = TransferJournal(connections.catalog, day)
     for account in connections.settings.accounts:
@@ -64,9 +68,9 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
         metadata,
         journal,
         progress or NoProgress(),
-        accounts=active_accounts(connections, earlier_failures),
+        accounts=active_accounts(connections, failures),
     )
-    failures = keep_failures(connections, day, schemas.RECORDING_FILES, errors, earlier=earlier_failures)
+    all_failures = keep_failures(connections, day, schemas.RECORDING_FILES, errors, earlier=failures)
     metadata = metadata.select(list(_RECORDING))  # the rest of it need not stand beside the files
     give_memory_back(len(metadata))
     files = journal.known()
@@ -74,7 +78,7 @@ def fetch_recordings(connections: Connections, day: date, *, progress: Progress 
     by_status = count_values(files["archive_status"].filter(is_named))
     # Records of files that nobody names any more stay: the bytes are still in the archive.
     count = journal.close(rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"]))))
-    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts}, failures)
+    return StepReport(schemas.RECORDING_FILES, day, count, {**by_status, **counts}, all_failures)
 
 
 def _fetch_named(

@@ -14,7 +14,6 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.responses.journal import ResponseJournal
 from callarchive.archiving.steps.account_failures import (
     FOR_ALL_ACCOUNTS,
-    account_failures,
     active_accounts,
     keep_failures,
 )
@@ -54,7 +53,12 @@ _SESSION = schemas.SESSION_IDS.key
 
 
 def look_up_recordings(
-    connections: Connections, day: date, *, reread: bool = False, progress: Progress | None = None
+    connections: Connections,
+    day: date,
+    *,
+    failures: Sequence[AccountFailure] = (),
+    reread: bool = False,
+    progress: Progress | None = None,
 ) -> StepReport:
     """`lookups` says how 8x8 answered for every session of the day, `recording_metadata` which recordings it named.
 
@@ -65,6 +69,7 @@ def look_up_recordings(
     left less than an hour ago stand for asking again.
 
     Args:
+        failures: the accounts that the step before could not archive.
         reread: read the answers kept from earlier runs instead of asking 8x8.
 
     An account whose API key is refused, or of which 8x8 gives no readable answer, keeps its rows; see `account_failures`.
@@ -79,10 +84,9 @@ def look_up_recordings(
     events = catalog.partition(schemas.RECORDING_EVENTS, day)
     answered = LookupRows()
     asked_count = 0
-    earlier_failures = account_failures(catalog, day)
-    accounts = active_accounts(connections, earlier_failures)
+    accounts = active_accounts(connections, failures)
 
-    def write(failures: tuple[AccountFailure, ...]) -> StepReport:
+    def write(all_failures: tuple[AccountFailure, ...]) -> StepReport:
         new_lookups, new_metadata = answered.tables()
         all_metadata = with_recordings_of_events(
             recordings_with_earlier(new_metadata, metadata, sessions=sessions), events, sessions=sessions
@@ -98,11 +102,11 @@ def look_up_recordings(
         count = catalog.replace_partition(schemas.RECORDING_METADATA, day, all_metadata)
         catalog.replace_partition(schemas.LOOKUPS, day, all_lookups)
         counts = {**count_values(all_lookups["lookup_status"]), "asked": asked_count}
-        return StepReport(schemas.RECORDING_METADATA, day, count, counts, failures)
+        return StepReport(schemas.RECORDING_METADATA, day, count, counts, all_failures)
 
     if reread:
         _read_kept(connections, day, _of_accounts(accounts, sessions), lookups, answered)
-        return write(keep_failures(connections, day, schemas.RECORDING_METADATA, {}, earlier=earlier_failures))
+        return write(keep_failures(connections, day, schemas.RECORDING_METADATA, {}, earlier=failures))
     known = with_recordings_of_events(metadata, events, sessions=sessions)
     masks = {account.subaccount_id: phone_number_mask(account) for account in connections.settings.accounts}
     with connections.answers.journal(day, masks=masks) as journal:
@@ -117,11 +121,11 @@ def look_up_recordings(
             answered=answered,
             progress=progress,
         )
-        failures = keep_failures(connections, day, schemas.RECORDING_METADATA, errors, earlier=earlier_failures)
+        all_failures = keep_failures(connections, day, schemas.RECORDING_METADATA, errors, earlier=failures)
         if errors:
             journal.keep_pieces()  # the next run need not repeat what a failed account did answer
         # Tables first: pieces of the journal that a kill leaves here are older than the tables, and so do not count.
-        return write(failures)
+        return write(all_failures)
 
 
 def sessions_to_ask(connections: Connections, day: date) -> pa.Table:

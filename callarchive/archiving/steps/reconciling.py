@@ -1,14 +1,14 @@
 """The last step of a day: what does not fit between calls, recordings, events, the landings and the archive."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.steps.account_failures import account_failures, rows_of_failed, without_failed
+from callarchive.archiving.steps.account_failures import rows_of_failed, without_failed
 from callarchive.archiving.steps.lost_files import rows_without_file
 from callarchive.archiving.steps.open_findings import OpenFindings
 from callarchive.archiving.steps.reports import StepReport, is_settled, partition_of
@@ -23,7 +23,7 @@ from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
 from callarchive.catalog.rows import Row
 from callarchive.catalog.schemas import RECONCILIATION
 from callarchive.domain.days import SETTLED_AFTER, day_bounds
-from callarchive.domain.errors import ArchiveError
+from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import Discrepancy
@@ -43,7 +43,7 @@ _OF_THE_DAY_BEFORE = timedelta(hours=4)
 """So far into a day there may be recordings of calls that began the day before."""
 
 
-def write_reconciliation(connections: Connections, day: date) -> StepReport:
+def write_reconciliation(connections: Connections, day: date, *, failures: Sequence[AccountFailure] = ()) -> StepReport:
     """`reconciliation` has a row for everything of the day that does not fit, and keeps those that fit by now.
 
     A landing or an inbox that cannot be asked is a warning: what was open of it stays open.
@@ -79,7 +79,6 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
         for question in (_LANDING, _EVENTS):
             search.not_known(question, "the day was not over when it was archived")
     keep_unknowns(connections.catalog, day, search.unknowns)
-    failures = account_failures(connections.catalog, day)
     table = reconciliation.reconciled(
         without_failed(earlier, failures),
         [
@@ -96,7 +95,11 @@ def write_reconciliation(connections: Connections, day: date) -> StepReport:
     is_open = pc.equal(table["state"], OPEN)
     still_open = table.filter(is_open)
     return StepReport(
-        RECONCILIATION, day, count, {**count_values(still_open["kind"]), "resolved": count - len(still_open)}, failures
+        RECONCILIATION,
+        day,
+        count,
+        {**count_values(still_open["kind"]), "resolved": count - len(still_open)},
+        tuple(failures),
     )
 
 

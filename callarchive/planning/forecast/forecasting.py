@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.steps import sessions_to_ask
+from callarchive.archiving.steps.looking_up import sessions_to_ask
 from callarchive.archiving.transforms.orphans import accounts_sharing
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc

@@ -9,7 +9,7 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.cli.main_job import DaySummary
+from callarchive.cli.day_results import DaySummary
 from callarchive.domain.evidence import Outcome
 from callarchive.planning.look_back import requests_for_look_back
 from callarchive.planning.reopening import days_to_reopen

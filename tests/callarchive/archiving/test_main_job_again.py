@@ -199,7 +199,7 @@ def test_a_session_that_was_never_looked_up_stays_when_its_source_names_it_no_mo
 ) -> None:
     trial = start_trial(sessions_per_day=8, accounts=one_account())
     with monkeypatch.context() as broken:
-        broken.setattr("callarchive.archiving.steps.look_up_recordings", raise_store_error)
+        broken.setattr("callarchive.archiving.steps.day_steps.look_up_recordings", raise_store_error)
         with pytest.raises(StoreError):
             trial.archive()
     trial.simulator.api.faults.add(Fault.export_job("empty"), match="exports", times=None)

@@ -10,7 +10,7 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.cli.main_job import DaySummary
+from callarchive.cli.day_results import DaySummary
 from callarchive.domain.errors import ExportError, SourceError
 from callarchive.domain.evidence import Outcome
 from callarchive.events.inbox.events import read_event

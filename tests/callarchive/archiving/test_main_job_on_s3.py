@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from callarchive.catalog import schemas
-from callarchive.cli.main_job import DaySummary, archive_day
+from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.planning.forecast.forecasting import forecast
 from callarchive.simulator.s3 import REGION
 

@@ -13,7 +13,7 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.zone import MARK_PATH, kept_zone, require_same_zone
-from callarchive.cli.main_job import archive_day
+from callarchive.cli.day_results import archive_day
 from callarchive.domain.errors import ConfigurationError, StoreError
 from callarchive.settings import Settings, load_settings
 from callarchive.simulator.world import AccountPlan

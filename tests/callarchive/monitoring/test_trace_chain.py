@@ -78,7 +78,7 @@ def test_numbers_are_masked_even_where_they_are_kept(trial: Any) -> None:
     text = trial.config.read_text()
     trial.config.write_text(text.replace("api_key = {", 'phone_numbers = "keep"\napi_key = {'))
     with Connections(load_settings(trial.config), clock=trial.simulator.clock) as connections:
-        from callarchive.cli.main_job import archive_day
+        from callarchive.cli.day_results import archive_day
 
         archive_day(connections, trial.days[0])
     session = trial.simulator.world.sessions[0]

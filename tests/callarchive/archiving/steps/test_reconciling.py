@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.steps import StepReport, write_reconciliation
 from callarchive.archiving.steps.lost_files import rows_without_file
 from callarchive.archiving.steps.open_findings import OpenFindings
+from callarchive.archiving.steps.reconciling import write_reconciliation
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.orphans import SuspectFile
 from callarchive.catalog import schemas
 from callarchive.domain.errors import ArchiveError, UnavailableError

@@ -1,16 +1,15 @@
-"""The main job without Dagster: one day after the other, and what there is to say of each."""
+"""The main job without Dagster: archive one day after the other, and summarize, check and alert on each."""
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 
 import pyarrow as pa
 
-from callarchive.archiving import steps
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.steps import StepReport
+from callarchive.archiving.day_run import run_day
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.attention import (
     ATTENTION_IN_RECORDINGS,
     ATTENTION_IN_SESSIONS,
@@ -30,10 +29,7 @@ from callarchive.monitoring.alert_rules import alerts_of, tell_of_day, tell_of_f
 from callarchive.monitoring.checks import CheckResult
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.verdicts import accounts_without_files, no_files_message
-from callarchive.runtime.memory import give_memory_back
 from callarchive.runtime.worker_pool import Progress
-
-log = logging.getLogger(__name__)
 
 _ATTENTION_PER_DAY = 200
 
@@ -105,35 +101,15 @@ def archive_day(
         ArchiveError: the run could not be done; see `steps` for which errors mean what.
     """
     with connections.day_lock(day):
-        found = _told(steps.find_sessions(connections, day, reread=reread))
-        _told(steps.look_up_recordings(connections, day, reread=reread, progress=progress))
-        fetched = _told(steps.fetch_recordings(connections, day, progress=progress))
-        _told(steps.write_sessions(connections, day))
-        _told(steps.write_recordings(connections, day))
-        _told(steps.write_status_stats(connections, day))
-        _told(steps.write_duration_stats(connections, day))
-        reconciled = _told(steps.write_reconciliation(connections, day))
-        summary = _summary(connections, day, found=found, fetched=fetched, failures=reconciled.failures)
+        summary = _summary(connections, day, run_day(connections, day, reread=reread, progress=progress))
     tell_of_day(connections, day, summary.checks)
     return summary
 
 
-def _told(report: StepReport) -> StepReport:
-    counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
-    log.info("%s: %s: %d rows%s", report.day, report.table.name, report.row_count, f" ({counts})" if counts else "")
-    give_memory_back(report.row_count)
-    return report
-
-
-def _summary(
-    connections: Connections,
-    day: date,
-    *,
-    found: StepReport,
-    fetched: StepReport,
-    failures: tuple[AccountFailure, ...],
-) -> DaySummary:
+def _summary(connections: Connections, day: date, reports: Mapping[str, StepReport]) -> DaySummary:
     settings, catalog = connections.settings, connections.catalog
+    found, fetched = reports[schemas.SESSION_IDS.name], reports[schemas.RECORDING_FILES.name]
+    failures = reports[schemas.RECONCILIATION.name].failures
     sessions = catalog.partition(schemas.SESSIONS, day, columns=ATTENTION_IN_SESSIONS)
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=(*ATTENTION_IN_RECORDINGS, "size_bytes"))
     kept = recordings.filter(pc.equal(recordings["archive_status"], "archived"))

@@ -1,0 +1,119 @@
+"""The steps of a day in order, written once: the command line, the Dagster assets and their batches run exactly these."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps.account_failures import account_failures
+from callarchive.archiving.steps.fetching import fetch_recordings
+from callarchive.archiving.steps.finding import find_sessions
+from callarchive.archiving.steps.looking_up import look_up_recordings
+from callarchive.archiving.steps.publishing import (
+    write_duration_stats,
+    write_recordings,
+    write_sessions,
+    write_status_stats,
+)
+from callarchive.archiving.steps.reconciling import write_reconciliation
+from callarchive.archiving.steps.reports import StepReport
+from callarchive.catalog import schemas
+from callarchive.catalog.schemas import Table
+from callarchive.domain.errors import AccountFailure
+from callarchive.runtime.memory import give_memory_back
+from callarchive.runtime.worker_pool import NoProgress, Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StepInputs:
+    """What a run of a day gives to each step.
+
+    Attributes:
+        failures: the accounts that the steps before could not archive.
+        reread: use the API responses kept from earlier runs instead of asking 8x8.
+    """
+
+    connections: Connections
+    day: date
+    failures: tuple[AccountFailure, ...]
+    reread: bool
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class DayStep:
+    """A step of a day: the table that it writes, which names it, and the function that does."""
+
+    table: Table
+    write: Callable[[StepInputs], StepReport]
+
+    def run(
+        self,
+        connections: Connections,
+        day: date,
+        *,
+        failures: tuple[AccountFailure, ...] | None = None,
+        reread: bool = False,
+        progress: Progress | None = None,
+    ) -> StepReport:
+        """Run the step on a day whose lock the caller holds, and log what it wrote.
+
+        Args:
+            failures: those of the step before; None reads them from the catalog.
+        """
+        if failures is None:
+            failures = account_failures(connections.catalog, day)
+        report = self.write(StepInputs(connections, day, failures, reread, progress or NoProgress()))
+        counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
+        log.info("%s: %s: %d rows%s", day, self.table.name, report.row_count, f" ({counts})" if counts else "")
+        give_memory_back(report.row_count)
+        return report
+
+
+def _find_sessions(given: StepInputs) -> StepReport:
+    return find_sessions(given.connections, given.day, reread=given.reread)
+
+
+def _look_up_recordings(given: StepInputs) -> StepReport:
+    return look_up_recordings(
+        given.connections, given.day, failures=given.failures, reread=given.reread, progress=given.progress
+    )
+
+
+def _fetch_recordings(given: StepInputs) -> StepReport:
+    return fetch_recordings(given.connections, given.day, failures=given.failures, progress=given.progress)
+
+
+def _write_sessions(given: StepInputs) -> StepReport:
+    return write_sessions(given.connections, given.day, failures=given.failures)
+
+
+def _write_recordings(given: StepInputs) -> StepReport:
+    return write_recordings(given.connections, given.day, failures=given.failures)
+
+
+def _write_status_stats(given: StepInputs) -> StepReport:
+    return write_status_stats(given.connections, given.day, failures=given.failures)
+
+
+def _write_duration_stats(given: StepInputs) -> StepReport:
+    return write_duration_stats(given.connections, given.day, failures=given.failures)
+
+
+def _write_reconciliation(given: StepInputs) -> StepReport:
+    return write_reconciliation(given.connections, given.day, failures=given.failures)
+
+
+DAY_STEPS = (
+    DayStep(schemas.SESSION_IDS, _find_sessions),
+    DayStep(schemas.RECORDING_METADATA, _look_up_recordings),
+    DayStep(schemas.RECORDING_FILES, _fetch_recordings),
+    DayStep(schemas.SESSIONS, _write_sessions),
+    DayStep(schemas.RECORDINGS, _write_recordings),
+    DayStep(schemas.STATUS_STATS, _write_status_stats),
+    DayStep(schemas.DURATION_STATS, _write_duration_stats),
+    DayStep(schemas.RECONCILIATION, _write_reconciliation),
+)
