@@ -65,7 +65,7 @@ def main() -> None:
     with Connections(load_settings(None)) as connections:
         for account in connections.settings.accounts:
             connections.sources(account)
-            connections.landing(account)
+            connections.landings.of(account)
             if account.landing.startswith("s3:"):
                 s3_clients.s3_client(account.s3).close()
         if names:

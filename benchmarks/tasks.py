@@ -151,7 +151,7 @@ def transfer_parts(paths: str, processes: str, threads: str, *parts: str) -> Non
 def _transfer_parts(connections: "Connections", parts: frozenset[str], path: str) -> None:
     from callarchive.mp3 import Mp3Walk
 
-    landing = connections.landing(connections.settings.accounts[0])
+    landing = connections.landings.of(connections.settings.accounts[0])
     store = connections.archive.store
     folder, _, name = path.rpartition("/")
     sha256, md5, walk = hashlib.sha256(), hashlib.md5(usedforsecurity=False), Mp3Walk()

@@ -1,7 +1,7 @@
 """Everything that a run talks to, opened when first needed and closed together.
 
-Built in one place from settings, so that steps, commands and assets take it as it is. Its repr holds no secret.
-Importing it is cheap: what costs (pyarrow, requests, boto3, paramiko) is imported where it is first opened.
+Only the command line, the Dagster resources and the tuple of steps unpack it. Importing it is cheap: what costs (pyarrow,
+requests, boto3, paramiko) is imported where it is first opened.
 """
 
 import logging
@@ -11,18 +11,16 @@ from datetime import date, timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Self
-from urllib.parse import unquote, urlsplit
 
+from callarchive.archiving.catalog_day import CatalogDay
+from callarchive.archiving.landings import Landings
 from callarchive.domain.days import Clock, utc_now
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.settings import AccountSettings, Settings
-from callarchive.storage.landing import Landing
 
 if TYPE_CHECKING:
     from callarchive.events.inbox.inbox import Inbox
     from callarchive.sources import SessionSource
-    from callarchive.storage.landing.contents import LandingContents
-    from callarchive.storage.landing.date_folders import DateFolders
     from callarchive.voice_api.client import VoiceClient
 
 log = logging.getLogger(__name__)
@@ -33,6 +31,8 @@ _SQLITE = "sqlite:///"
 
 class Connections:
     """The archive, the catalog, and each account's API client and landing. A context manager; thread-safe.
+
+    Its repr contains no secret.
 
     Raises:
         ConfigurationError: a secret is not set. Nothing has been contacted then.
@@ -55,15 +55,12 @@ class Connections:
         self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3))
         self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
         self.answers = ResponseStore(self.catalog.store)
+        self.landings = Landings(settings, clock=clock)
         self._voices: dict[str, VoiceClient] = {}
-        self._landings: dict[str, Landing] = {}
-        self._contents: dict[str, LandingContents] = {}
-        self._date_folders: dict[str, DateFolders] = {}
         self._inbox: Inbox | None = None
         self._pruned = False
         self._zone_is_checked = False
         self._opening = Lock()
-        self._listing = Lock()
 
     def __repr__(self) -> str:
         return f"Connections({self.settings.path})"
@@ -75,22 +72,18 @@ class Connections:
         self.close()
 
     def close(self) -> None:
-        """Lets go of all connections. May be called twice."""
+        """Close all connections. May be called twice."""
         with self._opening:
             for voice in self._voices.values():
                 voice.close()
-            for landing in self._landings.values():
-                landing.close()
+            self.landings.close()
             if self._inbox is not None:
                 self._inbox.close()
             self._inbox = None
             self._voices.clear()
-            self._landings.clear()
-            self._contents.clear()
-            self._date_folders.clear()
 
     def voice(self, account: AccountSettings) -> "VoiceClient":
-        """The account's API client."""
+        """Return the account's API client."""
         from callarchive.voice_api.client import VoiceClient
 
         with self._opening:
@@ -98,40 +91,8 @@ class Connections:
                 self._voices[account.subaccount_id] = VoiceClient(account, self.settings.lookups, clock=self.clock)
             return self._voices[account.subaccount_id]
 
-    def landing(self, account: AccountSettings) -> Landing:
-        """The account's landing. Raises HostKeyError, AccessDeniedError or UnavailableError at the first use."""
-        with self._opening:
-            if account.subaccount_id not in self._landings:
-                self._landings[account.subaccount_id] = _open_landing(account, self.settings)
-            return self._landings[account.subaccount_id]
-
-    def date_folders(self, account: AccountSettings) -> "DateFolders":
-        """What is known of the date folders in the account's landing, for all days of a run."""
-        from callarchive.storage.landing.date_folders import DateFolders
-
-        landing = self.landing(account)
-        with self._opening:
-            return self._date_folders.setdefault(account.subaccount_id, DateFolders(landing, clock=self.clock))
-
-    def landing_contents(self, account: AccountSettings, day: date) -> "LandingContents":
-        """What lies in the account's landing of the day's calls: a bucket is listed for a month at once, and again after 15
-        minutes.
-
-        Raises:
-            ArchiveError: the landing cannot be listed.
-        """
-        from callarchive.storage.landing.contents import GOOD_FOR, list_contents
-
-        with self._listing:
-            known, now = self._contents.get(account.subaccount_id), self.clock()
-            if known is None or not known.first <= day <= known.last or now - known.listed_at > GOOD_FOR:
-                self._contents.pop(account.subaccount_id, None)  # two at once would take twice the memory
-                known = list_contents(self.landing(account), day, zone=self.settings.zone, now=now)
-                self._contents[account.subaccount_id] = known
-            return known
-
     def inbox(self) -> "Inbox | None":
-        """The inbox of webhook events; null as long as no receiver has made its file.
+        """Return the inbox of webhook events; None until a receiver has created it.
 
         Raises:
             UnavailableError, StoreError, ConfigurationError: it cannot be opened.
@@ -147,12 +108,12 @@ class Connections:
             return self._inbox
 
     def prune_inbox(self) -> int:
-        """Old events that their days have taken over are gone; looked for once in the life of these connections.
+        """Remove old events that their days have ingested, and return their number. Only the first call does anything.
 
-        Events that an older version kept whole are cleaned first.
+        Events that an older version stored unredacted are cleaned first.
 
         Raises:
-            UnavailableError, StoreError: inbox or catalog cannot be asked.
+            UnavailableError, StoreError: the inbox or the catalog cannot be read.
         """
         inbox = self.inbox()
         if inbox is None or self._pruned:
@@ -165,7 +126,7 @@ class Connections:
         return prune_used(inbox, self.catalog, timezone=self.settings.zone, keep=keep)
 
     def sources(self, account: AccountSettings, *, reread: bool = False) -> "list[SessionSource]":
-        """The account's session sources. With `reread`, kept answers are read instead of asking 8x8 again."""
+        """Return the account's session sources. With `reread`, they use the stored responses instead of asking 8x8."""
         from callarchive.sources.opening import open_sources
 
         return open_sources(
@@ -180,15 +141,19 @@ class Connections:
             reread=reread,
         )
 
+    def catalog_day(self, day: date) -> CatalogDay:
+        """Return the day as the steps see it."""
+        return CatalogDay(day, self.catalog, self.settings, self.clock)
+
     def neighbours_lock(self) -> AbstractContextManager[None]:
-        """Held, for a moment, by whoever decides which of two neighbouring days a session belongs to."""
+        """Return the lock that is held while sessions are assigned to one of two neighbouring days."""
         return self.catalog.store.lock("session_ids", wait_s=_LOCK_WAIT_S)
 
     @contextmanager
     def day_lock(self, day: date) -> Iterator[None]:
-        """Holds the day against every other run on the same catalog. Waits up to an hour for one under way.
+        """Hold the day's lock, which serializes runs on the same catalog. Waits up to an hour for a run in progress.
 
-        What killed runs left unfinished beside the day's tables and answers is gone then.
+        Temporary files that killed runs left beside the day's tables and responses are removed.
 
         Raises:
             ConfigurationError: the catalog's days are cut in another time zone.
@@ -207,7 +172,7 @@ class Connections:
 
     @contextmanager
     def day_lock_for_reading(self, day: date) -> Iterator[None]:
-        """Hold the day like `day_lock`, but go on with a warning where the catalog's store has no locks that hold."""
+        """Hold the day's lock, or continue with a warning where the catalog's store has no reliable locks."""
         with ExitStack() as held:
             try:
                 held.enter_context(self.day_lock(day))
@@ -218,25 +183,8 @@ class Connections:
             yield
 
     def _require_same_zone(self) -> None:
-        """Once in the life of these connections."""
         if not self._zone_is_checked:
             from callarchive.catalog.zone import require_same_zone
 
             require_same_zone(self.catalog, self.settings, now=self.clock())
             self._zone_is_checked = True
-
-
-def landing_root(account: AccountSettings) -> str:
-    """The prefix or folder in the account's `landing`, without slashes at the ends."""
-    return unquote(urlsplit(account.landing).path).strip("/")
-
-
-def _open_landing(account: AccountSettings, settings: Settings) -> Landing:
-    # Most accounts need only one of them; boto3 with obstore and paramiko cost 0.1 to 0.3 s each.
-    if account.landing.startswith("s3://"):
-        from callarchive.storage.landing.s3.landing import S3Landing
-
-        return S3Landing(account, settings.transfer, concurrency=settings.transfer.concurrency)
-    from callarchive.storage.landing.sftp.landing import SftpLanding
-
-    return SftpLanding(account, settings.transfer, concurrency=settings.transfer.concurrency)

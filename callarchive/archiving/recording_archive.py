@@ -48,6 +48,11 @@ class RecordingArchive:
         self.store = store
         self._clock = clock
 
+    @property
+    def root_uri(self) -> str:
+        """What the URIs of all files begin with."""
+        return self.store.uri("_")[:-1]
+
     def day_folder(self, subaccount_id: str, day: date) -> str:
         """Return the folder of the account's files of the day."""
         return _day_folder(subaccount_id, day)
@@ -130,6 +135,12 @@ class RecordingArchive:
             staging.commit(path)
         except AlreadyExistsError:
             return
+
+
+def first_version_of(path: str) -> str:
+    """Return the path of a recording's first version, from that of any version."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}.mp3"
 
 
 def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, str, Mp3Walk]:

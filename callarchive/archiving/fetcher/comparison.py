@@ -1,20 +1,18 @@
-"""Compare what earlier runs kept with what archive and landing hold now, without reading any of it."""
+"""Comparison of what earlier runs kept with what archive and landing hold now, without reading any file."""
 
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from callarchive.archiving.fetcher.account_day import AccountDay
 from callarchive.archiving.fetcher.wanted import FetchCounts
-from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.catalog.arrow_columns import pc
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ArchiveStatus
 from callarchive.storage.landing import NOT_LISTED, Gap, Landing
-from callarchive.storage.landing.refusals import Refusals
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,36 +41,28 @@ class Comparison:
     """What archive and landing hold now of what earlier runs kept.
 
     Attributes:
-        archived_sizes: of the kept files that are in the archive, in bytes, by path.
-        as_they_are: ids of recordings for which there is nothing to do: kept and unchanged, or erased.
+        archived_sizes: sizes of the kept files that are in the archive, in bytes, by path.
+        unchanged_ids: ids of recordings for which there is nothing to do: kept and unchanged, or erased.
     """
 
     archived_sizes: Mapping[str, int]
-    as_they_are: frozenset[str]
+    unchanged_ids: frozenset[str]
 
 
-def compare(
-    known: "pa.Table",
-    *,
-    subaccount_id: str,
-    day: date,
-    archive: RecordingArchive,
-    landing: Landing,
-    counts: FetchCounts,
-    refusals: Refusals,
-) -> Comparison:
+def compare(day: AccountDay, known: "pa.Table") -> Comparison:
     """Compare the kept files of one account's day with the archive, and their sources with the landing.
 
-    A source that is gone does not take back what we hold; one that was no audio may lie elsewhere by now. A source that
-    cannot be looked at puts nothing in doubt: it is counted as not compared, and its place goes to `refusals`.
+    A source that is gone removes nothing that we hold; one that was no audio may be elsewhere by now. A source that cannot be
+    read casts no doubt on anything: it is counted as not compared, and its place is added to the refusals.
 
     Args:
-        known: rows of `recording_files` of this account's day, of which the columns `COMPARED` are enough.
+        known: rows of `recording_files` of this account's day, with at least the columns `COMPARED`.
 
     Raises:
         AccessDeniedError, HostKeyError: the landing refuses us.
     """
-    sizes = archive.sizes(subaccount_id, day, _texts(known["archive_path"]))
+    landing, counts = day.landing, day.counts
+    sizes = day.archive.sizes(day.subaccount_id, day.date, _texts(known["archive_path"]))
     sources = _sources_now(known, landing, counts)
     unchanged, erased = set(), set()
     for recording_id, status, path, size_bytes, source_path, source_size_bytes, etag, modified_at in _rows(known):
@@ -87,7 +77,7 @@ def compare(
             if isinstance(now, Unknown) and now != NOT_LISTED:
                 counts.uncompared_count += 1
                 uri = landing.uri_of(source_path)
-                refusals.add(Gap(source_path, uri, now.reason.removeprefix(f"{uri}: ")))
+                day.refusals.add(Gap(source_path, uri, now.reason.removeprefix(f"{uri}: ")))
             if isinstance(now, Absent) and status != ArchiveStatus.ARCHIVED:
                 continue
             if isinstance(now, Present) and not now.value.same_as(
@@ -96,17 +86,17 @@ def compare(
                 continue
         unchanged.add(recording_id)
     counts.unchanged_count += len(unchanged)
-    return Comparison(archived_sizes=sizes, as_they_are=frozenset(unchanged | erased))
+    return Comparison(archived_sizes=sizes, unchanged_ids=frozenset(unchanged | erased))
 
 
 def _sources_now(known: "pa.Table", landing: Landing, counts: FetchCounts) -> dict[str, Evidence[LandingObject]] | None:
-    """Return what the landing says now of the objects that earlier runs read; None if it cannot be asked."""
+    """Return what the landing reports now of the objects that earlier runs read; None if it cannot be asked."""
     is_archived = pc.equal(known["archive_status"], ArchiveStatus.ARCHIVED.value)
     paths = _texts(known["source_path"])
     if not paths:
         return {}
     try:
-        # What is archived stays so when its source is gone, so nobody need make sure of that.
+        # What is archived stays so if its source is gone, so its absence need not be confirmed.
         sources = landing.stat_many(_texts(known["source_path"].filter(is_archived)), confirm_absent=False)
         others = _texts(known["source_path"].filter(pc.invert(is_archived)))
         return {**sources, **landing.stat_many(others)} if others else sources
@@ -125,6 +115,6 @@ def _texts(column: "Column") -> list[str]:
 
 
 def _rows(known: "pa.Table") -> Iterator[tuple[Any, ...]]:
-    """Yield the values to compare, row by row; a few rows are in memory at a time: a day may be long."""
+    """Yield the values to compare, row by row, with few rows in memory at a time."""
     for batch in known.select(list(COMPARED)).to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

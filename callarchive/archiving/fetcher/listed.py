@@ -1,4 +1,4 @@
-"""Settle the recordings that lie in none of the places that 8x8's answers name, by the landing's listing.
+"""Search for the recordings that are in none of the places that 8x8's responses name, by the landing's listing.
 
 What the listing shows elsewhere is transferred from there. A recording that it does not show is missing only if no gap of the
 listing may hide it.
@@ -7,38 +7,35 @@ listing may hide it.
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import partial
 from threading import Event
 from urllib.parse import unquote
 
+from callarchive.archiving.fetcher.account_day import AccountDay
 from callarchive.archiving.fetcher.transfer import Transfers
-from callarchive.archiving.fetcher.wanted import FetchCounts, Wanted
+from callarchive.archiving.fetcher.wanted import Wanted
 from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.evidence import Present, Unknown
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import ArchiveStatus, RecordingFile
-from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.worker_pool import in_threads
-from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import LandingContents
 from callarchive.storage.landing.listed_objects import gaps_for, in_order, paths_naming
 from callarchive.storage.landing.object_finder import ObjectFinder, UnseenError, gap_of
-from callarchive.storage.landing.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
 _FIRST_LISTED, _LISTED_AT_ONCE = 8, 1000
-"""So many recordings are looked for in the landing's listing together; the first few teach the finder where the others lie."""
+"""How many recordings are searched in the listing together; from the first few the finder learns where the others are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A recording that is in none of the places that 8x8's answers name.
+    """A recording that is in none of the places that 8x8's responses name.
 
     Attributes:
-        state: what it is if the landing's listing does not show it elsewhere.
-        tried: paths that need no second look.
+        state: its state if the landing's listing does not show it elsewhere.
+        tried: paths that need not be tried again.
     """
 
     item: Wanted
@@ -56,41 +53,17 @@ class _Elsewhere:
 
 
 class ListingSearch:
-    """The search for one account's recordings in the listing of its landing.
+    """The search for one account's recordings in the listing of its landing. The finder learns where they are."""
 
-    Args:
-        listing: returns what lies in the landing, or why that is not known; None where no listing may be made. Called only
-            when a recording is nowhere else.
-        finder: learns where recordings lie.
-    """
-
-    def __init__(
-        self,
-        *,
-        subaccount_id: str,
-        day: date,
-        landing: Landing,
-        listing: Callable[[], LandingContents | Unknown] | None,
-        finder: ObjectFinder,
-        transfers: Transfers,
-        concurrency: Adaptive,
-        counts: FetchCounts,
-        refusals: Refusals,
-    ) -> None:
-        self._subaccount_id = subaccount_id
+    def __init__(self, day: AccountDay, finder: ObjectFinder, transfers: Transfers) -> None:
         self._day = day
-        self._landing = landing
-        self._listing = listing
         self._finder = finder
         self._transfers = transfers
-        self._concurrency = concurrency
-        self._counts = counts
-        self._refusals = refusals
 
     def settled(
         self, first: Iterable[RecordingFile | Unsettled], record: Callable[[RecordingFile], None]
     ) -> Generator[RecordingFile, None, None]:
-        """Yield the recordings that are settled already, and the others once the landing's listing was searched for them."""
+        """Yield the recordings that are settled, and the others once the landing's listing was searched for them."""
         waiting: list[Unsettled] = []
         at_once = _FIRST_LISTED
         for result in first:
@@ -106,11 +79,10 @@ class ListingSearch:
     def _look_elsewhere(
         self, unsettled: Sequence[Unsettled], record: Callable[[RecordingFile], None]
     ) -> Generator[RecordingFile, None, None]:
-        """Settle recordings by the landing's listing: what it shows is fetched from where it is."""
         if not unsettled:
             return
         elsewhere: list[_Elsewhere] = []
-        contents = Unknown("no listing is made") if self._listing is None else self._listing()
+        contents = Unknown("no listing is made") if self._day.listing is None else self._day.listing()
         shown: dict[str, list[str]] = {}
         if isinstance(contents, LandingContents):
             of_session = {one.item.recording.recording_id: one.item.session_id for one in unsettled}
@@ -129,15 +101,15 @@ class ListingSearch:
             record(file)
             return file
 
-        name = f"fetch-{self._subaccount_id}-listed"
-        with in_threads(settle, elsewhere, concurrency=self._concurrency, name=name) as files:
+        name = f"fetch-{self._day.subaccount_id}-listed"
+        with in_threads(settle, elsewhere, concurrency=self._day.concurrency, name=name) as files:
             yield from files
 
     def _best_last(self, item: Wanted, paths: Sequence[str]) -> tuple[str, ...]:
-        """Return the paths in the order in which they are to be kept. Of two objects that are alike one is enough."""
+        """Return the paths in the order in which to keep them, one of each two equal objects."""
         if len(paths) == 1:
             return tuple(paths)
-        findings = self._landing.stat_many(paths)
+        findings = self._day.landing.stat_many(paths)
         objects = [finding.value for finding in findings.values() if isinstance(finding, Present)]
         named = (item.recording.external_file_url or "").rpartition("/")[2]
         best_first = reversed(in_order(objects, named=unquote(named)))
@@ -152,32 +124,32 @@ class ListingSearch:
         item, earlier, state = found.unsettled.item, found.unsettled.earlier, found.unsettled.state
         for path in found.paths:
             try:
-                file = self._transfers.transfer(item, earlier, stop, partial(self._landing.open, path))
+                file = self._transfers.transfer(item, earlier, stop, partial(self._day.landing.open, path))
             except ObjectNotFoundError:
                 continue
             except AccessDeniedError as err:
-                file = self._transfers.denied(item, earlier, err, [gap_of(self._landing, path, err)])
+                file = self._transfers.denied(item, earlier, err, [gap_of(self._day.landing, path, err)])
             if file.archive_status is ArchiveStatus.ARCHIVED:
                 self._finder.learn(path, session_id=item.session_id)
-                log.info("recording %s was found at %s", item.recording.recording_id, self._landing.uri_of(path))
+                log.info("recording %s was found at %s", item.recording.recording_id, self._day.landing.uri_of(path))
             if file.archive_status is ArchiveStatus.ARCHIVED or state.archive_status is not ArchiveStatus.ARCHIVED:
                 earlier, state = file, file
         if state.archive_status is ArchiveStatus.ARCHIVED:
-            with self._counts.lock:
-                self._counts.elsewhere_count += 1
+            with self._day.counts.lock:
+                self._day.counts.elsewhere_count += 1
         return state
 
     def _not_listed(self, one: Unsettled, contents: LandingContents | Unknown) -> RecordingFile:
-        """Return the state of a recording that the listing does not show: it may lie where the listing has a gap."""
+        """Return the state of a recording that the listing does not show: it may be where the listing has a gap."""
         if one.state.archive_status is not ArchiveStatus.MISSING:
             return one.state
         if isinstance(contents, Unknown):
             error = f"{one.state.error}; whether it lies elsewhere is not known: {cleaned(contents.reason)}"
             return replace(one.state, error=error)
-        gaps = gaps_for(contents.gaps, session_id=one.item.session_id, day=self._day)
+        gaps = gaps_for(contents.gaps, session_id=one.item.session_id, day=self._day.date)
         if not gaps:
             return one.state
         for gap in gaps:
-            self._refusals.add(gap)
+            self._day.refusals.add(gap)
         error = str(UnseenError(one.item.recording.recording_id, gaps))
         return replace(one.state, archive_status=ArchiveStatus.FAILED, error=error)

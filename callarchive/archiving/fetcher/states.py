@@ -1,13 +1,12 @@
-"""The state of a recording of which no new file was kept: by 8x8's word, the time since the call, and earlier runs."""
+"""The state of a recording of which no new file was kept: by 8x8's status, the time since the call, and earlier runs."""
 
 import logging
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from callarchive.archiving.fetcher.account_day import AccountDay
 from callarchive.archiving.fetcher.wanted import Wanted
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import ApiStatus, ArchiveStatus, RecordingFile
-from callarchive.settings import TransferSettings
 
 log = logging.getLogger(__name__)
 
@@ -15,51 +14,37 @@ _ERROR_CHARS = 2000
 
 
 class RecordingStates:
-    """The states of one account's recordings.
+    """The states of one account's recordings."""
 
-    Args:
-        clock: returns the time now; decides between pending and missing.
-        give_up_after: so long after the call a recording that 8x8 is still processing is missing; None is never.
-    """
-
-    def __init__(
-        self,
-        *,
-        subaccount_id: str,
-        transfer: TransferSettings,
-        clock: Callable[[], datetime],
-        give_up_after: timedelta | None,
-    ) -> None:
-        self._subaccount_id = subaccount_id
-        self._missing_after = timedelta(hours=transfer.missing_after_hours)
-        self._clock = clock
-        self._give_up_after = give_up_after
+    def __init__(self, day: AccountDay) -> None:
+        self._day = day
 
     def without_object(self, item: Wanted, earlier: RecordingFile | None, reason: str) -> RecordingFile:
         """Return the state of a recording that has no object: pending, missing or not uploaded."""
         status = item.recording.api_status
         if status is ApiStatus.PROCESSING:
-            if self._give_up_after is None or self._clock() - item.call_at < self._give_up_after:
+            give_up_after = self._day.give_up_after
+            if give_up_after is None or self._day.clock() - item.call_at < give_up_after:
                 return self.without_file(item, earlier, ArchiveStatus.PENDING, reason)
-            late = f"{reason} after {self._give_up_after / timedelta(days=1):g} days: given up"
+            late = f"{reason} after {give_up_after / timedelta(days=1):g} days: given up"
             return self.without_file(item, earlier, ArchiveStatus.MISSING, late)
         if not status.uploaded:
             raw = item.recording.api_status_raw or "nothing"
             error = f"8x8 says {ascii(raw)[1:-1]}; {reason}"
             return self.without_file(item, earlier, ArchiveStatus.NOT_UPLOADED, error)
-        if self._clock() - item.call_at < self._missing_after:
+        if self._day.clock() - item.call_at < timedelta(hours=self._day.transfer.missing_after_hours):
             return self.without_file(item, earlier, ArchiveStatus.PENDING, reason)
         return self.without_file(item, earlier, ArchiveStatus.MISSING, reason)
 
     def without_file(
         self, item: Wanted, earlier: RecordingFile | None, status: ArchiveStatus, error: str
     ) -> RecordingFile:
-        """Return this state, or the earlier one if it has a kept file: what is kept stays kept, whatever the source says."""
+        """Return this state, or the earlier one if it has a kept file, which stays whatever the source reports."""
         if earlier is not None and earlier.kept is not None:
             log.warning("recording %s stays archived; its source now: %s", item.recording.recording_id, error)
             return earlier
         return RecordingFile(
-            subaccount_id=self._subaccount_id,
+            subaccount_id=self._day.subaccount_id,
             session_id=item.session_id,
             recording_id=item.recording.recording_id,
             archive_status=status,

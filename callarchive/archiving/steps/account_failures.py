@@ -1,8 +1,8 @@
 """Accounts that a run of a day could not archive, so that one of them does not hold back the others.
 
-An account fails when its sessions cannot be known, when 8x8 gives no readable answer for it, or when its landing is out of
-reach. Its rows in the public tables stay those of the earlier run, the later steps leave it out, and the run ends with an
-error that names it. What concerns every account (the archive, the catalog, the configuration) is never an account's failure.
+An account fails if its sessions cannot be known, if 8x8 gives no readable response for it, or if its landing cannot be reached.
+Its rows in the public tables stay those of the earlier run, the later steps skip it, and the run ends with an error that names
+it. Errors that affect every account (the archive, the catalog, the configuration) are never an account's failure.
 """
 
 import logging
@@ -11,7 +11,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from callarchive.archiving.connections import Connections
+from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.catalog.arrow_columns import Column, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import ACCOUNT_FAILURES, Table
@@ -36,21 +36,16 @@ def account_failures(catalog: Catalog, day: date) -> tuple[AccountFailure, ...]:
     return tuple(AccountFailure(**row) for row in catalog.rows(ACCOUNT_FAILURES, day))
 
 
-def active_accounts(connections: Connections, failures: Sequence[AccountFailure]) -> list[AccountSettings]:
-    """Return the configured accounts without those that failed."""
+def active_accounts(accounts: Sequence[AccountSettings], failures: Sequence[AccountFailure]) -> list[AccountSettings]:
+    """Return the accounts without those that failed."""
     failed = {failure.subaccount_id for failure in failures}
-    return [account for account in connections.settings.accounts if account.subaccount_id not in failed]
+    return [account for account in accounts if account.subaccount_id not in failed]
 
 
 def keep_failures(
-    connections: Connections,
-    day: date,
-    table: Table,
-    errors: Mapping[str, ArchiveError],
-    *,
-    earlier: Sequence[AccountFailure] = (),
+    day: CatalogDay, table: Table, errors: Mapping[str, ArchiveError], *, earlier: Sequence[AccountFailure] = ()
 ) -> tuple[AccountFailure, ...]:
-    """Record the failures of a step and return them with those of the steps before it.
+    """Record the failures of a step and return them with those of the steps before it, ordered by account.
 
     Args:
         table: what the step writes.
@@ -63,30 +58,31 @@ def keep_failures(
     others = [failure for failure in earlier if failure.step != table.name and failure.subaccount_id not in errors]
     new = [AccountFailure.of(account, table.name, error) for account, error in errors.items()]
     failures = tuple(sorted([*others, *new], key=lambda failure: failure.subaccount_id))
-    is_left = bool(active_accounts(connections, failures))
+    is_left = bool(active_accounts(day.settings.accounts, failures))
     for number, (account, error) in enumerate(errors.items()):
         # The end of the run reports every failed account; an error that is raised reports only itself.
         level = logging.INFO if is_left or number == 0 else logging.ERROR
-        log.log(level, "%s: account %s could not be archived: %s", day, account, error)
+        log.log(level, "%s: account %s could not be archived: %s", day.date, account, error)
     if errors and not is_left:
         raise next(iter(errors.values()))
-    catalog = connections.catalog
     rows = [failure.row() for failure in failures]
-    if catalog.rows(ACCOUNT_FAILURES, day) != rows:
-        catalog.replace_partition(ACCOUNT_FAILURES, day, rows)
+    if day.catalog.rows(ACCOUNT_FAILURES, day.date) != rows:
+        day.replace(ACCOUNT_FAILURES, rows)
     return failures
 
 
-def rows_of_failed(catalog: Catalog, table: Table, day: date, failures: Sequence[AccountFailure]) -> pa.Table:
-    """Return the rows that the table has of the failed accounts: those of an earlier run."""
-    rows = catalog.partition(table, day)
-    return rows.filter(pc.is_in(rows["subaccount_id"], value_set=_ids(failures)))
+def with_rows_of_failed(rows: pa.Table, earlier: pa.Table, failures: Sequence[AccountFailure]) -> pa.Table:
+    """Return the rows, those of failed accounts replaced by the ones that an earlier run wrote."""
+    if not failures:
+        return rows
+    return pa.concat_tables([without_failed(rows, failures), earlier.filter(_is_failed(earlier, failures))])
 
 
 def without_failed(rows: pa.Table, failures: Sequence[AccountFailure]) -> pa.Table:
     """Return the rows of all other accounts."""
-    return rows.filter(pc.invert(pc.is_in(rows["subaccount_id"], value_set=_ids(failures)))) if failures else rows
+    return rows.filter(pc.invert(_is_failed(rows, failures))) if failures else rows
 
 
-def _ids(failures: Sequence[AccountFailure]) -> Column:
-    return pa.array([failure.subaccount_id for failure in failures], pa.string())
+def _is_failed(rows: pa.Table, failures: Sequence[AccountFailure]) -> Column:
+    failed = pa.array([failure.subaccount_id for failure in failures], pa.string())
+    return pc.is_in(rows["subaccount_id"], value_set=failed)

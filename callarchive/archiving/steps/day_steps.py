@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
+from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.account_failures import account_failures
 from callarchive.archiving.steps.fetching import fetch_recordings
@@ -42,6 +44,11 @@ class StepInputs:
     reread: bool
     progress: Progress
 
+    @property
+    def catalog_day(self) -> CatalogDay:
+        """The day as the steps see it."""
+        return self.connections.catalog_day(self.day)
+
 
 @dataclass(frozen=True)
 class DayStep:
@@ -74,37 +81,62 @@ class DayStep:
 
 
 def _find_sessions(given: StepInputs) -> StepReport:
-    return find_sessions(given.connections, given.day, reread=given.reread)
+    connections = given.connections
+    return find_sessions(
+        given.catalog_day,
+        sources=partial(connections.sources, reread=given.reread),
+        open_inbox=connections.inbox,
+        prune_inbox=connections.prune_inbox,
+        neighbours_lock=connections.neighbours_lock,
+    )
 
 
 def _look_up_recordings(given: StepInputs) -> StepReport:
     return look_up_recordings(
-        given.connections, given.day, failures=given.failures, reread=given.reread, progress=given.progress
+        given.catalog_day,
+        responses=given.connections.answers,
+        voice=given.connections.voice,
+        failures=given.failures,
+        reread=given.reread,
+        progress=given.progress,
     )
 
 
 def _fetch_recordings(given: StepInputs) -> StepReport:
-    return fetch_recordings(given.connections, given.day, failures=given.failures, progress=given.progress)
+    return fetch_recordings(
+        given.catalog_day,
+        archive=given.connections.archive,
+        landings=given.connections.landings,
+        failures=given.failures,
+        progress=given.progress,
+    )
 
 
 def _write_sessions(given: StepInputs) -> StepReport:
-    return write_sessions(given.connections, given.day, failures=given.failures)
+    return write_sessions(given.catalog_day, failures=given.failures)
 
 
 def _write_recordings(given: StepInputs) -> StepReport:
-    return write_recordings(given.connections, given.day, failures=given.failures)
+    archive_root = given.connections.archive.root_uri
+    return write_recordings(given.catalog_day, archive_root=archive_root, failures=given.failures)
 
 
 def _write_status_stats(given: StepInputs) -> StepReport:
-    return write_status_stats(given.connections, given.day, failures=given.failures)
+    return write_status_stats(given.catalog_day, failures=given.failures)
 
 
 def _write_duration_stats(given: StepInputs) -> StepReport:
-    return write_duration_stats(given.connections, given.day, failures=given.failures)
+    return write_duration_stats(given.catalog_day, failures=given.failures)
 
 
 def _write_reconciliation(given: StepInputs) -> StepReport:
-    return write_reconciliation(given.connections, given.day, failures=given.failures)
+    return write_reconciliation(
+        given.catalog_day,
+        archive=given.connections.archive,
+        landings=given.connections.landings,
+        open_inbox=given.connections.inbox,
+        failures=given.failures,
+    )
 
 
 DAY_STEPS = (

@@ -1,11 +1,13 @@
 """The first step of a day: which sessions its sources name."""
 
 import logging
-from datetime import date
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from callarchive.archiving.connections import Connections
+from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, keep_failures
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.day_assignment import assign_sessions
@@ -15,126 +17,149 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.day_bounds import keep_bounds
 from callarchive.catalog.rows import problem_row, session_table
-from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import ArchiveError, StoreError, UnavailableError
 from callarchive.domain.models import RowProblem
 from callarchive.domain.phone_numbers import kept_number_guard
-from callarchive.sources import refuse_undated, unite
+from callarchive.settings import AccountSettings
+from callarchive.sources import SessionSource, refuse_undated, unite
+
+if TYPE_CHECKING:
+    from callarchive.events.inbox.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
 _PROBLEMS_LOGGED = 20
 
 
-def find_sessions(connections: Connections, day: date, *, reread: bool = False) -> StepReport:
-    """`session_ids` holds every session that the accounts' sources name for the day, once; see `belonging` for reruns.
+def find_sessions(
+    day: CatalogDay,
+    *,
+    sources: Callable[[AccountSettings], list[SessionSource]],
+    open_inbox: Callable[[], "Inbox | None"],
+    prune_inbox: Callable[[], int],
+    neighbours_lock: Callable[[], AbstractContextManager[None]],
+) -> StepReport:
+    """Write `session_ids`: every session that the accounts' sources name for the day, once.
 
-    `recording_events` holds what webhook events tell of their recordings, also for accounts without the source `inbox`.
+    Also write `recording_events`: what webhook events report of their recordings, even for accounts without the source `inbox`.
+    An account with a source that cannot be read keeps its rows; see `account_failures`. On reruns, see `day_assignment`.
 
     Args:
-        reread: use the call logs kept from an earlier run instead of asking 8x8 for a new export.
-
-    An account of which a source cannot be read keeps its rows; see `account_failures`.
+        neighbours_lock: returns the lock under which sessions are assigned to one of two neighbouring days.
 
     Raises:
         SourceError, ExportError, AccessDeniedError, UnavailableError: the sessions of no account can be known. The partition
-            stays as it was.
+            stays unchanged.
     """
+    accounts, catalog = day.settings.accounts, day.catalog
     tables: list[pa.Table] = [schemas.SESSION_IDS.schema.empty_table()]
     errors: dict[str, ArchiveError] = {}
-    sources: dict[str, AccountSources] = {}
-    now, (_, day_end) = connections.clock(), day_bounds(day, connections.settings.zone)
-    latest_event = _latest_event(connections)  # what comes while the sources are asked is the next run's
+    by_account: dict[str, AccountSources] = {}
+    now, (_, day_end) = day.clock(), day.bounds
+    latest_event = _latest_event(open_inbox)  # events that come while the sources are read belong to the next run
     problems: list[tuple[str, RowProblem]] = []
-    for account in connections.settings.accounts:
+    for account in accounts:
         try:
-            by_source = [(source.kind, source.find(day)) for source in connections.sources(account, reread=reread)]
+            by_source = [(source.kind, source.find(day.date)) for source in sources(account)]
             found = unite(findings for _, findings in by_source)
             if {kind for kind, _ in by_source} == {"inbox"}:
-                refuse_undated(found, account.subaccount_id, day)
+                refuse_undated(found, account.subaccount_id, day.date)
         except FOR_ALL_ACCOUNTS:
             raise
         except ArchiveError as err:
             errors[account.subaccount_id] = err
             continue
-        sources[account.subaccount_id] = AccountSources.of(account, by_source, day_end=day_end, now=now)
+        by_account[account.subaccount_id] = AccountSources.of(account, by_source, day_end=day_end, now=now)
         tables.append(session_table(found.sessions))
         problems += [(account.subaccount_id, problem) for problem in found.problems]
     named = pa.concat_tables(tables)
-    catalog = connections.catalog
-    failures = keep_failures(connections, day, schemas.SESSION_IDS, errors)
-    guards = {account.subaccount_id: kept_number_guard(account) for account in connections.settings.accounts}
-    with connections.neighbours_lock():
-        before = catalog.partition(schemas.SESSION_IDS, day, columns=(*schemas.SESSION_IDS.key, "sources"))
-        settled = assign_sessions(
-            catalog, day, named, guards=guards, zone=connections.settings.zone, unread=list(errors)
-        )
+    failures = keep_failures(day, schemas.SESSION_IDS, errors)
+    guards = {account.subaccount_id: kept_number_guard(account) for account in accounts}
+    with neighbours_lock():
+        before = day.rows(schemas.SESSION_IDS, columns=(*schemas.SESSION_IDS.key, "sources"))
+        settled = assign_sessions(catalog, day.date, named, guards=guards, zone=day.settings.zone, unread=list(errors))
         rows, carried = settled.rows, settled.carried_count
         missing = missing_sessions(
-            catalog, day, before=before, named=named, settled=rows, sources=sources, unread=list(errors), now=now
+            catalog,
+            day.date,
+            before=before,
+            named=named,
+            settled=rows,
+            sources=by_account,
+            unread=list(errors),
+            now=now,
         )
         # Before session_ids: a run that is killed between the two leaves the next one all that it needs.
-        catalog.replace_partition(schemas.MISSING_SESSIONS, day, missing)
-        count = catalog.replace_partition(schemas.SESSION_IDS, day, rows)
-    # Not before the sessions, and not without those of every account: else a day whose bounds moved would pass for whole.
+        day.replace(schemas.MISSING_SESSIONS, missing)
+        count = day.replace(schemas.SESSION_IDS, rows)
+    # Only after the sessions of every account are written: otherwise a day whose bounds moved would look complete.
     if not errors:
-        keep_bounds(catalog, day, connections.settings)
+        keep_bounds(catalog, day.date, day.settings)
     if missing:
-        log.warning("%s: %d sessions are not named by a source that should name them", day, len(missing))
-    not_taken_over = _take_over_events(connections, day, rows)
-    problems += settled.elsewhere + not_taken_over
+        log.warning("%s: %d sessions are not named by a source that should name them", day.date, len(missing))
+    not_ingested = _ingest_events(day, open_inbox, rows)
+    problems += settled.elsewhere + not_ingested
     for subaccount_id, problem in problems[:_PROBLEMS_LOGGED]:
         log.warning("%s: set aside: %s", subaccount_id, problem)
     if carried:
-        log.warning("%s: %d sessions stay though no source names them any more", day, carried)
+        log.warning("%s: %d sessions stay though no source names them any more", day.date, carried)
     new_problems = [problem_row(account, n, p) for n, (account, p) in enumerate(problems) if account not in errors]
-    earlier_problems = [row for row in catalog.rows(schemas.SESSION_PROBLEMS, day) if row["subaccount_id"] in errors]
-    catalog.replace_partition(schemas.SESSION_PROBLEMS, day, new_problems + earlier_problems)
-    _settle_with_inbox(connections, day, None if not_taken_over else latest_event)
+    earlier_problems = [
+        row for row in catalog.rows(schemas.SESSION_PROBLEMS, day.date) if row["subaccount_id"] in errors
+    ]
+    day.replace(schemas.SESSION_PROBLEMS, new_problems + earlier_problems)
+    _settle_with_inbox(day, open_inbox, prune_inbox, None if not_ingested else latest_event)
     source_counts = count_values(pc.list_flatten(rows["sources"]))
     return StepReport(
         schemas.SESSION_IDS,
-        day,
+        day.date,
         count,
         {**source_counts, "rows_set_aside": len(problems), "carried_over": carried},
         failures,
     )
 
 
-def _take_over_events(connections: Connections, day: date, sessions: pa.Table) -> list[tuple[str, RowProblem]]:
-    """`recording_events` holds what the inbox tells of these sessions; returns per account that it could not be asked.
+def _ingest_events(
+    day: CatalogDay, open_inbox: Callable[[], "Inbox | None"], sessions: pa.Table
+) -> list[tuple[str, RowProblem]]:
+    """Write `recording_events` from the inbox's events of these sessions. Return a problem per account if it cannot be read.
 
-    It is a source's own error where sessions are taken from it. Else recordings are archived without its hints, and the
-    problem fails a check: a later run takes the events over.
+    For accounts whose sessions come from the inbox that is the source's own error. The others are archived without the hints of
+    events, and the problem fails a check: a later run ingests the events.
     """
     told, problems = None, []
     try:
-        if (inbox := connections.inbox()) is not None:
+        if (inbox := open_inbox()) is not None:
             told = inbox_events(inbox, sessions)
     except (UnavailableError, StoreError) as err:
-        problem = RowProblem("inbox", "inbox", None, f"webhook events were not taken over: {err}")
-        problems = [(account.subaccount_id, problem) for account in connections.settings.accounts]
-    write_recording_events(connections.catalog, day, told, sessions=sessions)
+        problem = RowProblem("inbox", "inbox", None, f"webhook events were not ingested: {err}")
+        problems = [(account.subaccount_id, problem) for account in day.settings.accounts]
+    write_recording_events(day.catalog, day.date, told, sessions=sessions)
     return problems
 
 
-def _latest_event(connections: Connections) -> int | None:
-    """The number of the newest event; null where there is no inbox, or it cannot be asked: whoever needs it will say so."""
+def _latest_event(open_inbox: Callable[[], "Inbox | None"]) -> int | None:
+    """Return the number of the newest event. None without an inbox, or if it cannot be read: its later use reports that."""
     try:
-        inbox = connections.inbox()
+        inbox = open_inbox()
         return None if inbox is None else inbox.latest_number()
     except (UnavailableError, StoreError):
         return None
 
 
-def _settle_with_inbox(connections: Connections, day: date, latest_event: int | None) -> None:
-    """The inbox knows up to which event the day is up to date, and is rid of old ones. What hinders that is not the day's."""
+def _settle_with_inbox(
+    day: CatalogDay,
+    open_inbox: Callable[[], "Inbox | None"],
+    prune_inbox: Callable[[], int],
+    latest_event: int | None,
+) -> None:
+    """Record in the inbox up to which event the day is complete, and prune it. A failure there does not fail the day."""
     try:
-        if latest_event and (inbox := connections.inbox()) is not None:
-            inbox.mark_ingested(day, latest_event)
-        count = connections.prune_inbox()
+        if latest_event and (inbox := open_inbox()) is not None:
+            inbox.mark_ingested(day.date, latest_event)
+        count = prune_inbox()
     except ArchiveError as err:
         log.warning("old events stay in the inbox: %s", err)
         return
     if count:
-        log.info("%d old events that their days have taken over were removed from the inbox", count)
+        log.info("%d old events that their days have ingested were removed from the inbox", count)

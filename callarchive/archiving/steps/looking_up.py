@@ -1,23 +1,21 @@
-"""The second step of a day: what 8x8's API says of the recordings of each session."""
+"""The second step of a day: what 8x8's API reports of the recordings of each session."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from callarchive.archiving.connections import Connections
+from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.responses.journal import ResponseJournal
-from callarchive.archiving.steps.account_failures import (
-    FOR_ALL_ACCOUNTS,
-    active_accounts,
-    keep_failures,
-)
-from callarchive.archiving.steps.reports import StepReport, partition_of
+from callarchive.archiving.responses.store import ResponseStore
+from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
+from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.lookup_tables import (
     BETWEEN_NEGATIVES,
@@ -30,7 +28,6 @@ from callarchive.archiving.transforms.lookup_tables import (
 from callarchive.archiving.transforms.recording_events import named_by_api, with_recordings_of_events
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc
-from callarchive.domain.days import day_bounds
 from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import UnreadableError, field_of, parse_json
@@ -38,144 +35,147 @@ from callarchive.domain.phone_numbers import phone_number_mask
 from callarchive.runtime.worker_pool import NoProgress, Progress, in_threads
 from callarchive.settings import AccountSettings
 
+if TYPE_CHECKING:
+    from callarchive.voice_api.client import VoiceClient
+
 log = logging.getLogger(__name__)
 
 _UNREACHABLE_IN_A_ROW = 64
-"""So many sessions without any answer, one after the other, are an outage: the rest would only wait for the same."""
+"""After this many sessions in a row without any response there is an outage; the others would only wait for the same."""
 
 _UNREADABLE_IS_AN_OUTAGE = 3
-"""From so many sessions on, answers that all cannot be read are an outage even where 8x8 answered for others before."""
+"""From this many sessions on, only unreadable responses are an outage, even if 8x8 gave readable ones before."""
 
 _LEFT_IS_GOOD = timedelta(hours=1)
-"""How old an answer may be that a broken-off run left: younger ones stand for asking again."""
+"""The age up to which a response that an interrupted run left is used instead of asking again."""
 
 _SESSION = schemas.SESSION_IDS.key
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What the day's tables say of its sessions and their recordings before the lookups."""
+
+    sessions: pa.Table
+    lookups: pa.Table
+    named: pa.Table
+    events: pa.Table
+
+    @classmethod
+    def of(cls, day: CatalogDay) -> "_Known":
+        """Raise ArchiveError if the day's sessions have not been written."""
+        return cls(
+            sessions=day.required_rows(schemas.SESSION_IDS, columns=(*_SESSION, "started_at", "ended_at")),
+            lookups=day.rows(schemas.LOOKUPS),
+            named=named_by_api(day.rows(schemas.RECORDING_METADATA)),
+            events=day.rows(schemas.RECORDING_EVENTS),
+        )
+
+    @property
+    def metadata(self) -> pa.Table:
+        """The recordings that the API or events named."""
+        return with_recordings_of_events(self.named, self.events, sessions=self.sessions)
+
+
 def look_up_recordings(
-    connections: Connections,
-    day: date,
+    day: CatalogDay,
     *,
-    failures: Sequence[AccountFailure] = (),
+    responses: ResponseStore,
+    voice: Callable[[AccountSettings], "VoiceClient"],
+    failures: Sequence[AccountFailure],
     reread: bool = False,
     progress: Progress | None = None,
 ) -> StepReport:
-    """`lookups` says how 8x8 answered for every session of the day, `recording_metadata` which recordings it named.
+    """Write `lookups`, how 8x8 answered for every session of the day, and `recording_metadata`, the recordings that it named.
 
-    A session is final, and not asked for again unless `lookups.recheck` is "all", when 8x8 was asked after its grace time
-    and every recording that it named is archived; also when it named none, or did not know the session, in two answers at
-    least a day apart. After the first of these it is not asked for until that day is over. A recording that an earlier
-    look-up named stays, and one that only a webhook event names is there too. Answers that a killed or failed run
-    left less than an hour ago stand for asking again.
+    A session is final, and not looked up again unless `lookups.recheck` is "all", if it was looked up after its grace time and
+    every recording that 8x8 named is archived; also if 8x8 named none, or did not know the session, in two responses at least a
+    day apart. After the first of these it is not looked up until that day is over. A recording that an earlier lookup named
+    stays, and so does one that only a webhook event names. Responses that a killed or failed run left less than an hour ago are
+    used instead of asking again.
+
+    An account whose API key is refused, or for which 8x8 gives no readable response, keeps its rows; see `account_failures`.
 
     Args:
         failures: the accounts that the step before could not archive.
-        reread: read the answers kept from earlier runs instead of asking 8x8.
-
-    An account whose API key is refused, or of which 8x8 gives no readable answer, keeps its rows; see `account_failures`.
+        reread: use the responses kept from earlier runs instead of asking 8x8.
 
     Raises:
-        AccessDeniedError, UnavailableError: that is so for every account. Answers that did come are kept in the answer store.
+        AccessDeniedError, UnavailableError: that is so for every account. Responses that came are in the response store.
     """
-    catalog = connections.catalog
-    sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
-    lookups = catalog.partition(schemas.LOOKUPS, day)
-    metadata = named_by_api(catalog.partition(schemas.RECORDING_METADATA, day))
-    events = catalog.partition(schemas.RECORDING_EVENTS, day)
+    known = _Known.of(day)
+    accounts = active_accounts(day.settings.accounts, failures)
     answered = LookupRows()
-    asked_count = 0
-    accounts = active_accounts(connections, failures)
-
-    def write(all_failures: tuple[AccountFailure, ...]) -> StepReport:
-        new_lookups, new_metadata = answered.tables()
-        all_metadata = with_recordings_of_events(
-            recordings_with_earlier(new_metadata, metadata, sessions=sessions), events, sessions=sessions
-        )
-        all_lookups = lookups_with_earlier(
-            new_lookups,
-            lookups,
-            sessions=sessions,
-            day_end=day_bounds(day, connections.settings.zone)[1],
-            grace=timedelta(hours=connections.settings.transfer.missing_after_hours),
-        )
-        # In this order: an `ok` without its recordings, after a kill in between, would look final and never be asked again.
-        count = catalog.replace_partition(schemas.RECORDING_METADATA, day, all_metadata)
-        catalog.replace_partition(schemas.LOOKUPS, day, all_lookups)
-        counts = {**count_values(all_lookups["lookup_status"]), "asked": asked_count}
-        return StepReport(schemas.RECORDING_METADATA, day, count, counts, all_failures)
-
     if reread:
-        _read_kept(connections, day, _of_accounts(accounts, sessions), lookups, answered)
-        return write(keep_failures(connections, day, schemas.RECORDING_METADATA, {}, earlier=failures))
-    known = with_recordings_of_events(metadata, events, sessions=sessions)
-    masks = {account.subaccount_id: phone_number_mask(account) for account in connections.settings.accounts}
-    with connections.answers.journal(day, masks=masks) as journal:
-        asked_count, errors = _ask_for(
-            connections,
-            day,
-            sessions,
-            accounts=accounts,
-            lookups=lookups,
-            metadata=known,
-            journal=journal,
-            answered=answered,
-            progress=progress,
-        )
-        all_failures = keep_failures(connections, day, schemas.RECORDING_METADATA, errors, earlier=failures)
+        _read_kept(day, responses, _of_accounts(accounts, known.sessions), known.lookups, answered)
+        return _write(day, known, answered, 0, keep_failures(day, schemas.RECORDING_METADATA, {}, earlier=failures))
+    masks = {account.subaccount_id: phone_number_mask(account) for account in day.settings.accounts}
+    with responses.journal(day.date, masks=masks) as journal:
+        count, errors = _look_up(day, known, journal, answered, accounts, voice, progress or NoProgress())
+        all_failures = keep_failures(day, schemas.RECORDING_METADATA, errors, earlier=failures)
         if errors:
-            journal.keep_pieces()  # the next run need not repeat what a failed account did answer
+            journal.keep_pieces()  # the next run need not repeat the lookups of a failed account that succeeded
         # Tables first: pieces of the journal that a kill leaves here are older than the tables, and so do not count.
-        return write(all_failures)
+        return _write(day, known, answered, count, all_failures)
 
 
-def sessions_to_ask(connections: Connections, day: date) -> pa.Table:
-    """The sessions of an archived day for which 8x8 would be asked if the day were archived again now. Contacts nobody.
+def _write(
+    day: CatalogDay, known: _Known, answered: LookupRows, asked_count: int, failures: tuple[AccountFailure, ...]
+) -> StepReport:
+    new_lookups, new_metadata = answered.tables()
+    named = recordings_with_earlier(new_metadata, known.named, sessions=known.sessions)
+    lookups = lookups_with_earlier(
+        new_lookups, known.lookups, sessions=known.sessions, day_end=day.bounds[1], grace=day.grace
+    )
+    # In this order: an `ok` without its recordings, after a kill in between, would look final and never be looked up again.
+    count = day.replace(
+        schemas.RECORDING_METADATA, with_recordings_of_events(named, known.events, sessions=known.sessions)
+    )
+    day.replace(schemas.LOOKUPS, lookups)
+    counts = {**count_values(lookups["lookup_status"]), "asked": asked_count}
+    return StepReport(schemas.RECORDING_METADATA, day.date, count, counts, failures)
+
+
+def sessions_to_ask(day: CatalogDay) -> pa.Table:
+    """Return the sessions of an archived day that would be looked up if the day were archived again now. Contacts nobody.
 
     Raises:
         ArchiveError: the day was never archived, or the catalog cannot be read.
     """
-    catalog = connections.catalog
-    sessions = partition_of(connections, schemas.SESSION_IDS, day, columns=(*_SESSION, "started_at", "ended_at"))
-    metadata = named_by_api(catalog.partition(schemas.RECORDING_METADATA, day))
-    events = catalog.partition(schemas.RECORDING_EVENTS, day)
-    known = with_recordings_of_events(metadata, events, sessions=sessions)
-    return _to_ask(connections, day, sessions, lookups=catalog.partition(schemas.LOOKUPS, day), metadata=known)
+    known = _Known.of(day)
+    return _to_ask(day, known.sessions, lookups=known.lookups, metadata=known.metadata)
 
 
-def _ask_for(
-    connections: Connections,
-    day: date,
-    sessions: pa.Table,
-    *,
-    accounts: Sequence[AccountSettings],
-    lookups: pa.Table,
-    metadata: pa.Table,
+def _look_up(
+    day: CatalogDay,
+    known: _Known,
     journal: ResponseJournal,
     answered: LookupRows,
-    progress: Progress | None = None,
+    accounts: Sequence[AccountSettings],
+    voice: Callable[[AccountSettings], "VoiceClient"],
+    progress: Progress,
 ) -> tuple[int, dict[str, ArchiveError]]:
-    """Look up the sessions that are not final, and add the answers to `answered`.
-
-    Args:
-        accounts: whose sessions are looked up.
-        lookups, metadata: what earlier runs know of them.
+    """Look up the accounts' sessions that are not final, and add the responses to `answered`.
 
     Returns:
-        How many sessions were looked up, and why accounts failed, by subaccount_id: their answers are not in `answered`.
+        The number of sessions looked up, and why accounts failed, by subaccount_id: their responses are not in `answered`.
 
     Raises:
-        StoreError: answers cannot be kept.
+        StoreError: responses cannot be kept.
     """
-    of_accounts = _of_accounts(accounts, sessions)
-    to_ask = _to_ask(connections, day, of_accounts, lookups=lookups, metadata=metadata)
-    to_ask = _without_left(connections, journal, to_ask, lookups, answered)
+    lookups = known.lookups
+    to_ask = _to_ask(day, _of_accounts(accounts, known.sessions), lookups=lookups, metadata=known.metadata)
+    to_ask = _without_left(day.clock(), journal, to_ask, lookups, answered)
     errors: dict[str, ArchiveError] = {}
     for account in accounts:
         own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
         answers = LookupRows()
-        known = len(_of(lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value)), account))
+        readable = len(_of(lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value)), account))
+        progress.begin(f"{account.subaccount_id} {day.date} lookups", len(own))
+        concurrency = day.settings.lookups.concurrency
         try:
-            _ask(connections, day, account, own, journal, answers, progress or NoProgress(), known_count=known)
+            with _answers(voice(account), account, own, concurrency, progress) as arriving:
+                _take(arriving, account, len(own), journal, answers, readable_count=readable)
         except FOR_ALL_ACCOUNTS:
             raise
         except ArchiveError as err:
@@ -186,7 +186,7 @@ def _ask_for(
 
 
 def _of_accounts(accounts: Sequence[AccountSettings], sessions: pa.Table) -> pa.Table:
-    """Return the sessions of these accounts: one that was taken out of the configuration keeps its tables, but is not asked."""
+    """Return the sessions of these accounts: one that was removed from the configuration keeps its tables."""
     ids = pa.array([account.subaccount_id for account in accounts], pa.string())
     return sessions.filter(pc.is_in(sessions["subaccount_id"], value_set=ids))
 
@@ -195,22 +195,20 @@ def _of(sessions: pa.Table, account: AccountSettings) -> pa.Table:
     return sessions.filter(pc.equal(sessions["subaccount_id"], account.subaccount_id))
 
 
-def _to_ask(
-    connections: Connections, day: date, sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table
-) -> pa.Table:
-    """The sessions that are not final, but for those whose second look-up is not due yet."""
-    asking = _of_accounts(connections.settings.accounts, sessions)
-    if connections.settings.lookups.recheck == "all":
+def _to_ask(day: CatalogDay, sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
+    """Return the sessions that are not final, without those whose second lookup is not due yet."""
+    asking = _of_accounts(day.settings.accounts, sessions)
+    if day.settings.lookups.recheck == "all":
         return asking
-    settings = connections.settings
-    files = TransferJournal(connections.catalog, day).known((*schemas.RECORDING_FILES.key, "archive_status"))
-    day_end = day_bounds(day, settings.zone)[1]
-    grace = timedelta(hours=settings.transfer.missing_after_hours)
-    is_final: Column = final(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
+    files = TransferJournal(day.catalog, day.date).known((*schemas.RECORDING_FILES.key, "archive_status"))
+    _, day_end = day.bounds
+    is_final: Column = final(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=day.grace)
     asking = asking.filter(pc.invert(is_final))
-    second_at = second_lookup_at(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
-    now = pa.scalar(connections.clock(), pa.timestamp("us", "UTC"))
-    # A first answer from the future was dated by a clock that was wrong: it does not hold up the next one.
+    second_at = second_lookup_at(
+        asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=day.grace
+    )
+    now = pa.scalar(day.clock(), pa.timestamp("us", "UTC"))
+    # A first response from the future was dated by a wrong clock: it does not delay the next one.
     waits = pc.and_(
         pc.greater(second_at, now),
         pc.less_equal(second_at, pc.add(now, pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))),
@@ -219,14 +217,13 @@ def _to_ask(
 
 
 def _without_left(
-    connections: Connections, journal: ResponseJournal, to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
+    now: datetime, journal: ResponseJournal, to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
 ) -> pa.Table:
-    """The sessions to ask for that a broken-off run has no good answer for; good ones are among `answered`.
+    """Return the sessions for which an interrupted run left no good response; good ones are added to `answered`.
 
-    Good is what is no error, is younger than an hour, and is newer than what the tables say: of a run that came to its end,
-    and was killed while it tidied up, nothing is.
+    A good one is no error, is younger than an hour, and is newer than the tables: of a run that completed, and was killed while
+    it tidied up, none is.
     """
-    now: datetime = connections.clock()
     good: dict[str, tuple[str, Lookup]] = {}
     for (subaccount_id, session_id), lookup in journal.left():
         if lookup.status is not LookupStatus.ERROR and now - _LEFT_IS_GOOD <= lookup.looked_up_at <= now:
@@ -234,56 +231,52 @@ def _without_left(
     if not good:
         return to_ask
     keys = keys_of(to_ask, _SESSION)
-    told_at = lookups["looked_up_at"].take(matching_rows(keys, among=keys_of(lookups, _SESSION)))
+    looked_up_at = lookups["looked_up_at"].take(matching_rows(keys, among=keys_of(lookups, _SESSION)))
     asking = []
-    for key, before in zip(keys.to_pylist(), told_at.to_pylist(), strict=True):
+    for key, before in zip(keys.to_pylist(), looked_up_at.to_pylist(), strict=True):
         usable = key in good and (before is None or before < good[key][1].looked_up_at)
         if usable:
             answered.add(*good[key])
         asking.append(not usable)
-    log.info("%d answers of a run that was broken off are used", len(asking) - sum(asking))
+    log.info("%d responses of an interrupted run are used", len(asking) - sum(asking))
     return to_ask.filter(pa.array(asking, pa.bool_()))
 
 
-def _ask(
-    connections: Connections,
-    day: date,
+def _take(
+    arriving: Iterator[Lookup],
     account: AccountSettings,
-    session_ids: list[str],
+    count: int,
     journal: ResponseJournal,
     answered: LookupRows,
-    progress: Progress,
     *,
-    known_count: int,
+    readable_count: int,
 ) -> None:
-    """Look up the account's sessions.
+    """Keep the responses for the account's sessions as they arrive.
 
     Args:
-        known_count: for how many of the day's sessions 8x8 gave a readable answer in earlier runs. A few more that it cannot
-            answer are rows then, not an outage.
+        count: the number of sessions.
+        readable_count: for how many of the day's sessions 8x8 gave a readable response in earlier runs. A few more that it
+            cannot answer are rows then, not an outage.
 
     Raises:
-        UnavailableError: 8x8 could not be reached for any of them, or gave no answer that can be read.
+        UnavailableError: 8x8 could not be reached for any of them, or gave no readable response.
     """
-    progress.begin(f"{account.subaccount_id} {day} look-ups", len(session_ids))
     unreachable_count = unreadable_count = 0
     error = None
-    with _answers(connections, account, session_ids, progress) as arriving:
-        for answer in arriving:
-            journal.add(account.subaccount_id, answer)
-            answered.add(account.subaccount_id, answer)
-            unreachable_count += answer.unreachable
-            unreadable_count += not is_readable(answer)
-            error = error or answer.error
-    count = len(session_ids)
+    for answer in arriving:
+        journal.add(account.subaccount_id, answer)
+        answered.add(account.subaccount_id, answer)
+        unreachable_count += answer.unreachable
+        unreadable_count += not is_readable(answer)
+        error = error or answer.error
     if count and unreachable_count == count:
         raise UnavailableError(f"{account.api_url} could not be reached for any of {count} sessions: {error}")
-    if count and unreadable_count == count and (not known_count or count >= _UNREADABLE_IS_AN_OUTAGE):
+    if count and unreadable_count == count and (not readable_count or count >= _UNREADABLE_IS_AN_OUTAGE):
         raise UnavailableError(f"{account.api_url} gave no readable answer for any of {count} sessions: {error}")
 
 
 def is_readable(answer: Lookup) -> bool:
-    """Whether an answer is 8x8's, so that something is known by it, even if it reports an error."""
+    """Return whether a response is 8x8's own, so that it is evidence even if it reports an error."""
     if answer.status is not LookupStatus.ERROR or answer.recordings:
         return True
     if answer.http_status != HTTPStatus.OK or answer.body is None:
@@ -297,10 +290,9 @@ def is_readable(answer: Lookup) -> bool:
 
 @contextmanager
 def _answers(
-    connections: Connections, account: AccountSettings, session_ids: list[str], progress: Progress
+    voice: "VoiceClient", account: AccountSettings, session_ids: list[str], concurrency: int, progress: Progress
 ) -> Iterator[Iterator[Lookup]]:
-    """The API's answers, as they come. Raises UnavailableError while iterating when there is clearly an outage."""
-    voice = connections.voice(account)
+    """Yield the API's responses as they arrive. Iterating raises UnavailableError if there is clearly an outage."""
 
     def ask(session_id: str, _: Event) -> Lookup:
         answer = voice.look_up(session_id)
@@ -317,23 +309,22 @@ def _answers(
                     f"{account.api_url} gave no answer for {silent} sessions in a row: {answer.error}"
                 )
 
-    concurrency = connections.settings.lookups.concurrency
     with in_threads(ask, session_ids, concurrency=concurrency, name=f"look-up-{account.subaccount_id}") as answers:
         yield watched(answers)
 
 
 def _read_kept(
-    connections: Connections, day: date, sessions: pa.Table, lookups: pa.Table, answered: LookupRows
+    day: CatalogDay, responses: ResponseStore, sessions: pa.Table, lookups: pa.Table, answered: LookupRows
 ) -> None:
-    """Every session has its kept answer among `answered`, or is an error there if it has no answer of any kind.
+    """Add the kept response of every session to `answered`, or an error if it has none and was never looked up.
 
-    A neighbouring day may have kept it: days that are cut again in another time zone begin elsewhere.
+    A neighbouring day may have kept it: days that are cut in another time zone begin elsewhere.
     """
     wanted = set(keys_of(sessions, _SESSION).to_pylist())
-    for kept_of in (day, day - timedelta(days=1), day + timedelta(days=1)):
+    for kept_of in (day.date, day.date - timedelta(days=1), day.date + timedelta(days=1)):
         if not wanted:
             break
-        for (subaccount_id, session_id), lookup in connections.answers.lookups(kept_of):
+        for (subaccount_id, session_id), lookup in responses.lookups(kept_of):
             key = f"{subaccount_id}/{session_id}"
             if key in wanted:
                 answered.add(subaccount_id, lookup)
@@ -345,7 +336,7 @@ def _read_kept(
             Lookup(
                 session_id=session_id,
                 status=LookupStatus.ERROR,
-                looked_up_at=connections.clock(),
+                looked_up_at=day.clock(),
                 error="no answer of 8x8 is kept for this session: archive the day without --reread",
             ),
         )

@@ -1,4 +1,4 @@
-"""Confirm which files that rows name are lost: a listing of the archive alone does not show that a file is gone."""
+"""Confirmation of lost files: a listing of the archive alone does not prove that a file is missing."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,18 +8,18 @@ from callarchive.domain.evidence import Absent, Evidence, Unknown
 from callarchive.storage.stores import Store, StoredObject
 
 ASKED_MAX = 1000
-"""So many files that the listing lacks are asked for. If all of them are absent, the listing is believed for the others."""
+"""How many files that the listing lacks are looked up. If all of them are absent, the listing is believed for the others."""
 _UNKNOWN_MAX = 5
-"""After so many questions without an answer no further file is asked for."""
+"""After this many lookups without an answer no further file is looked up."""
 
 
 def rows_without_file(
     store: Store, suspects: Iterable[SuspectFile], *, asked_max: int = ASKED_MAX
 ) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Return the findings, and what could not be found out: (subaccount_id, reason), at most one for each account.
+    """Return the findings, and what could not be determined: (subaccount_id, reason), at most one for each account.
 
     A file that the listing shows with another size than its row is a finding. One that the listing lacks is a finding if the
-    store answers for its very path that it is absent or has another size.
+    store reports its own path as absent or with another size.
     """
     root = store.uri("_")[:-1]
     rows: list[Row] = []
@@ -53,7 +53,7 @@ def rows_without_file(
 
 
 def _asked(store: Store, suspects: Sequence[SuspectFile]) -> list[Evidence[StoredObject]]:
-    """Return what the store says of each file, in order; of fewer files if it does not answer."""
+    """Return what the store reports for each file, in order; for fewer files if it does not answer."""
     findings: list[Evidence[StoredObject]] = []
     unknown_count = 0
     for suspect in suspects:

@@ -1,16 +1,16 @@
 """Evidence on which findings of earlier runs are resolved: each is proven to fit now, or it stays open.
 
-A finding that this run did not make again is not resolved for that alone: a listing may lack what is there, a source may name
-fewer sessions than it did. What opens findings is in `reconciling`.
+That this run did not make a finding again does not resolve it: a listing may be incomplete, a source may name fewer sessions.
+`reconciling` opens findings.
 """
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from callarchive.archiving.connections import Connections
+from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.neighbouring_days import NeighbouringDays
 from callarchive.archiving.transforms.reconciliation import OPEN
@@ -26,19 +26,25 @@ from callarchive.settings import AccountSettings
 from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import LandingContents, is_of_other_days
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
+from callarchive.storage.stores import Store
 
 _SOURCES_ASKED = 5
-"""So many of the objects that a listing lacks though they were read are asked for: the ones read last."""
+"""How many of the objects that were read and that a listing lacks are looked up in the landing: the ones read last."""
 _SLACK = timedelta(minutes=5)
-"""So much may the clocks of a store and of this machine differ."""
+"""How far the clocks of a store and of this machine may differ."""
 
 
 class OpenFindings:
-    """The open rows of a day's `reconciliation`, as earlier runs left them."""
+    """The rows of a day's `reconciliation` that earlier runs left open.
 
-    def __init__(self, connections: Connections, day: date, earlier: pa.Table) -> None:
-        self._connections = connections
+    Args:
+        archive: the store of the archive.
+        earlier: the table's rows.
+    """
+
+    def __init__(self, day: CatalogDay, archive: Store, earlier: pa.Table) -> None:
         self._day = day
+        self._archive = archive
         self._rows: list[Row] = earlier.filter(pc.equal(earlier["state"], OPEN)).to_pylist()
 
     def of(self, kind: Discrepancy, subaccount_id: str | None = None) -> list[Row]:
@@ -48,12 +54,12 @@ class OpenFindings:
         ]
 
     def not_named_now(self, sessions: pa.Table, recordings: pa.Table) -> list[str]:
-        """Return the keys of rows about sessions and recordings that no table names any more: nothing shows that they fit.
+        """Return the keys of rows about sessions and recordings that no table names any more: nothing proves that they fit.
 
-        A recording of which durations disagreed is among them when there are no longer two to compare.
+        They include a recording whose durations disagreed and that no longer has two to compare.
 
         Args:
-            sessions, recordings: the day's rows, with the columns that `reconciliation` looks at.
+            sessions, recordings: the day's rows, with the columns that `reconciliation` reads.
         """
         kept: list[str] = []
         calls = self.of(Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING)
@@ -73,13 +79,13 @@ class OpenFindings:
         return kept
 
     def without_proof_in_archive(self, stored: pa.Table, files: pa.Table) -> tuple[list[str], list[tuple[str, str]]]:
-        """Return the keys of rows about the archive's files that nothing shows to fit, and why: (subaccount_id, reason).
+        """Return the keys of rows about the archive's files that nothing proves to fit, and why: (subaccount_id, reason).
 
-        A file without a row fits when a row names it, or when the store says of its very path that there is none; a row without
-        a file when the file is listed, or its recording is erased.
+        A file without a row fits if a row names it, or if the store reports its own path as absent; a row without a file if the
+        file is listed, or its recording is erased.
 
         Args:
-            stored, files: see `strays.stored_table` and `strays.FILE_COLUMNS`.
+            stored, files: see `orphans.stored_table` and `orphans.FILE_COLUMNS`.
         """
         kept, reasons = list[str](), list[tuple[str, str]]()
         unnamed = self.of(Discrepancy.FILE_WITHOUT_ROW)
@@ -93,7 +99,7 @@ class OpenFindings:
         for row in unnamed:
             path = row["subject"]
             if path in named or path in listed or not _is_plain(path):
-                continue  # a row names it, or it is found again, or its name is not known as it is
+                continue  # a row names it, or it is found again, or its exact name is not known
             finding = self._archived(path)
             if not isinstance(finding, Absent):
                 kept.append(_key(row))
@@ -119,11 +125,11 @@ class OpenFindings:
 
         Args:
             left: open rows that no recording is known for and that the listing does not show.
-            doubt: why the landing's listing says nothing, None if it is to be believed.
+            doubt: why the landing's listing is no evidence; None if it is.
         """
         if doubt is not None:
             return [_key(row) for row in left], []
-        plain = [row for row in left if _is_plain(row["subject"])]  # of the others the listing must do
+        plain = [row for row in left if _is_plain(row["subject"])]  # for the others the listing is enough
         if not plain:
             return [], []
         findings = _stated(landing, [row["subject"] for row in plain])
@@ -138,9 +144,9 @@ class OpenFindings:
         return [_key(row) for row in kept], reasons
 
     def doubt_about(self, account: AccountSettings, landing: Landing, contents: LandingContents) -> str | None:
-        """Return why the listing is not to be believed, as the end of a sentence; None if nothing speaks against it.
+        """Return why the listing is no evidence, as the end of a sentence; None if nothing contradicts it.
 
-        A listing that lacks objects which were read, and which the landing still has when it is asked for them, is not.
+        Objects that were read, that the landing still has, and that the listing lacks contradict it.
         """
         lacking = self._read_and_not_listed(account, contents)
         if lacking:
@@ -153,15 +159,17 @@ class OpenFindings:
         return None
 
     def _read_and_not_listed(self, account: AccountSettings, contents: LandingContents) -> list[tuple[str, Any]]:
-        """Sources of the day's archived recordings that the listing should show and does not, those read last first."""
+        """Return the sources of the day's archived recordings that the listing should show and lacks, latest read first."""
         columns = ("subaccount_id", "archive_status", "source_path", "archived_at")
-        files = TransferJournal(self._connections.catalog, self._day).known(columns)
+        files = TransferJournal(self._day.catalog, self._day.date).known(columns)
         is_ours = pc.and_(
             pc.equal(files["subaccount_id"], account.subaccount_id),
             pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value),
         )
         ours = files.filter(pc.and_(is_ours, files["source_path"].is_valid()))
-        unlisted = pc.invert(pc.is_in(ours["source_path"], value_set=pa.array(contents.paths(self._day), pa.string())))
+        unlisted = pc.invert(
+            pc.is_in(ours["source_path"], value_set=pa.array(contents.paths(self._day.date), pa.string()))
+        )
         suspects = {row["source_path"]: row["archived_at"] for row in ours.filter(unlisted).to_pylist()}
         suspects = {path: at for path, at in suspects.items() if self._is_listed_if_there(path, contents)}
         if suspects:
@@ -177,11 +185,11 @@ class OpenFindings:
         return not any(is_of_other_days(folder, first=contents.first, last=contents.last) for folder in folders)
 
     def _named_nowhere(self, rows: Sequence[Row], column: str) -> list[str]:
-        """The keys of the rows whose id no day around has in its table of the row's account."""
+        """Return the keys of the rows whose id no neighbouring day has for the row's account."""
         kept: list[str] = []
-        accounts = {account.subaccount_id for account in self._connections.settings.accounts}
+        accounts = {account.subaccount_id for account in self._day.settings.accounts}
         for subaccount_id in sorted({row["subaccount_id"] for row in rows}):
-            around = NeighbouringDays(self._connections.catalog, self._day, ignored_accounts=accounts - {subaccount_id})
+            around = NeighbouringDays(self._day.catalog, self._day.date, ignored_accounts=accounts - {subaccount_id})
             own = [row for row in rows if row["subaccount_id"] == subaccount_id]
             ids = {row[column] for row in own}
             unknown = around.unknown_sessions(ids) if column == "session_id" else around.unknown_recordings(ids)
@@ -190,7 +198,7 @@ class OpenFindings:
 
     def _archived(self, path: str) -> Evidence[str]:
         try:
-            for _ in self._connections.archive.store.open(path):
+            for _ in self._archive.open(path):
                 break
         except (ObjectNotFoundError, PlaceRefusedError) as err:
             return Absent(str(err))
@@ -200,7 +208,7 @@ class OpenFindings:
 
 
 def _stated(landing: Landing, paths: Sequence[str]) -> dict[str, Evidence[LandingObject]]:
-    """What the landing says of each of the paths."""
+    """Return what the landing reports for each path."""
     findings: dict[str, Evidence[LandingObject]] = {}
     asked = []
     for path in paths:
@@ -215,17 +223,17 @@ def _stated(landing: Landing, paths: Sequence[str]) -> dict[str, Evidence[Landin
 
 
 def _is_newer(item: LandingObject, contents: LandingContents) -> bool:
-    """Whether the object may have come after the listing began."""
+    """Return whether the object may have arrived after the listing began."""
     return item.modified_at is None or item.modified_at > contents.listed_at - _SLACK
 
 
 def _is_plain(subject: str) -> bool:
-    """Whether the path is written in the table just as it is: see `foreign_text.cleaned_path`."""
+    """Return whether the table has the path unchanged: see `foreign_text.cleaned_path`."""
     return "***" not in subject and "\\" not in subject and len(subject) < PATH_CHARS
 
 
 def _durations_known(recordings: pa.Table) -> Any:
-    """How many of a recording's three durations are known; an erased recording needs none."""
+    """Return how many of a recording's three durations are known; an erased recording needs none."""
     names = ("duration_s", "duration_api_s", "duration_event_s")
     known = [recordings[name].is_valid().cast(pa.int8()) for name in names]
     is_erased = pc.equal(recordings["archive_status"], ArchiveStatus.ERASED.value)

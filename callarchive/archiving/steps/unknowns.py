@@ -1,21 +1,20 @@
-"""What a run of a day could not find out, question by question, so that the checks of the day can say so."""
+"""What a run of a day could not determine, for the checks of the day to report."""
 
 from collections.abc import Iterable
-from datetime import date
 
-from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.catalog.schemas import UNKNOWNS
 
 
-def keep_unknowns(catalog: Catalog, day: date, unknowns: Iterable[tuple[str, str, str]]) -> None:
-    """Replace what earlier runs of the day could not find out.
+def keep_unknowns(day: CatalogDay, unknowns: Iterable[tuple[str, str, str]]) -> None:
+    """Replace what earlier runs of the day could not determine.
 
     Args:
         unknowns: (subaccount_id, question, reason); the question is the name of a check, the reason the end of a sentence.
 
     Raises:
-        StoreError: the catalog takes no write.
+        StoreError: the catalog accepts no write.
     """
     rows = [dict(zip(UNKNOWNS.key, unknown, strict=True)) for unknown in sorted(set(unknowns))]
-    if catalog.rows(UNKNOWNS, day) != rows:
-        catalog.replace_partition(UNKNOWNS, day, rows)
+    if day.catalog.rows(UNKNOWNS, day.date) != rows:
+        day.replace(UNKNOWNS, rows)

@@ -231,7 +231,7 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
     link = f"{account.subaccount_id}: landing"
     host_key = f"{account.subaccount_id}: host key"
     try:
-        landing = connections.landing(account)
+        landing = connections.landings.of(account)
         landing.check()
         if account.sftp is not None:
             yield Finding(host_key, Verdict.OK, f"{landing.uri} shows one that {account.sftp.known_hosts} holds")

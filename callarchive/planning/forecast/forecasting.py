@@ -45,11 +45,11 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
     nearest = sorted(archived, key=lambda day: (_distance(day, first, last), day))[: settings.forecast.history_days]
     in_range = [day for day in days_between(first, last) if day in archived]
     told = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
-    asked = {day: _count_by_account(sessions_to_ask(connections, day)) for day in in_range}
+    asked = {day: _count_by_account(sessions_to_ask(connections.catalog_day(day))) for day in in_range}
     known = _Settled(connections, archived)
     accounts = []
     for account in settings.accounts:
-        landing = connections.landing(account) if listing else None
+        landing = connections.landings.of(account) if listing else None
         listed = None if landing is None else list_days(landing, first, last, zone=settings.zone, now=made_at)
         days = _Days(
             account, told, asked, listed, known, merge({day: told[day] for day in nearest}, account.subaccount_id)

@@ -9,7 +9,8 @@ from threading import Event
 
 import pytest
 
-from callarchive.archiving.connections import Connections, landing_root
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.landings import landing_root
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.domain.models import ArchiveStatus, Lookup, LookupStatus, RecordingFile

@@ -14,7 +14,8 @@ from threading import Event
 
 import pytest
 
-from callarchive.archiving.fetcher.comparison import Comparison
+from callarchive.archiving.fetcher.account_day import AccountDay
+from callarchive.archiving.fetcher.comparison import Comparison, compare
 from callarchive.archiving.fetcher.fetcher import Fetcher
 from callarchive.archiving.fetcher.wanted import FetchCounts, Wanted, call_time
 from callarchive.archiving.recording_archive import RecordingArchive
@@ -174,27 +175,31 @@ class Run:
         self.counts = FetchCounts()
         self.recorded: list[RecordingFile] = []
 
-    def fetch(self, *wanted: Wanted, now: datetime = LATE, attempts: int = 2) -> dict[str, RecordingFile]:
-        """The states by recording id; each recording is settled once."""
-        fetcher = Fetcher(
+    def day(self, transfer: TransferSettings, *, now: datetime = LATE) -> AccountDay:
+        return AccountDay(
             subaccount_id="acme_sg",
-            day=DAY,
+            date=DAY,
             landing=self.landing,
-            folders=DateFolders(self.landing, clock=lambda: now),
             root="prefix",
+            date_folders=DateFolders(self.landing, clock=lambda: now),
             archive=self.archive,
-            transfer=TransferSettings(attempts=attempts),
+            transfer=transfer,
             clock=lambda: now,
         )
-        self.counts, self.recorded = fetcher.counts, []
+
+    def fetch(self, *wanted: Wanted, now: datetime = LATE, attempts: int = 2) -> dict[str, RecordingFile]:
+        """The states by recording id; each recording is settled once."""
+        day = self.day(TransferSettings(attempts=attempts), now=now)
+        fetcher = Fetcher(day)
+        self.counts, self.recorded = day.counts, []
         known = [w.earlier for w in wanted if w.earlier is not None]
-        comparison = fetcher.compare(to_arrow(RECORDING_FILES, [file_row(file) for file in known]))
-        as_they_are = [file for file in known if file.recording_id in comparison.as_they_are]
-        changed = [w for w in wanted if w.recording.recording_id not in comparison.as_they_are]
+        comparison = compare(day, to_arrow(RECORDING_FILES, [file_row(file) for file in known]))
+        unchanged = [file for file in known if file.recording_id in comparison.unchanged_ids]
+        changed = [w for w in wanted if w.recording.recording_id not in comparison.unchanged_ids]
         with fetcher.fetch(changed, comparison, record=self.recorded.append) as files:
             settled = list(files)
         assert sorted(map(str, self.recorded)) == sorted(map(str, settled))
-        settled += as_they_are
+        settled += unchanged
         assert sorted(file.recording_id for file in settled) == sorted(w.recording.recording_id for w in wanted)
         return {file.recording_id: file for file in settled}
 
@@ -588,16 +593,7 @@ def test_an_archive_that_cannot_be_written_ends_the_run(run: Run) -> None:
 def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Run) -> None:
     run.landing.objects = {place(n): SOUND for n in range(20)}
     run.landing.endless = set(run.landing.objects) - {place(0)}
-    fetcher = Fetcher(
-        subaccount_id="acme_sg",
-        day=DAY,
-        landing=run.landing,
-        folders=DateFolders(run.landing, clock=lambda: LATE),
-        root="prefix",
-        archive=run.archive,
-        transfer=TransferSettings(),
-        clock=lambda: LATE,
-    )
+    fetcher = Fetcher(run.day(TransferSettings()))
 
     class EnoughError(Exception):
         """The consumer has had enough."""

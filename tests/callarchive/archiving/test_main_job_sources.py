@@ -279,7 +279,7 @@ def test_an_inbox_that_cannot_be_read_fails_a_check_and_not_the_day_unless_it_na
     assert rows_of(trial, schemas.RECORDING_EVENTS) == before
     (check,) = [check for check in summary.checks if check.name == "source_rows_readable"]
     assert not check.passed
-    assert any("webhook events were not taken over" in example for example in check.examples)
+    assert any("webhook events were not ingested" in example for example in check.examples)
 
 
 def test_a_database_that_is_gone_fails_the_day_and_leaves_its_tables(trial: Any) -> None:

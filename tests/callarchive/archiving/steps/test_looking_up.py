@@ -182,13 +182,19 @@ def test_answers_read_once_more_tell_the_same_and_do_not_make_a_second_one(start
     clock.advance(timedelta(hours=1))
     with trial.connections() as connections:
         lookups = connections.catalog.rows(schemas.LOOKUPS, DAY)
-        look_up_recordings(connections, DAY, reread=True)
+        look_up_recordings(
+            connections.catalog_day(DAY),
+            responses=connections.answers,
+            voice=connections.voice,
+            failures=(),
+            reread=True,
+        )
         assert connections.catalog.rows(schemas.LOOKUPS, DAY) == lookups
         assert {row["negative_since"] for row in lookups if row["session_id"] in negatives(trial)} == {
             datetime(2026, 1, 8, tzinfo=UTC)
         }
         clock.advance(timedelta(days=1))
-        to_ask = set(sessions_to_ask(connections, DAY)["session_id"].to_pylist())
+        to_ask = set(sessions_to_ask(connections.catalog_day(DAY))["session_id"].to_pylist())
     assert negatives(trial) <= to_ask
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.archiving.steps.lost_files import rows_without_file
 from callarchive.archiving.steps.open_findings import OpenFindings
-from callarchive.archiving.steps.reconciling import write_reconciliation
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.orphans import SuspectFile
 from callarchive.catalog import schemas
@@ -115,7 +115,7 @@ class World:
         self.connections = connections
         self.clock = clock
         self.landings = {name: InMemoryLanding(f"s3://acme-recordings/{name[-2:]}") for name in ("acme_sg", "acme_th")}
-        connections._landings.update(self.landings)  # type: ignore[arg-type]
+        connections.landings._landings.update(self.landings)  # type: ignore[arg-type]
         self.sessions: list[Row] = []
         self.recordings: list[Row] = []
         self.files: list[Row] = []
@@ -181,7 +181,11 @@ class World:
         if at is not None:
             self.clock.set(at)
         self.write()
-        return write_reconciliation(self.connections, DAY)
+        return self.run_step(DAY)
+
+    def run_step(self, day: date) -> StepReport:
+        step = next(step for step in DAY_STEPS if step.table is schemas.RECONCILIATION)
+        return step.run(self.connections, day)
 
     def rows(self) -> list[Row]:
         return self.connections.catalog.rows(schemas.RECONCILIATION, DAY)
@@ -625,9 +629,9 @@ def test_one_listing_serves_all_days_of_a_run_for_a_quarter_of_an_hour(world: Wo
     for _ in range(3):
         world.reconcile()
     for offset in (0, 1):
-        write_reconciliation(world.connections, DAY + timedelta(days=offset))
+        world.run_step(DAY + timedelta(days=offset))
     assert [landing.listed_count for landing in world.landings.values()] == [1, 1]
-    write_reconciliation(world.connections, DAY - timedelta(days=1))
+    world.run_step(DAY - timedelta(days=1))
     assert [landing.listed_count for landing in world.landings.values()] == [2, 2]
     world.reconcile(TWO_DAYS_LATER + timedelta(minutes=16))
     assert [landing.listed_count for landing in world.landings.values()] == [3, 3]
@@ -637,7 +641,7 @@ def test_a_landing_that_is_walked_by_folders_is_listed_for_each_day(world: World
     world.landings["acme_th"].walks_folders = True
     world.write()
     for offset in (0, 0, -1, 1):
-        write_reconciliation(world.connections, DAY + timedelta(days=offset))
+        world.run_step(DAY + timedelta(days=offset))
     assert [landing.listed_count for landing in world.landings.values()] == [2, 3]
 
 
@@ -797,7 +801,7 @@ def test_an_inbox_that_cannot_be_read_is_a_warning_and_leaves_its_rows_as_they_w
     world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
     before = world.rows()
     world.connections.close()
-    world.connections._landings.update(world.landings)  # type: ignore[arg-type]
+    world.connections.landings._landings.update(world.landings)  # type: ignore[arg-type]
     file = Path(world.connections.settings.inbox.url.removeprefix("sqlite:///"))
     for leftover in file.parent.glob(f"{file.name}-*"):
         leftover.unlink()
@@ -843,7 +847,7 @@ def test_durations_that_disagree_by_more_than_the_tolerance_are_told_apart(
 def test_the_step_wants_the_steps_before_it(world: World) -> None:
     world.clock.set(TWO_DAYS_LATER)
     with pytest.raises(ArchiveError, match="sessions has no partition 2026-10-20 yet"):
-        write_reconciliation(world.connections, date(2026, 10, 20))
+        world.run_step(date(2026, 10, 20))
 
 
 # --- evidence -------------------------------------------------------------------------------------------------------------
@@ -957,9 +961,10 @@ def test_an_object_that_came_after_the_listing_began_puts_it_in_no_doubt(world: 
     world.write()
     account = world.connections.settings.accounts[0]
     world.clock.set(NOON)  # the object's own time
-    contents = world.connections.landing_contents(account, DAY)
-    findings = OpenFindings(world.connections, DAY, world.connections.catalog.partition(schemas.RECONCILIATION, DAY))
-    assert findings.doubt_about(account, world.connections.landing(account), contents) is None
+    contents = world.connections.landings.contents(account, DAY)
+    day = world.connections.catalog_day(DAY)
+    findings = OpenFindings(day, world.store, day.rows(schemas.RECONCILIATION))
+    assert findings.doubt_about(account, world.connections.landings.of(account), contents) is None
 
 
 def test_what_was_not_asked_is_not_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

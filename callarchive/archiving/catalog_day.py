@@ -1,0 +1,60 @@
+"""A day of the catalog as the steps see it: its tables, the settings, and the time."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from callarchive.domain.days import SETTLED_AFTER, Clock, day_bounds
+from callarchive.domain.errors import ArchiveError
+from callarchive.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from callarchive.catalog.parquet_catalog import Catalog
+    from callarchive.catalog.schemas import Table
+
+
+@dataclass(frozen=True)
+class CatalogDay:
+    """A day of a catalog, with the settings and the clock of the run that works on it."""
+
+    date: date
+    catalog: "Catalog"
+    settings: Settings
+    clock: Clock
+
+    @property
+    def bounds(self) -> tuple[datetime, datetime]:
+        """The first instant of the day and of the next one, in UTC."""
+        return day_bounds(self.date, self.settings.zone)
+
+    @property
+    def grace(self) -> timedelta:
+        """The time after a call before a recording that was not found is missing."""
+        return timedelta(hours=self.settings.transfer.missing_after_hours)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the day ended long enough ago for its sources, landings and events to be complete."""
+        return self.clock() >= self.bounds[1] + SETTLED_AFTER
+
+    @property
+    def lists_landings(self) -> bool:
+        """Whether a run lists the landings: once for reconciliation and for recordings that are not found."""
+        return self.settings.reconciliation.list_landing and self.is_settled
+
+    def rows(self, table: "Table", *, columns: Sequence[str] | None = None) -> "pa.Table":
+        """Return the day's rows of the table, or some of their columns; empty without a partition."""
+        return self.catalog.partition(table, self.date, columns=columns)
+
+    def required_rows(self, table: "Table", *, columns: Sequence[str] | None = None) -> "pa.Table":
+        """Return what an earlier step wrote. Raises ArchiveError if it has not run."""
+        if not self.catalog.has(table, self.date):
+            raise ArchiveError(f"{table.name} has no partition {self.date} yet: run the whole chain for that day first")
+        return self.rows(table, columns=columns)
+
+    def replace(self, table: "Table", rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
+        """Replace the day's rows of the table and return their number."""
+        return self.catalog.replace_partition(table, self.date, rows)
