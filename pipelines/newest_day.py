@@ -1,4 +1,4 @@
-"""The sensor that looks whether the newest due day is archived: while nothing runs, no run's check says that it is not."""
+"""The sensor that checks whether the latest due day is archived: without a run, no run's check reports that it is not."""
 
 from datetime import UTC, datetime
 
@@ -11,18 +11,18 @@ _EVERY_S = 300
 
 
 def newest_day_sensor(settings: Settings) -> dg.SensorDefinition:
-    """A sensor that starts nothing. It reports the check when its verdict has changed: at least once a day."""
+    """Return a sensor that starts no runs. It reports the check when its result has changed: at least once a day."""
 
     @dg.sensor(
-        name="newest_day",
+        name="watch_newest_day",
         target=None,
         minimum_interval_seconds=_EVERY_S,
-        description="Whether the newest day that is due is archived; shown as a check of reconciliation. Starts nothing.",
+        description="Check that the latest due day is archived; shown as a check of reconciliation. Starts no runs.",
         default_status=dg.DefaultSensorStatus.RUNNING
         if settings.dagster.sensors == "on"
         else dg.DefaultSensorStatus.STOPPED,
     )
-    def newest_day(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def watch_newest_day(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         found = evaluate(context.instance, settings, now=datetime.now(UTC))
         verdict = f"{found.passed}: {found.description}"
         return dg.SensorResult(
@@ -31,4 +31,4 @@ def newest_day_sensor(settings: Settings) -> dg.SensorDefinition:
             cursor=verdict,
         )
 
-    return newest_day
+    return watch_newest_day

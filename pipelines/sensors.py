@@ -1,4 +1,4 @@
-"""Sensors: new events bring their day up to date, days that are not final are opened again, dropped id files start theirs.
+"""The sensors: they archive days again on new events, while days are not final, and on new id files, and alert on failures.
 
 `callarchive.planning.run_requests` and `callarchive.planning.reopening` decide which days and when. This module has Dagster's
 part: cursors and run requests. A tick that fails reports why, and the next one retries.
@@ -23,27 +23,27 @@ _CHANGES_AT_ONCE = 20_000
 
 
 def sensors(settings: Settings, job: Any) -> list[dg.SensorDefinition]:
-    """All sensors, for runs of that job. They run where `dagster.sensors` is "on"."""
+    """Return all sensors, for runs of the job. They are on if `dagster.sensors` is "on"."""
     on = settings.dagster.sensors == "on"
     status = dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
     return [
-        _sensor(new_events, settings, job, status, _EVENTS_EVERY_S),
-        _sensor(late_recordings, settings, job, status, _LATE_EVERY_S),
-        _sensor(new_id_files, settings, job, status, _FILES_EVERY_S),
-        _failed_runs(settings),
+        _sensor(archive_on_event, settings, job, status, _EVENTS_EVERY_S),
+        _sensor(retry_open_days, settings, job, status, _LATE_EVERY_S),
+        _sensor(archive_on_id_file, settings, job, status, _FILES_EVERY_S),
+        _failure_sensor(settings),
     ]
 
 
-def _failed_runs(settings: Settings) -> dg.SensorDefinition:
-    """Runs wherever alerts are configured: switching sensors on is not needed for that."""
+def _failure_sensor(settings: Settings) -> dg.SensorDefinition:
+    """Return the sensor that sends alerts. It is on if alerts are configured, whatever `dagster.sensors` is."""
     wanted = settings.alerts.webhook is not None or settings.alerts.smtp is not None
 
     @dg.run_failure_sensor(
-        name="failed_runs",
-        description="A run that fails is told by the channels of [alerts].",
+        name="alert_on_failure",
+        description="Send an alert for each failed run, to the channels of [alerts].",
         default_status=dg.DefaultSensorStatus.RUNNING if wanted else dg.DefaultSensorStatus.STOPPED,
     )
-    def failed_runs(context: dg.RunFailureSensorContext) -> None:
+    def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
         from callarchive.domain.days import utc_now
         from callarchive.monitoring.alert_rules import tell_of_failure
         from callarchive.monitoring.alerts import Alerts
@@ -56,11 +56,11 @@ def _failed_runs(settings: Settings) -> dg.SensorDefinition:
         reason = "\n".join(_reasons(context)) or context.failure_event.message or "no reason is known"
         tell_of_failure(alerts, days or f"run {run.run_id[:8]}", reason)
 
-    return failed_runs
+    return alert_on_failure
 
 
 def _reasons(context: dg.RunFailureSensorContext) -> Iterable[str]:
-    """What each failed step said. No stack: it may quote anything."""
+    """Yield the message of each failed step, without its stack, which may quote anything."""
     for event in context.get_step_failure_events():
         failure = event.step_failure_data.user_failure_data
         yield f"{event.step_key}: {failure.description if failure is not None else 'an unexpected error: see the run'}"
@@ -75,8 +75,8 @@ def _sensor(
     def evaluate(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
             return tick(context, settings)
-        except ArchiveError as err:  # the cursor stays as it was
-            return dg.SkipReason(f"could not look: {err}")
+        except ArchiveError as err:  # the cursor stays unchanged
+            return dg.SkipReason(f"failed: {err}")
 
     return dg.SensorDefinition(
         name=tick.__name__,
@@ -88,15 +88,15 @@ def _sensor(
     )
 
 
-def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
-    """New webhook events bring their day up to date: at once, and while more keep coming after growing pauses."""
+def archive_on_event(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
+    """Archive a day when webhook events arrive for it: immediately, then at growing intervals while more arrive."""
     from callarchive.domain.days import day_of
     from callarchive.events.inbox.inbox import Inbox
     from callarchive.planning.run_requests import Asked, EventMemory, requests_for_events
 
     inbox = Inbox.open_existing(settings.inbox.url)
     if inbox is None:
-        return dg.SkipReason("there is no inbox yet: callarchive webhooks serve makes it")
+        return dg.SkipReason("there is no inbox yet: callarchive webhooks serve creates it")
     kept = _remembered(context)
     memory = EventMemory(
         kept.get("seen", 0),
@@ -136,8 +136,8 @@ def new_events(context: dg.SensorEvaluationContext, settings: Settings) -> dg.Se
     )
 
 
-def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
-    """Days with sessions or recordings that are not final are archived again, in growing intervals, until they are."""
+def retry_open_days(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
+    """Archive days again that are not final, at growing intervals, until they are."""
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.planning.reopening import days_to_reopen
     from callarchive.planning.run_requests import LateAsked, requests_for_late_days
@@ -166,8 +166,8 @@ def late_recordings(context: dg.SensorEvaluationContext, settings: Settings) -> 
     )
 
 
-def new_id_files(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
-    """A file of session ids that is dropped, or changes, starts its day."""
+def archive_on_id_file(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult | dg.SkipReason:
+    """Archive a day when its file of session ids appears or changes."""
     from callarchive.catalog import schemas
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.domain.days import day_of
@@ -184,15 +184,15 @@ def new_id_files(context: dg.SensorEvaluationContext, settings: Settings) -> dg.
     requests, memory = requests_for_files(
         memory, files, now=now, is_known=lambda day: catalog.has(schemas.SESSION_IDS, day)
     )
-    return _result(requests, dict(memory), otherwise=f"{len(files)} files are as they were")
+    return _result(requests, dict(memory), otherwise=f"{len(files)} files are unchanged")
 
 
 def _remembered(context: dg.SensorEvaluationContext) -> dict[str, Any]:
-    """What the cursor holds; nothing where it is damaged: run keys keep what was asked for from being asked again."""
+    """Return what the cursor holds, or nothing if it is damaged: run keys prevent the same request twice."""
     try:
         kept = json.loads(context.cursor or "{}")
     except ValueError:
-        context.log.warning("the cursor was not readable and begins anew")
+        context.log.warning("could not parse the cursor; starting over")
         return {}
     return kept if isinstance(kept, dict) else {}
 

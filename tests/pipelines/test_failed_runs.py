@@ -78,11 +78,11 @@ RANGE = {"dagster/asset_partition_range_start": "2026-01-05", "dagster/asset_par
 def test_a_failed_run_is_told_once_with_its_days_and_reasons(
     tmp_path: Path, posted: list[Any], instance: dg.DagsterInstance, tags: dict[str, str], days: str
 ) -> None:
-    sensor = code_location(load_settings(tmp_path / "callarchive.toml")).resolve_sensor_def("failed_runs")
+    sensor = code_location(load_settings(tmp_path / "callarchive.toml")).resolve_sensor_def("alert_on_failure")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     done = archive_day.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
     context = dg.build_run_status_sensor_context(
-        sensor_name="failed_runs",
+        sensor_name="alert_on_failure",
         dagster_event=done.get_run_failure_event(),
         dagster_instance=instance,
         dagster_run=done.dagster_run,

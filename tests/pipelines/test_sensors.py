@@ -68,23 +68,23 @@ def drop(settings: Settings, *calls: datetime, session: str | None = None) -> No
 
 
 def test_sensors_are_off_until_the_configuration_switches_them_on(tmp_path: Path) -> None:
-    names = ("new_events", "late_recordings", "new_id_files")
+    names = ("archive_on_event", "retry_open_days", "archive_on_id_file")
     off, on = code_location(written(tmp_path, "off")), code_location(written(tmp_path, "on"))
     assert {off.resolve_sensor_def(name).default_status for name in names} == {dg.DefaultSensorStatus.STOPPED}
     assert {on.resolve_sensor_def(name).default_status for name in names} == {dg.DefaultSensorStatus.RUNNING}
-    assert on.resolve_sensor_def("failed_runs").default_status == dg.DefaultSensorStatus.STOPPED
+    assert on.resolve_sensor_def("alert_on_failure").default_status == dg.DefaultSensorStatus.STOPPED
 
 
 def test_an_event_of_today_starts_today_once(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     settings = written(tmp_path)
     now = datetime.now(UTC)
     drop(settings, now, now)
-    first = tick(settings, "new_events", instance)
+    first = tick(settings, "archive_on_event", instance)
     assert days_of(first) == [now.astimezone(settings.zone).date().isoformat()]
-    again = tick(settings, "new_events", instance, first.cursor)
+    again = tick(settings, "archive_on_event", instance, first.cursor)
     assert not days_of(again)
     # The tick whose cursor was lost asks with the key that Dagster knows already.
-    repeated = tick(settings, "new_events", instance)
+    repeated = tick(settings, "archive_on_event", instance)
     assert [r.run_key for r in repeated.run_requests] == [r.run_key for r in first.run_requests]
 
 
@@ -94,7 +94,7 @@ def test_events_of_days_that_are_no_partition_and_of_no_day_are_passed_over(
     settings = written(tmp_path)
     drop(settings, datetime(2025, 6, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1, hours=23))
     drop(settings, datetime.now(UTC), session="9b2c2f0e-4c1c-4f0e-9d9e-1f2e3d4c5b6a")
-    result = tick(settings, "new_events", instance)
+    result = tick(settings, "archive_on_event", instance)
     assert days_of(result) == []
     assert json.loads(result.cursor)["seen"] == 3
 
@@ -103,7 +103,7 @@ def test_a_busy_morning_makes_few_requests_and_a_small_cursor(tmp_path: Path, in
     settings = written(tmp_path)
     now = datetime.now(UTC)
     drop(settings, *[now - timedelta(seconds=number) for number in range(300)])
-    result = tick(settings, "new_events", instance)
+    result = tick(settings, "archive_on_event", instance)
     assert 1 <= len(days_of(result)) <= 2
     assert len(result.cursor) < 500
 
@@ -115,7 +115,7 @@ def test_without_a_readable_inbox_a_tick_says_so_and_keeps_its_cursor(
     settings = written(tmp_path)
     if content is not None:
         (tmp_path / "inbox.sqlite3").write_bytes(content)
-    result = tick(settings, "new_events", instance, '{"seen":5}')
+    result = tick(settings, "archive_on_event", instance, '{"seen":5}')
     assert days_of(result) == []
     assert result.skip_message
     assert result.cursor in (None, '{"seen":5}')
@@ -124,7 +124,7 @@ def test_without_a_readable_inbox_a_tick_says_so_and_keeps_its_cursor(
 def test_a_damaged_cursor_begins_anew(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     settings = written(tmp_path)
     drop(settings, datetime.now(UTC))
-    assert len(days_of(tick(settings, "new_events", instance, "not json"))) == 1
+    assert len(days_of(tick(settings, "archive_on_event", instance, "not json"))) == 1
 
 
 def backfill_of(first: str, last: str) -> dict[str, str]:
@@ -145,23 +145,23 @@ def test_a_day_whose_run_is_under_way_waits(
     for others in ({}, backfill_of("2026-01-01", day), {"dagster/partition": "2026-01-02"}):
         instance.add_run(dg.DagsterRun(job_name="archive_day", tags=others, status=status))
     instance.add_run(dg.DagsterRun(job_name="archive_day", tags=tags, status=dg.DagsterRunStatus.SUCCESS))
-    held = tick(settings, "new_events", instance)
+    held = tick(settings, "archive_on_event", instance)
     assert days_of(held) == []
     instance.delete_run(run.run_id)
-    assert days_of(tick(settings, "new_events", instance, held.cursor)) == [day]
+    assert days_of(tick(settings, "archive_on_event", instance, held.cursor)) == [day]
 
 
 def test_a_dropped_id_file_starts_its_day(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     settings = written(tmp_path)
     (tmp_path / "ids").mkdir()
-    empty = tick(settings, "new_id_files", instance)
+    empty = tick(settings, "archive_on_id_file", instance)
     day = (datetime.now(settings.zone) - timedelta(days=1)).date().isoformat()
     (tmp_path / "ids" / f"{day}.txt").write_text("e35e3d0e-065a-11ec-b119-676cb2bc33ef\n")
     (tmp_path / "ids" / "2019-01-01.txt").write_text("x\n")
-    waiting = tick(settings, "new_id_files", instance, empty.cursor)
-    asked = tick(settings, "new_id_files", instance, waiting.cursor)
+    waiting = tick(settings, "archive_on_id_file", instance, empty.cursor)
+    asked = tick(settings, "archive_on_id_file", instance, waiting.cursor)
     assert days_of(waiting) + days_of(asked) == [day]
-    assert days_of(tick(settings, "new_id_files", instance, asked.cursor)) == []
+    assert days_of(tick(settings, "archive_on_id_file", instance, asked.cursor)) == []
 
 
 def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -177,14 +177,14 @@ def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path
         status=dg.DagsterRunStatus.STARTED,
     )
     instance.add_run(run)
-    held = tick(settings, "late_recordings", instance)
+    held = tick(settings, "retry_open_days", instance)
     assert days_of(held) == []
     instance.delete_run(run.run_id)
-    assert days_of(tick(settings, "late_recordings", instance, held.cursor)) == [day.isoformat()]
+    assert days_of(tick(settings, "retry_open_days", instance, held.cursor)) == [day.isoformat()]
 
 
 def test_a_catalog_without_days_has_no_late_ones(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    result = tick(written(tmp_path), "late_recordings", instance)
+    result = tick(written(tmp_path), "retry_open_days", instance)
     assert days_of(result) == []
     assert result.skip_message == "all days are final"
 
@@ -192,13 +192,13 @@ def test_a_catalog_without_days_has_no_late_ones(tmp_path: Path, instance: dg.Da
 def test_the_newest_day_is_reported_when_its_verdict_changes_and_not_at_every_look(tmp_path: Path) -> None:
     settings = written(tmp_path)
     with dg.DagsterInstance.ephemeral() as instance:
-        first = tick(settings, "newest_day", instance)
+        first = tick(settings, "watch_newest_day", instance)
         (told,) = first.asset_events
         assert not told.passed
         assert told.check_name == "newest_day_archived"
-        again = tick(settings, "newest_day", instance, first.cursor)
+        again = tick(settings, "watch_newest_day", instance, first.cursor)
         assert again.asset_events == []
         day = told.metadata["day"].value
         instance.report_runless_asset_event(dg.AssetMaterialization("reconciliation", partition=day))
-        (told,) = tick(settings, "newest_day", instance, again.cursor).asset_events
+        (told,) = tick(settings, "watch_newest_day", instance, again.cursor).asset_events
         assert told.passed
