@@ -1,5 +1,5 @@
-"""What exists: the eight tables of a day as Dagster assets, with what the UI shows of them.
+"""The eight tables of a day as Dagster assets, with what the UI shows of them.
 
-How the tables are made is in `callarchive`, when and with what in `pipelines`. Partitions, batch sizes and resources are put on
-from there too, because they come from the configuration.
+`callarchive` makes the tables; `pipelines` decides when and with what, and adds partitions, batch sizes and resources from the
+configuration.
 """

@@ -1,4 +1,4 @@
-"""The checks of `callarchive.monitoring.checks` as Dagster asset checks: their specs, and one result each per run."""
+"""The checks of `callarchive.monitoring` as Dagster asset checks: their specs, and one result each per run."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ _EXAMPLES = 20
 
 
 def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
-    """The specs of all checks on the table."""
+    """Return the specs of all checks on the table."""
     return [
         dg.AssetCheckSpec(check.name, asset=table.name, description=check.description, blocking=check.blocking)
         for check in CHECKS
@@ -21,10 +21,10 @@ def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
-    """Return one result per check: passed if it passed on every day, with the days on which it did not.
+    """Return one result per check: passed if it passed on every day, else with the days on which it did not.
 
-    Dagster keeps one result per check and run, not one per partition. It knows no third outcome: a check that was not
-    done fails with severity WARN, and says "not checked: why".
+    Dagster keeps one result per check and run, not one per partition. It has no third outcome: a check that was not evaluated
+    fails with severity WARN and the description "not checked: reason".
     """
     by_name: dict[str, list[CheckResult]] = {}
     for verdict in verdicts:
@@ -33,7 +33,7 @@ def check_results(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
 
 
 def check_evaluations(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckEvaluation]:
-    """The same results as events, for where there is no step of the asset to return them from."""
+    """Return the same results as events, to log where no step of the asset can return them."""
     verdicts = list(verdicts)
     tables = {verdict.name: verdict.table.name for verdict in verdicts}
     return [
@@ -51,9 +51,9 @@ def check_evaluations(verdicts: Iterable[CheckResult]) -> list[dg.AssetCheckEval
 
 
 def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
-    bad = [day for day in days if not day.passed]
-    failed = [day for day in days if day.failed]
-    examples = [(day.day, example) for day in (bad or days) for example in day.examples]
+    not_passed = [day for day in days if not day.passed]
+    is_error = days[0].check.level is not Level.WARNING and any(day.failed for day in days)
+    examples = [(day.day, example) for day in (not_passed or days) for example in day.examples]
     metadata: dict[str, dg.MetadataValue] = {}
     if len(days) == 1:
         described = days[0].summary
@@ -66,28 +66,27 @@ def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     if examples:
         lines = [f"- {day}: `{_code(example)}`" for day, example in examples[:_EXAMPLES]]
         metadata["examples"] = dg.MetadataValue.md("\n".join(lines))
-    warning = not failed or days[0].check.level is Level.WARNING
     return dg.AssetCheckResult(
         check_name=name,
-        passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR,
+        passed=not not_passed,
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
         description=described,
         metadata=metadata,
     )
 
 
 def _described(days: Sequence[CheckResult]) -> str:
-    """Return one sentence about several days, the days that did not pass named."""
+    """Return one sentence about several days that names those that did not pass."""
     parts = []
     for outcome, verb in ((Outcome.FAILED, "failed on"), (Outcome.NOT_CHECKED, "not checked:")):
-        concerned = [day for day in days if day.outcome is outcome]
-        if concerned:
-            parts.append(f"{verb} {len(concerned)} of {len(days)} days: {', '.join(str(d.day) for d in concerned)}")
+        affected = [day for day in days if day.outcome is outcome]
+        if affected:
+            parts.append(f"{verb} {len(affected)} of {len(days)} days: {', '.join(str(d.day) for d in affected)}")
             if outcome is Outcome.NOT_CHECKED:
-                parts[-1] += f" ({concerned[-1].summary.removeprefix('not checked: ')})"
+                parts[-1] += f" ({affected[-1].summary.removeprefix('not checked: ')})"
     return "; ".join(parts) or f"passed on all {len(days)} days"
 
 
 def _code(text: str) -> str:
-    """Text that stays inside its Markdown backticks: reasons quote what came from outside."""
+    """Return text that stays inside its Markdown backticks: reasons quote untrusted text."""
     return text.replace("`", "'").replace("\n", " ")[:300]

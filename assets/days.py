@@ -1,4 +1,4 @@
-"""A step run on every day of a Dagster run: its lock, its metadata, its checks, and what is left when a day fails."""
+"""A step run on every day of a Dagster run: its lock, metadata and checks, and what remains when a day fails."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.check_results import check_evaluations, check_results
-from assets.failures import ends_batch, failure_of_days, tried_again
+from assets.failures import ends_batch, failure_of_days, retried
 from assets.progress import LoggedProgress
 from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
@@ -24,26 +24,26 @@ Summary = dict[str, dg.MetadataValue]
 
 
 def run_days(context: dg.AssetExecutionContext, connections: Connections, step: Step) -> dg.MaterializeResult:
-    """The step has run on every day of this run, and each day is materialized with its own metadata.
+    """Run the step on every day of this run, and materialize each day with its own metadata.
 
     Raises:
-        dg.Failure: a day could not be done, or an account of it. The other days are materialized all the same, and the later
-            steps have run on them; on a day of which an account failed they have run for the others. After an error that
-            would repeat itself (an outage, a refusal, a full disk) no further day and no further step is tried.
+        dg.Failure: a day failed, or an account on it. The other days are materialized, and the later steps run on them; on a
+            day with a failed account they run for the other accounts. After an error that would repeat (an outage, a refusal, a
+            full disk) no further day and no further step is tried.
     """
     batch = _Batch()
     try:
-        _work_through(context, connections, step, batch)
+        _run_on_days(context, connections, step, batch)
     except BaseException:
-        _keep_what_is_done(context, batch)
+        _materialize_done(context, batch)
         raise
     if batch.failed:
-        _keep_what_is_done(context, batch)
+        _materialize_done(context, batch)
         if batch.done and not batch.cut_short:
-            _take_further(context, connections, batch)
+            _run_later_steps(context, connections, batch)
         done = batch.done.keys() - batch.failed.keys()
         failed = failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(done))
-        raise tried_again(context, failed) from failed
+        raise retried(context, failed) from failed
     checks = check_results(batch.verdicts)
     if len(batch.done) == 1:
         (summary,) = batch.done.values()
@@ -55,11 +55,11 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
 
 @dataclass
 class _Batch:
-    """How far the days of a run have come, by partition key.
+    """The progress of a run's days, by partition key.
 
     Attributes:
         partial: days of `done` on which an account failed; they are in `failed` too.
-        cut_short: the last of `failed` would have come on every other day too.
+        cut_short: whether the last error of `failed` would repeat on every other day.
     """
 
     done: dict[str, Summary] = field(default_factory=dict)
@@ -80,12 +80,12 @@ class _Batch:
         self.cut_short = ends_batch(error)
 
 
-def _work_through(context: dg.AssetExecutionContext, connections: Connections, step: Step, batch: _Batch) -> None:
+def _run_on_days(context: dg.AssetExecutionContext, connections: Connections, step: Step, batch: _Batch) -> None:
     for key in context.partition_keys:
         day = date.fromisoformat(key)
         try:
             with connections.day_lock(day):
-                done = _done(connections, day, step)
+                done = _run_on_day(connections, day, step)
         except ArchiveError as err:
             batch.fail(key, err)
             if batch.cut_short:
@@ -97,15 +97,14 @@ def _work_through(context: dg.AssetExecutionContext, connections: Connections, s
 
 @dataclass(frozen=True)
 class _DoneDay:
-    """What a step wrote on a day: what the UI shows of it, the outcome of its checks, the accounts that failed."""
+    """The result of a step on a day: what the UI shows of it, the results of its checks, the accounts that failed."""
 
     summary: Summary
     verdicts: list["CheckResult"]
     failures: tuple[AccountFailure, ...]
 
 
-def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
-    """Run the step on the day."""
+def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
     from assets.summaries import summarize, summarize_forecast, summarize_risks
     from callarchive.monitoring.alert_rules import tell_of_day
     from callarchive.monitoring.at_risk import at_risk
@@ -130,10 +129,10 @@ def _done(connections: Connections, day: date, step: Step) -> _DoneDay:
     return _DoneDay(summary, verdicts, report.failures)
 
 
-def _keep_what_is_done(context: dg.AssetExecutionContext, batch: _Batch) -> None:
-    """Materialize the days that are done: of a step that fails or is terminated Dagster materializes nothing by itself.
+def _materialize_done(context: dg.AssetExecutionContext, batch: _Batch) -> None:
+    """Materialize the days that are done: Dagster itself materializes nothing of a step that fails or is terminated.
 
-    A day on which an account failed is written, but not materialized, here and in the later steps: it has to be run again.
+    A day on which an account failed is written, but not materialized, here and in the later steps: it must be run again.
     """
     for key, summary in batch.done.items():
         if key in batch.partial:
@@ -141,25 +140,25 @@ def _keep_what_is_done(context: dg.AssetExecutionContext, batch: _Batch) -> None
         context.log_event(dg.AssetMaterialization(context.asset_key, partition=key, metadata=summary))
 
 
-def _take_further(context: dg.AssetExecutionContext, connections: Connections, batch: _Batch) -> None:
-    """The run's later steps have run on the days that are done: behind a step that fails Dagster runs none, on no day.
+def _run_later_steps(context: dg.AssetExecutionContext, connections: Connections, batch: _Batch) -> None:
+    """Run the run's later steps on the days that are done: after a step that fails Dagster runs none, on no day.
 
-    A later step that does not depend on this one is run again by Dagster, and finds everything as it should be.
+    Dagster itself reruns a later step that does not depend on this one; it then has nothing to change.
     """
     steps = _later_steps(context)
     if steps:
-        context.log.info("%s go on without the failed days: %s", ", ".join(steps), ", ".join(batch.done))
+        context.log.info("%s continue without the failed days: %s", ", ".join(steps), ", ".join(batch.done))
     verdicts = list(batch.verdicts)
     for key in batch.done:
         day = date.fromisoformat(key)
         try:
             with connections.day_lock(day):
                 for name, step in steps.items():
-                    done = _done(connections, day, step)
+                    done = _run_on_day(connections, day, step)
                     if not done.failures:
                         context.log_event(dg.AssetMaterialization(name, partition=key, metadata=done.summary))
                     verdicts += done.verdicts
-                    _hold_back(done.verdicts)
+                    _stop_if_blocked(done.verdicts)
                     if done.failures:
                         batch.failed[key] = AccountsFailedError(done.failures)
         except ArchiveError as err:
@@ -171,8 +170,8 @@ def _take_further(context: dg.AssetExecutionContext, connections: Connections, b
         context.log_event(evaluation)  # type: ignore[arg-type]  # takes them, though its annotation does not say so
 
 
-def _hold_back(verdicts: Iterable["CheckResult"]) -> None:
-    """Raises where Dagster would not go on to the next step: the tables of the day are wrong."""
+def _stop_if_blocked(verdicts: Iterable["CheckResult"]) -> None:
+    """Raise ArchiveError where Dagster would not continue with the next step: the tables of the day are wrong."""
     for verdict in verdicts:
         if verdict.check.blocking and verdict.failed:
             raise ArchiveError(f"the check {verdict.name} failed: {verdict.summary}")

@@ -1,7 +1,7 @@
-"""Which columns each column's values come from, between the tables that are assets. Dagster draws it on the asset's page.
+"""Column lineage between the tables that are assets. Dagster draws it on the asset's page.
 
-Told are values and what selects them, not the keys by which tables are joined. What comes from outside (8x8, a landing) or from
-a table that is no asset (look-ups, events) has no line here.
+It covers values and what selects them, not the keys by which tables are joined. Columns from outside (8x8, a landing) or from a
+table that is no asset (lookups, events) are not listed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ _SESSIONS, _RECORDINGS = schemas.SESSIONS, schemas.RECORDINGS
 
 
 def column_lineage(table: Table) -> dg.TableColumnLineage:
-    """The table's columns and what each is made of, as Dagster takes it. Empty for a table that is no asset."""
+    """Return the table's columns and what each is made of, for Dagster. Empty for a table that is no asset."""
     return dg.TableColumnLineage(
         {
             column: [dg.TableColumnDep(dg.AssetKey(source.name), name) for source, name in sources]
@@ -27,7 +27,7 @@ def column_lineage(table: Table) -> dg.TableColumnLineage:
 
 
 def _same(source: Table, names: Iterable[str]) -> dict[str, _Sources]:
-    """Columns that are taken over as they are."""
+    """Return columns that are copied unchanged."""
     return {name: ((source, name),) for name in names}
 
 

@@ -1,7 +1,7 @@
-"""The check on time: the newest day that is due was archived after it was over.
+"""The check `newest_day_archived`: the latest due day was archived after it was over.
 
-Dagster's own freshness looks at the youngest materialization of any day: a backfill, or events of today, make a table fresh
-whose yesterday nobody archived. This check looks at the day. It is no check of one day's tables, so it is not among
+Dagster's own freshness considers the latest materialization of any day: a backfill, or events of today, make a table fresh
+although yesterday was never archived. This check considers the day. It does not check one day's tables, so it is not among
 `callarchive.monitoring.checks`.
 """
 
@@ -16,12 +16,13 @@ from callarchive.planning.latest_due_day import newest_due_day
 from callarchive.settings import Settings
 
 NAME = "newest_day_archived"
-MEANING = "The newest day whose nightly run should be done, 12 hours after its hour, was archived after it was over."
+MEANING = (
+    "The latest day whose nightly run should have completed (12 hours after its start) was archived after it ended."
+)
 
 
-@dg.asset_check(
-    asset=reconciliation, name=NAME, description=MEANING
-)  # the last asset of the chain: all others are before it
+# On the last asset of the chain, because all others come before it.
+@dg.asset_check(asset=reconciliation, name=NAME, description=MEANING)
 def newest_day_archived(
     context: dg.AssetCheckExecutionContext, connections: dg.ResourceParam[Connections]
 ) -> dg.AssetCheckResult:
@@ -32,24 +33,24 @@ def newest_day_archived(
 
 
 def evaluate(instance: dg.DagsterInstance, settings: Settings, *, now: datetime) -> dg.AssetCheckEvaluation:
-    """The check's verdict, from what Dagster knows of the day."""
+    """Return the check's result, from Dagster's materializations of the day."""
     day = newest_due_day(settings, now=now)
     archived_at = None if day is None else _archived_at(instance, day.isoformat())
     passed = day is None or (archived_at is not None and archived_at >= day_bounds(day, settings.zone)[1])
     if day is None:
-        told = "no day is due yet"
+        description = "no day is due yet"
     elif archived_at is None:
-        told = f"{day} should be archived by now and never was"
+        description = f"{day} should be archived by now and never was"
     elif passed:
-        told = f"{day} was archived on {archived_at:%Y-%m-%d at %H:%M} UTC"
+        description = f"{day} was archived on {archived_at:%Y-%m-%d at %H:%M} UTC"
     else:
-        told = f"{day} was archived last on {archived_at:%Y-%m-%d at %H:%M} UTC, while it was not over"
+        description = f"{day} was archived last on {archived_at:%Y-%m-%d at %H:%M} UTC, while it was not over"
     return dg.AssetCheckEvaluation(
         asset_key=reconciliation.key,
         check_name=NAME,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=told,
+        description=description,
         metadata={} if day is None else {"day": str(day)},
     )
 

@@ -1,6 +1,6 @@
-"""Pictures for the UI: PNGs inside Markdown, under ten kilobytes and a tenth of a second each.
+"""Charts for the UI: PNGs inside Markdown, under ten kilobytes and a tenth of a second each.
 
-Every day has its own, and a year's backfill draws them all: so no layout engine, and one shape for a whole row of bars.
+Every day has its own, and a year's backfill draws them all: hence no layout engine, and one shape for a whole row of bars.
 """
 
 import base64
@@ -34,7 +34,7 @@ _STATUS_COLOURS = {
 
 
 def duration_histogram(durations_s: "Sequence[float] | np.ndarray") -> str:
-    """A Markdown image: how many recordings last how long.
+    """Return a Markdown image: the distribution of durations.
 
     Args:
         durations_s: measured durations in seconds; at least one.
@@ -57,7 +57,7 @@ def duration_histogram(durations_s: "Sequence[float] | np.ndarray") -> str:
 
 
 def recent_days_chart(recent: RecentDays) -> str:
-    """A Markdown image: recordings by archive_status above, hours of audio below, day by day. Unknown days are shaded."""
+    """Return a Markdown image: recordings by archive_status, and hours of audio, by day. Unknown days are shaded."""
     import numpy as np
 
     figure = _figure(height_inches=4.0)
@@ -76,7 +76,7 @@ def recent_days_chart(recent: RecentDays) -> str:
     below.stairs(audio, edges, fill=True, color=_BLUE)
     is_unknown = np.array([day in recent.unknown for day in recent.days])
     for axes in (above, below):
-        # In units of the axes' height, for nothing is known of how high these days would be.
+        # In units of the axes' height, because the height of these days is not known.
         axes.stairs(is_unknown, edges, fill=True, color=_PALE, transform=axes.get_xaxis_transform(), zorder=0)
         axes.vlines(edges[1:-1], 0, 1, transform=axes.get_xaxis_transform(), color="white", linewidth=1)
         _tidy(axes)
@@ -101,7 +101,7 @@ def recent_days_chart(recent: RecentDays) -> str:
 
 
 def _figure(*, height_inches: float) -> "Figure":
-    # 0.4 s of import. A bare Figure keeps clear of pyplot, whose global state is not made for threads.
+    # 0.4 s of import. A bare Figure avoids pyplot, whose global state is not thread-safe.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -125,13 +125,13 @@ def _words(status: str) -> str:
 
 def _markdown(figure: "Figure", alternative: str) -> str:
     import numpy as np
-    from PIL import Image  # comes with matplotlib, which writes its own PNGs by it
+    from PIL import Image  # matplotlib depends on it
 
     canvas: Any = figure.canvas
     canvas.draw()
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    # A palette: a third of the bytes in half of the time. Every picture stays in Dagster's event log for good.
+    # A palette: a third of the bytes in half of the time. Every picture stays in Dagster's event log permanently.
     pixels.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE).save(buffer, "png")
     image = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f"![{alternative}](data:image/png;base64,{image})"

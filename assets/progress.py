@@ -1,4 +1,4 @@
-"""How far a step has come, told in the run's log."""
+"""The progress of a step, in the run's log."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ _INTERVAL_S = 15.0
 
 
 class LoggedProgress:
-    """A `Progress` that writes a line at most every 15 s, so that a day of many thousand recordings is seen to move."""
+    """A `Progress` that logs a line at most every 15 s."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -16,21 +16,21 @@ class LoggedProgress:
         self._stage = ""
         self._total = 0
         self._done = 0
-        self._told_at = 0.0
+        self._logged_at = 0.0
 
     def begin(self, stage: str, total: int) -> None:
-        """A stage begins; `total` items lie ahead of it."""
+        """Start a stage with `total` items."""
         with self._lock:
             self._stage, self._total, self._done = stage, total, 0
-            self._told_at = time.monotonic()
+            self._logged_at = time.monotonic()
 
     def advance(self, count: int = 1) -> None:
-        """That many more items are done."""
+        """Count more items as done."""
         with self._lock:
             self._done += count
             now = time.monotonic()
-            if now - self._told_at < _INTERVAL_S:
+            if now - self._logged_at < _INTERVAL_S:
                 return
-            self._told_at = now
+            self._logged_at = now
             line = f"{self._stage}: {self._done} of {self._total}"
         self._log.info(line)

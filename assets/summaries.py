@@ -1,7 +1,7 @@
-"""What the UI shows of a day's partition: rows, place, counts, bytes, hours of audio, tables, what needs attention.
+"""The metadata of a day's partition in the UI: rows, path, counts, bytes, hours of audio, tables, what needs attention.
 
-Everything is read from the tables just written, and bounded. Of sessions only ids, states and errors are shown, so no phone
-number gets here; errors were cleared of them where they were written.
+Everything is read from the tables just written, and bounded. Of sessions only ids, states and errors are shown, so there are no
+phone numbers; errors were cleaned of them where they were written.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ _FOLDERS = 20
 
 
 def summarize(catalog: Catalog, report: StepReport) -> Summary:
-    """The metadata of one partition: what holds for every table, the step's own counts, and what its rows tell."""
+    """Return the metadata of one partition: that of every table, the step's counts, and what its rows show."""
     rows = catalog.partition(report.table, report.day)
     uri = catalog.partition_uri(report.table, report.day)
     summary: Summary = {
@@ -42,11 +42,11 @@ def summarize(catalog: Catalog, report: StepReport) -> Summary:
         else dg.MetadataValue.url(uri),
     }
     summary |= {name: dg.MetadataValue.int(count) for name, count in report.counts.items()}
-    return summary | _TOLD.get(report.table.name, _nothing)(catalog, report, rows)
+    return summary | _OF_TABLE.get(report.table.name, _nothing)(catalog, report, rows)
 
 
 def summarize_risks(items: Sequence[AtRisk]) -> Summary:
-    """The countdown: how many recordings 8x8 may soon delete, the hours left, the most urgent, a text for 8x8's support."""
+    """Return the recordings at risk of being lost: their number, the hours left, the most urgent, a text for 8x8's support."""
     left = [item for item in items if item.hours_left >= 0]
     summary: Summary = {
         "at_risk": dg.MetadataValue.int(len(left)),
@@ -69,14 +69,13 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
             )
             for item in items[:_ATTENTION]
         ]
-        schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
-        summary["loss_countdown"] = dg.MetadataValue.table(records, schema)
+        summary["loss_countdown"] = _bare_table(columns, records)
         summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{support_text(items[:_ATTENTION])}\n```")
     return summary
 
 
 def summarize_forecast(figures: Sequence[Compared]) -> Summary:
-    """What `callarchive forecast` said of the day, beside what came; nothing where no forecast is kept."""
+    """Return what `callarchive forecast` predicted for the day, and the actual figures; empty without a forecast."""
     names = ("account", "figure", "forecast", "from", "to", "came", "where the forecast comes from")
     records = [
         dg.TableRecord(
@@ -94,7 +93,7 @@ def summarize_forecast(figures: Sequence[Compared]) -> Summary:
     ]
     if not records:
         return {}
-    return {"forecast": dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))}
+    return {"forecast": _bare_table(names, records)}
 
 
 def _rounded(number: float | None) -> str:
@@ -106,18 +105,18 @@ def _nothing(_: Catalog, __: StepReport, ___: pa.Table) -> Summary:
 
 
 def _of_session_ids(catalog: Catalog, report: StepReport, _: pa.Table) -> Summary:
-    """From when to when the day went, and the time zone data that says so: Dagster's own windows are not kept."""
+    """Return the day's bounds and their time zone data: Dagster does not keep its own windows."""
     rows = catalog.rows(schemas.DAY_BOUNDS, report.day)
     if len(rows) != 1:
         return {}
     (bounds,) = rows
-    told: Summary = {
+    summary: Summary = {
         "timezone": dg.MetadataValue.text(bounds["timezone"]),
         "day_begins": dg.MetadataValue.timestamp(bounds["begins_at"]),
         "day_ends": dg.MetadataValue.timestamp(bounds["ends_at"]),
     }
     release = bounds["tz_version"] or f"not known, SHA-256 {bounds['tz_sha256'][:12]}"
-    return told | {"time_zone_data": dg.MetadataValue.text(f"{bounds['tz_origin']} {release}")}
+    return summary | {"time_zone_data": dg.MetadataValue.text(f"{bounds['tz_origin']} {release}")}
 
 
 def _of_sessions(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
@@ -145,7 +144,7 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
 
 def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     kept = _archived(rows)
-    told: Summary = {
+    summary: Summary = {
         "recordings": dg.MetadataValue.int(_sum(rows, "recording_count")),
         "archived": dg.MetadataValue.int(_sum(kept, "recording_count")),
         "size_bytes": dg.MetadataValue.int(_sum(kept, "size_bytes")),
@@ -154,36 +153,36 @@ def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Su
     }
     recent = recent_days(catalog, report.day)
     if recent.recording_counts:
-        told["last_30_days"] = dg.MetadataValue.md(recent_days_chart(recent))
-    return told
+        summary["last_30_days"] = dg.MetadataValue.md(recent_days_chart(recent))
+    return summary
 
 
 def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
-    told: Summary = {
+    summary: Summary = {
         "audio_hours": _hours(rows, "total_s"),
         "duration_stats": _table(schemas.DURATION_STATS, rows),
     }
     recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
     durations_s = _archived(recordings)["duration_s"].drop_null().to_numpy()
     if len(durations_s):
-        told["duration_histogram"] = dg.MetadataValue.md(duration_histogram(durations_s))
-    return told
+        summary["duration_histogram"] = dg.MetadataValue.md(duration_histogram(durations_s))
+    return summary
 
 
 def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
     still = rows.filter(pc.equal(rows["state"], "open"))
-    told: Summary = {"open": dg.MetadataValue.int(len(still)), "open_by_kind": _counted(still, "kind")}
+    summary: Summary = {"open": dg.MetadataValue.int(len(still)), "open_by_kind": _counted(still, "kind")}
     columns = ("subaccount_id", "kind", "subject", "reason")
     records = [
         dg.TableRecord({name: str(row[name])[:_REASON_CHARS] for name in columns})
         for row in still.slice(0, _ATTENTION).to_pylist()
     ]
     if records:
-        told["open_rows"] = dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in columns]))
-    return told
+        summary["open_rows"] = _bare_table(columns, records)
+    return summary
 
 
-_TOLD: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
+_OF_TABLE: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
     schemas.SESSION_IDS.name: _of_session_ids,
     schemas.SESSIONS.name: _of_sessions,
     schemas.RECORDINGS.name: _of_recordings,
@@ -202,12 +201,12 @@ def _sum(rows: pa.Table, column: str) -> Any:
 
 
 def _hours(rows: pa.Table, column: str) -> dg.MetadataValue:
-    """A number, not words: Dagster plots it over the days."""
+    """Return a number, not text: Dagster plots it over the days."""
     return dg.MetadataValue.float(round(_sum(rows, column) / 3600, 3))
 
 
 def _folders(kept: pa.Table) -> Summary:
-    """Where the day's files lie, a folder for each account."""
+    """Return where the day's files are stored, a folder for each account."""
     sessions = pc.replace_substring_regex(kept["archive_uri"].drop_null().unique(), "/[^/]+/[^/]+$", "")
     folders = sorted(sessions.unique().to_pylist())
     if not folders:
@@ -217,7 +216,7 @@ def _folders(kept: pa.Table) -> Summary:
 
 
 def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
-    """How many rows have each value of the column, the most frequent first."""
+    """Return the number of rows by value of the column, the most frequent first."""
     counts = Counter(count_values(rows[column]))
     lines = [f"| {column} | rows |", "|---|---:|"]
     lines += [f"| {_cell(value)} | {count} |" for value, count in counts.most_common(30)]
@@ -225,7 +224,7 @@ def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
 
 
 def _table(table: Table, rows: pa.Table) -> dg.MetadataValue:
-    """The whole table. Only for tables whose rows are accounts and states."""
+    """Return the whole table. Only for tables whose rows are accounts and states."""
     columns = [dg.TableColumn(column.name, column.type, column.meaning) for column in table.columns]
     records = [
         dg.TableRecord({name: _shown(row[name]) for name in table.schema.names})
@@ -234,8 +233,12 @@ def _table(table: Table, rows: pa.Table) -> dg.MetadataValue:
     return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
+def _bare_table(columns: Sequence[str], records: Sequence[dg.TableRecord]) -> dg.MetadataValue:
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in columns]))
+
+
 def _attention(items: AttentionList) -> Summary:
-    """What a person should look at: how many, and the first 50."""
+    """Return what needs attention: the number, and the first 50."""
     columns = ("account", "concerns", "state", "reason")
     records = [
         dg.TableRecord(
@@ -250,9 +253,7 @@ def _attention(items: AttentionList) -> Summary:
     ]
     summary: Summary = {"needs_attention_count": dg.MetadataValue.int(items.count)}
     if records:
-        summary["needs_attention"] = dg.MetadataValue.table(
-            records, dg.TableSchema([dg.TableColumn(name) for name in columns])
-        )
+        summary["needs_attention"] = _bare_table(columns, records)
     return summary
 
 
@@ -261,5 +262,5 @@ def _shown(value: Any) -> Any:
 
 
 def _cell(value: object, length: int = 80) -> str:
-    """Text that stays in its Markdown cell, or between its backticks: statuses come from outside."""
+    """Return text that stays in its Markdown cell, or between its backticks: statuses are untrusted."""
     return "(none)" if value is None else str(value).replace("|", "/").replace("\n", " ").replace("`", "'")[:length]

@@ -1,4 +1,4 @@
-"""What the UI shows of a table before anything has run: description, columns, owners, tags, checks. See `table_asset`."""
+"""The asset of a table, with what the UI shows before anything has run: description, columns, owners, tags, checks."""
 
 from collections.abc import Iterable, Sequence
 
@@ -45,7 +45,7 @@ def table_asset(
 
 
 def column_schema(table: Table) -> dg.TableSchema:
-    """The table's columns as Dagster shows them, `call_date` last as in every reader."""
+    """Return the table's columns as Dagster shows them, `call_date` last as in every reader."""
     lineage = column_lineage(table).deps_by_column
     columns = [
         _column(column, is_key=column.name in table.key, sources=lineage.get(column.name, ()))
@@ -57,12 +57,12 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def _column(column: Column, *, is_key: bool, sources: Sequence[dg.TableColumnDep]) -> dg.TableColumn:
-    """The lineage is told in words too: Dagster's open-source UI shows it as JSON only."""
-    told = ", ".join(f"{source.asset_key.to_user_string()}.{source.column_name}" for source in sources)
+    # Dagster's open-source UI shows the lineage only as JSON, so the description has it too.
+    origin = ", ".join(f"{source.asset_key.to_user_string()}.{source.column_name}" for source in sources)
     return dg.TableColumn(
         column.name,
         type=column.type,
-        description=f"{column.meaning} ← {told}" if told else column.meaning,
+        description=f"{column.meaning} ← {origin}" if origin else column.meaning,
         constraints=dg.TableColumnConstraints(nullable=not is_key, other=["key"] if is_key else []),
     )
 
@@ -74,5 +74,5 @@ def _description(table: Table, about: str) -> str:
 
 
 def _personal_data(table: Table) -> str:
-    """What a row of the table may say of a person, beyond the ids of calls and recordings."""
+    """Return what personal data a row may hold beyond the ids of calls and recordings."""
     return "as-configured" if _PERSONAL & {column.name for column in table.columns} else "none"

@@ -17,11 +17,11 @@ from callarchive.domain import errors
         (errors.SourceError("no file"), False),
     ],
 )
-def test_only_what_may_pass_by_itself_is_tried_again(error: errors.ArchiveError, retried: bool) -> None:
+def test_only_transient_errors_are_retried(error: errors.ArchiveError, retried: bool) -> None:
     assert failure(error).allow_retries is retried
 
 
-def test_a_failure_says_what_the_error_says() -> None:
+def test_a_failure_has_the_message_of_the_error() -> None:
     shown = failure(errors.AccessDeniedError("8x8 does not accept the key of acme_sg"))
     assert shown.description == "8x8 does not accept the key of acme_sg"
     assert shown.metadata["error"].value == "AccessDeniedError"
@@ -36,7 +36,7 @@ def test_the_causes_of_an_error_stay_out_of_dagsters_database() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_errors_of_other_kinds_pass_as_they_are() -> None:
+def test_errors_of_other_kinds_pass_unchanged() -> None:
     with pytest.raises(ZeroDivisionError), errors_as_failures():
         _ = 1 // 0
 
@@ -50,21 +50,21 @@ def test_the_failure_of_a_batch_counts_days_done_failed_and_not_tried() -> None:
     failed = {"2026-01-05": errors.SourceError("no file"), "2026-01-06": errors.UnavailableError("no answer")}
     shown = failure_of_days(failed, day_count=10, done_count=3)
     first, *days, last = (shown.description or "").splitlines()
-    assert first == "2 of 10 days could not be done, 5 were not tried."
+    assert first == "2 of 10 days failed, 5 were not tried."
     assert days == ["2026-01-05: no file", "2026-01-06: no answer"]
     assert last == "This step keeps the other 3."
 
 
-def test_the_failure_of_a_bad_day_says_that_the_other_days_went_on() -> None:
+def test_the_failure_of_a_bad_day_reports_that_the_other_days_continued() -> None:
     shown = failure_of_days({"2026-01-05": errors.SourceError("no file")}, day_count=3, done_count=2)
     assert (shown.description or "").splitlines() == [
-        "1 of 3 days could not be done, 0 were not tried.",
+        "1 of 3 days failed, 0 were not tried.",
         "2026-01-05: no file",
         "All steps of the run are done for the other 2.",
     ]
 
 
-def test_a_batch_is_tried_again_only_if_that_can_help_every_failed_day() -> None:
+def test_a_batch_is_retried_only_if_that_can_help_every_failed_day() -> None:
     passing, lasting = errors.UnavailableError("no answer"), errors.SourceError("no file")
     assert failure_of_days({"a": passing}, day_count=2, done_count=1).allow_retries
     assert not failure_of_days({"a": passing, "b": lasting}, day_count=2, done_count=0).allow_retries

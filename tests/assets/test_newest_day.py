@@ -12,7 +12,7 @@ def archive(instance: dg.DagsterInstance, partition: str) -> None:
     instance.report_runless_asset_event(dg.AssetMaterialization("reconciliation", partition=partition))
 
 
-def test_a_backfill_of_older_days_does_not_make_up_for_the_newest(
+def test_a_backfill_of_older_days_does_not_replace_the_latest_due_day(
     connections: Connections, instance: dg.DagsterInstance
 ) -> None:
     now = datetime.now(UTC)
@@ -26,7 +26,7 @@ def test_a_backfill_of_older_days_does_not_make_up_for_the_newest(
     assert evaluate(instance, connections.settings, now=now).passed
 
 
-def test_a_day_that_was_archived_while_it_lasted_is_not_done(
+def test_a_day_that_was_archived_before_it_was_over_fails_the_check(
     connections: Connections, instance: dg.DagsterInstance
 ) -> None:
     today = datetime.now(UTC).date()
@@ -37,9 +37,7 @@ def test_a_day_that_was_archived_while_it_lasted_is_not_done(
     assert "while it was not over" in (found.description or "")
 
 
-def test_before_the_first_day_is_due_there_is_nothing_to_say(
-    connections: Connections, instance: dg.DagsterInstance
-) -> None:
+def test_the_check_passes_before_the_first_day_is_due(connections: Connections, instance: dg.DagsterInstance) -> None:
     found = evaluate(instance, connections.settings, now=datetime(2026, 1, 1, 12, tzinfo=UTC))
     assert found.passed
     assert found.check_name == NAME

@@ -605,7 +605,7 @@ def test_a_landing_out_of_reach_is_a_warning_and_leaves_its_orphans_as_they_were
     world.landings["acme_sg"].out_of_reach = True
     with caplog.at_level(logging.WARNING):
         world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
-    assert "acme_sg: the landing was not looked through for orphans: s3://acme-recordings/sg does not" in caplog.text
+    assert "acme_sg: the landing was not searched for orphans: s3://acme-recordings/sg does not" in caplog.text
     assert world.rows() == [sg, th | {"state": "resolved", "resolved_at": TWO_DAYS_LATER + timedelta(hours=1)}]
     world.landings["acme_sg"].out_of_reach = False
     world.reconcile()
