@@ -1,6 +1,6 @@
-"""When the assets run and with what: partitions, resources, the job, its schedule, the code location, the UI.
+"""When the assets run and with what: partitions, resources, the job, its schedule, sensors, the code location, the UI.
 
-Dagster's daemon and webserver, which load a run launcher from here, get the time zone data of `callarchive` with it.
+Importing `callarchive` gives its time zone data to Dagster's daemon and webserver, which load a run launcher from here.
 """
 
 import callarchive  # noqa: F401

@@ -1,8 +1,8 @@
-"""Runs on Celery workers, watched: a worker that dies takes no run with it for ever. `dagster.yaml` names the class here.
+"""A run launcher for Celery that detects runs whose worker died. `dagster.yaml` names the class.
 
-dagster-celery's own launcher asks the result backend how a run's task fares. There a task whose worker was killed stays
-STARTED, and the message that Redis hands out again ends as SUCCESS ("Ignoring a duplicate run"): either way run monitoring
-sees nothing wrong, and the run would hang until `max_runtime_seconds`. Here the workers themselves are asked.
+dagster-celery's own launcher asks the result backend for the state of a run's task. There a task whose worker was killed stays
+STARTED, and the message that Redis redelivers ends as SUCCESS ("Ignoring a duplicate run"): both look healthy to run
+monitoring, and the run would hang until `max_runtime_seconds`. This launcher asks the workers instead.
 """
 
 import time
@@ -14,20 +14,21 @@ from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 _ANSWER_S = 2.0
-"""So long workers are given to answer. Their main process does, not the one that works on a run."""
+"""How long to wait for workers. Their main process answers, not the one that works on a run."""
 
 _GOOD_FOR_S = 3.0
-"""Run monitoring asks for one run after the other: so long one answer does for all of them."""
+"""How long an answer is reused: run monitoring asks for one run after the other."""
 
 _LOST_AFTER_S = 30
 """Longer than a worker needs to find Redis again."""
 
 
 class WatchedCeleryRunLauncher(CeleryRunLauncher):
-    """A CeleryRunLauncher, configured as that one, whose runs are known to be lost when no worker has them.
+    """A CeleryRunLauncher whose runs are lost when no worker has them.
 
     Args:
-        lost_after_seconds: so long no worker has had a run that has begun.
+        lost_after_seconds: how long no worker has a run that has started before it is lost.
+        options: those of CeleryRunLauncher.
     """
 
     def __init__(self, *, lost_after_seconds: int = _LOST_AFTER_S, **options: Any) -> None:
@@ -39,18 +40,20 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):
 
     @classmethod
     def config_type(cls) -> Any:
-        """What may stand in `dagster.yaml`."""
+        """Return the schema of the launcher's section in `dagster.yaml`."""
         lost_after = dg.Field(
-            dg.IntSource, default_value=_LOST_AFTER_S, description="A run that no worker has had for so long is lost."
+            dg.IntSource,
+            default_value=_LOST_AFTER_S,
+            description="After how many seconds a run that no worker has is lost.",
         )
         return {**super().config_type(), "lost_after_seconds": lost_after}
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """RUNNING as long as a worker has the run's task, or may have; FAILED when none has had it for too long.
+        """Return RUNNING while a worker has the run's task, or may have it, and FAILED when none has had it for too long.
 
-        Runs that were never sent to a worker, those from the command line, are always RUNNING: nobody can tell. Dagster asks
-        this of runs that have begun, and reads a run's state again before it believes FAILED: so it does no harm that the
-        task of a run which has just ended is nowhere.
+        Runs that were never sent to a worker, those from the command line, are always RUNNING: their state is not known.
+        Dagster calls this for runs that have started, and reads a run's state again after FAILED, so that a run that has just
+        ended, whose task no worker has, does no harm.
         """
         task_id, now = run.tags.get(DAGSTER_CELERY_TASK_ID_TAG), time.monotonic()
         if task_id is None or task_id in self._held_tasks():
@@ -63,24 +66,23 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):
         return CheckRunHealthResult(WorkerStatus.FAILED, f"no Celery worker has had the run for {missing_s:.0f} s")
 
     def terminate(self, run_id: str) -> bool:
-        """The run is being canceled: its worker interrupts it; one that it still waits for will leave it alone."""
+        """Cancel the run: its worker interrupts it; a worker that has not started it will not."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished or DAGSTER_CELERY_TASK_ID_TAG not in run.tags:
             return False
-        self._instance.report_run_canceling(
-            run
-        )  # without it the run would count as started until its worker is heard of
+        # Without this the run would count as started until its worker reports back.
+        self._instance.report_run_canceling(run)
         return super().terminate(run_id)
 
     def _held_tasks(self) -> frozenset[str]:
-        """Ids of the tasks that workers are at."""
+        """Return the ids of the tasks that workers have."""
         if self._asked_at is None or time.monotonic() - self._asked_at > _GOOD_FOR_S:
             answers: list[dict[str, Any]] = self.celery.control.broadcast("active", reply=True, timeout=_ANSWER_S) or []
             self._held = frozenset(
                 task["id"]
                 for answer in answers
                 for tasks in answer.values()
-                if isinstance(tasks, list)  # else it is an error that the worker tells of
+                if isinstance(tasks, list)  # otherwise it is the worker's error
                 for task in tasks
             )
             self._asked_at = time.monotonic()

@@ -1,8 +1,7 @@
 """The app of a Celery worker: `celery --app pipelines.celery_worker worker --concurrency 1`.
 
-It is the app of the instance's own run launcher, so a worker honours all that `dagster.yaml` says of broker, result backend
-and `config_source`. dagster-celery's `dagster_celery.app` reads neither: it has its own defaults and a Python module of its
-own beside them.
+It is the app of the instance's own run launcher, so a worker uses the broker, result backend and `config_source` of
+`dagster.yaml`. dagster-celery's `dagster_celery.app` does not: it has its own defaults and its own Python module.
 """
 
 import click
@@ -13,7 +12,7 @@ from dagster_celery.tasks import create_execute_job_task
 
 
 def worker_app() -> Celery:
-    """The app, with the one task that its runs are. Raises ClickException where runs are not launched over Celery."""
+    """Return the app with the task that executes runs. Raises ClickException if the instance does not launch runs by Celery."""
     with dg.DagsterInstance.get() as instance:
         launcher = instance.run_launcher
         if not isinstance(launcher, CeleryRunLauncher):

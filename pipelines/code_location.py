@@ -1,6 +1,6 @@
 """The code location built from settings: assets with their partitions, the nightly job, its schedule, the resources.
 
-`definitions` calls this with the configuration; tests call it with their own.
+`definitions` calls it with the configuration, tests with their own.
 """
 
 from datetime import timedelta
@@ -17,17 +17,17 @@ from pipelines.schedule import nightly
 from pipelines.sensors import sensors
 
 _STALE_AFTER = timedelta(hours=36)
-"""A table that nobody has written for so long is shown as stale: a night was left out."""
+"""The time after which a table that was not written is shown as stale: a night was missed."""
 
 
 def code_location(settings: Settings) -> dg.Definitions:
-    """All definitions. Nothing is contacted and no secret is looked at."""
-    # Tries again only here: a run that a person starts by hand should say at once what is wrong.
+    """Return all definitions. Contacts nothing and reads no secret."""
+    # Retries only here: a run that a person starts should fail at once with its error.
     archive_day = dg.define_asset_job(
         "archive_day",
         selection=dg.AssetSelection.all(),
-        description="Archives one day: sessions, recordings, tables, statistics, checks. What failed for a passing "
-        "reason is tried again after 2 and after 4 minutes.",
+        description="Archive one day: sessions, recordings, tables, statistics, checks. Transient failures are retried "
+        "after 2 and after 4 minutes.",
         tags={STEP_RETRIES: "2"},
     )
     return dg.Definitions(
@@ -37,18 +37,18 @@ def code_location(settings: Settings) -> dg.Definitions:
         sensors=[*sensors(settings, archive_day), newest_day_sensor(settings)],
         asset_checks=[newest_day_archived],
         resources={"connections": connections_resource(settings)},
-        # Threads inside the steps do the work; a process for each step would cost seconds apiece.
+        # Threads inside the steps do the work; a process for each step would cost seconds.
         executor=dg.in_process_executor,
     )
 
 
 def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The eight assets by day, in batches of at most `dagster.days_per_run`.
+    """Return the eight assets by day, in batches of at most `dagster.days_per_run`.
 
-    One partitions definition and one backfill policy for the whole chain: a check blocks what is downstream only
-    inside one run, and runs are cut where either of them differs.
+    All have one partitions definition and one backfill policy: a check blocks what is downstream only within a run, and Dagster
+    splits runs where either of them differs.
     """
-    # The offset adds the day that is not over: events bring it up to date while it lasts.
+    # The offset adds the current day: events update it before it is over.
     days = dg.DailyPartitionsDefinition(settings.start_date.isoformat(), timezone=settings.timezone, end_offset=1)
     freshness = dg.FreshnessPolicy.time_window(fail_window=_STALE_AFTER)
     loaded = dg.load_assets_from_modules(

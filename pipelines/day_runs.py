@@ -1,4 +1,4 @@
-"""Runs of days, as sensors and the schedule ask for them and find them: which days are being archived, or will be."""
+"""Runs of days: requests of sensors and the schedule, and the days that queued or active runs cover."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -9,7 +9,7 @@ from callarchive.planning.run_requests import DayRequest
 
 _WHY = "callarchive/why"
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-_UNDER_WAY = [
+_QUEUED_OR_ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -18,24 +18,26 @@ _UNDER_WAY = [
 
 
 def run_request(request: DayRequest) -> dg.RunRequest:
-    """The request as Dagster takes it; its reason is a tag of the run."""
+    """Return the request for Dagster; its reason is a tag of the run."""
     return dg.RunRequest(run_key=request.key, partition_key=request.day.isoformat(), tags={_WHY: request.why})
 
 
 def busy_days(
     context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, *, backfills: bool
 ) -> Callable[[date], bool]:
-    """Whether a run of a day is waiting or under way. Dagster is asked once a tick, and only where there is a day to ask for.
+    """Return a function that reports whether a day has a queued or active run. It queries Dagster once, when first called.
 
     Args:
-        backfills: whether one of many days counts. It may take hours, and new events wait for none: the days are locked singly.
+        context: of the tick.
+        backfills: whether runs of several days count. They may take hours, and new events need not wait for them, because each
+            day has its own lock.
     """
     spans: list[tuple[str, str]] | None = None
 
     def is_busy(day: date) -> bool:
         nonlocal spans
         if spans is None:
-            runs = context.instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
+            runs = context.instance.get_runs(dg.RunsFilter(statuses=_QUEUED_OR_ACTIVE))
             found = [span for run in runs if (span := days_of(run.tags)) is not None]
             spans = [(first, last) for first, last in found if backfills or first == last]
         return any(first <= day.isoformat() <= last for first, last in spans)
@@ -44,6 +46,6 @@ def busy_days(
 
 
 def days_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first and the last day of a run, ISO 8601; null where it has none."""
+    """Return the first and the last day of a run, ISO 8601; None if it has none."""
     first, last = (tags.get(name, tags.get("dagster/partition")) for name in _RANGE)
     return None if first is None or last is None else (first, last)

@@ -1,6 +1,6 @@
-"""The code location that Dagster loads: `dagster ... -m pipelines.definitions`. The configuration is read here, on import.
+"""The code location that Dagster loads: `dagster ... -m pipelines.definitions`. Importing it reads the configuration.
 
-Without a valid one it fails to load with the one message that names what is wrong. Secrets are looked up only by runs.
+An invalid configuration fails the import with one message that names the error. Only runs read secrets.
 """
 
 import click
@@ -10,11 +10,11 @@ from callarchive.runtime.memory import use_system_memory
 from callarchive.settings import load_settings
 from pipelines.code_location import code_location
 
-use_system_memory()  # whoever loads this is a code server, or a run of ours
+use_system_memory()  # only code servers and our runs load this
 try:
     defs = code_location(load_settings())
 except ConfigurationError as err:
-    # Of an error of click's Dagster's command line prints the message alone, of others sixty lines of traceback.
+    # Dagster's command line prints only the message of click's errors; for others it prints sixty lines of traceback.
     misconfigured = click.ClickException(str(err))
     misconfigured.exit_code = err.exit_code
     raise misconfigured from None

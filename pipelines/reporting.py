@@ -1,4 +1,4 @@
-"""Telling Dagster of days that were archived without it, by `callarchive archive` or the demo, so that its UI shows them."""
+"""Reports days that were archived without Dagster, by `callarchive archive` or the demo, so that its UI shows them."""
 
 from datetime import date
 
@@ -18,14 +18,14 @@ from callarchive.monitoring.evaluation import run_checks
 from callarchive.settings import Settings
 
 _DESCRIBED_DAYS = 31
-"""So many of the latest days are described and checked in full; of older ones only the rows are counted."""
+"""How many of the latest days are described and checked in full; for older ones only rows are counted."""
 
 
 def report_catalog(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings) -> int:
-    """Every partition of the catalog is materialized in Dagster's eyes. Returns how many had not been before.
+    """Report every partition of the catalog to Dagster as materialized. Return the number of new ones.
 
-    What Dagster has seen already stays as it was. Days before `start_date` have no partition there and are passed over, and so
-    are days of which an account could not be archived: they have to be run again.
+    What Dagster already has stays unchanged. Days before `start_date`, which have no partition there, and days on which an
+    account failed, which must be run again, are skipped.
     """
     return sum(_report_table(instance, catalog, table, settings) for table in (step.table for step in DAY_STEPS))
 

@@ -1,4 +1,4 @@
-"""What runs are given: the connections, opened for the run and closed after it."""
+"""The resource of runs: the connections, opened for the run and closed after it."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from callarchive.settings import Settings
 
 
 def connections_resource(settings: Settings) -> dg.ResourceDefinition:
-    """A resource that yields `Connections`. It has no configuration fields: Dagster shows and stores those, secrets too."""
+    """Return a resource that yields `Connections`. It has no configuration fields: Dagster would store and show secrets."""
 
     @dg.resource(description="The archive, the catalog, and each account's API client and landing.")
     def connections(_: dg.InitResourceContext) -> Iterator[Connections]:

@@ -1,7 +1,7 @@
-"""The schedule: each night the day before, days that earlier nights missed, and recent days that may have changed.
+"""The schedule: each night yesterday, days that earlier nights missed, and recent days that may have changed.
 
-`callarchive.planning.look_back` decides which days those are. Of the nights that Dagster's daemon was down it makes up only the
-last (five, had the schedule been built from partitions), so each night checks for missing days itself.
+`callarchive.planning.look_back` decides which days those are. After nights without its daemon Dagster catches up only the last
+one (five, for a schedule built from partitions), so each night checks for missing days itself.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from pipelines.day_runs import busy_days, run_request
 
 
 def nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
-    """The schedule `nightly` for that job. Not built from the job's partitions: their last one is today, which is not over."""
+    """Return the schedule `nightly` for the job. Not built from the job's partitions: the last one is today, not over yet."""
 
     @dg.schedule(
         name="nightly",
         job=job,
         cron_schedule=f"0 {settings.dagster.schedule_hour} * * *",
         execution_timezone=settings.timezone,
-        description="Archives the day before, days that were missed, and the last days again where something may have changed. "
-        "Off until it is switched on where Dagster runs for good.",
+        description="Archive yesterday, missed days, and recent days that may have changed. "
+        "Off by default: switch it on where Dagster runs permanently.",
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
     def night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -31,14 +31,14 @@ def nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
         yesterday = day_before(context.scheduled_execution_time, settings)
         if yesterday is None:
             return dg.SkipReason(f"the day before is earlier than start_date, {settings.start_date}")
-        # Dagster takes a run key for asked only together with the night's time: the next night may ask for the day again.
+        # Dagster compares run keys only together with the night's time: the next night may request the same day.
         return [run_request(yesterday), *_look_back(context, settings)]
 
     return night
 
 
 def _look_back(context: dg.ScheduleEvaluationContext, settings: Settings) -> list[dg.RunRequest]:
-    """Requests for earlier days. None where the catalog cannot be asked: the day before is archived all the same."""
+    """Return requests for earlier days; none if the catalog cannot be read, so that yesterday is archived anyway."""
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.planning.look_back import days_left_behind, requests_for_look_back
 

@@ -1,6 +1,6 @@
-"""`python -m pipelines.ui`: Dagster's UI on the configured archive, or on the demo's with its stand-ins running beside it.
+"""`python -m pipelines.ui`: Dagster's UI on the configured archive, or on the demo's with its simulators.
 
-Dagster itself runs as `dagster dev` in a process of its own; Ctrl-C ends everything.
+Dagster runs as `dagster dev` in its own process; Ctrl-C ends everything.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _INTERRUPTS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs until Ctrl-C or SIGTERM. Returns the exit code."""
+    """Run until Ctrl-C or SIGTERM. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.ui", description="Dagster's UI on the archive.")
     parser.add_argument("--port", type=int, default=3000, help="of the UI, on 127.0.0.1 (3000)")
     options = parser.parse_args(arguments)
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare_home() -> Path:
-    """DAGSTER_HOME is set, `.dagster` in the working directory by default, and holds an instance configuration."""
+    """Set DAGSTER_HOME, by default to `.dagster` in the working directory, and give it an instance configuration."""
     home = Path(os.environ.get(HOME_VARIABLE) or ".dagster").expanduser().absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
@@ -59,12 +59,12 @@ def prepare_home() -> Path:
 
 @contextmanager
 def _archive_to_show() -> Iterator[Callable[[], object]]:
-    """CALLARCHIVE_CONFIG names a configuration: the user's, or the demo's with its stand-ins running inside the block.
+    """Point CALLARCHIVE_CONFIG to the user's configuration, or to the demo's, whose simulators run inside the block.
 
-    Yields what to call now and then so that the stand-ins go on delivering.
+    Yields a function to call periodically so that the simulators continue to deliver.
 
     Raises:
-        ConfigurationError: there is neither.
+        ConfigurationError: neither exists.
     """
     if os.environ.get(CONFIG_VARIABLE) or Path(CONFIG_NAME).exists():
         yield lambda: None
@@ -75,9 +75,9 @@ def _archive_to_show() -> Iterator[Callable[[], object]]:
         )
     from callarchive.simulator.running import Simulator
 
-    print(f"starting the stand-ins of the demo in {DEMO_DIRECTORY} ...", flush=True)
+    print(f"starting the simulators of the demo in {DEMO_DIRECTORY} ...", flush=True)
     for name in list(os.environ):
-        if name.startswith(("CALLARCHIVE_", "AWS_")):  # no setting or profile of the user's own reaches the stand-ins
+        if name.startswith(("CALLARCHIVE_", "AWS_")):  # no setting or profile of the user reaches the simulators
             del os.environ[name]
     with Simulator.start(DEMO_DIRECTORY) as simulator:
         os.environ.update(simulator.environment)
@@ -95,19 +95,19 @@ def _report_days() -> None:
     with dg.DagsterInstance.get() as instance:
         count = report_catalog(instance, Catalog.open(settings.catalog.url, s3=settings.catalog.s3), settings)
     if count:
-        print(f"told Dagster of {count} partitions that were archived without it", flush=True)
+        print(f"reported {count} partitions to Dagster that were archived without it", flush=True)
 
 
 def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
-    # `dg dev`, which it is superseded by, wants a project of its own and does no more for us.
+    # `dg dev`, its successor, requires its own project layout and adds nothing here.
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]
     command = [*quiet, "-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
     dagster = subprocess.Popen(  # noqa: S603
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
         # Empty, PYTHONTZPATH means the package tzdata alone, from each process's start: see callarchive.runtime.time_zones.
-        # While a configuration that somebody edits is not valid, a backfill waits. Dagster's default is to fail it.
+        # While an edited configuration is not valid, a backfill waits. Dagster's default is to fail it.
         env={PATH_VARIABLE: "", **os.environ, "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"},
-        process_group=0,  # a terminal's Ctrl-C reaches us alone: `dagster dev` breaks off its shutdown at the second
+        process_group=0,  # only we get a terminal's Ctrl-C: `dagster dev` aborts its shutdown at the second
     )
     try:
         while True:
@@ -120,15 +120,15 @@ def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The process is gone, and so are those that it started."""
+    """End the process and those that it started."""
     if process.poll() is not None:
         return
-    for _ in range(_INTERRUPTS):  # one that comes while `dagster dev` still starts its services is lost
+    for _ in range(_INTERRUPTS):  # one that arrives while `dagster dev` still starts its services is lost
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_PATIENCE_S)
             break
-    with suppress(ProcessLookupError):  # whoever of its group is left, for a second interrupt breaks off the shutdown
+    with suppress(ProcessLookupError):  # the rest of its group: a second interrupt aborts the shutdown
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

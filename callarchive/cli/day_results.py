@@ -36,13 +36,13 @@ _ATTENTION_PER_DAY = 200
 
 @dataclass(frozen=True)
 class DaySummary:
-    """What became of a day.
+    """The result of a day.
 
     Attributes:
         lookups: sessions by lookup_status.
         recordings: recordings by archive_status.
         size_bytes, duration_s: of the archived recordings, bytes and seconds of audio.
-        fetched_count, fetched_bytes: what this run read from landings.
+        fetched_count, fetched_bytes: recordings and bytes that this run read from landings.
         attention: at most 200 items; `attention_count` counts all.
         failures: accounts that could not be archived; their rows are those of an earlier run.
     """
@@ -65,7 +65,7 @@ class DaySummary:
 
 @dataclass(frozen=True)
 class DayFailure:
-    """A day that could not be done, and why. Each of its tables is as it was before or new, never in between."""
+    """A day that failed, and why. Each of its tables is either unchanged or new, never in between."""
 
     day: date
     error: ArchiveError
@@ -74,10 +74,10 @@ class DayFailure:
 def archive_days(
     connections: Connections, days: Iterable[date], *, reread: bool = False, progress: Progress | None = None
 ) -> Iterator[DaySummary | DayFailure]:
-    """Archives one day after the other and tells of each when it is done.
+    """Archive one day after the other and yield the result of each.
 
-    A day that could not be done does not keep the others from being tried, unless they would fare no better: credentials, a
-    host key or a place are wrong. That failure is then the last.
+    After a day that failed the others are tried, unless they would fail as well: because of credentials, a host key or a wrong
+    path. That failure is then the last.
     """
     for day in days:
         try:
@@ -95,10 +95,10 @@ def archive_days(
 def archive_day(
     connections: Connections, day: date, *, reread: bool = False, progress: Progress | None = None
 ) -> DaySummary:
-    """The day's recordings are in the archive and its tables in the catalog, as far as 8x8 and the landings let us.
+    """Archive the day's recordings, write its tables, evaluate its checks and send their alerts.
 
     Raises:
-        ArchiveError: the run could not be done; see `steps` for which errors mean what.
+        ArchiveError: the run failed; see the steps.
     """
     with connections.day_lock(day):
         summary = _summary(connections, day, run_day(connections, day, reread=reread, progress=progress))

@@ -37,7 +37,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 @pytest.fixture
 def config(simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration of its own, with an archive and a catalog of its own, for the stand-ins; the environment set."""
+    """A configuration of its own, with an archive and a catalog of its own, for the simulators; the environment set."""
     for name, value in simulator.environment.items():
         monkeypatch.setenv(name, value)
     simulator.api.faults.clear()

@@ -77,7 +77,7 @@ def test_a_run_that_its_code_server_does_not_know_has_failed_too(code_server: di
     assert launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
     found = launcher.check_run_worker_health(run)
     assert found.status == WorkerStatus.FAILED
-    assert found.msg == "the code server was started anew since, and does not know it"
+    assert found.msg == "the code server was restarted and does not have it"
 
 
 def test_a_run_of_the_command_line_is_left_alone() -> None:
@@ -93,7 +93,7 @@ def test_a_code_server_that_hangs_is_waited_for_only_so_long(monkeypatch: pytest
         found = launcher.check_run_worker_health(run)
     assert (found.status, found.msg) == (
         WorkerStatus.RUNNING,
-        "the code server that started it is gone; looked 1 times",
+        "the code server that started it is gone; checked 1 times",
     )
 
 

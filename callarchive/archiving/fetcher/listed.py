@@ -144,7 +144,7 @@ class ListingSearch:
         if one.state.archive_status is not ArchiveStatus.MISSING:
             return one.state
         if isinstance(contents, Unknown):
-            error = f"{one.state.error}; whether it lies elsewhere is not known: {cleaned(contents.reason)}"
+            error = f"{one.state.error}; whether it is stored elsewhere is not known: {cleaned(contents.reason)}"
             return replace(one.state, error=error)
         gaps = gaps_for(contents.gaps, session_id=one.item.session_id, day=self._day.date)
         if not gaps:

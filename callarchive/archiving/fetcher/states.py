@@ -1,4 +1,4 @@
-"""The state of a recording of which no new file was kept: by 8x8's status, the time since the call, and earlier runs."""
+"""The state of a recording without a new file: by 8x8's status, the time since the call, and earlier runs."""
 
 import logging
 from datetime import timedelta

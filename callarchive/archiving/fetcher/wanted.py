@@ -16,18 +16,18 @@ class Wanted:
     recording: ApiRecording
     earlier: RecordingFile | None
     call_at: datetime
-    """When the call was, as well as is known: decides when a file that is not there counts as missing."""
+    """The best known time of the call: decides when a file that is not there counts as missing."""
 
     file_path: str | None = None
-    """Where a webhook event says that the file lies. Never trusted: see `landing.places`."""
+    """The file's path according to a webhook event. Never trusted: see `landing.places`."""
 
     uploaded: bool = False
-    """Whether a webhook event says that the file was pushed; the API may be behind."""
+    """Whether a webhook event reports that the file was pushed; the API may be behind."""
 
 
 @dataclass(slots=True)
 class FetchCounts:
-    """Counts of one account's day: recordings and bytes that crossed the network, and recordings that were left alone.
+    """Counts of one account's day: recordings and bytes that were downloaded, and recordings that were not.
 
     Hold `lock` while changing a count from a thread of the fetch.
     """

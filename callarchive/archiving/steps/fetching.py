@@ -146,7 +146,7 @@ def _fetch(
     if len(comparison.unchanged_ids) == named.num_rows:
         return
     if len(known):
-        known = journal.known()  # all columns, of which an unchanged day needs few
+        known = journal.known()  # all columns; an unchanged day needs few
     wanted = _wanted(day, named, known, comparison)
     with Fetcher(account_day).fetch(wanted, comparison, record=journal.add) as settled:
         for _ in settled:

@@ -127,14 +127,14 @@ def _ingest_events(
     For accounts whose sessions come from the inbox that is the source's own error. The others are archived without the hints of
     events, and the problem fails a check: a later run ingests the events.
     """
-    told, problems = None, []
+    events, problems = None, []
     try:
         if (inbox := open_inbox()) is not None:
-            told = inbox_events(inbox, sessions)
+            events = inbox_events(inbox, sessions)
     except (UnavailableError, StoreError) as err:
         problem = RowProblem("inbox", "inbox", None, f"webhook events were not ingested: {err}")
         problems = [(account.subaccount_id, problem) for account in day.settings.accounts]
-    write_recording_events(day.catalog, day.date, told, sessions=sessions)
+    write_recording_events(day.catalog, day.date, events, sessions=sessions)
     return problems
 
 

@@ -47,7 +47,7 @@ _UNREADABLE_IS_AN_OUTAGE = 3
 """From this many sessions on, only unreadable responses are an outage, even if 8x8 gave readable ones before."""
 
 _LEFT_IS_GOOD = timedelta(hours=1)
-"""The age up to which a response that an interrupted run left is used instead of asking again."""
+"""The age up to which a response that an interrupted run left is used instead of a new lookup."""
 
 _SESSION = schemas.SESSION_IDS.key
 
@@ -92,7 +92,7 @@ def look_up_recordings(
     every recording that 8x8 named is archived; also if 8x8 named none, or did not know the session, in two responses at least a
     day apart. After the first of these it is not looked up until that day is over. A recording that an earlier lookup named
     stays, and so does one that only a webhook event names. Responses that a killed or failed run left less than an hour ago are
-    used instead of asking again.
+    used instead of new lookups.
 
     An account whose API key is refused, or for which 8x8 gives no readable response, keeps its rows; see `account_failures`.
 
@@ -309,7 +309,7 @@ def _answers(
                     f"{account.api_url} gave no answer for {silent} sessions in a row: {answer.error}"
                 )
 
-    with in_threads(ask, session_ids, concurrency=concurrency, name=f"look-up-{account.subaccount_id}") as answers:
+    with in_threads(ask, session_ids, concurrency=concurrency, name=f"lookup-{account.subaccount_id}") as answers:
         yield watched(answers)
 
 
