@@ -286,6 +286,8 @@ def test_a_database_that_is_gone_fails_the_day_and_leaves_its_tables(trial: Any)
     trial.archive()
     before = trial.tables()
     Path(trial.config.parent / "bookings.sqlite3").unlink()
-    with pytest.raises(SourceError, match=r"accounts\.0\.session_sources\.3\.url: there is no /.*/bookings\.sqlite3"):
+    with pytest.raises(
+        SourceError, match=r"accounts\.0\.session_sources\.3\.url: /.*/bookings\.sqlite3 does not exist"
+    ):
         trial.archive()
     assert trial.tables() == before
