@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli import archiving, checking, demonstrating, forecasting, registering, serving, setting_up, telling
+from callarchive.cli import archive, demo, doctor, find, forecast, push_config, status, verify, webhooks
 from callarchive.cli.output import Output, begin_logging, say_error, say_unexpected
 from callarchive.domain.errors import ArchiveError
 from callarchive.runtime.memory import use_system_memory
@@ -33,17 +33,16 @@ app = typer.Typer(
     epilog="Configuration: `callarchive.toml` in the working directory, or `CALLARCHIVE_CONFIG`. "
     "`callarchive demo` tries everything without an account.",
 )
-app.command("archive", short_help="Archive a day or a range of days.")(archiving.archive)
-app.command("forecast", short_help="What archiving a range of days will be.")(forecasting.forecast)
-app.command("doctor", short_help="Check every link of the chain, and say what to do.")(checking.doctor)
-app.add_typer(setting_up.push_config_app, name="push-config", short_help="Where 8x8 pushes recordings.")
-app.add_typer(registering.webhooks_app, name="webhooks", short_help="Where 8x8 sends events, and the receiver.")
-registering.webhooks_app.command("serve", short_help="Run the receiver of events.")(serving.serve)
-app.command("status", short_help="How the last days are, and what is at risk.")(telling.status)
-app.add_typer(telling.alerts_app, name="alerts", short_help="Who is told of what went wrong.")
-app.command("find", short_help="Tell everything known of a session or recording.")(checking.find)
-app.command("verify", short_help="Re-read the archive against the catalog.")(checking.verify)
-app.command("demo", short_help="Archive a made-up week from local stand-ins.")(demonstrating.demo)
+app.command("archive", short_help="Archive a day or a range of days.")(archive.archive)
+app.command("forecast", short_help="What archiving a range of days will be.")(forecast.forecast)
+app.command("doctor", short_help="Check every link of the chain, and say what to do.")(doctor.doctor)
+app.add_typer(push_config.push_config_app, name="push-config", short_help="Where 8x8 pushes recordings.")
+app.add_typer(webhooks.webhooks_app, name="webhooks", short_help="Where 8x8 sends events, and the receiver.")
+app.command("status", short_help="How the last days are, and what is at risk.")(status.status)
+app.add_typer(status.alerts_app, name="alerts", short_help="Who is told of what went wrong.")
+app.command("find", short_help="Tell everything known of a session or recording.")(find.find)
+app.command("verify", short_help="Re-read the archive against the catalog.")(verify.verify)
+app.command("demo", short_help="Archive a made-up week from local stand-ins.")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callarchive.catalog.schemas import PUBLIC_TABLES
-from callarchive.cli.archiving import exit_for_failures, print_results
+from callarchive.cli.archive import exit_for_failures, print_results
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:

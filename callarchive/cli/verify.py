@@ -1,17 +1,75 @@
 """How `callarchive verify` reports: a line for each finding and one that says what was compared, or one JSON document."""
 
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from callarchive.cli.days import FirstDay, LastDay
+from callarchive.cli.output import Output
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
     from callarchive.monitoring.verification import VerifiedDay
 
 _NO_TRACE = "no table, answer or file of the day is left: it was never archived, or was removed"
+
+
+def verify(
+    context: typer.Context,
+    first: FirstDay = None,
+    last: LastDay = None,
+    sample: Annotated[
+        float, typer.Option("--sample", help="Share of files to read and hash, above 0 and up to 1.", max=1.0)
+    ] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Choose the same files as a run that printed this number.")
+    ] = None,
+) -> None:
+    """Compares everything that is kept: files with rows, tables with each other, 8x8's kept answers with tables.
+
+    Names each file that is missing, changed or extra, each row that was removed, added or edited, links, removed days, and
+    what could not be checked. Reads neither 8x8 nor a landing. Exits 1 if there is a finding, if something could not be
+    checked, or if no day of the range is archived. Without days it goes through all that catalog and archive know.
+
+    \b
+    Examples:
+        callarchive verify --from 2026-10-01 --to 2026-10-31
+        callarchive verify --sample 0.05
+    """
+    from callarchive.archiving.connections import Connections
+    from callarchive.domain.errors import ArchiveError
+    from callarchive.monitoring.verification import days_in_range, verify_days
+
+    if sample <= 0:
+        raise typer.BadParameter("must be above 0", param_hint="--sample")
+    begin, end = (None if day is None else day.date() for day in (first, last))
+    if begin is not None and end is not None and end < begin:
+        raise typer.BadParameter("--from is after --to", param_hint="--from/--to")
+    if sample < 1 and seed is None:
+        seed = secrets.randbelow(1_000_000)
+    output: Output = context.obj
+    with Connections(output.settings()) as connections, output.progress() as progress:
+        days = days_in_range(connections, begin, end)
+        verified = list(verify_days(connections, list(days.known), sample=sample, seed=seed, progress=progress))
+        places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
+    verification = Verification(verified, days.unknown, sample=sample, seed=seed)
+    if output.json:
+        output.print_json(verification.document())
+    elif verified:
+        for line in verification.lines():
+            output.print_text(line)
+    if not verified:
+        wanted = (
+            "no day" if begin is None and end is None else f"no day from {begin or 'the first'} to {end or 'the last'}"
+        )
+        raise ArchiveError(f"{wanted} is archived in {places}: nothing was verified")
+    if not verification.clean:
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
