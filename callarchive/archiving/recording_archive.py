@@ -5,10 +5,10 @@ Only complete, hashed, scanned and durable files get a name that ends in `.mp3`.
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import lru_cache
 from threading import Event
 
 from callarchive.domain.errors import (
@@ -55,7 +55,7 @@ class RecordingArchive:
 
     def day_folder(self, subaccount_id: str, day: date) -> str:
         """Return the folder of the account's files of the day."""
-        return _day_folder(subaccount_id, day)
+        return f"{path_segment(subaccount_id)}/call_date={day}"
 
     def account_folders(self) -> list[str]:
         """Return the folders of all accounts with files, including accounts removed from the configuration."""
@@ -88,20 +88,19 @@ class RecordingArchive:
             StoreError, ArchiveDeniedError, ArchiveUnavailableError: the object cannot be written.
             StoppedError: `stop` was set.
         """
-        folder = f"{_day_folder(subaccount_id, day)}/{session_id}"
-        with _ARCHIVE_ERRORS:
+        folder = f"{self.day_folder(subaccount_id, day)}/{session_id}"
+        with _archive_errors():
             opening = self.store.stage(folder)
         with opening as staging:
             size_bytes, digest, walk = _receive(download, staging, stop)
             try:
                 audio = walk.finish()
             except NotAudioError as err:
-                segment = path_segment(subaccount_id)
-                path = f"{QUARANTINE}/{segment}/call_date={day}/{session_id}/{recording_id}.{digest[:16]}.bin"
-                with _ARCHIVE_ERRORS:
+                path = f"{QUARANTINE}/{folder}/{recording_id}.{digest[:16]}.bin"
+                with _archive_errors():
                     self._commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
-            with _ARCHIVE_ERRORS:
+            with _archive_errors():
                 path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %d bytes, %.1f s, sha256 %s", self.store.uri(path), size_bytes, audio.duration_s, digest)
@@ -167,22 +166,12 @@ def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, st
     return size_bytes, sha256.hexdigest(), walk
 
 
-@lru_cache(maxsize=16)
-def _day_folder(subaccount_id: str, day: date) -> str:
-    return f"{path_segment(subaccount_id)}/call_date={day}"
-
-
-class _ArchiveErrors:
+@contextmanager
+def _archive_errors() -> Iterator[None]:
     """Distinguish errors of the archive, which affect every recording, from those of a landing."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, err: BaseException | None, __: object) -> None:
-        if isinstance(err, AccessDeniedError):
-            raise ArchiveDeniedError(str(err)) from err
-        if isinstance(err, UnavailableError):
-            raise ArchiveUnavailableError(str(err)) from err
-
-
-_ARCHIVE_ERRORS = _ArchiveErrors()
+    try:
+        yield
+    except AccessDeniedError as err:
+        raise ArchiveDeniedError(str(err)) from err
+    except UnavailableError as err:
+        raise ArchiveUnavailableError(str(err)) from err

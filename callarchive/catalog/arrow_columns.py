@@ -69,6 +69,16 @@ def count_values(column: Column) -> dict[Any, int]:
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
 
+def is_true(flags: Column) -> Column:
+    """Return the flags with False for NULL."""
+    return pc.fill_null(flags, False)
+
+
+def joined_lists(lists: Column, separator: str = ",") -> Column:
+    """Return the texts of each list joined; an empty text for NULL."""
+    return pc.fill_null(pc.binary_join(lists.combine_chunks(), separator), "")
+
+
 def in_order(table: pa.Table, names: Sequence[str]) -> bool:
     """Return whether the rows are in strictly ascending order of these columns. False if a column has NULLs."""
     if any(table[name].null_count for name in names):

@@ -1,6 +1,7 @@
 """Rows of the step tables, to and from the models."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -37,14 +38,7 @@ def session_table(sessions: Sequence[Session]) -> pa.Table:
 
 def problem_row(subaccount_id: str, number: int, problem: RowProblem) -> Row:
     """Return a row of `session_problems`."""
-    return {
-        "subaccount_id": subaccount_id,
-        "problem_number": number,
-        "source": problem.source,
-        "file": problem.file,
-        "line": problem.line,
-        "reason": problem.reason,
-    }
+    return {"subaccount_id": subaccount_id, "problem_number": number, **asdict(problem)}
 
 
 def lookup_row(subaccount_id: str, lookup: Lookup) -> Row:

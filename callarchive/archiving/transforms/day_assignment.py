@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from callarchive.archiving.transforms.lookup_tables import confirmed_negatives
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc
+from callarchive.catalog.arrow_columns import Column, joined_lists, keys_of, matching_rows, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import uuid_time
@@ -94,7 +94,9 @@ def assign_sessions(
     if len(carried):
         leaves = _confirmed_without_recordings(catalog, day, carried, accounts=list(guards))
         leaves = pc.and_not(leaves, _of_other_days(carried, leaves, day=day, zone=zone))
-        carried = carried.filter(pc.or_(pc.invert(leaves), pc.match_substring(_as_texts(carried["sources"]), _INBOX)))
+        carried = carried.filter(
+            pc.or_(pc.invert(leaves), pc.match_substring(joined_lists(carried["sources"]), _INBOX))
+        )
         rows = pa.concat_tables([rows, _guarded(carried, guards)])
     if len(untouched):
         rows = pa.concat_tables([rows, untouched])
@@ -108,7 +110,7 @@ def _left_by_midnight(catalog: Catalog, sessions: pa.Table, day: date, zone: Zon
         columns = (rows[name].to_pylist() for name in (*_SESSION, "started_at"))
         return {(account, name): at for account, name, at in zip(*columns, strict=True) if at is not None}
 
-    from_files = pc.match_substring(_as_texts(sessions["sources"]), _FILES)
+    from_files = pc.match_substring(joined_lists(sessions["sources"]), _FILES)
     wanted = {key: at for key, at in starts(sessions.filter(pc.invert(from_files))).items() if day_of(at, zone) == day}
     if not wanted:
         return frozenset()
@@ -146,19 +148,14 @@ def _with_earlier_facts(sessions: pa.Table, before: pa.Table, *, places: Column)
 
 def _with_inbox(sources: Column, before: Column) -> Column:
     """Return the sources, plus `inbox` if it was a source before: its events may have been pruned since."""
-    now = _as_texts(sources)
-    lacks = pc.and_not(pc.match_substring(_as_texts(before), _INBOX), pc.match_substring(now, _INBOX))
+    now = joined_lists(sources)
+    lacks = pc.and_not(pc.match_substring(joined_lists(before), _INBOX), pc.match_substring(now, _INBOX))
     if not pc.any(lacks).as_py():
         return sources
     both = pc.if_else(lacks, pc.binary_join_element_wise(now, _INBOX, ","), now)
     kinds = pc.unique(both)  # a few for many sessions
     lists = pa.array([sorted(filter(None, kind.split(","))) for kind in kinds.to_pylist()], sources.type)
     return lists.take(pc.index_in(both, value_set=kinds))
-
-
-def _as_texts(sources: Column) -> Column:
-    """Return each list of kinds joined with commas; NULL gives an empty text."""
-    return pc.fill_null(pc.binary_join(sources.combine_chunks(), ","), "")
 
 
 def _confirmed_without_recordings(catalog: Catalog, day: date, sessions: pa.Table, *, accounts: list[str]) -> Column:

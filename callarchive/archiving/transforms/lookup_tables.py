@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from callarchive.archiving.transforms.recording_events import named_by_api
-from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.arrow_columns import Column, is_true, keys_of, matching_rows, pc, rows_at
 from callarchive.catalog.rows import Row, lookup_row, metadata_row
 from callarchive.catalog.schemas import LOOKUPS, RECORDING_FILES, RECORDING_METADATA
 from callarchive.domain.models import NEGATIVE, ArchiveStatus, Lookup, LookupStatus
@@ -80,8 +80,8 @@ def final(
     naming = keys_of(named_by_api(metadata), _SESSION)
     named = pc.and_(pc.equal(lookup["lookup_status"], LookupStatus.OK.value), pc.is_in(keys, value_set=naming))
     over_at = _grace_over_at(sessions, day_end=day_end, grace=grace)
-    named_late = pc.and_(_true(named), _true(pc.greater_equal(lookup["looked_up_at"], over_at)))
-    none_late = pc.and_(confirmed_negatives(lookup), _true(pc.greater_equal(lookup["negative_since"], over_at)))
+    named_late = pc.and_(is_true(named), is_true(pc.greater_equal(lookup["looked_up_at"], over_at)))
+    none_late = pc.and_(confirmed_negatives(lookup), is_true(pc.greater_equal(lookup["negative_since"], over_at)))
     return pc.and_(pc.or_(named_late, none_late), pc.invert(_wanting(keys, metadata=metadata, files=files)))
 
 
@@ -92,7 +92,7 @@ def confirmed_negatives(lookups: pa.Table) -> Column:
     whether it was valid.
     """
     again_at = pc.add(lookups["negative_since"], pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))
-    return pc.and_(_is_negative(lookups), _true(pc.greater_equal(lookups["looked_up_at"], again_at)))
+    return pc.and_(_is_negative(lookups), is_true(pc.greater_equal(lookups["looked_up_at"], again_at)))
 
 
 def second_lookup_at(
@@ -107,7 +107,7 @@ def second_lookup_at(
     since = lookup["negative_since"]
     once = pc.and_not(_is_negative(lookup), confirmed_negatives(lookup))
     counts = pc.greater_equal(since, _grace_over_at(sessions, day_end=day_end, grace=grace))
-    waits = pc.and_not(pc.and_(once, _true(counts)), _wanting(keys, metadata=metadata, files=files))
+    waits = pc.and_not(pc.and_(once, is_true(counts)), _wanting(keys, metadata=metadata, files=files))
     return pc.if_else(waits, pc.add(since, pa.scalar(BETWEEN_NEGATIVES, pa.duration("us"))), None)
 
 
@@ -123,8 +123,8 @@ def lookups_with_earlier(
     their_sessions = rows_at(sessions, matching_rows(keys, among=keys_of(sessions, _SESSION)))
     over_at = _grace_over_at(their_sessions, day_end=day_end, grace=grace)
     now = new["looked_up_at"]
-    counts = pc.and_(_is_negative(new), _true(pc.greater_equal(now, over_at)))
-    goes_on = _true(pc.and_(pc.less_equal(since, now), pc.greater_equal(since, over_at)))
+    counts = pc.and_(_is_negative(new), is_true(pc.greater_equal(now, over_at)))
+    goes_on = is_true(pc.and_(pc.less_equal(since, now), pc.greater_equal(since, over_at)))
     begins = pc.if_else(pc.and_not(counts, goes_on), now, since)
     is_ok = pc.equal(new["lookup_status"], LookupStatus.OK.value)
     place = new.schema.get_field_index("negative_since")
@@ -172,10 +172,6 @@ def _wanting(keys: Column, *, metadata: pa.Table, files: pa.Table) -> Column:
     kept = files.filter(pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value))
     is_kept = pc.is_in(keys_of(metadata, _RECORDING), value_set=keys_of(kept, RECORDING_FILES.key))
     return pc.is_in(keys, value_set=keys_of(metadata, _SESSION).filter(pc.invert(is_kept)))
-
-
-def _true(flags: Column) -> Column:
-    return pc.fill_null(flags, False)
 
 
 def _rows_not_in(earlier: pa.Table, new: pa.Table, key: tuple[str, ...], *, sessions: pa.Table) -> pa.Table:

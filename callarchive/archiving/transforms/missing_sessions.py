@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 import pyarrow as pa
 
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import Column, keys_of, pc, rows_in
+from callarchive.catalog.arrow_columns import Column, joined_lists, keys_of, pc, rows_in
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.rows import Row
 from callarchive.domain.identifiers import uuid_time
@@ -130,7 +130,7 @@ def _tuples(pairs: pa.Table) -> Iterator[tuple[str, str, str]]:
 
 def _named_by_events_alone(sessions: pa.Table, *, now: datetime) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of sessions that events name and that the export lacks although it had time to include them."""
-    kinds = pc.fill_null(pc.binary_join(sessions["sources"].combine_chunks(), ","), "")
+    kinds = joined_lists(sessions["sources"])
     alone = pc.and_not(pc.match_substring(kinds, _INBOX), pc.match_substring(kinds, _EXPORT))
     for row in rows_in(sessions.select(["subaccount_id", "session_id", "started_at"]).filter(alone)):
         at = row["started_at"] or uuid_time(row["session_id"])

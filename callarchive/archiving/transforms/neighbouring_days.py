@@ -16,7 +16,7 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.storage.landing.contents import recording_id_in
 
-_DAYS_AROUND = 31
+_REACH = timedelta(days=31)
 
 TableColumn = tuple[Table, str]
 
@@ -38,17 +38,19 @@ class NeighbouringDays:
     def __init__(self, catalog: Catalog, day: date, *, ignored_accounts: Collection[str] = ()) -> None:
         self._catalog = catalog
         self._day = day
+        one = timedelta(days=1)
+        self._stages: tuple[Sequence[date] | None, ...] = ([day], [day - one, day + one], None)  # None: all days
         self._ignored_accounts = pa.array(sorted(ignored_accounts), pa.string())
 
     def unknown_objects(self, paths: Sequence[str]) -> list[str]:
         """Return, in order, the paths in a landing that match no known recording, by path or by the id in the name."""
         ids = (recording_id_in(path) for path in paths)
         left = pa.table({"path": pa.array(paths, pa.string()), "id": pa.array(ids, pa.string(), size=len(paths))})
-        for step in self._steps():
+        for days in self._stages:
             if not len(left):
                 break
-            by_id = pc.is_in(left["id"], value_set=step.known(_RECORDING_IDS, left["id"].drop_null()))
-            by_path = pc.is_in(left["path"], value_set=step.known(_OBJECT_PATHS, left["path"]))
+            by_id = pc.is_in(left["id"], value_set=self._known(days, _RECORDING_IDS, left["id"].drop_null()))
+            by_path = pc.is_in(left["path"], value_set=self._known(days, _OBJECT_PATHS, left["path"]))
             left = left.filter(pc.invert(pc.or_(by_id, by_path)))
         found: list[Any] = left["path"].to_pylist()
         return found
@@ -63,33 +65,18 @@ class NeighbouringDays:
 
     def _unknown(self, columns: Sequence[TableColumn], values: Iterable[str]) -> set[str]:
         left = pa.array(set(values), pa.string())
-        for step in self._steps():
+        for days in self._stages:
             if not len(left):
                 break
-            left = left.filter(pc.invert(pc.is_in(left, value_set=step.known(columns, left))))
+            left = left.filter(pc.invert(pc.is_in(left, value_set=self._known(days, columns, left))))
         unknown: list[Any] = left.to_pylist()
         return set(unknown)
 
-    def _steps(self) -> "Iterator[_Step]":
-        one = timedelta(days=1)
-        for days in ([self._day], [self._day - one, self._day + one], None):
-            yield _Step(self._catalog, self._day, days, self._ignored_accounts)
-
-
-class _Step:
-    """Some of the neighbouring days; all of them if `days` is None."""
-
-    def __init__(self, catalog: Catalog, day: date, days: Sequence[date] | None, ignored_accounts: Any) -> None:
-        self._catalog = catalog
-        self._day = day
-        self._days = days
-        self._ignored_accounts = ignored_accounts
-
-    def known(self, columns: Iterable[TableColumn], wanted: Column) -> Column:
-        """Return the wanted values that are in one of the columns, possibly with duplicates."""
+    def _known(self, days: Sequence[date] | None, columns: Iterable[TableColumn], wanted: Column) -> Column:
+        """Return the wanted values that are in one of the columns on these days, possibly with duplicates."""
         found = []
-        for table, column in columns:
-            for rows in self._rows(table, column, wanted) if len(wanted) else ():
+        for table, column in columns if len(wanted) else ():
+            for rows in self._rows(days, table, column, wanted):
                 counts = pc.and_not(
                     pc.is_in(rows[column], value_set=wanted),
                     pc.is_in(rows["subaccount_id"], value_set=self._ignored_accounts),
@@ -97,12 +84,11 @@ class _Step:
                 found += rows[column].filter(counts).chunks
         return pa.chunked_array(found, pa.string())
 
-    def _rows(self, table: Table, column: str, wanted: Any) -> Iterator[pa.Table]:
+    def _rows(self, days: Sequence[date] | None, table: Table, column: str, wanted: Column) -> Iterator[pa.Table]:
         columns = ["subaccount_id", column]
-        if self._days is not None:
-            for day in self._days:
+        if days is not None:
+            for day in days:
                 yield self._catalog.partition(table, day, columns=columns)
             return
-        reach = timedelta(days=_DAYS_AROUND)
-        around = self._catalog.dataset(table, self._day - reach, self._day + reach)
+        around = self._catalog.dataset(table, self._day - _REACH, self._day + _REACH)
         yield around.to_table(columns=columns, filter=pc.field(column).isin(wanted))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_where
+from callarchive.catalog.arrow_columns import Column, is_true, joined_lists, keys_of, matching_rows, pc, rows_where
 from callarchive.catalog.schemas import RECONCILIATION
 from callarchive.domain.models import ArchiveStatus, Discrepancy, LookupStatus
 
@@ -81,7 +81,7 @@ def calls_without_recording(
         pc.coalesce(silent["ended_at"], silent["started_at"], _at(day_end)), pa.scalar(grace, pa.duration("us"))
     )
     answered = pc.is_in(silent["lookup_status"], value_set=pa.array(list(_WHY_NO_RECORDING)))
-    final = pc.and_(answered, _true(pc.greater_equal(silent["looked_up_at"], over_at)))
+    final = pc.and_(answered, is_true(pc.greater_equal(silent["looked_up_at"], over_at)))
     kind, undecided = Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING, silent.filter(pc.invert(final))
     silent = silent.filter(final)
     seconds = pc.binary_join_element_wise("the call lasted ", _seconds(silent["call_duration_s"]), " s", "")
@@ -105,8 +105,8 @@ def are_connected(sessions: pa.Table) -> Column:
     lasting_s, status = sessions["call_duration_s"], sessions["session_status"]
     unanswered = pc.is_in(status, value_set=pa.array(_UNANSWERED))
     return pc.or_(
-        pc.and_not(_true(pc.greater(lasting_s, 0)), unanswered),
-        pc.and_(lasting_s.is_null(), _true(pc.equal(status, "COMPLETED"))),
+        pc.and_not(is_true(pc.greater(lasting_s, 0)), unanswered),
+        pc.and_(lasting_s.is_null(), is_true(pc.equal(status, "COMPLETED"))),
     )
 
 
@@ -120,10 +120,10 @@ def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table,
         confirmed: whether two responses a day apart were negative, for each session: see `confirmed_negatives`.
     """
     kind, status = Discrepancy.SESSION_NOT_FOUND, sessions["lookup_status"]
-    unknown = pc.and_(_true(pc.equal(status, LookupStatus.NOT_FOUND.value)), confirmed)
-    undecided = sessions.filter(pc.and_not(pc.invert(unknown), _true(pc.equal(status, LookupStatus.OK.value))))
+    unknown = pc.and_(is_true(pc.equal(status, LookupStatus.NOT_FOUND.value)), confirmed)
+    undecided = sessions.filter(pc.and_not(pc.invert(unknown), is_true(pc.equal(status, LookupStatus.OK.value))))
     rows = sessions.filter(unknown)
-    sources = pc.fill_null(pc.binary_join(rows["sources"].combine_chunks(), ", "), "")
+    sources = joined_lists(rows["sources"], ", ")
     lasted = pc.binary_join_element_wise(", and the call lasted ", _seconds(rows["call_duration_s"]), " s", "")
     reason = pc.binary_join_element_wise(
         "8x8 reported the session as unknown twice, a day apart, though sources list it: ",
@@ -182,10 +182,10 @@ def disagreeing_durations(recordings: pa.Table, sessions: pa.Table, *, tolerance
     off: Column = pc.greater(
         pc.subtract(rows["duration_s"], call_s), pc.max_element_wise(pc.multiply(call_s, 0.1), tolerance_s)
     )
-    off = pc.and_(_true(off), _true(pc.equal(rows["archive_status"], ArchiveStatus.ARCHIVED.value)))
+    off = pc.and_(is_true(off), is_true(pc.equal(rows["archive_status"], ArchiveStatus.ARCHIVED.value)))
     for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
         apart_s = pc.abs(pc.subtract(durations_s[one], durations_s[other]))
-        off = pc.or_(off, _true(pc.greater(apart_s, tolerance_s)))
+        off = pc.or_(off, is_true(pc.greater(apart_s, tolerance_s)))
     rows, reported = rows.filter(off), {name: seconds.filter(off).to_pylist() for name, seconds in durations_s.items()}
     calls: list[Any] = call_s.filter(off).to_pylist()
     reasons = [
@@ -286,7 +286,3 @@ def _seconds(column: Column) -> Column:
 
 def _at(moment: datetime) -> Any:
     return pa.scalar(moment, pa.timestamp("us", "UTC"))
-
-
-def _true(flags: Column) -> Column:
-    return pc.fill_null(flags, False)
