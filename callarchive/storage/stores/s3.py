@@ -126,7 +126,7 @@ class S3Store:
         An object that the listing lacks is checked with HEAD: a listing alone does not prove absence.
 
         Raises:
-            UnavailableError: HEAD does not show whether such an object exists.
+            UnavailableError: HEAD does not show whether an object exists.
         """
         wanted = set(paths)
         found = {item.path: item.size_bytes for item in self.list(folder) if item.path in wanted} if wanted else {}

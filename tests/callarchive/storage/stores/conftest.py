@@ -1,8 +1,8 @@
-"""What stores tell of S3 they tell with keys of the tests, never with those of whoever runs them."""
+"""Stores use the test credentials for S3, never those of the user who runs the tests."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def keys(aws_environment: None) -> None:
-    """All tests here."""
+    """Apply to all tests here."""

@@ -262,19 +262,19 @@ def test_a_lost_lock_does_not_hide_the_error_inside(s3_store: S3Store, boto: Any
 
 
 def test_a_lock_is_held_even_if_the_responses_are_lost(s3_store: S3Store, s3_endpoint: str, boto: Any) -> None:
-    puts = []
+    statuses = []
 
     def lose_every_second_put(method: str, path: str, answer: Answer) -> Answer:
         if method == "PUT":
-            puts.append(answer.status)
-            answer.cut = len(puts) % 2 == 1
+            statuses.append(answer.status)
+            answer.cut = len(statuses) % 2 == 1
         return answer
 
     with between(s3_endpoint, lose_every_second_put) as (endpoint, _):
         store = store_at(endpoint, s3_store, lease_s=60)
         with store.lock("day", wait_s=5), pytest.raises(UnavailableError):
             s3_store.lock("day", wait_s=0).__enter__()
-    assert puts == [200, 412, 200, 412]
+    assert statuses == [200, 412, 200, 412]
     with s3_store.lock("day", wait_s=0):
         pass
 
