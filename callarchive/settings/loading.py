@@ -17,6 +17,11 @@ CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
 _PREFIX = "CALLARCHIVE_"
 _SOURCE_KINDS = ("log_export", "inbox", "files", "sql")
+_MESSAGES = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "union_tag_invalid": f"must be one of {', '.join(_SOURCE_KINDS)}",
+}
 
 
 def load_settings(path: Path | str | None = None) -> Settings:
@@ -122,23 +127,21 @@ def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
         inside = any(other["loc"][: len(item["loc"])] == item["loc"] and other is not item for other in items)
         if item["type"] == "too_short" and inside:
             continue
-        # A discriminated union adds its tag, which is no key: ("session_sources", 0, "files", "path").
-        location = list(item["loc"])
-        if "session_sources" in location:
-            tag = location.index("session_sources") + 2
-            if tag < len(location) and location[tag] in _SOURCE_KINDS:
-                del location[tag]
-        location = [part for part in location if part not in (WRITTEN_OUT, REFERENCE)]
-        key = ".".join(str(part) for part in location)
-        message = {
-            "extra_forbidden": "unknown key",
-            "missing": "is missing",
-        }.get(item["type"], item["msg"].removeprefix("Value error, "))
+        key = _key_of(item["loc"])
+        message = _MESSAGES.get(item["type"], item["msg"].removeprefix("Value error, "))
         if item["type"] == "string_pattern_mismatch" and key.endswith("subaccount_id"):
             message = "must be 3 to 50 characters of A-Z a-z 0-9 - . _ &"
-        if item["type"] == "union_tag_invalid":
-            message = f"must be one of {', '.join(_SOURCE_KINDS)}"
         if key in overridden:
             message += f" (set by {overridden[key]})"
         lines.append(f"{key}: {message}" if key else message)
     return lines
+
+
+def _key_of(location: tuple[int | str, ...]) -> str:
+    """Return the key as in the file, without the tags that pydantic adds for unions: session_sources.0.files.path."""
+    parts = [part for part in location if part not in (WRITTEN_OUT, REFERENCE)]
+    if "session_sources" in parts:
+        tag = parts.index("session_sources") + 2
+        if tag < len(parts) and parts[tag] in _SOURCE_KINDS:
+            del parts[tag]
+    return ".".join(map(str, parts))

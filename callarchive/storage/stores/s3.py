@@ -10,7 +10,6 @@ import io
 import itertools
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from tempfile import SpooledTemporaryFile
@@ -26,6 +25,7 @@ from callarchive.domain.errors import (
     UnavailableError,
 )
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.runtime.retry import Backoff, retry
 from callarchive.settings import S3Settings
 from callarchive.storage.landing.places import check_path
 from callarchive.storage.s3 import clients as s3_clients
@@ -39,7 +39,8 @@ from callarchive.storage.stores.s3_staging import Digests, S3Staging
 _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _LEASE_S = 60.0
-_CONFLICT_TRIES = 5
+_CONFLICT_ATTEMPTS = 5
+_CONFLICT_BACKOFF = Backoff(first_s=0.2)
 _STAGING_KEY = "callarchive-staging"
 """The metadata key that identifies the staging that wrote an object."""
 
@@ -238,25 +239,24 @@ class S3Store:
 
     def _put(self, path: str, body: "bytes | BinaryIO", digests: Digests, options: dict[str, Any]) -> None:
         key, checksum = self._key(path), digests.sha256_base64
-        for attempt in range(1, _CONFLICT_TRIES + 1):
+
+        def put() -> dict[str, Any]:
             if not isinstance(body, bytes):
                 body.seek(0)
-            try:
-                with self._translating("writing", path):
-                    response = self._client().put_object(
-                        Bucket=self._bucket,
-                        Key=key,
-                        Body=body,
-                        ContentLength=digests.size_bytes,
-                        ChecksumAlgorithm="SHA256",
-                        ChecksumSHA256=checksum,
-                        **options,
-                    )
-                break
-            except s3_errors.ConflictError:  # another conditional PUT is in progress; its outcome decides
-                if attempt == _CONFLICT_TRIES:
-                    raise
-                time.sleep(0.1 * 2**attempt)
+            with self._translating("writing", path):
+                response: dict[str, Any] = self._client().put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    ContentLength=digests.size_bytes,
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=checksum,
+                    **options,
+                )
+            return response
+
+        # A conflict: another conditional PUT is in progress, and its outcome decides.
+        response = retry(put, retryable=_is_conflict, backoff=_CONFLICT_BACKOFF, attempts=_CONFLICT_ATTEMPTS)
         self._confirm(path, response, digests)
 
     def _confirm(self, path: str, response: dict[str, Any], digests: Digests) -> None:
@@ -335,3 +335,7 @@ class S3Store:
             if self._opened is None:
                 self._opened = s3_clients.s3_client(self._settings, connections=64)
             return self._opened
+
+
+def _is_conflict(err: Exception) -> bool:
+    return isinstance(err, s3_errors.ConflictError)
