@@ -1,7 +1,6 @@
-"""What proves that 8x8 does not know something: a 404 in the form of 8x8's own errors.
+"""Decides whether a 404 proves that 8x8 does not have something: only in the form of 8x8's own errors.
 
-A 404 alone proves nothing. Gateways, proxies and load balancers between here and 8x8 answer 404 for a route that they do
-not have, and so does another service at a mistaken `api_url`.
+Gateways, proxies and load balancers return 404 for unknown routes too, and so does another service at a wrong `api_url`.
 """
 
 from typing import Any
@@ -30,9 +29,8 @@ def read_404(body: str | bytes) -> Absent | Unknown:
 def absence(tree: Any) -> Absent | Unknown:
     """Return what the JSON value in the body of a 404 proves.
 
-    8x8's own errors hold a code that is not 0 and a text. Most of its API calls them `statusCode` and `statusMessage`. Where
-    one of them is `code` or `message`, as in the answers of the log export, there is an `errorId` too: without it that is the
-    form of many gateways' errors.
+    8x8's own errors have a code that is not 0 and a text, in most of its API `statusCode` and `statusMessage`. With `code` or
+    `message` instead, as in the log export, there must be an `errorId` too: many gateways' errors have that form without it.
     """
     if not isinstance(tree, dict):
         return Unknown("HTTP 404 with JSON that is no object: not an answer of 8x8's")

@@ -1,7 +1,7 @@
-"""What 8x8 is told about an account: where to push recordings, and where to send events.
+"""Reads and changes an account's configuration at 8x8: where it pushes recordings, and where it sends events.
 
-Routes and fields are those of 8x8's OpenAPI file, read with the tolerance of `answers`. What they should be, and how they
-differ from that, is in `push_config` and `webhook_registrations`.
+Routes and fields are those of 8x8's OpenAPI file. Comparison with the wanted configuration is in `push_config` and
+`webhook_registrations`.
 """
 
 import json
@@ -25,20 +25,20 @@ from callarchive.domain.payloads import (
 )
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.absence import read_404
-from callarchive.voice_api.bodies import Answer
-from callarchive.voice_api.transport import NoAnswerError, Request, Transport
+from callarchive.voice_api.bodies import Response
+from callarchive.voice_api.transport import NoResponseError, Request, Transport
 
 _HIDDEN = "(hidden)"
-_TOLD = ("protocol", "host", "port", "username", "passwordSet", "path")
+_PUSH_FIELDS = ("protocol", "host", "port", "username", "passwordSet", "path")
 
 
 class RejectedError(ArchiveError):
-    """8x8 does not take what it was told; the message has its words and its errorId."""
+    """8x8 rejects a configuration; the message has its text and its errorId."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushConfig:
-    """Where 8x8 pushes an account's recordings, as it tells. The password is never told, only whether there is one."""
+    """Where 8x8 pushes an account's recordings. 8x8 never returns the password, only whether there is one."""
 
     protocol: str | None
     host: str | None
@@ -50,7 +50,7 @@ class PushConfig:
 
 @dataclass(frozen=True, slots=True)
 class WebhookRegistration:
-    """Where 8x8 sends an account's events of one type. The auth header is never told, only whether there is one."""
+    """Where 8x8 sends an account's events of one type. It never returns the auth header, only whether there is one."""
 
     type: str
     url: str
@@ -59,10 +59,10 @@ class WebhookRegistration:
 
 
 class AccountSetup:
-    """8x8's configuration of one account.
+    """The client of one account's configuration at 8x8.
 
-    Every method raises AccessDeniedError when the API key is refused, UnavailableError when no usable answer comes, and those
-    that change something RejectedError when 8x8 does not take it. Secrets are in no message.
+    Every method raises AccessDeniedError if the API key is rejected, UnavailableError if there is no usable response, and those
+    that change something RejectedError if 8x8 does not accept it. No message contains a secret.
     """
 
     def __init__(self, transport: Transport, account: AccountSettings, lookups: LookupSettings, *, url: str) -> None:
@@ -72,19 +72,19 @@ class AccountSetup:
         self._url = url
 
     def push_config(self) -> PushConfig | None:
-        """The recording push configuration; null when none is set."""
-        status, tree = self._ask("GET", "recording-push-config")
+        """Return the recording push configuration; `None` if none is set."""
+        status, tree = self._send("GET", "recording-push-config")
         if status == 404:
             return None
-        if any(field_of(tree, name) for name in _TOLD):
+        if any(field_of(tree, name) for name in _PUSH_FIELDS):
             return _read_push_config(tree)
         if numeric_code(field_of(tree, "statusCode")) != 0:
-            raise self._unreadable("recording-push-config", "holds neither a push configuration nor status code 0")
+            raise self._unreadable("recording-push-config", "has neither a push configuration nor status code 0")
         return None
 
     def set_push_config(self, *, protocol: str, host: str, port: int, username: str, password: str, path: str) -> None:
-        """8x8 has been told this configuration."""
-        told = {
+        """Set the recording push configuration."""
+        payload = {
             "protocol": protocol,
             "host": host,
             "port": port,
@@ -92,93 +92,93 @@ class AccountSetup:
             "password": password,
             "path": path,
         }
-        self._ask("POST", "recording-push-config", told, secrets=(password,), none_at=())
+        self._send("POST", "recording-push-config", payload, secrets=(password,), none_at=())
 
     def delete_push_config(self) -> bool:
-        """No configuration is set any more. Returns whether one was."""
-        status, _ = self._ask("DELETE", "recording-push-config")
+        """Delete the push configuration. Return whether there was one."""
+        status, _ = self._send("DELETE", "recording-push-config")
         return status != 404
 
     def webhooks(self) -> list[WebhookRegistration]:
-        """The account's webhooks, ordered by type."""
-        status, tree = self._ask("GET", "webhooks")
+        """Return the account's webhooks, ordered by type."""
+        status, tree = self._send("GET", "webhooks")
         if status == 404:
             return []
         listed = field_of(tree, "webhooks")
         if listed is None and numeric_code(field_of(tree, "statusCode")) == 0:
             listed = []
-        if not isinstance(listed, list):  # taken for none, all would be reported as not registered
-            raise self._unreadable("webhooks", "holds no list of webhooks")
+        if not isinstance(listed, list):  # as an empty list, all would be reported as not registered
+            raise self._unreadable("webhooks", "has no list of webhooks")
         found = [_read_webhook(item) for item in listed if isinstance(item, dict)]
         return sorted(found, key=lambda hook: hook.type)
 
     def register_webhook(self, *, type_: str, url: str, auth_header: str | None) -> None:
-        """Events of the type are sent to the URL from now on, in place of where they went before."""
-        told: dict[str, Any] = {"type": type_, "url": url, "enabled": True}
+        """Register the URL for events of the type, replacing its current registration."""
+        payload: dict[str, Any] = {"type": type_, "url": url, "enabled": True}
         if auth_header is not None:
-            told["httpAuthHeader"] = auth_header
+            payload["httpAuthHeader"] = auth_header
         # "Bearer x" is as secret as the x in it.
         secrets = () if auth_header is None else (auth_header, *auth_header.split()[1:])
-        self._ask("POST", "webhooks", told, secrets=secrets, none_at=())
+        self._send("POST", "webhooks", payload, secrets=secrets, none_at=())
 
     def unregister_webhook(self, type_: str) -> bool:
-        """Events of the type are sent nowhere any more. Returns whether they were."""
-        status, _ = self._ask("DELETE", f"webhooks/{quote(type_, safe='')}")
+        """Remove the registration of the type. Return whether there was one."""
+        status, _ = self._send("DELETE", f"webhooks/{quote(type_, safe='')}")
         return status != 404
 
-    def _ask(
+    def _send(
         self,
         method: str,
         route: str,
-        told: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | None = None,
         *,
         secrets: tuple[str, ...] = (),
         none_at: tuple[int, ...] = (404,),
     ) -> tuple[int, dict[str, Any]]:
-        """Return status and JSON object of an answer that is a 2xx, or one of `none_at`, whose object is empty.
+        """Return status and JSON object of a response with 2xx, or with one of `none_at`, whose object is empty.
 
-        Such a 404 counts in the form of 8x8's own errors only: a gateway's says nothing about the account.
+        A 404 must have the form of 8x8's own errors: a gateway's is not about the account.
         """
         what = f"account {self._account.subaccount_id}: {method} {route.partition('/')[0]}"
         request = Request(
             method=method,
             url=f"{self._url}/{route}",
-            payload=None if told is None else json.dumps(told).encode(),
+            payload=None if payload is None else json.dumps(payload).encode(),
             unusable=not_json if method == "GET" else None,
         )
         try:
-            answer = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
-        except (NoAnswerError, AnswerError) as err:
-            # Not chained: what a library says of a request may show what was sent.
+            response = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
+        except (NoResponseError, AnswerError) as err:
+            # Not chained: a library's message may show what was sent.
             raise UnavailableError(f"{what}: {_without(str(err), secrets)}") from None
-        if answer.status in none_at:
-            proof = read_404(answer.body)
+        if response.status in none_at:
+            proof = read_404(response.body)
             if isinstance(proof, Unknown):
                 why = _without(proof.reason, secrets)
                 raise UnavailableError(f"{what}: {self._account.api_url}: {why}; check accounts.api_url")
-            return answer.status, {}
-        # Hidden before it is shortened and starred out, which would leave half a secret that nobody recognises.
+            return response.status, {}
+        # Hidden before masking and truncation, which would leave an unrecognizable half of a secret.
         tree = {
             name: _without(value, secrets) if isinstance(value, str) else value
-            for name, value in _object_in(answer).items()
+            for name, value in _object_in(response).items()
         }
-        said = status_message(tree)
-        if not 200 <= answer.status < 300:
-            raise RejectedError(f"{what}: 8x8 answers HTTP {answer.status}{said}")
+        message = status_message(tree)
+        if not 200 <= response.status < 300:
+            raise RejectedError(f"{what}: 8x8 returned HTTP {response.status}{message}")
         if method == "GET" and not tree:
             raise self._unreadable(route, "is not a JSON object")
         code = field_of(tree, "statusCode")
         if code not in (None, 0, "0"):
-            raise RejectedError(f"{what}: 8x8 answers status code {ascii(code)[:20]}{said}")
-        return answer.status, tree
+            raise RejectedError(f"{what}: 8x8 returned status code {ascii(code)[:20]}{message}")
+        return response.status, tree
 
     def _unreadable(self, route: str, why: str) -> UnavailableError:
         account = self._account.subaccount_id
-        return UnavailableError(f"account {account}: GET {route}: the answer {why}; check accounts.api_url")
+        return UnavailableError(f"account {account}: GET {route}: the response {why}; check accounts.api_url")
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:
-    """8x8 may say a request's fields back. A secret of a few characters would take half the text with it: so be it."""
+    """Hide the secrets in a text: 8x8 may echo a request's fields. A short secret may hide more than itself."""
     for secret in secrets:
         for spelling in (secret, json.dumps(secret)[1:-1]):
             text = text.replace(spelling, _HIDDEN)
@@ -200,7 +200,7 @@ def _read_push_config(tree: Mapping[str, Any]) -> PushConfig:
 
 
 def _read_webhook(item: Mapping[str, Any]) -> WebhookRegistration:
-    """8x8's guides say `active` where its OpenAPI file says `enabled`."""
+    """Read a webhook. 8x8's guides have `active` where its OpenAPI file has `enabled`."""
     enabled = _flag(item, "enabled")
     if enabled is None:
         enabled = _flag(item, "active")
@@ -213,7 +213,7 @@ def _read_webhook(item: Mapping[str, Any]) -> WebhookRegistration:
 
 
 def _flag(tree: Mapping[str, Any], name: str) -> bool | None:
-    """Also where it is spelled as a text: read as set, "false" would pass a switched-off webhook for a good one."""
+    """Read a flag, also as text: otherwise a webhook with "false" would be reported as enabled."""
     value = field_of(tree, name)
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.strip().lower())
@@ -225,10 +225,10 @@ def _text(tree: Mapping[str, Any], name: str) -> str | None:
     return storable(value)[:2000] if isinstance(value, str) and value else None
 
 
-def _object_in(answer: Answer) -> dict[str, Any]:
+def _object_in(response: Response) -> dict[str, Any]:
     try:
-        tree = parse_json(decode(answer.body))
+        tree = parse_json(decode(response.body))
     except UnreadableError:
         return {}
-    # An object with a doubled key says two things at once, and so nothing.
+    # An object with a doubled key is ambiguous.
     return tree if isinstance(tree, dict) and not isinstance(tree, DoubledKeys) else {}

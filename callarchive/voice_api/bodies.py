@@ -1,4 +1,4 @@
-"""Bodies of HTTP answers, read whole and bounded: into memory, or into a file with a hash."""
+"""Reads the bodies of HTTP responses, with a size limit: into memory, or into a file with a hash."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ _CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer that came whole.
+class Response:
+    """A complete response.
 
     Attributes:
-        body: empty when it was saved to a file.
-        sha256: of a saved body, in hex; null otherwise.
-        end_announced: whether a readable Content-Length or chunks announced the end; if not, a cut cannot be noticed.
+        body: empty if it was saved to a file.
+        sha256: of a saved body, in hex; `None` otherwise.
+        end_announced: whether Content-Length or chunks announced the end; if not, truncation cannot be detected.
     """
 
     status: int
@@ -31,31 +31,32 @@ class Answer:
     end_announced: bool
 
 
-def read_answer(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, limit_bytes: int) -> Answer:
-    """The answer with its whole body. The caller closes the response.
+def read_response(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, limit_bytes: int) -> Response:
+    """Read the whole body. The caller closes the response.
 
     Args:
-        save_to: takes the body of a 200, as it came, undecoded.
-        limit_bytes: of what is kept, after unpacking a Content-Encoding.
+        response: whose headers were read.
+        save_to: a file for the body of a 200, which is saved undecoded.
+        limit_bytes: of a saved body, or of one in memory after decoding.
 
     Raises:
         AnswerError: the body is longer.
         StoreError: the file cannot be written.
-        urllib3.exceptions.HTTPError, OSError: it did not come whole.
+        urllib3.exceptions.HTTPError, OSError: the body is incomplete.
     """
     headers: Mapping[str, str] = response.headers
-    # As urllib3 understood it: a length that it cannot read, such as "-1" or "12 kB", is none that it holds the server to.
+    # As urllib3 understood it: it does not enforce a length that it cannot parse, such as "-1" or "12 kB".
     announced = bool(getattr(response, "chunked", False)) or response.length_remaining is not None
     if response.status == 200 and save_to is not None:
         sha256 = _save(_chunks(response, limit_bytes, decode=False), save_to)
-        return Answer(200, headers, b"", sha256, announced)
+        return Response(200, headers, b"", sha256, announced)
     limit_bytes = min(limit_bytes, JSON_LIMIT_BYTES)
     body = b"".join(_chunks(response, limit_bytes, decode=True))
-    return Answer(response.status, headers, body, None, announced)
+    return Response(response.status, headers, body, None, announced)
 
 
 def _chunks(response: urllib3.BaseHTTPResponse, limit_bytes: int, *, decode: bool) -> Iterator[bytes]:
-    """urllib3 itself raises when fewer bytes come than Content-Length or the chunks promise."""
+    """Yield the body. urllib3 itself raises if it is shorter than Content-Length or the chunks announce."""
     size_bytes = 0
     for chunk in response.stream(_CHUNK_BYTES, decode_content=decode):
         size_bytes += len(chunk)
@@ -65,7 +66,7 @@ def _chunks(response: urllib3.BaseHTTPResponse, limit_bytes: int, *, decode: boo
 
 
 def _save(chunks: Iterator[bytes], path: Path) -> str:
-    """The bytes are in the file; their SHA-256 in hex."""
+    """Write the chunks to the file, and return their SHA-256 in hex."""
     digest = hashlib.sha256()
     with _disk_errors_named(path):
         file = path.open("wb")
@@ -82,7 +83,7 @@ def _save(chunks: Iterator[bytes], path: Path) -> str:
 
 @contextmanager
 def _disk_errors_named(path: Path) -> Iterator[None]:
-    """The disk's errors are told apart from the connection's: another attempt does not make room."""
+    """Distinguish errors of the disk from those of the connection: retrying does not free space."""
     try:
         yield
     except OSError as err:

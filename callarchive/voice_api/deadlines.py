@@ -1,7 +1,7 @@
-"""Deadlines that hold even when a response drips.
+"""Deadlines that hold even if a response arrives byte by byte.
 
-The time-out of a socket is per read, so a server that sends a byte now and then keeps a caller for ever. Here a
-watchdog shuts the socket down when the deadline has passed, whatever part of the response is being read.
+A socket's timeout is per read, so a server that sends a byte now and then would block a caller forever. A watchdog shuts the
+socket down after the deadline, whatever part of the response is being read.
 """
 
 import contextlib
@@ -18,25 +18,25 @@ _watch: ContextVar["_Watch | None"] = ContextVar("_watch", default=None)
 
 
 class _Watch:
-    """The socket of one request under way, once it is known."""
+    """A running request and, once it is known, its socket."""
 
-    __slots__ = ("barked", "ends_at", "socket")
+    __slots__ = ("ends_at", "socket", "timed_out")
 
     def __init__(self, ends_at: float) -> None:
         self.ends_at = ends_at
         self.socket: socket.socket | None = None
-        self.barked = False
+        self.timed_out = False
 
-    def bark(self) -> None:
-        self.barked = True
+    def abort(self) -> None:
+        self.timed_out = True
         if self.socket is not None:
-            # The base class's method: SSLSocket's own also forgets its TLS state under the reading thread's feet.
+            # The base class's method: SSLSocket's own also drops its TLS state while another thread reads.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
 
 class Watchdog:
-    """Ends requests whose deadline has passed by shutting down their sockets. Thread-safe; one thread for all."""
+    """Aborts requests after their deadline by shutting down their sockets. Thread-safe; one thread for all."""
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
@@ -47,7 +47,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watching(self, seconds: float) -> Iterator[_Watch]:
-        """Requests sent in this thread, inside the block, over watched connections, end within `seconds`."""
+        """Abort requests of this thread over watched connections that take longer than `seconds` inside the block."""
         watch = _Watch(time.monotonic() + seconds)
         with self._wake:
             self._watched.add(watch)
@@ -65,7 +65,7 @@ class Watchdog:
                 self._watched.discard(watch)
 
     def close(self) -> None:
-        """The thread has ended. May be called twice."""
+        """End the thread. May be called twice."""
         with self._wake:
             self._closed = True
             thread, self._thread = self._thread, None
@@ -78,15 +78,15 @@ class Watchdog:
             while not self._closed:
                 now = time.monotonic()
                 for watch in [watch for watch in self._watched if watch.ends_at <= now]:
-                    watch.bark()
-                    # Again shortly: the connection may only just have been made.
+                    watch.abort()
+                    # Repeat shortly: the connection may have been made only now.
                     watch.ends_at = now + 0.05
                 self._wakes_at = min((watch.ends_at for watch in self._watched), default=float("inf"))
                 self._wake.wait(None if self._wakes_at == float("inf") else max(0.0, self._wakes_at - now))
 
 
 class WatchedConnection(HTTPConnection):
-    """A connection that tells the watch of the thread that uses it which socket to shut down."""
+    """A connection that registers its socket with the watch of the current thread."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         _note(self)
@@ -94,7 +94,7 @@ class WatchedConnection(HTTPConnection):
 
 
 class WatchedTlsConnection(HTTPSConnection):
-    """The same over TLS."""
+    """A `WatchedConnection` over TLS."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         _note(self)
@@ -102,7 +102,7 @@ class WatchedTlsConnection(HTTPSConnection):
 
 
 def _note(connection: HTTPConnection) -> None:
-    """The socket itself is kept: http.client forgets it while the body of a closing connection is still being read."""
+    """Keep the socket itself: http.client drops it while the body of a closing connection is still being read."""
     watch = _watch.get()
     if watch is not None:
         watch.socket = connection.sock

@@ -1,6 +1,6 @@
-"""Unpacking of a downloaded export file, and whether it ends as a whole CSV file does.
+"""Unpacks a downloaded export file, and checks that it is a complete CSV file.
 
-gzip and zip are recognised by their first bytes, whatever the headers say. What the rows say is `call_log`'s part.
+gzip and zip are recognized by their first bytes, whatever the headers. Rows are parsed in `sources`.
 """
 
 import gzip
@@ -31,38 +31,39 @@ _DAMAGE = (
 
 
 class DamagedExportError(ExportError):
-    """The packing of an export file is damaged or cut short. The message does not name the file."""
+    """A compressed export file is damaged or truncated. The message does not name the file."""
 
 
 def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
-    """The CSV files that were in `raw`, beside it, named after it; `raw` itself is gone.
+    """Replace `raw` with its CSV files, in the same folder and named after it, and return them.
 
     Args:
-        encoding: the Content-Encoding that it came with.
+        raw: the download.
+        encoding: its Content-Encoding.
         name: of job and file, for messages.
 
     Raises:
-        DamagedExportError: the packing is damaged or cut short.
-        ExportError: packed in another way, or over 8 GiB when unpacked.
-        StoreError: no room.
+        DamagedExportError: the compressed file is damaged or truncated.
+        ExportError: it has another Content-Encoding, or over 8 GiB when unpacked.
+        StoreError: there is no space.
     """
     if encoding.strip().lower() not in ("", "identity", "gzip", "x-gzip"):
-        raise ExportError(f"{name}: came with Content-Encoding {encoding[:40]!a}, which was not asked for")
+        raise ExportError(f"{name}: has Content-Encoding {encoding[:40]!a}, which was not requested")
     try:
-        plain = _gunzipped(_gunzipped(raw, name), name)  # a .gz file may travel gzipped once more
+        plain = _gunzipped(_gunzipped(raw, name), name)  # a .gz file may be gzipped once more in transit
         if _begins_with(plain, b"PK\x03\x04"):
             return _unzipped(plain, name)
         return [plain.rename(raw.with_suffix(".csv"))]
     except _DAMAGE as err:
-        raise DamagedExportError(f"its packing is damaged or cut short ({type(err).__name__})") from err
+        raise DamagedExportError(f"the compressed file is damaged or truncated ({type(err).__name__})") from err
     except OSError as err:
         raise StoreError(f"{raw.parent}: cannot unpack a download: {err.strerror}") from err
 
 
 def why_not_whole(path: Path) -> str | None:
-    """Return why the file is not a whole CSV file, or None where nothing speaks against it.
+    """Return why the file is not a complete CSV file, or `None` if it appears to be.
 
-    The last line must end as the first one does, so that a file whose lines end in CRLF does not end between the two.
+    The last line must end like the first one, so a file with CRLF must not end between the two.
 
     Raises:
         StoreError: the file cannot be read.
@@ -76,12 +77,12 @@ def why_not_whole(path: Path) -> str | None:
         raise StoreError(f"{path.parent}: cannot read a download: {err.strerror}") from err
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
-        return "it is empty, though 8x8 says that there are calls"
+        return "it is empty, though 8x8 reports calls"
     document = _DOCUMENTS.get(text[:1])
     if document is not None:
-        return f"it is {document}, no CSV file"
+        return f"it is {document}, not a CSV file"
     if not tail.endswith(b"\n" if b"\n" in head else b"\r"):
-        return "its last line has no line end, so it may have been cut"
+        return "its last line has no line ending, so it may have been cut"
     return None
 
 
@@ -96,7 +97,7 @@ def _gunzipped(path: Path, name: str) -> Path:
 
 
 def _unzipped(path: Path, name: str) -> list[Path]:
-    """Members get names of ours: theirs may climb out of the folder."""
+    """Extract under our own names: the members' may point outside the folder."""
     found: list[Path] = []
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]

@@ -1,4 +1,4 @@
-"""Where an export's link may be followed with the API key: 8x8's own hosts, or the configured API's. Nowhere else."""
+"""Decides which links of an export are followed with the API key: those to 8x8's hosts, or to the configured API."""
 
 import ipaddress
 import re
@@ -11,26 +11,26 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def export_url(link: str, *, api_url: str, job: str) -> str:
-    """The URL to fetch, rebuilt from the parts that were checked; at the configured spelling of the host if it is that.
+    """Return the URL to download, rebuilt from its checked parts, with the host as configured if it is the same.
 
-    The key may go to the origin of `api_url`, where all names of the loopback are one host, and from an https host of
-    8x8's to another (the page says voice.wavecell.com where the OpenAPI file says voice.8x8.com).
+    The key may be sent to the origin of `api_url`, where all loopback names are one host, and from one https host of 8x8 to
+    another (8x8's page names voice.wavecell.com where the OpenAPI file names voice.8x8.com).
 
     Raises:
-        ExportError: names the host that was refused. The link itself is in no message: it is as good as the file.
+        ExportError: the link is refused. The message names the host, never the link, which gives access to the file.
     """
     api = urlsplit(api_url)
-    # Parsers disagree about backslashes, blanks and what is not ASCII: what we check must be what is asked.
+    # Parsers disagree about backslashes, blanks and non-ASCII: the URL that we check must be the one requested.
     if not re.fullmatch(r"[!-\[\]-~]{1,8192}", link):
-        raise ExportError(f"{job}: a link holds characters that no URL has: refused")
+        raise ExportError(f"{job}: refused a link with characters that are invalid in a URL")
     try:
         there = urlsplit(urljoin(api_url + "/", link))
         port = there.port
     except ValueError as err:
-        raise ExportError(f"{job}: a link is not a URL: refused") from err
+        raise ExportError(f"{job}: refused a link that is not a URL") from err
     host = there.hostname or ""
     if there.scheme not in _PORTS or there.username is not None or there.password is not None or not host:
-        raise ExportError(f"{job}: a link is not a plain http(s) URL (scheme {there.scheme[:20]!a}): refused")
+        raise ExportError(f"{job}: refused a link that is not a plain http(s) URL (scheme {there.scheme[:20]!a})")
     if _same_origin(there, api):
         return urlunsplit((api.scheme, api.netloc, there.path, there.query, ""))
     if there.scheme == api.scheme == "https" and _is_8x8(host) and _is_8x8(api.hostname or ""):
@@ -38,7 +38,7 @@ def export_url(link: str, *, api_url: str, job: str) -> str:
         return urlunsplit((there.scheme, netloc, there.path, there.query, ""))
     place = f"{there.scheme}://{host[:100]}" + ("" if port is None else f":{port}")
     raise ExportError(
-        f"{job}: a link leads to {place}, and the API key is sent to {api.scheme}://{api.netloc} only: refused."
+        f"{job}: refused a link to {place}, as the API key is sent only to {api.scheme}://{api.netloc}."
         " If that is 8x8's host, set accounts.api_url to it"
     )
 

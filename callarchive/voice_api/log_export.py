@@ -1,7 +1,6 @@
-"""8x8's log export: a job is started, watched until it ends, and its files are fetched. Used through `VoiceClient`.
+"""8x8's log export: starts a job, polls it until it ends, and downloads its files. Used through `VoiceClient`.
 
-What the CSV rows mean is `sources`' part. Links of a finished job want the same API key as the API itself, so
-`export_links` decides where the key may go.
+CSV rows are parsed in `sources`. Downloads need the API key, so `export_links` decides which links may be followed.
 """
 
 import logging
@@ -32,7 +31,7 @@ from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.export_files import FILE_LIMIT_BYTES, DamagedExportError, unpack, why_not_whole
 from callarchive.voice_api.export_links import export_url
-from callarchive.voice_api.transport import NoAnswerError, Request, Transport
+from callarchive.voice_api.transport import NoResponseError, Request, Transport
 
 _POLL_PAUSES = Backoff(first_s=0.1, longest_s=15.0, growth=1.4)
 _MAX_UNKNOWN_POLLS = 10
@@ -42,9 +41,9 @@ _CANCEL_S = 10.0
 
 _BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {
     "failed": (ExportFailedError, "8x8 could not create the export; run the day again"),
-    "cancelled": (ExportCancelledError, "somebody cancelled the export; run the day again"),
-    "canceled": (ExportCancelledError, "somebody cancelled the export; run the day again"),
-    "error": (ExportServerError, "an internal error of 8x8's ended the export; run the day again later"),
+    "cancelled": (ExportCancelledError, "the export was cancelled; run the day again"),
+    "canceled": (ExportCancelledError, "the export was cancelled; run the day again"),
+    "error": (ExportServerError, "the export failed with an internal error of 8x8; run the day again later"),
 }
 
 logger = logging.getLogger(__name__)
@@ -59,11 +58,11 @@ class _Finished:
 
 
 _NO_SUCH_JOB = 4018
-"""8x8's code in its 404 about an export job."""
+"""8x8's code in its 404 for an export job."""
 
 
 class LogExport:
-    """One span's export. Not thread-safe."""
+    """The export of one time range. Not thread-safe."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class LogExport:
 
     @contextmanager
     def files(self, start: datetime, end: datetime) -> Iterator[list[Path]]:
-        """The span's CSV files in a folder that only we can read; gone afterwards. Raises as `VoiceClient.call_log`."""
+        """Yield the CSV files, in a private folder that is deleted afterwards. Raises like `VoiceClient.call_log`."""
         deadline = self._transport.deadline(self._lookups.export_deadline_s)
         with ExitStack() as stack:
             try:
@@ -92,32 +91,30 @@ class LogExport:
             try:
                 found = self._run(start, end, folder, deadline)
             except ExportExpiredError as err:
-                logger.info("account %s: %s; the export is started once more", self._account.subaccount_id, err)
+                logger.info("account %s: %s; starting the export once more", self._account.subaccount_id, err)
                 found = self._run(start, end, folder, deadline)
             yield found
 
     def check(self) -> str | None:
-        """Return `None` where 8x8 answers about a job that nobody started as it documents, else what it answers instead.
+        """Return `None` if 8x8 responds to a request for an unknown job as documented, else what it returned instead.
 
         Raises:
-            AccessDeniedError: the API key may not ask about exports.
-            NoAnswerError, ExportError: no usable answer came.
+            AccessDeniedError: the API key has no access to exports.
+            NoResponseError, ExportError: there was no usable response.
         """
         job_id = str(uuid.uuid4())
         request = Request(method="GET", url=self._job_url(job_id), attempts=2)
         deadline = self._transport.deadline(self._lookups.deadline_s)
-        status, tree = self._ask(request, deadline, name=self._name(job_id))
+        status, tree = self._send(request, deadline, name=self._name(job_id))
         if status == 404 and str(field_of(tree, "code")) == str(_NO_SUCH_JOB):
             return None
-        return (
-            f"8x8 answers HTTP {status} about an export job that does not exist, and not {_NO_SUCH_JOB} as it documents"
-        )
+        return f"8x8 returned HTTP {status} for an unknown export job, not code {_NO_SUCH_JOB} as documented"
 
     def _run(self, start: datetime, end: datetime, folder: Path, deadline: Deadline) -> list[Path]:
         job_id = self._start(start, end, deadline)
         try:
             word, tree = self._wait(job_id, deadline)
-        except BaseException:  # also an interrupt: nobody will ask for this job again
+        except BaseException:  # also an interrupt: the job is no longer needed
             self._cancel(job_id)
             raise
         if word == "empty":
@@ -137,10 +134,10 @@ class LogExport:
         return paths
 
     def _start(self, start: datetime, end: datetime, deadline: Deadline) -> str:
-        """The id of a job that 8x8 has accepted. An attempt whose answer was lost may leave a second job: harmless."""
+        """Start a job, and return its id. A lost response may leave a second job, which is harmless."""
         payload = f'{{"from": "{_utc_seconds(start)}", "to": "{_utc_seconds(end, up=True)}", "limit": 0}}'.encode()
         request = Request(method="POST", url=self._url, payload=payload)
-        status, tree = self._ask(request, deadline, name=f"account {self._account.subaccount_id}: log export")
+        status, tree = self._send(request, deadline, name=f"account {self._account.subaccount_id}: log export")
         job_id = field_of(tree, "jobId")
         if isinstance(job_id, int) and not isinstance(job_id, bool):
             job_id = str(job_id)
@@ -152,21 +149,21 @@ class LogExport:
         return job_id
 
     def _wait(self, job_id: str, deadline: Deadline) -> tuple[str, dict[str, Any]]:
-        """The status that ended the job, in lower case, and the whole answer."""
+        """Poll until the job ends. Return its final status, in lower case, and the whole response."""
         request = Request(method="GET", url=self._job_url(job_id))
         name = self._name(job_id)
         unknown = 0
         for pause_s in _POLL_PAUSES.pauses():
-            status, tree = self._ask(request, deadline, name=name)
+            status, tree = self._send(request, deadline, name=name)
             if status != 200:
-                raise ExportError(f"{name}: 8x8 does not know it, HTTP {status}{status_message(tree)}")
+                raise ExportError(f"{name}: unknown to 8x8, HTTP {status}{status_message(tree)}")
             state = field_of(tree, "status")
             word = state.strip().lower() if isinstance(state, str) else ""
             if word in ("succeeded", "empty", *_BAD_ENDINGS):
                 return word, tree
             unknown = 0 if word in ("queued", "running") else unknown + 1
             if unknown >= _MAX_UNKNOWN_POLLS:
-                raise ExportError(f"{name}: its status {ascii(state)[:60]} is none that 8x8 documents")
+                raise ExportError(f"{name}: its status {ascii(state)[:60]} is not documented by 8x8")
             if pause_s >= deadline.remaining_s:
                 raise ExportError(
                     f"{name}: not ready within lookups.export_deadline_s ({deadline.seconds:g} s), last status"
@@ -175,79 +172,78 @@ class LogExport:
             deadline.sleep(pause_s)
         raise AssertionError("the pauses do not end")
 
-    def _ask(self, request: Request, deadline: Deadline, *, name: str) -> tuple[int, dict[str, Any]]:
-        """Status and JSON object of an answer; an empty object where there is none, unless that is a 2xx."""
-        wanted = replace(request, unusable=_not_an_object)
+    def _send(self, request: Request, deadline: Deadline, *, name: str) -> tuple[int, dict[str, Any]]:
+        """Return status and JSON object of the response. Without one, the object is empty, or with a 2xx an error is raised."""
+        checked = replace(request, unusable=_not_an_object)
         try:
-            answer = self._transport.send(wanted, deadline=deadline.at_most(self._lookups.deadline_s))
-        except NoAnswerError as err:
-            raise NoAnswerError(f"{name}: {err}", http_status=err.http_status) from err
+            response = self._transport.send(checked, deadline=deadline.at_most(self._lookups.deadline_s))
+        except NoResponseError as err:
+            raise NoResponseError(f"{name}: {err}", http_status=err.http_status) from err
         except AnswerError as err:
             raise ExportError(f"{name}: {err}") from err
         try:
-            tree = parse_json(decode(answer.body))
+            tree = parse_json(decode(response.body))
         except UnreadableError as err:
-            if answer.status < 300:
-                raise ExportError(f"{name}: the answer {err}") from err
+            if response.status < 300:
+                raise ExportError(f"{name}: the response {err}") from err
             tree = {}
-        return answer.status, tree if isinstance(tree, dict) else {}
+        return response.status, tree if isinstance(tree, dict) else {}
 
     def _download(self, url: str, folder: Path, stem: str, name: str, deadline: Deadline) -> list[Path]:
-        """Return the CSV files behind one link, which end where their rows end.
+        """Download the complete CSV files behind one link.
 
-        A file that may have been cut is downloaded again, and never believed for coming twice the same: whatever cuts it
-        cuts at the same place each time.
+        A file that may have been cut is downloaded again. Two equal downloads prove nothing: they may be cut at the same place.
 
         Raises:
-            ExportExpiredError: the link is dead.
-            ExportError: something else than 200, or no download was whole.
-            NoAnswerError: no download came to its announced end within the deadline.
+            ExportExpiredError: the link has expired.
+            ExportError: the status is not 200, or no download was complete.
+            NoResponseError: no download reached its announced end within the deadline.
         """
         raw = folder / f"{stem}.raw"
         name = f"{name}, file {stem}"
         flaw = ""
         for fetch in range(_MAX_FETCHES):
             if fetch:
-                logger.info("%s: %s; it is downloaded again", name, flaw)
+                logger.info("%s: %s; downloading it again", name, flaw)
                 deadline.sleep(_FETCH_PAUSES.pause_s(fetch))
             request = Request(method="GET", url=url, save_to=raw, limit_bytes=FILE_LIMIT_BYTES, denied=(401,))
             try:
-                answer = self._transport.send(request, deadline=deadline)
-            except NoAnswerError as err:
-                # Not chained: the library's error names the link, which is as good as the file.
-                raise NoAnswerError(f"{name}: {err}", http_status=err.http_status) from None
+                response = self._transport.send(request, deadline=deadline)
+            except NoResponseError as err:
+                # Not chained: the library's error contains the link, which gives access to the file.
+                raise NoResponseError(f"{name}: {err}", http_status=err.http_status) from None
             except AnswerError as err:
                 raise ExportError(f"{name}: {err}") from None
-            if answer.status in (403, 404, 410):
-                raise ExportExpiredError(f"{name}: HTTP {answer.status}, it can no longer be downloaded")
-            if answer.status != 200:
-                raise ExportError(f"{name}: HTTP {answer.status}")
-            if not answer.end_announced:
-                flaw = "neither Content-Length nor chunks say where it ends, so it may have been cut"
+            if response.status in (403, 404, 410):
+                raise ExportExpiredError(f"{name}: HTTP {response.status}, it can no longer be downloaded")
+            if response.status != 200:
+                raise ExportError(f"{name}: HTTP {response.status}")
+            if not response.end_announced:
+                flaw = "it has neither a Content-Length nor chunks, so it may have been cut"
                 continue
-            if "Content-Range" in answer.headers:
-                flaw = "only a part of it came, which was not asked for"
+            if "Content-Range" in response.headers:
+                flaw = "8x8 returned only a part of it, which was not requested"
                 continue
             try:
-                paths = unpack(raw, encoding=answer.headers.get("Content-Encoding", ""), name=name)
+                paths = unpack(raw, encoding=response.headers.get("Content-Encoding", ""), name=name)
             except DamagedExportError as err:
                 flaw = str(err)
                 continue
             flaws = [why for path in paths if (why := why_not_whole(path)) is not None]
             if paths and not flaws:
                 return paths
-            flaw = flaws[0] if flaws else "it is a zip without a file"
+            flaw = flaws[0] if flaws else "it is a zip without files"
         raise ExportError(f"{name}: {flaw}, also after {_MAX_FETCHES} downloads; run the day again")
 
     def _cancel(self, job_id: str) -> None:
-        """8x8 is asked to drop the job. Best effort: the reason for giving up is what must reach the caller."""
+        """Cancel the job. Errors are only logged, as the caller must see the original one."""
         request = Request(method="DELETE", url=self._job_url(job_id), attempts=1)
         try:
-            answer = self._transport.send(request, deadline=self._transport.deadline(_CANCEL_S))
+            response = self._transport.send(request, deadline=self._transport.deadline(_CANCEL_S))
         except ArchiveError as err:
             logger.info("%s: could not be cancelled: %s", self._name(job_id), err)
         else:
-            logger.info("%s: cancelled, HTTP %d", self._name(job_id), answer.status)
+            logger.info("%s: cancelled, HTTP %d", self._name(job_id), response.status)
 
     def _job_url(self, job_id: str) -> str:
         return f"{self._url}/{quote(job_id, safe='')}"
@@ -260,21 +256,21 @@ def _read_finished(tree: dict[str, Any], name: str) -> _Finished:
     data = field_of(tree, "data")
     links = [data] if isinstance(data, str) else data if isinstance(data, list) else []
     if not links:
-        raise ExportError(f"{name}: succeeded, but names no file")
+        raise ExportError(f"{name}: succeeded, but has no link")
     if not all(isinstance(link, str) and link for link in links):
-        raise ExportError(f"{name}: succeeded, but what it names are no links")
+        raise ExportError(f"{name}: succeeded, but its links are invalid")
     return _Finished(tuple(dict.fromkeys(links)), parse_timestamp(field_of(tree, "expires")))
 
 
 def _not_an_object(body: bytes) -> str | None:
     try:
-        return None if isinstance(parse_json(decode(body)), dict) else "the answer is not a JSON object"
+        return None if isinstance(parse_json(decode(body)), dict) else "the response is not a JSON object"
     except UnreadableError as err:
-        return f"the answer {err}"
+        return f"the response {err}"
 
 
 def _utc_seconds(at: datetime, *, up: bool = False) -> str:
-    """`yyyy-MM-ddTHH:mm:ssZ`, the one form that 8x8's OpenAPI file gives for UTC with a time; never a narrower span."""
+    """Format as `yyyy-MM-ddTHH:mm:ssZ`, the form in 8x8's OpenAPI file, rounded so that the range never shrinks."""
     if up and at.microsecond:
         at += timedelta(seconds=1)
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

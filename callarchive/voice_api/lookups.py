@@ -1,7 +1,7 @@
-"""Reading the answer of Get Recordings, field by field: what is odd is set aside, and never sinks its neighbours.
+"""Parses the response of Get Recordings, field by field: an invalid field or recording never affects the others.
 
-A negative answer ("not found", "no recordings") is believed in 8x8's own form only. When it is final is in
-`callarchive.archiving.transforms.lookup_tables`.
+A negative response ("not found", "no recordings") counts only in 8x8's own form. `transforms.lookup_tables` decides when it is
+final.
 """
 
 import re
@@ -36,15 +36,15 @@ LIMIT_BYTES = 1024 * 1024
 
 MAX_RECORDINGS = 1000
 _MAX_BRACKETS = 8 * MAX_RECORDINGS
-"""More objects and lists than so many recordings hold are not made into Python objects: they take 20 times their bytes."""
+"""The objects and lists of that many recordings. More are not parsed: as Python objects they take 20 times their bytes."""
 
 _URL_CHARS = 4096
 _PROBLEMS_SHOWN = 3
 _NULL_LIST = re.compile(r'"recordings"\s*:\s*null\b', re.IGNORECASE)
 
 
-def too_much(body: str | bytes) -> str | None:
-    """Return why a body is not parsed, or None where it may be."""
+def over_limit(body: str | bytes) -> str | None:
+    """Return why a body is too large to parse, or `None`."""
     if len(body) > LIMIT_BYTES:
         return f"is longer than {LIMIT_BYTES} bytes"
     brackets = body.count(b"{") + body.count(b"[") if isinstance(body, bytes) else body.count("{") + body.count("[")
@@ -58,19 +58,22 @@ def read_lookup(
     body: str | bytes,
     looked_up_at: datetime,
 ) -> Lookup:
-    """Return what an answer of Get Recordings says of a session, whatever came.
+    """Parse any response of Get Recordings about a session.
 
     - `ok`: 200 with recordings.
     - `not_found`: 404 in the form of 8x8's own errors.
     - `no_recordings`: 200 with an empty list and status code 0 or none, or with null and status code 0.
-    - `error`: everything else, with the reason and with the recordings that could be read. An answer that names another
-      session, or one of its keys twice, says nothing of this one.
+    - `error`: everything else, with the reason and the recordings that could be parsed. A response that names another
+      session, or has a key twice, is not used.
 
     Args:
-        session_id: the one asked for, as `parse_id` returns it. A recording that names another is set aside.
-            (The `subAccountId` in an answer decides nothing: the URL and the key did.)
+        session_id: the one requested, as `parse_id` returns it. A recording that names another is set aside.
+            (The `subAccountId` in a response is ignored: URL and key determine the account.)
+        http_status: of the response.
+        body: of the response.
+        looked_up_at: the time of the lookup.
     """
-    refused = too_much(body)
+    refused = over_limit(body)
     text = None if refused is not None else decode(body)
 
     def lookup(status: LookupStatus, error: str | None = None, found: Iterable[ApiRecording] = ()) -> Lookup:
@@ -117,7 +120,7 @@ def read_lookup(
 
 
 def _no_proof_of_none(tree: dict[str, Any], text: str) -> str | None:
-    """Return why an answer without recordings does not say that there are none; None where it does."""
+    """Return why a response without recordings does not prove that there are none; `None` if it does."""
     keys = {key.lower() for key in tree}
     code = field_of(tree, "statusCode")
     number = numeric_code(code)
@@ -127,7 +130,7 @@ def _no_proof_of_none(tree: dict[str, Any], text: str) -> str | None:
         return f"the answer names no recordings, and its status code is {shown(code)}"
     if "recordings" not in keys:
         return "the answer holds no `recordings`"
-    # Also NaN and numbers beyond every range are None by now.
+    # NaN and numbers out of range are `None` too.
     if field_of(tree, "recordings") is None and not (number == 0 and _NULL_LIST.search(text)):
         return "the answer names no recordings, and not status code 0"
     return None
@@ -152,7 +155,7 @@ def _read_recordings(listed: list[Any], *, session_id: str, now: datetime) -> tu
 
 
 def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecording:
-    """Raise InvalidIdError where the recording cannot be identified, or belongs to another call."""
+    """Parse a recording. Raise InvalidIdError if it cannot be identified, or belongs to another call."""
     if not isinstance(item, dict):
         raise InvalidIdError(f"a recording is not a JSON object but {shown(item)}")
     if isinstance(item, DoubledKeys):
@@ -175,7 +178,7 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
 
 
 def _refuse_doubled(item: DoubledKeys) -> None:
-    """Raise InvalidIdError, unless only `sessionId` and `sessionid` are there, both documented, and say the same."""
+    """Raise InvalidIdError, unless the keys are `sessionId` and `sessionid`, both documented, with the same value."""
     doubled = [
         key for key in item.keys_doubled if key != "sessionid" or key in item.same_spelling or key in item.disagreeing
     ]
@@ -184,13 +187,13 @@ def _refuse_doubled(item: DoubledKeys) -> None:
         raise InvalidIdError(f"recording {shown(id_)} is set aside: it holds {ascii(doubled[0])[:60]} twice")
 
 
-def _differs(value: Any, asked: str) -> bool:
-    """Only a text names something: a number or a null there is an oddity of the answer, not another call."""
-    return isinstance(value, str) and value.strip() != "" and value.strip().casefold() != asked.casefold()
+def _differs(value: Any, session_id: str) -> bool:
+    """Return whether the value names another session. Numbers and null name none."""
+    return isinstance(value, str) and value.strip() != "" and value.strip().casefold() != session_id.casefold()
 
 
 def _united(one: ApiRecording, other: ApiRecording) -> ApiRecording:
-    """Of two rows about one recording the one that has come further, with what only the other says."""
+    """Merge two rows of one recording: the one with the more advanced status, completed from the other."""
     ahead, behind = sorted((one, other), key=lambda recording: PROGRESS.index(recording.api_status), reverse=True)
     return replace(
         ahead,

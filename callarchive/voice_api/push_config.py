@@ -1,4 +1,4 @@
-"""The recording push configuration that 8x8 should have, beside the one that it has."""
+"""Compares the recording push configuration at 8x8 with the wanted one, and applies that."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from callarchive.voice_api.account_setup import AccountSetup, PushConfig
 
 @dataclass(frozen=True)
 class PushDifference:
-    """One setting of a push configuration: at 8x8 (null where nothing is set), wanted, and whether they differ.
+    """One setting of a push configuration: at 8x8 (`None` if not set), wanted, and whether they differ.
 
-    `differs` is null for the password: 8x8 never tells it.
+    `differs` is `None` for the password, which 8x8 never returns.
     """
 
     setting: str
@@ -20,11 +20,11 @@ class PushDifference:
 
 
 def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[PushDifference]:
-    """Every setting, in the order of 8x8's page, the password last.
+    """Return every setting, in the order of 8x8's page, the password last.
 
-    S3 has no use for a port, and 8x8's own samples tell any: it differs only where the configuration names one.
+    S3 does not use the port, and 8x8's samples have various ones: it differs only if the configuration sets it.
     """
-    told = {
+    current = {
         "protocol": None if found is None else found.protocol,
         "host": None if found is None else found.host,
         "port": None if found is None or found.port is None else str(found.port),
@@ -42,9 +42,9 @@ def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[Pus
     differences = [
         PushDifference(
             name,
-            told[name],
+            current[name],
             value,
-            _plain(name, told[name]) != _plain(name, value) and not (name == "port" and any_port),
+            _plain(name, current[name]) != _plain(name, value) and not (name == "port" and any_port),
         )
         for name, value in settings.items()
     ]
@@ -54,16 +54,16 @@ def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[Pus
 
 
 def differs(differences: list[PushDifference]) -> bool:
-    """Whether anything that can be compared differs."""
+    """Return whether any comparable setting differs."""
     return any(difference.differs for difference in differences)
 
 
 def apply_push_config(setup: AccountSetup, wanted: PushSettings) -> list[PushDifference]:
-    """8x8 has been told what is wanted. Returns what it then says of it: the same, if all went well.
+    """Apply the wanted configuration. Return the differences to what 8x8 reports afterwards: none on success.
 
     Raises:
         ConfigurationError: the password's secret is not set.
-        RejectedError, AccessDeniedError, UnavailableError: 8x8 did not take it.
+        RejectedError, AccessDeniedError, UnavailableError: 8x8 did not accept it.
     """
     setup.set_push_config(
         protocol=wanted.protocol,
@@ -77,7 +77,7 @@ def apply_push_config(setup: AccountSetup, wanted: PushSettings) -> list[PushDif
 
 
 def _plain(setting: str, value: str | None) -> str | None:
-    """What may be spelled in two ways: a protocol's and a host's case, slashes at a path's end."""
+    """Normalize the value: the case of a protocol or a host, trailing slashes of a path."""
     if value is None:
         return None
     if setting in ("protocol", "host"):

@@ -1,8 +1,7 @@
-"""The way to a host: kept-alive connections, TLS and its certificates, proxies of the environment.
+"""Connections to a host: keep-alive, TLS and certificates, proxies of the environment.
 
-requests decides all of that, as everywhere it is used, and the connections are those of its adapter. What travels on them
-is sent by `transport` with urllib3 itself: requests' own preparing of a request costs twice what sending it does (0.32 ms
-of CPU where urllib3 takes 0.12), and look-ups are sent a thousand a second. No netrc, no cookies, no redirects here.
+requests resolves all of these, and its adapter owns the connections. `transport` sends on them with urllib3 directly: requests
+takes 0.32 ms of CPU per request, urllib3 0.12 ms, at up to a thousand lookups per second. No netrc, cookies or redirects here.
 """
 
 import os
@@ -33,14 +32,14 @@ class Route:
 
     Attributes:
         pool: connections to it, or to the proxy before it.
-        names_host: whether a request names its whole URL, as a proxy for plain HTTP wants it, and not only path and query.
+        names_host: whether requests name the whole URL, for a proxy for plain HTTP, and not only path and query.
     """
 
     pool: urllib3.HTTPConnectionPool
     names_host: bool
 
     def target(self, url: str) -> str:
-        """What stands in a request for this URL."""
+        """Return the request target for this URL."""
         if self.names_host:
             return url
         path = url[len(origin_of(url)) :]
@@ -48,20 +47,20 @@ class Route:
 
 
 class Routes:
-    """Routes by origin, made when first needed. Thread-safe.
+    """Routes by origin, created when first needed. Thread-safe.
 
     Args:
         connection_count: how many connections to a host are kept for the next request.
     """
 
     def __init__(self, *, connection_count: int) -> None:
-        # More hosts than 8x8 has: the adapter would close the pool of the host that was not used for longest.
+        # More than the hosts of 8x8: beyond that, the adapter closes the least recently used pool.
         self._adapter = _WatchedAdapter(pool_connections=1000, pool_maxsize=connection_count)
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._known: dict[str, Route] = {}
 
     def to(self, url: str) -> Route:
-        """The route to the URL's host. Environment and proxies are looked at once an origin: it costs as much as a request.
+        """Return the route to the URL's host. Proxies are resolved once per origin, which costs as much as a request.
 
         Raises:
             requests.RequestException, OSError, ValueError: the URL, a proxy or the CA bundle cannot be used.
@@ -73,13 +72,13 @@ class Routes:
         return route
 
     def close(self) -> None:
-        """Connections are closed. May be called twice."""
+        """Close all connections. May be called twice."""
         self._adapter.close()
         self._known.clear()
 
 
 class _WatchedAdapter(HTTPAdapter):
-    """requests' adapter over connections that a `Watchdog` can end."""
+    """requests' adapter with connections that a `Watchdog` can abort."""
 
     def init_poolmanager(self, *args: object, **kwargs: object) -> None:
         super().init_poolmanager(*args, **kwargs)  # type: ignore[arg-type]
@@ -92,7 +91,7 @@ class _WatchedAdapter(HTTPAdapter):
         return manager
 
     def route(self, origin: str, *, verify: bool | str) -> Route:
-        """What `send` would do before it sends a request to that origin."""
+        """Return the route to an origin, resolved as by the adapter's `send`."""
         prepared = requests.Request("GET", f"{origin}/").prepare()
         proxies = get_environ_proxies(f"{origin}/")
         pool = self.get_connection_with_tls_context(prepared, verify, proxies=proxies)
@@ -102,7 +101,7 @@ class _WatchedAdapter(HTTPAdapter):
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of an absolute URL, as they are spelt there."""
+    """Return scheme, host and port of an absolute URL, verbatim."""
     begin = url.find("://") + 3
     ends = [end for end in (url.find(mark, begin) for mark in "/?#") if end >= 0]
     return url[: min(ends, default=len(url))]

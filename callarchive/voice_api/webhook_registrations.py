@@ -1,4 +1,4 @@
-"""The webhooks that an account should have at 8x8, beside those that it has. Those of other types are never touched."""
+"""Compares an account's webhooks at 8x8 with the wanted ones, and registers them. Other types are never changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from callarchive.settings import WebhookSettings
 from callarchive.voice_api.account_setup import AccountSetup, WebhookRegistration
 
 TYPES = ("VRU", "VSS")
-"""Recording uploaded and session summary: what the receiver understands."""
+"""Recording uploaded and session summary: the types that the receiver supports."""
 
 
 @dataclass(frozen=True)
 class WebhookDrift:
-    """One type's webhook at 8x8 and what is wrong with it, in words; nothing is wrong where that is empty.
+    """One type's webhook at 8x8 and its problems, if any.
 
     Attributes:
-        url: where 8x8 sends the events; null where it sends none.
-        ours: whether the configuration wants this type.
+        url: where 8x8 sends the events; `None` if it sends none.
+        ours: whether the configuration includes this type.
     """
 
     type: str
@@ -30,7 +30,7 @@ class WebhookDrift:
 def webhook_drift(
     wanted: WebhookSettings | None, found: Sequence[WebhookRegistration], *, types: Sequence[str] = TYPES
 ) -> list[WebhookDrift]:
-    """Every wanted type and every other that 8x8 has, ordered by type."""
+    """Return every wanted type and every other type registered at 8x8, ordered by type."""
     by_type = {hook.type: hook for hook in found}
     mine = set(types) if wanted is not None else set()
     drift = []
@@ -47,11 +47,11 @@ def webhook_drift(
 def register_webhooks(
     setup: AccountSetup, wanted: WebhookSettings, *, types: Sequence[str] = TYPES
 ) -> list[WebhookDrift]:
-    """8x8 has been told every wanted webhook. Returns what it then says of them: no problems, if all went well.
+    """Register every wanted webhook. Return what 8x8 reports afterwards: without problems on success.
 
     Raises:
         ConfigurationError: the auth header's secret is not set.
-        RejectedError, AccessDeniedError, UnavailableError: 8x8 did not take one.
+        RejectedError, AccessDeniedError, UnavailableError: 8x8 did not accept one.
     """
     header = None if wanted.auth_header is None else wanted.auth_header.reveal()
     for type_ in types:
@@ -60,18 +60,18 @@ def register_webhooks(
 
 
 def goes_to(wanted: WebhookSettings | None, url: str) -> bool:
-    """Whether the URL is the configuration's, which is written without a slash at its end."""
+    """Return whether the URL is the configured one, which has no trailing slash."""
     return wanted is not None and url.rstrip("/") == wanted.url
 
 
 def _problems(wanted: WebhookSettings, hook: WebhookRegistration) -> tuple[str, ...]:
     problems = []
     if not goes_to(wanted, hook.url):
-        problems.append(f"goes to another URL than {wanted.url}")
+        problems.append(f"sent to another URL than {wanted.url}")
     if not hook.enabled:
         problems.append("disabled")
     if wanted.auth_header is not None and not hook.has_auth_header:
         problems.append("has no auth header")
     if wanted.auth_header is None and hook.has_auth_header:
-        problems.append("has an auth header that accounts.webhooks does not name")
+        problems.append("has an auth header, but accounts.webhooks has none")
     return tuple(problems)

@@ -1,4 +1,4 @@
-"""Who may send events: by address, seen through trusted proxies, and by the header that 8x8 was told to send."""
+"""Decides who may send events: by address, seen through trusted proxies, and by the configured header."""
 
 import hmac
 import ipaddress
@@ -11,24 +11,25 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ForgedAddressError(ValueError):
-    """What a proxy says of the client's address is no address."""
+    """A proxy forwarded an invalid client address."""
 
 
 def networks(ranges: Iterable[str]) -> tuple[Network, ...]:
-    """The networks behind addresses, networks, and names such as `8x8-singapore`."""
+    """Return the networks for addresses, networks, and names such as `8x8-singapore`."""
     return tuple(ipaddress.ip_network(address) for name in ranges for address in EIGHT_BY_EIGHT.get(name, (name,)))
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], *, trusted: Sequence[Network]) -> Address:
-    """Who really sends: the last address that no trusted proxy has.
+    """Return the sender's address: the last one that is not a trusted proxy's.
 
     Args:
-        peer: who is connected to us.
-        forwarded_for: the values of all X-Forwarded-For headers, in their order. Believed only as far as trusted proxies
-            wrote it, from the right: what stands further left was written by whoever they talked to.
+        peer: the address of the connection.
+        forwarded_for: the values of all X-Forwarded-For headers, in order. Read from the right, as far as trusted proxies
+            wrote them: entries further left may be forged.
+        trusted: networks of trusted proxies.
 
     Raises:
-        ForgedAddressError: a trusted proxy passed on something that is no address.
+        ForgedAddressError: a trusted proxy forwarded something that is not an address.
     """
     address = _address(peer)
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
@@ -38,12 +39,12 @@ def client_address(peer: str, forwarded_for: Sequence[str], *, trusted: Sequence
 
 
 def is_allowed(address: Address, allowed: Sequence[Network]) -> bool:
-    """Whether the address may send; without a list everyone may."""
+    """Return whether the address may send; everyone may if there is no list."""
     return not allowed or _within(address, allowed)
 
 
 def same_header(sent: Sequence[bytes], expected: bytes) -> bool:
-    """Whether just one header came and is the expected one. Takes the same time wherever they differ."""
+    """Return whether exactly one header was sent and equals the expected one, in constant time."""
     return hmac.compare_digest(sent[0] if len(sent) == 1 else b"", expected) and len(sent) == 1
 
 
@@ -56,7 +57,7 @@ def _address(text: str) -> Address:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise ForgedAddressError("no address") from None
+        raise ForgedAddressError("not an address") from None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 

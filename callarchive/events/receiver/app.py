@@ -1,7 +1,6 @@
-"""The receiver's answers: `POST /webhooks/{subaccount_id}`, `GET /healthz`, `GET /metrics`.
+"""The receiver's routes: `POST /webhooks/{subaccount_id}`, `GET /healthz`, `GET /metrics`.
 
-200 is said when the event is durable, and only then. Every refusal closes its connection, so that a body that was not read
-cannot go on arriving.
+The status is 200 only once the event is durable. Every refusal closes its connection, so that an unread body stops arriving.
 """
 
 import asyncio
@@ -35,18 +34,18 @@ log = logging.getLogger(__name__)
 
 _HEALTH_DEADLINE_S = 5.0
 _PROBE_AFTER_S = 30.0
-"""So long after the last commit `/healthz` tries one: a disk may fill up while no event comes."""
+"""How long after the last commit `/healthz` tries one: a disk may fill up while no event arrives."""
 _ROOM_WITHIN_S = 1.0
-"""How long requests whose connections were cut off may take to end."""
-_SAID_EVERY_S = 10.0
+"""How long requests whose connections were dropped may take to end."""
+_LOG_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
 class Sender:
-    """An account whose events are taken.
+    """An account whose events are accepted.
 
     Attributes:
-        auth_header: what must stand in `Authorization`; null where nothing is asked for.
+        auth_header: the required `Authorization` header; `None` if none is required.
         mask: applied to phone numbers.
     """
 
@@ -59,22 +58,22 @@ class Sender:
 
 
 class _RefusedError(Exception):
-    """A request that is not taken: HTTP status, the reason in a word for the metrics, and in a sentence for the sender."""
+    """A refused request: HTTP status, a word for the metrics, and a message for the sender."""
 
-    def __init__(self, status: int, reason: str, told: str, *, retry_after_s: int | None = None) -> None:
-        super().__init__(told)
+    def __init__(self, status: int, reason: str, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
         self.status = status
         self.reason = reason
-        self.told = told
+        self.message = message
         self.retry_after_s = retry_after_s
 
 
 class Receiver:
-    """Takes events of these accounts into the inbox.
+    """An HTTP application that adds the events of these accounts to the inbox.
 
     Args:
         senders: by subaccount id.
-        make_room: cuts off connections that hold too many requests half sent; false where there are none.
+        make_room: drops connections of addresses with too many incomplete requests; returns whether there were any.
     """
 
     def __init__(
@@ -97,39 +96,39 @@ class Receiver:
         self._in_flight = 0
         self._make_room = make_room
         self._probe: asyncio.Future[None] | None = None
-        self._said_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def app(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         return Starlette(
             routes=[
                 Route("/webhooks/{subaccount_id}", self._receive, methods=["POST"]),
-                # `webhooks list` takes a URL with a slash at its end for the same, and a redirect would lose the event.
+                # `webhooks list` ignores a trailing slash in the URL, and a redirect would lose the event.
                 Route("/webhooks/{subaccount_id}/", self._receive, methods=["POST"]),
                 Route("/healthz", self._health, methods=["GET"]),
-                Route("/metrics", self._figures, methods=["GET"]),
+                Route("/metrics", self._show_metrics, methods=["GET"]),
             ]
         )
 
     async def _receive(self, request: Request) -> Response:
         try:
-            await self._take(request)
+            await self._accept(request)
         except _RefusedError as refusal:
             self._metrics.refused(refusal.reason)
-            self._say(refusal)
+            self._log(refusal)
             headers = {"Connection": "close"}
             if refusal.retry_after_s is not None:
                 headers["Retry-After"] = str(refusal.retry_after_s)
-            return Response(refusal.told + "\n", refusal.status, headers, "text/plain")
+            return Response(refusal.message + "\n", refusal.status, headers, "text/plain")
         return Response(status_code=200)
 
-    async def _take(self, request: Request) -> None:
+    async def _accept(self, request: Request) -> None:
         sender = self._sender(request)
         length = request.headers.get("content-length", "")
         if length and (not length.isdecimal() or int(length[:20]) > self._settings.max_body_bytes):
             raise self._too_large()
         if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise _RefusedError(415, "encoding", "bodies are taken without Content-Encoding")
+            raise _RefusedError(415, "encoding", "Content-Encoding is not supported")
         if self._in_flight >= self._settings.max_in_flight and not await self._has_room():
             raise _RefusedError(503, "busy", "too many requests at once", retry_after_s=1)
         self._in_flight += 1
@@ -142,7 +141,7 @@ class Receiver:
             try:
                 await asyncio.wrap_future(self._writer.add(sender.subaccount_id, event))
             except ArchiveError:
-                raise _RefusedError(503, "inbox", "the inbox takes no events now", retry_after_s=5) from None
+                raise _RefusedError(503, "inbox", "the inbox is unavailable", retry_after_s=5) from None
         finally:
             self._in_flight -= 1
         kind = "unknown"
@@ -153,21 +152,22 @@ class Receiver:
         self._metrics.received(sender.subaccount_id, kind, self._inbox.now())
 
     def _sender(self, request: Request) -> Sender:
-        """The account, when whoever asks may send for it. Nothing of the body has been read."""
+        """Return the account if the client may send its events. Reads nothing of the body."""
         sender = self._senders.get(request.path_params["subaccount_id"])
         if sender is None:
-            raise _RefusedError(404, "account", "there is no such account")
-        peer = request.client.host if request.client is not None else "127.0.0.1"  # a Unix socket is this machine's
+            raise _RefusedError(404, "account", "unknown account")
+        peer = request.client.host if request.client is not None else "127.0.0.1"  # a Unix socket is local
         try:
             address = client_address(peer, request.headers.getlist("x-forwarded-for"), trusted=self._trusted)
+            allowed = is_allowed(address, self._allowed)
         except ForgedAddressError:
-            raise _RefusedError(403, "address", "events are not taken from this address") from None
-        if not is_allowed(address, self._allowed):
-            raise _RefusedError(403, "address", "events are not taken from this address")
+            allowed = False
+        if not allowed:
+            raise _RefusedError(403, "address", "this address may not send events")
         if sender.auth_header is not None:
             sent = [value.encode("latin-1") for value in request.headers.getlist("authorization")]
             if not same_header(sent, sender.auth_header):
-                raise _RefusedError(401, "header", "the Authorization header is not the one that was agreed")
+                raise _RefusedError(401, "header", "invalid Authorization header")
         return sender
 
     async def _body(self, request: Request) -> bytes:
@@ -179,13 +179,13 @@ class Receiver:
                     if len(received) > self._settings.max_body_bytes:
                         raise self._too_large()
         except TimeoutError:
-            raise _RefusedError(408, "slow", "the body did not come in time") from None
+            raise _RefusedError(408, "slow", "timeout while reading the body") from None
         except ClientDisconnect:
-            raise _RefusedError(400, "gone", "the body did not come whole") from None
+            raise _RefusedError(400, "gone", "the body is incomplete") from None
         return bytes(received)
 
     async def _has_room(self) -> bool:
-        """Whether another request may be worked on after an address that holds too many half-sent ones has lost them."""
+        """Return whether there is room for a request, after dropping incomplete requests of addresses with too many."""
         if self._make_room():
             give_up_at = time.monotonic() + _ROOM_WITHIN_S
             while self._in_flight >= self._settings.max_in_flight and time.monotonic() < give_up_at:
@@ -196,32 +196,32 @@ class Receiver:
         return _RefusedError(413, "size", f"the body is longer than {self._settings.max_body_bytes} bytes")
 
     async def _health(self, _: Request) -> Response:
-        """200 when the inbox can be asked, and took the last commit, of an event or of a probe."""
-        told = "the inbox does not answer\n"
+        """Respond with 200 if the inbox can be read and its last commit, of an event or a probe, succeeded."""
+        message = "the inbox does not respond\n"
         try:
             async with asyncio.timeout(_HEALTH_DEADLINE_S):
                 await asyncio.to_thread(self._inbox.latest_number)
                 if self._writer.failing or self._writer.idle_s > _PROBE_AFTER_S:
-                    # No event may ever show that it is over: a proxy sends none to those that are not well.
-                    told = "the inbox takes no events\n"
-                    await self._probed()
+                    # Probe, as no event may show the recovery: a proxy sends none to an unhealthy receiver.
+                    message = "the inbox rejects events\n"
+                    await self._wait_for_probe()
         except (ArchiveError, TimeoutError):
-            return Response(told, 503, media_type="text/plain")
+            return Response(message, 503, media_type="text/plain")
         return Response("ok\n", media_type="text/plain")
 
-    async def _probed(self) -> None:
-        """One probe at a time, however many ask. Raises as `Writer.probe`."""
+    async def _wait_for_probe(self) -> None:
+        """Wait for the one running probe, or start it. Raises like `Writer.probe`."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.ensure_future(asyncio.to_thread(self._writer.probe))
             self._probe.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(self._probe)
 
-    async def _figures(self, _: Request) -> Response:
+    async def _show_metrics(self, _: Request) -> Response:
         return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    def _say(self, refusal: _RefusedError) -> None:
-        """One line for each kind of refusal now and then: a flood must not fill the log."""
+    def _log(self, refusal: _RefusedError) -> None:
+        """Log one line per kind of refusal and interval: a flood must not fill the log."""
         now = time.monotonic()
-        if now - self._said_at.get(refusal.reason, -_SAID_EVERY_S) >= _SAID_EVERY_S:
-            self._said_at[refusal.reason] = now
-            log.warning("refused, HTTP %d: %s", refusal.status, refusal.told)
+        if now - self._logged_at.get(refusal.reason, -_LOG_EVERY_S) >= _LOG_EVERY_S:
+            self._logged_at[refusal.reason] = now
+            log.warning("refused, HTTP %d: %s", refusal.status, refusal.message)

@@ -1,8 +1,7 @@
-"""Which open connections the receiver keeps: those that say nothing make room for those that do.
+"""Limits the receiver's open connections: silent ones are dropped in favour of those that send requests.
 
-A connection waits while it owes a request: from its opening, or its last answer, until a whole request has come. Waiting ones
-are bounded for each address and together; what is over the bound is cut off, oldest first. Connections whose request is being
-answered are never cut off.
+A connection waits from its opening, or its last response, until a whole request has been received. Waiting ones are limited per
+address and in total; the oldest are dropped first. Connections whose request is being processed are never dropped.
 """
 
 import ipaddress
@@ -13,24 +12,25 @@ from typing import Protocol
 from callarchive.events.receiver.admission import Network
 
 _PATIENCE_S = 0.5
-"""A younger connection is not cut off: its request may have come and not been read yet, as when many come at once."""
+"""Younger connections are not dropped: their request may have been received and not read yet, as in a burst."""
 _IPV6_PREFIX = 64
-"""A customer's network: whoever has one address of it has them all."""
+"""A customer's network: one sender can use all of its addresses."""
 
 
 class Connection(Protocol):
-    """What can be cut off."""
+    """A connection that can be dropped."""
 
-    def cut_off(self) -> None: ...
+    def drop(self) -> None:
+        """Close the connection at once, without a response."""
 
 
 class Connections:
-    """The open connections of a server. Used by its event loop alone.
+    """The open connections of a server. For use in its event loop only.
 
     Args:
-        most: connections together.
-        most_waiting_each: waiting connections for an address, or an IPv6 network of 64 bits.
-        shared: addresses of proxies, which speak for everybody: they have no bound of their own.
+        most: connections in total.
+        most_waiting_each: waiting connections per address, or per IPv6 network of 64 bits.
+        shared: addresses of proxies, which forward many senders: they have no limit of their own.
     """
 
     def __init__(
@@ -50,32 +50,32 @@ class Connections:
         self._waiting_at: dict[str, dict[Connection, float]] = {}
 
     def opened(self, connection: Connection, peer: str | None) -> None:
-        """A connection was opened, and waits. Others that wait too long are cut off where there are too many."""
+        """Register a new, waiting connection. If there are too many, drop those that have waited longest."""
         address = self._key_of(peer)
         while (
             address
             and len(self._waiting_at.get(address, ())) >= self._most_waiting_each
-            and self._cut_off_oldest(self._waiting_at[address])
+            and self._drop_oldest(self._waiting_at[address])
         ):
             pass
         while len(self._addresses) >= self.most and (
-            self._cut_off_oldest(self._waiting) or self._cut_off_of_largest_crowd()
+            self._drop_oldest(self._waiting) or self._drop_from_largest_crowd()
         ):
             pass
         self._addresses[connection] = address
         self.waits(connection)
 
     def make_room(self) -> bool:
-        """Cut off what addresses have over their bounds. Return whether there was any: they may hold requests half sent."""
+        """Drop connections of addresses over their limit. Return whether there were any: they may have incomplete requests."""
         crowds = [waiting for address, waiting in self._waiting_at.items() if address]
         found = False
         for waiting in crowds:
-            while len(waiting) > self._most_waiting_each and self._cut_off_oldest(waiting, patience_s=0):
+            while len(waiting) > self._most_waiting_each and self._drop_oldest(waiting, patience_s=0):
                 found = True
         return found
 
     def waits(self, connection: Connection) -> None:
-        """A connection was answered, and waits for its next request."""
+        """Note that a connection received its response, and waits for its next request."""
         if connection not in self._addresses or connection in self._waiting:
             return
         now = self._clock()
@@ -83,7 +83,7 @@ class Connections:
         self._waiting_at.setdefault(self._addresses[connection], {})[connection] = now
 
     def is_served(self, connection: Connection) -> None:
-        """A whole request has come, and is answered."""
+        """Note that a whole request was received and is being processed."""
         if self._waiting.pop(connection, None) is not None:
             address = self._addresses[connection]
             del self._waiting_at[address][connection]
@@ -91,26 +91,26 @@ class Connections:
                 del self._waiting_at[address]
 
     def closed(self, connection: Connection) -> None:
-        """A connection was closed, by whomever."""
+        """Remove a closed connection."""
         self.is_served(connection)
         self._addresses.pop(connection, None)
 
-    def _cut_off_oldest(self, waiting: dict[Connection, float], *, patience_s: float = _PATIENCE_S) -> bool:
+    def _drop_oldest(self, waiting: dict[Connection, float], *, patience_s: float = _PATIENCE_S) -> bool:
         oldest, since = next(iter(waiting.items()), (None, 0.0))
         if oldest is None or self._clock() - since < patience_s:
             return False
         self.closed(oldest)
-        oldest.cut_off()
+        oldest.drop()
         return True
 
-    def _cut_off_of_largest_crowd(self) -> bool:
-        """Of an address that is over its bound even a young one goes."""
+    def _drop_from_largest_crowd(self) -> bool:
+        """Drop the oldest connection of the address furthest over its limit, even a young one."""
         crowds = [waiting for address, waiting in self._waiting_at.items() if address]
         largest = max(crowds, key=len, default={})
-        return len(largest) > self._most_waiting_each and self._cut_off_oldest(largest, patience_s=0)
+        return len(largest) > self._most_waiting_each and self._drop_oldest(largest, patience_s=0)
 
     def _key_of(self, peer: str | None) -> str:
-        """What connections of one sender have in common; nothing where many senders share an address."""
+        """Return the key shared by connections of one sender; "" if many senders share the address."""
         if peer is None:
             return ""
         try:

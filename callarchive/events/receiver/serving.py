@@ -1,4 +1,4 @@
-"""Runs the receiver until SIGTERM or Ctrl-C: what is in flight then is finished, and committed, before the process ends."""
+"""Runs the receiver until SIGTERM or Ctrl-C; requests in flight are finished and committed before the process ends."""
 
 import asyncio
 import logging
@@ -27,23 +27,25 @@ log = logging.getLogger(__name__)
 _LONGEST_HEADERS_BYTES = 16 * 1024
 _GRACE_S = 15
 _BACKLOG = 512
-_SAID_EVERY_S = 10.0
-_CLEAN_AGAIN_S = 60.0
+_LOG_EVERY_S = 10.0
+_RETRY_CLEANING_S = 60.0
 _OTHER_FILES = 128
-"""Descriptors that are no connections: the inbox, logs, libraries."""
-_OVER = 64
-"""Connections above our own bound at which uvicorn answers 503: one that is cut off is still there for a moment."""
+"""Descriptors other than connections: the inbox, logs, libraries."""
+_SPARE_CONNECTIONS = 64
+"""How far above our own limit uvicorn responds with 503: a dropped connection exists for a moment longer."""
 
 
 def serve(settings: Settings, *, host: str, port: int) -> None:
-    """Events of all accounts are taken at `http://host:port/webhooks/{subaccount_id}` until the process is told to stop.
+    """Accept events of all accounts at `http://host:port/webhooks/{subaccount_id}` until the process is stopped.
 
     Args:
-        port: 0 takes a free one, which the log names.
+        settings: name the accounts.
+        host: the address to listen on.
+        port: 0 for a free one, which is logged.
 
     Raises:
-        ConfigurationError: a header's or a key's secret is not set, or inbox.url cannot be used.
-        UnavailableError, StoreError: the address is taken, or the inbox cannot be opened.
+        ConfigurationError: a header's or a key's secret is not set, or inbox.url is invalid.
+        UnavailableError, StoreError: the address is in use, or the inbox cannot be opened.
     """
     secrets: list[tuple[str, Secret | None]] = []
     for account in settings.accounts:
@@ -75,7 +77,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
             )
             shown = f"[{host}]" if ":" in host else host
             log.warning("listening on http://%s:%d/webhooks/{subaccount_id}", shown, listening.getsockname()[1])
-            logging.getLogger("uvicorn.error").addFilter(_Sparing())
+            logging.getLogger("uvicorn.error").addFilter(_RateLimit())
             _Server(_configuration(receiver, settings, connections)).run(sockets=[listening])
         finally:
             stopping.set()
@@ -87,13 +89,13 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
 
 
 def _clean(inbox: Inbox, stopping: threading.Event) -> None:
-    """Clean what an older version kept, while events are taken, and try again until that is done."""
+    """Clean events that an older version stored, while new ones are accepted, and retry until that succeeds."""
     while not stopping.is_set():
         try:
             inbox.clean(stop=stopping)
         except (UnavailableError, StoreError) as err:
-            log.warning("events of an older version could not be cleaned yet: %s", err)
-            stopping.wait(_CLEAN_AGAIN_S)
+            log.warning("could not clean events of an older version, retrying: %s", err)
+            stopping.wait(_RETRY_CLEANING_S)
         else:
             return
 
@@ -102,7 +104,7 @@ def _sender(account: AccountSettings) -> Sender:
     header = account.webhooks.auth_header if account.webhooks is not None else None
     if header is None:
         log.warning(
-            "%s: takes events from everyone who reaches this address: accounts.webhooks.auth_header is not set",
+            "%s: accepts events from anyone who can reach this address: accounts.webhooks.auth_header is not set",
             account.subaccount_id,
         )
         return Sender(account.subaccount_id, None, phone_number_mask(account))
@@ -110,7 +112,7 @@ def _sender(account: AccountSettings) -> Sender:
         expected = header.reveal().encode("latin-1")
     except UnicodeEncodeError:
         raise ConfigurationError(
-            f"account {account.subaccount_id}: accounts.webhooks.auth_header holds what cannot stand in a header"
+            f"account {account.subaccount_id}: accounts.webhooks.auth_header has characters that are invalid in a header"
         ) from None
     return Sender(account.subaccount_id, expected, phone_number_mask(account))
 
@@ -125,16 +127,16 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _most_connections(settings: Settings) -> int:
-    """How many connections may be open: as configured, or as many as the process may have files."""
+    """Return how many connections may be open: the configured number, or what the limit on open files allows."""
     wanted = max(settings.receiver.max_connections, settings.receiver.max_in_flight)
-    files = wanted + _OVER + _OTHER_FILES
+    files = wanted + _SPARE_CONNECTIONS + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < files:
         most = files if hard == resource.RLIM_INFINITY else min(files, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         if most < files:
-            log.warning("only %d files may be open (ulimit -n): fewer than receiver.max_connections needs", most)
-            return max(1, most - _OVER - _OTHER_FILES)
+            log.warning("only %d files may be open (ulimit -n), fewer than receiver.max_connections needs", most)
+            return max(1, most - _SPARE_CONNECTIONS - _OTHER_FILES)
     return wanted
 
 
@@ -154,45 +156,46 @@ def _configuration(receiver: Receiver, settings: Settings, connections: Connecti
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # `admission` decides which proxies are believed
+        proxy_headers=False,  # `admission` decides which proxies are trusted
         server_header=False,
         h11_max_incomplete_event_size=_LONGEST_HEADERS_BYTES,
-        limit_concurrency=connections.most + _OVER,
+        limit_concurrency=connections.most + _SPARE_CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_S,
     )
 
 
-class _Sparing(logging.Filter):
-    """Lets each of a library's messages through once in ten seconds: whoever sends what is no HTTP must not fill the log."""
+class _RateLimit(logging.Filter):
+    """Passes each of a library's messages once in ten seconds: clients that do not speak HTTP must not fill the log."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        if record.levelno > logging.WARNING or now - self._said_at.get(record.msg, -_SAID_EVERY_S) >= _SAID_EVERY_S:
-            self._said_at[record.msg] = now
+        if record.levelno > logging.WARNING or now - self._logged_at.get(record.msg, -_LOG_EVERY_S) >= _LOG_EVERY_S:
+            self._logged_at[record.msg] = now
             return True
         return False
 
 
 class _Server(uvicorn.Server):
-    """Stops at the first signal, and does not raise it again afterwards: a stop that was asked for is no failure."""
+    """A server that stops at the first signal, and does not raise it again: a requested stop is not a failure."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.should_exit = True
 
 
 def _protocol(deadline_s: float, connections: Connections) -> type[H11Protocol]:
-    """uvicorn makes one for each connection, and hands nothing of ours to it."""
+    """Return a class with our arguments: uvicorn creates one object per connection, and passes it none."""
     return type("BoundedProtocol", (_BoundedProtocol,), {"headers_deadline_s": deadline_s, "others": connections})
 
 
 class _BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP with a deadline for a request's headers, from the connection's or their own first byte on, and a place
-    among the other connections.
+    """uvicorn's HTTP with a deadline for a request's headers and a limit on connections.
+
+    The deadline begins with the connection or, later on, with the headers' first byte.
     """
 
     headers_deadline_s: float
@@ -217,7 +220,7 @@ class _BoundedProtocol(H11Protocol):
         self.others.waits(self)
         super().on_response_complete()
         if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
-            self.others.is_served(self)  # the next request was here already
+            self.others.is_served(self)  # the next request was received already
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -225,15 +228,15 @@ class _BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _arm(self) -> None:
-        self._late = self.loop.call_later(self.headers_deadline_s, self.cut_off)
+        self._late = self.loop.call_later(self.headers_deadline_s, self.drop)
 
     def _disarm(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
-    def cut_off(self) -> None:
-        """The connection ends at once, without an answer."""
+    def drop(self) -> None:
+        """Close the connection at once, without a response."""
         self._disarm()
         if not self.transport.is_closing():
             self.transport.abort()

@@ -1,6 +1,6 @@
-"""Events on their way into the inbox: those that come while a commit is under way share the next one.
+"""Commits events in batches: those that arrive during a commit share the next one.
 
-A commit waits for the disk, so one for each event would bound the receiver to some hundred events a second.
+A commit waits for the disk, so one commit per event would limit the receiver to some hundred events per second.
 """
 
 import logging
@@ -17,66 +17,68 @@ from callarchive.events.receiver.metrics import Metrics
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
-_SAID_EVERY_S = 30.0
+_LOG_EVERY_S = 30.0
 
 Waiting = tuple[str, ReadEvent, "Future[None]"]
 
 
 class Writer:
-    """One thread that commits what waits. `add` may be called from any thread.
+    """A thread that commits waiting events. `add` may be called from any thread.
 
     Args:
-        room: so many events may wait; more are refused at once.
+        inbox: takes the events.
+        metrics: counts commits.
+        room: how many events may wait; more are refused at once.
     """
 
     def __init__(self, inbox: Inbox, metrics: Metrics, *, room: int) -> None:
         self._inbox = inbox
         self._metrics = metrics
         self._queue: queue.Queue[Waiting | None] = queue.Queue(room)
-        self._said_at = -_SAID_EVERY_S
+        self._logged_at = -_LOG_EVERY_S
         self._failing = False
-        self._taken_at = time.monotonic()
+        self._committed_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name="inbox-writer", daemon=True)
         self._thread.start()
 
     @property
     def failing(self) -> bool:
-        """Whether the last commit did not succeed."""
+        """Return whether the last commit failed."""
         return self._failing
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the last commit that succeeded."""
-        return time.monotonic() - self._taken_at
+        """Return the seconds since the last successful commit."""
+        return time.monotonic() - self._committed_at
 
     def probe(self) -> None:
-        """Commit what changes nothing, to learn whether the inbox takes events. Raises as `Inbox.add`."""
+        """Test with a commit that changes nothing whether the inbox accepts events. Raises like `Inbox.add`."""
         try:
             self._inbox.probe_write()
         except BaseException:
             self._failing = True
             raise
-        self._taken()
+        self._succeeded()
 
-    def _taken(self) -> None:
+    def _succeeded(self) -> None:
         self._failing = False
-        self._taken_at = time.monotonic()
+        self._committed_at = time.monotonic()
 
     def add(self, subaccount_id: str, event: ReadEvent) -> "Future[None]":
-        """A future that is done when the event is durable, and fails as `Inbox.add` does when it cannot be.
+        """Return a future that is done once the event is durable, and fails like `Inbox.add`.
 
         Raises:
-            UnavailableError: too many wait already.
+            UnavailableError: too many events are waiting already.
         """
         done: Future[None] = Future()
         try:
             self._queue.put_nowait((subaccount_id, event, done))
         except queue.Full:
-            raise UnavailableError("too many events wait for the inbox") from None
+            raise UnavailableError("too many events are waiting for the inbox") from None
         return done
 
     def close(self) -> None:
-        """What waits has been committed, or has failed, and the thread has ended."""
+        """Commit what is waiting, and end the thread."""
         self._queue.put(None)
         self._thread.join()
 
@@ -89,7 +91,7 @@ class Writer:
             self._metrics.waiting(self._queue.qsize())
 
     def _next(self) -> tuple[list[Waiting], bool]:
-        """What waits, at least one event unless it is the end; and whether it is the end."""
+        """Return the waiting events, at least one unless closing; and whether the writer is closing."""
         item = self._queue.get()
         batch: list[Waiting] = []
         while item is not None:
@@ -108,14 +110,14 @@ class Writer:
             new = self._inbox.add([(account, event) for account, event, _ in batch])
         except BaseException as err:
             if isinstance(err, StoreError) and len(batch) > 1:
-                # One that the database does not take must not keep those out that happen to wait with it, each time it comes.
+                # One event that the database rejects must not block the others in its batch.
                 half = len(batch) // 2
                 self._commit(batch[:half])
                 self._commit(batch[half:])
                 return
             self._failing = True
             self._metrics.commit_failed()
-            self._say(err)
+            self._log(err)
             failure = (
                 err if isinstance(err, ArchiveError) else UnavailableError(f"the inbox failed: {type(err).__name__}")
             )
@@ -123,13 +125,13 @@ class Writer:
                 if done.set_running_or_notify_cancel():
                     done.set_exception(failure)
             return
-        self._taken()
+        self._succeeded()
         self._metrics.committed(count=len(batch), new=new, seconds=time.monotonic() - begun_at)
         for _, _, done in batch:
             if done.set_running_or_notify_cancel():
                 done.set_result(None)
 
-    def _say(self, err: BaseException) -> None:
-        if time.monotonic() - self._said_at >= _SAID_EVERY_S:
-            self._said_at = time.monotonic()
-            log.error("events are not taken: %s", err if isinstance(err, ArchiveError) else type(err).__name__)
+    def _log(self, err: BaseException) -> None:
+        if time.monotonic() - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = time.monotonic()
+            log.error("cannot store events: %s", err if isinstance(err, ArchiveError) else type(err).__name__)

@@ -202,8 +202,8 @@ def test_show_tells_of_each_account_what_8x8_has(set_up: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        (Fault.answer(401, body={"message": "no"}), 3, "refuses the API key"),
-        (Fault.answer(403, body={"message": "no"}), 3, "refuses the API key"),
+        (Fault.answer(401, body={"message": "no"}), 3, "rejected the API key"),
+        (Fault.answer(403, body={"message": "no"}), 3, "rejected the API key"),
         (Fault.answer(200, body=[1]), 1, "not a JSON object"),
     ],
 )

@@ -20,7 +20,7 @@ def test_list_tells_what_is_wrong_and_changes_nothing(set_up: Any) -> None:
     one, two = json.loads(done.stdout)["accounts"]
     assert {hook["type"]: (hook["ours"], hook["problems"]) for hook in one["webhooks"]} == {
         "VCA": (False, []),
-        "VRU": (True, [f"goes to another URL than {set_up.url}", "disabled", "has no auth header"]),
+        "VRU": (True, [f"sent to another URL than {set_up.url}", "disabled", "has no auth header"]),
         "VSS": (True, ["not registered"]),
     }
     assert two["webhooks"] == []

@@ -1,4 +1,4 @@
-"""A server on the loopback that answers as each test says, wrongly if need be, and remembers what it was asked."""
+"""A loopback server that responds as each test defines, even wrongly, and records its requests."""
 
 import contextlib
 import http.server
@@ -22,7 +22,7 @@ KEY = "key-T0P-secret-7f3a"
 
 @dataclass(frozen=True)
 class Ask:
-    """A request as it arrived."""
+    """A received request."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Ask:
 
 @dataclass
 class Reply:
-    """What to send. `framing` is how the end is told; `cut` ends the body after so many bytes all the same."""
+    """A response to send. `framing` announces its end; `cut` truncates the body to that many bytes."""
 
     status: int = 200
     body: Any = b""
@@ -42,7 +42,7 @@ class Reply:
     framing: str = "length"
     cut: int | None = None
     pieces: list[bytes] | None = None
-    """Raw bytes instead of an answer, `every_s` apart."""
+    """Raw bytes instead of a response, `every_s` apart."""
     every_s: float = 0.0
     wait_s: float = 0.0
 
@@ -72,7 +72,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.asks.append(ask)
         reply = self.server.answer(ask)
-        # A client that has had enough hangs up: that is what many of these tests want.
+        # In many of these tests the client hangs up.
         with contextlib.suppress(OSError):
             self._send(reply)
 
@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class LyingServer(http.server.ThreadingHTTPServer):
-    """Answers with `answer`, which a test sets."""
+    """A server that responds with `answer`, which a test sets."""
 
     daemon_threads = False
     block_on_close = True
@@ -132,7 +132,7 @@ class LyingServer(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.port}"
 
     def say(self, *replies: Reply) -> None:
-        """One reply after the other, the last for ever."""
+        """Send one reply after the other, and repeat the last."""
         left = list(replies)
 
         def answer(_: Ask) -> Reply:
@@ -142,7 +142,7 @@ class LyingServer(http.server.ThreadingHTTPServer):
         self.answer = answer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients hang up in these tests."""
+        """Ignore clients that hang up."""
 
     def stop(self) -> None:
         self.stopping.set()
@@ -194,7 +194,7 @@ def now() -> datetime:
 
 @pytest.fixture
 def slept() -> list[float]:
-    """Every pause that a client made by `make_client` asked for; it does not really pause unless it is given a `sleep`."""
+    """Return the list of pauses of clients of `make_client`, which do not really sleep unless given a `sleep`."""
     return []
 
 
@@ -202,7 +202,7 @@ def slept() -> list[float]:
 def make_client(
     server: LyingServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., VoiceClient]]:
-    """A client of `server` with these settings; keys of AccountSettings and of LookupSettings alike."""
+    """Yield a maker of clients of `server`, with options of AccountSettings and LookupSettings."""
     monkeypatch.setenv("TEST_API_KEY", KEY)
     made: list[VoiceClient] = []
 

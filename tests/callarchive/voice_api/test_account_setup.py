@@ -1,4 +1,4 @@
-"""What 8x8 is told about an account, against answers as its API may word them, and as it should not."""
+"""The account's configuration at 8x8, with correct and incorrect responses of the API."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Server = Any
 Make = Callable[..., Any]
 PASSWORD = "pässwort+6591234567 of push"
 ROUTE = "/api/v1/subaccounts/acme_sg"
-ASKED: dict[str, Any] = {"protocol": "SFTP", "host": "203.0.113.7", "port": 22, "username": "push", "path": "/upload"}
+WANTED: dict[str, Any] = {"protocol": "SFTP", "host": "203.0.113.7", "port": 22, "username": "push", "path": "/upload"}
 
 
 @pytest.fixture
@@ -25,38 +25,38 @@ def setup(make_client: Make) -> AccountSetup:
     return found
 
 
-def told(server: Server, reply: Any, body: Any, status: int = 200) -> None:
+def respond(server: Server, reply: Any, body: Any, status: int = 200) -> None:
     server.say(reply(status, body))
 
 
 @pytest.mark.parametrize("code", [0, "0", None])
-def test_a_push_config_is_read_however_its_success_is_worded(
+def test_a_push_config_is_read_with_any_form_of_success(
     server: Server, reply: Any, setup: AccountSetup, code: Any
 ) -> None:
-    body = {**ASKED, "subAccountId": "acme_sg", "passwordSet": True, "statusMessage": "ok", "region": {"new": 1}}
-    told(server, reply, body if code is None else {**body, "statusCode": code})
+    body = {**WANTED, "subAccountId": "acme_sg", "passwordSet": True, "statusMessage": "ok", "region": {"new": 1}}
+    respond(server, reply, body if code is None else {**body, "statusCode": code})
     assert setup.push_config() == PushConfig("SFTP", "203.0.113.7", 22, "push", True, "/upload")
     assert [(ask.method, ask.path, ask.body) for ask in server.asks] == [("GET", f"{ROUTE}/recording-push-config", b"")]
 
 
-def test_fields_of_a_wrong_kind_are_as_good_as_absent(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(
+def test_fields_of_the_wrong_type_count_as_absent(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(
         server, reply, {"protocol": 7, "host": None, "port": "22", "username": ["a"], "passwordSet": "yes", "path": ""}
     )
     assert setup.push_config() == PushConfig(None, None, 22, None, False, None)
-    told(server, reply, {"host": "h", "port": True})
+    respond(server, reply, {"host": "h", "port": True})
     assert setup.push_config() == PushConfig(None, "h", None, None, False, None)
 
 
-def test_a_lone_surrogate_in_an_answer_can_still_be_printed(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(server, reply, b'{"host": "\\ud800", "path": "/upload"}')
+def test_a_lone_surrogate_in_a_response_can_be_printed(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(server, reply, b'{"host": "\\ud800", "path": "/upload"}')
     found = setup.push_config()
     assert found is not None
     assert str(found.host).encode() == "\ufffd".encode()
 
 
-def test_404_is_none_where_something_is_read_or_removed(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(server, reply, {"errorId": "x", "statusCode": "1404", "statusMessage": "not found"}, 404)
+def test_a_404_to_a_read_or_removal_means_none(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(server, reply, {"errorId": "x", "statusCode": "1404", "statusMessage": "not found"}, 404)
     assert setup.push_config() is None
     assert setup.delete_push_config() is False
     assert setup.webhooks() == []
@@ -72,17 +72,17 @@ def test_404_is_none_where_something_is_read_or_removed(server: Server, reply: A
 @pytest.mark.parametrize(
     "body", [b"", b"<html>404 Not Found</html>", {"message": "no Route matched"}, {"code": 404, "message": "no"}]
 )
-def test_a_404_that_is_not_8x8s_says_nothing_of_the_account(
+def test_another_404_proves_nothing_about_the_account(
     server: Server, reply: Any, setup: AccountSetup, body: Any
 ) -> None:
-    told(server, reply, body, 404)
+    respond(server, reply, body, 404)
     for ask in (setup.push_config, setup.delete_push_config, setup.webhooks, lambda: setup.unregister_webhook("VRU")):
         with pytest.raises(UnavailableError, match=r"HTTP 404.* not .*8x8's.*; check accounts\.api_url"):
             ask()
 
 
 @pytest.mark.parametrize("body", ['{"statusCode": null}', '{"statusCode": 0, "statuscode": 0}', "{}"])
-def test_a_success_that_says_neither_something_nor_status_code_0_is_not_none(
+def test_a_success_without_content_or_status_code_0_does_not_mean_none(
     server: Server, reply: Any, setup: AccountSetup, body: str
 ) -> None:
     server.say(reply(body=body))
@@ -91,26 +91,26 @@ def test_a_success_that_says_neither_something_nor_status_code_0_is_not_none(
             ask()
 
 
-def test_404_is_a_refusal_where_something_is_told(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(server, reply, {"statusMessage": "Resource not found"}, 404)
+def test_a_404_to_a_change_is_a_rejection(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(server, reply, {"statusMessage": "Resource not found"}, 404)
     with pytest.raises(RejectedError, match="HTTP 404: Resource not found"):
-        setup.set_push_config(**ASKED, password=PASSWORD)
+        setup.set_push_config(**WANTED, password=PASSWORD)
     with pytest.raises(RejectedError, match="HTTP 404: Resource not found"):
         setup.register_webhook(type_="VRU", url="https://a.example", auth_header=None)
 
 
-def test_an_empty_answer_to_a_change_is_an_answer(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(server, reply, b"", 204)
-    setup.set_push_config(**ASKED, password=PASSWORD)
+def test_an_empty_response_to_a_change_is_a_success(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(server, reply, b"", 204)
+    setup.set_push_config(**WANTED, password=PASSWORD)
     assert setup.delete_push_config() is True
-    assert json.loads(server.asks[0].body) == {**ASKED, "password": PASSWORD}
+    assert json.loads(server.asks[0].body) == {**WANTED, "password": PASSWORD}
 
 
-@pytest.mark.parametrize("answered", [{"statusCode": 1001, "statusMessage": "no"}, {"statusCode": "1001"}])
-def test_an_error_inside_of_a_200_is_a_refusal(server: Server, reply: Any, setup: AccountSetup, answered: Any) -> None:
-    told(server, reply, answered)
+@pytest.mark.parametrize("returned", [{"statusCode": 1001, "statusMessage": "no"}, {"statusCode": "1001"}])
+def test_an_error_inside_a_200_is_a_rejection(server: Server, reply: Any, setup: AccountSetup, returned: Any) -> None:
+    respond(server, reply, returned)
     with pytest.raises(RejectedError, match="1001"):
-        setup.set_push_config(**ASKED, password=PASSWORD)
+        setup.set_push_config(**WANTED, password=PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -124,71 +124,67 @@ def test_an_error_inside_of_a_200_is_a_refusal(server: Server, reply: Any, setup
 )
 @pytest.mark.parametrize("field", ["statusMessage", "message", "errorId", "statusCode"])
 @pytest.mark.parametrize("status", [422, 200])
-def test_a_password_that_is_said_back_is_hidden(
+def test_an_echoed_password_is_hidden(
     server: Server, reply: Any, setup: AccountSetup, said: str, field: str, status: int
 ) -> None:
-    told(server, reply, {"statusCode": "1001", field: said, "password": PASSWORD}, status)
+    respond(server, reply, {"statusCode": "1001", field: said, "password": PASSWORD}, status)
     with pytest.raises(RejectedError) as caught:
-        setup.set_push_config(**ASKED, password=PASSWORD)
+        setup.set_push_config(**WANTED, password=PASSWORD)
     for part in ("pässw", "p\\xe4ssw", "p\\u00e4ssw", "6591234567", "of push"):
         assert part not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_a_header_that_is_said_back_without_its_scheme_is_hidden(
-    server: Server, reply: Any, setup: AccountSetup
-) -> None:
-    told(server, reply, {"statusMessage": "bad header t0ken-of-hook, Bearer t0ken-of-hook", "errorId": "e-1"}, 422)
+def test_an_echoed_header_without_its_scheme_is_hidden(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(server, reply, {"statusMessage": "bad header t0ken-of-hook, Bearer t0ken-of-hook", "errorId": "e-1"}, 422)
     with pytest.raises(RejectedError, match="errorId e-1") as caught:
         setup.register_webhook(type_="VRU", url="https://a.example", auth_header="Bearer t0ken-of-hook")
     assert "t0ken" not in str(caught.value)
 
 
-def test_a_storm_of_errors_is_bounded(server: Server, reply: Any, make_client: Make, slept: list[float]) -> None:
-    told(server, reply, {"statusMessage": "down"}, 500)
+def test_attempts_are_limited(server: Server, reply: Any, make_client: Make, slept: list[float]) -> None:
+    respond(server, reply, {"statusMessage": "down"}, 500)
     setup = make_client(deadline_s=100).setup
     with pytest.raises(UnavailableError, match=r"POST recording-push-config: HTTP 500 \(6 attempts\)"):
-        setup.set_push_config(**ASKED, password=PASSWORD)
+        setup.set_push_config(**WANTED, password=PASSWORD)
     assert len(server.asks) == 6
     assert len(slept) == 5
 
 
-def test_a_web_page_is_asked_for_again_and_then_told(
+def test_a_web_page_is_retried_and_then_reported(
     server: Server, reply: Any, make_client: Make, slept: list[float]
 ) -> None:
     server.say(reply(200, b"<html>welcome</html>"))
     setup = make_client(deadline_s=100).setup
     with pytest.raises(
-        UnavailableError, match=r"GET webhooks: the answer is not a JSON object; check accounts.api_url"
+        UnavailableError, match=r"GET webhooks: the response is not a JSON object; check accounts.api_url"
     ):
         setup.webhooks()
     assert (len(server.asks), len(slept)) == (6, 5)
 
 
 @pytest.mark.parametrize("body", [{"webhooks": {"VRU": {}}, "statusCode": 0}, {"hello": 1}, {"webhooks": "none"}])
-def test_a_list_that_cannot_be_read_is_not_taken_for_none(
-    server: Server, reply: Any, setup: AccountSetup, body: Any
-) -> None:
-    told(server, reply, body)
-    with pytest.raises(UnavailableError, match="holds no list of webhooks"):
+def test_an_unreadable_list_is_not_an_empty_one(server: Server, reply: Any, setup: AccountSetup, body: Any) -> None:
+    respond(server, reply, body)
+    with pytest.raises(UnavailableError, match="has no list of webhooks"):
         setup.webhooks()
 
 
-def test_a_success_without_any_field_is_none_and_another_object_is_not(
+def test_a_success_without_fields_means_none_and_another_object_does_not(
     server: Server, reply: Any, setup: AccountSetup
 ) -> None:
-    told(server, reply, {"subAccountId": "acme_sg", "statusCode": 0, "statusMessage": "ok"})
+    respond(server, reply, {"subAccountId": "acme_sg", "statusCode": 0, "statusMessage": "ok"})
     assert setup.push_config() is None
-    told(server, reply, {"hello": 1})
-    with pytest.raises(UnavailableError, match="holds neither a push configuration nor status code 0"):
+    respond(server, reply, {"hello": 1})
+    with pytest.raises(UnavailableError, match="has neither a push configuration nor status code 0"):
         setup.push_config()
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_refused_costs_one_request(
+def test_a_rejected_key_costs_one_request(
     server: Server, reply: Any, setup: AccountSetup, key: str, status: int
 ) -> None:
-    told(server, reply, {}, status)
+    respond(server, reply, {}, status)
     for _ in range(3):
         with pytest.raises(AccessDeniedError) as caught:
             setup.webhooks()
@@ -196,16 +192,16 @@ def test_a_key_that_is_refused_costs_one_request(
     assert len(server.asks) == 1
 
 
-def test_a_change_is_not_sent_on_to_where_a_redirect_points(
+def test_a_change_does_not_follow_redirects(
     server: Server, other_server: Server, reply: Any, setup: AccountSetup
 ) -> None:
     server.say(reply(307, headers={"Location": f"{other_server.url}/elsewhere"}))
     with pytest.raises(UnavailableError, match="redirect that is not followed"):
-        setup.set_push_config(**ASKED, password=PASSWORD)
+        setup.set_push_config(**WANTED, password=PASSWORD)
     assert other_server.asks == []
 
 
-def test_webhooks_are_read_by_either_name_of_their_switch(server: Server, reply: Any, setup: AccountSetup) -> None:
+def test_webhooks_are_read_with_enabled_or_active(server: Server, reply: Any, setup: AccountSetup) -> None:
     url = "https://hooks.example/x"
     hooks: list[Any] = [
         {"type": "VSS", "url": url, "active": False, "httpAuthHeaderAvailable": True, "id": 1},
@@ -214,19 +210,19 @@ def test_webhooks_are_read_by_either_name_of_their_switch(server: Server, reply:
         {"type": "VCS", "url": url, "enabled": "False", "httpAuthHeaderAvailable": "true"},
         "nonsense",
     ]
-    told(server, reply, {"count": 9, "webhooks": hooks, "statusCode": "0"})
+    respond(server, reply, {"count": 9, "webhooks": hooks, "statusCode": "0"})
     assert setup.webhooks() == [
         WebhookRegistration("VCA", "", True, False),
         WebhookRegistration("VCS", url, False, True),
         WebhookRegistration("VRU", url, True, False),
         WebhookRegistration("VSS", url, False, True),
     ]
-    told(server, reply, {"webhooks": None, "statusCode": 0})
+    respond(server, reply, {"webhooks": None, "statusCode": 0})
     assert setup.webhooks() == []
 
 
-def test_a_webhook_without_a_header_is_told_none(server: Server, reply: Any, setup: AccountSetup) -> None:
-    told(server, reply, {"statusCode": 0, "webhooks": []})
+def test_a_webhook_is_registered_without_a_header(server: Server, reply: Any, setup: AccountSetup) -> None:
+    respond(server, reply, {"statusCode": 0, "webhooks": []})
     wanted = WebhookSettings(url="https://hooks.example/x/")
     drift = register_webhooks(setup, wanted)
     assert [json.loads(ask.body) for ask in server.asks if ask.method == "POST"] == [
@@ -236,7 +232,7 @@ def test_a_webhook_without_a_header_is_told_none(server: Server, reply: Any, set
 
 
 def push(**more: Any) -> PushSettings:
-    return PushSettings(**{**ASKED, "password": {"env": "PUSH"}, **more})
+    return PushSettings(**{**WANTED, "password": {"env": "PUSH"}, **more})
 
 
 @pytest.mark.parametrize(
@@ -253,17 +249,17 @@ def push(**more: Any) -> PushSettings:
         ("path", None, True),
     ],
 )
-def test_only_what_means_something_else_differs(setting: str, at_8x8: Any, differing: bool) -> None:
-    found = PushConfig(**{**ASKED, "password_set": True, setting: at_8x8})
+def test_only_values_with_another_meaning_differ(setting: str, at_8x8: Any, differing: bool) -> None:
+    found = PushConfig(**{**WANTED, "password_set": True, setting: at_8x8})
     differences = push_differences(push(), found)
     assert differs(differences) is differing
     assert [d.setting for d in differences if d.differs] == ([setting] if differing else [])
     assert [d.setting for d in differences] == ["protocol", "host", "port", "username", "path", "password"]
 
 
-def test_a_password_can_only_be_absent_or_unknown() -> None:
-    assert push_differences(push(), PushConfig(**ASKED, password_set=True))[-1].differs is None
-    assert push_differences(push(), PushConfig(**ASKED, password_set=False))[-1].differs is True
+def test_a_password_is_either_absent_or_unknown() -> None:
+    assert push_differences(push(), PushConfig(**WANTED, password_set=True))[-1].differs is None
+    assert push_differences(push(), PushConfig(**WANTED, password_set=False))[-1].differs is True
     assert all(difference.differs for difference in push_differences(push(), None))
 
 
@@ -275,23 +271,23 @@ URL = "https://hooks.example/webhooks/acme_sg"
     [
         (WebhookRegistration("VRU", URL, True, True), True, ()),
         (WebhookRegistration("VRU", URL + "/", True, True), True, ()),
-        (WebhookRegistration("VRU", "https://other.example", True, True), True, (f"goes to another URL than {URL}",)),
+        (WebhookRegistration("VRU", "https://other.example", True, True), True, (f"sent to another URL than {URL}",)),
         (WebhookRegistration("VRU", URL, False, True), True, ("disabled",)),
         (WebhookRegistration("VRU", URL, True, False), True, ("has no auth header",)),
         (
             WebhookRegistration("VRU", URL, True, True),
             False,
-            ("has an auth header that accounts.webhooks does not name",),
+            ("has an auth header, but accounts.webhooks has none",),
         ),
     ],
 )
-def test_drift_is_told_in_words(hook: WebhookRegistration, header: bool, problems: tuple[str, ...]) -> None:
+def test_drift_is_described(hook: WebhookRegistration, header: bool, problems: tuple[str, ...]) -> None:
     wanted = WebhookSettings(url=URL, auth_header={"env": "HOOK"} if header else None)
     (drift,) = webhook_drift(wanted, [hook], types=["VRU"])
     assert (drift.ours, drift.problems) == (True, problems)
 
 
-def test_a_webhook_that_nobody_wants_is_nobodys_problem() -> None:
+def test_a_webhook_of_another_type_has_no_problems() -> None:
     hook = WebhookRegistration("VRU", "https://other.example", False, False)
     (drift,) = webhook_drift(None, [hook])
     assert (drift.ours, drift.problems) == (False, ())

@@ -1,4 +1,4 @@
-"""Look-ups and the key's check, against a server that lies."""
+"""Lookups and the check of the API key, against a faulty server."""
 
 import gzip
 import ipaddress
@@ -30,7 +30,7 @@ def head(status="200 OK", **headers):
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def test_a_session_is_asked_for_with_the_key_and_an_encoded_account(server, make_client, reply, key, now):
+def test_a_lookup_sends_the_key_and_the_encoded_account(server, make_client, reply, key, now):
     server.say(reply(body=OK))
 
     found = make_client(subaccount_id="a&b.c").look_up(SESSION.upper())
@@ -42,14 +42,14 @@ def test_a_session_is_asked_for_with_the_key_and_an_encoded_account(server, make
     assert [(r.recording_id, r.api_status) for r in found.recordings] == [(RECORDING, ApiStatus.PROCESSING)]
 
 
-def test_a_prefix_in_the_api_url_stays(server, make_client, reply):
+def test_a_prefix_in_the_api_url_is_kept(server, make_client, reply):
     server.say(reply(404))
     make_client(api_url=f"{server.url}/gateway/").look_up(SESSION)
     assert server.asks[0].path == f"/gateway/api/v1/subaccounts/acme_sg/recordings/{SESSION}"
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "expected", "asked"),
+    ("status", "body", "expected", "requested"),
     [
         (404, b'{"statusCode": "1404", "statusMessage": "Session not found"}', LookupStatus.NOT_FOUND, 1),
         (404, b"", LookupStatus.ERROR, 1),
@@ -70,12 +70,12 @@ def test_a_prefix_in_the_api_url_stays(server, make_client, reply):
         (408, b"", LookupStatus.ERROR, 6),
     ],
 )
-def test_each_status_has_its_meaning_and_only_passing_ones_are_asked_again(
-    server, make_client, reply, status, body, expected, asked
+def test_each_status_has_its_meaning_and_only_temporary_ones_are_retried(
+    server, make_client, reply, status, body, expected, requested
 ):
     server.say(reply(status, body))
     found = make_client().look_up(SESSION)
-    assert (found.status, found.http_status, len(server.asks)) == (expected, status, asked)
+    assert (found.status, found.http_status, len(server.asks)) == (expected, status, requested)
     assert (found.error is not None) == (expected is LookupStatus.ERROR)
     assert not found.unreachable
 
@@ -102,13 +102,13 @@ def test_each_status_has_its_meaning_and_only_passing_ones_are_asked_again(
         {"pieces": [b"HTTP/1.1 200 OK\r\nlong: " + b"x" * 70_000 + b"\r\n\r\n{}"]},
     ],
 )
-def test_a_fault_that_passes_leaves_no_trace(server, make_client, reply, fault):
+def test_a_temporary_fault_does_not_affect_the_result(server, make_client, reply, fault):
     server.say(reply(**fault), reply(body=OK_TEXT))
     found = make_client().look_up(SESSION)
     assert (found.status, len(server.asks)) == (LookupStatus.OK, 2)
 
 
-def test_whole_answers_are_read_however_they_are_framed(server, make_client, reply):
+def test_complete_responses_are_read_in_any_framing(server, make_client, reply):
     client = make_client()
     for framing in ("length", "chunked", "close"):
         server.say(reply(body=OK_TEXT, framing=framing))
@@ -117,7 +117,7 @@ def test_whole_answers_are_read_however_they_are_framed(server, make_client, rep
     assert client.look_up(SESSION).body == OK_TEXT.decode()
 
 
-def test_connections_are_used_again(server, make_client, reply):
+def test_connections_are_reused(server, make_client, reply):
     server.say(reply(body=OK))
     client = make_client()
     for _ in range(5):
@@ -136,7 +136,7 @@ def test_retry_after_is_obeyed_in_seconds_and_as_a_date(server, make_client, rep
 
 
 @pytest.mark.parametrize("value", ["86400", "9" * 400, "Fri, 01 Jan 2100 00:00:00 GMT"])
-def test_an_excessive_retry_after_ends_this_session_at_once_and_no_other(server, make_client, reply, slept, value):
+def test_an_excessive_retry_after_ends_only_this_lookup(server, make_client, reply, slept, value):
     server.answer = lambda ask: (
         reply(429, headers={"Retry-After": value}) if ask.path.endswith(SESSION) else reply(body={"recordings": []})
     )
@@ -149,7 +149,7 @@ def test_an_excessive_retry_after_ends_this_session_at_once_and_no_other(server,
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "Fri, 99 Foo 2026", "٣"])
-def test_a_retry_after_that_says_nothing_is_passed_over(server, make_client, reply, value):
+def test_an_invalid_retry_after_is_ignored(server, make_client, reply, value):
     server.say(
         reply(pieces=[b"HTTP/1.1 429 No\r\nContent-Length: 0\r\nRetry-After: " + value.encode() + b"\r\n\r\n"]),
         reply(body=OK),
@@ -157,7 +157,7 @@ def test_a_retry_after_that_says_nothing_is_passed_over(server, make_client, rep
     assert make_client().look_up(SESSION).status is LookupStatus.OK
 
 
-def test_too_many_requests_is_waited_out_longer_than_a_failure(server, make_client, reply):
+def test_status_429_is_retried_more_often_than_a_failure(server, make_client, reply):
     server.say(*[reply(429, headers={"Retry-After": "0"})] * 12, reply(body=OK))
     assert make_client().look_up(SESSION).status is LookupStatus.OK
 
@@ -188,8 +188,8 @@ def test_pauses_grow_and_stay_within_the_deadline(server, make_client, reply, sl
         [bytes([byte]) for byte in b"HTTP/1.1 200 OK" + b" " * 1000],
     ],
 )
-def test_a_dripping_answer_ends_with_the_deadline(server, make_client, reply, pieces):
-    """Each piece comes well within the time-out of a read; together they would take half a minute."""
+def test_a_dripping_response_ends_at_the_deadline(server, make_client, reply, pieces):
+    """Each piece arrives well within the read timeout; together they would take half a minute."""
     server.say(reply(pieces=pieces, every_s=0.03))
     begun = time.monotonic()
     found = make_client(deadline_s=0.3, timeout_s=5).look_up(SESSION)
@@ -198,7 +198,7 @@ def test_a_dripping_answer_ends_with_the_deadline(server, make_client, reply, pi
     assert "within 0.3 s" in (found.error or "")
 
 
-def test_a_silent_server_is_unreachable_and_a_speaking_one_is_not(server, make_client, reply):
+def test_a_silent_server_is_unreachable_and_a_responding_one_is_not(server, make_client, reply):
     server.say(reply(wait_s=30))
     silent = make_client(timeout_s=0.05, deadline_s=0.4).look_up(SESSION)
     assert (silent.status, silent.unreachable, silent.http_status) == (LookupStatus.ERROR, True, None)
@@ -231,7 +231,7 @@ def test_an_endless_body_is_refused(server, make_client, reply):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_stops_everything_with_one_request(server, make_client, reply, status):
+def test_a_rejected_key_stops_everything_after_one_request(server, make_client, reply, status):
     server.say(reply(status, wait_s=0.1))
     client = make_client()
     errors = []
@@ -252,7 +252,7 @@ def test_a_refused_key_stops_everything_with_one_request(server, make_client, re
     assert len(server.asks) == 1
 
 
-def test_a_key_that_is_revoked_later_stops_everything_too(server, make_client, reply):
+def test_a_key_revoked_later_stops_everything(server, make_client, reply):
     server.say(reply(body=OK), reply(401))
     client = make_client()
     client.look_up(SESSION)
@@ -262,7 +262,7 @@ def test_a_key_that_is_revoked_later_stops_everything_too(server, make_client, r
     assert len(server.asks) == 2
 
 
-def test_a_first_request_that_hangs_does_not_hold_up_the_others(server, make_client, reply):
+def test_a_first_request_that_hangs_does_not_block_the_others(server, make_client, reply):
     hanging = threading.Event()
 
     def answer(ask):
@@ -282,7 +282,7 @@ def test_a_first_request_that_hangs_does_not_hold_up_the_others(server, make_cli
 
 
 @pytest.mark.parametrize("bad", ["", "../../etc", "e35e3d0e", SESSION + "\n", "x" * 10_000, "é" * 36])
-def test_an_id_that_is_none_is_never_sent(server, make_client, bad):
+def test_an_invalid_id_is_never_sent(server, make_client, bad):
     found = make_client().look_up(bad)
     assert (found.status, server.asks) == (LookupStatus.ERROR, [])
     assert "not a session id" in (found.error or "")
@@ -342,7 +342,7 @@ def test_a_proxy_of_the_environment_is_used(server, other_server, make_client, r
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that only whoever is given it believes, and its key."""
+    """Return a self-signed certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     made = (
@@ -374,14 +374,16 @@ def tls_url(server, certificate):
     return server.url.replace("http:", "https:")
 
 
-def test_a_certificate_that_is_not_accepted_is_told_after_one_attempt(server, tls_url, make_client, slept):
+def test_an_invalid_certificate_is_reported_after_one_attempt(server, tls_url, make_client, slept):
     found = make_client(api_url=tls_url).look_up(SESSION)
     assert found.unreachable
-    assert "certificate is not accepted" in (found.error or "")
+    assert "certificate is invalid" in (found.error or "")
     assert (server.asks, slept) == ([], [])
 
 
-def test_over_tls_answers_are_read_and_drips_end_too(server, tls_url, certificate, make_client, reply, monkeypatch):
+def test_responses_over_tls_are_read_and_dripping_ones_end(
+    server, tls_url, certificate, make_client, reply, monkeypatch
+):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
     server.say(reply(body=OK))
     assert make_client(api_url=tls_url).look_up(SESSION).status is LookupStatus.OK
@@ -414,7 +416,7 @@ def test_the_key_is_in_no_repr_log_or_exception(server, make_client, reply, key,
 
 
 @pytest.mark.parametrize("bad", ["two words", "line\nend", "caf\u00e9", " begins-with-a-blank"])
-def test_a_key_that_cannot_stand_in_a_header_is_named_not_shown(server, make_client, monkeypatch, bad):
+def test_a_key_that_is_invalid_in_a_header_is_reported_and_not_shown(server, make_client, monkeypatch, bad):
     client = make_client()
     monkeypatch.setenv("TEST_API_KEY", bad)
     with pytest.raises(ConfigurationError, match="api_key of acme_sg") as err:
@@ -423,7 +425,7 @@ def test_a_key_that_cannot_stand_in_a_header_is_named_not_shown(server, make_cli
     assert server.asks == []
 
 
-def test_a_new_key_is_used_from_the_next_request_on(server, make_client, reply, monkeypatch):
+def test_a_new_key_is_used_from_the_next_request(server, make_client, reply, monkeypatch):
     server.say(reply(body=OK))
     client = make_client()
     client.look_up(SESSION)
@@ -442,13 +444,13 @@ def test_an_accepted_key_passes_the_check(server, make_client, reply, status):
 
 
 @pytest.mark.parametrize("status", [301, 400, 500, 204])
-def test_the_check_tells_an_api_that_does_not_answer_as_it_should(server, make_client, reply, status):
+def test_the_check_reports_unexpected_responses(server, make_client, reply, status):
     server.say(reply(status))
     with pytest.raises(UnavailableError, match="acme_sg"):
         make_client().check()
 
 
-def test_the_rate_cap_holds_over_all_threads_and_for_retries(server, make_client, reply):
+def test_the_rate_cap_applies_to_all_threads_and_to_retries(server, make_client, reply):
     failed = set()
 
     def answer(ask):
@@ -465,7 +467,7 @@ def test_the_rate_cap_holds_over_all_threads_and_for_retries(server, make_client
         list(pool.map(client.look_up, sessions))
     times = sorted(ask.at for ask in server.asks)
     assert len(times) == 64 + sum(1 for session in sessions if session[-1] in "05a")
-    # Slot n is n/200 s after the first at the earliest, so no n + 1 requests can have come before it.
+    # Slot n is n/200 s after the first at the earliest, so no n + 1 requests can precede it.
     for number, at in enumerate(times):
         assert at >= begun + number / 200 - 0.001
 
@@ -478,7 +480,7 @@ def test_waiting_for_a_slot_does_not_use_up_the_deadline(server, make_client, re
     assert [lookup.status for lookup in found] == [LookupStatus.OK] * 3
 
 
-def test_closing_twice_is_fine_and_leaves_no_thread(server, make_client, reply):
+def test_close_may_be_called_twice_and_leaves_no_thread(server, make_client, reply):
     before = set(threading.enumerate())
     server.say(reply(body=OK))
     client = make_client()

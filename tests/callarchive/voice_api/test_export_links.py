@@ -1,4 +1,4 @@
-"""Where the key may go, for hosts that cannot be played on the loopback."""
+"""Hosts that may receive the key, beyond those that can be simulated on the loopback."""
 
 import pytest
 

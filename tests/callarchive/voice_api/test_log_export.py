@@ -1,4 +1,4 @@
-"""The export job against a server that plays 8x8's, with every ending and every lie."""
+"""The export job against a simulated 8x8, with every final status and every fault."""
 
 import gzip
 import io
@@ -29,7 +29,7 @@ CSV = b"SessionId,CallId\r\ne35e3d0e-065a-11ec-b119-676cb2bc33ef,1\r\n"
 
 
 class Job:
-    """8x8's side: `states` one after the other (the last for ever), `files` by path."""
+    """A simulated 8x8: `states` one after the other (the last one repeated), `files` by path."""
 
     def __init__(self, server, reply):
         self.reply = reply
@@ -52,7 +52,7 @@ class Job:
             state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
             return state if isinstance(state, self.reply) else self.reply(body=state)
 
-    def asked(self, method, path=""):
+    def requested(self, method, path=""):
         return [ask for ask in self.server.asks if ask.method == method and ask.path.startswith(path)]
 
 
@@ -66,28 +66,28 @@ def fetch(client, start=START, end=END):
         return [path.read_bytes() for path in files]
 
 
-def test_a_span_is_asked_for_in_utc_without_a_limit(job, make_client, key):
+def test_a_time_range_is_requested_in_utc_without_a_limit(job, make_client, key):
     singapore = timezone(timedelta(hours=8))
     start = datetime(2026, 11, 1, tzinfo=singapore)
     assert fetch(make_client(), start, datetime(2026, 11, 2, 0, 0, 0, 1, singapore)) == [CSV]
-    (ask,) = job.asked("POST")
+    (ask,) = job.requested("POST")
     assert (ask.path, json.loads(ask.body)) == (
         EXPORTS,
         {"from": "2026-10-31T16:00:00Z", "to": "2026-11-01T16:00:01Z", "limit": 0},
     )
     assert ask.headers["content-type"] == "application/json"
     assert {ask.headers["authorization"] for ask in job.server.asks} == {f"Bearer {key}"}
-    assert job.asked("DELETE") == []
+    assert job.requested("DELETE") == []
 
 
-def test_the_files_are_private_and_gone_afterwards(job, make_client):
+def test_the_files_are_private_and_deleted_afterwards(job, make_client):
     with make_client().call_log(START, END) as files:
         (file,) = files
         assert file.parent.stat().st_mode & 0o777 == 0o700
     assert not file.parent.exists()
 
 
-def test_polls_grow_apart_up_to_fifteen_seconds(job, make_client, slept):
+def test_pauses_between_polls_grow_up_to_fifteen_seconds(job, make_client, slept):
     job.states = [{"status": "queued"}, {"status": "Running"}] + [{"status": "running"}] * 20 + job.states
     assert fetch(make_client(export_deadline_s=1000)) == [CSV]
     pauses = [pause for pause in slept if pause >= 0.1]
@@ -100,32 +100,32 @@ def test_polls_grow_apart_up_to_fifteen_seconds(job, make_client, slept):
 def test_an_empty_export_has_no_files(job, make_client):
     job.states = [{"status": "queued"}, {"status": "empty"}]
     assert fetch(make_client()) == []
-    assert job.asked("DELETE") == []
+    assert job.requested("DELETE") == []
 
 
 @pytest.mark.parametrize(
     ("status", "error"),
     [("failed", ExportFailedError), ("cancelled", ExportCancelledError), ("error", ExportServerError)],
 )
-def test_each_bad_ending_is_an_error_of_its_own(job, make_client, status, error):
+def test_each_failed_status_has_its_own_error(job, make_client, status, error):
     job.states = [{"status": status}]
     with pytest.raises(error, match="acme_sg") as caught:
         fetch(make_client())
     assert type(caught.value) is error
     assert caught.value.retryable
-    assert (job.asked("DELETE"), len(job.asked("POST"))) == ([], 1)
+    assert (job.requested("DELETE"), len(job.requested("POST"))) == ([], 1)
 
 
 @pytest.mark.parametrize("state", [{"status": "archived"}, {}, {"status": None}, {"status": 5}])
-def test_an_unknown_status_is_polled_for_a_while_then_given_up_and_cancelled(job, make_client, state):
+def test_a_job_with_an_unknown_status_is_polled_for_a_while_and_then_cancelled(job, make_client, state):
     job.states = [state]
-    with pytest.raises(ExportError, match="none that 8x8 documents"):
+    with pytest.raises(ExportError, match="not documented by 8x8"):
         fetch(make_client(export_deadline_s=3000))
-    assert len(job.asked("GET")) == 10
-    assert [ask.path for ask in job.asked("DELETE")] == [f"{EXPORTS}/job-1"]
+    assert len(job.requested("GET")) == 10
+    assert [ask.path for ask in job.requested("DELETE")] == [f"{EXPORTS}/job-1"]
 
 
-def test_an_unknown_status_that_passes_does_no_harm(job, make_client):
+def test_a_temporary_unknown_status_is_tolerated(job, make_client):
     job.states = [{"status": "warming-up"}] * 5 + [{"status": "running"}] + [{"status": "paused"}] * 5 + job.states
     assert fetch(make_client()) == [CSV]
 
@@ -135,7 +135,7 @@ def test_a_job_that_never_ends_is_cancelled_at_the_deadline(job, make_client, sl
     with pytest.raises(ExportError, match="export_deadline_s"):
         fetch(make_client(export_deadline_s=100))
     assert 60 < sum(slept) <= 101
-    assert len(job.asked("DELETE")) == 1
+    assert len(job.requested("DELETE")) == 1
 
 
 def test_an_interrupt_cancels_the_job(job, make_client):
@@ -145,10 +145,10 @@ def test_an_interrupt_cancels_the_job(job, make_client):
     job.states = [{"status": "running"}]
     with pytest.raises(KeyboardInterrupt):
         fetch(make_client(sleep=interrupt, requests_per_second=1e5))
-    assert len(job.asked("DELETE")) == 1
+    assert len(job.requested("DELETE")) == 1
 
 
-def test_without_a_place_for_temporary_files_nothing_is_asked(job, make_client, tmp_path, monkeypatch):
+def test_nothing_is_requested_without_a_temporary_folder(job, make_client, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
     with pytest.raises(StoreError, match="TMPDIR"):
         fetch(make_client())
@@ -156,15 +156,15 @@ def test_without_a_place_for_temporary_files_nothing_is_asked(job, make_client, 
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_a_cancel_that_fails_hides_nothing(job, make_client, reply, status):
+def test_a_failed_cancel_does_not_hide_the_error(job, make_client, reply, status):
     job.states = [{"status": "odd"}]
     job.cancel = reply(status)
-    with pytest.raises(ExportError, match="documents"):
+    with pytest.raises(ExportError, match="documented"):
         fetch(make_client(export_deadline_s=3000))
-    assert len(job.asked("DELETE")) == 1
+    assert len(job.requested("DELETE")) == 1
 
 
-def test_a_job_that_8x8_does_not_know_is_named_with_its_error_id(job, make_client, reply):
+def test_a_job_unknown_to_8x8_is_reported_with_its_error_id(job, make_client, reply):
     lost = {
         "code": 4018,
         "message": "Invalid jobId",
@@ -191,16 +191,16 @@ def test_a_job_that_8x8_does_not_know_is_named_with_its_error_id(job, make_clien
         (302, b""),
     ],
 )
-def test_a_job_that_does_not_begin_is_an_error(job, make_client, reply, status, body):
+def test_a_job_that_does_not_start_is_an_error(job, make_client, reply, status, body):
     job.accept = reply(status, body)
     with pytest.raises(ExportError, match="acme_sg"):
         fetch(make_client())
 
 
-def test_a_job_id_is_encoded_and_200_is_as_good_as_202(job, make_client, reply):
+def test_a_job_id_is_encoded_and_200_is_accepted_like_202(job, make_client, reply):
     job.accept = reply(200, {"jobId": "a/b?c&%2e"})
     assert fetch(make_client()) == [CSV]
-    assert job.asked("GET", EXPORTS)[0].path == f"{EXPORTS}/a%2Fb%3Fc%26%252e"
+    assert job.requested("GET", EXPORTS)[0].path == f"{EXPORTS}/a%2Fb%3Fc%26%252e"
 
 
 @pytest.mark.parametrize("data", [None, [], "", [""], [7], {"url": "x"}, [None]])
@@ -210,12 +210,12 @@ def test_success_without_links_is_an_error(job, make_client, data):
         fetch(make_client())
 
 
-def test_one_link_may_come_without_a_list_and_relative(job, make_client):
+def test_a_single_link_without_a_list_may_be_relative(job, make_client):
     job.states = [{"status": "SUCCEEDED", "data": "/files/0"}]
     assert fetch(make_client()) == [CSV]
 
 
-def test_several_files_come_in_order_and_a_repeated_link_once(job, make_client, reply):
+def test_several_files_keep_their_order_and_a_repeated_link_counts_once(job, make_client, reply):
     job.files = {f"/files/{n}": [reply(body=b"SessionId\n%d\n" % n)] for n in range(3)}
     job.states = [{"status": "succeeded", "data": [f"{job.server.url}/files/{n}" for n in (0, 1, 1, 2)]}]
     assert fetch(make_client()) == [b"SessionId\n0\n", b"SessionId\n1\n", b"SessionId\n2\n"]
@@ -231,7 +231,7 @@ def test_several_files_come_in_order_and_a_repeated_link_once(job, make_client, 
         {"pieces": []},
     ],
 )
-def test_a_file_that_did_not_come_whole_is_fetched_again(job, make_client, reply, fault):
+def test_an_incomplete_file_is_downloaded_again(job, make_client, reply, fault):
     job.files["/files/0"] = [reply(**fault), reply(body=CSV)]
     assert fetch(make_client()) == [CSV]
 
@@ -260,24 +260,24 @@ MAY_BE_CUT = {
 
 
 @pytest.mark.parametrize("fault", MAY_BE_CUT)
-def test_a_file_that_may_have_been_cut_is_downloaded_again_and_never_believed(job, make_client, reply, fault):
+def test_a_file_that_may_have_been_cut_is_downloaded_again_and_never_accepted(job, make_client, reply, fault):
     job.files["/files/0"] = [reply(**MAY_BE_CUT[fault]), reply(body=TWO)]
     assert fetch(make_client()) == [TWO]
     job.files["/files/0"] = [reply(**MAY_BE_CUT[fault])]
     with pytest.raises(ExportError, match=r"file 0000: .*run the day again") as caught:
         fetch(make_client())
     assert caught.value.retryable
-    assert len(job.asked("GET", "/files/0")) == 2 + 3
+    assert len(job.requested("GET", "/files/0")) == 2 + 3
 
 
-def test_of_several_files_a_cut_one_fails_the_export(job, make_client, reply):
+def test_a_cut_file_among_several_fails_the_export(job, make_client, reply):
     job.files = {"/files/0": [reply(body=TWO)], "/files/1": [reply(body=TWO[:-20])], "/files/2": [reply(body=TWO)]}
     job.states = [{"status": "succeeded", "data": [f"/files/{number}" for number in range(3)]}]
-    with pytest.raises(ExportError, match="file 0001: its last line has no line end"):
+    with pytest.raises(ExportError, match="file 0001: its last line has no line ending"):
         fetch(make_client())
 
 
-def test_of_several_files_a_missing_one_fails_the_export(job, make_client, reply):
+def test_a_missing_file_among_several_fails_the_export(job, make_client, reply):
     job.states = [{"status": "succeeded", "data": ["/files/0", "/files/gone"]}]
     job.files["/files/gone"] = [reply(404)]
     with pytest.raises(ExportExpiredError, match="file 0001"):
@@ -285,20 +285,20 @@ def test_of_several_files_a_missing_one_fails_the_export(job, make_client, reply
 
 
 @pytest.mark.parametrize("status", [204, 206, 300, 416])
-def test_another_status_than_200_is_no_file(job, make_client, reply, status):
+def test_a_status_other_than_200_is_an_error(job, make_client, reply, status):
     job.files["/files/0"] = [reply(status, b"" if status == 204 else CSV)]
     with pytest.raises(ExportError, match=f"HTTP {status}"):
         fetch(make_client())
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_every_kind_of_line_end_is_one(job, make_client, reply, line_end):
+def test_every_kind_of_line_ending_is_accepted(job, make_client, reply, line_end):
     body = TWO.decode().replace("\r\n", line_end).encode()
     job.files["/files/0"] = [reply(body=b"\xef\xbb\xbf" + body)]
     assert fetch(make_client()) == [b"\xef\xbb\xbf" + body]
 
 
-def test_a_redirect_to_a_page_of_the_same_host_is_no_file(job, make_client, reply):
+def test_a_redirect_to_a_page_of_the_same_host_is_an_error(job, make_client, reply):
     job.files["/files/0"] = [reply(302, headers={"Location": "/files/login"})]
     job.files["/files/login"] = [reply(body="<html>\nlog in\n</html>\n")]
     with pytest.raises(ExportError, match="HTML"):
@@ -319,7 +319,7 @@ def test_a_folder_that_cannot_be_removed_is_a_warning(job, make_client, monkeypa
     shutil.rmtree(file.parent)
 
 
-def test_a_dripping_file_ends_with_the_deadline(job, make_client, reply):
+def test_a_dripping_download_ends_at_the_deadline(job, make_client, reply):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
     job.files["/files/0"] = [reply(pieces=[head, *[b"x"] * 1000], every_s=0.05)]
     begun = time.monotonic()
@@ -332,15 +332,15 @@ def test_a_dripping_file_ends_with_the_deadline(job, make_client, reply):
 def test_expired_files_are_exported_once_more(job, make_client, reply, status):
     job.files["/files/0"] = [reply(status), reply(body=CSV)]
     assert fetch(make_client()) == [CSV]
-    assert len(job.asked("POST")) == 2
+    assert len(job.requested("POST")) == 2
 
     job.files["/files/0"] = [reply(status)]
     with pytest.raises(ExportExpiredError):
         fetch(make_client())
-    assert len(job.asked("POST")) == 4
+    assert len(job.requested("POST")) == 4
 
 
-def test_a_past_expiry_counts_and_a_future_one_does_not(job, make_client):
+def test_a_past_expiry_is_an_error_and_a_future_one_is_not(job, make_client):
     link = job.states[0]["data"]
     old = {"status": "succeeded", "data": link, "expires": "2026-11-02T05:59:59.74Z"}
     job.states = [old, old | {"expires": "2026-12-02T06:58:41.74Z"}]
@@ -350,21 +350,21 @@ def test_a_past_expiry_counts_and_a_future_one_does_not(job, make_client):
         fetch(make_client())
 
 
-def test_a_refused_key_on_a_download_is_no_expiry(job, make_client, reply):
+def test_a_rejected_key_on_a_download_is_not_an_expiry(job, make_client, reply):
     job.files["/files/0"] = [reply(401)]
     with pytest.raises(AccessDeniedError):
         fetch(make_client())
-    assert len(job.asked("POST")) == 1
+    assert len(job.requested("POST")) == 1
 
 
-def test_a_refused_key_on_the_job_ends_it_without_another_request(job, make_client, reply):
+def test_a_rejected_key_on_the_job_ends_it_without_another_request(job, make_client, reply):
     job.states = [reply(403)]
     with pytest.raises(AccessDeniedError):
         fetch(make_client())
     assert len(job.server.asks) == 2
 
 
-def test_a_link_to_another_host_is_refused_and_the_key_stays_here(job, make_client, other_server, key):
+def test_a_link_to_another_host_is_refused_and_receives_no_key(job, make_client, other_server, key):
     for link in (
         f"{other_server.url}/files/0",
         "https://evil.example/f?token=s3cr3t-token",
@@ -390,7 +390,7 @@ def test_a_link_to_another_host_is_refused_and_the_key_stays_here(job, make_clie
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "127.9.9.9", "LOCALHOST"])
-def test_the_names_of_the_loopback_are_one_host_asked_under_the_configured_one(job, make_client, host):
+def test_all_loopback_names_are_one_host_requested_as_configured(job, make_client, host):
     job.states = [{"status": "succeeded", "data": [f"http://{host}:{job.server.port}/files/0"]}]
     assert fetch(make_client()) == [CSV]
 
@@ -436,7 +436,7 @@ def test_packed_files_are_unpacked(job, make_client, reply, fault, expected):
         {"body": CSV, "headers": {"Content-Encoding": "br"}},
     ],
 )
-def test_damaged_packing_is_an_error(job, make_client, reply, fault):
+def test_a_damaged_compressed_file_is_an_error(job, make_client, reply, fault):
     job.files["/files/0"] = [reply(**fault)]
     with pytest.raises(ExportError, match="0000"):
         fetch(make_client())

@@ -1,4 +1,4 @@
-"""Reading answers: every field may be wrong, and only that field suffers."""
+"""Parsing responses: an invalid field affects only itself."""
 
 import json
 from datetime import UTC, datetime
@@ -29,14 +29,14 @@ def read(body, http_status=200):
 
 
 def only(**fields):
-    """The one recording of an answer that holds it alone."""
+    """Return the recording of a response with only that one."""
     lookup = read({"recordings": [{"recordingId": ONE} | fields]})
     assert lookup.status is LookupStatus.OK, lookup.error
     (recording,) = lookup.recordings
     return recording
 
 
-def test_the_documented_answer_is_read():
+def test_the_documented_response_is_read():
     lookup = read(PAGE)
     (recording,) = lookup.recordings
     assert (lookup.status, lookup.error, lookup.http_status, lookup.body) == (LookupStatus.OK, None, 200, PAGE)
@@ -103,14 +103,14 @@ def test_the_openapi_spelling_is_read():
         (201, PAGE, LookupStatus.ERROR),
     ],
 )
-def test_every_state_is_told_apart(http_status, body, status):
+def test_every_state_is_distinguished(http_status, body, status):
     lookup = read(body, http_status)
     assert lookup.status is status
     assert (lookup.error is None) == (status is not LookupStatus.ERROR)
     assert not lookup.unreachable
 
 
-def test_an_error_answer_speaks_without_phone_numbers():
+def test_an_error_is_reported_without_phone_numbers():
     body = {"errorId": "aa40-1", "statusCode": "1001", "statusMessage": "no call to +65 9123 4567"}
     assert read(body).error == "status code 1001: no call to *** (errorId aa40-1)"
     assert read(body, 422).error == "HTTP 422: no call to *** (errorId aa40-1)"
@@ -134,7 +134,7 @@ def test_an_error_answer_speaks_without_phone_numbers():
         '"٣"',
     ],
 )
-def test_an_absurd_duration_is_null_and_sinks_nothing(text):
+def test_an_implausible_duration_is_none_and_affects_nothing_else(text):
     lookup = read(f'{{"recordings": [{{"recordingId": "{ONE}", "duration": {text}}}]}}')
     assert (lookup.status, [r.duration_api_s for r in lookup.recordings]) == (LookupStatus.OK, [None])
 
@@ -157,12 +157,12 @@ def test_a_duration_may_be_a_text(value, expected):
         "x" * 99,
     ],
 )
-def test_an_implausible_start_is_null(value):
+def test_an_implausible_start_is_none(value):
     assert only(startRecordingTime=value).started_at is None
 
 
 @pytest.mark.parametrize("text", ["upload completed", " Upload-Completed ", "UPLOAD_COMPLETED", "upload  _completed"])
-def test_a_status_is_known_in_any_spelling(text):
+def test_a_status_is_recognized_in_any_spelling(text):
     recording = only(status=text)
     assert (recording.api_status, recording.api_status_raw) == (ApiStatus.UPLOAD_COMPLETED, text)
 
@@ -183,13 +183,13 @@ def test_lone_surrogates_are_replaced_so_that_parquet_can_hold_them():
     assert pa.array(texts, pa.string()).validate(full=True) is None
 
 
-def test_bytes_that_are_no_utf8_sink_only_their_character():
+def test_invalid_utf_8_affects_only_its_character():
     body = PAGE.encode().replace(b"CALLBACK_COMPLETED", b"\xff\xfe")
     assert read(body).recordings[0].api_status_raw == "\ufffd\ufffd"
 
 
 @pytest.mark.parametrize("bad", ["../../etc/passwd", "", None, 5, {}, ONE + "x", "x" * 10_000, "+6591234567"])
-def test_a_bad_recording_id_is_named_and_its_neighbours_stay(bad):
+def test_a_bad_recording_id_is_reported_and_its_neighbours_are_kept(bad):
     lookup = read({"recordings": [{"recordingId": bad}, {"recordingId": TWO.upper(), "status": "PROCESSING"}]})
     assert [r.recording_id for r in lookup.recordings] == [TWO]
     assert lookup.status is LookupStatus.ERROR
@@ -198,7 +198,7 @@ def test_a_bad_recording_id_is_named_and_its_neighbours_stay(bad):
     assert "6591234567" not in (lookup.error or "")
 
 
-def test_many_bad_recordings_make_a_short_error():
+def test_many_bad_recordings_give_a_short_error():
     error = read({"recordings": [5] * 999}).error or ""
     assert len(error) < 300
     assert error.endswith("(and 996 more)")
@@ -215,7 +215,7 @@ def test_a_recording_of_another_call_is_set_aside(field):
     assert ONE in (lookup.error or "")
 
 
-def test_missing_and_odd_names_of_the_call_are_no_other_call():
+def test_missing_and_odd_session_ids_do_not_name_another_call():
     for field in (
         {},
         {"sessionId": None},
@@ -226,7 +226,7 @@ def test_missing_and_odd_names_of_the_call_are_no_other_call():
         assert only(**field).recording_id == ONE
 
 
-def test_of_two_rows_about_one_recording_the_most_advanced_counts():
+def test_the_most_advanced_of_two_rows_of_one_recording_wins():
     rows = [
         {"recordingId": ONE, "status": "UPLOAD_COMPLETED", "duration": 12},
         {"recordingId": ONE.upper(), "status": "CALLBACK_FAILED"},
@@ -239,13 +239,13 @@ def test_of_two_rows_about_one_recording_the_most_advanced_counts():
 
 
 @pytest.mark.parametrize("doubled", ['"status": "PROCESSING", "status": "PROCESSING"', '"duration": 1, "Duration": 2'])
-def test_a_recording_with_a_doubled_key_is_set_aside_and_its_neighbours_stay(doubled):
+def test_a_recording_with_a_doubled_key_is_set_aside_and_its_neighbours_are_kept(doubled):
     lookup = read(f'{{"recordings": [{{"recordingId": "{ONE}", {doubled}}}, {{"recordingId": "{TWO}"}}]}}')
     assert (lookup.status, [r.recording_id for r in lookup.recordings]) == (LookupStatus.ERROR, [TWO])
     assert f"recording '{ONE}' is set aside: it holds" in (lookup.error or "")
 
 
-def test_both_documented_spellings_of_the_session_may_stand_side_by_side():
+def test_both_documented_spellings_of_the_session_id_may_occur_together():
     assert only(sessionId=SESSION, sessionid=SESSION).recording_id == ONE
 
 
@@ -296,7 +296,7 @@ def test_a_404_in_the_form_of_8x8s_errors_is_not_found(body):
 
 
 @pytest.mark.parametrize("body", FOREIGN_404S.values(), ids=FOREIGN_404S)
-def test_any_other_404_says_nothing_of_the_session(body):
+def test_any_other_404_proves_nothing_about_the_session(body):
     for form in (body, body.encode(), body.encode("utf-16")):
         lookup = read(form, 404)
         assert lookup.status is LookupStatus.ERROR
@@ -314,7 +314,7 @@ def test_any_other_404_says_nothing_of_the_session(body):
     ],
     ids=["tiny objects", "numbers", "lists", "a long text"],
 )
-def test_an_answer_beyond_any_session_is_an_error_and_is_not_kept_in_memory(body):
+def test_a_response_too_large_for_a_session_is_an_error_and_is_not_kept_in_memory(body):
     lookup = read(body)
     assert lookup.status is LookupStatus.ERROR
     assert "1000 recordings" in (lookup.error or "") or "1048576 bytes" in (lookup.error or "")
@@ -345,7 +345,7 @@ _recording = st.fixed_dictionaries(
         "startRecordingTime": st.sampled_from(["2026-11-01T10:00:00Z", "0001-01-01T00:00:00+23:59"]) | _json,
     },
 )
-_answer = st.fixed_dictionaries(
+_response = st.fixed_dictionaries(
     {},
     optional={
         "recordings": st.lists(_recording | _json, max_size=4) | _json,
@@ -357,7 +357,7 @@ _answer = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    body=(_answer | _json).map(json.dumps) | st.binary(max_size=200) | st.text(max_size=200),
+    body=(_response | _json).map(json.dumps) | st.binary(max_size=200) | st.text(max_size=200),
     status=st.integers(100, 599),
 )
 def test_any_body_gives_a_lookup_that_can_be_stored(body, status):

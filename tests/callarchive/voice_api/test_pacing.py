@@ -1,11 +1,11 @@
-"""The rate cap as a row of slots."""
+"""The rate cap as a sequence of slots."""
 
 import threading
 
 from callarchive.voice_api.pacing import Pacer
 
 
-def test_slots_are_evenly_apart_for_all_threads_together():
+def test_slots_are_evenly_spaced_across_all_threads():
     waits = []
     pacer = Pacer(50, sleep=waits.append)
     threads = [threading.Thread(target=pacer.wait) for _ in range(8)]
@@ -13,12 +13,12 @@ def test_slots_are_evenly_apart_for_all_threads_together():
         thread.start()
     for thread in threads:
         thread.join()
-    # Nobody really slept, so slot n is about n/50 s ahead: seven waited, the last for 0.14 s less what time it took.
+    # No thread really slept, so slot n is about n/50 s ahead: seven waited, the last for 0.14 s less the time elapsed.
     assert len(waits) == 7
     assert 0.02 * 7 - 0.05 < max(waits) <= 0.02 * 7
 
 
-def test_an_idle_time_earns_no_burst(monkeypatch):
+def test_no_burst_follows_an_idle_time(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("callarchive.voice_api.pacing.time.monotonic", lambda: now[0])
     waits = []

@@ -1,4 +1,4 @@
-"""Ways to hosts: what a request names, and whose connections are kept."""
+"""Routes: request targets, and connections that are kept."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,14 +25,14 @@ def routes():
         ("http://[::1]:81/a?b=http://x/", "http://[::1]:81", "/a?b=http://x/"),
     ],
 )
-def test_a_server_is_told_path_and_query_to_the_letter(routes, monkeypatch, url, origin, target):
+def test_a_server_receives_path_and_query_verbatim(routes, monkeypatch, url, origin, target):
     monkeypatch.setenv("no_proxy", "*")
     assert origin_of(url) == origin
     route = routes.to(url)
     assert (route.target(url), route.pool.scheme) == (target, url.partition(":")[0])
 
 
-def test_a_proxy_for_plain_http_is_told_the_whole_url_and_one_for_tls_is_not(routes, monkeypatch):
+def test_a_proxy_for_plain_http_receives_the_whole_url_and_one_for_tls_does_not(routes, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv("http_proxy", "http://user:word@127.0.0.1:9")
@@ -42,7 +42,7 @@ def test_a_proxy_for_plain_http_is_told_the_whole_url_and_one_for_tls_is_not(rou
     assert (routes.to("https://h.example/b").pool.proxy or "").host == "127.0.0.1"
 
 
-def test_a_ca_bundle_that_is_not_there_is_an_error_and_no_excuse(monkeypatch, tmp_path):
+def test_a_missing_ca_bundle_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent.pem"))
     routes = Routes(connection_count=1)
     with pytest.raises(OSError, match="CA certificate bundle"):
@@ -50,7 +50,7 @@ def test_a_ca_bundle_that_is_not_there_is_an_error_and_no_excuse(monkeypatch, tm
     routes.close()
 
 
-def test_certificates_are_asked_for_by_default(routes, monkeypatch):
+def test_certificates_are_verified_by_default(routes, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     assert routes.to("https://h.example/").pool.cert_reqs == "CERT_REQUIRED"
 

@@ -1,4 +1,4 @@
-"""What the transport does that no caller shows: a full disk, and whose fault a failure is."""
+"""The transport where no caller shows it: a full disk, and the causes of failures."""
 
 import time
 from pathlib import Path
@@ -25,7 +25,7 @@ def transport(server, now, monkeypatch):
     made.close()
 
 
-def test_a_full_disk_is_told_apart_from_a_bad_connection(server, reply, transport):
+def test_a_full_disk_is_distinguished_from_a_bad_connection(server, reply, transport):
     server.say(reply(body=b"x" * 300_000))
     request = Request(method="GET", url=f"{server.url}/file", save_to=Path("/dev/full"), limit_bytes=10**6)
     with pytest.raises(StoreError, match="No space left"):
@@ -46,11 +46,11 @@ def test_a_saved_body_is_hashed_and_an_unsaved_one_is_not(server, reply, transpo
 
 
 @pytest.mark.parametrize(("framing", "announced"), [("length", True), ("chunked", True), ("close", False)])
-def test_it_is_known_whether_the_end_was_announced(server, reply, transport, framing, announced):
+def test_a_response_shows_whether_its_end_was_announced(server, reply, transport, framing, announced):
     server.say(reply(body=b"abc", framing=framing))
-    answer = transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(10))
-    assert answer.end_announced is announced
+    response = transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(10))
+    assert response.end_announced is announced
 
 
-def test_its_repr_shows_the_account_alone(transport):
+def test_the_repr_shows_only_the_account(transport):
     assert repr(transport) == "Transport(account='acme_sg')"

@@ -1,4 +1,4 @@
-"""The real receiver in a process of its own, and clients that post to it."""
+"""The real receiver in its own process, and clients that post to it."""
 
 import http.client
 import json
@@ -58,7 +58,7 @@ kind = "inbox"
 
 
 def uploaded(session_id: str | None = None, recording_id: str | None = None, **more: Any) -> dict[str, Any]:
-    """A VRU event."""
+    """Return a VRU event."""
     payload = {
         "sessionId": session_id or str(uuid.uuid1()),
         "recordingId": recording_id or str(uuid.uuid1()),
@@ -71,8 +71,8 @@ def uploaded(session_id: str | None = None, recording_id: str | None = None, **m
 
 
 @dataclass
-class Answered:
-    """An answer: status, headers, body."""
+class HttpResponse:
+    """A response: status, headers, body."""
 
     status: int
     headers: dict[str, str]
@@ -96,20 +96,20 @@ class Running:
         auth: str | None = AUTH,
         method: str = "POST",
         timeout_s: float = 30,
-    ) -> Answered:
-        """One request on a connection of its own."""
+    ) -> HttpResponse:
+        """Send one request on its own connection."""
         data = json.dumps(body).encode() if isinstance(body, dict) else body
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         try:
             sent = {**({} if auth is None else {"Authorization": auth}), **(headers or {})}
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
-            return Answered(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            return HttpResponse(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
 
-    def get(self, path: str) -> Answered:
-        """A GET without any header."""
+    def get(self, path: str) -> HttpResponse:
+        """Send a GET without headers."""
         return self.post(b"", path=path, auth=None, method="GET")
 
 
@@ -167,7 +167,7 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start_receiver(tmp_path: Path) -> Iterator[Start]:
-    """`start_receiver(inbox_url="sqlite:///inbox.sqlite3", receiver="max_body_bytes = 2000", environment={})`."""
+    """Yield `start_receiver(inbox_url="sqlite:///inbox.sqlite3", receiver="max_body_bytes = 2000", environment={})`."""
     with ExitStack() as stack:
 
         def start(
@@ -211,11 +211,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="session")
 def events() -> Callable[..., dict[str, Any]]:
-    """Makes VRU events."""
+    """Return the maker of VRU events."""
     return uploaded
 
 
 @pytest.fixture
 def load() -> type[Load]:
-    """Makes clients."""
+    """Return the class of clients."""
     return Load

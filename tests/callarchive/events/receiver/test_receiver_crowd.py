@@ -1,4 +1,4 @@
-"""Connections that say nothing make room for those that send events, wherever they come from."""
+"""Silent connections make room for those that send events, from any address."""
 
 import contextlib
 import http.client
@@ -22,15 +22,15 @@ FEW = "max_connections = 40\nmax_in_flight = 20\nmax_waiting_per_address = 10"
 
 @pytest.fixture
 def crowd() -> Iterator[Callable[..., list[socket.socket]]]:
-    """`crowd(port, count, source="127.0.0.1", said=b"")` opens connections that say no more than that."""
+    """Yield `crowd(port, count, source="127.0.0.1", sent=b"")`, which opens connections that send only that."""
     with contextlib.ExitStack() as stack:
 
-        def gather(port: int, count: int, *, source: str = "127.0.0.1", said: bytes = b"") -> list[socket.socket]:
+        def gather(port: int, count: int, *, source: str = "127.0.0.1", sent: bytes = b"") -> list[socket.socket]:
             opened = []
             for _ in range(count):
                 raw = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
                 stack.enter_context(raw)
-                raw.sendall(said)
+                raw.sendall(sent)
                 opened.append(raw)
             return opened
 
@@ -48,7 +48,7 @@ def post(port: int, event: dict[str, Any], *, source: str, headers: dict[str, st
 
 
 def alive(connections: list[socket.socket]) -> int:
-    """How many of them the server has not ended."""
+    """Return how many of them the server has not closed."""
     count = 0
     for raw in connections:
         raw.setblocking(False)
@@ -62,7 +62,7 @@ def alive(connections: list[socket.socket]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("said", "source"),
+    ("sent", "source"),
     [
         (b"", "127.0.0.2"),
         (b"POST /", "127.0.0.1"),
@@ -70,15 +70,15 @@ def alive(connections: list[socket.socket]) -> int:
     ],
     ids=["nothing", "half a line from where the events come from", "half a body"],
 )
-def test_more_than_a_thousand_silent_connections_keep_no_honest_event_out(
-    start_receiver: Start, events: Make, crowd: Any, said: bytes, source: str
+def test_over_a_thousand_silent_connections_block_no_event(
+    start_receiver: Start, events: Make, crowd: Any, sent: bytes, source: str
 ) -> None:
     running = start_receiver(receiver="headers_deadline_s = 60\nbody_deadline_s = 60")
-    crowd(running.port, 1100, said=said)
+    crowd(running.port, 1100, sent=sent)
     assert [post(running.port, events(), source=source) for _ in range(30)] == [200] * 30
 
 
-def test_an_address_that_is_over_its_bound_loses_its_own_oldest_connections(
+def test_an_address_over_its_limit_loses_its_own_oldest_connections(
     start_receiver: Start, events: Make, crowd: Any
 ) -> None:
     running = start_receiver(receiver=f"headers_deadline_s = 60\n{FEW}")
@@ -90,13 +90,13 @@ def test_an_address_that_is_over_its_bound_loses_its_own_oldest_connections(
     assert (alive(others), alive(first), alive(second)) == (5, 2, 8)
 
 
-def test_the_oldest_silent_connections_of_a_proxy_go_when_there_are_too_many(
+def test_the_oldest_silent_connections_of_a_proxy_are_dropped_over_the_total_limit(
     start_receiver: Start, events: Make, crowd: Any
 ) -> None:
     running = start_receiver(receiver=f'headers_deadline_s = 60\ntrusted_proxies = ["127.0.0.1"]\n{FEW}')
     first = crowd(running.port, 20)
     time.sleep(0.6)
-    second = crowd(running.port, 20)  # of a proxy, which has no bound of its own
+    second = crowd(running.port, 20)  # of a proxy, which has no limit of its own
     assert (alive(first), alive(second)) == (20, 20)
     headers = {"X-Forwarded-For": "203.0.113.7"}
     for _ in range(3):
@@ -106,15 +106,15 @@ def test_the_oldest_silent_connections_of_a_proxy_go_when_there_are_too_many(
 
 
 class Plug:
-    """A connection that knows whether it was cut off."""
+    """A connection that knows whether it was dropped."""
 
     gone = False
 
-    def cut_off(self) -> None:
+    def drop(self) -> None:
         self.gone = True
 
 
-def test_a_connection_that_is_served_is_never_cut_off_and_waits_again_after_its_answer() -> None:
+def test_a_connection_being_served_is_never_dropped_and_waits_again_after_its_response() -> None:
     now = [0.0]
     connections = Connections(most=3, most_waiting_each=99, clock=lambda: now[0])
     plugs = [Plug() for _ in range(5)]
@@ -134,7 +134,7 @@ def test_a_connection_that_is_served_is_never_cut_off_and_waits_again_after_its_
     assert [plug.gone for plug in plugs] == [True, True, False, False, False]
 
 
-def test_an_ipv6_network_is_one_sender_and_a_mapped_address_its_own() -> None:
+def test_an_ipv6_network_is_one_sender_and_a_mapped_address_is_its_own() -> None:
     now = [0.0]
     proxies = [ip_network("2001:db8:1::/48"), ip_network("192.0.2.0/24")]
     connections = Connections(most=99, most_waiting_each=1, shared=proxies, clock=lambda: now[0])

@@ -1,4 +1,4 @@
-"""What was acknowledged is there, once, whatever happens to the receiver."""
+"""Acknowledged events are stored exactly once, whatever happens to the receiver."""
 
 import random
 import signal
@@ -19,7 +19,7 @@ Start = Callable[..., Any]
 
 
 def kept(url: str) -> Counter[str]:
-    """How many events of each recording are in the inbox; its sessions and recordings are there once, as sources see them."""
+    """Count the events of each recording in the inbox, and assert that queries return sessions and recordings once."""
     inbox = Inbox.open(url)
     found: Counter[str] = Counter()
     after = 0
@@ -39,8 +39,8 @@ def kept(url: str) -> Counter[str]:
     return found
 
 
-def kill_again_and_again(start: Start, load: Any, *, seed: int) -> list[str]:
-    """The receiver is killed at random moments under load and started again. Returns the acknowledged recording ids."""
+def kill_repeatedly(start: Start, load: Any, *, seed: int) -> list[str]:
+    """Kill the receiver at random moments under load and restart it; return the acknowledged recording ids."""
     moments = random.Random(seed)
     running = start()
     with load(lambda: running.port) as clients:
@@ -56,10 +56,8 @@ def kill_again_and_again(start: Start, load: Any, *, seed: int) -> list[str]:
     return acknowledged
 
 
-def test_a_killed_receiver_has_lost_nothing_that_it_acknowledged(
-    start_receiver: Start, load: Any, tmp_path: Path
-) -> None:
-    acknowledged = kill_again_and_again(start_receiver, load, seed=1)
+def test_a_killed_receiver_loses_no_acknowledged_event(start_receiver: Start, load: Any, tmp_path: Path) -> None:
+    acknowledged = kill_repeatedly(start_receiver, load, seed=1)
     assert len(acknowledged) > 200
     found = kept(f"sqlite:///{tmp_path}/inbox.sqlite3")
     assert not set(acknowledged) - set(found)
@@ -67,7 +65,7 @@ def test_a_killed_receiver_has_lost_nothing_that_it_acknowledged(
 
 
 @pytest.mark.needs("initdb")
-def test_a_killed_receiver_has_lost_nothing_on_postgresql_either(
+def test_a_killed_receiver_loses_no_acknowledged_event_on_postgresql(
     start_receiver: Start, load: Any, postgresql: Any
 ) -> None:
     url = f"postgresql+psycopg://{postgresql.user}@127.0.0.1:{postgresql.port}/{postgresql.user}"
@@ -75,14 +73,14 @@ def test_a_killed_receiver_has_lost_nothing_on_postgresql_either(
     def start() -> Any:
         return start_receiver(inbox=url, environment={"PGPASSWORD": postgresql.password})
 
-    acknowledged = kill_again_and_again(start, load, seed=2)
+    acknowledged = kill_repeatedly(start, load, seed=2)
     assert len(acknowledged) > 200
     found = kept(postgresql.url)
     assert not set(acknowledged) - set(found)
     assert set(found.values()) == {1}
 
 
-def test_sigterm_under_load_ends_it_cleanly_and_loses_nothing(start_receiver: Start, load: Any, tmp_path: Path) -> None:
+def test_sigterm_under_load_stops_cleanly_and_loses_nothing(start_receiver: Start, load: Any, tmp_path: Path) -> None:
     running = start_receiver()
     with load(lambda: running.port, per_second=1000, clients=16) as clients:
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""Ten thousand payloads that nobody sane would send, each made from a good one by changing its structure."""
+"""Ten thousand malformed payloads, each a good one with a changed structure."""
 
 import asyncio
 import copy
@@ -160,26 +160,26 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @settings(max_examples=5000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rng=st.randoms(use_true_random=False))
-def test_whatever_is_sent_is_kept_or_refused_in_words_that_repeat_nothing_of_it(rng: random.Random) -> None:
-    """Hypothesis plays the dice, so that a payload which is too much is made as small as it can be."""
+def test_any_body_is_stored_or_refused_without_quoting_it(rng: random.Random) -> None:
+    """Randomness comes from Hypothesis, so that it can shrink a failing payload."""
     body = mutated(rng)
     try:
         read = read_event(body, subaccount_id=ACCOUNT, mask=lambda _: None)
     except EventRefusedError as err:
-        read, told = None, str(err)
+        read, text = None, str(err)
     else:
-        told = read.payload
-    assert "6591234567" not in told
+        text = read.payload
+    assert "6591234567" not in text
     if read is None:
         return
     again = read_event(body, subaccount_id=ACCOUNT, mask=lambda _: None)
     assert (again.identity, again.event) == (read.identity, read.event)
-    # What is kept tells the same as what came: of the session, its times, the recording and the place of its file.
+    # The stored payload has the same session, times, recording and path as the body.
     kept = event_in(read.payload)
     assert kept == read.event
 
 
-def test_no_payload_is_a_500_and_what_was_taken_can_be_read(url: str) -> None:
+def test_no_payload_is_a_500_and_accepted_ones_can_be_read(url: str) -> None:
     rng = random.Random(42)
     bodies = [mutated(rng) for _ in range(COUNT)]
     inbox = Inbox.open(url)
@@ -211,8 +211,8 @@ def test_no_payload_is_a_500_and_what_was_taken_can_be_read(url: str) -> None:
     recordings = inbox.recordings(ACCOUNT, {change.session_id for change in changes})
     assert len(sessions) + len(inbox.undated(ACCOUNT)) == len({change.session_id for change in changes})
     assert recordings
-    texts = [text for told in recordings for text in (told.file_path, told.status_raw, told.session_id)]
-    texts += [told.summary.session_status for told in sessions if told.summary is not None]
+    texts = [text for one in recordings for text in (one.file_path, one.status_raw, one.session_id)]
+    texts += [one.summary.session_status for one in sessions if one.summary is not None]
     texts += [event.payload for change in changes[:500] for event in inbox.events_of(change.session_id)]
     pa.array(texts, pa.string()).validate(full=True)
     assert not [text for text in texts if text is not None and "\0" in text]

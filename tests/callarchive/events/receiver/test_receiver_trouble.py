@@ -1,4 +1,4 @@
-"""The receiver while its inbox is in trouble, and while many want nothing good of it."""
+"""The receiver while its inbox fails, and under hostile clients."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ POISON = (
 
 
 def kept(url: str) -> set[str]:
-    """The recording ids in the inbox."""
+    """Return the recording ids in the inbox."""
     inbox = Inbox.open(url)
     sessions = {change.session_id for change in inbox.changes(0, limit=1_000_000)}
     found = {recording.recording_id for recording in inbox.recordings(ACCOUNT, sessions)}
@@ -39,14 +39,14 @@ def kept(url: str) -> set[str]:
     return found
 
 
-def test_an_event_that_the_database_does_not_take_keeps_no_other_out(
+def test_an_event_that_the_database_rejects_blocks_no_other(
     start_receiver: Start, events: Make, tmp_path: Path
 ) -> None:
     running = start_receiver()
     file = tmp_path / "inbox.sqlite3"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute(POISON)
-        other.execute("BEGIN IMMEDIATE")  # so that all wait for the same commit
+        other.execute("BEGIN IMMEDIATE")  # so that all events wait for the same commit
         answers: dict[str, int] = {}
 
         def post(name: str, event: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def test_an_event_that_the_database_does_not_take_keeps_no_other_out(
         threads = [threading.Thread(target=post, args=item) for item in bodies.items()]
         for thread in threads:
             thread.start()
-        time.sleep(0.5)  # all but the first wait for the next commit then; were they not to, the claim holds still
+        time.sleep(0.5)  # by then all but the first wait for the next commit; if not, the test holds all the same
         other.execute("ROLLBACK")
         for thread in threads:
             thread.join()
@@ -67,7 +67,7 @@ def test_an_event_that_the_database_does_not_take_keeps_no_other_out(
     assert running.get("/healthz").status == 200
 
 
-def test_it_is_well_again_without_an_event_when_the_inbox_takes_writes_again(
+def test_health_recovers_without_an_event_once_the_inbox_accepts_writes(
     start_receiver: Start, events: Make, tmp_path: Path
 ) -> None:
     running = start_receiver()
@@ -78,11 +78,11 @@ def test_it_is_well_again_without_an_event_when_the_inbox_takes_writes_again(
         assert running.get("/healthz").status == 503
         other.execute("drop trigger full")
         other.execute("drop trigger full2")
-    # No proxy sends an event to a receiver that is not well.
+    # No proxy sends an event to an unhealthy receiver.
     assert running.get("/healthz").status == 200
 
 
-def test_it_is_not_well_while_events_are_not_taken_though_other_writes_are(
+def test_health_fails_while_events_are_rejected_and_other_writes_are_not(
     start_receiver: Start, events: Make, tmp_path: Path
 ) -> None:
     running = start_receiver()
@@ -95,7 +95,7 @@ def test_it_is_not_well_while_events_are_not_taken_though_other_writes_are(
     assert running.post(events()).status == 200
 
 
-def test_it_is_not_well_while_the_disk_is_full_and_well_once_a_write_succeeded(
+def test_health_fails_while_the_disk_is_full_and_recovers_after_a_write(
     start_receiver: Start, events: Make, tmp_path: Path
 ) -> None:
     running = start_receiver()
@@ -104,16 +104,16 @@ def test_it_is_not_well_while_the_disk_is_full_and_well_once_a_write_succeeded(
     pid, kind = running.process.pid, resource.RLIMIT_FSIZE
     before = resource.prlimit(pid, kind)
     written = (tmp_path / "inbox.sqlite3-wal").stat().st_size
-    resource.prlimit(pid, kind, (written, before[1]))  # no file of the process can grow beyond that
+    resource.prlimit(pid, kind, (written, before[1]))  # no file of the process can grow beyond this
     assert running.post(events()).status == 503
     assert [running.get("/healthz").status for _ in range(2)] == [503, 503]
     resource.prlimit(pid, kind, before)
-    assert running.get("/healthz").status == 200  # no proxy would send an event to learn it by
+    assert running.get("/healthz").status == 200  # a proxy would send no event
     assert running.post(last).status == 200
     assert kept(f"sqlite:///{tmp_path}/inbox.sqlite3") == {e["payload"]["recordingId"] for e in (first, last)}
 
 
-def test_a_disk_that_fills_up_while_no_event_comes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_without_events_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callarchive.events.receiver.app._PROBE_AFTER_S", 0.0)
     inbox = Inbox.open(f"sqlite:///{tmp_path}/inbox.sqlite3")
     writer = Writer(inbox, Metrics(), room=9)
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_while_no_event_comes_is_noticed(tmp_path: Path, mo
 
 
 @pytest.mark.needs("initdb", "pg_ctl")
-def test_a_server_that_dies_under_it_is_503_and_all_that_was_acknowledged_is_there_afterwards(
+def test_a_killed_database_server_is_503_and_loses_no_acknowledged_event(
     start_receiver: Start, load: Any, own_postgresql_server: Any, events: Make
 ) -> None:
     with own_postgresql_server.database() as database:
@@ -167,7 +167,7 @@ def test_a_server_that_dies_under_it_is_503_and_all_that_was_acknowledged_is_the
         assert running.process.wait(30) == 0
 
 
-def test_hundreds_that_drip_keep_nobody_waiting_and_are_cut_off_in_the_end(start_receiver: Start, events: Make) -> None:
+def test_hundreds_of_dripping_connections_delay_nobody_and_are_dropped(start_receiver: Start, events: Make) -> None:
     running = start_receiver(receiver="headers_deadline_s = 3\nbody_deadline_s = 3")
     head = f"POST /webhooks/{OPEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
     stop = threading.Event()
@@ -191,7 +191,7 @@ def test_hundreds_that_drip_keep_nobody_waiting_and_are_cut_off_in_the_end(start
                 begun_at = time.monotonic()
                 assert running.post(events()).status == 200
                 assert time.monotonic() - begun_at < 1
-            for raw in dripping:  # however lively they are
+            for raw in dripping:  # even while they keep sending
                 with contextlib.suppress(ConnectionError):
                     while raw.recv(1000):
                         pass
@@ -201,9 +201,7 @@ def test_hundreds_that_drip_keep_nobody_waiting_and_are_cut_off_in_the_end(start
     assert "Traceback" not in running.log.read_text()
 
 
-def test_pipelined_and_odd_requests_end_in_an_answer_or_a_closed_connection(
-    start_receiver: Start, events: Make
-) -> None:
+def test_pipelined_and_odd_requests_get_a_response_or_a_closed_connection(start_receiver: Start, events: Make) -> None:
     running = start_receiver()
     body = json.dumps(events()).encode()
     good = f"POST /webhooks/{OPEN} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n".encode()

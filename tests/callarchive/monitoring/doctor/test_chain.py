@@ -108,9 +108,9 @@ def test_what_was_not_checked_is_said_at_the_end_and_never_taken_for_passed(tria
     ("answer", "verdict", "words"),
     [
         (Fault.answer(403, body={}), Verdict.BROKEN, "demo_s3"),
-        (Fault.answer(200, body={}), Verdict.WARNING, "answers HTTP 200 about an export job that does not exist"),
-        (Fault.answer(404, body={"message": "no Route matched"}), Verdict.WARNING, "answers HTTP 404"),
-        (Fault.answer(404, body=b"<html>not here</html>"), Verdict.WARNING, "answers HTTP 404"),
+        (Fault.answer(200, body={}), Verdict.WARNING, "returned HTTP 200 for an unknown export job"),
+        (Fault.answer(404, body={"message": "no Route matched"}), Verdict.WARNING, "returned HTTP 404"),
+        (Fault.answer(404, body=b"<html>not here</html>"), Verdict.WARNING, "returned HTTP 404"),
     ],
 )
 def test_exports_are_not_taken_for_granted(trial: Any, answer: Any, verdict: Verdict, words: str) -> None:
