@@ -1,7 +1,6 @@
-"""One SSH connection to an SFTP server: connected, its host key compared, logged in. It opens sessions.
+"""One SSH connection to an SFTP server: connect, verify the host key, log in, open sessions.
 
-Nothing is looked for beyond the account's settings: no agent, no ~/.ssh. How many connections there are is up to
-`sftp_pool`, which host keys are believed is in `sftp_host_keys`, what we log in with is read by `sftp_credentials`.
+Only the account's settings are used: no agent, no ~/.ssh.
 """
 
 import logging
@@ -24,8 +23,7 @@ from callarchive.storage.landing.sftp.session import SftpSession
 _LIBRARY_LOG = "callarchive.storage.landing.sftp.landing.wire"
 _KEEPALIVE_S = 15
 _WINDOW_BYTES = 16 << 20
-"""What the server may send on a channel before we say that more is wanted: 400 MB/s over 40 ms. It is no bound on memory:
-that is how much the downloads ask for."""
+"""The SSH window of a channel: 400 MB/s over 40 ms. Memory is bounded by the downloads' requests instead."""
 _PACKET_BYTES = 256 << 10
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _MACS = (
@@ -38,11 +36,11 @@ _MACS = (
 
 
 class SessionRefusedError(UnavailableError):
-    """The server does not open one more session on this connection; the connection itself is in order."""
+    """The server refuses one more session on this connection, which stays usable."""
 
 
 class LogInCutOffError(UnavailableError):
-    """The connection ended in answer to our log-in: some servers refuse one like that, and asking again may lock us out."""
+    """The connection ended during our log-in: some servers refuse one like that, and a retry may lock us out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Server:
 
     Attributes:
         account: the subaccount_id, for messages.
-        stall_timeout_s: how long a session waits for the next byte.
+        stall_timeout_s: how long a session waits for data.
     """
 
     host: str
@@ -63,7 +61,7 @@ class Server:
 
     @classmethod
     def from_landing(cls, landing: str, *, account: str, settings: SftpSettings, stall_timeout_s: float) -> "Server":
-        """The server in `sftp://user@host:port/path`; the user is percent-decoded."""
+        """Return the server in `sftp://user@host:port/path`; the user is percent-decoded."""
         parts = urlsplit(landing)
         return cls(
             host=parts.hostname or "",
@@ -76,7 +74,7 @@ class Server:
 
     @property
     def uri(self) -> str:
-        """The server for people and tables, without the user."""
+        """The server's URL, without the user."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"sftp://{host}" if self.port == SSH_PORT else f"sftp://{host}:{self.port}"
 
@@ -93,13 +91,14 @@ class Connection:
 
     @property
     def alive(self) -> bool:
+        """Whether the connection is open."""
         return self._transport.is_active()
 
     def open_session(self) -> SftpSession:
-        """A session that is ready to use.
+        """Return a new session.
 
         Raises:
-            SessionRefusedError: the server wants no more sessions on this connection.
+            SessionRefusedError: the server refuses more sessions on this connection.
             UnavailableError: the connection is broken or silent.
         """
         timeout_s = self._server.settings.timeout_s
@@ -113,7 +112,7 @@ class Connection:
         except (OSError, EOFError, paramiko.SSHException) as err:
             raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
         session = SftpSession(channel, stall_timeout_s=self._server.stall_timeout_s)
-        # Nothing in the library bounds the wait for the subsystem's answer; closing the channel ends it.
+        # paramiko waits for the subsystem's reply without a limit; closing the channel ends it.
         watchdog = threading.Timer(timeout_s, session.close)
         watchdog.daemon = True
         watchdog.start()
@@ -136,7 +135,7 @@ class Connection:
 
     def _open_channel(self, timeout_s: float) -> paramiko.Channel:
         if self._broken:
-            # Somebody else has just waited in vain; those in the queue behind need not do it one after the other.
+            # Another thread has just timed out; those behind it need not wait in turn.
             raise paramiko.SSHException("the server did not answer the request before")
         try:
             return self._transport.open_session(timeout=timeout_s)
@@ -147,7 +146,7 @@ class Connection:
             raise
 
     def client(self) -> paramiko.SFTPClient:
-        """paramiko's own client, for whom a few bytes are all: it is closed with the connection.
+        """Return paramiko's own client, for a few bytes; it is closed with the connection.
 
         Raises:
             UnavailableError: the server offers no SFTP.
@@ -164,21 +163,21 @@ class Connection:
         return client
 
     def close(self) -> None:
-        """The connection is closed, and whoever waits on one of its sessions stops waiting."""
+        """Close the connection; callers that wait on its sessions get an error."""
         _shut(self._transport)
 
 
 def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
-    """A connection to the server: its host key is pinned, and it has accepted our credentials.
+    """Return a logged-in connection to the server, after verifying its host key.
 
     Args:
-        key: what to log in with; null for the password in the settings.
+        key: to log in with; `None` for the password in the settings.
 
     Raises:
         ConfigurationError: known_hosts or the password cannot be read. Nothing was contacted.
         HostKeyError: before any credentials were sent.
         AccessDeniedError: the server does not accept our credentials.
-        LogInCutOffError: it may be that it does not.
+        LogInCutOffError: it may not accept them.
         UnavailableError: everything else.
     """
     settings = server.settings
@@ -198,7 +197,7 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
         transport.clear_to_send_timeout = settings.timeout_s
         try:
             transport.start_client(timeout=settings.timeout_s)
-            # start_client returns quietly when its time is up; this raises then.
+            # start_client returns without an error after a time-out; this raises then.
             shown = transport.get_remote_server_key()
         except (OSError, EOFError, paramiko.SSHException) as err:
             raise UnavailableError(
@@ -214,13 +213,13 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
 
 
 def _transport(sock: socket.socket) -> paramiko.Transport:
-    # Without it a small request waits for the acknowledgement of the one before it.
+    # Without it a small request waits for the acknowledgement of the previous one.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES, default_max_packet_size=_PACKET_BYTES)
     log = logging.getLogger(_LIBRARY_LOG)
     if log.level == logging.NOTSET:
-        # What goes wrong is raised here, once; the library would log it too, with a traceback, and log-ins at INFO.
+        # Errors are raised here; paramiko would also log them, with a traceback, and log-ins at INFO.
         log.setLevel(logging.CRITICAL)
     transport.set_log_channel(_LIBRARY_LOG)
     return transport
@@ -234,7 +233,7 @@ def _log_in(transport: paramiko.Transport, server: Server, *, password: str | No
         if key is not None:
             more = transport.auth_publickey(server.user, key)
         else:
-            # Falls back to keyboard-interactive, where that is what the server offers and it asks a single question.
+            # Falls back to keyboard-interactive if the server offers it with a single prompt.
             more = transport.auth_password(server.user, password or "")
     except paramiko.BadAuthenticationType as err:
         offered = ", ".join(err.allowed_types)
@@ -243,11 +242,11 @@ def _log_in(transport: paramiko.Transport, server: Server, *, password: str | No
             f"it offers: {offered}"
         ) from err
     except (OSError, EOFError, paramiko.SSHException) as err:
-        # The library raises the same for "no", for a connection that ended and for silence.
+        # paramiko raises the same for a refusal, a closed connection and a time-out.
         if time.monotonic() - began >= server.settings.timeout_s:
             raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
         if not transport.is_active():
-            # OpenSSH with MaxAuthTries 1 says no in this way, others say so that they are full.
+            # OpenSSH with MaxAuthTries 1 refuses like this; other servers do when they are full.
             raise LogInCutOffError(
                 f"account {server.account}: {server.uri} closed the connection when user {server.user!r} showed {means}: "
                 f"the log-in may have been refused; {check}"
@@ -265,7 +264,7 @@ def _log_in(transport: paramiko.Transport, server: Server, *, password: str | No
 
 
 def _shut(transport: paramiko.Transport) -> None:
-    # A handshake that was given up leaves a timer running, which would hold up the end of the program.
+    # An abandoned handshake leaves a timer running, which would delay the end of the program.
     transport.packetizer.complete_handshake()
     transport.close()
     transport.sock.close()

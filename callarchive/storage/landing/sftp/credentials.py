@@ -1,7 +1,4 @@
-"""What an account logs in to its SFTP server with: its password or its private key, read from where the settings say.
-
-Nothing is contacted here. Who shows them to a server, and when, is `sftp_connection`.
-"""
+"""The password or private key of an account for its SFTP server, read as the settings say. Nothing is contacted."""
 
 import io
 
@@ -15,19 +12,19 @@ from callarchive.settings import Secret, SftpSettings
 
 
 def read_password(settings: SftpSettings, *, account: str) -> str | None:
-    """The account's password, null when it has a private key.
+    """Return the account's password; `None` if it has a private key.
 
     Raises:
-        ConfigurationError: it is not set or cannot be read; the message names the account and the key.
+        ConfigurationError: it is not set or cannot be read.
     """
     return _reveal(settings.password, f"account {account}: accounts.sftp.password")
 
 
 def load_private_key(settings: SftpSettings, *, account: str) -> paramiko.PKey | None:
-    """The account's private key (RSA, ECDSA or Ed25519; OpenSSH's format, PEM or PKCS#8), null when it has a password.
+    """Return the account's private key (RSA, ECDSA or Ed25519; OpenSSH's format, PEM or PKCS#8); `None` if it has a password.
 
     Raises:
-        ConfigurationError: it cannot be read, or not with this passphrase; the message names the account and the key.
+        ConfigurationError: it cannot be read, or not with this passphrase.
     """
     if settings.private_key is None:
         return None
@@ -47,7 +44,7 @@ def load_private_key(settings: SftpSettings, *, account: str) -> paramiko.PKey |
         except TypeError as err:
             if passphrase is None:
                 raise ConfigurationError(f"{place} is encrypted: name accounts.sftp.passphrase") from err
-            loaded = load(data, None)  # a passphrase is named, and the key needs none
+            loaded = load(data, None)  # the key needs no passphrase
     except (ValueError, UnsupportedAlgorithm) as err:
         wrong = (
             "it is no private key, or damaged" if passphrase is None else "wrong accounts.sftp.passphrase, or damaged"

@@ -1,7 +1,4 @@
-"""Reads one open file over an SFTP session: several reads in flight, the bytes in order, as many as were promised.
-
-Opening the file is in `sftp_tree`; a download that failed is begun again elsewhere, from its first byte.
-"""
+"""Read one open file over an SFTP session, with several reads in flight."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,11 +10,10 @@ from callarchive.storage.landing.sftp.session import Caller, SftpSession
 
 
 class SftpDownload:
-    """A file being read. Its size is what the server said when it was opened.
+    """A file being read, of the size that the server reported when it was opened.
 
     Args:
-        ahead_bytes: how far requests run ahead of what was handed on; bounds the memory of a download, whatever the
-            file's size.
+        ahead_bytes: how far requests run ahead of the consumer; bounds the memory of a download.
     """
 
     def __init__(
@@ -31,7 +27,7 @@ class SftpDownload:
         self._begun = False
 
     def verify_md5(self, md5_hex: str) -> None:
-        """Returns: SFTP servers keep no hash of a file."""
+        """Do nothing: SFTP servers keep no hash of a file."""
 
     def __iter__(self) -> Iterator[bytes]:
         if self._begun:
@@ -46,10 +42,10 @@ class SftpDownload:
             raise SessionLostError(f"{self.object.uri}: {err}", silent=err.silent) from err
 
     def _chunks(self, caller: Caller) -> Iterator[bytes]:
-        """The bytes in order."""
+        """Yield the bytes in order."""
         size, uri = self.object.size_bytes, self.object.uri
-        asked: dict[int, tuple[int, int]] = {}  # each request without a reply: its offset and length
-        arrived: dict[int, bytes] = {}  # what came out of order, by its offset
+        asked: dict[int, tuple[int, int]] = {}  # offset and length of each request without a reply
+        arrived: dict[int, bytes] = {}  # data that arrived out of order, by offset
         handed_on = ask_at = 0
         end_seen = end_asked = False
         while handed_on < size or not end_seen:
@@ -58,7 +54,7 @@ class SftpDownload:
                 wanted.append((ask_at, min(self._session.read_size, size - ask_at)))
                 ask_at += wanted[-1][1]
             if ask_at >= size and not end_asked:
-                # The byte after the last: only its absence tells that the size was not a lie.
+                # The byte after the last: only its absence proves the size.
                 wanted.append((size, 1))
                 end_asked = True
             self._ask(caller, wanted, asked)

@@ -1,8 +1,7 @@
-"""The folders below one folder of an SFTP server, opened and read many at a time over a session that the caller holds.
+"""Open and read folders of an SFTP server, many at a time over the caller's session.
 
-What leads out of the root is not read: the server is asked for the real path of every folder, in the same round trip. (A
-server that does not resolve links in REALPATH is trusted with its own folders.) A folder that is refused, or that does not
-end, concerns only itself. What is made of the entries is in `sftp_tree`.
+Links out of the root are not followed: the server resolves the real path of every folder in the same round trip. (A server
+whose REALPATH does not resolve links is trusted.) A failure of one folder does not affect others.
 """
 
 import time
@@ -33,20 +32,20 @@ from callarchive.storage.landing.sftp.messages import (
 from callarchive.storage.landing.sftp.session import SftpSession
 
 _FOLDERS_AT_ONCE = 128
-"""Two round trips take that many. A server that lets fewer be open refuses the others without a reason."""
+"""The most open folders. A server with a lower limit refuses the others without a reason."""
 _REPEATS_MAX = 8
-"""So many READDIRs in a row may bring nothing new before the folder is given up. Two are always under way."""
+"""The most READDIRs in a row without a new entry. Two are always in flight."""
 
 
 @dataclass
 class Opened:
-    """What became of folders that were to be opened.
+    """The result of opening folders.
 
     Attributes:
-        handles: of those that are open, by folder.
-        real_paths: as the server names them, of those that are open.
-        findings: why each of the others is not open.
-        refused: those that the server did not open and only said that it failed: they may have been too many.
+        handles: of open folders.
+        real_paths: of open folders, as the server names them.
+        findings: why other folders are not open.
+        refused: folders that failed without a reason: there may have been too many.
     """
 
     handles: dict[str, bytes] = field(default_factory=dict)
@@ -58,12 +57,12 @@ class Opened:
 class SftpFolders:
     """The folders below the root. Thread-safe; each call uses its caller's session.
 
-    Every method that takes a session raises SessionLostError, and AccessDeniedError, TransferError or ConfigurationError
-    when the root itself is refused or not there.
+    Every method with a session raises SessionLostError, and AccessDeniedError, TransferError or ConfigurationError when the
+    root itself is refused or does not exist.
 
     Args:
-        uri: the root for people, percent-encoded.
-        root: the root as it is sent to the server: absolute, or relative to where log-ins arrive.
+        uri: the root's URL, percent-encoded.
+        root: the root's path: absolute, or relative to the folder after log-in.
     """
 
     def __init__(self, uri: str, root: bytes) -> None:
@@ -72,15 +71,15 @@ class SftpFolders:
         self._real_root: bytes | None = None
 
     def uri_of(self, path: str) -> str:
-        """Return the whole place of a file or folder."""
+        """Return the full URL of a file or folder."""
         return f"{self.uri}/{quote(path, errors='replace')}" if path else self.uri
 
     def gap(self, folder: str, reason: str) -> Gap:
-        """Return the gap that is left where the folder could not be listed."""
+        """Return a gap for the folder."""
         return Gap(folder, self.uri_of(folder), reason)
 
     def root(self, session: SftpSession, deadline: float) -> bytes:
-        """Return the landing's folder as the server names it, with links resolved. Asked for once."""
+        """Return the landing's real path on the server, with links resolved. Requested once."""
         if self._real_root is None:
             place = string(self._asked_root)
             real, stated = session.exchange([(REALPATH, place), (STAT, place)], deadline=deadline)
@@ -93,12 +92,12 @@ class SftpFolders:
             if attributes.mode is not None and not attributes.is_folder():
                 raise ConfigurationError(f"{self.uri} is no folder; {hint}")
             if len(names) != 1 or not names[0].name.startswith(b"/"):
-                raise SessionLostError("the server does not tell the landing's real path")
+                raise SessionLostError("the server does not report the landing's real path")
             self._real_root = names[0].name.rstrip(b"/")
         return self._real_root or b"/"
 
     def place(self, path: str, root: bytes) -> bytes:
-        """Return a path as it is sent: the empty one is the root. Raises PlaceRefusedError."""
+        """Return the path on the server; an empty one is the root. Raises PlaceRefusedError."""
         if not path:
             return root
         try:
@@ -108,11 +107,11 @@ class SftpFolders:
         return root.rstrip(b"/") + b"/" + name
 
     def is_within(self, real: Reply, uri: str, root: bytes) -> bool:
-        """Return whether a REALPATH's reply lies in the root. Raises as `Reply.entries`."""
+        """Return whether the path in a reply to REALPATH is in the root. Raises as `Reply.entries`."""
         return all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in real.entries(uri))
 
     def leading_out(self, session: SftpSession, paths: Sequence[str], deadline: float) -> list[str]:
-        """Return those of these symbolic links that lead out of the root, or of which the server does not say where to."""
+        """Return the symbolic links that lead out of the root, or whose target the server does not report."""
         root = self.root(session, deadline)
         found: list[str] = []
         for at in range(0, len(paths), _FOLDERS_AT_ONCE):
@@ -134,15 +133,15 @@ class SftpFolders:
         return found
 
     def in_groups(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Iterator[Opened]:
-        """Open the folders, as many at a time as the server lets be open. Whoever takes a group closes its handles.
+        """Open the folders in groups as large as the server allows. The caller closes the handles of each group.
 
-        In the end each folder was in `handles` or `findings` of one group.
+        Each folder is in `handles` or `findings` of one group.
         """
         left, at_once = deque(folders), _FOLDERS_AT_ONCE
         while left:
             group = [left.popleft() for _ in range(min(at_once, len(left)))]
             opened = self.open_all(session, group, deadline)
-            if len(group) == 1 and opened.refused:  # with no other beside it: it is the folder
+            if len(group) == 1 and opened.refused:  # alone, so the limit is not the reason
                 opened.findings |= opened.refused
                 opened.refused = {}
             left.extend(opened.refused)
@@ -152,7 +151,7 @@ class SftpFolders:
             at_once = fewer if opened.refused else more
 
     def open_all(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Opened:
-        """Open each of the folders that is there, is none of links, and lies in the root."""
+        """Open the folders that exist, are not links, and are in the root."""
         root = self.root(session, deadline)
         places = [string(self.place(folder, root)) for folder in folders]
         replies = session.exchange(
@@ -189,17 +188,17 @@ class SftpFolders:
     def read(
         self, session: SftpSession, opened: Opened, deadline: float, gaps: list[Gap]
     ) -> Generator[tuple[str, Entry], None, None]:
-        """Yield each entry of the folders that are open, once, together with the folder. They are closed at the end.
+        """Yield each entry of the open folders once, with its folder, and close them at the end.
 
         Args:
-            gaps: gets one for each folder of which not all entries came, also when SessionLostError is raised.
+            gaps: gets one for each incomplete folder, also when SessionLostError is raised.
         """
         unread = dict(opened.handles)
         names: dict[str, set[bytes]] = {folder: set() for folder in unread}
         repeats = dict.fromkeys(unread, 0)
         try:
             while unread:
-                # Two at a time: the second asks for the end of a short folder in the same round trip.
+                # Two at a time: the second gets the end of a short folder in the same round trip.
                 asked = [folder for folder in unread for _ in range(2)]
                 replies = session.exchange([(READDIR, string(unread[folder])) for folder in asked], deadline=deadline)
                 for folder, reply in zip(asked, replies, strict=True):
@@ -236,7 +235,7 @@ class SftpFolders:
                 session.close_handle(handle)
 
     def _why_not(self, uri: str, stated: Reply, real: Reply, opened: Reply, root: bytes) -> Absent | Unknown | None:
-        """Return why the folder is not to be read; None where it is open and lies in the root. Raises SessionLostError."""
+        """Return why the folder cannot be read; `None` if it is open and in the root. Raises SessionLostError."""
         if stated.status == NO_SUCH_FILE:
             return Absent("the server says that there is no such file")
         try:
@@ -257,7 +256,7 @@ class SftpFolders:
         return None
 
     def _look_again(self, session: SftpSession, folders: Sequence[str], deadline: float) -> dict[str, Absent | Unknown]:
-        """Return what became of folders that were there and could not be opened, as if they were not."""
+        """Return whether folders still exist that were listed, but not found when opened."""
         root = self.root(session, deadline)
         replies = session.exchange([(LSTAT, string(self.place(folder, root))) for folder in folders], deadline=deadline)
         return {
@@ -268,7 +267,7 @@ class SftpFolders:
         }
 
 
-_MAY_BE_GONE = Unknown("it was not opened, as if it were not there")
+_MAY_BE_GONE = Unknown("it was not found when opened")
 
 
 def _root_error(uri: str, opened: Reply, finding: Absent | Unknown) -> ArchiveError:
@@ -279,5 +278,5 @@ def _root_error(uri: str, opened: Reply, finding: Absent | Unknown) -> ArchiveEr
 
 
 def _reason(err: ArchiveError) -> str:
-    """The error without the place with which it begins."""
+    """Return the error's message without the place at its beginning."""
     return str(err).partition(": ")[2] or str(err)

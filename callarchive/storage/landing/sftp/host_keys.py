@@ -1,7 +1,6 @@
-"""Which host keys of an SFTP server are believed: those in the account's known_hosts file, and no others.
+"""Host keys of an SFTP server: only those in the account's known_hosts file are accepted.
 
-The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". The file is only read. Who connects, and asks whether
-the key shown is believed, is `sftp_connection`.
+The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". The file is never written.
 """
 
 import base64
@@ -21,12 +20,12 @@ _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 @dataclass(frozen=True, slots=True)
 class PinnedKeys:
-    """The keys that known_hosts holds for one server.
+    """The keys in known_hosts for one server.
 
     Attributes:
         account: the subaccount_id, for messages.
         keys: (key type, key blob) in the file's order, without revoked ones.
-        revoked: blobs that no server may show.
+        revoked: blobs that are refused for any server.
     """
 
     host: str
@@ -37,18 +36,18 @@ class PinnedKeys:
     revoked: frozenset[bytes]
 
     def preferred(self, offered: tuple[str, ...]) -> tuple[str, ...]:
-        """The algorithms `offered`, those we hold keys for first, as ssh(1) does.
+        """Return the algorithms in `offered`, those with pinned keys first, like ssh(1).
 
-        A server with several keys then shows the one that was pinned instead of one that we know nothing of.
+        A server with several keys then presents the pinned one.
         """
         pinned = dict.fromkeys(name for key_type, _ in self.keys for name in _signatures(key_type) if name in offered)
         return (*pinned, *(name for name in offered if name not in pinned))
 
     def verify(self, key_type: str, blob: bytes) -> None:
-        """Returns when the server's key is pinned and not revoked.
+        """Check that the server's key is pinned and not revoked.
 
         Raises:
-            HostKeyError: otherwise; the message says how to pin the key.
+            HostKeyError: it is not; the message shows how to pin it.
         """
         server = f"account {self.account}: sftp://{host_name(self.host, self.port)}"
         shown = f"{server} shows the {key_type} host key {fingerprint(blob)}"
@@ -69,14 +68,14 @@ class PinnedKeys:
 
 
 def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> PinnedKeys:
-    """The keys that the file holds for `host` and `port`.
+    """Return the keys in the file for `host` and `port`.
 
-    As in ssh(1) a server on another port than 22 is looked for as `[host]:port`, and as `host` only when the file has
-    no such line. Lines with @cert-authority are passed over: host certificates are not supported, and such a server is
-    unknown until its plain key is pinned. Lines that cannot be read pin nothing.
+    As in ssh(1), a server on another port than 22 is looked up as `[host]:port`, and as `host` only if there is no such
+    line. Lines with @cert-authority are ignored: host certificates are not supported, so the server's plain key must be
+    pinned. Invalid lines are ignored.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a @revoked line in it is broken (it would protect from nothing).
+        ConfigurationError: the file cannot be read, or a @revoked line is invalid.
     """
     place = f"account {account}: accounts.sftp.known_hosts: {path}"
     try:
@@ -103,7 +102,7 @@ def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> Pinne
                 raise ConfigurationError(f"{place}, line {number}: the revoked key is unreadable")
             continue
         if marker == "@revoked":
-            # Whatever the hosts in front of it: a key that was given up once is not to be believed anywhere.
+            # For any host: a key that was revoked once is refused everywhere.
             revoked.add(blob)
         elif _names(fields[0], host_name(host, port)):
             exact.append((fields[1], blob))
@@ -114,22 +113,22 @@ def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> Pinne
 
 
 def fingerprint(blob: bytes) -> str:
-    """A key's SHA-256 in the way that ssh-keygen(1) prints it."""
+    """Return a key's SHA-256 in ssh-keygen(1)'s format."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii").rstrip("=")
 
 
 def host_name(host: str, port: int) -> str:
-    """The server's name in known_hosts."""
+    """Return the server's name in known_hosts."""
     return host if port == SSH_PORT else f"[{host}]:{port}"
 
 
 def _signatures(key_type: str) -> tuple[str, ...]:
-    # An ssh-rsa key signs with SHA-2 nowadays, under these names.
+    # An ssh-rsa key signs with SHA-2, under these names.
     return _RSA_SIGNATURES if key_type == "ssh-rsa" else (key_type,)
 
 
 def _blob(fields: list[str]) -> bytes | None:
-    """The key of a line `hosts type base64 [comment]`; null when it is none, or not of the type that the line says."""
+    """Return the key of a line `hosts type base64 [comment]`; `None` if it is invalid, or of another type."""
     if len(fields) < 3:
         return None
     try:
@@ -141,13 +140,13 @@ def _blob(fields: list[str]) -> bytes | None:
 
 
 def _names(patterns: str, name: str) -> bool:
-    """Whether a line's hosts name the server. A `!pattern` that matches excludes it, whatever else matches."""
+    """Return whether a line's hosts match the server. A matching `!pattern` excludes it."""
     name = name.lower()
     if patterns.startswith("|1|"):
         return _hashes(patterns, name)
     found = False
     for pattern in patterns.lower().split(","):
-        # Only * and ? are wild in known_hosts; brackets stand around host names with a port.
+        # Only * and ? are wildcards in known_hosts; brackets enclose host names with a port.
         glob = pattern.removeprefix("!").replace("[", "[[]")
         if fnmatch.fnmatchcase(name, glob):
             if pattern.startswith("!"):
@@ -157,7 +156,7 @@ def _names(patterns: str, name: str) -> bool:
 
 
 def _hashes(hashed: str, name: str) -> bool:
-    """Whether `|1|salt|hash` is this name: HMAC-SHA1 of it, keyed with the salt."""
+    """Return whether `|1|salt|hash` is the name's HMAC-SHA1, keyed with the salt."""
     try:
         salt, digest = (base64.b64decode(part, validate=True) for part in hashed.removeprefix("|1|").split("|"))
     except (binascii.Error, ValueError):

@@ -1,8 +1,4 @@
-"""The landing on an SFTP server: the account's folder there, for many threads at once. Reads only.
-
-A lost session is replaced here, and a server that stays away becomes UnavailableError. What is asked of the server
-is in `sftp_tree` and `sftp_download`, how connections are made and shared in `sftp_connection` and `sftp_pool`.
-"""
+"""A landing on an SFTP server. A lost session is replaced here; after several attempts the server is unavailable."""
 
 import threading
 import time
@@ -33,9 +29,9 @@ from callarchive.storage.landing.sftp.walk import SftpWalk
 
 _ATTEMPTS = 3
 _AHEAD_BYTES = 64 << 20
-"""How far the requests of all downloads together may run ahead of what was handed on: it bounds their memory."""
+"""How far the requests of all downloads together may run ahead of their consumers: bounds their memory."""
 _AHEAD_MAX_BYTES = 2 << 20
-"""For one download: 50 MB/s over 40 ms, as OpenSSH's client. More costs page faults where the line is short."""
+"""For one download: 50 MB/s over 40 ms, like OpenSSH's client. More costs page faults on short lines."""
 _AHEAD_MIN_BYTES = 2 * READ_SIZE_MAX
 
 _T = TypeVar("_T")
@@ -44,12 +40,12 @@ _T = TypeVar("_T")
 class SftpLanding:
     """A folder on an SFTP server. Thread-safe. Nothing is contacted before the first call.
 
-    The path in the account's `landing` is absolute on the server; without one the landing is where log-ins arrive.
+    The path in the account's `landing` is absolute on the server; without one the landing is the folder after log-in.
 
     Args:
-        concurrency: how many downloads may run at once.
-        backoff_s: how long is waited before a second attempt to connect or to list.
-        outage_s: how long a server that was found to be unusable is left alone; calls then fail at once.
+        concurrency: the most concurrent downloads.
+        backoff_s: the first pause between attempts to connect or to list.
+        outage_s: how long calls fail at once after the server was unavailable.
     """
 
     walks_folders = True
@@ -91,18 +87,18 @@ class SftpLanding:
         )
 
     def list(self, folder: str) -> Listing:
-        """Return every file below `folder`, at any depth, ordered by path; empty when there is no such folder.
+        """Return all files below `folder`, at any depth, ordered by path; an empty listing if the folder does not exist.
 
-        Symbolic links are passed over, as are names that `places.check_path` refuses or that are not UTF-8.
+        Symbolic links are ignored, and so are names that `places.check_path` refuses or that are not UTF-8.
         """
         return self._listing(folder.rstrip("/"), None)
 
     def pages(self, folder: str, *, skip: Callable[[str], bool] | None = None) -> Iterator[Listing]:
-        """Yield the same in one part, for it begins anew when the session is lost; without the folders that `skip` names."""
+        """Yield the same as one page, because a lost session restarts it; omit folders for which `skip` is true."""
         yield self._listing(folder.rstrip("/"), skip)
 
     def uri_of(self, path: str) -> str:
-        """The whole place of a file, percent-encoded."""
+        """Return the full URL of a file, percent-encoded."""
         return self._tree.uri_of(path)
 
     def existing_folders(self, names: Sequence[str]) -> dict[str, Evidence[str]]:
@@ -111,7 +107,7 @@ class SftpLanding:
 
     @contextmanager
     def open(self, path: str) -> Iterator[Download]:
-        """Begins to read a file. The deadline for the whole of it runs from here."""
+        """Open a file for reading. Its deadline begins here."""
         deadline = time.monotonic() + self._deadline_s
         session, handle, described = self._files.opened(lambda: self._begin(path, deadline), deadline=deadline)
         try:
@@ -125,22 +121,22 @@ class SftpLanding:
         self,
         paths: Iterable[str],
         *,
-        confirm_absent: bool = True,  # noqa: ARG002 - each path is asked for by itself anyway
+        confirm_absent: bool = True,  # noqa: ARG002 - each path is requested by itself anyway
     ) -> dict[str, Evidence[LandingObject]]:
-        """Return what the server says of each path now; a folder or a link is no file. Many share a round trip."""
+        """Return the server's current description of each path; a folder or link is no file. Many share a round trip."""
         unique = list(dict.fromkeys(paths))
         return self._repeatedly(lambda session, deadline: self._tree.stat_all(session, unique, deadline))
 
     def check(self) -> None:
-        """Returns when the root can be listed; only the beginning of the listing is read."""
+        """Check that the root can be listed; only the beginning of the listing is read."""
         self._repeatedly(self._tree.check)
 
     def sample(self) -> Evidence[LandingObject]:
-        """Return the first file on the way down through the first folders."""
+        """Return the first file in the first folders."""
         return self._repeatedly(self._tree.sample)
 
     def close(self) -> None:
-        """Closes the connections; calls that are still under way end with an error."""
+        """Close the connections; running calls get an error."""
         self._pool.close()
 
     def _connect(self) -> Connection:
@@ -150,7 +146,7 @@ class SftpLanding:
         return connect(self._server, key=self._key)
 
     def _repeatedly(self, work: Callable[[SftpSession, float], _T], *, deadline: float | None = None) -> _T:
-        """What `work` returns, with a new session whenever one is lost, until the attempts or the time are used up."""
+        """Return the result of `work`, retried with a new session when one is lost."""
         deadline = time.monotonic() + self._deadline_s if deadline is None else deadline
 
         def once() -> _T:
@@ -177,7 +173,7 @@ class SftpLanding:
             raise UnavailableError(str(err)) from err
 
     def _listing(self, folder: str, skip: Callable[[str], bool] | None) -> Listing:
-        """Every file below the folder. A server that can be listed and ends each session in the middle leaves gaps."""
+        """Return all files below the folder, with gaps if the server ends each session but its root can be listed."""
         walks: list[SftpWalk] = []
 
         def work(session: SftpSession, deadline: float) -> None:
@@ -196,9 +192,9 @@ class SftpLanding:
         return walks[-1].listing(folder)
 
     def _begin(self, path: str, deadline: float) -> tuple[SftpSession, bytes, LandingObject]:
-        """A session with the file open on it, the file's handle, and what the server says of it.
+        """Open the file, and return the session, the file's handle and its description.
 
-        A session that lay idle may have ended unnoticed, so the first that turns out to be lost is replaced at once.
+        An idle session may have ended unnoticed, so the first lost one is replaced at once.
         """
         replaced = False
         while True:
@@ -219,18 +215,15 @@ class SftpLanding:
 
 
 def open_sftp_landing(account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> SftpLanding:
-    """The account's SFTP landing. Nothing is contacted before the first call."""
+    """Return the account's SFTP landing. Nothing is contacted before the first call."""
     return SftpLanding(account, transfer, concurrency=concurrency)
 
 
 def check_sftp_settings(account: AccountSettings) -> None:
-    """Returns when all that a log-in to the account's SFTP landing needs can be read. Contacts nothing.
-
-    That is: known_hosts, and the password, or the private key with its passphrase. An account whose landing is
-    elsewhere has nothing to check.
+    """Check that known_hosts and the password or private key of an SFTP landing can be read. Contacts nothing.
 
     Raises:
-        ConfigurationError: it cannot; the message names the account and the key.
+        ConfigurationError: one of them cannot be read.
     """
     if urlsplit(account.landing).scheme != "sftp":
         return

@@ -1,7 +1,4 @@
-"""SFTP version 3 as bytes: requests that reading needs, replies, attributes (draft-ietf-secsh-filexfer-02).
-
-Nothing here sends or waits: that is in `sftp_session`.
-"""
+"""SFTP version 3 as bytes: requests, replies and attributes for reading (draft-ietf-secsh-filexfer-02)."""
 
 import stat
 import struct
@@ -17,21 +14,21 @@ STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, NO_CONNECTION, CONNECTION_LOST = 1, 2, 3, 4, 6, 7
 
 OPEN_TO_READ = struct.pack(">II", 1, 0)
-"""What follows the name in an OPEN: the flag for reading, and no attributes."""
+"""The end of an OPEN after the name: the flag for reading, and no attributes."""
 
 READ_SIZE_MAX = 255 * 1024
-"""OpenSSH's own limit of a reply's data; other servers answer shorter, and are then asked for less."""
+"""OpenSSH's limit for a reply's data; servers with shorter replies get smaller requests."""
 READ_SIZE_MIN = 32 * 1024
-"""What every server must be able to send in one reply."""
+"""The size that every server must support in one reply."""
 
 _TEXT_MAX = 200
 
 
 class SessionLostError(TransferError):
-    """The connection ended, fell silent, took too long or spoke nonsense. The session cannot be used any more.
+    """The connection ended, timed out or broke the protocol. The session is unusable.
 
     Attributes:
-        silent: it did not end, it only said nothing in time.
+        silent: it timed out.
     """
 
     def __init__(self, message: str, *, silent: bool = False) -> None:
@@ -46,30 +43,32 @@ def not_sftp(what: str) -> SessionLostError:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What the server says of a file. Null where it says nothing."""
+    """A file's attributes; `None` where the server sends none."""
 
     size_bytes: int | None = None
     mode: int | None = None
     modified_at: datetime | None = None
 
     def has_kind(self) -> bool:
-        """Return whether the server says what kind of file it is: some send permissions alone, or nothing."""
+        """Return whether the kind of file is known: some servers send permissions alone, or nothing."""
         return self.mode is not None and stat.S_IFMT(self.mode) != 0
 
     def is_folder(self) -> bool:
+        """Return whether this is a folder."""
         return self.mode is not None and stat.S_ISDIR(self.mode)
 
     def is_link(self) -> bool:
+        """Return whether this is a symbolic link."""
         return self.mode is not None and stat.S_ISLNK(self.mode)
 
     def is_file(self) -> bool:
-        """Whether this is a regular file: no folder, symbolic link, pipe or device."""
+        """Return whether this is a regular file: no folder, symbolic link, pipe or device."""
         return self.mode is not None and stat.S_ISREG(self.mode)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a folder's listing. `name` is as it came."""
+    """An entry of a folder. `name` is not decoded."""
 
     name: bytes
     attributes: Attributes
@@ -85,11 +84,11 @@ class Reply:
 
     @property
     def status(self) -> int | None:
-        """The status code, null when the reply holds what was asked for."""
+        """The status code; `None` if the reply has the requested data."""
         return _take_int(self.body, 0) if self.kind == STATUS else None
 
     def refusal(self, place: str) -> ArchiveError:
-        """What to raise for a status: `place` says what was asked for."""
+        """Return the error for a status. `place` is for its message."""
         code = self.status
         if code is None:
             return SessionLostError(f"{place}: the server answered with a packet of kind {self.kind}, out of place")
@@ -109,25 +108,25 @@ class Reply:
         return cleaned(raw.decode("utf-8", "replace"), limit=_TEXT_MAX)
 
     def handle(self, place: str) -> bytes:
-        """The handle in the reply. Raises what `refusal` returns."""
+        """Return the handle in the reply. Raises what `refusal` returns."""
         if self.kind != HANDLE:
             raise self.refusal(place)
         return _take_string(self.body, 0)[0]
 
     def data(self, place: str) -> bytes:
-        """The file's bytes in the reply. Raises what `refusal` returns."""
+        """Return the data in the reply. Raises what `refusal` returns."""
         if self.kind != DATA:
             raise self.refusal(place)
         return _take_string(self.body, 0)[0]
 
     def attributes(self, place: str) -> Attributes:
-        """The attributes in the reply. Raises what `refusal` returns."""
+        """Return the attributes in the reply. Raises what `refusal` returns."""
         if self.kind != ATTRS:
             raise self.refusal(place)
         return _take_attributes(self.body, 0)[0]
 
     def entries(self, place: str) -> list[Entry]:
-        """The names in the reply. Raises what `refusal` returns."""
+        """Return the entries in the reply. Raises what `refusal` returns."""
         if self.kind != NAME:
             raise self.refusal(place)
         count = _take_int(self.body, 0)
@@ -141,12 +140,12 @@ class Reply:
 
 
 def string(value: bytes) -> bytes:
-    """The value as SFTP writes it: its length in front."""
+    """Return the value as an SFTP string, with its length in front."""
     return struct.pack(">I", len(value)) + value
 
 
 def read_request(handle: bytes, offset: int, length: int) -> tuple[int, bytes]:
-    """A READ of `length` bytes at `offset`."""
+    """Return a READ of `length` bytes at `offset`."""
     return READ, string(handle) + struct.pack(">QI", offset, length)
 
 
@@ -165,11 +164,11 @@ def _take_int(body: bytes | memoryview, at: int) -> int:
 
 
 def _torn() -> SessionLostError:
-    return SessionLostError("the server does not speak SFTP: a packet ends too early")
+    return not_sftp("a packet ends too early")
 
 
 def _take_attributes(body: bytes | memoryview, at: int) -> tuple[Attributes, int]:
-    """Attributes as the draft's section 5 lays them out: flags, and what the flags say is there."""
+    """Return the attributes (section 5 of the draft) and the position after them."""
     flags = _take_int(body, at)
     at += 4
     size = mode = modified_at = None
@@ -194,9 +193,9 @@ def _take_attributes(body: bytes | memoryview, at: int) -> tuple[Attributes, int
 
 
 def _with_mode(attributes: Attributes, long_name: bytes) -> Attributes:
-    """The attributes with the kind of file that a line as from `ls -l` begins with.
+    """Return the attributes with the kind of file from an `ls -l` line.
 
-    Some servers send no mode in listings, others that of a link's target; the line tells of the link itself.
+    Some servers send no mode in listings, others the mode of a link's target; the line describes the link itself.
     """
     kind = {b"d": stat.S_IFDIR, b"-": stat.S_IFREG, b"l": stat.S_IFLNK}.get(long_name[:1])
     if kind is None or (attributes.has_kind() and kind != stat.S_IFLNK):

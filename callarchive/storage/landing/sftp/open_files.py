@@ -1,7 +1,7 @@
-"""How many files may be open at once at an SFTP server: as many as we like, until it refuses one for no reason it tells.
+"""The number of files open at once at an SFTP server: unlimited until it refuses one without a reason.
 
-The protocol has no word for "too many": OpenSSH and others answer an OPEN beyond their limit with a bare FAILURE, as they
-do for a file that cannot be opened at all. So a refused file is tried again with fewer beside it.
+The protocol has no status for "too many": OpenSSH and others reply to an OPEN beyond their limit with a bare FAILURE, as for a
+file that cannot be opened at all. So a refused file is retried with fewer open files.
 """
 
 import threading
@@ -17,11 +17,11 @@ _T = TypeVar("_T")
 
 
 class OpenRefusedError(TransferError):
-    """The server does not open a file and says only that it failed: it may be too many, or the file itself."""
+    """The server failed to open a file without a reason: too many are open, or the file itself is the cause."""
 
 
 class OpenFiles:
-    """Counts the files that are open, and learns how many may be. Thread-safe."""
+    """Counts open files, and learns the server's limit. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -29,11 +29,11 @@ class OpenFiles:
         self._limit: int | None = None
 
     def opened(self, work: Callable[[], _T], *, deadline: float) -> _T:
-        """What `work` returns, which opens a file. `closed` is to be called when the file is done with.
+        """Return the result of `work`, which opens a file. Call `closed` after closing it.
 
         Raises:
             OpenRefusedError: `work` raised it several times, or with no other file open.
-            TransferError: others had not closed enough files by the deadline.
+            TransferError: too many files were still open at the deadline.
         """
         learned: list[int | None] = []
         while True:
@@ -53,7 +53,7 @@ class OpenFiles:
                     self._limit = min(self._limit or self._count, self._count)
 
     def closed(self) -> None:
-        """The server has been asked to let go of a file that was opened."""
+        """Count a file as closed."""
         with self._changed:
             self._count -= 1
             self._changed.notify_all()

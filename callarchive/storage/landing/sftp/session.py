@@ -1,10 +1,8 @@
-"""One SFTP session: one SSH channel that many threads share. Requests go out as they are made, replies to whom they concern.
+"""One SFTP session: an SSH channel that many threads share.
 
-Each thread talks as a `Caller`: it sends several requests before it awaits the first reply, so a round trip is paid once
-for many, and it waits for its own replies only, so that a file that stalls holds up no other. A thread of the session's
-own reads the channel and never waits for a caller: what arrives for one that is slow stays with that caller, who bounds it
-by how much it asks for. What the packets hold is in `sftp_messages`, which requests make a listing in `sftp_tree`, which
-make a download in `sftp_download`, and where sessions come from in `sftp_pool`.
+Each thread uses a `Caller`, which sends several requests in one round trip and waits for its own replies only, so a stalled
+file delays no other. A thread of the session reads the channel and never waits for a caller: unread replies stay with the
+caller, whose requests bound them. Packets are in `messages`.
 """
 
 import contextlib
@@ -36,9 +34,9 @@ class SftpSession:
     """An SFTP session on an open channel whose `sftp` subsystem was started. Thread-safe once `start` has returned.
 
     Attributes:
-        read_size: how many bytes one READ may ask for, as far as the server's replies have told.
-        stall_timeout_s: how long a caller waits while nothing comes for it.
-        silent: whether somebody waited in vain: the connection under it may be dead, too.
+        read_size: the size of one READ, learned from the server's replies.
+        stall_timeout_s: how long a caller waits without a reply.
+        silent: whether a caller timed out; the connection may be dead, too.
     """
 
     def __init__(self, channel: paramiko.Channel, *, stall_timeout_s: float) -> None:
@@ -50,28 +48,24 @@ class SftpSession:
         self._sending = threading.Lock()
         self._booking = threading.Lock()  # guards what follows up to `_loss`; held for moments only
         self._number = 0
-        self._callers: dict[int, Caller | None] = {}  # by request, in the order of asking; null: nobody wants the reply
-        self._due = 0  # how many replies somebody wants
+        self._callers: dict[int, Caller | None] = {}  # by request, in order; None: the reply is dropped
+        self._due = 0  # number of awaited replies
         self._loss: SessionLostError | None = None
         self._retired = False
         self._packets = PacketReader(channel)
 
     @property
     def usable(self) -> bool:
-        """Whether it is worth while to call here for something new."""
+        """Whether the session takes new requests."""
         return self._loss is None and not self._retired and not self._channel.closed
 
     @property
     def alive(self) -> bool:
-        """Whether replies may still come."""
+        """Whether replies may still arrive."""
         return self._loss is None
 
     def start(self, *, deadline: float) -> None:
-        """The two sides have told each other their versions.
-
-        Raises:
-            SessionLostError: they have not.
-        """
+        """Exchange versions with the server. Raises SessionLostError."""
         self._channel.settimeout(max(0.0, deadline - time.monotonic()))
         self._outbox.append(struct.pack(">IBI", 5, INIT, _VERSION_SPOKEN))
         self._send_outbox()
@@ -80,13 +74,13 @@ class SftpSession:
             raise not_sftp(f"it began with a packet of kind {kind}")
         self._channel.settimeout(self.stall_timeout_s)
         self._packets.waits_for_ever = True
-        threading.Thread(target=self._hand_out, name="sftp-replies", daemon=True).start()
+        threading.Thread(target=self._dispatch, name="sftp-replies", daemon=True).start()
 
     def exchange(self, requests: Sequence[tuple[int, bytes]], *, deadline: float) -> list[Reply]:
-        """The replies to the requests, in the order of the requests. All are sent before the first reply is awaited.
+        """Send all requests, and return their replies in the same order.
 
         Raises:
-            SessionLostError: not all of them came in time.
+            SessionLostError: not all replies came in time.
         """
         with Caller(self, deadline=deadline) as caller:
             numbers = caller.request(*requests)
@@ -94,9 +88,9 @@ class SftpSession:
         return [replies[number] for number in numbers]
 
     def close_handle(self, handle: bytes) -> None:
-        """The server is asked to let go of the handle, unless the session is lost; its reply is not awaited.
+        """Close the handle, unless the session is lost, without waiting for the reply.
 
-        While others wait for replies the request goes with the next one of theirs: the last of them sends it at the latest.
+        While others wait for replies, the request is sent with their next one.
         """
         with contextlib.suppress(SessionLostError):
             self.post([(CLOSE, string(handle))], None)
@@ -104,12 +98,12 @@ class SftpSession:
                 self._send_outbox()
 
     def retire(self, *, silent: bool = False) -> None:
-        """Those who are here may finish, nobody new should come."""
+        """Take no new callers."""
         self._retired = True
         self.silent = self.silent or silent
 
     def close(self) -> None:
-        """The channel is closed, and whoever waits for a reply stops waiting. May be called twice."""
+        """Close the channel; waiting callers get an error. May be called twice."""
         self._lose(SessionLostError("the connection was closed"))
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the connection may be gone already
             self._channel.close()
@@ -117,7 +111,7 @@ class SftpSession:
     # For callers
 
     def request(self, requests: Sequence[tuple[int, bytes]], caller: "Caller") -> range:
-        """The requests (kind and body) are on their way, in this order. Replies will bear the numbers returned.
+        """Send requests (kind and body), and return their numbers.
 
         Raises:
             SessionLostError: the session has ended.
@@ -127,7 +121,7 @@ class SftpSession:
         return numbers
 
     def post(self, requests: Sequence[tuple[int, bytes]], caller: "Caller | None") -> range:
-        """The requests will go with the next that are sent. Null for a caller when nobody wants the replies."""
+        """Queue requests to be sent with the next ones. Replies are dropped if `caller` is `None`."""
         with self._booking:
             if self._loss is not None:
                 raise self.loss()
@@ -144,28 +138,28 @@ class SftpSession:
         return numbers
 
     def forget(self, numbers: range | list[int], caller: "Caller") -> None:
-        """Replies to the caller's requests will be dropped when they come."""
+        """Drop the replies to the caller's requests."""
         with self._booking:
             for number in numbers:
                 if self._callers.get(number) is caller:
                     self._callers[number] = None
                     self._due -= 1
 
-    def in_a_queue(self, caller: "Caller") -> bool:
-        """Whether replies come, and some were asked for before the caller's: the server is busy with others first."""
+    def is_queued(self, caller: "Caller") -> bool:
+        """Return whether the server is sending replies, and owes other callers earlier ones."""
         with self._booking:
             first = next((one for one in self._callers.values() if one is not None), caller)
         return first is not caller and time.monotonic() - self._packets.heard_at < self.stall_timeout_s
 
     def loss(self) -> SessionLostError:
-        """What ended the session, as an error of the caller's own."""
+        """Return the error that ended the session, as a new object."""
         assert self._loss is not None
         return SessionLostError(str(self._loss), silent=self._loss.silent)
 
     # The channel
 
     def _send_outbox(self) -> None:
-        """What is in the outbox is sent, by this thread or by the one that is sending already."""
+        """Send what is queued, unless another thread is sending it."""
         while self._outbox and self._sending.acquire(blocking=False):
             try:
                 with self._booking:
@@ -183,8 +177,8 @@ class SftpSession:
             finally:
                 self._sending.release()
 
-    def _hand_out(self) -> None:
-        """Every reply is given to its caller, until the channel ends."""
+    def _dispatch(self) -> None:
+        """Give each reply to its caller, until the channel ends."""
         try:
             while True:
                 kind, number, body = self._packets.read()
@@ -199,7 +193,7 @@ class SftpSession:
             self._lose(err)
 
     def _lose(self, loss: SessionLostError) -> None:
-        """The session has ended, by this loss if it is the first, and its callers have been told."""
+        """End the session, with this error if it is the first, and wake its callers."""
         with self._booking:
             self._loss = self._loss or loss
             self.silent = self.silent or loss.silent
@@ -212,11 +206,10 @@ class SftpSession:
 
 
 class Caller:
-    """One thread's requests on a session and the replies to them. A context manager: replies that are due when it is left
-    are dropped when they come.
+    """One thread's requests on a session and their replies. A context manager: leaving it drops outstanding replies.
 
     Attributes:
-        due: how many replies have not come. Guarded by the session.
+        due: number of outstanding replies. Guarded by the session.
     """
 
     def __init__(self, session: SftpSession, *, deadline: float) -> None:
@@ -238,7 +231,7 @@ class Caller:
                 self._session.forget(numbers, self)
 
     def request(self, *requests: tuple[int, bytes]) -> range:
-        """The requests (kind and body) are on their way, in this order. Returns the numbers that replies will bear.
+        """Send requests (kind and body), and return their numbers.
 
         Raises:
             SessionLostError: the session has ended.
@@ -248,16 +241,16 @@ class Caller:
         return numbers
 
     def reply(self) -> Reply:
-        """The next reply to this caller, whichever of its requests it answers.
+        """Return the next reply, to any of this caller's requests.
 
         Raises:
             SessionLostError: the session has ended, nothing came for the stall time-out, or the deadline passed. In the
-                last two cases others may go on with the session, which gets no new callers.
+                last two cases other callers may finish, but the session takes no new ones.
         """
         while True:
             left_s = self._deadline - time.monotonic()
             if left_s <= 0:
-                raise self._in_vain("it took longer than it may as a whole")
+                raise self._timed_out("it took longer than it may as a whole")
             if self._replies:
                 reply = self._replies.popleft()
                 self._unread_bytes = 0
@@ -266,14 +259,13 @@ class Caller:
                 raise self._session.loss()
             if self._bell.acquire(timeout=min(left_s, self._session.stall_timeout_s)) or self._replies:
                 continue
-            if left_s > self._session.stall_timeout_s and not self._session.in_a_queue(self):
-                raise self._in_vain(f"nothing came for {self._session.stall_timeout_s:g} s")
+            if left_s > self._session.stall_timeout_s and not self._session.is_queued(self):
+                raise self._timed_out(f"nothing came for {self._session.stall_timeout_s:g} s")
 
     def receive(self, reply: Reply) -> None:
-        """The reply is there for the caller, who is woken when it was the last that is due or a READ's worth of them came.
+        """Add a reply, and wake the caller if it is the last outstanding one, or a READ's worth of replies is unread.
 
-        Called by the session's thread. One wake-up for many replies is what keeps threads from fighting for the
-        interpreter.
+        Called by the session's thread. Waking once for many replies reduces contention for the interpreter lock.
         """
         self.due -= 1
         self._replies.append(reply)
@@ -282,10 +274,10 @@ class Caller:
             self.ring()
 
     def ring(self) -> None:
-        """The caller is woken, or will not go to sleep the next time. Called by one thread at a time."""
+        """Wake the caller, or keep it from sleeping the next time. Called by one thread at a time."""
         if self._bell.locked():
             self._bell.release()
 
-    def _in_vain(self, message: str) -> SessionLostError:
+    def _timed_out(self, message: str) -> SessionLostError:
         self._session.retire(silent=True)
         return SessionLostError(message, silent=True)

@@ -1,9 +1,8 @@
 """The SFTP sessions that the threads of a landing share: few, on few connections.
 
-One session carries many downloads, so a second is there for servers that serve each session's requests one after the
-other, and a second connection for lines on which one TCP stream is slow. Servers bound both (OpenSSH: MaxSessions 10 a
-connection, MaxStartups 10 connections that have not logged in yet): they are opened one after the other, and with a server
-that allows less, threads share what there is. What is asked of a session is not known here.
+One session carries many downloads. A second one helps with servers that process each session's requests in sequence, a second
+connection on lines where one TCP stream is slow. Servers limit both (OpenSSH: MaxSessions 10 per connection, MaxStartups 10
+connections that have not logged in yet), so they are opened one after the other, and threads share what the server allows.
 """
 
 import logging
@@ -30,7 +29,7 @@ class _Slot:
     """A connection and its sessions, each with the number of threads that use it. Guarded by the pool's lock.
 
     Attributes:
-        room: how many sessions it can have.
+        room: the most sessions.
         proved: a session was opened on it.
         retired: it gets no new sessions.
     """
@@ -51,15 +50,15 @@ class _Slot:
 
 
 class SessionPool:
-    """Hands out sessions, each to several threads at a time, and makes connections as they are needed. Thread-safe.
+    """Lends each session to several threads, and connects when needed. Thread-safe.
 
     Args:
-        connect: makes a connection; raises what `sftp_connection.connect` raises.
+        connect: returns a connection; raises what `connection.connect` raises.
         uri: the server, for messages.
-        callers_max: how many threads there will be; it bounds how many sessions are worth their cost.
-        attempts: how often a connection, or the first session on one, is tried before the server counts as unavailable.
+        callers_max: the number of threads, which limits the number of sessions.
+        attempts: the most attempts at a connection, or at the first session on one, before the server counts as unavailable.
         backoff: the pauses between attempts.
-        outage_s: how long a server that counts as unavailable is not tried again, by any thread.
+        outage_s: how long no thread tries a server that counts as unavailable.
     """
 
     def __init__(
@@ -89,10 +88,10 @@ class SessionPool:
         self._outage: ArchiveError | None = None
 
     def acquire(self, *, wait_s: float) -> SftpSession:
-        """The session with the fewest callers, to be given back with `release`.
+        """Return the session with the fewest callers, to be returned with `release`.
 
         Raises:
-            UnavailableError: the server cannot be reached, there was no session in `wait_s`, or the pool is closed.
+            UnavailableError: the server is unreachable, there was no session within `wait_s`, or the pool is closed.
             AccessDeniedError, HostKeyError, ConfigurationError: as `connect` raises them.
         """
         until = time.monotonic() + wait_s
@@ -122,9 +121,9 @@ class SessionPool:
                     self._changed.notify_all()
 
     def release(self, session: SftpSession) -> None:
-        """The caller is done with the session; one that cannot be used any more is closed when its last caller is.
+        """Return a session; an unusable one is closed by its last caller.
 
-        After silence its connection gets no new sessions: it may be dead altogether.
+        After a time-out its connection gets no new sessions, because it may be dead.
         """
         with self._changed:
             for slot in self._slots:
@@ -137,7 +136,7 @@ class SessionPool:
             self._prune()
 
     def close(self) -> None:
-        """All connections are closed; threads that wait for a session or a reply stop waiting."""
+        """Close all connections; threads that wait for a session or a reply get an error."""
         self._closing.set()
         with self._changed:
             slots, self._slots = self._slots, []
@@ -146,11 +145,11 @@ class SessionPool:
             slot.connection.close()
 
     def pause(self, seconds: float) -> None:
-        """So much time has passed, or the pool was closed."""
+        """Wait for this time, or until the pool is closed."""
         self._closing.wait(seconds)
 
     def _find(self, outages: int) -> SftpSession | None:
-        """The session with the fewest callers, one more of them counted; null when another should be opened first.
+        """Return the session with the fewest callers, and count the new one; `None` if another should be opened first.
 
         The lock is held.
         """
@@ -166,8 +165,8 @@ class SessionPool:
             return session
         tried = self._outages != outages or time.monotonic() < self._outage_until
         if self._outage is not None and tried and not serving:
-            # Another thread has just tried. Each further refusal of a password brings a lock-out nearer, and so may
-            # a hundred log-ins to a server that is out of order.
+            # Another thread has just tried. More refused passwords, or a hundred log-ins to a failing server, may lock us
+            # out.
             raise type(self._outage)(str(self._outage)) from self._outage
         return None
 
@@ -175,14 +174,14 @@ class SessionPool:
         return [slot for slot in self._slots if slot.serves]
 
     def _has_room(self) -> bool:
-        """Whether one more session may be tried. The lock is held."""
+        """Return whether one more session may be tried. The lock is held."""
         serving = self._serving()
         if sum(slot.session_count for slot in serving) >= self._sessions_max:
             return False
         return len(serving) < self._connections_max or any(slot.session_count < slot.room for slot in serving)
 
     def _prune(self) -> None:
-        """Sessions and connections that nobody uses, and nobody can, are closed and forgotten."""
+        """Close and drop unusable sessions and connections without callers."""
         with self._changed:
             kept = []
             done: list[SftpSession | Connection] = []
@@ -203,7 +202,7 @@ class SessionPool:
             one.close()
 
     def _grow(self) -> None:
-        """There is one more session, unless the server allows no more or the pool was closed. `_growing` is ours.
+        """Open one more session, unless the server allows no more or the pool is closed. `_growing` is ours.
 
         Raises:
             UnavailableError: the connection is broken, or has never opened a session and there is no other.
@@ -226,10 +225,10 @@ class SessionPool:
                 self._slots.append(slot)
         self._open_session(slot)
         if self._closing.is_set():
-            slot.connection.close()  # it may have come after the others were closed
+            slot.connection.close()  # it may have been added after the others were closed
 
     def _note_outage(self, err: ArchiveError) -> None:
-        """Threads that wait now, and after UnavailableError those that come soon, get the same error. The lock is held."""
+        """Raise this error in waiting threads, and an UnavailableError for a while in new ones. The lock is held."""
         self._outages += 1
         self._outage = err
         self._useless_in_a_row = 0
@@ -237,7 +236,7 @@ class SessionPool:
             self._outage_until = time.monotonic() + self._outage_s
 
     def _try_connecting(self) -> Connection | None:
-        """A connection, null when the server wants no more than there are or the pool was closed."""
+        """Return a connection; `None` if the server allows no more, or the pool is closed."""
         if self._useless_in_a_row:
             self._closing.wait(self._backoff.pause_s(self._useless_in_a_row))
         for attempt in range(1, self._attempts + 1):
@@ -247,7 +246,7 @@ class SessionPool:
                 with self._changed:
                     serving = len(self._serving())
                     if serving:
-                        # One more may simply be more than the server wants.
+                        # The server may allow no more.
                         self._connections_max = serving
                         _log.debug("%s: staying with %d connections: %s", self._uri, serving, err)
                         return None
@@ -260,7 +259,7 @@ class SessionPool:
         return None
 
     def _open_session(self, slot: _Slot) -> None:
-        """There is one more session on the connection, unless that can have no more and another serves."""
+        """Open one more session on the connection, unless it allows no more and another connection serves."""
         try:
             session = slot.connection.open_session()
         except UnavailableError as err:

@@ -1,8 +1,6 @@
-"""The files and folders below one folder of an SFTP server, asked for over a session that the caller holds.
+"""Requests about files and folders below the root of an SFTP landing, over the caller's session.
 
-What leads out of the root is not read: paths are checked before they are sent, symbolic links are passed over in
-listings and refused when named. How folders are opened and read is in `sftp_folders`; sessions, and what is done when one
-is lost, are in `sftp`.
+Paths are checked before they are sent; symbolic links are ignored in listings and refused when requested.
 """
 
 from collections.abc import Sequence
@@ -37,13 +35,13 @@ _SAMPLE_FOLDERS = 16
 
 
 class SftpTree:
-    """What lies below a folder. Thread-safe; each call uses its caller's session.
+    """The files and folders below the root. Thread-safe; each call uses its caller's session.
 
-    Every method raises SessionLostError, AccessDeniedError, and ConfigurationError when the root itself is not there.
+    Every method raises SessionLostError, AccessDeniedError, and ConfigurationError if the root does not exist.
 
     Args:
-        uri: the root for people, percent-encoded.
-        root: the root as it is sent to the server: absolute, or relative to where log-ins arrive.
+        uri: the root's URL, percent-encoded.
+        root: the root's path: absolute, or relative to the folder after log-in.
     """
 
     def __init__(self, uri: str, root: bytes) -> None:
@@ -51,7 +49,7 @@ class SftpTree:
         self.uri_of = self.folders.uri_of
 
     def check(self, session: SftpSession, deadline: float) -> None:
-        """Returns when the root can be listed; only the beginning of the listing is read."""
+        """Check that the root can be listed; only the beginning of the listing is read."""
         for handle in self.folders.open_all(session, [""], deadline).handles.values():
             (reply,) = session.exchange([(READDIR, string(handle))], deadline=deadline)
             session.close_handle(handle)
@@ -61,7 +59,7 @@ class SftpTree:
     def existing_folders(
         self, session: SftpSession, folders: Sequence[str], deadline: float
     ) -> dict[str, Evidence[str]]:
-        """Return for each of the folders whether it is a directory. All are opened at once, as far as the server lets them."""
+        """Return for each folder whether it exists. As many are opened at once as the server allows."""
         findings: dict[str, Evidence[str]] = {}
         for opened in self.folders.in_groups(session, folders, deadline):
             for folder, handle in opened.handles.items():
@@ -71,12 +69,12 @@ class SftpTree:
         return findings
 
     def open_file(self, session: SftpSession, path: str, deadline: float) -> tuple[bytes, LandingObject]:
-        """A handle to read the file from, and what the server says of it.
+        """Return a handle to read the file, and its description.
 
         Raises:
-            ObjectNotFoundError: there is none, it is no regular file, or it is reached through a link out of the root.
-            OpenRefusedError: it is there, and the server did not open it.
-            PlaceRefusedError: it was not asked for: see `places.check_path`.
+            ObjectNotFoundError: it does not exist, is no regular file, or is behind a link out of the root.
+            OpenRefusedError: it exists, and the server failed to open it.
+            PlaceRefusedError: the path is not allowed: see `places.check_path`.
         """
         uri = self.uri_of(path)
         root = self.folders.root(session, deadline)
@@ -95,7 +93,7 @@ class SftpTree:
         return opened.handle(uri), described
 
     def sample(self, session: SftpSession, deadline: float) -> Evidence[LandingObject]:
-        """Return the first file in the root or the folders below it, of which some are looked into."""
+        """Return the first file in the root or the first folders below it."""
         left, gaps = [""], list[Gap]()
         for _ in range(_SAMPLE_FOLDERS):
             if not left:
@@ -125,7 +123,7 @@ class SftpTree:
     def stat_all(
         self, session: SftpSession, paths: Sequence[str], deadline: float
     ) -> dict[str, Evidence[LandingObject]]:
-        """Return what the server says of each path; one that is no regular file is absent."""
+        """Return the server's description of each path; anything but a regular file is absent."""
         root = self.folders.root(session, deadline)
         findings: dict[str, Evidence[LandingObject]] = {}
         names: dict[str, bytes] = {}
@@ -153,16 +151,16 @@ class SftpTree:
         if attributes.has_kind() and not attributes.is_file():
             return Absent("it is no regular file")
         if attributes.size_bytes is None:
-            return Unknown(f"{self.uri_of(path)}: the server does not tell its size")
+            return Unknown(f"{self.uri_of(path)}: the server does not report its size")
         return Present(described(self.folders, path, attributes.size_bytes, attributes))
 
     def _file(self, path: str, uri: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
         attributes = stated.attributes(uri)
-        # Where the server tells no kind, its having opened the name as a file must do.
+        # If the kind is unknown, it is enough that the server opened it as a file.
         if attributes.has_kind() and not attributes.is_file():
             raise ObjectNotFoundError(f"{uri} is no regular file")
         if not self.folders.is_within(real, uri, root):
             raise ObjectNotFoundError(f"{uri} leads out of the landing by a symbolic link: not followed")
         if attributes.size_bytes is None:
-            raise AnswerError(f"{uri}: the server does not tell its size")
+            raise AnswerError(f"{uri}: the server does not report its size")
         return described(self.folders, path, attributes.size_bytes, attributes)

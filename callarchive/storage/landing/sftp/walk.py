@@ -1,7 +1,4 @@
-"""One walk through the folders of an SFTP server: every file below one of them, and the places that could not be looked into.
-
-How folders are opened and read is in `sftp_folders`; what is done when a session is lost is in `sftp`.
-"""
+"""A walk through the folders of an SFTP server: all files below one of them, and gaps for what could not be listed."""
 
 import logging
 import time
@@ -18,19 +15,19 @@ from callarchive.storage.landing.sftp.session import SftpSession
 
 _DEPTH_MAX = 32
 _ENTRIES_MAX = 5_000_000
-"""More than a landing holds in years; a listing without end would otherwise fill the memory."""
+"""More than a landing has in years; an endless listing would fill the memory."""
 _GAPS_MAX = 100
-"""More than so many places that cannot be listed are one gap: a listing may consist of them."""
+"""The most single gaps; the rest are one."""
 _LINKS_MAX = 1000
 _TOO_LONG = "listing the landing took longer than transfer.deadline_s"
-NO_KIND = "the server does not say whether it is a file or a folder"
+NO_KIND = "the server does not report whether it is a file or a folder"
 _TOO_MANY = f"more than {_ENTRIES_MAX} entries were listed; is this the landing?"
 
 _log = logging.getLogger(__name__)
 
 
 class SftpWalk:
-    """One walk through folders, level by level, and what it found."""
+    """A walk through folders, level by level, and its result."""
 
     def __init__(
         self, folders: SftpFolders, session: SftpSession, deadline: float, skip: Callable[[str], bool] | None
@@ -43,16 +40,16 @@ class SftpWalk:
         self._gaps: list[Gap] = []
         self._gap_count = 0
         self._entry_count = 0
-        self._passed_over = 0
+        self._ignored = 0
         self._been_at: set[bytes] = set()
         self._links: list[str] = []
 
     def go_through(self, folder: str) -> None:
-        """Find every file below the folder, or leave gaps.
+        """Find all files below the folder, or add gaps.
 
         Raises:
-            SessionLostError: the session is lost before the deadline. What was not read by then is a gap.
-            ArchiveError: the root is refused or not there.
+            SessionLostError: the session was lost before the deadline. Unread folders are gaps.
+            ArchiveError: the root is refused or does not exist.
         """
         level = [folder]
         for _ in range(_DEPTH_MAX):
@@ -60,21 +57,21 @@ class SftpWalk:
             if not level:
                 break
         for name in level:
-            self._leave_out(name, f"folders are nested more than {_DEPTH_MAX} deep")
+            self._add_gap(name, f"folders are nested more than {_DEPTH_MAX} deep")
         self._look_at_links()
-        if self._passed_over:
+        if self._ignored:
             _log.warning(
-                "%s: passed over %d links, odd names or special files",
+                "%s: ignored %d links, invalid names or special files",
                 self._folders.uri_of(folder),
-                self._passed_over,
+                self._ignored,
             )
 
     def listing(self, folder: str) -> Listing:
-        """Return what was found below the folder, ordered by path."""
+        """Return the result, ordered by path."""
         return Listing(sorted(self.found, key=lambda item: item.path), self._all_gaps(folder))
 
     def _all_gaps(self, folder: str) -> tuple[Gap, ...]:
-        """Return the gaps; those beyond the first hundred as one for the whole folder."""
+        """Return the gaps; those after the first hundred as one for the whole folder."""
         further = self._gap_count - len(self._gaps)
         return (
             (*self._gaps, self._folders.gap(folder, f"{further} more places could not be listed"))
@@ -83,7 +80,7 @@ class SftpWalk:
         )
 
     def _read_level(self, level: Sequence[str]) -> list[str]:
-        """Take in the entries of these folders. Returns the folders below them."""
+        """Add the entries of these folders, and return the folders below them."""
         below: list[str] = []
         left = set(level)
         try:
@@ -91,9 +88,9 @@ class SftpWalk:
                 left -= {*opened.handles, *opened.findings}
                 for name, finding in opened.findings.items():
                     if isinstance(finding, Unknown):
-                        self._leave_out(name, finding.reason.removeprefix(f"{self._folders.uri_of(name)}: "))
+                        self._add_gap(name, finding.reason.removeprefix(f"{self._folders.uri_of(name)}: "))
                 for name, real in opened.real_paths.items():
-                    if real in self._been_at:  # another name of a folder that was read: a loop, or a link
+                    if real in self._been_at:  # already read under another name: a loop, or a link
                         self._session.close_handle(opened.handles.pop(name))
                     self._been_at.add(real)
                 gaps = list[Gap]()
@@ -101,13 +98,13 @@ class SftpWalk:
                     self._read_opened(opened, gaps, below, left)
                 finally:
                     for gap in gaps:
-                        self._leave_out(gap.folder, gap.reason)
+                        self._add_gap(gap.folder, gap.reason)
                 if self._entry_count > _ENTRIES_MAX:
                     return []
         except SessionLostError:
             is_over = time.monotonic() >= self._deadline
             for name in (*left, *below):
-                self._leave_out(name, _TOO_LONG if is_over else "the connection was lost before it was listed")
+                self._add_gap(name, _TOO_LONG if is_over else "the connection was lost before it was listed")
             if not is_over:
                 raise
             return []
@@ -123,49 +120,49 @@ class SftpWalk:
                 self._take(folder, entry, below)
 
     def _look_at_links(self) -> None:
-        """Leave a gap for each link out of the landing. What others lead to is listed where it lies."""
+        """Add a gap for each link out of the landing. The targets of others are listed where they are."""
         links, self._links = self._links, []
         try:
             for name in self._folders.leading_out(self._session, links[:_LINKS_MAX], self._deadline):
-                self._leave_out(name, "a symbolic link out of the landing, which is not followed")
+                self._add_gap(name, "a symbolic link out of the landing, which is not followed")
         except SessionLostError:
             if time.monotonic() < self._deadline:
                 raise
             for name in links[:_LINKS_MAX]:
-                self._leave_out(name, _TOO_LONG)
+                self._add_gap(name, _TOO_LONG)
         for name in links[_LINKS_MAX:]:
-            self._leave_out(name, "a symbolic link, which is not followed")
+            self._add_gap(name, "a symbolic link, which is not followed")
 
     def _take(self, folder: str, entry: Entry, below: list[str]) -> None:
         if entry.name in (b".", b".."):
             return
         path, attributes = path_of(folder, entry), entry.attributes
         if path is None:
-            self._passed_over += 1
+            self._ignored += 1
         elif attributes.is_folder():
             if self._skip is None or not self._skip(path):
                 below.append(path)
         elif attributes.is_file() and attributes.size_bytes is not None:
             self.found.append(described(self._folders, path, attributes.size_bytes, attributes))
         elif attributes.is_file():
-            self._leave_out(path, "the server does not tell its size")
+            self._add_gap(path, "the server does not report its size")
         elif attributes.is_link():
-            self._passed_over += 1
+            self._ignored += 1
             if self._skip is None or not self._skip(path):
                 self._links.append(path)
         elif attributes.has_kind():
-            self._passed_over += 1
+            self._ignored += 1
         elif self._skip is None or not self._skip(path):
-            self._leave_out(path, NO_KIND)
+            self._add_gap(path, NO_KIND)
 
-    def _leave_out(self, folder: str, reason: str) -> None:
+    def _add_gap(self, folder: str, reason: str) -> None:
         self._gap_count += 1
         if len(self._gaps) < _GAPS_MAX:
             self._gaps.append(self._folders.gap(folder, reason))
 
 
 def path_of(folder: str, entry: Entry) -> str | None:
-    """Return the entry's path, None for one that could not be asked for."""
+    """Return the entry's path; `None` if it cannot be requested."""
     if entry.name in (b".", b".."):
         return None
     try:
@@ -179,4 +176,5 @@ def path_of(folder: str, entry: Entry) -> str | None:
 
 
 def described(folders: SftpFolders, path: str, size_bytes: int, attributes: Attributes) -> LandingObject:
+    """Return the object at the path."""
     return LandingObject(path=path, uri=folders.uri_of(path), size_bytes=size_bytes, modified_at=attributes.modified_at)
