@@ -106,7 +106,7 @@ class _DoneDay:
 
 def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
     from assets.summaries import summarize, summarize_forecast, summarize_risks
-    from callarchive.monitoring.alert_rules import tell_of_day
+    from callarchive.monitoring.alert_rules import alert_on_day
     from callarchive.monitoring.at_risk import at_risk
     from callarchive.monitoring.evaluation import run_checks
     from callarchive.planning.forecast.comparing import compare_day
@@ -125,7 +125,7 @@ def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
         landings=settings.landings,
         table=report.table,
     )
-    tell_of_day(connections, day, verdicts, table=report.table)
+    alert_on_day(connections, day, verdicts, table=report.table)
     return _DoneDay(summary, verdicts, report.failures)
 
 

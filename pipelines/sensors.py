@@ -45,7 +45,7 @@ def _failure_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
         from callarchive.domain.days import utc_now
-        from callarchive.monitoring.alert_rules import tell_of_failure
+        from callarchive.monitoring.alert_rules import alert_on_failure
         from callarchive.monitoring.alerts import Alerts
         from callarchive.storage.stores.opening import open_store
 
@@ -54,7 +54,7 @@ def _failure_sensor(settings: Settings) -> dg.SensorDefinition:
         store = open_store(settings.catalog.url, settings.catalog.s3)
         alerts = Alerts(settings.alerts, store=store, clock=utc_now)
         reason = "\n".join(_reasons(context)) or context.failure_event.message or "no reason is known"
-        tell_of_failure(alerts, days or f"run {run.run_id[:8]}", reason)
+        alert_on_failure(alerts, days or f"run {run.run_id[:8]}", reason)
 
     return alert_on_failure
 

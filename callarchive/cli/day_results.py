@@ -25,7 +25,7 @@ from callarchive.domain.errors import (
     ObjectNotFoundError,
     RefusedError,
 )
-from callarchive.monitoring.alert_rules import alerts_of, tell_of_day, tell_of_failure
+from callarchive.monitoring.alert_rules import alert_on_day, alert_on_failure, alerts_of
 from callarchive.monitoring.checks import CheckResult
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.verdicts import accounts_without_files, no_files_message
@@ -83,10 +83,10 @@ def archive_days(
         try:
             summary = archive_day(connections, day, reread=reread, progress=progress)
             for failure in summary.failures:
-                tell_of_failure(alerts_of(connections), f"{day}: account {failure.subaccount_id}", failure.reason)
+                alert_on_failure(alerts_of(connections), f"{day}: account {failure.subaccount_id}", failure.reason)
             yield summary
         except ArchiveError as err:
-            tell_of_failure(alerts_of(connections), str(day), str(err))
+            alert_on_failure(alerts_of(connections), str(day), str(err))
             yield DayFailure(day, err)
             if isinstance(err, RefusedError | ConfigurationError):
                 return
@@ -102,7 +102,7 @@ def archive_day(
     """
     with connections.day_lock(day):
         summary = _summary(connections, day, run_day(connections, day, reread=reread, progress=progress))
-    tell_of_day(connections, day, summary.checks)
+    alert_on_day(connections, day, summary.checks)
     return summary
 
 

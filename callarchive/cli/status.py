@@ -12,7 +12,7 @@ from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
-    from callarchive.monitoring.status import AccountDay, FailingCheck, Overview
+    from callarchive.monitoring.status import AccountDay, FailingCheck, Status
 
 alerts_app = typer.Typer(no_args_is_help=True, help="Alerts: who is told of what went wrong.", rich_markup_mode=None)
 
@@ -44,7 +44,7 @@ def status(
     from callarchive.catalog.schemas import SESSIONS
     from callarchive.domain.days import day_of, days_between
     from callarchive.monitoring.at_risk import support_text as text_of
-    from callarchive.monitoring.status import look_over
+    from callarchive.monitoring.status import read_status
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:
@@ -57,7 +57,7 @@ def status(
         if begin > end:
             raise ConfigurationError(f"there is no day from {begin} to {end}")
         asked = first is not None or last is not None
-        overview = look_over(connections, list(days_between(begin, end)), whole_countdown=not asked)
+        overview = read_status(connections, list(days_between(begin, end)), all_at_risk=not asked)
     if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
     elif support_text:
@@ -77,7 +77,7 @@ def status(
         raise typer.Exit(1)
 
 
-def _print(output: Output, overview: "Overview") -> None:
+def _print(output: Output, overview: "Status") -> None:
     from callarchive.domain.days import spans_of
 
     rows = [
@@ -118,7 +118,7 @@ def _lacking(day: "AccountDay") -> str:
     return ", ".join(counts)
 
 
-def _print_failing(output: Output, overview: "Overview") -> None:
+def _print_failing(output: Output, overview: "Status") -> None:
     """Print a row for each check: one that fails on seven days is one trouble."""
     for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
         by_name: dict[str, list[FailingCheck]] = {}
@@ -133,7 +133,7 @@ def _print_failing(output: Output, overview: "Overview") -> None:
             )
 
 
-def _print_countdown(output: Output, overview: "Overview") -> None:
+def _print_countdown(output: Output, overview: "Status") -> None:
     ranked = overview.at_risk[:_RANKED]
     output.print_table(
         "Not archived, by the hours that 8x8 still keeps it (assumed)",
@@ -175,7 +175,7 @@ def test_alerts(context: typer.Context) -> None:
     alerts = Alerts(settings.alerts, store=store, clock=utc_now)
     if not alerts.channels:
         raise ConfigurationError("no channel is configured: add [alerts.webhook] or [alerts.smtp]")
-    outcome = alerts.try_out(
+    outcome = alerts.send_test(
         Alert("test", "test", "A test of callarchive's alerts", ("If you read this, they arrive.",))
     )
     if output.json:

@@ -1,14 +1,13 @@
-"""What was told, by which channel and when: remembered beside the catalog, so that all processes share the bounds.
+"""Which alerts were sent, by which channel and when: a file in the catalog, so that all processes share the limits.
 
-Where the catalog cannot be written (a full disk, an outage: just when there is something to tell) this process remembers
-instead.
+If the catalog cannot be written (a full disk, an outage), this process keeps the state in memory instead.
 """
 
 import json
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
@@ -23,67 +22,71 @@ _LOCK_WAIT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was told.
+    """The alerts that were sent.
 
     Attributes:
-        told: when, ISO 8601 with an offset, by what it was and by which channel.
-        recent: when any alert was told, within the last hour.
-        held: how many were held back since the last one was told.
+        sent_at: when, ISO 8601 with an offset, by channel and mark of the alert.
+        recent: when each alert of the last hour was sent.
+        held: number of alerts held back since the last one was sent.
     """
 
-    told: dict[str, str]
+    sent_at: dict[str, str]
     recent: tuple[str, ...]
     held: int
 
     def since(self, repeat_at: datetime, hour_ago: datetime) -> "Sent":
-        """What of it still counts."""
+        """Return the part that still counts."""
         return Sent(
-            {key: at for key, at in self.told.items() if datetime.fromisoformat(at) > repeat_at},
+            {key: at for key, at in self.sent_at.items() if datetime.fromisoformat(at) > repeat_at},
             tuple(at for at in self.recent if datetime.fromisoformat(at) > hour_ago),
             self.held,
         )
 
     def joined(self, other: "Sent") -> "Sent":
-        """What either of the two remembers."""
+        """Return what is in either of the two."""
         recent = Counter(self.recent) | Counter(other.recent)  # two at the same instant are two
-        return Sent({**self.told, **other.told}, tuple(recent.elements()), max(self.held, other.held))
+        return Sent({**self.sent_at, **other.sent_at}, tuple(recent.elements()), max(self.held, other.held))
+
+    def to_json(self) -> bytes:
+        """Return the state file's content."""
+        return json.dumps({"told": self.sent_at, "recent": self.recent, "held": self.held}, indent=1).encode()
 
 
 _NOTHING = Sent({}, (), 0)
-_UNKEPT: dict[str, Sent] = {}  # by catalog: what could not be remembered there
+_UNSAVED: dict[str, Sent] = {}  # by catalog: what could not be written there
 
 
 class AlertMemory:
-    """What was told, for all processes that write this catalog."""
+    """The alerts that were sent, shared by all processes that write to this catalog."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def update(self, change: Callable[[Sent], Sent]) -> None:
-        """`change` was called once with what is remembered, and what it returned is remembered now.
+        """Replace the state by what `change` returns for it.
 
-        Nobody else reads or writes meanwhile, unless the catalog cannot be locked. Never raises: what went wrong is logged.
+        The state is locked meanwhile, unless the catalog cannot be locked. Never raises: errors are logged.
         """
         url = self._store.url
         after: Sent | None = None
         try:
             with self._store.lock(_LOCK, wait_s=_LOCK_WAIT_S):
                 before = self._read()
-                after = change(before.joined(_UNKEPT.get(url, _NOTHING)))
+                after = change(before.joined(_UNSAVED.get(url, _NOTHING)))
                 if after != before:
-                    self._store.replace(_STATE, json.dumps(asdict(after), indent=1).encode())
-                _UNKEPT.pop(url, None)
+                    self._store.replace(_STATE, after.to_json())
+                _UNSAVED.pop(url, None)
                 return
         except ArchiveError as err:
             log.warning("only this process remembers which alerts were sent: %s", err)
-        _UNKEPT[url] = after if after is not None else change(_UNKEPT.get(url, _NOTHING))
+        _UNSAVED[url] = after if after is not None else change(_UNSAVED.get(url, _NOTHING))
 
     def _read(self) -> Sent:
-        """What is remembered. A file that somebody spoilt is as good as none: an alert twice is better than none."""
+        """Return the saved state. A damaged file counts as empty: a repeated alert is better than none."""
         try:
             state = json.loads(self._store.read(_STATE))
             sent = Sent(dict(state["told"]), tuple(state["recent"]), int(state["held"]))
-            if any(datetime.fromisoformat(at).tzinfo is None for at in (*sent.told.values(), *sent.recent)):
+            if any(datetime.fromisoformat(at).tzinfo is None for at in (*sent.sent_at.values(), *sent.recent)):
                 return _NOTHING
         except (ObjectNotFoundError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return _NOTHING

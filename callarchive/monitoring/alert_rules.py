@@ -1,6 +1,6 @@
-"""What is worth an alert: a day that could not be archived, checks that fail, recordings about to be lost or given up.
+"""What raises an alert: a failed day, failing checks, recordings at risk of being lost or missing.
 
-Called by the command line and by the Dagster assets alike. How alerts are sent, and how often, is in `alerts`.
+The command line and the Dagster assets call it. See `alerts` for how, and how often, alerts are sent.
 """
 
 import logging
@@ -28,19 +28,19 @@ _EXAMPLES = 5
 
 
 def alerts_of(connections: Connections) -> Alerts:
-    """The configured alerts."""
+    """Return the configured alerts."""
     return Alerts(connections.settings.alerts, store=connections.catalog.store, clock=connections.clock)
 
 
-def tell_of_day(
+def alert_on_day(
     connections: Connections, day: date, checks: Iterable[CheckResult], *, table: Table | None = None
 ) -> None:
-    """Whoever is to know has been told of the day's failing checks and, with its recordings, of what is at risk or given up.
+    """Send alerts about the day's failing checks and, if its recordings were written, about those at risk or missing.
 
-    Never raises: the day is done.
+    Never raises: the day is archived.
 
     Args:
-        table: the table that was just written; null is all of them.
+        table: the table that was just written; None for all of them.
     """
     alerts = alerts_of(connections)
     if not alerts.channels:
@@ -50,37 +50,37 @@ def tell_of_day(
     failing = [check for check in checks if check.is_error]
     if failing:
         title = f"{day}: {many(len(failing), 'check fails', 'checks fail')}"
-        alerts.send(_of_checks("checks_failed", day, title, failing, accounts))
-    chosen = () if connections.settings.reconciliation.list_landing else ("landing_objects_known",)
-    not_checked = [check for check in checks if check.outcome is Outcome.NOT_CHECKED and check.name not in chosen]
+        alerts.send(_check_alert("checks_failed", day, title, failing, accounts))
+    turned_off = () if connections.settings.reconciliation.list_landing else ("landing_objects_known",)
+    not_checked = [check for check in checks if check.outcome is Outcome.NOT_CHECKED and check.name not in turned_off]
     if not_checked and connections.clock() >= day_bounds(day, connections.settings.zone)[1] + SETTLED_AFTER:
-        title = f"{day}: {many(len(not_checked), 'check', 'checks')} could not be done"
-        alerts.send(_of_checks("not_checked", day, title, not_checked, accounts))
+        title = f"{day}: {many(len(not_checked), 'check', 'checks')} without a result"
+        alerts.send(_check_alert("not_checked", day, title, not_checked, accounts))
     if table is None or table is RECORDINGS:
         try:
-            for alert in _of_risks(connections, day):
+            for alert in _risk_alerts(connections, day):
                 alerts.send(alert)
         except ArchiveError as err:
-            log.error("%s: whether recordings are at risk is not known: %s", day, err)
+            log.error("%s: could not determine which recordings are at risk: %s", day, err)
 
 
-def tell_of_failure(alerts: Alerts, what: str, reason: str) -> None:
-    """Whoever is to know has been told that a run could not be done."""
+def alert_on_failure(alerts: Alerts, what: str, reason: str) -> None:
+    """Send an alert about a run that failed."""
     alerts.send(Alert("run_failed", what, f"{what} could not be archived", tuple(reason.splitlines())))
 
 
-def _of_checks(kind: str, day: date, title: str, checks: Sequence[CheckResult], accounts: Collection[str]) -> Alert:
+def _check_alert(kind: str, day: date, title: str, checks: Sequence[CheckResult], accounts: Collection[str]) -> Alert:
     lines = []
     for check in checks:
         lines.append(f"{check.name}: {check.summary}")
-        # Ids and accounts alone: a place may be a file that somebody named after a caller.
-        told = (example if example in accounts else ", ".join(ids_in(example)) for example in check.examples)
-        lines += [f"  {ids}" for ids in islice(filter(None, told), _EXAMPLES)]
-    # Dagster checks table by table, the command line all at once: by name, neither tells what the other told.
+        # Only ids and accounts: a file may be named after a caller.
+        examples = (example if example in accounts else ", ".join(ids_in(example)) for example in check.examples)
+        lines += [f"  {ids}" for ids in islice(filter(None, examples), _EXAMPLES)]
+    # Dagster checks table by table, the command line all tables at once. By name, no check is reported twice.
     return Alert(kind, str(day), title, tuple(lines), tuple(check.name for check in checks))
 
 
-def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
+def _risk_alerts(connections: Connections, day: date) -> Iterable[Alert]:
     from callarchive.monitoring.at_risk import at_risk
 
     settings, now = connections.settings, connections.clock()
@@ -90,11 +90,11 @@ def _of_risks(connections: Connections, day: date) -> Iterable[Alert]:
     if urgent:
         title = f"{day}: {many(len(urgent), 'recording', 'recordings')} may be lost at 8x8 within {soon:g} h"
         yield Alert("countdown", str(day), title, tuple(map(_line, urgent)), tuple(map(_name, urgent)))
-    given_up = [item for item in items if item.archive_status == "missing"]
-    if given_up:
-        count = many(len(given_up), "recording is", "recordings are")
+    missing = [item for item in items if item.archive_status == "missing"]
+    if missing:
+        count = many(len(missing), "recording is", "recordings are")
         title = f"{day}: {count} missing: nothing was found in the landing in time"
-        yield Alert("missing", str(day), title, tuple(map(_line, given_up)), tuple(map(_name, given_up)))
+        yield Alert("missing", str(day), title, tuple(map(_line, missing)), tuple(map(_name, missing)))
 
 
 def _name(item: "AtRisk") -> str:
@@ -103,7 +103,7 @@ def _name(item: "AtRisk") -> str:
 
 def _line(item: "AtRisk") -> str:
     hours = item.hours_left
-    left = f"{hours:.1f} h left" if hours >= 0 else f"{-hours:.1f} h past its time"
+    left = f"{hours:.1f} h left" if hours >= 0 else f"{-hours:.1f} h overdue"
     return (
         f"{item.subaccount_id}: session {item.session_id}, recording {item.recording_id or 'not known'}: "
         f"{item.state}, {left}: {item.next_step}"

@@ -1,7 +1,7 @@
-"""Telling people: failed runs, failed checks, recordings about to be lost. By a webhook of theirs, by mail, or both.
+"""Alerts, sent by webhook, by mail, or both.
 
-No personal data: ids of sessions and recordings, days, counts. How often anything is told is bounded, and remembered beside the
-catalog, so that all processes share the bound. A channel that fails never fails a run: it is tried again with the next alert.
+They hold no personal data: ids of sessions and recordings, days, counts. Their rate is limited across all processes. A
+channel that fails never fails a run: it is tried again with the next alert.
 """
 
 import hashlib
@@ -27,16 +27,16 @@ _ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should know.
+    """An alert.
 
     Attributes:
         kind: run_failed, checks_failed, not_checked, countdown, missing, test.
-        key: what it is about; the same kind and key are not told again before `alerts.repeat_after_hours`.
+        key: the subject; the same kind and key are not sent again before `alerts.repeat_after_hours`.
         title: one line.
-        lines: what there is to know.
-        about: what it names, where that may become more: it is told again as soon as it names something new, and not
-            when it merely names less.
-        notes: what there is to know of the alerts themselves.
+        lines: the details.
+        about: names of the items in the alert. The alert is sent again as soon as there is a new item, but not when
+            there are fewer.
+        notes: about the alerts themselves.
     """
 
     kind: str
@@ -48,21 +48,21 @@ class Alert:
 
     @property
     def shown_lines(self) -> list[str]:
-        """At most 50 lines and the notes, digits that look like a phone number starred out."""
+        """Up to 50 lines and the notes, with digits that look like a phone number masked."""
         shown = list(self.lines[:_LINES])
         if len(self.lines) > _LINES:
             shown.append(f"... and {len(self.lines) - _LINES} more")
-        # A path may hold bytes that are no text; no mail could.
+        # A path may hold bytes that are not text, which a mail cannot.
         return [cleaned(line, limit=_LINE_CHARS) for line in (*shown, *self.notes)]
 
     @property
     def text(self) -> str:
-        """Title and lines, as people read them."""
+        """Title and lines as text."""
         return "\n".join((cleaned(self.title, limit=_LINE_CHARS), "", *self.shown_lines))
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """By what it is remembered: one for each thing that it names; very many are told again when they have doubled."""
+        """The keys under which it is remembered: one per item. Beyond 1,000 items, one that changes when they double."""
         if not self.about:
             return (f"{self.kind}|{self.key}",)
         if len(self.about) > _REMEMBERED:
@@ -72,14 +72,14 @@ class Alert:
 
 
 class ChannelError(ArchiveError):
-    """An alert did not get through. The message names no URL, which may hold a token."""
+    """An alert was not delivered. The message has no URL, which may hold a token."""
 
 
 class Alerts:
     """The configured channels.
 
     Args:
-        store: where it is remembered what was told: the catalog's.
+        store: the catalog's, for the memory of sent alerts.
     """
 
     def __init__(self, settings: AlertSettings, *, store: Store, clock: Callable[[], datetime]) -> None:
@@ -100,24 +100,24 @@ class Alerts:
         return tuple(self._channels)
 
     def send(self, alert: Alert) -> bool:
-        """The alert has been told, unless it was before, too many were, or no channel took it. Returns whether it was told.
+        """Send the alert, unless it was sent before or too many were. Return whether a channel accepted it.
 
-        Never raises: what went wrong is logged.
+        Never raises: errors are logged.
         """
         if not self._channels:
             return False
-        done = False
+        accepted = False
 
-        def tell(sent: Sent) -> Sent:
-            nonlocal done
-            done, sent = self._tell(alert, sent)
+        def send(sent: Sent) -> Sent:
+            nonlocal accepted
+            accepted, sent = self._send(alert, sent)
             return sent
 
-        self._memory.update(tell)
-        return done
+        self._memory.update(send)
+        return accepted
 
-    def try_out(self, alert: Alert) -> dict[str, str | None]:
-        """The alert goes through every channel, whatever was told before. Returns what each one failed with; null is well."""
+    def send_test(self, alert: Alert) -> dict[str, str | None]:
+        """Send the alert through every channel, without limits. Return each channel's error, or None."""
         outcome: dict[str, str | None] = {}
         for name, channel in self._channels.items():
             try:
@@ -127,13 +127,13 @@ class Alerts:
                 outcome[name] = str(err)
         return outcome
 
-    def _tell(self, alert: Alert, sent: Sent) -> tuple[bool, Sent]:
-        """Returns whether it was told, and what there is to remember now."""
+    def _send(self, alert: Alert, sent: Sent) -> tuple[bool, Sent]:
+        """Send the alert where it is due. Return whether a channel accepted it, and the new state."""
         now = self._clock()
         repeat_after = timedelta(hours=self._settings.repeat_after_hours)
         sent = sent.since(now - repeat_after, now - timedelta(hours=1))
         marks = {name: [f"{name}|{mark}" for mark in alert.marks] for name in self._channels}
-        owed = [name for name in self._channels if any(mark not in sent.told for mark in marks[name])]
+        owed = [name for name in self._channels if any(mark not in sent.sent_at for mark in marks[name])]
         if not owed:
             return False, sent
         left = self._settings.max_per_hour - len(sent.recent)
@@ -144,25 +144,25 @@ class Alerts:
         if sent.held:
             notes.append(f"{sent.held} alerts before this one were held back.")
         if left == 1:
-            notes.append("More within the hour are held back: callarchive status tells how things are.")
-        told = dict(sent.told)
+            notes.append("More within the hour are held back: run callarchive status for the current state.")
+        sent_at = dict(sent.sent_at)
         for name in owed:
             try:
                 self._channels[name](replace(alert, notes=tuple(notes)))
             except ArchiveError as err:
-                log.error("alert %r did not get through by %s: %s", cleaned(alert.title), name, err)
+                log.error("alert %r was not delivered by %s: %s", cleaned(alert.title), name, err)
             else:
-                told |= dict.fromkeys(marks[name], now.isoformat())
-        if told == sent.told:
+                sent_at |= dict.fromkeys(marks[name], now.isoformat())
+        if sent_at == sent.sent_at:
             return False, sent
-        return True, Sent(told, (*sent.recent, now.isoformat()), 0)
+        return True, Sent(sent_at, (*sent.recent, now.isoformat()), 0)
 
 
 def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
-    """The alert was posted as JSON: kind, key, title, text (title and lines, as chat programs take it), lines.
+    """Post the alert as JSON: kind, key, title, text (title and lines, for chat programs), lines.
 
     Raises:
-        ChannelError: it was not taken.
+        ChannelError: It was not accepted.
     """
     import requests
 
@@ -177,36 +177,36 @@ def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
         "text": alert.text,
         "lines": alert.shown_lines,
     }
-    told = "nothing was tried"
+    reason = "not attempted"
     for _ in range(_ATTEMPTS):
         try:
-            # Only the status is wanted: a body that never ends would hold the run up.
+            # Only the status is needed; an endless body would block the run.
             with requests.post(
                 url,
                 json=body,
                 headers=headers,
-                auth=lambda request: request,  # or a ~/.netrc would put its own header in the place of ours
+                auth=lambda request: request,  # or requests would replace our header by one from ~/.netrc
                 timeout=_TIMEOUT_S,
                 allow_redirects=False,
                 stream=True,
-            ) as answer:
-                status = answer.status_code
+            ) as response:
+                status = response.status_code
         except (requests.RequestException, UnicodeError) as err:
-            told = describe_failure(err, timeout_s=_TIMEOUT_S)
+            reason = describe_failure(err, timeout_s=_TIMEOUT_S)
             continue
         if status < 300:
             return
-        told = f"it answers HTTP {status}"
+        reason = f"HTTP {status}"
         if status < 500:
             break
-    raise ChannelError(f"alerts.webhook: {told}")
+    raise ChannelError(f"alerts.webhook: {reason}")
 
 
 def mail(smtp: SmtpSettings, alert: Alert) -> None:
-    """The alert was handed to the mail server.
+    """Send the alert by mail.
 
     Raises:
-        ChannelError: the server cannot be reached, is not who it says, or did not take it.
+        ChannelError: The server is unreachable, its certificate is invalid, or it rejected the mail.
     """
     import smtplib
     import socket
@@ -217,7 +217,7 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
 
     message = EmailMessage()
     message["From"] = smtp.sender
-    message["Date"] = format_datetime(datetime.now(UTC))  # a mail without one is no mail: RFC 5322, section 3.6
+    message["Date"] = format_datetime(datetime.now(UTC))  # required by RFC 5322, section 3.6
     message["To"] = ", ".join(smtp.recipients)
     message["Subject"] = "callarchive: " + " ".join(cleaned(alert.title, limit=_LINE_CHARS).split())
     message.set_content(alert.text)
@@ -233,14 +233,14 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
             if smtp.username is not None and smtp.password is not None:
                 server.login(smtp.username, smtp.password.reveal())
             server.send_message(message)
-            with suppress(smtplib.SMTPException, OSError):  # the mail was taken, however the server says goodbye
+            with suppress(smtplib.SMTPException, OSError):  # the mail is accepted already
                 server.quit()
     except smtplib.SMTPAuthenticationError:
-        raise ChannelError(f"alerts.smtp: {smtp.host} does not accept alerts.smtp.username and password") from None
+        raise ChannelError(f"alerts.smtp: {smtp.host} rejected alerts.smtp.username and password") from None
     except smtplib.SMTPException as err:
-        raise ChannelError(f"alerts.smtp: {smtp.host} did not take the mail: {type(err).__name__}") from None
+        raise ChannelError(f"alerts.smtp: {smtp.host} rejected the mail: {type(err).__name__}") from None
     except ssl.SSLCertVerificationError as err:
-        raise ChannelError(f"alerts.smtp: {smtp.host}: the certificate is not accepted: {err.verify_message}") from None
+        raise ChannelError(f"alerts.smtp: {smtp.host}: invalid certificate: {err.verify_message}") from None
     except socket.gaierror:
         raise ChannelError(f"alerts.smtp: {smtp.host} cannot be resolved") from None
     except (OSError, ValueError) as err:
@@ -249,7 +249,7 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
 
 
 def check_channels(settings: AlertSettings) -> None:
-    """Returns when the secrets of all channels are set. Raises ConfigurationError, which names every one that is not."""
+    """Raise ConfigurationError if secrets of channels are not set; it names each of them."""
     secrets: list[tuple[str, Secret | None]] = []
     if settings.webhook is not None:
         url = settings.webhook.url
@@ -257,6 +257,6 @@ def check_channels(settings: AlertSettings) -> None:
         secrets.append(("alerts.webhook.auth_header", settings.webhook.auth_header))
     if settings.smtp is not None:
         secrets.append(("alerts.smtp.password", settings.smtp.password))
-    lacking = unset_secrets(secrets)
-    if lacking:
-        raise ConfigurationError("\n".join(lacking))
+    unset = unset_secrets(secrets)
+    if unset:
+        raise ConfigurationError("\n".join(unset))

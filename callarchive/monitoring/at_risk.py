@@ -1,6 +1,6 @@
-"""Recordings that 8x8 may soon delete and that we do not have: ranked by the time that is left, with what to do.
+"""Recordings at risk of being lost: not archived, and 8x8 may soon delete them. Ranked by the time left.
 
-How long 8x8 keeps a recording that it could not push, it does not say for voice: `accounts.push_retention_hours` is assumed.
+8x8 does not document how long it keeps a voice recording that it could not push: `accounts.push_retention_hours` is assumed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
 STUCK_AFTER = timedelta(hours=1)
-"""So long after a call 8x8 is normally done with its recording."""
+"""By this time after a call, 8x8 has normally processed its recording."""
 
-_OF_SESSIONS = ("subaccount_id", "session_id", "started_at", "ended_at", "lookup_status", "lookup_error")
-_OF_RECORDINGS = (
+_SESSION_COLUMNS = ("subaccount_id", "session_id", "started_at", "ended_at", "lookup_status", "lookup_error")
+_RECORDING_COLUMNS = (
     "subaccount_id",
     "session_id",
     "recording_id",
@@ -38,14 +38,14 @@ _SESSION = ("subaccount_id", "session_id")
 
 @dataclass(frozen=True)
 class AtRisk:
-    """A recording that we do not have, or a session of which 8x8 did not tell.
+    """A recording that is not archived, or a session whose lookup failed.
 
     Attributes:
-        recording_id, archive_status: null where a session's look-up failed, so that its recordings are not known.
-        state: 8x8's word, or what we made of it.
-        call_ended_at: as well as is known.
-        deadline_at: until then 8x8 keeps it, as is assumed.
-        hours_left: until then; negative when that has passed.
+        recording_id, archive_status: None if the session's lookup failed, so that its recordings are unknown.
+        state: 8x8's status, or ours.
+        call_ended_at: the best known end.
+        deadline_at: until when 8x8 is assumed to keep it.
+        hours_left: until then; negative after it.
     """
 
     subaccount_id: str
@@ -64,33 +64,33 @@ class AtRisk:
 def at_risk(
     catalog: "Catalog", settings: Settings, *, now: datetime, days: Iterable[date] | None = None
 ) -> list[AtRisk]:
-    """What is at risk: what has the least time left first, and behind it what has none left, the latest first.
+    """Return the recordings at risk: those with the least time left first, then the overdue ones, latest first.
 
     Args:
-        days: the days to look at; by default those on which something may still be there.
+        days: the days to check; by default those whose recordings 8x8 may still have.
     """
     if days is None:
-        days = days_of_countdown(settings, now=now)
+        days = days_at_risk(settings, now=now)
     found = [item for day in days for item in _of_day(catalog, settings, day, now)]
     return sorted(found, key=lambda item: (item.hours_left < 0, abs(item.hours_left), item.session_id))
 
 
-def days_of_countdown(settings: Settings, *, now: datetime) -> list[date]:
-    """The days whose recordings 8x8 may still have, and the one before them, for calls that went on past midnight."""
+def days_at_risk(settings: Settings, *, now: datetime) -> list[date]:
+    """Return the days whose recordings 8x8 may still have, and the day before them, for calls past midnight."""
     longest = max(account.push_retention_hours for account in settings.accounts)
     first = max(settings.start_date, day_of(now - timedelta(hours=longest), settings.zone) - timedelta(days=1))
     return list(days_between(first, day_of(now, settings.zone)))
 
 
 def support_text(items: Sequence[AtRisk]) -> str:
-    """A text for 8x8's support: accounts, ids, times, states. Nothing in it tells of a person, nor of our own failures."""
+    """Return a text for 8x8's support: accounts, ids, times and states, without personal data or our own failures."""
     items = [item for item in items if item.state != TRANSFER_FAILED]
     if not items:
         return ""
     lines = [
         "Hello,",
         "",
-        "these recordings of our calls were not delivered to us. Please push them again or tell us their state:",
+        "these recordings of our calls were not delivered to us. Please push them again or let us know their state:",
     ]
     for account in sorted({item.subaccount_id for item in items}):
         lines += ["", f"Subaccount {account}:"]
@@ -108,19 +108,19 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
 
     from callarchive.catalog.arrow_columns import keys_of, pc
 
-    recordings = catalog.partition(schemas.RECORDINGS, day, columns=_OF_RECORDINGS)
+    recordings = catalog.partition(schemas.RECORDINGS, day, columns=_RECORDING_COLUMNS)
     recordings = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_AT_RISK)))
-    sessions = catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS)
-    # A few of a long day: only they become objects.
-    concerned = pc.is_in(keys_of(sessions, _SESSION), value_set=keys_of(recordings, _SESSION))
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=_SESSION_COLUMNS)
+    # Only these become Python objects: few rows of a long day.
+    affected = pc.is_in(keys_of(sessions, _SESSION), value_set=keys_of(recordings, _SESSION))
     failed = pc.equal(pc.fill_null(sessions["lookup_status"], ""), "error")
-    session_rows: list[Row] = sessions.filter(pc.or_(concerned, failed)).to_pylist()
+    session_rows: list[Row] = sessions.filter(pc.or_(affected, failed)).to_pylist()
     retention = {a.subaccount_id: timedelta(hours=a.push_retention_hours) for a in settings.accounts}
     default = timedelta(hours=24)
     _, day_end = day_bounds(day, settings.zone)
     calls = {(row["subaccount_id"], row["session_id"]): (row["ended_at"], row["started_at"]) for row in session_rows}
 
-    def risk(row: Row, ended_at: datetime, **told: Any) -> AtRisk:
+    def risk(row: Row, ended_at: datetime, **details: Any) -> AtRisk:
         deadline_at = ended_at + retention.get(row["subaccount_id"], default)
         return AtRisk(
             subaccount_id=row["subaccount_id"],
@@ -129,7 +129,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
             call_ended_at=ended_at,
             deadline_at=deadline_at,
             hours_left=(deadline_at - now) / timedelta(hours=1),
-            **told,
+            **details,
         )
 
     for row in session_rows:
@@ -139,7 +139,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
                 row["ended_at"] or row["started_at"] or day_end,
                 recording_id=None,
                 archive_status=None,
-                state="look-up failed",
+                state="lookup failed",
                 reason=row["lookup_error"] or "",
                 next_step=f"callarchive archive --day {day}",
             )
@@ -166,7 +166,7 @@ def _end_of(row: Row) -> datetime | None:
 
 
 def _advice(row: Row, day: date) -> tuple[str, str]:
-    """The state in a word or two, and what to do."""
+    """Return the state and the next step."""
     status, api_status = row["archive_status"], row["api_status"]
     if status == "failed":
         return TRANSFER_FAILED, f"callarchive archive --day {day}"
@@ -176,4 +176,4 @@ def _advice(row: Row, day: date) -> tuple[str, str]:
         return "UPLOAD_FAILED", "callarchive doctor, then ask 8x8's support to push again"
     if status == "not_uploaded":
         return str(api_status), "ask 8x8's support: callarchive status --support-text"
-    return f"{api_status}, not found", "callarchive doctor: does 8x8 push to the landing that we read?"
+    return f"{api_status}, not found", "callarchive doctor: does 8x8 push to the configured landing?"

@@ -45,7 +45,7 @@ class CheckedDay:
 
     Attributes:
         catalog: for the check that compares the day with earlier ones.
-        absent: names of checked tables without a partition of the day. Such a table has no rows.
+        absent: names of checked tables without a partition of the day; they have no rows.
     """
 
     catalog: Catalog

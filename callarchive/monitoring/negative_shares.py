@@ -1,7 +1,7 @@
-"""How large a share of an account's sessions 8x8 named no recording of: on a day, and usually.
+"""The share of an account's sessions without a recording at 8x8: on a day, and usually.
 
-A gateway that answers in 8x8's stead, a mistaken account or an outage behind the API shows as a share that no earlier day
-had. Answers count from the end of the grace time on: before it a recording may be late.
+A gateway that responds instead of 8x8, a wrong account or an outage behind the API shows as an unusually high share.
+Only responses after the grace period count: before that, a recording may be late.
 """
 
 from collections.abc import Iterator
@@ -18,28 +18,28 @@ from callarchive.domain.models import NEGATIVE, LookupStatus
 
 EARLIER_DAYS = 28
 LEAST_SESSIONS = 20
-"""Of fewer sessions a share says nothing."""
+"""A share of fewer sessions means nothing."""
 
 COLUMNS = ("subaccount_id", "lookup_status", "looked_up_at", "started_at", "ended_at")
-"""What is read of `sessions`."""
+"""The columns of `sessions` that are read."""
 
 _LATEST_DAY_END = timedelta(days=1, hours=12)
-"""So long after midnight UTC of its date a day has ended in every time zone."""
+"""By this time after midnight UTC of its date, a day has ended in every time zone."""
 
-_ANSWERS = pa.array([LookupStatus.OK.value, *NEGATIVE])
+_RESPONSES = pa.array([LookupStatus.OK.value, *NEGATIVE])
 _NEGATIVES = pa.array([*NEGATIVE])
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """An account's day: sessions with an answer after the grace time, and how many of these answers named no recording."""
+    """An account's day: the sessions with a response after the grace period, and those without a recording among them."""
 
     session_count: int
     negative_count: int
 
     @property
     def value(self) -> float:
-        """Between 0 and 1; 0 of no sessions."""
+        """Between 0 and 1; 0 without sessions."""
         return self.negative_count / self.session_count if self.session_count else 0.0
 
 
@@ -48,8 +48,8 @@ class Rise:
     """An account whose share is far above its usual one.
 
     Attributes:
-        usual: the share that nine in ten of the earlier days did not exceed.
-        day_count: earlier days that it was compared with.
+        usual: the 90th percentile of the earlier days.
+        day_count: number of earlier days compared.
     """
 
     subaccount_id: str
@@ -62,20 +62,20 @@ def shares_of(sessions: pa.Table, day: date, *, grace: timedelta) -> dict[str, S
     """Return the share of each account.
 
     Args:
-        sessions: rows of `sessions`, at least `COLUMNS`.
-        grace: how long after the call 8x8 may still come up with a recording.
+        sessions: rows of `sessions` with at least `COLUMNS`.
+        grace: how long after the call 8x8 may still list a recording.
     """
-    asked = sessions.filter(pc.and_(_in_time(sessions, day, grace), _is_in(sessions, _ANSWERS)))
-    counts = count_values(asked["subaccount_id"])
-    negative = count_values(asked.filter(_is_in(asked, _NEGATIVES))["subaccount_id"])
+    responses = sessions.filter(pc.and_(_in_time(sessions, day, grace), _is_in(sessions, _RESPONSES)))
+    counts = count_values(responses["subaccount_id"])
+    negative = count_values(responses.filter(_is_in(responses, _NEGATIVES))["subaccount_id"])
     return {account: Share(count, negative.get(account, 0)) for account, count in counts.items()}
 
 
 def rises(catalog: Catalog, day: date, shares: dict[str, Share], *, grace: timedelta, allowed: float) -> list[Rise]:
-    """Return the accounts whose share is above the usual one by more than `allowed`, and by more than chance.
+    """Return the accounts whose share exceeds the usual one by more than `allowed`, and by more than chance.
 
-    Earlier days are read from the newest back, only where an account's share is above `allowed` at all, and only until each
-    account has enough days like this one: mostly that is none or three.
+    Earlier days are read newest first, only if an account's share is above `allowed`, and only until each account has
+    enough similar days: usually none or three.
     """
     suspects = {
         account: share
@@ -112,7 +112,7 @@ def _earlier_days(catalog: Catalog, day: date, *, grace: timedelta) -> Iterator[
 
 
 def _is_usual(share: Share, usual: float, allowed: float) -> bool:
-    """Whether the share is not above the usual one by more than is allowed, or not by three standard deviations."""
+    """Return whether the share exceeds the usual one by no more than `allowed` or three standard deviations."""
     spread = 3 * sqrt(usual * (1 - usual) / share.session_count)
     return share.value - usual <= max(allowed, spread)
 

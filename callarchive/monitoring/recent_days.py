@@ -1,4 +1,4 @@
-"""What became of the recordings of the last days, day by day: read from `status_stats`, of which a day is a few rows."""
+"""The recordings of the last days by status, from `status_stats`, which has a few rows a day."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,17 +15,17 @@ from callarchive.runtime.worker_pool import in_threads
 DAYS = 30
 _COLUMNS = ("archive_status", "recording_count", "duration_s")
 _AT_ONCE = 8
-"""Days read at the same time: next door that saves nothing, from a far bucket it does."""
+"""Days read at the same time, which saves time with a distant bucket."""
 
 
 @dataclass(frozen=True)
 class RecentDays:
-    """Days in a row, oldest first; each tuple has an entry for each of them.
+    """Consecutive days, oldest first. Each tuple has an entry for each day.
 
     Attributes:
-        unknown: the days of which the catalog has nothing, or nothing that can be read. That is not the same as no calls.
-        recording_counts: by archive_status, those that occur at all, in the order of `ArchiveStatus`.
-        audio_hours: of the recordings that are archived, as measured.
+        unknown: days without a readable partition, which does not mean days without calls.
+        recording_counts: by archive_status, only those that occur, in the order of `ArchiveStatus`.
+        audio_hours: measured, of archived recordings.
     """
 
     days: tuple[date, ...]
@@ -35,7 +35,7 @@ class RecentDays:
 
 
 def recent_days(catalog: Catalog, last: date, *, count: int = DAYS) -> RecentDays:
-    """The `count` days up to `last`, that day included. One that is damaged is unknown: it is no reason to fail another."""
+    """Return the `count` days up to and including `last`. A damaged day is unknown."""
     days = tuple(last - timedelta(days=back) for back in reversed(range(count)))
     wanted = sorted({*days}.intersection(catalog.days(schemas.STATUS_STATS)))
 

@@ -1,4 +1,4 @@
-"""How the last days are: what came of their recordings, which checks fail, what is at risk, and which days nobody archived."""
+"""The status of some days: recordings by status, failing checks, recordings at risk, days never archived."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import MovedDay, recent_days_to_review, review_bounds
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome
-from callarchive.monitoring.at_risk import AtRisk, at_risk, days_of_countdown
+from callarchive.monitoring.at_risk import AtRisk, at_risk, days_at_risk
 from callarchive.monitoring.evaluation import run_checks
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AccountDay:
-    """What came of an account's day: sessions, those whose look-up failed, recordings by archive_status."""
+    """An account's day: sessions, failed lookups, recordings by archive_status."""
 
     day: date
     subaccount_id: str
@@ -31,7 +31,7 @@ class AccountDay:
 
 @dataclass(frozen=True)
 class FailingCheck:
-    """A check that did not pass on a day: it failed, or what it asks is not known."""
+    """A check that failed, or was not checked, on a day."""
 
     day: date
     name: str
@@ -40,16 +40,16 @@ class FailingCheck:
 
 
 @dataclass(frozen=True)
-class Overview:
-    """Some days at a glance.
+class Status:
+    """The status of some days.
 
     Attributes:
-        never_archived: days of which nothing is known. That is not the same as a day without calls.
-        moved: days that were archived with other bounds than they have since time zone data changed: of these days, or of the
-            last year where no range was asked for.
-        open_rows: rows of `reconciliation` that are open, counted by kind.
-        last_events: accounts of which webhook events came, and when the last one did.
-        inbox_error: why the inbox could not be asked; null where it could, or where there is none.
+        never_archived: days without a partition, which does not mean days without calls.
+        moved: days archived with bounds that have changed with the time zone data: of these days, or of the last year
+            if no range was requested.
+        open_rows: number of open rows of `reconciliation` by kind.
+        last_events: when the last webhook event of each account came.
+        inbox_error: why the inbox could not be read; None if it could, or if there is none.
     """
 
     first: date
@@ -65,56 +65,56 @@ class Overview:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is at risk, every account of every day was archived, no bounds moved, and the inbox can be asked."""
+        """Whether nothing is at risk, all accounts and days are archived, no bounds moved, and the inbox is readable."""
         accounts_failed = any(
             check.name == "accounts_archived" and check.outcome is not Outcome.PASSED for check in self.failing
         )
         return not (self.never_archived or self.moved or accounts_failed or self.at_risk) and self.inbox_error is None
 
 
-def look_over(connections: Connections, days: Sequence[date], *, whole_countdown: bool = False) -> Overview:
-    """The overview of these days. Nothing is asked of 8x8 or a landing.
+def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: bool = False) -> Status:
+    """Return the status of these days. Contacts neither 8x8 nor a landing.
 
     Args:
-        whole_countdown: look for what is at risk on the days before them too, as long as 8x8 may still have something.
+        all_at_risk: include earlier days whose recordings 8x8 may still have.
 
     Raises:
-        StoreError, UnavailableError: the catalog cannot be read.
+        StoreError, UnavailableError: The catalog cannot be read.
     """
     settings, catalog, now = connections.settings, connections.catalog, connections.clock()
     archived = set(catalog.days(schemas.SESSIONS))
     known = [day for day in days if day in archived]
-    told: list[AccountDay] = []
+    account_days: list[AccountDay] = []
     failing: list[FailingCheck] = []
     open_rows: Counter[str] = Counter()
     for day in known:
-        told += _accounts(connections, day)
+        account_days += _accounts(connections, day)
         checks = run_checks(
             catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings
         )
         failing += [FailingCheck(day, check.name, check.summary, check.outcome) for check in checks if not check.passed]
         open_rows.update(_open_rows(connections, day))
-    counting_down = {*known, *(archived.intersection(days_of_countdown(settings, now=now)) if whole_countdown else ())}
+    risk_days = {*known, *(archived.intersection(days_at_risk(settings, now=now)) if all_at_risk else ())}
     statistics: list[AccountStatistics] = []
     inbox_error = None
     try:
         inbox = connections.inbox()
         if inbox is not None:
             statistics = inbox.statistics()
-    except (StoreError, UnavailableError) as err:  # the countdown is told all the same
+    except (StoreError, UnavailableError) as err:  # the rest is still shown
         inbox_error = str(err)
-    return Overview(
+    return Status(
         first=days[0],
         last=days[-1],
-        days=tuple(told),
+        days=tuple(account_days),
         never_archived=tuple(day for day in days if day not in archived),
         failing=tuple(failing),
         open_rows=dict(sorted(open_rows.items())),
-        at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(counting_down))),
+        at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(risk_days))),
         last_events={account.subaccount_id: account.last_received_at for account in statistics},
         inbox_error=inbox_error,
         moved=review_bounds(
-            catalog, settings, recent_days_to_review(settings, archived, now=now) if whole_countdown else known
+            catalog, settings, recent_days_to_review(settings, archived, now=now) if all_at_risk else known
         ).moved,
     )
 

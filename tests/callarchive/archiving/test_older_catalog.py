@@ -11,7 +11,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import NEGATIVE
-from callarchive.monitoring.status import look_over
+from callarchive.monitoring.status import read_status
 from callarchive.monitoring.trace import find
 from callarchive.monitoring.verification import Defect, verify_days
 from callarchive.planning.forecast.forecasting import forecast
@@ -40,7 +40,7 @@ def write_as_an_older_version_did(
 
 def results(connections: Connections) -> dict[str, Any]:
     """Return the results of every command that reads the catalog, without timestamps."""
-    overview = look_over(connections, [OLD, NEW])
+    overview = read_status(connections, [OLD, NEW])
     made = forecast(connections, OLD, NEW)
     recordings = connections.catalog.arrow("recordings").to_pylist()
     archived = next(row for row in recordings if row["archive_status"] == "archived" and row["call_date"] == OLD)

@@ -19,7 +19,7 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import keep_bounds, review_bounds
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.monitoring.status import look_over
+from callarchive.monitoring.status import read_status
 from callarchive.planning.look_back import requests_for_look_back
 from callarchive.settings import DagsterSettings, load_settings
 from callarchive.simulator.world import AccountPlan, World
@@ -94,7 +94,7 @@ def test_a_nightly_run_archives_days_with_a_moved_midnight_and_each_session_is_i
     use_tz_data(tz_age(ZONE, new))
     assert list(asked(trial)) == DAYS[::-1]
     with trial.connections() as connections:
-        overview = look_over(connections, DAYS[:2])
+        overview = read_status(connections, DAYS[:2])
     assert [item.day for item in overview.moved] == DAYS[:2]
     assert not overview.is_well
     assert in_the_hour(trial, 5)

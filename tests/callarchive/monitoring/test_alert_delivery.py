@@ -1,4 +1,4 @@
-"""What goes wrong between an alert and who is to read it: spoilt memory, certificates, endless answers, two processes."""
+"""Faults in the delivery of alerts: damaged memory, certificates, endless responses, two processes."""
 
 import contextlib
 import http.server
@@ -31,7 +31,7 @@ ALERT = Alert("checks_failed", "2026-11-19", "2026-11-19: 2 checks fail", ("look
 
 
 class Smtp(socketserver.ThreadingTCPServer):
-    """Offers STARTTLS where it has a certificate, refuses one word, and says goodbye as no server should."""
+    """Offers STARTTLS where it has a certificate, rejects one command, and ends the session wrongly."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -72,7 +72,7 @@ class Smtp(socketserver.ThreadingTCPServer):
 
 
 class Web(http.server.ThreadingHTTPServer):
-    """Takes posts, and never ends its answer where it is `endless`."""
+    """Accepts posts; never ends its response if `endless`."""
 
     daemon_threads = True
 
@@ -153,19 +153,19 @@ def by_web(folder: Path, server: Web, *, max_per_hour: int = 10, **more: Any) ->
     return alerts(folder, webhook=webhook, max_per_hour=max_per_hour)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_accepted_and_no_password_is_told(
+def test_an_untrusted_certificate_is_rejected_and_no_password_is_sent(
     serve: Any, certified: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_PASSWORD", PASSWORD)
     server = serve(Smtp(certified[0]))
-    telling = by_mail(tmp_path, server, username="u", password={"env": "MAIL_PASSWORD"})
-    told = telling.try_out(ALERT)["smtp"]
-    assert told is not None
-    assert told.startswith("alerts.smtp: localhost: the certificate is not accepted: self")
+    alerts_ = by_mail(tmp_path, server, username="u", password={"env": "MAIL_PASSWORD"})
+    error = alerts_.send_test(ALERT)["smtp"]
+    assert error is not None
+    assert error.startswith("alerts.smtp: localhost: invalid certificate: self")
     assert {b"AUTH", b"MAIL"}.isdisjoint(server.words)
 
 
-def test_a_login_goes_through_tls_and_its_refusal_does_not_tell_it(
+def test_a_login_uses_tls_and_its_error_does_not_show_the_password(
     serve: Any, certified: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     context, certificate = certified
@@ -176,34 +176,32 @@ def test_a_login_goes_through_tls_and_its_refusal_does_not_tell_it(
         assert not by_mail(tmp_path, server, username="u", password={"env": "MAIL_PASSWORD"}).send(ALERT)
     assert server.words[:4] == [b"EHLO", b"STARTTLS", b"EHLO", b"AUTH"]
     assert b"MAIL" not in server.words
-    assert "localhost does not accept alerts.smtp.username and password" in caplog.text
+    assert "localhost rejected alerts.smtp.username and password" in caplog.text
     assert PASSWORD not in caplog.text
     assert by_mail(tmp_path, server).send(ALERT), "without a login, over the same TLS"
 
 
 @pytest.mark.parametrize("refused", [b"MAIL", b"RCPT"])
-def test_a_mail_that_is_not_taken_is_one_clear_error(serve: Any, tmp_path: Path, refused: bytes) -> None:
-    told = by_mail(tmp_path, serve(Smtp(None, refuses=refused)), security="none").try_out(ALERT)["smtp"]
-    assert told is not None
-    assert told.startswith("alerts.smtp: localhost did not take the mail: SMTP")
+def test_a_rejected_mail_is_one_clear_error(serve: Any, tmp_path: Path, refused: bytes) -> None:
+    error = by_mail(tmp_path, serve(Smtp(None, refuses=refused)), security="none").send_test(ALERT)["smtp"]
+    assert error is not None
+    assert error.startswith("alerts.smtp: localhost rejected the mail: SMTP")
 
 
 @pytest.mark.parametrize(
     "security",
     ["tls", "starttls"],
 )
-def test_a_server_that_is_not_there_or_speaks_no_tls_is_one_clear_error(
-    serve: Any, tmp_path: Path, security: str
-) -> None:
+def test_a_server_that_is_down_or_has_no_tls_is_one_clear_error(serve: Any, tmp_path: Path, security: str) -> None:
     server = serve(Smtp(None))
-    told = by_mail(tmp_path, server, security=security).try_out(ALERT)["smtp"]
-    assert told is not None
-    assert told.startswith("alerts.smtp: localhost")
-    gone = by_mail(tmp_path, server, security=security, port=9).try_out(ALERT)["smtp"]
+    error = by_mail(tmp_path, server, security=security).send_test(ALERT)["smtp"]
+    assert error is not None
+    assert error.startswith("alerts.smtp: localhost")
+    gone = by_mail(tmp_path, server, security=security, port=9).send_test(ALERT)["smtp"]
     assert gone == "alerts.smtp: localhost, port 9: Connection refused"
 
 
-def test_the_agreed_header_goes_with_an_alert_whatever_netrc_says(
+def test_the_configured_header_is_sent_even_with_a_netrc(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login other password other\n")
@@ -211,9 +209,9 @@ def test_the_agreed_header_goes_with_an_alert_whatever_netrc_says(
     monkeypatch.setenv("ALERT_HEADER", f"Bearer {TOKEN}")
     server = serve(Web())
     assert by_web(tmp_path, server, auth_header={"env": "ALERT_HEADER"}).send(ALERT)
-    ((headers, told),) = server.posted
+    ((headers, body),) = server.posted
     assert headers["Authorization"] == f"Bearer {TOKEN}"
-    assert told == {
+    assert body == {
         "kind": "checks_failed",
         "key": "2026-11-19",
         "title": ALERT.title,
@@ -222,7 +220,7 @@ def test_the_agreed_header_goes_with_an_alert_whatever_netrc_says(
     }
 
 
-def test_an_answer_without_end_holds_nobody_up(serve: Any, tmp_path: Path) -> None:
+def test_an_endless_response_blocks_nothing(serve: Any, tmp_path: Path) -> None:
     server = serve(Web())
     server.endless = True
     sent: list[bool] = []
@@ -236,7 +234,7 @@ def test_an_answer_without_end_holds_nobody_up(serve: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "damaged",
     [
         b"",
         b"\xff",
@@ -250,18 +248,18 @@ def test_an_answer_without_end_holds_nobody_up(serve: Any, tmp_path: Path) -> No
         b"[" * 100_000,
     ],
 )
-def test_a_spoilt_memory_costs_a_repetition_and_no_run(serve: Any, tmp_path: Path, spoilt: bytes) -> None:
+def test_a_damaged_memory_repeats_an_alert_and_fails_no_run(serve: Any, tmp_path: Path, damaged: bytes) -> None:
     server = serve(Web())
-    telling = by_web(tmp_path, server)
+    alerts_ = by_web(tmp_path, server)
     state = tmp_path / "catalog" / "_alerts" / "sent.json"
     state.parent.mkdir(parents=True)
-    state.write_bytes(spoilt)
-    assert telling.send(ALERT)
-    assert not telling.send(ALERT)
+    state.write_bytes(damaged)
+    assert alerts_.send(ALERT)
+    assert not alerts_.send(ALERT)
     assert len(server.posted) == 1
 
 
-def test_text_that_no_mail_can_hold_is_sent_as_well_as_it_can_be(
+def test_text_that_mail_cannot_encode_is_still_sent(
     serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(Smtp(None))
@@ -271,17 +269,17 @@ def test_text_that_no_mail_can_hold_is_sent_as_well_as_it_can_be(
     assert "error" not in caplog.text.lower()
 
 
-def test_a_catalog_that_cannot_be_written_is_told_of_all_the_same_and_within_the_bounds(
+def test_without_a_writable_catalog_alerts_are_sent_within_the_limits(
     serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "catalog").write_bytes(b"")
     server = serve(Web())
-    # As in a run over many days, each of which tells of its failure by an object of its own.
+    # A run over many days sends each alert from an object of its own.
     sent = [by_web(tmp_path, server, max_per_hour=3).send(Alert("run_failed", f"day {n % 5}", "x")) for n in range(10)]
     assert sent == [True] * 3 + [False] * 7
     assert len(server.posted) == 3
     assert "only this process remembers which alerts were sent" in caplog.text
-    # What it remembered is handed over as soon as there is a place for it.
+    # Its state is saved as soon as the catalog can be written.
     (tmp_path / "catalog").unlink()
     assert not by_web(tmp_path, server, max_per_hour=30).send(Alert("run_failed", "day 0", "x"))
     assert by_web(tmp_path, server, max_per_hour=30).send(Alert("run_failed", "day 9", "x"))
@@ -297,11 +295,11 @@ def test_a_failure_that_is_only_logged_is_logged_without_numbers(
     server.shutdown()
     server.server_close()
     assert not by_web(tmp_path, server).send(Alert("test", "x", "call of +65 9123 4567"))
-    assert "did not get through by webhook" in caplog.text
+    assert "was not delivered by webhook" in caplog.text
     assert "9123" not in caplog.text
 
 
-def test_a_secret_that_is_not_set_is_told_by_its_key_and_stops_no_run(
+def test_an_unset_secret_is_named_by_its_key_and_fails_no_run(
     serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = {
@@ -319,7 +317,7 @@ def test_a_secret_that_is_not_set_is_told_by_its_key_and_stops_no_run(
     assert "NO_URL is not set" in caplog.text
 
 
-def test_two_processes_at_once_tell_it_once(serve: Any, tmp_path: Path) -> None:
+def test_two_processes_send_an_alert_once(serve: Any, tmp_path: Path) -> None:
     server = serve(Web())
     script = (
         "import sys; from datetime import UTC, datetime\n"
@@ -334,4 +332,4 @@ def test_two_processes_at_once_tell_it_once(serve: Any, tmp_path: Path) -> None:
     children = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     sent = [int(child.communicate(timeout=60)[0]) for child in children]
     assert sum(sent) == 5
-    assert sorted(told["key"] for _, told in server.posted) == ["0", "1", "2", "3", "4"]
+    assert sorted(body["key"] for _, body in server.posted) == ["0", "1", "2", "3", "4"]

@@ -1,4 +1,4 @@
-"""Alerts on a real HTTP sink and a real SMTP sink, the countdown, and `callarchive status`."""
+"""Alerts on a real HTTP sink and a real SMTP sink, recordings at risk, and `callarchive status`."""
 
 import http.server
 import json
@@ -110,13 +110,13 @@ def alert(key: str = "2026-11-19", *lines: str) -> Alert:
 
 def test_an_alert_reaches_both_channels_once(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
     web, post = sinks
-    telling = alerts(sinks, tmp_path, clock)
-    assert telling.send(alert())
-    ((path, headers, told),) = web.posted
+    alerts_ = alerts(sinks, tmp_path, clock)
+    assert alerts_.send(alert())
+    ((path, headers, body),) = web.posted
     assert path == f"/{TOKEN}"
     assert "Authorization" not in headers
-    assert told["title"] == "2026-11-19: 2 checks fail"
-    assert told["lines"] == ["lookups_succeeded: 3 of 9"]
+    assert body["title"] == "2026-11-19: 2 checks fail"
+    assert body["lines"] == ["lookups_succeeded: 3 of 9"]
     (mail,) = post.mails
     assert "Subject: callarchive: 2026-11-19: 2 checks fail" in mail
     assert "lookups_succeeded: 3 of 9" in mail
@@ -126,30 +126,30 @@ def test_an_alert_reaches_both_channels_once(sinks: Any, tmp_path: Path, clock: 
     assert not alerts(sinks, tmp_path, clock).send(alert())
     assert len(web.posted) == len(post.mails) == 1
     clock.advance(timedelta(hours=24, minutes=1))
-    assert telling.send(alert())
+    assert alerts_.send(alert())
     assert len(web.posted) == 2
 
 
 def test_too_many_are_held_back_and_counted(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
     web, _ = sinks
-    telling = alerts(sinks, tmp_path, clock, max_per_hour=3)
-    assert [telling.send(alert(f"day {n}")) for n in range(6)] == [True] * 3 + [False] * 3
+    alerts_ = alerts(sinks, tmp_path, clock, max_per_hour=3)
+    assert [alerts_.send(alert(f"day {n}")) for n in range(6)] == [True] * 3 + [False] * 3
     clock.advance(timedelta(minutes=61))
-    assert telling.send(alert("day 9"))
+    assert alerts_.send(alert("day 9"))
     assert "3 alerts before this one were held back." in web.posted[-1][2]["text"]
-    # If nothing follows for hours, whoever read the last one knows that there was more.
-    notes = ["More within the hour are held back" in told["text"] for _, _, told in web.posted]
+    # The last one before the limit announces that more may be held back.
+    notes = ["More within the hour are held back" in body["text"] for _, _, body in web.posted]
     assert notes == [False, False, True, False]
 
 
-def test_what_names_something_new_is_told_at_once_and_what_names_less_is_not(
+def test_an_alert_with_a_new_item_is_sent_at_once_and_one_with_fewer_is_not(
     sinks: Any, tmp_path: Path, clock: MovableClock
 ) -> None:
     web, _ = sinks
-    telling = alerts(sinks, tmp_path, clock)
+    alerts_ = alerts(sinks, tmp_path, clock)
 
     def sent(*about: str) -> bool:
-        return telling.send(Alert("countdown", "2026-11-19", f"{len(about)} at risk", (), about))
+        return alerts_.send(Alert("countdown", "2026-11-19", f"{len(about)} at risk", (), about))
 
     assert sent("a", "b")
     assert not sent("b", "a")
@@ -165,51 +165,51 @@ def test_what_names_something_new_is_told_at_once_and_what_names_less_is_not(
     assert sent("c"), "a day later"
 
 
-def test_a_channel_that_fails_stops_nothing_and_is_owed_the_alert(
+def test_a_channel_that_fails_blocks_nothing_and_gets_the_alert_later(
     sinks: Any, tmp_path: Path, clock: MovableClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, post = sinks
     web.status = 500
-    telling = alerts(sinks, tmp_path, clock)
+    alerts_ = alerts(sinks, tmp_path, clock)
     with caplog.at_level(logging.INFO):
-        assert telling.send(alert())
+        assert alerts_.send(alert())
     assert len(post.mails) == 1
-    assert "alerts.webhook: it answers HTTP 500" in caplog.text
+    assert "alerts.webhook: HTTP 500" in caplog.text
     assert TOKEN not in caplog.text
     web.status, web.posted = 200, []
-    assert telling.send(alert())
+    assert alerts_.send(alert())
     assert (len(web.posted), len(post.mails)) == (1, 1)
 
 
-def test_nobody_is_followed_elsewhere(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
+def test_redirects_are_not_followed(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
     web, _ = sinks
     web.status = 302
-    outcome = alerts(sinks, tmp_path, clock).try_out(alert())
-    assert outcome == {"webhook": "alerts.webhook: it answers HTTP 302", "smtp": None}
+    outcome = alerts(sinks, tmp_path, clock).send_test(alert())
+    assert outcome == {"webhook": "alerts.webhook: HTTP 302", "smtp": None}
     assert {path for path, _, _ in web.posted} == {f"/{TOKEN}"}
 
 
-def test_starttls_is_not_gone_without(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
+def test_mail_is_not_sent_without_starttls(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
     _, post = sinks
     smtp = {"host": "127.0.0.1", "port": post.server_address[1], "sender": "a@b", "recipients": ["c@d"]}
-    telling = Alerts(AlertSettings(smtp=smtp), store=open_store(f"file://{tmp_path}/c"), clock=clock)
-    assert telling.try_out(alert())["smtp"] == "alerts.smtp: 127.0.0.1 did not take the mail: SMTPNotSupportedError"
+    alerts_ = Alerts(AlertSettings(smtp=smtp), store=open_store(f"file://{tmp_path}/c"), clock=clock)
+    assert alerts_.send_test(alert())["smtp"] == "alerts.smtp: 127.0.0.1 rejected the mail: SMTPNotSupportedError"
     assert post.mails == []
 
 
-def test_nothing_that_looks_like_a_number_is_told(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
+def test_phone_numbers_are_masked(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
     web, post = sinks
     alerts(sinks, tmp_path, clock).send(
         Alert("test", "x", "call +65 9123 4567", ("of 6591234567", "session e35e3d0e-065a-11ec-b119-676cb2bc33ef"))
     )
-    told = json.dumps(web.posted[0][2]) + post.mails[0]
-    assert "9123" not in told
-    assert "e35e3d0e-065a-11ec-b119-676cb2bc33ef" in told
+    text = json.dumps(web.posted[0][2]) + post.mails[0]
+    assert "9123" not in text
+    assert "e35e3d0e-065a-11ec-b119-676cb2bc33ef" in text
 
 
 def test_without_channels_nothing_is_sent_and_nothing_written(tmp_path: Path, clock: MovableClock) -> None:
-    telling = Alerts(AlertSettings(), store=open_store(f"file://{tmp_path}/catalog"), clock=clock)
-    assert not telling.send(alert())
+    alerts_ = Alerts(AlertSettings(), store=open_store(f"file://{tmp_path}/catalog"), clock=clock)
+    assert not alerts_.send(alert())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -252,22 +252,22 @@ def test_what_has_the_least_time_left_is_first_and_what_has_none_is_last(day_aft
         assert not [n for s in world.sessions for leg in s.legs for n in (leg.source.digits,) if n in text]
 
 
-def test_status_tells_what_is_at_risk_and_which_days_nobody_archived(day_after: Any) -> None:
+def test_status_shows_what_is_at_risk_and_which_days_were_never_archived(day_after: Any) -> None:
     done = day_after.run("status", "--from", "2026-01-05", "--to", "2026-01-06", "--json")
     assert done.returncode == 1, done.stderr
-    told = json.loads(done.stdout)
-    assert not told["is_well"]
-    assert told["status"]["never_archived"] == ["2026-01-06"]
-    assert {day["subaccount_id"] for day in told["status"]["days"]} == {"demo_s3", "demo_sftp"}
-    assert sum(day["session_count"] for day in told["status"]["days"]) == 80
-    assert told["support_text"].startswith("Hello")
+    document = json.loads(done.stdout)
+    assert not document["is_well"]
+    assert document["status"]["never_archived"] == ["2026-01-06"]
+    assert {day["subaccount_id"] for day in document["status"]["days"]} == {"demo_s3", "demo_sftp"}
+    assert sum(day["session_count"] for day in document["status"]["days"]) == 80
+    assert document["support_text"].startswith("Hello")
     shown = day_after.run("status", "--from", "2026-01-05", "--to", "2026-01-06")
     assert (
         "2026-01-06: never archived, so what there was is not known. callarchive archive --day 2026-01-06"
         in shown.stdout
     )
     counts = [row["kind"] for row in day_after.tables()["reconciliation"] if row["state"] == "open"]
-    assert told["status"]["open_rows"] == {kind: counts.count(kind) for kind in sorted(set(counts))}
+    assert document["status"]["open_rows"] == {kind: counts.count(kind) for kind in sorted(set(counts))}
     assert f"{max(counts)} {counts.count(max(counts))}" in shown.stdout
     pasted = day_after.run("status", "--support-text", "--from", "2026-01-05", "--to", "2026-01-05")
     assert pasted.stdout.startswith("Hello,")
@@ -287,37 +287,37 @@ def test_a_day_without_trouble_is_well(start_trial: Start) -> None:
     assert "Nothing is at risk." in done.stdout
 
 
-def test_a_day_with_trouble_is_told_by_whoever_archives_it(start_trial: Start, sinks: Any) -> None:
+def test_a_day_with_problems_raises_alerts_once(start_trial: Start, sinks: Any) -> None:
     web, _ = sinks
     trial = start_trial(sessions_per_day=40, clock=MovableClock(datetime(2026, 1, 6, 10, tzinfo=UTC)))
     trial.configure(f'[alerts.webhook]\nurl = "http://127.0.0.1:{web.server_port}/x"\n')
     trial.archive()
-    kinds = [told["kind"] for _, _, told in web.posted]
+    kinds = [body["kind"] for _, _, body in web.posted]
     assert "checks_failed" in kinds
     assert "countdown" in kinds
     trial.archive()
     assert len(web.posted) == len(kinds)
-    everything = json.dumps([told for _, _, told in web.posted])
+    everything = json.dumps([body for _, _, body in web.posted])
     numbers = {leg.source.digits for session in trial.simulator.world.sessions for leg in session.legs}
     assert not [number for number in numbers if number in everything]
 
 
-def test_checks_that_could_not_be_done_raise_an_alert_unless_somebody_chose_so(start_trial: Start, sinks: Any) -> None:
+def test_checks_without_a_result_raise_an_alert_unless_turned_off(start_trial: Start, sinks: Any) -> None:
     web, _ = sinks
     trial = start_trial(sessions_per_day=4, clock=MovableClock(datetime(2026, 1, 6, 10, tzinfo=UTC)))
     trial.configure(
         f'[alerts.webhook]\nurl = "http://127.0.0.1:{web.server_port}/x"\n\n[reconciliation]\nlist_landing = false\n'
     )
     trial.archive()
-    assert [told for _, _, told in web.posted if told["kind"] == "not_checked"] == []
+    assert [body for _, _, body in web.posted if body["kind"] == "not_checked"] == []
     trial.simulator.sftp.kill()
     trial.archive()
-    (alert,) = [told for _, _, told in web.posted if told["kind"] == "not_checked"]
+    (alert,) = [body for _, _, body in web.posted if body["kind"] == "not_checked"]
     assert any("demo_sftp was not archived by the latest run" in line for line in alert["lines"])
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-def test_nobody_is_told_of_in_an_alert_even_where_numbers_are_kept(start_trial: Start, sinks: Any, seed: int) -> None:
+def test_alerts_have_no_personal_data_even_if_numbers_are_kept(start_trial: Start, sinks: Any, seed: int) -> None:
     """Nor where servers and file names are full of them."""
     web, post = sinks
     trial = start_trial(sessions_per_day=30, seed=seed, clock=MovableClock(datetime(2026, 1, 6, 10, tzinfo=UTC)))
@@ -360,25 +360,25 @@ recipients = ["b@acme.example"]
     assert {"lookups_succeeded", "landing_objects_known"} <= {
         check.name for check in summary.checks if not check.passed
     }
-    kinds = [told["kind"] for _, _, told in web.posted]
+    kinds = [body["kind"] for _, _, body in web.posted]
     assert {"checks_failed", "countdown"} <= set(kinds)
     assert len(post.mails) == len(kinds)
     shown = trial.run("status", "--from", "2026-01-05", "--to", "2026-01-05", "--support-text")
-    everything = json.dumps([told for _, _, told in web.posted]) + "".join(post.mails) + shown.stdout
+    everything = json.dumps([body for _, _, body in web.posted]) + "".join(post.mails) + shown.stdout
     assert "landing_objects_known" in everything
     assert not [personal for personal in (*numbers, "jane") if personal in everything]
 
 
-def test_a_run_that_could_not_be_done_is_told(start_trial: Start, sinks: Any) -> None:
+def test_a_failed_run_raises_an_alert(start_trial: Start, sinks: Any) -> None:
     web, _ = sinks
     trial = start_trial(sessions_per_day=1)
     trial.configure(f'[alerts.webhook]\nurl = "http://127.0.0.1:{web.server_port}/x"\n')
     trial.simulator.api.faults.add(Fault.answer(401, body={}), times=FOREVER)
     assert trial.run("archive", "--day", "2026-01-05").returncode == 3
-    assert [(told["kind"], told["key"]) for _, _, told in web.posted] == [("run_failed", "2026-01-05")]
+    assert [(body["kind"], body["key"]) for _, _, body in web.posted] == [("run_failed", "2026-01-05")]
 
 
-def test_a_test_alert_says_what_became_of_it(start_trial: Start, sinks: Any) -> None:
+def test_a_test_alert_reports_its_outcome(start_trial: Start, sinks: Any) -> None:
     web, _ = sinks
     trial = start_trial(sessions_per_day=1)
     assert trial.run("alerts", "test").returncode == 2
@@ -387,4 +387,4 @@ def test_a_test_alert_says_what_became_of_it(start_trial: Start, sinks: Any) -> 
     web.status = 404
     failed = trial.run("alerts", "test", "--json")
     assert failed.returncode == 1
-    assert json.loads(failed.stdout)["channels"] == {"webhook": "alerts.webhook: it answers HTTP 404"}
+    assert json.loads(failed.stdout)["channels"] == {"webhook": "alerts.webhook: HTTP 404"}

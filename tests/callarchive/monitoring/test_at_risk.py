@@ -1,4 +1,4 @@
-"""How long is left for what, account by account, and what `callarchive status` prints of it."""
+"""The time left by account, and the output of `callarchive status`."""
 
 import json
 from collections.abc import Callable
@@ -16,8 +16,8 @@ def item(account: str, state: str, *, recording: str | None = "r-1") -> AtRisk:
     return AtRisk(account, NOW.date(), f"s-{state}", recording, "missing", state, NOW, NOW, 0.0, "secret path", "do")
 
 
-def test_support_is_told_of_each_account_and_not_of_our_own_failures() -> None:
-    items = [item("b", "UPLOAD_FAILED"), item("a", "look-up failed", recording=None), item("a", TRANSFER_FAILED)]
+def test_the_support_text_lists_accounts_and_not_our_own_failures() -> None:
+    items = [item("b", "UPLOAD_FAILED"), item("a", "lookup failed", recording=None), item("a", TRANSFER_FAILED)]
     text = support_text(items)
     assert text.index("Subaccount a:") < text.index("Subaccount b:")
     assert "- session s-UPLOAD_FAILED, recording r-1, call ended 2026-01-06 10:00:00 UTC, UPLOAD_FAILED" in text
@@ -41,10 +41,10 @@ def test_each_account_has_its_own_time_and_what_is_young_is_not_at_risk(start_tr
         pending = [i for i in items if i.archive_status == "pending"]
         assert pending
         youngest = max(pending, key=lambda i: i.call_ended_at)
-        for minutes, told in ((59, False), (60, True)):
+        for minutes, shown in ((59, False), (60, True)):
             at = youngest.call_ended_at + timedelta(minutes=minutes)
             found = at_risk(connections.catalog, connections.settings, now=at, days=trial.days)
-            assert (youngest.recording_id in {i.recording_id for i in found}) is told
+            assert (youngest.recording_id in {i.recording_id for i in found}) is shown
         # By default only days are looked at on which something may still be there.
         assert at_risk(connections.catalog, connections.settings, now=NOW + timedelta(days=6)) == []
         assert len(at_risk(connections.catalog, connections.settings, now=NOW)) == len(items)

@@ -1,4 +1,4 @@
-"""The countdown on days written by hand: from when the hours count, what is at risk at all, and which days are looked at."""
+"""Recordings at risk: from when the hours count, what is at risk, and which days are checked."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +10,7 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.monitoring.at_risk import AtRisk, at_risk, days_of_countdown, support_text
+from callarchive.monitoring.at_risk import AtRisk, at_risk, days_at_risk, support_text
 from callarchive.settings import Settings, load_settings
 
 CONFIG = """
@@ -153,25 +153,23 @@ def test_what_is_at_risk_and_from_which_age(
     assert bool(support_text(items)) == (state not in (None, "transfer failed"))
 
 
-def test_a_session_whose_look_up_failed_counts_though_nothing_of_it_is_known(
-    catalog: Catalog, settings: Settings
-) -> None:
+def test_a_session_whose_lookup_failed_is_at_risk(catalog: Catalog, settings: Settings) -> None:
     write(catalog, [session(lookup_status="error", lookup_error="HTTP 500"), session(1, lookup_status="not_found")])
     item = only(catalog, settings)
     assert (item.session_id, item.recording_id, item.reason) == (name(0), None, "HTTP 500")
     assert item.next_step == "callarchive archive --day 2026-03-28"
-    assert "recording not known, call ended 2026-03-29 00:00:00 UTC, look-up failed" in support_text([item])
+    assert "recording not known, call ended 2026-03-29 00:00:00 UTC, lookup failed" in support_text([item])
 
 
 def test_it_looks_back_as_far_as_the_longest_retention_and_no_further(catalog: Catalog, settings: Settings) -> None:
     now = datetime(2026, 3, 28, 12, tzinfo=UTC)
-    days = days_of_countdown(settings, now=now)
+    days = days_at_risk(settings, now=now)
     # 100 hours before is on the 24th; a call of the 23rd may have gone on past midnight.
     assert (days[0], days[-1], len(days)) == (date(2026, 3, 23), date(2026, 3, 28), 6)
     for number, day in enumerate((date(2026, 3, 22), date(2026, 3, 23), date(2026, 3, 28))):
         write(catalog, [session(number, "far")], [recording(number, "far")], day=day)
     assert {item.call_date for item in at_risk(catalog, settings, now=now)} == {date(2026, 3, 23), date(2026, 3, 28)}
-    assert days_of_countdown(settings, now=datetime(2026, 1, 2, tzinfo=UTC))[0] == settings.start_date
+    assert days_at_risk(settings, now=datetime(2026, 1, 2, tzinfo=UTC))[0] == settings.start_date
 
 
 def test_the_text_for_support_is_plain_and_ordered_by_account(catalog: Catalog, settings: Settings) -> None:

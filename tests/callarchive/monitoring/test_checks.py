@@ -1,4 +1,4 @@
-"""Each check passes on a sound day and fails on a day that is broken in exactly its way."""
+"""Each check passes on a sound day and fails on a day that is broken in its way."""
 
 import copy
 import io
@@ -81,7 +81,7 @@ def verdicts(
     return {result.name: result for result in results}
 
 
-def test_what_could_not_be_found_out_is_neither_passed_nor_failed(tmp_path: Path) -> None:
+def test_a_check_without_an_answer_is_neither_passed_nor_failed(tmp_path: Path) -> None:
     day = sound_day()
     write_unknown(tmp_path, "landing_objects_known", "the listing never ended")
     result = verdicts(tmp_path, day)["landing_objects_known"]
@@ -91,7 +91,7 @@ def test_what_could_not_be_found_out_is_neither_passed_nor_failed(tmp_path: Path
     assert result.summary == "not checked: acme_sg: the listing never ended"
 
 
-def test_a_failure_stays_a_failure_beside_what_could_not_be_found_out(tmp_path: Path) -> None:
+def test_a_failure_stays_a_failure_beside_unknowns(tmp_path: Path) -> None:
     day = sound_day()
     day["reconciliation"].append(discrepancy(1, Discrepancy.ORPHAN_OBJECT))
     write_unknown(tmp_path, "landing_objects_known", "the listing never ended")
@@ -259,7 +259,7 @@ def test_a_day_broken_in_one_way_fails_exactly_that_check(
 @pytest.mark.parametrize(
     "harmless", [state("pending"), state("erased"), audio(duration_s=61.5), audio(duration_mismatch=None)]
 )
-def test_what_is_no_fault_fails_nothing(tmp_path: Path, harmless: Callable[[Day], None]) -> None:
+def test_harmless_states_fail_nothing(tmp_path: Path, harmless: Callable[[Day], None]) -> None:
     day = sound_day()
     harmless(day)
     assert failing(tmp_path, day) == set()
@@ -298,7 +298,7 @@ def test_a_share_at_its_limit_passes_and_one_above_it_fails(
     assert len(failing(tmp_path, day, limits=NO_TOLERANCE.model_copy(update={limit: share * 0.99}))) == 1
 
 
-def test_absurd_durations_fail_whatever_the_limit(tmp_path: Path) -> None:
+def test_impossible_durations_fail_at_any_limit(tmp_path: Path) -> None:
     day = sound_day()
     audio(duration_s=0.0)(day)
     generous = NO_TOLERANCE.model_copy(update={"max_duration_mismatch_share": 1.0})
@@ -313,7 +313,7 @@ def test_one_account_without_many_sessions_may_be_unknown(tmp_path: Path) -> Non
     assert failing(tmp_path, day) == set()
 
 
-def test_checks_that_mean_wrong_tables_are_blocking_and_the_others_are_not(tmp_path: Path) -> None:
+def test_only_checks_for_wrong_tables_are_blocking(tmp_path: Path) -> None:
     blocking = {name for name, result in verdicts(tmp_path, sound_day()).items() if result.check.blocking}
     assert blocking == {
         "every_session_accounted_for",
@@ -323,7 +323,7 @@ def test_checks_that_mean_wrong_tables_are_blocking_and_the_others_are_not(tmp_p
     }
 
 
-def test_a_verdict_names_whom_it_concerns_and_counts(tmp_path: Path) -> None:
+def test_a_result_has_counts_and_examples(tmp_path: Path) -> None:
     day = sound_day()
     for row in day["recordings"]:
         row.update(archive_status="missing", error="not there", duration_s=None)
@@ -335,7 +335,7 @@ def test_a_verdict_names_whom_it_concerns_and_counts(tmp_path: Path) -> None:
     assert result.examples[0] == "00000000-0668-41ec-9ae2-ff0d2c1b7a22: missing: not there"
 
 
-def test_only_the_checks_of_one_table_run_when_that_is_asked(tmp_path: Path) -> None:
+def test_the_checks_of_one_table_can_run_alone(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path)
     for table in TABLES:
         write_by_hand(catalog, table, sound_day()[table.name])
@@ -399,7 +399,7 @@ def test_sessions_of_calls_that_were_not_connected_may_be_unknown_to_8x8(tmp_pat
 
 
 def answered(account: str, count: int, *, negative: int, day: date = DAY, at: datetime | None = None) -> list[Row]:
-    """Sessions of connected calls, of which 8x8 named no recording of so many."""
+    """Sessions of connected calls; `negative` of them have no recording."""
     ended_at = datetime.combine(day, time(12), tzinfo=UTC)
     return [
         {
@@ -455,13 +455,13 @@ def test_far_more_negative_answers_than_usual_fail_a_check(
     assert not passed or "0 accounts" in result.summary
 
 
-def test_an_answer_that_came_before_the_grace_time_was_over_is_not_counted(tmp_path: Path) -> None:
+def test_responses_within_the_grace_period_do_not_count(tmp_path: Path) -> None:
     early = datetime(2026, 11, 2, 11, 59, tzinfo=UTC)
     today = answered("acme", 40, negative=40, at=early)
     assert usual(tmp_path, today, before=[(40, 2)] * 5).passed
 
 
-def test_accounts_are_compared_with_their_own_days_alone(tmp_path: Path) -> None:
+def test_accounts_are_compared_only_with_their_own_days(tmp_path: Path) -> None:
     today = answered("acme", 40, negative=40) + answered("other", 40, negative=0)
     assert usual(tmp_path, today, before=[(40, 2)] * 5, account="other").passed
     result = usual(tmp_path, today, before=[(40, 2)] * 5, account="acme")

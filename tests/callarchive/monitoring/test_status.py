@@ -1,4 +1,4 @@
-"""Which days `callarchive status` looks at, and how it reads in a narrow terminal."""
+"""The days that `callarchive status` covers, and its output in a narrow terminal."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def archive(folder: Path, days: list[date], *, hours: float = 24, lacking: dict[date, int] | None = None) -> list[str]:
-    """The days are in the catalog, with so many recordings that 8x8 could not push. Returns their ids."""
+    """The days are in the catalog, with that many recordings that 8x8 could not push. Return their ids."""
     (folder / "callarchive.toml").write_text(CONFIG.format(folder=folder, hours=hours))
     catalog, ids = Catalog.open(folder / "catalog"), []
     for day in days:
@@ -69,7 +69,7 @@ def archive(folder: Path, days: list[date], *, hours: float = 24, lacking: dict[
     return ids
 
 
-def test_today_counts_as_soon_as_it_was_archived(tmp_path: Path, run: Run) -> None:
+def test_today_counts_once_it_was_archived(tmp_path: Path, run: Run) -> None:
     today = datetime.now(UTC).date()
     week = [today - timedelta(days=n) for n in range(7, 0, -1)]
     archive(tmp_path, week)
@@ -79,19 +79,19 @@ def test_today_counts_as_soon_as_it_was_archived(tmp_path: Path, run: Run) -> No
     if datetime.now(UTC).date() == today:  # at midnight the question is another one
         assert before.returncode == 0, before.stderr
         assert json.loads(before.stdout)["status"]["last"] == str(today - timedelta(days=1))
-        told = json.loads(after.stdout)["status"]
-        assert (told["first"], told["last"]) == (str(today - timedelta(days=6)), str(today))
-        assert [item["call_date"] for item in told["at_risk"]] == [str(today)]
+        document = json.loads(after.stdout)["status"]
+        assert (document["first"], document["last"]) == (str(today - timedelta(days=6)), str(today))
+        assert [item["call_date"] for item in document["at_risk"]] == [str(today)]
         assert after.returncode == 1
 
 
-def test_what_8x8_may_still_have_is_told_however_old_unless_days_are_named(tmp_path: Path, run: Run) -> None:
+def test_recordings_that_8x8_may_still_have_are_shown_unless_days_are_given(tmp_path: Path, run: Run) -> None:
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=n) for n in range(20, 0, -1)]
     archive(tmp_path, days, hours=24 * 15, lacking={days[0]: 1, days[8]: 1})  # 20 and 12 days ago
-    told = json.loads(run("status", "--json").stdout)
-    assert [item["call_date"] for item in told["status"]["at_risk"]] == [str(days[8])]
-    assert told["status"]["first"] == str(today - timedelta(days=7))
+    document = json.loads(run("status", "--json").stdout)
+    assert [item["call_date"] for item in document["status"]["at_risk"]] == [str(days[8])]
+    assert document["status"]["first"] == str(today - timedelta(days=7))
     named = run("status", "--from", str(days[-3]), "--to", str(days[-1]))
     assert (named.returncode, "Nothing is at risk." in named.stdout) == (0, True)
 
@@ -118,7 +118,7 @@ def test_ids_days_and_counts_stay_whole_in_a_narrow_terminal(tmp_path: Path, run
     assert "  PROCESSING_FAILED; UNKNOWN: ask 8x8's support: callarchive status --support-text" in shown
 
 
-def test_the_countdown_is_told_also_while_the_inbox_cannot_be_asked(tmp_path: Path, run: Run) -> None:
+def test_recordings_at_risk_are_shown_while_the_inbox_cannot_be_read(tmp_path: Path, run: Run) -> None:
     day = datetime.now(UTC).date() - timedelta(days=1)
     [at_risk] = archive(tmp_path, [day], lacking={day: 1})
     (tmp_path / "inbox.sqlite3").write_bytes(b"no database at all" * 100)
