@@ -18,7 +18,7 @@ _LONGEST_RECORD = 16 * 1024 * 1024
 _MOST_REREAD = 16 * _LONGEST_RECORD
 _DELIMITERS = (",", ";", "\t", "|")
 UNCLOSED = "opens quotes that are not closed"
-"""The flaw of a row that ends inside quotes: a cut file, or a stray quote. The field's other lines are read as rows."""
+"""The flaw of a row that ends inside quotes: a cut file, or a misplaced quote. The field's other lines are read as rows."""
 
 
 class LegFacts(NamedTuple):
@@ -64,7 +64,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "source_number": ("sourceendpoint", "sourcenumber"),
     "destination_number": ("destinationendpoint", "destinationnumber"),
 }
-"""For each fact its possible columns, of which the first one present is used: 8x8's name, then the catalog's."""
+"""For each fact its possible columns, the first one present is used: 8x8's name, then the catalog's."""
 
 _DECORATION = re.compile(r"[\s_\-\x00\ufeff'\"]+")
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Za-z][A-Za-z _\-]{0,40}[0-9]{0,2}")
@@ -105,7 +105,7 @@ def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
     The text is UTF-8, with or without a byte order mark; invalid bytes are replaced. The delimiter is detected in the
     header: comma, semicolon, tab or bar. Empty lines and repeated headers are skipped.
 
-    A row with too few or too many fields, or with a stray quote, keeps only its session id, and that only if it is the
+    A row with too few or too many fields, or a misplaced quote, keeps only its session id, and that only if it is the
     first column, as in 8x8's export: other columns may have been shifted.
 
     Args:
@@ -213,7 +213,7 @@ class _Lines:
 def _records(lines: _Lines, *, line: int, delimiter: str, file: str) -> Iterator[tuple[int, list[str], str | None]]:
     """Yield (first line, fields, flaw) of every record that is not an empty line; `line` is that of the first.
 
-    A stray quote would swallow the rows after it, up to the next quote or the end of the file. The csv module's strict
+    A misplaced quote would swallow the rows after it, up to the next quote or the end of the file. The csv module's strict
     mode detects that; then the record's first line is read alone, and the others are read again as rows.
     """
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_RECORD))

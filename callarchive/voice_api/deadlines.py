@@ -89,6 +89,7 @@ class WatchedConnection(HTTPConnection):
     """A connection that registers its socket with the watch of the current thread."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        """Register the socket, and read the response."""
         _note(self)
         return super().getresponse()
 
@@ -97,6 +98,7 @@ class WatchedTlsConnection(HTTPSConnection):
     """A `WatchedConnection` over TLS."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        """Register the socket, and read the response."""
         _note(self)
         return super().getresponse()
 

@@ -7,11 +7,10 @@ message. It is sent to the host that the caller names, and never follows a redir
 import logging
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
@@ -22,9 +21,10 @@ import requests
 import urllib3
 
 from callarchive import __version__
-from callarchive.domain.errors import AccessDeniedError, AnswerError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import AnswerError, UnavailableError
 from callarchive.runtime.retry import Backoff, Deadline
 from callarchive.settings import AccountSettings, LookupSettings
+from callarchive.voice_api.api_key import ApiKey
 from callarchive.voice_api.bodies import JSON_LIMIT_BYTES, Response, read_response
 from callarchive.voice_api.deadlines import Watchdog
 from callarchive.voice_api.failures import describe_failure, is_hopeless
@@ -35,12 +35,10 @@ _MAX_REDIRECTS = 3
 _MAX_ATTEMPTS = 6
 _MAX_THROTTLED = 100
 _BACKOFF = Backoff(first_s=0.25, longest_s=15.0, jitter=0.5)
-_FIRST_REQUEST_WAIT_S = 2.0
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
 """Errors and redirects are handled here."""
 
 _USER_AGENT = f"callarchive/{__version__}"
-_HEADER_VALUE = re.compile(r"[!-~]+", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -90,15 +88,6 @@ class _BrokenError(Exception):
         self.retryable = retryable
 
 
-@dataclass
-class _KeyState:
-    """Whether the API key was ever accepted, and the message of its rejection."""
-
-    proved: bool = False
-    denied: str | None = None
-    proving: threading.Lock = field(default_factory=threading.Lock)
-
-
 class Transport:
     """Sends one account's requests. Thread-safe: all threads share the connections and the rate cap."""
 
@@ -118,7 +107,7 @@ class Transport:
         self._watchdog = Watchdog()
         # Twice the concurrent lookups: two days may run at once, and urllib3 closes surplus connections with a warning.
         self._routes = Routes(connection_count=2 * lookups.concurrency)
-        self._key = _KeyState()
+        self._key = ApiKey(account)
 
     def __repr__(self) -> str:
         return f"Transport(account={self._account.subaccount_id!r})"
@@ -152,7 +141,7 @@ class Transport:
             else:
                 status = response.status
                 if status in request.denied:
-                    self._deny(status)
+                    self._key.reject(status)
                 if status in (408, 429) or status >= 500:
                     reason = f"HTTP {status}"
                     pause_s = self._retry_after(response)
@@ -221,7 +210,7 @@ class Transport:
                 response = self._exchange(request, url, deadline)
                 # A failing gateway returns 5xx and 429 without checking the key.
                 if response.status < 500 and response.status not in (*request.denied, 429):
-                    self._key.proved = True
+                    self._key.accept()
             if response.status not in (301, 302, 303, 307, 308):
                 return response
             url = _redirect_target(request.method, url, response)
@@ -229,25 +218,11 @@ class Transport:
 
     @contextmanager
     def _turn(self, deadline: Deadline) -> Iterator[None]:
-        """Wait for a slot, and check that the key has not been rejected.
-
-        Until the key has been accepted once, requests are sent one by one, so that a bad key costs one request for all
-        threads. A first request that hangs delays the others by at most two seconds.
-        """
-        proving = not self._key.proved and self._key.proving.acquire(
-            timeout=min(_FIRST_REQUEST_WAIT_S, deadline.remaining_s / 2)
-        )
-        if proving and self._key.proved:
-            self._key.proving.release()
-            proving = False
-        try:
-            self._refuse_if_denied()
+        """Wait for a slot, and check that the key has not been rejected."""
+        with self._key.one_request_first(within_s=deadline.remaining_s / 2):
             deadline.extend(self._pacer.wait())
-            self._refuse_if_denied()
+            self._key.check()
             yield
-        finally:
-            if proving:
-                self._key.proving.release()
 
     def _exchange(self, request: Request, url: str, deadline: Deadline) -> Response:
         """Send one request, and read its response."""
@@ -290,34 +265,11 @@ class Transport:
             # Files are saved unmodified; `log_export` unpacks them and detects truncation.
             "Accept-Encoding": "gzip" if request.save_to is None else "identity",
             "User-Agent": _USER_AGENT,
-            "Authorization": f"Bearer {self._reveal_key()}",
+            "Authorization": f"Bearer {self._key.reveal()}",
         }
         if request.payload is not None:
             headers["Content-Type"] = "application/json"
         return headers
-
-    def _reveal_key(self) -> str:
-        key = self._account.api_key.reveal()
-        if not _HEADER_VALUE.fullmatch(key):  # http.client would print the key in its error
-            raise ConfigurationError(
-                f"accounts.api_key of {self._account.subaccount_id}: has a space, a line end or another character"
-                " that is invalid in a header; check how the secret was stored"
-            )
-        return key
-
-    def _refuse_if_denied(self) -> None:
-        if self._key.denied is not None:
-            raise AccessDeniedError(self._key.denied)
-
-    def _deny(self, status: int) -> None:
-        account = self._account
-        place = account.api_key.env or account.api_key.file
-        what = "is invalid" if status == 401 else "has no access to this subaccount"
-        self._key.denied = (
-            f"account {account.subaccount_id}: 8x8 rejected the API key (HTTP {status}: it {what}) at {account.api_url}."
-            f" Check subaccount_id, api_url and api_key (read from {place}); create a new key in 8x8 Connect if necessary"
-        )
-        raise AccessDeniedError(self._key.denied)
 
 
 def _redirect_target(method: str, url: str, response: Response) -> str:

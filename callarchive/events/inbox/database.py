@@ -47,12 +47,14 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
+        """Return the value for the database."""
         if value is None:
             return None
         since = value.astimezone(UTC) - _EPOCH
         return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Return the value from the database."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
@@ -94,7 +96,7 @@ SESSIONS = sa.Table(
     sa.Column("subaccount_id", sa.String(50), primary_key=True),
     sa.Column("session_id", sa.String(36), primary_key=True),
     sa.Column("call_at", Moment),
-    sa.Column("told_by_event", sa.Boolean, nullable=False),
+    sa.Column("told_by_event", sa.Boolean, key="dated_by_event", nullable=False),
     sa.Column("first_received_at", Moment, nullable=False),
     sa.Index("inbox_sessions_by_call", "subaccount_id", "call_at"),
 )

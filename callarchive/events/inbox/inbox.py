@@ -187,7 +187,7 @@ def _insert_sessions(connection: sa.Connection, events: Sequence[tuple[str, Read
                 "subaccount_id": subaccount_id,
                 "session_id": session_id,
                 "call_at": at if by_event else by_id if plausible(by_id, now=now) else None,
-                "told_by_event": by_event,
+                "dated_by_event": by_event,
                 "first_received_at": now,
             }
         )
@@ -195,11 +195,11 @@ def _insert_sessions(connection: sa.Connection, events: Sequence[tuple[str, Read
         return
     insert = insert_into(connection, SESSIONS)
     new = insert.excluded
-    better = sa.and_(new.told_by_event, sa.or_(sa.not_(SESSIONS.c.told_by_event), new.call_at < SESSIONS.c.call_at))
+    better = sa.and_(new.dated_by_event, sa.or_(sa.not_(SESSIONS.c.dated_by_event), new.call_at < SESSIONS.c.call_at))
     connection.execute(
         insert.on_conflict_do_update(
             index_elements=[SESSIONS.c.subaccount_id, SESSIONS.c.session_id],
-            set_={"call_at": new.call_at, "told_by_event": new.told_by_event},
+            set_={"call_at": new.call_at, "dated_by_event": new.dated_by_event},
             where=better,
         ),
         rows,

@@ -128,7 +128,7 @@ def test_a_file_without_rows_yields_none(data: str) -> None:
 
 
 def test_a_row_of_the_wrong_width_keeps_only_an_id_in_the_first_column() -> None:
-    data = f"SessionId,CallId,InitiatedAt\n{A},1\n{B},2,2026-11-01T10:00:00Z,stray\n{C},3,2026-11-01T11:00:00Z\n"
+    data = f"SessionId,CallId,InitiatedAt\n{A},1\n{B},2,2026-11-01T10:00:00Z,extra\n{C},3,2026-11-01T11:00:00Z\n"
     assert read(data) == [
         LogRow(2, LegFacts(session_id=A), "has 2 fields where the header has 3"),
         LogRow(3, LegFacts(session_id=B), "has 4 fields where the header has 3"),
@@ -147,7 +147,7 @@ def test_empty_fields_beyond_the_last_column_are_ignored() -> None:
     assert read(f"SessionId,MOS\n{A},4,,\n") == [LogRow(2, LegFacts(session_id=A))]
 
 
-STRAY = "has a misplaced quote"
+MISPLACED = "has a misplaced quote"
 OPEN = "opens quotes that are not closed"
 
 
@@ -173,7 +173,7 @@ def test_unescaped_quotes_affect_only_their_own_row() -> None:
     data = "SessionId,CallId,Content\n" + f'{A},1,"{{"say":"hi"}}"\n' * 500 + f"{B},2,\n"
     rows = read(data)
     assert len(rows) == 501
-    assert rows[499] == LogRow(501, LegFacts(session_id=A), STRAY)
+    assert rows[499] == LogRow(501, LegFacts(session_id=A), MISPLACED)
     assert rows[500] == LogRow(502, LegFacts(session_id=B, call_id="2"))
 
 

@@ -115,10 +115,10 @@ class Running:
 
 @dataclass
 class Load:
-    """Clients that post events, one after the other on a connection each, until they are told to stop. What was not
-    acknowledged is sent again, as it may be in the inbox all the same, and every tenth event is though it was.
+    """Clients that post events, one connection each, until the block ends. They resend events that were not acknowledged,
+    which may be in the inbox already, and every tenth one that was.
 
-    `acknowledged` holds the recording ids of events that were answered with 200, once for each answer.
+    `acknowledged` has the recording ids of events that got a 200, once per response.
     """
 
     port: Callable[[], int]
