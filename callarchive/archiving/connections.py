@@ -54,7 +54,7 @@ class Connections:
         self.clock = clock
         self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3))
         self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
-        self.answers = ResponseStore(self.catalog.store)
+        self.responses = ResponseStore(self.catalog.store)
         self.landings = Landings(settings, clock=clock)
         self._voices: dict[str, VoiceClient] = {}
         self._inbox: Inbox | None = None
@@ -133,7 +133,7 @@ class Connections:
             account,
             self.settings.zone,
             voice=self.voice(account),
-            responses=self.answers,
+            responses=self.responses,
             clock=self.clock,
             inbox=self.inbox,
             name=f"accounts.{self.settings.accounts.index(account)}",
@@ -163,7 +163,7 @@ class Connections:
 
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
-            for folder in (*self.catalog.day_folders(day), *self.answers.day_folders(day), journal_folder(day)):
+            for folder in (*self.catalog.day_folders(day), *self.responses.day_folders(day), journal_folder(day)):
                 try:
                     store.sweep(folder)
                 except ArchiveError as err:

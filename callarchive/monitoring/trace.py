@@ -86,7 +86,7 @@ def _passport(connections: Connections, session: Row) -> Passport:
     for name in ("source_number", "destination_number"):
         session[name] = _masked(session[name])
     account, session_id = session["subaccount_id"], session["session_id"]
-    lookup: Lookup | None = connections.answers.load_lookups(day).get((account, session_id))
+    lookup: Lookup | None = connections.responses.load_lookups(day).get((account, session_id))
     answer = None if lookup is None or lookup.body is None else cleaned(lookup.body, limit=_ANSWER_CHARS)
     rows = [
         row

@@ -94,7 +94,7 @@ def _find_sessions(given: StepInputs) -> StepReport:
 def _look_up_recordings(given: StepInputs) -> StepReport:
     return look_up_recordings(
         given.catalog_day,
-        responses=given.connections.answers,
+        responses=given.connections.responses,
         voice=given.connections.voice,
         failures=given.failures,
         reread=given.reread,

@@ -47,9 +47,9 @@ def write_everything(connections: Connections, day: date) -> None:
     journal = TransferJournal(connections.catalog, day, piece=1)
     journal.add(RecordingFile("acme_sg", "s", "r", ArchiveStatus.PENDING))
     lookup = Lookup("s", LookupStatus.NO_RECORDINGS, datetime(2026, 11, 3, tzinfo=UTC), body="[]")
-    with connections.answers.journal(day, masks={}) as answers:
+    with connections.responses.journal(day, masks={}) as answers:
         answers.add("acme_sg", lookup)
-    connections.answers.save_call_log(day, "acme_sg", [], lambda number: number)
+    connections.responses.save_call_log(day, "acme_sg", [], lambda number: number)
 
 
 def folders(tmp_path: Path, day: date) -> list[Path]:

@@ -66,13 +66,13 @@ def test_the_run_after_one_that_was_broken_off_asks_for_the_rest_only(trial):
     break_off(trial, after=15)
     before = asked(trial)
     with trial.connections() as connections:
-        answered = {session_id for _, session_id in connections.answers.load_lookups(DAY)}
+        answered = {session_id for _, session_id in connections.responses.load_lookups(DAY)}
     assert len(answered) == 15
     trial.archive()
     every = {row["session_id"] for row in trial.tables()["sessions"]}
     assert set(asked(trial) - before) == every - answered
     with trial.connections() as connections:
-        assert {session_id for _, session_id in connections.answers.load_lookups(DAY)} == every
+        assert {session_id for _, session_id in connections.responses.load_lookups(DAY)} == every
     pieces = [path for path in trial.config.parent.rglob("*.zst") if path.parent.name == "pieces"]
     assert pieces == []
 
@@ -184,7 +184,7 @@ def test_answers_read_once_more_tell_the_same_and_do_not_make_a_second_one(start
         lookups = connections.catalog.rows(schemas.LOOKUPS, DAY)
         look_up_recordings(
             connections.catalog_day(DAY),
-            responses=connections.answers,
+            responses=connections.responses,
             voice=connections.voice,
             failures=(),
             reread=True,
