@@ -15,7 +15,7 @@ RANDOM_ID = "919108f7-52d1-4320-9bac-f847db4148a8"
 DAY = date(2021, 8, 26)
 NOW = datetime(2021, 8, 27, tzinfo=UTC)
 UNSET = datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
-TOLD_AT = datetime(2021, 8, 26, 10, 47, tzinfo=UTC)
+API_AT = datetime(2021, 8, 26, 10, 47, tzinfo=UTC)
 NAMED_AT = datetime(2021, 8, 26, 10, 46, 58, tzinfo=UTC)
 NAME = f"{DATED_ID}_2021-08-26T10:46:58.000Z.mp3"
 
@@ -27,7 +27,7 @@ def start(
 
 
 def test_the_api_comes_first() -> None:
-    assert start(api=TOLD_AT, file_name=NAME, recording_id=DATED_ID) == (TOLD_AT, "api")
+    assert start(api=API_AT, file_name=NAME, recording_id=DATED_ID) == (API_AT, "api")
 
 
 @pytest.mark.parametrize("api", [None, UNSET, NOW + timedelta(days=3), datetime(2014, 12, 31, tzinfo=UTC)])

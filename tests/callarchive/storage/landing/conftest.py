@@ -1,4 +1,4 @@
-"""SFTP servers on loopback: OpenSSH's, asyncssh's, and one made to misbehave. Each begins with its own fresh keys."""
+"""SFTP servers on loopback: OpenSSH's, asyncssh's, and one that can misbehave. Each has new keys."""
 
 import asyncio
 import contextlib
@@ -263,7 +263,7 @@ class Faulty(Endpoint):
     """What goes wrong at a server, and what it saw. May be changed while it runs.
 
     Attributes:
-        size_lie: added to the sizes that it tells.
+        size_lie: added to the sizes that it reports.
         reply_max: how many bytes it sends at most in reply to a READ.
         ends_at, stalls_at, dies_at, drips_at: the offset from which reads are answered by the end of the file, by
             nothing, by the end of the connection, or a byte at a time.
@@ -378,12 +378,12 @@ class _FaultyFiles(paramiko.SFTPServerInterface):
 
     def stat(self, path: str) -> Any:
         try:
-            told = paramiko.SFTPAttributes.from_stat(self._place(path).lstat())
+            attributes = paramiko.SFTPAttributes.from_stat(self._place(path).lstat())
         except OSError as err:
             return paramiko.SFTPServer.convert_errno(err.errno)
         if self._place(path).is_file():
-            told.st_size += self.faulty.size_lie
-        return told
+            attributes.st_size += self.faulty.size_lie
+        return attributes
 
     lstat = stat
 
@@ -424,7 +424,7 @@ class _FaultyHandle(paramiko.SFTPHandle):
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Iterator[Faulty]:
-    """A server made with paramiko, well-behaved until told otherwise."""
+    """A server made with paramiko, well-behaved by default."""
     home = tmp_path / "faulty"
     (home / "files").mkdir(parents=True)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What lies in a landing by day, on S3 and on SFTP: whole buckets once, of folders only those that may hold the day's."""
+"""The contents of a landing by day: a bucket is listed once, of an SFTP server only the folders that may hold the day."""
 
 import random
 import uuid
@@ -51,7 +51,7 @@ def of_the_day(paths: dict[str, datetime]) -> set[str]:
 
 
 @pytest.mark.needs("sshd")
-def test_of_folders_only_those_that_may_hold_the_days_recordings_are_looked_into(
+def test_only_folders_that_may_hold_the_days_recordings_are_read(
     openssh: Callable[..., Any], open_landing: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = openssh()
@@ -65,7 +65,7 @@ def test_of_folders_only_those_that_may_hold_the_days_recordings_are_looked_into
     contents = list_contents(landing, DAY, zone=BERLIN, now=NOW)
     assert set(contents.paths(DAY)) == of_the_day(paths) | {path for path in odd if path.endswith(".mp3")}
     assert (contents.first, contents.last) == (DAY, DAY)
-    assert contents.object_count < 16, "two days before and after the day, and what does not tell its time"
+    assert contents.object_count < 16, "two days before and after the day, and what has no time"
 
 
 def test_a_bucket_is_listed_for_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ class Closed(InMemory):
             yield Listing([], (Gap(closed, f"memory://{closed}", "permission denied"),))
 
 
-def test_gaps_are_of_the_days_that_may_lie_in_them() -> None:
+def test_a_gap_counts_for_the_days_that_it_may_hold() -> None:
     contents = list_contents(Closed("audio.mp3"), DAY, zone=BERLIN, now=NOW)  # type: ignore[arg-type]
     assert contents.object_count == 1, "what could be listed is known"
     assert [gap.folder for gap in contents.gaps] == [*Closed.folders]
@@ -130,13 +130,13 @@ def test_gaps_are_of_the_days_that_may_lie_in_them() -> None:
     assert str(contents.gaps[3]) == "memory://lost+found: permission denied"
 
 
-def test_an_object_that_nothing_dates_is_counted_and_of_no_day() -> None:
+def test_an_undated_object_is_counted_and_belongs_to_no_day() -> None:
     contents = list_contents(InMemory("audio.mp3"), DAY, zone=BERLIN, now=NOW)  # type: ignore[arg-type]
     assert (contents.object_count, contents.undated_count, contents.paths(DAY)) == (1, 1, [])
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana", "UTC"])
-def test_days_are_cut_in_the_zone_also_where_midnight_is_within_an_hour_and_clocks_change(zone: str) -> None:
+def test_days_follow_the_zone_where_midnight_is_within_an_hour_and_clocks_change(zone: str) -> None:
     ids, expected = Ids(), dict[date, list[str]]()
     for number in range(24 * 60):  # the first day of November in Havana has 25 hours
         at = datetime(2026, 10, 31, 12, tzinfo=UTC) + timedelta(minutes=2 * number)
@@ -147,7 +147,7 @@ def test_days_are_cut_in_the_zone_also_where_midnight_is_within_an_hour_and_cloc
     assert {day: contents.paths(day) for day in expected} == expected
 
 
-def test_an_absurd_time_is_passed_over_for_the_next() -> None:
+def test_an_implausible_time_is_skipped_for_the_next() -> None:
     at = datetime(2026, 10, 25, 12, tzinfo=UTC)
     recording, session = Ids().at(at), Ids().at(at - timedelta(seconds=9))
     absurd = f"{session}/{recording}_1969-12-31T23:59:59.999Z.mp3"

@@ -1,4 +1,4 @@
-"""What is remembered of date folders, and for how long."""
+"""The cache of date folders."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -56,7 +56,7 @@ def path(day: str, number: int, suffix: str = "_x.mp3") -> str:
     return f"{day}/session/{IDS[number].upper()}{suffix}"
 
 
-def test_days_of_a_run_share_what_is_known_of_their_folders() -> None:
+def test_days_of_a_run_share_the_listings_of_their_folders() -> None:
     landing, clock = CountingLanding(path(DAYS[0], 0), path(DAYS[1], 1)), Clock()
     folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
     assert there(folders.existing(DAYS)) == set(DAYS[:2])
@@ -74,7 +74,7 @@ def test_days_of_a_run_share_what_is_known_of_their_folders() -> None:
     assert folders.best(IDS[0], DAYS) is None
 
 
-def test_what_was_listed_long_ago_is_listed_again() -> None:
+def test_an_old_listing_is_repeated() -> None:
     landing, clock = CountingLanding(path(DAYS[0], 0)), Clock()
     folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
     folders.existing(DAYS)
@@ -91,7 +91,7 @@ def test_what_was_listed_long_ago_is_listed_again() -> None:
     assert len(landing.asked) == len(landing.listed) == 2
 
 
-def test_a_folder_that_is_too_large_is_listed_whole_only_when_that_is_asked_for() -> None:
+def test_a_large_folder_is_listed_whole_only_on_request() -> None:
     landing = CountingLanding(*(path(DAYS[0], 0, f"_{number}.mp3") for number in range(6)))
     folders = DateFolders(landing, clock=Clock())  # type: ignore[arg-type]
     assert not folders.list_if_small(DAYS[0])
@@ -114,7 +114,7 @@ def test_folders_that_would_be_walked_are_not_listed_for_a_few_sessions() -> Non
     assert landing.listed == []
 
 
-def test_a_folder_of_which_nothing_is_known_is_not_taken_for_absent_and_asked_for_again() -> None:
+def test_an_unknown_folder_is_not_absent_and_is_requested_again_later() -> None:
     landing, clock = CountingLanding(path(DAYS[0], 0)), Clock()
     landing.refused = {DAYS[1]}
     folders = DateFolders(landing, clock=clock)  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def test_a_folder_of_which_nothing_is_known_is_not_taken_for_absent_and_asked_fo
     assert landing.asked == [DAYS, [DAYS[1]]]
 
 
-def test_what_a_listing_left_out_is_remembered_with_it() -> None:
+def test_the_gaps_of_a_listing_are_cached_with_it() -> None:
     landing = CountingLanding(path(DAYS[0], 0), path(DAYS[1], 1))
     landing.refused = {DAYS[0]}
     folders = DateFolders(landing, clock=Clock())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Ends by the clock for what knows none."""
+"""Deadlines for calls without one, and time limits of listings."""
 
 import threading
 import time
@@ -8,13 +8,13 @@ import pytest
 from callarchive.storage.landing.deadlines import Patience, ended_by
 
 
-def test_work_that_ends_in_time_gives_its_result_or_its_own_error() -> None:
+def test_work_that_ends_in_time_returns_its_result_or_raises_its_error() -> None:
     assert ended_by(time.monotonic() + 10, lambda: 3, name="w") == 3
     with pytest.raises(KeyError, match="mine"):
         ended_by(time.monotonic() + 10, lambda: {}["mine"], name="w")
 
 
-def test_work_that_does_not_end_is_not_waited_for() -> None:
+def test_work_that_does_not_end_is_abandoned() -> None:
     over, began = threading.Event(), time.monotonic()
     with pytest.raises(TimeoutError):
         ended_by(began + 0.1, lambda: over.wait(20), name="w")

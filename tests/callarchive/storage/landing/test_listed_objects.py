@@ -1,4 +1,4 @@
-"""Of a listing: which objects name a recording, in which order they are kept, and which gaps may hide it."""
+"""The objects of a recording in a listing, their order, and the gaps that may hide them."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -37,7 +37,7 @@ def item(path: str, *, at: datetime | None = AT, size_bytes: int = 1) -> Landing
     ],
 )
 @pytest.mark.parametrize("at", [AT, AT + timedelta(days=300), None])
-def test_an_object_names_a_recording_by_its_name_or_in_the_sessions_folder_whenever_it_came(
+def test_an_object_belongs_to_a_recording_by_its_name_or_in_the_sessions_folder(
     path: str, names_it: bool, at: datetime | None
 ) -> None:
     contents = LandingContents(first=DAY, last=DAY, zone=ZoneInfo("UTC"), listed_at=AT + timedelta(days=400))
@@ -45,7 +45,7 @@ def test_an_object_names_a_recording_by_its_name_or_in_the_sessions_folder_whene
     assert paths_naming(contents, {RECORDING: SESSION}) == ({RECORDING: [path]} if names_it else {})
 
 
-def test_the_name_that_8x8_gave_comes_before_the_age_and_that_before_the_size() -> None:
+def test_8x8s_name_counts_before_the_age_and_the_age_before_the_size() -> None:
     named = item("b/named.mp3", at=AT - timedelta(days=1))
     newest, small, large = item("a/x.mp3"), item("z/y.mp3", at=AT - timedelta(hours=1)), item("c/y.mp3", size_bytes=2)
     undated = item("zz/y.mp3", at=None, size_bytes=9)
@@ -79,8 +79,6 @@ def test_the_name_that_8x8_gave_comes_before_the_age_and_that_before_the_size() 
         ("exports", False),
     ],
 )
-def test_a_gap_may_hide_a_recording_where_its_name_is_the_sessions_or_spells_the_time(
-    folder: str, may_hide_it: bool
-) -> None:
+def test_a_gap_may_hide_a_recording_if_its_name_is_the_session_or_its_time(folder: str, may_hide_it: bool) -> None:
     gap = Gap(folder, f"memory://{folder}", "denied")
     assert gaps_for([gap], session_id=SESSION, day=DAY) == [gap] * may_hide_it

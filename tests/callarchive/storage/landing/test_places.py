@@ -1,4 +1,4 @@
-"""What 8x8 says of a file's place never leads out of the landing, and a day's objects are found with few listings."""
+"""No place from 8x8 leads out of the landing, and a day's objects are found with few listings."""
 
 import threading
 from collections import Counter
@@ -60,14 +60,14 @@ def test_a_date_folder_is_kept_as_the_second_meaning() -> None:
     assert paths(f"{ROOT}/2021-08-27/{SESSION}/{NAME}")[:2] == [f"{SESSION}/{NAME}", f"2021-08-27/{SESSION}/{NAME}"]
 
 
-def test_a_place_without_a_sessions_folder_is_taken_below_the_root() -> None:
+def test_a_place_without_a_session_folder_is_below_the_root() -> None:
     assert f"flat/{NAME}" in paths(f"https://bucket.s3.amazonaws.com/{ROOT}/flat/{quote(NAME)}")
     assert f"flat/{NAME}" in paths(f"https://s3.amazonaws.com/bucket/{ROOT}/flat/{quote(NAME)}")
     assert f"flat/{NAME}" in paths(f"https://bucket.s3.amazonaws.com/flat/{quote(NAME)}", root="")
     assert f"flat/{NAME}" in paths(f"sftp://h/upload/recordings/flat/{NAME}", root="upload/recordings")
 
 
-def test_a_session_folder_in_upper_case_is_recognised_and_spelt_as_it_came() -> None:
+def test_a_session_folder_in_upper_case_is_recognised_and_unchanged() -> None:
     assert paths(f"https://h/{ROOT}/{SESSION.upper()}/{quote(NAME)}")[0] == f"{SESSION.upper()}/{NAME}"
 
 
@@ -166,7 +166,7 @@ _PIECES = st.sampled_from(_SEPARATORS) | st.sampled_from(_WORDS)
 
 
 @given(st.lists(_PIECES, max_size=12).map("".join) | st.text(max_size=60), st.sampled_from(["", ROOT, "a/b"]))
-def test_no_place_whatever_it_is_leads_out_of_the_landing(place: str, root: str) -> None:
+def test_no_place_leads_out_of_the_landing(place: str, root: str) -> None:
     try:
         found = paths(place, root=root)
     except PlaceRefusedError:
@@ -181,7 +181,7 @@ def test_no_place_whatever_it_is_leads_out_of_the_landing(place: str, root: str)
 
 
 @pytest.mark.parametrize("path", ["a", "a/b.mp3", "a:b/c d", "é/ü", "..a/b..", "a%2e"])
-def test_an_ordinary_path_is_itself(path: str) -> None:
+def test_an_ordinary_path_is_unchanged(path: str) -> None:
     assert check_path(path) == path
 
 
@@ -288,7 +288,7 @@ def found(
 URL = f"https://acme-recordings.s3.amazonaws.com/{ROOT}/{SESSION}/{quote(NAME)}"
 
 
-def test_a_file_where_its_url_says_costs_one_request_and_no_listing() -> None:
+def test_a_file_at_its_url_costs_one_request_and_no_listing() -> None:
     landing = MemoryLanding(item(f"{SESSION}/{NAME}"))
     assert found(finder_in(landing), place=URL) == f"{SESSION}/{NAME}"
     assert landing.asked == {("open", f"{SESSION}/{NAME}"): 1}
@@ -309,7 +309,7 @@ def test_a_file_in_a_date_folder_near_the_call_is_found(offset: int) -> None:
 
 
 @pytest.mark.parametrize("offset", [-2, 8])
-def test_a_file_in_a_far_date_folder_is_another_days(offset: int) -> None:
+def test_a_file_in_a_distant_date_folder_is_not_found(offset: int) -> None:
     path = f"{DAY + timedelta(days=offset)}/{SESSION}/{NAME}"
     with pytest.raises(ObjectNotFoundError, match=RECORDING):
         found(finder_in(MemoryLanding(item(path))), place=URL)
@@ -337,7 +337,7 @@ def test_a_days_folder_is_listed_once_and_not_once_per_recording() -> None:
 @pytest.mark.parametrize(
     ("walks_folders", "size", "listed_whole"), [(False, 3, True), (False, 60, False), (True, 3, False)]
 )
-def test_a_later_days_folder_is_listed_whole_if_that_is_little(
+def test_a_later_days_folder_is_listed_whole_if_it_is_small(
     *, walks_folders: bool, size: int, listed_whole: bool
 ) -> None:
     later = DAY + timedelta(days=3)
@@ -370,7 +370,7 @@ def test_files_below_a_date_folder_cost_one_request_each_and_no_listing(offset: 
 
 
 FAR = DAY + timedelta(days=40)
-"""A date folder that no search looks into."""
+"""A date folder that is not searched."""
 
 
 @pytest.mark.parametrize("place", [None, URL])
@@ -386,7 +386,7 @@ FAR = DAY + timedelta(days=40)
         f"http://169.254.169.254/{FAR}/{SESSION}/{NAME}?x=1",
     ],
 )
-def test_however_an_event_spells_a_files_place_it_is_found_without_a_listing(place: str | None, file_path: str) -> None:
+def test_a_file_is_found_without_a_listing_by_any_form_of_an_events_path(place: str | None, file_path: str) -> None:
     landing = MemoryLanding(item(f"{FAR}/{SESSION}/{NAME}"))
     path = found(finder_in(landing), place=place, file_path=file_path)
     assert path == f"{FAR}/{SESSION}/{NAME}"
@@ -394,14 +394,14 @@ def test_however_an_event_spells_a_files_place_it_is_found_without_a_listing(pla
     assert sum(landing.asked.values()) == (1 if place is None else 2)
 
 
-def test_a_file_where_its_url_says_is_not_looked_for_where_an_event_says() -> None:
+def test_a_file_at_its_url_is_not_searched_at_an_events_path() -> None:
     landing = MemoryLanding(item(f"{SESSION}/{NAME}"), item(f"{FAR}/{SESSION}/{NAME}"))
     finder = finder_in(landing)
     assert found(finder, place=URL, file_path=f"{FAR}/{SESSION}/{NAME}") == f"{SESSION}/{NAME}"
     assert landing.asked == {("open", f"{SESSION}/{NAME}"): 1}
 
 
-def test_events_teach_the_date_folder_to_recordings_that_come_after() -> None:
+def test_the_date_folder_of_an_event_is_used_for_later_recordings() -> None:
     count = 10
     names = [(session_id(n), NAME.replace(RECORDING, recording_id(n))) for n in range(count)]
     landing = MemoryLanding(*(item(f"{FAR}/{session}/{name}") for session, name in names))
@@ -432,13 +432,13 @@ def test_an_event_whose_date_is_wrong_does_not_hide_the_file() -> None:
         "x/" * 3000,
     ],
 )
-def test_a_place_that_no_event_of_8x8_would_tell_is_refused_and_said_to_be(file_path: str) -> None:
+def test_an_events_place_that_8x8_never_sends_is_refused_and_reported(file_path: str) -> None:
     landing = MemoryLanding(item(f"{FAR}/{SESSION}/{NAME}"))
     with pytest.raises(ObjectNotFoundError, match="the event's filePath was refused"):
         found(finder_in(landing), file_path=file_path)
 
 
-def test_an_event_cannot_pass_another_recordings_file_off_as_this_ones() -> None:
+def test_an_event_cannot_substitute_another_recordings_file() -> None:
     other = f"{FAR}/{SESSION}/{NAME.replace(RECORDING, recording_id(1))}"
     landing = MemoryLanding(item(other))
     with pytest.raises(ObjectNotFoundError):
@@ -456,7 +456,7 @@ def test_recordings_that_are_nowhere_cost_no_second_listing_of_the_day() -> None
         assert landing.asked["list", str(DAY + timedelta(days=offset))] == 1
 
 
-def test_of_several_pushes_the_newest_mp3_is_taken() -> None:
+def test_the_newest_mp3_of_several_pushes_is_used() -> None:
     at = datetime(2021, 8, 26, 11, tzinfo=UTC)
     landing = MemoryLanding(
         item(f"{DAY}/{SESSION}/{RECORDING}_a.mp3", at=at + timedelta(hours=1)),
@@ -469,7 +469,7 @@ def test_of_several_pushes_the_newest_mp3_is_taken() -> None:
     assert found(finder_in(landing)) == f"{DAY}/{SESSION}/{RECORDING}_b.mp3"
 
 
-def test_pushes_of_one_age_are_told_apart_by_name_in_every_run() -> None:
+def test_pushes_of_the_same_age_are_ordered_by_name() -> None:
     items = [item(f"{SESSION}/{RECORDING}_{letter}.MP3") for letter in "abc"]
     undated = [replace(one, modified_at=None) for one in items]
     for order in (items, items[::-1], undated, undated[::-1]):
@@ -481,7 +481,7 @@ def test_a_file_named_in_upper_case_is_found() -> None:
     assert found(finder_in(MemoryLanding(item(path)))) == path
 
 
-def test_a_listed_file_that_vanished_is_looked_for_at_its_url() -> None:
+def test_a_listed_file_that_vanished_is_searched_at_its_url() -> None:
     listed = item(f"{DAY}/{SESSION}/{RECORDING}_old.mp3")
     other = item(f"{DAY}/{session_id(1)}/{recording_id(1)}_x.mp3")
     landing = MemoryLanding(listed, other)
@@ -492,12 +492,12 @@ def test_a_listed_file_that_vanished_is_looked_for_at_its_url() -> None:
     assert found(finder, place=URL) == f"{SESSION}/{NAME}"
 
 
-def test_nowhere_says_why_the_url_was_refused() -> None:
+def test_not_found_reports_why_the_url_was_refused() -> None:
     with pytest.raises(ObjectNotFoundError, match=rf"{RECORDING} in memory://landing; 8x8's URL was refused as a URL"):
         found(finder_in(MemoryLanding()), place="file:///etc/passwd")
 
 
-def test_an_unreachable_landing_is_not_taken_for_an_absent_file() -> None:
+def test_an_unreachable_landing_is_not_an_absent_file() -> None:
     class Unreachable(MemoryLanding):
         def list(self, folder: str) -> list[LandingObject]:
             raise UnavailableError("no answer")

@@ -1,4 +1,4 @@
-"""The S3 landing against a real server for what should work, and against servers that lie for what must not."""
+"""The S3 landing against a real server, and against servers that lie."""
 
 import hashlib
 import itertools
@@ -31,7 +31,7 @@ from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.storage.landing.s3.landing import S3Landing
 
 BUCKET = "the-bucket"
-"""That of `boto`."""
+"""The prefix of `boto`'s objects."""
 TOKEN = "session-token-that-must-not-travel"
 NOT_THERE = Absent("no listing shows it, and HEAD answered 404")
 ETAG = "0123456789abcdef0123456789abcdef"
@@ -98,7 +98,7 @@ def put_many(prefix: str, count: int) -> None:
 # What should work
 
 
-def test_an_object_comes_whole_and_described_by_the_answer_itself(landing: S3Landing, boto: Any, prefix: str) -> None:
+def test_an_object_is_read_whole_and_described_by_the_response(landing: S3Landing, boto: Any, prefix: str) -> None:
     data = bytes(range(256)) * 12_345
     before = datetime.now(UTC) - timedelta(seconds=2)
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/2026-01-01/a.mp3", Body=data)
@@ -116,7 +116,7 @@ def test_an_object_comes_whole_and_described_by_the_answer_itself(landing: S3Lan
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_sane_key_reaches_the_server_as_it_is(landing: S3Landing, boto: Any, prefix: str, name: str) -> None:
+def test_every_sane_key_reaches_the_server_unchanged(landing: S3Landing, boto: Any, prefix: str, name: str) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/{name}", Body=name.encode())
     with landing.open(f"day/{name}") as download:
         assert b"".join(download) == name.encode()
@@ -143,9 +143,7 @@ def test_a_listing_names_every_object_once_and_those_without_bytes(landing: S3La
     assert {item.uri for item in landing.list("").objects} == {landing.uri_of(path) for path in expected}
 
 
-def test_listings_are_deep_and_hold_real_objects_of_that_folder_alone(
-    landing: S3Landing, boto: Any, prefix: str
-) -> None:
+def test_listings_are_deep_and_contain_only_objects_of_that_folder(landing: S3Landing, boto: Any, prefix: str) -> None:
     for key in ("day/a", "day/deep/er/b", "day/", "day/../c", "day//d", "day/e/", "day/./f", "day2/g", "day/t\tb"):
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"x")
     assert [item.path for item in landing.list("day").objects] == ["day/a", "day/deep/er/b"]
@@ -166,15 +164,13 @@ def test_a_landing_may_be_a_whole_bucket(s3_endpoint: str, boto: Any) -> None:
     landing.close()
 
 
-def test_listings_of_more_than_a_page_are_whole(landing: S3Landing, boto: Any, prefix: str) -> None:
+def test_listings_of_several_pages_are_complete(landing: S3Landing, boto: Any, prefix: str) -> None:
     put_many(f"{prefix}/day", 1_003)
     assert [item.path for item in landing.list("day").objects] == [f"day/{number:05d}.mp3" for number in range(1_003)]
 
 
 @pytest.mark.parametrize("last_of_page", ["day/00998.mp3", "day/00998//odd.mp3", "day/00998/"])
-def test_a_listing_goes_on_behind_a_page_that_is_odd(
-    landing: S3Landing, boto: Any, prefix: str, last_of_page: str
-) -> None:
+def test_a_listing_continues_after_an_odd_page(landing: S3Landing, boto: Any, prefix: str, last_of_page: str) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/day/", Body=b"")
     put_many(f"{prefix}/day", 2_100)
     names = [f"day/{number:05d}.mp3" for number in range(2_100)]
@@ -185,7 +181,7 @@ def test_a_listing_goes_on_behind_a_page_that_is_odd(
 
 
 @pytest.mark.parametrize("limit", ["_LEVEL_PAGES", "_FOLDERS_EACH", None])
-def test_folders_that_nobody_wants_are_left_out_unless_they_are_too_many(
+def test_skipped_folders_are_omitted_unless_too_many_are_left(
     landing: S3Landing, boto: Any, prefix: str, monkeypatch: pytest.MonkeyPatch, limit: str | None
 ) -> None:
     folders_are_too_many = limit is not None
@@ -202,7 +198,7 @@ def test_folders_that_nobody_wants_are_left_out_unless_they_are_too_many(
     assert below - {"wanted/b/c.mp3"} == {"wanted/a.mp3"}
 
 
-def test_a_folder_is_there_when_an_object_lies_below_it(landing: S3Landing, boto: Any, prefix: str) -> None:
+def test_a_folder_exists_when_an_object_is_below_it(landing: S3Landing, boto: Any, prefix: str) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/marker/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/", Body=b"")
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/full/a", Body=b"")
@@ -210,7 +206,7 @@ def test_a_folder_is_there_when_an_object_lies_below_it(landing: S3Landing, boto
 
 
 @pytest.mark.parametrize("between", [0, 1, 100])
-def test_folders_are_found_whatever_lies_between_them(landing: S3Landing, boto: Any, prefix: str, between: int) -> None:
+def test_folders_are_found_whatever_is_between_them(landing: S3Landing, boto: Any, prefix: str, between: int) -> None:
     names = [f"2026-03-{number:02d}" for number in range(1, 10)]
     for name in (*names[::2], "2026-02-28", "2026-04-01", "zzz"):
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}/session/file.mp3", Body=b"x")
@@ -290,7 +286,7 @@ def test_a_missing_object_is_not_found(landing: S3Landing, prefix: str) -> None:
         landing.open("day/none.mp3").__enter__()
 
 
-def test_a_missing_bucket_is_a_matter_of_configuration(s3_endpoint: str) -> None:
+def test_a_missing_bucket_is_a_configuration_error(s3_endpoint: str) -> None:
     landing = landing_at(s3_endpoint, "x", bucket="no-such-bucket")
     for action in (landing.check, lambda: landing.open("a").__enter__(), lambda: landing.list("a")):
         with pytest.raises(ConfigurationError, match="no such bucket"):
@@ -393,12 +389,12 @@ def read_from(answer: Callable[[socket.socket, str], None], **transfer: float) -
         return b"".join(closers.enter_context(landing.open("day/a.mp3"))), liar
 
 
-def test_a_body_that_ends_early_is_no_success() -> None:
+def test_a_body_that_ends_early_is_an_error() -> None:
     with pytest.raises(TransferError, match=r"s3://the-bucket/root/day/a\.mp3: .* of 1000 bytes"):
         read_from(lambda connection, _: connection.sendall(answer_with(b"x" * 500, length=1000)))
 
 
-def test_a_reset_amid_the_body_is_no_success() -> None:
+def test_a_reset_within_the_body_is_an_error() -> None:
     def answer(connection: socket.socket, request: str) -> None:
         connection.sendall(answer_with(b"x" * 500, length=1000))
         reset(connection, request)
@@ -412,7 +408,7 @@ def test_a_server_that_only_resets_is_unavailable() -> None:
         read_from(reset)
 
 
-def test_a_body_that_broke_off_is_resumed_and_comes_whole() -> None:
+def test_a_broken_body_is_resumed_and_completed() -> None:
     def answer(connection: socket.socket, request: str) -> None:
         if "range: bytes=600-999" in request.lower():
             part = "Content-Range: bytes 600-999/1000\r\n"
@@ -454,7 +450,7 @@ def test_a_stall_is_cut_off_and_so_is_a_stalled_resumption() -> None:
     assert time.monotonic() - began_at < 5
 
 
-def test_silence_instead_of_an_answer_is_an_outage() -> None:
+def test_no_response_is_an_outage() -> None:
     with Liar(lambda connection, _: liar.pause(30)) as liar:
         landing = landing_at(liar.endpoint, "root", stall_timeout_s=0.2, deadline_s=2.0)
         with closing(landing), pytest.raises(UnavailableError, match="nothing came"):
@@ -476,7 +472,7 @@ def test_a_drip_is_cut_off_at_the_deadline() -> None:
     assert time.monotonic() - began_at < 10
 
 
-def test_other_bytes_than_the_etag_says_are_refused() -> None:
+def test_bytes_that_differ_from_the_etag_are_refused() -> None:
     def answer(connection: socket.socket, request: str) -> None:
         body = b"" if request.startswith("HEAD") else b"other bytes"
         connection.sendall(answer_with(body, length=len(b"other bytes")))
@@ -503,7 +499,7 @@ def test_an_object_that_changed_since_is_refused() -> None:
             download.verify_md5("0" * 32)
 
 
-def test_an_etag_that_is_no_hash_of_the_bytes_proves_nothing(landing: S3Landing, boto: Any, prefix: str) -> None:
+def test_an_etag_that_is_not_a_hash_proves_nothing(landing: S3Landing, boto: Any, prefix: str) -> None:
     boto.put_object(Bucket=BUCKET, Key=f"{prefix}/kms", Body=b"x", ServerSideEncryption="aws:kms")
     upload = boto.create_multipart_upload(Bucket=BUCKET, Key=f"{prefix}/parts")
     here = {"Bucket": BUCKET, "Key": f"{prefix}/parts", "UploadId": upload["UploadId"]}
@@ -538,7 +534,7 @@ def test_a_storm_of_503_is_an_outage_after_few_attempts() -> None:
         ("401 Unauthorized", "Unauthorized", "access denied"),
     ],
 )
-def test_a_refusal_is_told_at_once_and_without_secrets(status: str, code: str, says: str) -> None:
+def test_a_refusal_is_reported_at_once_and_without_secrets(status: str, code: str, says: str) -> None:
     def answer(connection: socket.socket, _: str) -> None:
         connection.sendall(error_with(status, code, f"<Token-0>{TOKEN}</Token-0>"))
 
@@ -551,13 +547,13 @@ def test_a_refusal_is_told_at_once_and_without_secrets(status: str, code: str, s
         assert len(liar.requests) == 4, "of a folder that is refused the root is asked for, too"
 
 
-def test_an_archived_object_is_the_trouble_of_that_object_alone() -> None:
+def test_an_archived_object_fails_alone() -> None:
     with pytest.raises(TransferError, match="restore it"):
         read_from(lambda connection, _: connection.sendall(error_with("403 Forbidden", "InvalidObjectState")))
 
 
 @pytest.mark.parametrize("aws", [True, False], ids=["AWS", "elsewhere"])
-def test_a_bucket_in_another_region_is_a_matter_of_configuration_where_regions_count(
+def test_a_bucket_in_another_region_is_a_configuration_error_where_regions_count(
     aws: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(connection: socket.socket, _: str) -> None:
@@ -574,7 +570,7 @@ def test_a_bucket_in_another_region_is_a_matter_of_configuration_where_regions_c
         assert len(liar.requests) == 1
 
 
-def test_an_endpoint_of_another_region_is_a_matter_of_configuration() -> None:
+def test_an_endpoint_of_another_region_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="another region"):
         read_from(lambda connection, _: connection.sendall(error_with("301 Moved", "PermanentRedirect")))
 
@@ -590,7 +586,7 @@ def test_a_redirect_to_another_host_is_refused_and_nothing_reaches_it() -> None:
         assert elsewhere.requests == []
 
 
-def test_an_endpoint_where_nobody_listens_is_unavailable() -> None:
+def test_an_endpoint_that_refuses_connections_is_unavailable() -> None:
     with Liar(reset) as liar:
         pass
     with closing(landing_at(liar.endpoint, "root")) as landing:
@@ -600,8 +596,8 @@ def test_an_endpoint_where_nobody_listens_is_unavailable() -> None:
             landing.check()
 
 
-def test_a_web_server_that_is_no_s3_is_told_from_an_empty_landing() -> None:
-    told = pytest.raises(UnavailableError, match="endpoint_url")
+def test_a_web_server_is_not_an_empty_landing() -> None:
+    raises = pytest.raises(UnavailableError, match="endpoint_url")
     with Liar(lambda connection, _: connection.sendall(answer_with(b"", status="404 Not Found"))) as liar:  # noqa: SIM117
-        with closing(landing_at(liar.endpoint, "root")) as landing, told:
+        with closing(landing_at(liar.endpoint, "root")) as landing, raises:
             landing.check()

@@ -1,4 +1,4 @@
-"""Bytes from a bucket are kept when something else than the answer that brought them confirms them."""
+"""Bytes from a bucket are archived when something else than their own response confirms them."""
 
 import hashlib
 from collections.abc import Callable
@@ -60,19 +60,19 @@ def without_etag(*methods: str, cut: bool = False, flip: bool = False) -> Callab
     return meddle
 
 
-def test_an_etag_of_the_answer_confirms_the_bytes(read: Callable[..., Any]) -> None:
+def test_the_etag_of_the_response_confirms_the_bytes(read: Callable[..., Any]) -> None:
     assert read(without_etag()) is SourceEvidence.MD5
 
 
 @pytest.mark.parametrize("methods", [("GET",), ("GET", "HEAD")], ids=["of HEAD", "of a listing"])
-def test_an_etag_confirms_the_bytes_where_the_answer_has_none(
+def test_another_etag_confirms_the_bytes_where_the_response_has_none(
     read: Callable[..., Any], methods: tuple[str, ...]
 ) -> None:
     assert read(without_etag(*methods)) is SourceEvidence.MD5
 
 
 @pytest.mark.parametrize("methods", [("GET",), ("GET", "HEAD")], ids=["by HEAD", "by a listing"])
-def test_flipped_bytes_are_found_out_though_the_answer_has_no_etag(
+def test_flipped_bytes_are_detected_though_the_response_has_no_etag(
     read: Callable[..., Any], methods: tuple[str, ...]
 ) -> None:
     with pytest.raises(TransferError, match="bytes that came have MD5"):
@@ -80,12 +80,12 @@ def test_flipped_bytes_are_found_out_though_the_answer_has_no_etag(
 
 
 @pytest.mark.parametrize("methods", [("GET",), ("GET", "HEAD", "LIST")], ids=["an ETag on HEAD", "no ETag at all"])
-def test_a_body_whose_length_was_cut_with_it_is_found_out(read: Callable[..., Any], methods: tuple[str, ...]) -> None:
+def test_a_body_with_a_cut_length_is_detected(read: Callable[..., Any], methods: tuple[str, ...]) -> None:
     with pytest.raises(TransferError, match=f"{len(DATA) - 100} bytes came, the store says {len(DATA)}"):
         read(without_etag(*methods, cut=True))
 
 
-def test_a_cut_body_is_found_out_where_the_etag_is_no_hash(read: Callable[..., Any]) -> None:
+def test_a_cut_body_is_detected_where_the_etag_is_not_a_hash(read: Callable[..., Any]) -> None:
     def in_parts(exchange: Any) -> None:
         without_etag(cut=True)(exchange)
         exchange.drop("etag")
@@ -95,5 +95,5 @@ def test_a_cut_body_is_found_out_where_the_etag_is_no_hash(read: Callable[..., A
         read(in_parts)
 
 
-def test_bytes_that_only_their_number_confirms_are_said_to_be_so(read: Callable[..., Any]) -> None:
+def test_bytes_confirmed_only_by_their_number_are_marked(read: Callable[..., Any]) -> None:
     assert read(without_etag("GET", "HEAD", "LIST")) is SourceEvidence.SIZE

@@ -1,4 +1,4 @@
-"""Listings and questions at buckets that refuse, lie, drip, or never come to an end; and at those of other stores than AWS."""
+"""Listings and requests at buckets that refuse, lie, drip or never end, and at other stores than AWS."""
 
 import itertools
 import time
@@ -141,7 +141,7 @@ ENDLESS: dict[str, tuple[Callable[[Query], bytes], int, str]] = {
     "nothing, with one token": (lambda _: page([], token="same"), 0, "nothing does"),
     "new keys with one token": (lambda _: page([f"root/{next(_numbers)}.mp3"], token="same"), 2, "nothing does"),
     "more without a token": (lambda _: page(KEYS, truncated=True), 6, "and not where"),
-    "pages by turns": (
+    "alternating pages": (
         lambda query: page(
             KEYS[3:] if int(query.get("continuation-token", 0)) % 2 else KEYS[:3],
             token=f"{int(query.get('continuation-token', 0)) + 1}",
@@ -153,7 +153,7 @@ ENDLESS: dict[str, tuple[Callable[[Query], bytes], int, str]] = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_listing_that_never_ends_is_broken_off_and_says_so(store: Store, landing: S3Landing, name: str) -> None:
+def test_a_listing_that_never_ends_is_stopped_and_reported(store: Store, landing: S3Landing, name: str) -> None:
     store.listing, count, reason = ENDLESS[name]
     listing = landing.list("")
     assert len(listing.objects) == count
@@ -164,9 +164,7 @@ def test_a_listing_that_never_ends_is_broken_off_and_says_so(store: Store, landi
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_one_folder_whose_listing_never_ends_leaves_the_others_whole(
-    store: Store, landing: S3Landing, name: str
-) -> None:
+def test_a_folder_whose_listing_never_ends_does_not_affect_others(store: Store, landing: S3Landing, name: str) -> None:
     lie, _, _ = ENDLESS[name]
     store.listing = lambda query: lie(query) if query["prefix"] == "root/2026-11-02/" else honest(query)
     parts = [*landing.pages("", skip=lambda folder: folder == "2026-11-09")]
@@ -174,7 +172,7 @@ def test_one_folder_whose_listing_never_ends_leaves_the_others_whole(
     assert {path for part in parts for path in paths(part)} >= {path for path in PATHS if "11-02" not in path}
 
 
-def test_ever_new_keys_are_broken_off(store: Store, landing: S3Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_new_keys_are_stopped(store: Store, landing: S3Landing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callarchive.storage.landing.s3.listing._ENTRIES_MAX", 20)
     numbers = itertools.count()
     store.listing = lambda _: page([f"root/{next(numbers):05d}.mp3" for _ in range(7)], token=f"t{next(numbers)}")
@@ -203,7 +201,7 @@ def test_a_listing_that_drips_ends_at_its_deadline_with_what_came(
     assert "transfer.deadline_s" in listing.gaps[0].reason
 
 
-def test_an_answer_that_drips_ends_at_the_deadline(store: Store) -> None:
+def test_a_response_that_drips_ends_at_the_deadline(store: Store) -> None:
     store.drip_s = 0.05
     with closing(landing_at(store, deadline_s=0.4)) as landing:
         began = time.monotonic()
@@ -214,7 +212,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(store: Store) -> None:
         assert time.monotonic() - began < 10
 
 
-def test_pages_out_of_s3s_order_and_empty_ones_are_no_lie(store: Store, landing: S3Landing) -> None:
+def test_unordered_and_empty_pages_are_accepted(store: Store, landing: S3Landing) -> None:
     pages = [
         page(["root/a/x.mp3"], token="1"),
         page([], token="2"),
@@ -239,7 +237,7 @@ def test_pages_out_of_s3s_order_and_empty_ones_are_no_lie(store: Store, landing:
     ],
     ids=["page", "nothing", "no key", "no size", "other keys", "other folders", "cut"],
 )
-def test_what_is_no_listing_is_no_empty_landing(store: Store, landing: S3Landing, body: bytes) -> None:
+def test_other_responses_are_not_an_empty_landing(store: Store, landing: S3Landing, body: bytes) -> None:
     store.listing = lambda _: body
     actions: list[Callable[[], object]] = [
         lambda: landing.list(""),
@@ -275,7 +273,7 @@ def test_a_folder_that_is_refused_is_a_gap_and_the_rest_is_listed(store: Store, 
 @pytest.mark.parametrize(
     "answer", [(403, DENIED), (500, b""), (200, b"<html/>"), page([], token="t"), page([], truncated=True)]
 )
-def test_of_a_folder_that_cannot_be_asked_for_it_is_unknown_whether_it_is_there(
+def test_a_folder_whose_request_fails_is_unknown(
     store: Store, landing: S3Landing, answer: bytes | tuple[int, bytes]
 ) -> None:
     keys = [key for key in KEYS if "11-02" not in key]
@@ -301,7 +299,7 @@ FORMS: dict[str, Callable[[Query], bytes]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_folder_that_one_form_of_listing_lacks_is_there(store: Store, landing: S3Landing, form: str) -> None:
+def test_a_folder_that_one_form_of_listing_lacks_exists(store: Store, landing: S3Landing, form: str) -> None:
     store.listing = FORMS[form]
     days = ["2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"]
     found = landing.existing_folders(days)
@@ -309,7 +307,7 @@ def test_a_folder_that_one_form_of_listing_lacks_is_there(store: Store, landing:
     assert isinstance(landing.existing_folders(days[:1])[days[0]], Present)
 
 
-def test_a_landing_is_listed_also_where_folders_are_not(store: Store, landing: S3Landing) -> None:
+def test_a_landing_is_listed_where_folders_cannot_be(store: Store, landing: S3Landing) -> None:
     store.listing = FORMS["folders are not listed"]
     assert [path for part in landing.pages("", skip=lambda _: False) for path in paths(part)] == PATHS
 
@@ -319,7 +317,7 @@ def test_absent_folders_cost_a_request_each(store: Store, landing: S3Landing) ->
     assert len(store.asked) == 1 + 6
 
 
-def test_one_object_that_is_refused_leaves_the_others_known(store: Store, landing: S3Landing) -> None:
+def test_a_refused_object_does_not_affect_others(store: Store, landing: S3Landing) -> None:
     store.denied = {"root/b.mp3"}
     store.keys |= {"root/a.mp3"}
     store.listing = lambda query: honest(query, [*KEYS, "root/a.mp3"]) if "max-keys" in query else (500, b"")
@@ -331,11 +329,11 @@ def test_one_object_that_is_refused_leaves_the_others_known(store: Store, landin
     assert isinstance(landing.stat_many(["b.mp3"])["b.mp3"], Unknown), "the landing itself can be listed"
 
 
-@pytest.mark.parametrize("answer", [(403, DENIED), (503, b"")])
+@pytest.mark.parametrize("response", [(403, DENIED), (503, b"")])
 def test_a_landing_that_is_refused_as_a_whole_is_an_error(
-    store: Store, landing: S3Landing, answer: tuple[int, bytes]
+    store: Store, landing: S3Landing, response: tuple[int, bytes]
 ) -> None:
-    store.listing = lambda _: answer
+    store.listing = lambda _: response
     store.denied = set(KEYS)
     actions: list[Callable[[], object]] = [
         lambda: landing.list(""),
@@ -346,7 +344,7 @@ def test_a_landing_that_is_refused_as_a_whole_is_an_error(
     for action in actions:
         with pytest.raises(ArchiveError) as caught:
             action()
-        assert type(caught.value) is (AccessDeniedError if answer[0] == 403 else UnavailableError)
+        assert type(caught.value) is (AccessDeniedError if response[0] == 403 else UnavailableError)
 
 
 def test_an_object_that_a_listing_lacks_is_confirmed_before_it_is_absent(store: Store, landing: S3Landing) -> None:
@@ -356,7 +354,7 @@ def test_an_object_that_a_listing_lacks_is_confirmed_before_it_is_absent(store: 
     assert isinstance(stats["2026-11-01/session/9.mp3"], Absent)
 
 
-def test_an_object_of_which_listing_and_head_disagree_is_unknown(store: Store, landing: S3Landing) -> None:
+def test_an_object_whose_listing_and_head_disagree_is_unknown(store: Store, landing: S3Landing) -> None:
     store.keys.clear()
     (finding,) = landing.stat_many(PATHS[:1]).values()
     assert isinstance(finding, Unknown)

@@ -1,4 +1,4 @@
-"""The landing against servers that do as they should: OpenSSH's and asyncssh's."""
+"""The landing against well-behaved servers: OpenSSH's and asyncssh's."""
 
 import hashlib
 import os
@@ -52,7 +52,7 @@ def write(folder: Path, *names: str, size_bytes: int = 1000) -> dict[str, str]:
     return sums
 
 
-def test_listing_tells_every_file_below_a_folder_with_size_and_time(server: Any, open_landing: OpenLanding) -> None:
+def test_listing_has_every_file_below_a_folder_with_size_and_time(server: Any, open_landing: OpenLanding) -> None:
     write(server.files, "day/a/one.mp3", "day/a/b/two.mp3", "day/three.mp3", "elsewhere/four.mp3", size_bytes=7)
     os.utime(server.files / "day/three.mp3", (0, 1_700_000_000))
     landing = open_landing(server)
@@ -64,7 +64,7 @@ def test_listing_tells_every_file_below_a_folder_with_size_and_time(server: Any,
     assert [item.path for item in landing.list("").objects][-1] == "elsewhere/four.mp3"
 
 
-def test_folder_that_is_not_there_has_nothing_in_it(server: Any, open_landing: OpenLanding) -> None:
+def test_missing_folder_has_an_empty_listing(server: Any, open_landing: OpenLanding) -> None:
     write(server.files, "day/file.mp3")
     landing = open_landing(server)
     assert landing.list("night") == Listing([])
@@ -80,9 +80,7 @@ def test_folder_of_many_files_is_listed_whole(server: Any, open_landing: OpenLan
     assert [item.path for item in landing.list("").objects] == sorted(names)
 
 
-def test_links_and_names_that_cannot_be_asked_for_are_passed_over(
-    server: Any, open_landing: OpenLanding, tmp_path: Path
-) -> None:
+def test_links_and_invalid_names_are_ignored(server: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     write(outside, "secret.mp3")
     write(server.files, "day/good.mp3", "day/naïve 通話.mp3")
@@ -138,7 +136,7 @@ def test_download_describes_the_file_and_has_no_hash_to_compare(server: Any, ope
         download.verify_md5("00")
 
 
-def test_file_that_is_not_there_is_not_found(server: Any, open_landing: OpenLanding) -> None:
+def test_missing_file_is_not_found(server: Any, open_landing: OpenLanding) -> None:
     landing = open_landing(server)
     with pytest.raises(ObjectNotFoundError, match=r"none\.mp3"), landing.open("day/none.mp3"):
         pass
@@ -187,7 +185,7 @@ def test_large_file_is_never_in_memory_as_a_whole(openssh: Any, open_landing: Op
 
 
 @pytest.mark.needs("sshd")
-def test_more_threads_than_sessions_take_turns(openssh: Any, open_landing: OpenLanding) -> None:
+def test_more_threads_than_sessions_share_them(openssh: Any, open_landing: OpenLanding) -> None:
     server = openssh("MaxSessions 2", "MaxStartups 2:100:2")
     sums = write(server.files, *(f"{number}.mp3" for number in range(40)))
     landing = open_landing(server, concurrency=10)
@@ -198,7 +196,7 @@ def test_more_threads_than_sessions_take_turns(openssh: Any, open_landing: OpenL
     assert got == sums
 
 
-def test_root_that_is_not_there_is_a_wrong_setting(server: Any, open_landing: OpenLanding) -> None:
+def test_missing_root_is_a_configuration_error(server: Any, open_landing: OpenLanding) -> None:
     write(server.files, "file.mp3")
     for path in ("/no/such/folder", f"{server.path}/file.mp3"):
         with pytest.raises(ConfigurationError, match=r"accounts\.landing"):
@@ -214,7 +212,7 @@ def test_root_is_percent_decoded_and_may_itself_be_a_link(server: Any, open_land
         assert len(read(landing, "file.mp3")) == 1000
 
 
-def test_what_may_not_be_read_stops_the_run(faulty: Any, open_landing: OpenLanding) -> None:
+def test_refused_root_stops_the_run(faulty: Any, open_landing: OpenLanding) -> None:
     write(faulty.files, "day/file.mp3")
     faulty.denied = ("file.mp3",)
     landing = open_landing(faulty)
@@ -232,9 +230,7 @@ def test_folders_without_end_are_a_gap(faulty: Any, open_landing: OpenLanding) -
     ]
 
 
-def test_listing_without_end_is_broken_off(
-    faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_listing_is_stopped(faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch) -> None:
     write(faulty.files, *(f"{number}.mp3" for number in range(20)))
     monkeypatch.setattr("callarchive.storage.landing.sftp.walk._ENTRIES_MAX", 19)
     listing = open_landing(faulty).list("")

@@ -52,15 +52,13 @@ def test_early_end_is_an_error(faulty: Any, content: bytes, open_landing: OpenLa
 @pytest.mark.parametrize(
     ("lie", "said"), [(1, "ended before"), (10_000_000_000, "ended before"), (-1, "goes on after")]
 )
-def test_size_that_is_a_lie_is_an_error(
-    faulty: Any, content: bytes, open_landing: OpenLanding, lie: int, said: str
-) -> None:
+def test_wrong_size_is_an_error(faulty: Any, content: bytes, open_landing: OpenLanding, lie: int, said: str) -> None:
     faulty.size_lie = lie
     with pytest.raises(TransferError, match=said):
         read(open_landing(faulty), "file.mp3")
 
 
-def test_file_said_to_be_empty_that_is_not_is_an_error(faulty: Any, content: bytes, open_landing: OpenLanding) -> None:
+def test_file_reported_empty_that_is_not_is_an_error(faulty: Any, content: bytes, open_landing: OpenLanding) -> None:
     faulty.size_lie = -SIZE
     with pytest.raises(TransferError, match="goes on after byte 0,"):
         read(open_landing(faulty), "file.mp3")
@@ -96,7 +94,7 @@ def test_connection_that_dies_in_mid_file_is_an_error_and_the_next_call_reconnec
     assert len(faulty.transports) == 2
 
 
-def test_idle_connection_that_was_cut_is_replaced_unnoticed(
+def test_cut_idle_connection_is_replaced_without_an_error(
     faulty: Any, content: bytes, open_landing: OpenLanding
 ) -> None:
     landing = open_landing(faulty)
@@ -106,7 +104,7 @@ def test_idle_connection_that_was_cut_is_replaced_unnoticed(
     assert read(landing, "file.mp3") == content
 
 
-def test_server_that_hangs_up_after_every_third_file_gives_all_files(faulty: Any, open_landing: OpenLanding) -> None:
+def test_all_files_arrive_from_a_server_that_hangs_up_after_every_third(faulty: Any, open_landing: OpenLanding) -> None:
     wanted = {f"{number}.mp3": os.urandom(50_000) for number in range(20)}
     for name, data in wanted.items():
         (faulty.files / name).write_bytes(data)
@@ -178,7 +176,7 @@ def test_closing_ends_a_download_that_waits(faulty: Any, content: bytes, open_la
             waiting.result(5)
 
 
-def test_closing_ends_those_who_wait_for_a_session(faulty: Any, open_landing: OpenLanding) -> None:
+def test_closing_wakes_threads_that_wait_for_a_session(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.subsystem_hangs = True
     landing = open_landing(faulty, timeout_s=60, deadline_s=60)
     with ThreadPoolExecutor(2) as threads:
@@ -201,13 +199,13 @@ def test_ten_threads_share_a_server_that_allows_two_sessions(
     assert set(got) == {hashlib.sha256(content).digest()}
 
 
-def test_server_that_opens_no_session_at_all_is_unavailable(faulty: Any, open_landing: OpenLanding) -> None:
+def test_server_that_opens_no_session_is_unavailable(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.sessions_max = 0
     with pytest.raises(UnavailableError, match="refuses to open a session"):
         open_landing(faulty).check()
 
 
-def test_session_that_never_starts_is_given_up(faulty: Any, open_landing: OpenLanding) -> None:
+def test_session_that_never_starts_times_out(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.subsystem_hangs = True
     with pytest.raises(UnavailableError, match="did not start its sftp subsystem"):
         open_landing(faulty, timeout_s=0.3).check()
@@ -250,7 +248,7 @@ def mute() -> Iterator[Callable[[bytes], int]]:
 
 
 @pytest.mark.parametrize("says", [b"", b"SSH-2.0-slow\r\n", b"x" * 500, b"HTTP/1.1 400 Bad Request\r\n\r\n"])
-def test_server_that_does_not_get_to_the_point_is_unavailable(
+def test_server_that_never_completes_the_handshake_is_unavailable(
     mute: Callable[[bytes], int], faulty: Any, open_landing: OpenLanding, says: bytes
 ) -> None:
     faulty.port = mute(says)
@@ -274,7 +272,7 @@ def test_missing_file_leaves_the_session_in_use(faulty: Any, content: bytes, ope
     assert len(faulty.transports) == 1
 
 
-def test_bytes_are_handed_out_once(faulty: Any, content: bytes, open_landing: OpenLanding) -> None:
+def test_bytes_can_be_read_once(faulty: Any, content: bytes, open_landing: OpenLanding) -> None:
     with open_landing(faulty).open("file.mp3") as download:
         assert b"".join(download) == content
         with pytest.raises(TransferError, match="open it again"):

@@ -1,4 +1,4 @@
-"""Listings of SFTP servers that refuse a folder, never come to an end, go in circles, drip, or say too little."""
+"""Listings of SFTP servers that refuse a folder, never end, loop, drip, or omit attributes."""
 
 import itertools
 import time
@@ -32,7 +32,7 @@ class Lying(paramiko.SFTPServer):
 
     about: ClassVar[int] = READDIR
     lie: ClassVar[Callable[["Lying", int], bool]]
-    told: ClassVar[int] = 0
+    lie_count: ClassVar[int] = 0
 
     def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
         body = message.get_remainder()
@@ -43,7 +43,7 @@ class Lying(paramiko.SFTPServer):
         else:
             is_it = named in self.__dict__.setdefault("lying", set()) or named.endswith(LYING.encode())
         if kind == type(self).about and is_it:
-            type(self).told += 1
+            type(self).lie_count += 1
             if type(self).lie(self, number):
                 return
         super()._process(kind, number, message)
@@ -65,7 +65,7 @@ class Lying(paramiko.SFTPServer):
 
 
 def lying(lie: Callable[[Lying, int], bool], *, about: int = READDIR) -> type[Lying]:
-    return type("OneLie", (Lying,), {"lie": staticmethod(lie), "about": about, "told": 0})
+    return type("OneLie", (Lying,), {"lie": staticmethod(lie), "about": about, "lie_count": 0})
 
 
 def in_time(server: Lying, number: int) -> bool:
@@ -74,7 +74,7 @@ def in_time(server: Lying, number: int) -> bool:
 
 
 _numbers = itertools.count()
-LIES: dict[str, tuple[Callable[[Lying, int], bool], int, str]] = {
+LYING_SERVERS: dict[str, tuple[Callable[[Lying, int], bool], int, str]] = {
     "the same entries again": (lambda server, n: server.names(n, "a.mp3", "b.mp3"), 2, "the same entries again"),
     "dots": (lambda server, n: server.names(n, ".", ".."), 0, "the same entries again"),
     "nothing": (lambda server, n: server.names(n), 0, "the same entries again"),
@@ -83,12 +83,10 @@ LIES: dict[str, tuple[Callable[[Lying, int], bool], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_one_folder_that_does_not_end_or_cannot_be_read_is_a_gap(
-    faulty: Any, open_landing: OpenLanding, name: str
-) -> None:
+@pytest.mark.parametrize("name", LYING_SERVERS)
+def test_endless_or_unreadable_folder_is_a_gap(faulty: Any, open_landing: OpenLanding, name: str) -> None:
     write(faulty.files, *HONEST, f"{LYING}/hidden.mp3")
-    lie, count, reason = LIES[name]
+    lie, count, reason = LYING_SERVERS[name]
     faulty.protocol = lying(lie)
     listing = open_landing(faulty).list("")
     paths = [item.path for item in listing.objects]
@@ -96,10 +94,10 @@ def test_one_folder_that_does_not_end_or_cannot_be_read_is_a_gap(
     assert len(paths) == len(HONEST) + count
     assert [gap.folder for gap in listing.gaps] == [LYING]
     assert reason in listing.gaps[0].reason
-    assert faulty.protocol.told < 30
+    assert faulty.protocol.lie_count < 30
 
 
-def test_ever_new_entries_are_broken_off(
+def test_endless_new_entries_are_stopped(
     faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callarchive.storage.landing.sftp.walk._ENTRIES_MAX", 100)
@@ -138,7 +136,7 @@ def test_a_folder_that_ends_every_session_leaves_a_gap(faulty: Any, open_landing
 
 
 @pytest.mark.parametrize("code", [paramiko.SFTP_PERMISSION_DENIED, paramiko.SFTP_FAILURE, paramiko.SFTP_NO_SUCH_FILE])
-def test_a_folder_that_is_not_opened_is_unknown_and_the_rest_goes_on(
+def test_a_folder_that_is_not_opened_is_unknown_and_others_are_listed(
     faulty: Any, open_landing: OpenLanding, code: int
 ) -> None:
     write(faulty.files, *HONEST, f"{LYING}/hidden.mp3")
@@ -182,7 +180,7 @@ def test_a_root_that_is_refused_is_an_error(faulty: Any, open_landing: OpenLandi
         assert LYING in str(caught.value)
 
 
-def test_one_object_that_is_refused_leaves_the_others_known(faulty: Any, open_landing: OpenLanding) -> None:
+def test_a_refused_object_does_not_affect_others(faulty: Any, open_landing: OpenLanding) -> None:
     write(faulty.files, *HONEST, LYING)
     faulty.protocol = lying(lambda server, number: server.status(number, paramiko.SFTP_PERMISSION_DENIED), about=LSTAT)
     stats = open_landing(faulty).stat_many([HONEST[0], LYING, "none.mp3"])
@@ -196,10 +194,10 @@ def test_one_object_that_is_refused_leaves_the_others_known(faulty: Any, open_la
 def test_entries_of_unknown_kind_are_gaps(faulty: Any, open_landing: OpenLanding, mode: int | None) -> None:
     write(faulty.files, *HONEST)
     (faulty.files / LYING).mkdir()
-    told = itertools.count()
+    lie_count = itertools.count()
 
     def unknown_kind(server: Lying, number: int) -> bool:
-        return next(told) % 2 == 0 and server.names(number, "session", mode=mode)
+        return next(lie_count) % 2 == 0 and server.names(number, "session", mode=mode)
 
     faulty.protocol = lying(unknown_kind)
     landing = open_landing(faulty)
@@ -224,7 +222,7 @@ class Following(asyncssh.SFTPServer):
 
 @pytest.mark.parametrize("to", ["..", ".", "../2026-11-01"])
 @pytest.mark.parametrize("behaviour", [Following, asyncssh.SFTPServer])
-def test_links_in_the_landing_lead_into_no_circle(
+def test_links_in_the_landing_cause_no_loop(
     asyncssh_server: Any, open_landing: OpenLanding, behaviour: type[asyncssh.SFTPServer], to: str
 ) -> None:
     server = asyncssh_server(behaviour=behaviour)

@@ -1,4 +1,4 @@
-"""Whom the SFTP landing believes, and how it shows who we are."""
+"""Host keys and log-in of the SFTP landing."""
 
 import base64
 import logging
@@ -58,7 +58,7 @@ def test_host_key_that_changes_between_two_connections_is_refused(faulty: Any, o
     assert faulty.log_ins == [("password", "pushuser")]
 
 
-def test_new_key_is_believed_once_it_is_pinned(faulty: Any, open_landing: OpenLanding) -> None:
+def test_new_key_is_accepted_once_it_is_pinned(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.host_key = new_key()
     landing = open_landing(faulty)
     with pytest.raises(HostKeyError):
@@ -86,7 +86,7 @@ def test_server_with_several_keys_is_asked_for_the_pinned_one(
 
 
 @pytest.mark.parametrize("write", [None, lambda file: file.mkdir(), lambda file: file.write_bytes(b"\xff\xfe")])
-def test_known_hosts_that_cannot_be_read_is_a_wrong_setting(
+def test_unreadable_known_hosts_is_a_configuration_error(
     faulty: Any, open_landing: OpenLanding, tmp_path: Path, write: Callable[[Path], None] | None
 ) -> None:
     faulty.known_hosts = tmp_path / "other_hosts"
@@ -152,7 +152,7 @@ def test_line_with_a_port_comes_before_one_without(tmp_path: Path) -> None:
         )
 
 
-def test_broken_revocation_is_not_passed_over(tmp_path: Path) -> None:
+def test_invalid_revocation_is_not_ignored(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(line(KNOWN, "sftp.example.com") + "@revoked * ssh-rsa AAAA\n")
     with pytest.raises(ConfigurationError, match="line 2"):
@@ -165,7 +165,7 @@ def test_fingerprint_is_the_one_that_ssh_prints() -> None:
     assert fingerprint(blob) == public.get_fingerprint()
 
 
-def test_wrong_password_is_refused_without_being_shown(
+def test_wrong_password_is_refused_and_not_in_the_message(
     server: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WRONG", "hunter2-is-wrong")
@@ -208,13 +208,13 @@ def test_single_question_is_answered_with_the_password(
             landing.check()
 
 
-def test_password_that_is_not_set_is_found_before_anything_is_contacted(faulty: Any, open_landing: OpenLanding) -> None:
+def test_missing_password_is_detected_before_anything_is_contacted(faulty: Any, open_landing: OpenLanding) -> None:
     with pytest.raises(ConfigurationError, match=r"^account acme_sg: accounts\.sftp\.password: .*NOT_SET_ANYWHERE"):
         open_landing(faulty, password={"env": "NOT_SET_ANYWHERE"}).check()
     assert faulty.transports == []
 
 
-def test_log_holds_no_password_and_nothing_at_info(
+def test_log_has_no_password_and_nothing_at_info(
     faulty: Any, open_landing: OpenLanding, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="callarchive.storage.landing.sftp.landing.wire")
@@ -259,7 +259,7 @@ def test_private_key_of_every_kind_is_read(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"])
-def test_private_key_that_is_none_is_a_wrong_setting(tmp_path: Path, content: bytes | None) -> None:
+def test_invalid_private_key_is_a_configuration_error(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"^account acme_sg: accounts\.sftp\.private_key: "):

@@ -1,4 +1,4 @@
-"""What is made of the bytes that a server sends."""
+"""Parsing of SFTP replies."""
 
 import stat
 from collections.abc import Callable
@@ -34,18 +34,18 @@ def reply(kind: int, *fields: object) -> Reply:
 
 
 def test_attributes_are_read_field_by_field() -> None:
-    told = reply(ATTRS, attributes(st_size=2**40, st_mode=0o100644, st_uid=1, st_gid=2, st_atime=5, st_mtime=86400))
-    read = told.attributes("file")
+    sent = reply(ATTRS, attributes(st_size=2**40, st_mode=0o100644, st_uid=1, st_gid=2, st_atime=5, st_mtime=86400))
+    read = sent.attributes("file")
     assert (read.size_bytes, read.mode) == (2**40, 0o100644)
     assert read.modified_at == datetime(1970, 1, 2, tzinfo=UTC)
     assert read.is_file()
     assert not read.is_folder()
 
 
-def test_attributes_that_were_not_told_are_null() -> None:
-    told = attributes()
-    told.attr = {b"vendor@example.com": b"whatever"}
-    read = reply(ATTRS, told).attributes("file")
+def test_missing_attributes_are_none() -> None:
+    sent = attributes()
+    sent.attr = {b"vendor@example.com": b"whatever"}
+    read = reply(ATTRS, sent).attributes("file")
     assert (read.size_bytes, read.mode, read.modified_at) == (None, None, None)
     assert not read.is_file()
 
@@ -60,9 +60,9 @@ def test_attributes_that_were_not_told_are_null() -> None:
         (0o100644, b"", stat.S_IFREG),
     ],
 )
-def test_kind_of_a_listed_file_is_told_by_its_mode_or_its_line(mode: int | None, long_name: bytes, kind: int) -> None:
-    told = attributes() if mode is None else attributes(st_mode=mode)
-    (entry,) = reply(NAME, 1, b"x", long_name, told).entries("folder")
+def test_kind_of_a_listed_file_is_from_its_mode_or_its_line(mode: int | None, long_name: bytes, kind: int) -> None:
+    sent = attributes() if mode is None else attributes(st_mode=mode)
+    (entry,) = reply(NAME, 1, b"x", long_name, sent).entries("folder")
     assert entry.name == b"x"
     assert stat.S_IFMT(entry.attributes.mode or 0) == kind
 
@@ -90,7 +90,7 @@ READERS: list[Callable[[Reply], object]] = [
 
 
 @given(kind=st.sampled_from([STATUS, HANDLE, DATA, NAME, ATTRS, 200]), body=st.binary(max_size=64))
-def test_no_bytes_raise_anything_but_our_own_errors(kind: int, body: bytes) -> None:
+def test_any_bytes_raise_only_our_own_errors(kind: int, body: bytes) -> None:
     for reader in READERS:
         try:
             reader(Reply(request=1, kind=kind, body=body))
@@ -99,7 +99,7 @@ def test_no_bytes_raise_anything_but_our_own_errors(kind: int, body: bytes) -> N
 
 
 @given(st.integers(0, 40))
-def test_names_that_break_off_are_refused(length: int) -> None:
+def test_truncated_names_are_refused(length: int) -> None:
     whole = reply(NAME, 1, b"file.mp3", b"-rw-r--r-- 1", attributes(st_size=5, st_mode=0o100644))
     with pytest.raises(SessionLostError, match="ends too early"):
         Reply(request=1, kind=NAME, body=whole.body[: min(length, len(whole.body) - 1)]).entries("folder")

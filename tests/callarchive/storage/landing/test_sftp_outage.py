@@ -1,4 +1,4 @@
-"""What a server that cannot be used costs: a handful of log-ins, however many threads want something of it."""
+"""An unusable server costs a handful of log-ins, however many threads use it."""
 
 import socket
 import threading
@@ -51,7 +51,7 @@ def besiege(landing: SftpLanding) -> list[ArchiveError]:
         ("internal-sftp", ("ForceCommand /bin/echo This account is currently not available.",)),
     ],
 )
-def test_openssh_without_sftp_costs_three_log_ins_and_is_named(
+def test_openssh_without_sftp_costs_three_log_ins_and_is_reported(
     openssh: Any, open_landing: OpenLanding, subsystem: str | None, options: tuple[str, ...]
 ) -> None:
     server = openssh(*options, subsystem=subsystem)
@@ -145,7 +145,7 @@ def connection_to(faulty: Any, monkeypatch: pytest.MonkeyPatch) -> Connection:
     return connect(server, key=None)
 
 
-def test_session_refused_after_another_was_given_is_no_absence_of_sftp(
+def test_session_refused_after_another_was_opened_is_not_reported_as_no_sftp(
     faulty: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = connection_to(faulty, monkeypatch)
@@ -157,7 +157,7 @@ def test_session_refused_after_another_was_given_is_no_absence_of_sftp(
 
 
 @pytest.mark.parametrize("fault", ["subsystem_refused", "cuts_off_log_ins"])
-def test_refusal_of_more_does_not_end_what_runs(
+def test_refusal_of_more_sessions_does_not_end_running_ones(
     faulty: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     (faulty.files / "file.mp3").write_bytes(b"x" * 1000)
@@ -174,7 +174,7 @@ def test_refusal_of_more_does_not_end_what_runs(
 
 @pytest.mark.needs("sshd")
 @pytest.mark.parametrize("means", ["password", "private_key"])
-def test_openssh_that_hangs_up_on_a_wrong_log_in_is_asked_once(
+def test_openssh_that_hangs_up_on_a_wrong_log_in_is_tried_once(
     openssh: Any, open_landing: OpenLanding, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, means: str
 ) -> None:
     server = openssh("MaxAuthTries 1", "PasswordAuthentication yes", "LogLevel VERBOSE")
@@ -194,7 +194,7 @@ def test_openssh_that_hangs_up_on_a_wrong_log_in_is_asked_once(
 
 
 @pytest.mark.needs("sshd")
-def test_openssh_that_says_no_is_a_denial(openssh: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
+def test_refused_log_in_at_openssh_is_access_denied(openssh: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "stranger")
     with pytest.raises(AccessDeniedError, match=r"^account acme_sg: .* accounts\.sftp\.private_key$"):
         open_landing(openssh(), private_key=tmp_path / "stranger").check()

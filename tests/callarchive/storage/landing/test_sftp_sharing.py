@@ -1,4 +1,4 @@
-"""Downloads that share a session: what one of them meets is nothing to the others."""
+"""Downloads that share a session do not affect each other."""
 
 import errno
 import hashlib
@@ -94,7 +94,7 @@ class FewFolders(paramiko.SFTPServer):
         FewFolders.most = max(FewFolders.most, len(self.folder_table))
 
 
-def test_replies_in_any_order_make_every_file_whole(faulty: Any, open_landing: OpenLanding) -> None:
+def test_files_are_complete_with_replies_in_any_order(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.protocol = Shuffling
     contents = write(faulty.files, *(f"{number}.mp3" for number in range(12)), size_bytes=1_500_000)
     landing = open_landing(faulty, concurrency=6)
@@ -102,7 +102,7 @@ def test_replies_in_any_order_make_every_file_whole(faulty: Any, open_landing: O
         assert dict(zip(contents, threads.map(lambda path: read(landing, path), contents), strict=True)) == contents
 
 
-def test_file_that_stalls_ends_alone(faulty: Any, open_landing: OpenLanding) -> None:
+def test_stalled_file_fails_alone(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.protocol = Ignoring
     contents = write(faulty.files, "stuck.mp3", "good.mp3", size_bytes=12_000_000)
     landing = open_landing(faulty, stall_timeout_s=0.4)
@@ -117,7 +117,7 @@ def test_file_that_stalls_ends_alone(faulty: Any, open_landing: OpenLanding) -> 
     assert read(landing, "good.mp3") == contents["good.mp3"]
 
 
-def test_slow_consumer_holds_up_nobody(server: Any, open_landing: OpenLanding) -> None:
+def test_slow_consumer_delays_no_other(server: Any, open_landing: OpenLanding) -> None:
     contents = write(server.files, "slow.mp3", "quick.mp3", size_bytes=12_000_000)
     landing = open_landing(server)
     with landing.open("slow.mp3") as slow:
@@ -129,7 +129,7 @@ def test_slow_consumer_holds_up_nobody(server: Any, open_landing: OpenLanding) -
     assert b"".join(got) == contents["slow.mp3"]
 
 
-def test_file_that_waits_its_turn_behind_others_is_not_stalled(faulty: Any, open_landing: OpenLanding) -> None:
+def test_file_queued_behind_others_is_not_stalled(faulty: Any, open_landing: OpenLanding) -> None:
     faulty.read_takes_s = 0.1
     contents = write(faulty.files, *(f"{number}.mp3" for number in range(8)), size_bytes=600_000)
     landing = open_landing(faulty, concurrency=8, stall_timeout_s=0.6)
@@ -138,7 +138,7 @@ def test_file_that_waits_its_turn_behind_others_is_not_stalled(faulty: Any, open
         assert dict(zip(contents, threads.map(lambda path: read(landing, path), contents), strict=True)) == contents
 
 
-def test_server_that_opens_few_files_at_once_gives_all(asyncssh_server: Any, open_landing: OpenLanding) -> None:
+def test_all_files_arrive_from_a_server_that_opens_few_at_once(asyncssh_server: Any, open_landing: OpenLanding) -> None:
     server = asyncssh_server(behaviour=Narrow)
     contents = write(server.files, *(f"{number}.mp3" for number in range(60)), size_bytes=50_000)
     landing = open_landing(server, concurrency=16)

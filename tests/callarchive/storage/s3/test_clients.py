@@ -1,4 +1,4 @@
-"""Whatever boto3's chain finds, everything that talks to S3 talks to the same place with the same credentials."""
+"""boto3 and obstore use the same endpoint and credentials."""
 
 import logging
 import os
@@ -95,7 +95,7 @@ def test_one_endpoint_serves_boto3_and_obstore(
 
 
 @pytest.mark.usefixtures("keys")
-def test_aws_itself_is_asked_at_the_buckets_own_host_unless_a_dot_forbids_it() -> None:
+def test_aws_is_contacted_at_the_buckets_own_host_unless_its_name_has_a_dot() -> None:
     settings = S3Settings(region="ap-southeast-1")
     assert opened(settings).config["endpoint"] == "https://bucket.s3.ap-southeast-1.amazonaws.com"
     assert opened(settings).config["region"] == "ap-southeast-1"
@@ -103,13 +103,13 @@ def test_aws_itself_is_asked_at_the_buckets_own_host_unless_a_dot_forbids_it() -
 
 
 @pytest.mark.usefixtures("keys")
-def test_plain_http_is_spoken_only_where_it_is_configured() -> None:
+def test_plain_http_is_used_only_where_it_is_configured() -> None:
     assert opened(S3Settings(endpoint_url="http://127.0.0.1:9000")).client_options["allow_http"] == "true"
     assert opened(S3Settings(endpoint_url="https://127.0.0.1:9000")).client_options["allow_http"] == "false"
 
 
 @pytest.mark.usefixtures("keys")
-def test_a_proxy_of_the_environment_is_used_and_left_out_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_and_its_exceptions_in_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = S3Settings(region="eu-west-1")
     assert opened(settings).client_options["proxy_excludes"] == "bucket.s3.eu-west-1.amazonaws.com"
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.acme.example:3128")
@@ -118,7 +118,7 @@ def test_a_proxy_of_the_environment_is_used_and_left_out_as_it_says(monkeypatch:
     assert opened(settings).client_options["proxy_url"] != "http://proxy.acme.example:3128"
 
 
-def test_without_credentials_the_first_use_says_where_to_put_them(endpoint: str) -> None:
+def test_without_credentials_the_first_use_names_the_variables(endpoint: str) -> None:
     settings = S3Settings(endpoint_url=endpoint, region="us-east-1")
     with pytest.raises(AccessDeniedError, match="AWS_ACCESS_KEY_ID"):
         opened(settings)
@@ -134,7 +134,7 @@ def test_without_credentials_the_first_use_says_where_to_put_them(endpoint: str)
         (S3Settings(region="eu-west-1"), {"AWS_CA_BUNDLE": "/nonexistent/ca.pem"}, "ca.pem"),
     ],
 )
-def test_what_does_not_exist_is_a_matter_of_configuration(
+def test_invalid_s3_settings_are_configuration_errors(
     settings: S3Settings, environment: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
@@ -143,13 +143,13 @@ def test_what_does_not_exist_is_a_matter_of_configuration(
         opened(settings)
 
 
-def test_credentials_that_cannot_be_fetched_are_no_outage(endpoint: str, tmp_path: Path) -> None:
+def test_failed_credentials_are_not_an_outage(endpoint: str, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[profile broken]\ncredential_process = /bin/false\n")
     with pytest.raises(AccessDeniedError, match="could not be fetched"):
         opened(S3Settings(endpoint_url=endpoint, region="us-east-1", profile="broken"))
 
 
-def test_credentials_that_cannot_be_renewed_on_the_way_are_no_outage() -> None:
+def test_failed_renewal_of_credentials_is_not_an_outage() -> None:
     def fail() -> Any:
         raise CredentialRetrievalError(provider="role", error_msg="gone")
 
@@ -179,7 +179,7 @@ def test_credentials_that_cannot_be_renewed_on_the_way_are_no_outage() -> None:
         ("QuotaExceeded", 400, StoreError),
     ],
 )
-def test_s3s_own_words_decide_before_the_status_does(code: str, status: int, kind: type[ArchiveError]) -> None:
+def test_s3s_error_code_takes_precedence_over_the_status(code: str, status: int, kind: type[ArchiveError]) -> None:
     said = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     of_botocore = translate_botocore(ClientError(said, "GetObject"), place="s3://b/k", doing="reading")
     text = f"Server returned non-2xx status code: {status} X: <Error><Code>{code}</Code></Error>"
@@ -194,7 +194,7 @@ def test_a_url_is_split_without_decoding() -> None:
     assert split_s3_url("s3://bucket") == ("bucket", "")
 
 
-def test_a_code_that_a_server_makes_up_is_cleaned_and_bounded() -> None:
+def test_an_unknown_error_code_is_cleaned_and_bounded() -> None:
     said = {"Error": {"Code": "\x1b[1mNo, 6591234567, ?X-Amz-Signature=5ecret " + "x" * 500}}
     answer: Any = {**said, "ResponseMetadata": {"HTTPStatusCode": 500}}
     shown = "".join(map(str, translate_botocore(ClientError(answer, "GetObject"), place="p", doing="reading").args))
