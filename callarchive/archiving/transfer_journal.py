@@ -16,7 +16,6 @@ from callarchive.catalog.rows import file_row
 from callarchive.catalog.schemas import RECORDING_FILES
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import RecordingFile
-from callarchive.runtime.memory import give_memory_back
 
 _PIECES_AT_ONCE = 64
 """Pieces that are combined as they are read: thousands of small buffers would leave gaps and double the memory used."""
@@ -69,7 +68,6 @@ class TransferJournal:
         known: dict[str, Column] = {}
         for name in columns or RECORDING_FILES.schema.names:
             known[name] = parts.pop(name).take(last)
-            give_memory_back(len(last))
         return pa.table(known)
 
     def add(self, file: RecordingFile) -> None:

@@ -135,20 +135,16 @@ class Catalog:
             StoreError: the file cannot be read, or is damaged.
         """
         from callarchive.catalog import parquet_files
-        from callarchive.runtime.memory import give_memory_back
 
         try:
             data: bytes | None = self.store.read(table.partition_path(day))
         except ObjectNotFoundError:
             data = None
         try:
-            rows = parquet_files.decode(data, table, columns=columns)
+            return parquet_files.decode(data, table, columns=columns)
         except parquet_files.DamagedError as err:
             damaged = self.store.uri(table.partition_path(day))
             raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
-        del data
-        give_memory_back(len(rows))
-        return rows
 
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
         """Return the rows of `partition` as dicts."""
@@ -170,13 +166,11 @@ class Catalog:
             StoreError: the partition cannot be written; the old rows remain.
         """
         from callarchive.catalog import parquet_files
-        from callarchive.runtime.memory import give_memory_back
 
         data = parquet_files.to_arrow(table, rows)
         if not self._is_current(table, day, data):
             with self.store.replacing(table.partition_path(day)) as file:
                 parquet_files.write(data, file)
-        give_memory_back(data.num_rows)
         return int(data.num_rows)
 
     def _is_current(self, table: Table, day: date, data: "pa.Table") -> bool:

@@ -1,20 +1,28 @@
-"""Memory of a process that archives days: Arrow's allocator, and releasing memory after a step.
+"""Memory of a process that archives days: Arrow's allocator, and the return of freed memory to the system.
 
 Many threads create and drop a long day's tables. Arrow's own allocator keeps freed memory for each of them.
 """
 
+import ctypes
 import os
 import sys
+from contextlib import suppress
 
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
+_BIG_BLOCK_BYTES = 2 * 1024 * 1024
+"""Larger than a chunk of a transfer, for which a system call each would cost CPU."""
 _MANY_ROWS = 20_000
 
 
 def use_system_memory() -> None:
-    """Make Arrow use the C library's allocator, unless `ARROW_DEFAULT_MEMORY_POOL` is set.
+    """Make Arrow use the C library's allocator, unless `ARROW_DEFAULT_MEMORY_POOL` is set, and return big blocks when freed.
 
     A day of 30,000 recordings peaked at 305 MB with it, at 574 MB with Arrow's own, in the same time.
     """
+    # glibc raises its threshold with the blocks that it frees, and then keeps a long day's columns. Other libraries lack it.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BIG_BLOCK_BYTES)
     if _VARIABLE in os.environ:
         return
     os.environ[_VARIABLE] = "system"  # also for processes that this one starts
@@ -24,8 +32,8 @@ def use_system_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def give_memory_back(row_count: int) -> None:
-    """Return freed memory to the system after tables of this many rows. It takes milliseconds, so few rows are ignored."""
+def release_unused(row_count: int) -> None:
+    """Return freed memory to the system after a step of this many rows. It takes milliseconds, so few rows are ignored."""
     if row_count >= _MANY_ROWS:
         import pyarrow as pa
 

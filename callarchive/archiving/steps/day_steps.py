@@ -23,7 +23,7 @@ from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import AccountFailure
-from callarchive.runtime.memory import give_memory_back
+from callarchive.runtime.memory import release_unused
 from callarchive.runtime.worker_pool import NoProgress, Progress
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class DayStep:
         report = self.write(StepInputs(connections, day, failures, reread, progress or NoProgress()))
         counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
         log.info("%s: %s: %d rows%s", day, self.table.name, report.row_count, f" ({counts})" if counts else "")
-        give_memory_back(report.row_count)
+        release_unused(report.row_count)
         return report
 
 

@@ -24,7 +24,6 @@ from callarchive.catalog.rows import file_from, recording_from
 from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.models import ApiStatus
-from callarchive.runtime.memory import give_memory_back
 from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import AccountSettings
 from callarchive.storage.landing.contents import LandingContents
@@ -64,7 +63,6 @@ def fetch_recordings(
     counts, errors = _fetch_accounts(day, accounts, metadata, journal, archive, landings, progress or NoProgress())
     all_failures = keep_failures(day, schemas.RECORDING_FILES, errors, earlier=failures)
     metadata = metadata.select(list(_RECORDING))  # frees the other columns while the files are in memory
-    give_memory_back(len(metadata))
     files = journal.known()
     is_named = _are_named(files, metadata)
     by_status = count_values(files["archive_status"].filter(is_named))

@@ -29,7 +29,6 @@ from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import Discrepancy
-from callarchive.runtime.memory import give_memory_back
 from callarchive.settings import AccountSettings
 from callarchive.storage.landing.contents import LandingContents, time_in_path
 
@@ -74,9 +73,7 @@ def write_reconciliation(
     )
     search = _Search(day, archive, landings, open_inbox, earlier)
     search.unknown += search.open.not_named_now(sessions, recordings)
-    row_count = len(sessions) + len(recordings)
     del sessions, recordings  # frees a long day's rows before the search
-    give_memory_back(row_count)
     rows = search.archive()
     if day.is_settled:
         rows += search.landings() + search.events()
