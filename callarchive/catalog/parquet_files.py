@@ -70,7 +70,7 @@ def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -
     Columns that an older file lacks are NULL.
 
     Raises:
-        DamagedError: the bytes are not such a file.
+        DamagedError: the bytes are not a Parquet file.
     """
     schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
     if data is None:

@@ -111,7 +111,7 @@ def _header(record: str) -> tuple[list[str], str]:
 def _cells(record: str, delimiter: str) -> list[str]:
     try:
         return next(csv.reader([record], delimiter=delimiter), [])
-    except csv.Error:  # a stray quote or line end
+    except csv.Error:  # a misplaced quote or line end
         return [record.replace('"', "").rstrip("\r\n")]
 
 

@@ -49,7 +49,7 @@ def trial(start_trial: Start) -> Any:
     return found
 
 
-def asked(trial: Any) -> dict[date, str]:
+def requested(trial: Any) -> dict[date, str]:
     """Return the days that a nightly run requests because their bounds moved, in order, with the reasons."""
     with trial.connections() as connections:
         settings = connections.settings.model_copy(
@@ -90,21 +90,21 @@ def test_a_nightly_run_archives_days_with_a_moved_midnight_and_each_session_is_i
     trial.archive(*DAYS)
     before = days_of_sessions(trial)
     assert before.keys() == exported(trial).keys()
-    assert asked(trial) == {}
+    assert requested(trial) == {}
     use_tz_data(tz_age(ZONE, new))
-    assert list(asked(trial)) == DAYS[::-1]
+    assert list(requested(trial)) == DAYS[::-1]
     with trial.connections() as connections:
         overview = read_status(connections, DAYS[:2])
     assert [item.day for item in overview.moved] == DAYS[:2]
     assert not overview.is_well
     assert in_the_hour(trial, 5)
     assert in_the_hour(trial, 6)
-    for days in (asked(trial), DAYS):
+    for days in (requested(trial), DAYS):
         rerun(trial, days)
         assert {name: Counter(days).total() for name, days in days_of_sessions(trial).items()} == dict.fromkeys(
             before, 1
         )
-    assert asked(trial) == {}
+    assert requested(trial) == {}
 
 
 def test_an_hour_that_was_in_no_day_is_archived_later(trial: Any, tz_age: TzAge, use_tz_data: Use) -> None:
@@ -114,11 +114,11 @@ def test_an_hour_that_was_in_no_day_is_archived_later(trial: Any, tz_age: TzAge,
     trial.archive(DAYS[2])
     lost = in_the_hour(trial, 6)
     assert exported(trial).keys() - days_of_sessions(trial).keys() == lost
-    assert asked(trial)[DAYS[1]] == (
+    assert requested(trial)[DAYS[1]] == (
         "its bounds moved: archived as 2026-01-05T10:00:00Z to 2026-01-06T10:00:00Z with tz data of unknown release, SHA-256 "
         f"{sha256_of(TEN)[:12]}, now 2026-01-05T11:00:00Z to 2026-01-06T11:00:00Z"
     )
-    rerun(trial, asked(trial))
+    rerun(trial, requested(trial))
     found = days_of_sessions(trial)
     assert all(len(days) == 1 for days in found.values())
     assert {name: found[name] for name in lost} == {name: [DAYS[1]] for name in lost}

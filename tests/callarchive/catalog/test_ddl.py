@@ -90,8 +90,8 @@ def test_the_pages_python_reads_old_and_new_files_with_call_date_as_a_date(name:
     rows = (
         found.to_pylist() if name == "pyarrow" else found.to_dicts() if name == "Polars" else found.to_dict("records")
     )
-    told = sorted((str(r["call_date"]), r["size_bytes"]) for r in rows)
-    assert told == [("2025-12-31", 7), ("2026-01-01", 7)]
+    values = sorted((str(r["call_date"]), r["size_bytes"]) for r in rows)
+    assert values == [("2025-12-31", 7), ("2026-01-01", 7)]
     assert all(isinstance(r["call_date"], date) for r in rows)
     versions = {str(r["call_date"]): r["versions"] for r in rows}
     assert list(versions["2026-01-01"]) == ["v"]

@@ -521,7 +521,7 @@ def test_a_kill_at_any_point_of_a_write_leaves_the_old_or_the_new_rows(tmp_path:
     assert seen == sorted(seen)
 
 
-def test_the_package_offers_the_catalog_and_says_what_it_lacks() -> None:
+def test_the_package_offers_the_catalog_and_rejects_unknown_names() -> None:
     package = importlib.import_module("callarchive.catalog")
     assert package.Catalog is Catalog
     with pytest.raises(AttributeError, match="no attribute 'Cats'"):

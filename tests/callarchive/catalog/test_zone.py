@@ -139,11 +139,11 @@ def test_days_are_archived_in_another_zone_from_stored_responses(start_trial: St
     shutil.copytree(folder / "catalog" / "_answers", folder / "catalog-sg" / "_answers")
     text = trial.config.read_text().replace('timezone   = "UTC"', 'timezone   = "Asia/Singapore"')
     trial.config.write_text(text.replace("/archive", "/archive-sg").replace("/catalog", "/catalog-sg"))
-    asked = len(trial.simulator.api.requests)
+    requests_before = len(trial.simulator.api.requests)
     with trial.connections() as connections:
         for day in (*trial.days, date(2026, 1, 7)):
             archive_day(connections, day, reread=True)
-    assert len(trial.simulator.api.requests) == asked
+    assert len(trial.simulator.api.requests) == requests_before
     new = Catalog.open(folder / "catalog-sg")
     after = {row["session_id"]: row for row in new.arrow("sessions").to_pylist()}
     assert len(new.arrow("sessions")) == len(after)
@@ -164,12 +164,12 @@ def test_a_run_with_another_zone_changes_nothing_and_exits_with_2(start_trial: S
     before = trial.tables()
     original = trial.config.read_text()
     trial.config.write_text(original.replace('timezone   = "UTC"', 'timezone   = "Asia/Singapore"'))
-    asked = len(trial.simulator.api.requests)
+    requests_before = len(trial.simulator.api.requests)
     refused = trial.run("archive", "--day", "2026-01-05")
     assert refused.returncode == 2
     assert "are cut in UTC, not in Asia/Singapore" in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert len(trial.simulator.api.requests) == asked
+    assert len(trial.simulator.api.requests) == requests_before
     assert trial.tables() == before
     mark.unlink()  # as in a catalog of an older version: the next run stores its zone
     trial.config.write_text(original)

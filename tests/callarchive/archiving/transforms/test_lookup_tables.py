@@ -88,7 +88,7 @@ def test_a_session_is_final_when_recordings_listed_after_the_grace_time_are_arch
 def settled(*looks, states=None, named=(), **day):
     """Return whether the session is final after these lookups, and when it is looked up once more."""
     _, metadata = answers(("acme", lookup(ONE, LookupStatus.OK, *named))) if named else answers()
-    asked = {
+    given = {
         "lookups": after(*looks, **day),
         "metadata": metadata,
         "files": files(**(states or {})),
@@ -97,7 +97,7 @@ def settled(*looks, states=None, named=(), **day):
     }
     ended_at = day.get("ended_at", END)
     of_day = sessions(("acme", ONE), ended_at=ended_at)
-    (is_final,), (second_at,) = final(of_day, **asked).to_pylist(), second_lookup_at(of_day, **asked).to_pylist()
+    (is_final,), (second_at,) = final(of_day, **given).to_pylist(), second_lookup_at(of_day, **given).to_pylist()
     return is_final, second_at
 
 
@@ -143,9 +143,9 @@ def test_a_response_from_the_future_or_before_the_grace_time_is_not_the_first():
 def test_a_negative_response_of_an_older_version_does_not_count():
     old, _ = answers(("acme", lookup(ONE, LookupStatus.NOT_FOUND, at=LATE + 9 * DAY)))
     assert confirmed_negatives(old).to_pylist() == [False]
-    asked = {"lookups": old, "metadata": answers()[1], "files": files(), "day_end": END, "grace": GRACE}
-    assert final(sessions(("acme", ONE)), **asked).to_pylist() == [False]
-    assert second_lookup_at(sessions(("acme", ONE)), **asked).to_pylist() == [None]
+    given = {"lookups": old, "metadata": answers()[1], "files": files(), "day_end": END, "grace": GRACE}
+    assert final(sessions(("acme", ONE)), **given).to_pylist() == [False]
+    assert second_lookup_at(sessions(("acme", ONE)), **given).to_pylist() == [None]
 
 
 def test_errors_missing_lookups_and_an_ok_without_recordings_are_never_final():
@@ -159,13 +159,18 @@ def test_errors_missing_lookups_and_an_ok_without_recordings_are_never_final():
 def test_a_session_is_not_final_before_a_recording_that_only_an_event_names_is_archived(status):
     lookups, metadata = answers(("acme", lookup(ONE, status, *(["a"] if status is LookupStatus.OK else []))))
     event = {"subaccount_id": "acme", "session_id": ONE, "recording_id": "e", "only_by_event": True}
-    told = pa.concat_tables([metadata, pa.Table.from_pylist([event], schema=metadata.schema)])
+    with_event = pa.concat_tables([metadata, pa.Table.from_pylist([event], schema=metadata.schema)])
     if status is not LookupStatus.OK:
         lookups = after(lookup(ONE, status), lookup(ONE, status, at=LATE + DAY))
 
     def is_final_with(**states):
         return final(
-            sessions(("acme", ONE)), lookups=lookups, metadata=told, files=files(**states), day_end=END, grace=GRACE
+            sessions(("acme", ONE)),
+            lookups=lookups,
+            metadata=with_event,
+            files=files(**states),
+            day_end=END,
+            grace=GRACE,
         ).to_pylist() == [True]
 
     assert is_final_with(a="archived", e="archived")
@@ -176,11 +181,11 @@ def test_a_session_is_not_final_before_a_recording_that_only_an_event_names_is_a
 def test_an_event_does_not_make_an_ok_without_recordings_final():
     lookups, metadata = answers(("acme", lookup(ONE, LookupStatus.OK)))
     event = {"subaccount_id": "acme", "session_id": ONE, "recording_id": "e", "only_by_event": True}
-    told = pa.Table.from_pylist([event], schema=metadata.schema)
+    with_event = pa.Table.from_pylist([event], schema=metadata.schema)
     found = final(
         sessions(("acme", ONE)),
         lookups=lookups,
-        metadata=told,
+        metadata=with_event,
         files=files(e="archived"),
         day_end=END,
         grace=GRACE,

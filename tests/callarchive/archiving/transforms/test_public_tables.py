@@ -190,7 +190,7 @@ def lookup(number: int, status: str, account: str = "acme_sg", error: str | None
     }
 
 
-def told(number: int, *, session: int | None = None, account: str = "acme_sg", **values: Any) -> Row:
+def reported(number: int, *, session: int | None = None, account: str = "acme_sg", **values: Any) -> Row:
     return {
         "subaccount_id": account,
         "session_id": session_id(number if session is None else session),
@@ -212,7 +212,7 @@ def test_every_session_has_one_row_with_its_lookup_and_count() -> None:
             lookup(2, "error", error="no answer"),
             lookup(1, "no_recordings", "acme_th"),
         ],
-        metadata=[told(10, session=1), told(11, session=1), told(12, session=9)],
+        metadata=[reported(10, session=1), reported(11, session=1), reported(12, session=9)],
     )
     seen = [(r["subaccount_id"], r["session_id"], r["lookup_status"], r["recording_count"]) for r in rows]
     assert seen == [
@@ -276,7 +276,7 @@ def made(
 
 
 def test_every_recording_that_8x8_lists_has_one_row() -> None:
-    rows = made([told(1), told(2), told(1, account="acme_th")], [file(1), file(3)])
+    rows = made([reported(1), reported(2), reported(1, account="acme_th")], [file(1), file(3)])
     assert [(row["subaccount_id"], row["recording_id"], row["archive_status"]) for row in rows] == [
         ("acme_sg", recording_id(1), "archived"),
         ("acme_sg", recording_id(2), "pending"),
@@ -285,7 +285,7 @@ def test_every_recording_that_8x8_lists_has_one_row() -> None:
 
 
 def test_an_archived_recording_has_its_measurements_and_uris() -> None:
-    (row,) = made([told(1, api_status="CALLBACK_FAILED", api_status_raw="callback_failed")], [file(1)])
+    (row,) = made([reported(1, api_status="CALLBACK_FAILED", api_status_raw="callback_failed")], [file(1)])
     where = f"file:///archive/acme_sg/call_date=2026-11-01/{session_id(1)}/{recording_id(1)}.mp3"
     assert (row["archive_uri"], row["versions"]) == (where, [where])
     assert (row["size_bytes"], row["duration_s"], row["bitrate_kbps"], row["channels"]) == (1000, 60.0, 32.0, 1)
@@ -295,10 +295,10 @@ def test_an_archived_recording_has_its_measurements_and_uris() -> None:
 
 def test_a_start_comes_from_the_objects_name_else_from_the_url() -> None:
     url = f"https://host/{recording_id(1)}_2026-11-01T11%3A00%3A00Z.mp3"
-    (found,) = made([told(1, external_file_url=url)], [file(1)])
-    (absent,) = made([told(1, external_file_url=url)], [file(1, "missing")])
-    (silent,) = made([told(1)], [file(1, "missing")])
-    (by_api,) = made([told(1, external_file_url=url, started_at_api=NOW)], [file(1)])
+    (found,) = made([reported(1, external_file_url=url)], [file(1)])
+    (absent,) = made([reported(1, external_file_url=url)], [file(1, "missing")])
+    (silent,) = made([reported(1)], [file(1, "missing")])
+    (by_api,) = made([reported(1, external_file_url=url, started_at_api=NOW)], [file(1)])
     assert (found["started_at"], found["started_at_source"]) == (datetime(2026, 11, 1, 10, tzinfo=UTC), "filename")
     assert (absent["started_at"], absent["started_at_source"]) == (datetime(2026, 11, 1, 11, tzinfo=UTC), "filename")
     assert (silent["started_at"], silent["started_at_source"]) == (None, None)
@@ -306,7 +306,7 @@ def test_a_start_comes_from_the_objects_name_else_from_the_url() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measured_s", "told_s", "mismatch"),
+    ("measured_s", "reported_s", "mismatch"),
     [
         (60.0, 60.0, False),
         (60.0, 62.0, False),
@@ -320,11 +320,11 @@ def test_a_start_comes_from_the_objects_name_else_from_the_url() -> None:
     ],
 )
 def test_durations_that_disagree_by_more_than_the_tolerance_are_flagged(
-    measured_s: float | None, told_s: float | None, mismatch: bool | None
+    measured_s: float | None, reported_s: float | None, mismatch: bool | None
 ) -> None:
-    (row,) = made([told(1, duration_api_s=told_s)], [file(1, duration_s=measured_s)])
+    (row,) = made([reported(1, duration_api_s=reported_s)], [file(1, duration_s=measured_s)])
     assert row["duration_mismatch"] is mismatch
-    assert (row["duration_s"], row["duration_api_s"]) == (measured_s, told_s), "both are kept"
+    assert (row["duration_s"], row["duration_api_s"]) == (measured_s, reported_s), "both are kept"
 
 
 @pytest.mark.parametrize(
@@ -338,14 +338,14 @@ def test_the_duration_of_an_event_is_compared_with_the_measured_one(
         {"subaccount_id": account, "session_id": "s", "recording_id": "r", "duration_event_s": seconds}
         for account, seconds in (("acme_sg", event_s), ("other", 1.0))
     ]
-    recording = told(1, duration_api_s=api_s)
+    recording = reported(1, duration_api_s=api_s)
     events[0]["recording_id"] = events[1]["recording_id"] = recording["recording_id"]
     (row,) = made([recording], [file(1, duration_s=60.0)], events=events)
     assert (row["duration_event_s"], row["duration_api_s"], row["duration_mismatch"]) == (event_s, api_s, mismatch)
 
 
 def test_a_recording_without_a_file_says_why() -> None:
-    rows = made([told(1), told(2)], [file(1, "rejected", error="a web page", quarantine_uri="file:///q/x.bin")])
+    rows = made([reported(1), reported(2)], [file(1, "rejected", error="a web page", quarantine_uri="file:///q/x.bin")])
     assert [(row["error"], row["quarantine_uri"]) for row in rows] == [
         ("a web page", "file:///q/x.bin"),
         ("not downloaded yet", None),

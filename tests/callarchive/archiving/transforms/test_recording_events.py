@@ -68,15 +68,15 @@ def test_earlier_events_stay_and_new_ones_are_added() -> None:
 
 
 def test_a_recording_named_only_by_an_event_belongs_to_the_day() -> None:
-    told = events(event(R1, event_status_raw="x"), event(R2), event(R3, session_id="not the day's"))
-    rows = with_recordings_of_events(metadata({"recording_id": R1}), told, sessions=OWN).to_pylist()
+    named = events(event(R1, event_status_raw="x"), event(R2), event(R3, session_id="not the day's"))
+    rows = with_recordings_of_events(metadata({"recording_id": R1}), named, sessions=OWN).to_pylist()
     assert [(row["recording_id"], row["api_status"], row["only_by_event"]) for row in rows] == [
         (R1, "PROCESSING", None),
         (R2, "UPLOAD_COMPLETED", True),
     ]
     assert rows[1]["external_file_url"] is None
     assert rows[1]["duration_api_s"] is None
-    both = with_recordings_of_events(metadata({"recording_id": R1}), told, sessions=OWN)
+    both = with_recordings_of_events(metadata({"recording_id": R1}), named, sessions=OWN)
     assert named_by_api(both).to_pylist() == metadata({"recording_id": R1}).to_pylist()
 
 
@@ -96,14 +96,14 @@ class Day:
         self.now = AT
         self.inbox = Inbox.open(f"sqlite:///{folder / 'inbox.sqlite3'}", clock=lambda: self.now)
 
-    def tell(self, recording_id: str, session_id: str = S1, *, account: str = "acme_sg", **payload: Any) -> None:
+    def receive(self, recording_id: str, session_id: str = S1, *, account: str = "acme_sg", **payload: Any) -> None:
         fields = {"sessionId": session_id, "recordingId": recording_id, "status": "UPLOAD_COMPLETED", **payload}
         body = json.dumps({"eventType": "CALL_RECORDING_STATUS", "payload": fields}).encode()
         self.inbox.add([(account, read_event(body, subaccount_id=account, mask=lambda number: number))])
 
     def write(self, *, inbox: bool = True, of: pa.Table = OWN) -> list[Row]:
-        told = inbox_events(self.inbox, of) if inbox else None
-        count = write_recording_events(self.catalog, DAY, told, sessions=of)
+        new = inbox_events(self.inbox, of) if inbox else None
+        count = write_recording_events(self.catalog, DAY, new, sessions=of)
         rows = self.catalog.rows(RECORDING_EVENTS, DAY)
         assert len(rows) == count
         return rows
@@ -117,10 +117,10 @@ def day(tmp_path: Path) -> Iterator[Day]:
 
 
 def test_events_of_the_days_sessions_are_ingested(day: Day) -> None:
-    day.tell(R1, durationSeconds=33, filePath="/a/b:c.mp3")
-    day.tell(R2, S2, status="soon")
-    day.tell(R3, R3)
-    day.tell(R3, account="other")
+    day.receive(R1, durationSeconds=33, filePath="/a/b:c.mp3")
+    day.receive(R2, S2, status="soon")
+    day.receive(R3, R3)
+    day.receive(R3, account="other")
     assert day.write() == [
         event(
             R1,
@@ -133,19 +133,19 @@ def test_events_of_the_days_sessions_are_ingested(day: Day) -> None:
 
 
 def test_ingested_events_stay_when_the_inbox_is_pruned_or_gone(day: Day) -> None:
-    day.tell(R1, durationSeconds=33)
+    day.receive(R1, durationSeconds=33)
     before = day.write()
     day.inbox.prune(AT + timedelta(days=1))
     assert day.write() == before
     assert day.write(inbox=False) == before
     day.now += timedelta(days=2)
-    day.tell(R1, status="PROCESSING_FAILED")
+    day.receive(R1, status="PROCESSING_FAILED")
     assert day.write() == before
 
 
 def test_the_events_of_a_session_move_with_it_to_another_day(day: Day) -> None:
-    day.tell(R1)
-    day.tell(R2, S2)
+    day.receive(R1)
+    day.receive(R2, S2)
     day.write()
     assert [row["recording_id"] for row in day.write(inbox=False, of=sessions(("acme_sg", S2)))] == [R2]
 
