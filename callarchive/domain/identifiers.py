@@ -21,6 +21,11 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.A
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
+def is_uuid(text: str) -> bool:
+    """Return whether the text is a UUID, in upper or lower case."""
+    return len(text) == 36 and _UUID.fullmatch(text) is not None
+
+
 def parse_id(text: object, *, kind: str) -> str:
     """Return the id in lower case, as in tables, paths and requests.
 
@@ -31,7 +36,7 @@ def parse_id(text: object, *, kind: str) -> str:
     Raises:
         InvalidIdError: it is not a UUID. The message quotes at most 60 characters.
     """
-    if isinstance(text, str) and len(text) == 36 and _UUID.fullmatch(text):
+    if isinstance(text, str) and is_uuid(text):
         return text.lower()
     shown = ascii(text)
     raise InvalidIdError(f"not a {kind} (a UUID): {shown if len(shown) <= 60 else shown[:57] + '...'}")

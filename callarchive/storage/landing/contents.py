@@ -15,7 +15,7 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from callarchive.domain.days import day_of, parse_timestamp
-from callarchive.domain.identifiers import plausible, uuid_time
+from callarchive.domain.identifiers import is_uuid, plausible, uuid_time
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.recording_start import time_in_name
 from callarchive.storage.landing import Gap, Landing
@@ -34,7 +34,6 @@ _PUSHED_WITHIN_DAYS = 9
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _HOUR_IN_NAME = re.compile(r"[0-9a-f-]{36}_(\d{4}-\d\d-\d\dT\d\d):[0-5]\d:[0-5]\d\.\d{3}Z\.mp3$", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class LandingContents:
@@ -132,7 +131,7 @@ def is_of_other_days(folder: str, *, first: date, last: date) -> bool:
         with suppress(ValueError):
             named = date.fromisoformat(name)
             return (first - named).days > _DAYS_OFF or (named - last).days > _PUSHED_WITHIN_DAYS
-    if _UUID.fullmatch(name):
+    if is_uuid(name):
         at = uuid_time(name)
         return at is not None and ((first - at.date()).days > _DAYS_OFF or (at.date() - last).days > _DAYS_OFF)
     return False
@@ -163,10 +162,10 @@ def time_in_path(path: str, *, now: datetime) -> datetime | None:
 def recording_id_in(path: str) -> str | None:
     """Return the UUID at the beginning of a file's name, in lower case: the recording id in 8x8's names and in ours."""
     name = path.rpartition("/")[2][:36]
-    return name.lower() if _UUID.fullmatch(name) else None
+    return name.lower() if is_uuid(name) else None
 
 
 def session_id_in(path: str) -> str | None:
     """Return the file's folder if its name is a UUID, in lower case: the session id in 8x8's paths and in ours."""
     folder = path.rpartition("/")[0].rpartition("/")[2]
-    return folder.lower() if _UUID.fullmatch(folder) else None
+    return folder.lower() if is_uuid(folder) else None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from callarchive.domain.evidence import Evidence, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Gap, Landing
-from callarchive.storage.landing.contents import GOOD_FOR
+from callarchive.storage.landing.contents import GOOD_FOR, recording_id_in
 
 _SMALL_PAGES = 5
 """A folder in a bucket up to this length is listed whole, which is faster than a search for each session in it."""
@@ -103,16 +103,11 @@ class DateFolders:
                 return _Index(listed_at, None)
             gaps += page.gaps
             for item in page.objects:
-                id_ = id_in_name(item.path)
+                id_ = recording_id_in(item.path)
                 best = best_of([item, found[id_]] if id_ in found else [item])
-                if best is not None:
+                if id_ is not None and best is not None:
                     found[id_] = best
         return _Index(listed_at, found, gaps)
-
-
-def id_in_name(path: str) -> str:
-    """Return the beginning of the file's name, which is the recording id in 8x8's names."""
-    return path.rpartition("/")[2][:36].lower()
 
 
 def best_of(candidates: list[LandingObject]) -> LandingObject | None:

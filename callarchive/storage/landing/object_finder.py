@@ -1,7 +1,7 @@
 """The search for a recording's object in a landing: at the places that 8x8 names, then in listings."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import date, timedelta
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from callarchive.domain.evidence import Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Download, Gap, Landing
 from callarchive.storage.landing.contents import recording_id_in
-from callarchive.storage.landing.date_folders import DateFolders, best_of, id_in_name
+from callarchive.storage.landing.date_folders import DateFolders, best_of
 from callarchive.storage.landing.places import PlaceRefusedError, date_folder_of, is_of_recording, paths_from
 
 _LEARNED_MAX = 4
@@ -157,14 +157,14 @@ class ObjectFinder:
     def _opened(self, path: str, gaps: list[Gap]) -> AbstractContextManager[Download] | None:
         """Return the entered download, `None` if there is no object or it is refused."""
         try:
-            opening = self._landing.open(path)
-            download = opening.__enter__()
+            stack = ExitStack()
+            download = stack.enter_context(self._landing.open(path))
         except ObjectNotFoundError:
             return None
         except AccessDeniedError as err:
             gaps.append(gap_of(self._landing, path, err))
             return None
-        return _Entered(opening, download)
+        return _entered(stack, download)
 
     def _by_listing(self, session_id: str, recording_id: str, gaps: list[Gap]) -> LandingObject | None:
         """Return the recording's best object in listings of its possible folders. Adds to `gaps`."""
@@ -203,7 +203,7 @@ class ObjectFinder:
             gaps.append(gap_of(self._landing, folder, err))
             return None
         gaps += listing.gaps
-        return best_of([item for item in listing.objects if id_in_name(item.path) == recording_id])
+        return best_of([item for item in listing.objects if recording_id_in(item.path) == recording_id])
 
 
 def gap_of(landing: Landing, path: str, err: ArchiveError) -> Gap:
@@ -212,15 +212,8 @@ def gap_of(landing: Landing, path: str, err: ArchiveError) -> Gap:
     return Gap(path, uri, str(err).removeprefix(f"{uri}: "))
 
 
-class _Entered:
-    """An already entered download, for the caller's `with`."""
-
-    def __init__(self, opening: AbstractContextManager[Download], download: Download) -> None:
-        self._opening = opening
-        self._download = download
-
-    def __enter__(self) -> Download:
-        return self._download
-
-    def __exit__(self, *error: object) -> bool | None:
-        return self._opening.__exit__(*error)  # type: ignore[arg-type]
+@contextmanager
+def _entered(stack: ExitStack, download: Download) -> Iterator[Download]:
+    """Yield an already entered download, and close it with its stack."""
+    with stack:
+        yield download

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 from callarchive.domain.errors import ArchiveError
+from callarchive.domain.identifiers import is_uuid
 
 _SCHEMES = ("http", "https", "s3", "sftp", "ftp", "ftps")
 _MAX_PLACE_CHARS = 4096
@@ -19,7 +20,6 @@ _NO_PART_OF_A_PATH = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _DOTS_OR_SLASH_STILL_ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00)", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _DATE_FOLDER = re.compile(r"\d{4}-\d\d-\d\d/")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OF_THE_SERVER = re.compile(r"lost\+found$|[.$@~]|system volume information$")
 """Names of servers' own folders, in lower case."""
 
@@ -101,7 +101,7 @@ def is_of_recording(folder: str, session_id: str) -> bool:
     It is not below another session's folder or a server's own (`lost+found`, `.snapshot`).
     """
     parts = folder.lower().split("/")
-    return not any((_UUID.fullmatch(part) and part != session_id) or _OF_THE_SERVER.match(part) for part in parts)
+    return not any((is_uuid(part) and part != session_id) or _OF_THE_SERVER.match(part) for part in parts)
 
 
 def date_folder_of(path: str) -> str:

@@ -214,11 +214,6 @@ class SftpLanding:
                 return session, handle, described
 
 
-def open_sftp_landing(account: AccountSettings, transfer: TransferSettings, *, concurrency: int) -> SftpLanding:
-    """Return the account's SFTP landing. Nothing is contacted before the first call."""
-    return SftpLanding(account, transfer, concurrency=concurrency)
-
-
 def check_sftp_settings(account: AccountSettings) -> None:
     """Check that known_hosts and the password or private key of an SFTP landing can be read. Contacts nothing.
 
