@@ -8,15 +8,15 @@ import typer
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:
-    from callarchive.monitoring.trace import Passport
-    from callarchive.monitoring.trace_steps import Link
+    from callarchive.monitoring.trace import Trace
+    from callarchive.monitoring.trace_steps import Step
 
 
 def find(
     context: typer.Context,
     wanted: Annotated[str, typer.Argument(metavar="ID", help="A session id or a recording id.")],
 ) -> None:
-    """Tells everything that is known of a session or a recording, and the first link of the chain that does not hold.
+    """Show everything that is known about a session or a recording, and the first step that failed.
 
     Exits 1 if neither the catalog nor the inbox knows the id. Phone numbers are masked.
 
@@ -26,43 +26,43 @@ def find(
     """
     from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ConfigurationError, InvalidIdError
-    from callarchive.monitoring.trace import find as find_passports
+    from callarchive.monitoring.trace import find as find_traces
 
     output: Output = context.obj
     with Connections(output.settings()) as connections:
         try:
-            passports = find_passports(connections, wanted)
+            traces = find_traces(connections, wanted)
         except InvalidIdError as err:
             raise ConfigurationError(str(err)) from err
     if output.json:
-        output.print_json({"found": passports})
-    for passport in () if output.json else passports:
-        _print_passport(output, passport)
-    if not passports:
+        output.print_json({"found": [trace.document() for trace in traces]})
+    for trace in () if output.json else traces:
+        _print_trace(output, trace)
+    if not traces:
         typer.echo(f"neither catalog nor inbox knows {ascii(wanted)[1:-1]}: archive its day first", err=True)
         raise typer.Exit(1)
 
 
-def _print_passport(output: Output, passport: "Passport") -> None:
-    day = passport.call_date or "an unknown day"
+def _print_trace(output: Output, trace: "Trace") -> None:
+    day = trace.call_date or "an unknown day"
     output.print_table(
-        f"Session {passport.session['session_id']} of {passport.session['subaccount_id']}, {day}",
-        ("link", "state", "what is known"),
-        [row for link in passport.links for row in _link_rows(link)],
+        f"Session {trace.session['session_id']} of {trace.session['subaccount_id']}, {day}",
+        ("step", "state", "details"),
+        [row for step in trace.links for row in _step_rows(step)],
     )
-    for recording in passport.recordings:
+    for recording in trace.recordings:
         output.print_table(
             f"Recording {recording['recording_id']}",
-            ("link", "state", "what is known"),
-            [row for link in recording["links"] for row in _link_rows(link)],
+            ("step", "state", "details"),
+            [row for step in recording["links"] for row in _step_rows(step)],
         )
-    output.print_text("All links hold." if passport.broken_at is None else f"Broken at: {passport.broken_at}")
+    output.print_text("All checks passed." if trace.broken_at is None else f"Broken at: {trace.broken_at}")
 
 
-def _link_rows(link: "Link") -> list[tuple[str, str, str]]:
-    """What the link tells, then a line for each of its facts; a fact that is a list has one for each item."""
-    rows = [(link.name, link.state.value, link.told)]
-    for name, value in link.facts.items():
+def _step_rows(step: "Step") -> list[tuple[str, str, str]]:
+    """Return a row for the step, then one for each fact; a list has one for each item."""
+    rows = [(step.name, step.state.value, step.detail)]
+    for name, value in step.facts.items():
         for item in value if isinstance(value, list) else [value]:
             rows.append(("", "", f"{name}: {_fact(item)}"))
     return rows

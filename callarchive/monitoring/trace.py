@@ -1,7 +1,6 @@
-"""Everything that is known of one session or recording, link by link, from its sources to the checks of its day.
+"""The trace of a session or recording, step by step, from its sources to the checks of its day. See `trace_steps`.
 
-What the links are and which hold is in `passport_links`. Nothing is asked of 8x8 or a landing; kept files are read and
-hashed. Phone numbers are masked, whatever the account's setting.
+Neither 8x8 nor a landing is contacted; archived files are read and hashed. Phone numbers are always masked.
 """
 
 import json
@@ -25,48 +24,53 @@ from callarchive.domain.phone_numbers import HASH_PREFIX, mask_json
 from callarchive.events.inbox.events import payload_to_keep
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.trace_steps import (
-    Link,
-    LinkState,
+    Step,
+    StepState,
     broken_at,
-    checks_link,
-    events_link,
-    reconciliation_link,
-    recording_links,
-    session_links,
+    checks_step,
+    events_step,
+    reconciliation_step,
+    recording_steps,
+    session_steps,
 )
 
-_ANSWER_CHARS = 16 * 1024
-_OF_FILES = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions", "versions_sha256")
+_RESPONSE_CHARS = 16 * 1024
+_FILE_COLUMNS = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions", "versions_sha256")
 
 
 @dataclass(frozen=True)
-class Passport:
-    """One session with its recordings.
+class Trace:
+    """A session with its recordings.
 
     Attributes:
-        call_date: the session's day; null where nothing dates it.
-        session: its row of `sessions`; where only events know it, account and id alone.
-        answer: 8x8's last answer for the session as it came; null when none is kept.
-        links: those of the session and its day.
-        recordings: rows of `recordings` with what `recording_files` adds, `file_state` (`intact`, `changed`, `gone`, or null
-            where no file is kept) and `links`, the recording's own.
-        broken_at: the first link of the whole chain that does not hold, in words; null when all do.
+        call_date: the session's day; None if unknown.
+        session: its row of `sessions`; only account and id if only events name it.
+        answer: 8x8's last response for the session, unchanged; None if none is stored.
+        links: the steps of the session and its day.
+        recordings: rows of `recordings` with columns of `recording_files`, `file_state` (`intact`, `changed`, `gone`, or
+            None without a file) and `links`, the steps of the recording.
+        broken_at: the first of all steps that failed or is waiting; None if there is none.
     """
 
     call_date: date | None
     session: Row
     answer: str | None
-    links: tuple[Link, ...]
+    links: tuple[Step, ...]
     recordings: tuple[Row, ...]
     broken_at: str | None
 
+    def document(self) -> dict[str, Any]:
+        """Return the trace as `callarchive find --json` prints it."""
+        recordings = [{**row, "links": [step.document() for step in row["links"]]} for row in self.recordings]
+        return {**vars(self), "links": [step.document() for step in self.links], "recordings": recordings}
 
-def find(connections: Connections, text: str) -> list[Passport]:
-    """Passports of the session or recording with that id; empty when neither the catalog nor the inbox knows it.
+
+def find(connections: Connections, text: str) -> list[Trace]:
+    """Return the traces of the session or recording with this id; empty if neither the catalog nor the inbox has it.
 
     Raises:
-        InvalidIdError: the text is not an id.
-        UnavailableError, StoreError: the catalog cannot be read; or the inbox, where the catalog does not know the id.
+        InvalidIdError: The text is not an id.
+        UnavailableError, StoreError: The catalog cannot be read; or the inbox, if the catalog does not have the id.
     """
     wanted = parse_id(text, kind="session or recording id")
     found = _rows_with(connections, schemas.SESSIONS, "session_id", wanted)
@@ -74,20 +78,20 @@ def find(connections: Connections, text: str) -> list[Passport]:
         for row in _rows_with(connections, schemas.RECORDINGS, "recording_id", wanted):
             day = row["call_date"]
             sessions = _rows_with(connections, schemas.SESSIONS, "session_id", row["session_id"], days=[day])
-            # Another account may have a session of the same id: it is not this recording's.
+            # Another account may have a session with the same id, which is not this recording's.
             found += [session for session in sessions if session["subaccount_id"] == row["subaccount_id"]]
     if found:
-        return [_passport(connections, session) for session in found]
+        return [_trace(connections, session) for session in found]
     return _known_by_events(connections, wanted)
 
 
-def _passport(connections: Connections, session: Row) -> Passport:
+def _trace(connections: Connections, session: Row) -> Trace:
     day: date = session.pop("call_date")
     for name in ("source_number", "destination_number"):
         session[name] = _masked(session[name])
     account, session_id = session["subaccount_id"], session["session_id"]
     lookup: Lookup | None = connections.responses.load_lookups(day).get((account, session_id))
-    answer = None if lookup is None or lookup.body is None else cleaned(lookup.body, limit=_ANSWER_CHARS)
+    answer = None if lookup is None or lookup.body is None else cleaned(lookup.body, limit=_RESPONSE_CHARS)
     rows = [
         row
         for row in _rows_with(connections, schemas.RECORDINGS, "session_id", session_id, days=[day])
@@ -98,7 +102,7 @@ def _passport(connections: Connections, session: Row) -> Passport:
     inbox_error = None
     try:
         events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
-    except (StoreError, UnavailableError) as err:  # the rest of the chain is told all the same
+    except (StoreError, UnavailableError) as err:  # the rest is still shown
         inbox_error = str(err)
     reconciled = _reconciled(connections, day, session, rows)
     settings = connections.settings
@@ -110,23 +114,23 @@ def _passport(connections: Connections, session: Row) -> Passport:
         landings=settings.landings,
     )
     failed = {check.name: check.summary for check in checks if not check.passed}
-    from_source_to_answer = list(session_links(session, events=events, answer=answer, inbox_error=inbox_error))
-    of_the_day = [reconciliation_link(reconciled), checks_link(failed, run=len(checks))]
-    chain = [*from_source_to_answer, *(link for found in recordings for link in _named(found)), *of_the_day]
-    return Passport(
+    steps = list(session_steps(session, events=events, answer=answer, inbox_error=inbox_error))
+    day_steps = [reconciliation_step(reconciled), checks_step(failed, run=len(checks))]
+    all_steps = [*steps, *(step for found in recordings for step in _named(found)), *day_steps]
+    return Trace(
         call_date=day,
         session=session,
         answer=answer,
-        links=(*from_source_to_answer, *of_the_day),
+        links=(*steps, *day_steps),
         recordings=recordings,
-        broken_at=broken_at(chain),
+        broken_at=broken_at(all_steps),
     )
 
 
-def _named(recording: Row) -> list[Link]:
-    """The recording's links with its id in their names: a session may have several."""
+def _named(recording: Row) -> list[Step]:
+    """Return the recording's steps with its id in their names: a session may have several recordings."""
     name = f"recording {recording['recording_id']}"
-    return [Link(f"{name}: {link.name}", link.state, link.told, link.facts) for link in recording["links"]]
+    return [replace(step, name=f"{name}: {step.name}") for step in recording["links"]]
 
 
 def _recording(connections: Connections, day: date, row: Row, session: Row) -> Row:
@@ -137,7 +141,7 @@ def _recording(connections: Connections, day: date, row: Row, session: Row) -> R
     recording = {**row, "file_state": None}
     versions: list[Row] = []
     if file is not None:
-        recording |= {name: file[name] for name in _OF_FILES if name != "versions"}
+        recording |= {name: file[name] for name in _FILE_COLUMNS if name != "versions"}
         if file["archive_path"] is not None:
             recording["file_state"] = _state_of(connections, file["archive_path"], file["sha256"])
         versions = [
@@ -148,8 +152,8 @@ def _recording(connections: Connections, day: date, row: Row, session: Row) -> R
             }
             for path, sha256 in zip(file["versions"] or (), file["versions_sha256"] or (), strict=False)
         ]
-    links = recording_links(recording, versions=versions, call_duration_s=session["call_duration_s"])
-    return {**recording, "links": tuple(links)}
+    steps = recording_steps(recording, versions=versions, call_duration_s=session["call_duration_s"])
+    return {**recording, "links": tuple(steps)}
 
 
 def _state_of(connections: Connections, path: str, sha256: str) -> str:
@@ -169,52 +173,54 @@ def _reconciled(connections: Connections, day: date, session: Row, recordings: I
     ]
 
 
-def _known_by_events(connections: Connections, wanted: str) -> list[Passport]:
-    """Sessions that the catalog does not have, and of which the inbox knows by an event."""
+def _known_by_events(connections: Connections, wanted: str) -> list[Trace]:
+    """Return traces of sessions that only events in the inbox name."""
     events = _events(connections, [wanted])
     found = sorted({(event["subaccount_id"], event["session_id"]) for event in events if event["session_id"]})
     return [
-        passport
+        trace
         for account, session_id in found
-        for passport in (
+        for trace in (
             _without_recording(connections, account, session_id, wanted)
             or [_unarchived(connections, account, session_id)]
         )
     ]
 
 
-def _without_recording(connections: Connections, account: str, session_id: str, recording_id: str) -> list[Passport]:
-    """The passport of a session that the catalog has, and of which an event names a recording that it does not have."""
-    told = "an event names it, and 8x8's last answer did not: callarchive archive --day {}"
+def _without_recording(connections: Connections, account: str, session_id: str, recording_id: str) -> list[Trace]:
+    """Return the trace of a session in the catalog with a recording that only an event names."""
     found = []
     for session in _rows_with(connections, schemas.SESSIONS, "session_id", session_id):
         if session["subaccount_id"] != account:
             continue
-        passport = _passport(connections, session)
-        link = Link(f"recording {recording_id}", LinkState.BROKEN, told.format(passport.call_date))
-        links = (*passport.links[:-2], link, *passport.links[-2:])
-        found.append(replace(passport, links=links, broken_at=broken_at(links)))
+        trace = _trace(connections, session)
+        detail = f"an event names it, 8x8's last response did not: callarchive archive --day {trace.call_date}"
+        step = Step(f"recording {recording_id}", StepState.BROKEN, detail)
+        steps = (*trace.links[:-2], step, *trace.links[-2:])
+        found.append(replace(trace, links=steps, broken_at=broken_at(steps)))
     return found
 
 
-def _unarchived(connections: Connections, account: str, session_id: str) -> Passport:
+def _unarchived(connections: Connections, account: str, session_id: str) -> Trace:
     events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
     inbox = connections.inbox()
     at = None if inbox is None else inbox.call_at(account, session_id)
     day = None if at is None else day_of(at, connections.settings.zone)
     if day is None:
-        told = "nothing tells the session's day, so no day has it"
+        detail = "the session's day is unknown, so no day has it"
     elif connections.catalog.has(schemas.SESSIONS, day):
-        told = f"{day} was archived and does not have the session: has the account a source of kind inbox? Archive it again"
+        detail = (
+            f"{day} was archived without the session: does the account have a source of kind inbox? Archive it again"
+        )
     else:
-        told = f"{day} has not been archived: callarchive archive --day {day}"
-    links = (events_link(events), Link("sessions", LinkState.BROKEN, told))
+        detail = f"{day} has not been archived: callarchive archive --day {day}"
+    steps = (events_step(events), Step("sessions", StepState.BROKEN, detail))
     session = {"subaccount_id": account, "session_id": session_id}
-    return Passport(day, session, None, links, (), broken_at(links))
+    return Trace(day, session, None, steps, (), broken_at(steps))
 
 
 def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
-    """What the inbox holds of these ids, oldest first; none where there is no inbox."""
+    """Return the events of these ids in the inbox, oldest first."""
     inbox = connections.inbox()
     if inbox is None:
         return []
@@ -236,19 +242,19 @@ def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
 
 
 def _masked(number: Any) -> Any:
-    """A hash stays: it names nobody."""
+    """Return a mask in place of a number. A hash stays, because it identifies nobody."""
     return number if number is None or str(number).startswith(HASH_PREFIX) else MASK
 
 
 def _without_numbers(payload: str) -> str:
-    """The payload with every field that holds a number masked, however short: a number need not look like one."""
+    """Return the payload with every number field masked: a short number does not look like one."""
     return json.dumps(mask_json(json.loads(payload), _masked), ensure_ascii=False)
 
 
 def _rows_with(
     connections: Connections, table: Table, column: str, value: str, *, days: list[date] | None = None
 ) -> list[Row]:
-    """Rows of the table in which the column has that value; the days near the id's own time are looked at first."""
+    """Return the rows with this value in the column. Days near the time in the id are read first."""
     at = uuid_time(value)
     tries: list[list[date] | None] = [days] if days is not None else [None]
     if days is None and at is not None:

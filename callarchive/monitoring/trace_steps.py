@@ -1,6 +1,6 @@
-"""The links of a session's chain, from who named it to the checks of its day: what each holds, and whether it does.
+"""The steps of a trace, from the sources of a session to the checks of its day, and the state of each.
 
-Pure functions over rows of the catalog and what was found of the files; gathering them is in `passport`.
+Pure functions over rows of the catalog and states of files. See `trace` for collecting them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +12,8 @@ from callarchive.catalog.rows import Row
 from callarchive.domain.plurals import many
 
 
-class LinkState(StrEnum):
-    """How a link is.
-
-    WAITING is what time may still mend; ABSENT is a link that this chain does without, such as events where no receiver runs.
-    """
+class StepState(StrEnum):
+    """The state of a step. WAITING may resolve with time; ABSENT steps are not needed, such as events without a receiver."""
 
     HOLDS = "holds"
     WAITING = "waiting"
@@ -25,16 +22,20 @@ class LinkState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Link:
-    """One link: its name, how it is, a sentence, and the facts behind it."""
+class Step:
+    """A step: its name, its state, a sentence, and the facts behind it."""
 
     name: str
-    state: LinkState
-    told: str
+    state: StepState
+    detail: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def document(self) -> dict[str, Any]:
+        """Return the step as `callarchive find --json` prints it."""
+        return {"name": self.name, "state": self.state, "told": self.detail, "facts": self.facts}
 
-_FACTS_OF_CALL = (
+
+_CALL_FACTS = (
     "started_at",
     "ended_at",
     "session_status",
@@ -47,163 +48,161 @@ _FACTS_OF_CALL = (
 )
 _NOT_UPLOADED = frozenset({"PROCESSING_FAILED", "UPLOAD_FAILED", "UNKNOWN"})
 _WITHOUT_BYTES = {
-    "pending": LinkState.WAITING,
-    "missing": LinkState.BROKEN,
-    "not_uploaded": LinkState.BROKEN,
+    "pending": StepState.WAITING,
+    "missing": StepState.BROKEN,
+    "not_uploaded": StepState.BROKEN,
 }
 
 
-def session_links(
+def session_steps(
     session: Row, *, events: Sequence[Row], answer: str | None, inbox_error: str | None = None
-) -> Iterator[Link]:
-    """Sources, events and 8x8's answer.
+) -> Iterator[Step]:
+    """Yield the steps of sources, events and 8x8's response.
 
     Args:
         session: a row of `sessions`.
-        events: what the inbox holds of the session, oldest first.
-        answer: 8x8's last answer as it came, where one is kept.
-        inbox_error: why the inbox could not be asked; null where it could.
+        events: the session's events in the inbox, oldest first.
+        answer: 8x8's last response, unchanged, if one is stored.
+        inbox_error: why the inbox could not be read; None if it could.
     """
     sources = list(session["sources"] or ())
-    yield Link(
+    yield Step(
         "named by",
-        LinkState.HOLDS if sources else LinkState.BROKEN,
-        ", ".join(sources) or "no source names the session any more",
-        _present(session, _FACTS_OF_CALL),
+        StepState.HOLDS if sources else StepState.BROKEN,
+        ", ".join(sources) or "no source lists the session any more",
+        _present(session, _CALL_FACTS),
     )
-    yield events_link(events, inbox_error=inbox_error)
+    yield events_step(events, inbox_error=inbox_error)
     status = session["lookup_status"]
-    told = {
-        "ok": f"8x8 names {session['recording_count']} recordings",
-        "no_recordings": "8x8 knows the session and names no recording",
+    detail = {
+        "ok": f"8x8 lists {session['recording_count']} recordings",
+        "no_recordings": "8x8 knows the session and lists no recording",
         "not_found": "8x8 does not know the session",
-    }.get(status, f"8x8 gave no usable answer: {session['lookup_error']}")
+    }.get(status, f"8x8 gave no usable response: {session['lookup_error']}")
     facts = {"looked_up_at": session["looked_up_at"], "answer": answer}
     broken = status in ("error", "not_found")
-    yield Link("8x8's answer", LinkState.BROKEN if broken else LinkState.HOLDS, told, facts)
+    yield Step("8x8's response", StepState.BROKEN if broken else StepState.HOLDS, detail, facts)
 
 
-def events_link(events: Sequence[Row], *, inbox_error: str | None = None) -> Link:
-    """What the inbox holds, which may be nothing: events are lost, and not every account has a receiver."""
+def events_step(events: Sequence[Row], *, inbox_error: str | None = None) -> Step:
+    """Return the step of the events in the inbox. It may be ABSENT: events get lost, and not every account has a receiver."""
     if inbox_error is not None:
-        return Link("events", LinkState.ABSENT, f"the inbox could not be asked: {inbox_error}")
+        return Step("events", StepState.ABSENT, f"the inbox could not be read: {inbox_error}")
     if not events:
-        return Link("events", LinkState.ABSENT, "the inbox holds none")
+        return Step("events", StepState.ABSENT, "the inbox has none")
     deliveries = sum(event["delivery_count"] for event in events)
-    told = f"{many(len(events), 'event', 'events')}, delivered {many(deliveries, 'time', 'times')}"
-    return Link("events", LinkState.HOLDS, told, {"event": list(events)})
+    detail = f"{many(len(events), 'event', 'events')}, delivered {many(deliveries, 'time', 'times')}"
+    return Step("events", StepState.HOLDS, detail, {"event": list(events)})
 
 
-def recording_links(recording: Row, *, versions: Sequence[Row], call_duration_s: float | None) -> Iterator[Link]:
-    """8x8's word, the object, the transfer, the file, its audio, the durations and later versions of one recording.
+def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s: float | None) -> Iterator[Step]:
+    """Yield the steps of a recording: 8x8's status, object, transfer, file, audio, durations and later versions.
 
     Args:
-        recording: a row of `recordings` with `file_state` and what `recording_files` adds.
-        versions: path, hash and state of every version that is kept, oldest first.
+        recording: a row of `recordings` with `file_state` and columns of `recording_files`.
+        versions: path, hash and state of every version, oldest first.
     """
-    yield _status_link(recording)
-    yield from _file_links(recording)
+    yield _status_step(recording)
+    yield from _file_steps(recording)
     if recording["archive_status"] == "archived":
-        yield _audio_link(recording)
-        yield _durations_link(recording, call_duration_s)
+        yield _audio_step(recording)
+        yield _durations_step(recording, call_duration_s)
     if len(versions) > 1:
         bad = [row for row in versions if row["state"] != "intact"]
-        state = LinkState.BROKEN if bad else LinkState.HOLDS
-        yield Link("later versions", state, f"{len(versions)} versions are kept", {"version": list(versions)})
+        state = StepState.BROKEN if bad else StepState.HOLDS
+        yield Step("later versions", state, f"{len(versions)} versions are kept", {"version": list(versions)})
 
 
-def checks_link(failed: Mapping[str, str], *, run: int) -> Link:
-    """The checks of the day. Those that fail need not concern this session, so they break nothing here.
+def checks_step(failed: Mapping[str, str], *, run: int) -> Step:
+    """Return the step of the day's checks. It never breaks the trace: a failed check need not affect this session.
 
     Args:
-        failed: the summary of every check that did not pass, by its name: it failed, or was not checked.
-        run: how many were run.
+        failed: the summary of every check that failed or was not checked, by its name.
+        run: the number of checks.
     """
     if not failed:
-        return Link("checks of the day", LinkState.HOLDS, f"all {run} passed")
-    told = f"{len(failed)} of {run} did not pass on that day, which need not concern this session"
-    return Link("checks of the day", LinkState.HOLDS, told, dict(failed))
+        return Step("checks of the day", StepState.HOLDS, f"all {run} passed")
+    detail = f"{len(failed)} of {run} did not pass on that day, which need not affect this session"
+    return Step("checks of the day", StepState.HOLDS, detail, dict(failed))
 
 
-def reconciliation_link(rows: Sequence[Row]) -> Link:
-    """What the day's reconciliation has open of this session."""
+def reconciliation_step(rows: Sequence[Row]) -> Step:
+    """Return the step of the open rows of `reconciliation` for this session."""
     open_rows = [row for row in rows if row["state"] == "open"]
     if not open_rows:
-        return Link("reconciliation", LinkState.HOLDS, "nothing is open")
-    told = "; ".join(f"{row['kind']}: {row['reason']}" for row in open_rows)
-    return Link(
-        "reconciliation", LinkState.BROKEN, told, {"open since": min(row["first_seen_at"] for row in open_rows)}
+        return Step("reconciliation", StepState.HOLDS, "nothing is open")
+    detail = "; ".join(f"{row['kind']}: {row['reason']}" for row in open_rows)
+    return Step(
+        "reconciliation", StepState.BROKEN, detail, {"open since": min(row["first_seen_at"] for row in open_rows)}
     )
 
 
-def broken_at(links: Sequence[Link]) -> str | None:
-    """The first link that does not hold, in words; null when all do."""
-    for link in links:
-        if link.state in (LinkState.BROKEN, LinkState.WAITING):
-            return f"{link.name}: {link.told}"
+def broken_at(steps: Sequence[Step]) -> str | None:
+    """Return the first step that is broken or waiting, as text; None if there is none."""
+    for step in steps:
+        if step.state in (StepState.BROKEN, StepState.WAITING):
+            return f"{step.name}: {step.detail}"
     return None
 
 
-def _status_link(recording: Row) -> Link:
+def _status_step(recording: Row) -> Step:
     status = recording["api_status"]
-    state = LinkState.HOLDS
+    state = StepState.HOLDS
     if status == "PROCESSING":
-        state = LinkState.WAITING
+        state = StepState.WAITING
     elif status in _NOT_UPLOADED and recording["archive_status"] != "archived":
-        state = LinkState.BROKEN
+        state = StepState.BROKEN
     facts = _present(recording, ("api_status_raw", "external_file_url", "started_at", "started_at_source"))
-    return Link("8x8's status", state, str(status), facts)
+    return Step("8x8's status", state, str(status), facts)
 
 
-def _file_links(recording: Row) -> Iterator[Link]:
+def _file_steps(recording: Row) -> Iterator[Step]:
     status = recording["archive_status"]
     object_facts = _present(
         recording, ("source_uri", "source_size_bytes", "source_etag", "source_modified_at", "source_evidence")
     )
     if status in _WITHOUT_BYTES:
-        yield Link("object in the landing", _WITHOUT_BYTES[status], f"{status}: {recording['error']}", object_facts)
+        yield Step("object in the landing", _WITHOUT_BYTES[status], f"{status}: {recording['error']}", object_facts)
         return
     by_size = recording.get("source_evidence") == "size"
-    told = (
-        "was found and read; only its size confirms the bytes, for the store keeps no hash"
-        if by_size
-        else "was found and read"
-    )
-    yield Link("object in the landing", LinkState.HOLDS, told, object_facts)
+    detail = "was found and read"
+    if by_size:
+        detail += "; only its size confirms the bytes, because the store has no hash"
+    yield Step("object in the landing", StepState.HOLDS, detail, object_facts)
     if status == "erased":
-        yield Link("file in the archive", LinkState.ABSENT, "erased", _present(recording, ("error",)))
+        yield Step("file in the archive", StepState.ABSENT, "erased", _present(recording, ("error",)))
         return
     if status != "archived":
         facts = _present(recording, ("quarantine_uri",))
-        yield Link("transfer", LinkState.BROKEN, f"{status}: {recording['error']}", facts)
+        yield Step("transfer", StepState.BROKEN, f"{status}: {recording['error']}", facts)
         return
-    yield Link("transfer", LinkState.HOLDS, f"{recording['size_bytes']} bytes", _present(recording, ("archived_at",)))
+    yield Step("transfer", StepState.HOLDS, f"{recording['size_bytes']} bytes", _present(recording, ("archived_at",)))
     intact = recording["file_state"] == "intact"
-    yield Link(
+    yield Step(
         "file in the archive",
-        LinkState.HOLDS if intact else LinkState.BROKEN,
-        "its hash is the one of its transfer" if intact else f"the archived file is {recording['file_state']}",
+        StepState.HOLDS if intact else StepState.BROKEN,
+        "its hash is unchanged" if intact else f"the archived file is {recording['file_state']}",
         _present(recording, ("archive_uri", "size_bytes", "sha256")),
     )
 
 
-def _audio_link(recording: Row) -> Link:
+def _audio_step(recording: Row) -> Step:
     facts = _present(recording, ("duration_s", "frame_count", "bitrate_kbps", "sample_rate_hz", "channels"))
     issue = recording["audio_issue"]
     if issue is not None:
-        return Link("audio", LinkState.BROKEN, f"audio is {issue}: {recording['audio_issue_detail']}", facts)
-    return Link("audio", LinkState.HOLDS, f"{recording['duration_s']:.1f} s can be heard", facts)
+        return Step("audio", StepState.BROKEN, f"audio is {issue}: {recording['audio_issue_detail']}", facts)
+    return Step("audio", StepState.HOLDS, f"{recording['duration_s']:.1f} s can be heard", facts)
 
 
-def _durations_link(recording: Row, call_duration_s: float | None) -> Link:
+def _durations_step(recording: Row, call_duration_s: float | None) -> Step:
     facts = _present(recording, ("duration_s", "duration_api_s", "duration_event_s"))
     if call_duration_s is not None:
         facts["call_duration_s"] = call_duration_s
     if recording["duration_mismatch"]:
-        told = ", ".join(f"{name} {seconds:g}" for name, seconds in facts.items())
-        return Link("durations", LinkState.BROKEN, f"they disagree: {told}", facts)
-    told = "they agree" if recording["duration_mismatch"] is not None else "8x8 tells none to compare with"
-    return Link("durations", LinkState.HOLDS, told, facts)
+        detail = ", ".join(f"{name} {seconds:g}" for name, seconds in facts.items())
+        return Step("durations", StepState.BROKEN, f"they disagree: {detail}", facts)
+    detail = "they agree" if recording["duration_mismatch"] is not None else "8x8 reports none to compare with"
+    return Step("durations", StepState.HOLDS, detail, facts)
 
 
 def _present(row: Row, names: Sequence[str]) -> dict[str, Any]:

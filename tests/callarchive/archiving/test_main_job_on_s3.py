@@ -51,8 +51,8 @@ def test_find_verify_status_doctor_and_forecast_tell_of_s3_as_of_a_disk(trial: A
     gone, flipped, sound = [row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived"][:3]
     found = trial.run("find", sound["recording_id"], "--json")
     assert found.returncode == 0, found.stderr
-    (passport,) = json.loads(found.stdout)["found"]
-    states = {recording["recording_id"]: recording["file_state"] for recording in passport["recordings"]}
+    (trace,) = json.loads(found.stdout)["found"]
+    states = {recording["recording_id"]: recording["file_state"] for recording in trace["recordings"]}
     assert states[sound["recording_id"]] == "intact"
     assert sound["archive_uri"].startswith(f"{ARCHIVE}/{sound['subaccount_id']}/call_date={DAY}/")
 

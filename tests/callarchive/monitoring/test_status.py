@@ -129,7 +129,7 @@ def test_recordings_at_risk_are_shown_while_the_inbox_cannot_be_read(tmp_path: P
     assert "the last webhook event came is not known: inbox.url: " in done.stderr
     found = run("find", at_risk)
     assert found.returncode == 0, found.stderr
-    assert "the inbox could not be asked: inbox.url: " in found.stdout
+    assert "the inbox could not be read: inbox.url: " in found.stdout
     well = archive(tmp_path, [day])
     assert (well, run("status", *named).returncode) == ([], 1), "nothing at risk, but not all is well"
     (tmp_path / "inbox.sqlite3").unlink()
