@@ -192,12 +192,12 @@ def test_a_listing_that_drips_ends_at_its_deadline_with_what_came(
         return page([f"{query['prefix']}{next(numbers):05d}.mp3"], token=f"t{next(numbers)}")
 
     store.listing = one_key
-    with closing(landing_at(store, deadline_s=0.6)) as landing:
+    with closing(landing_at(store, deadline_s=2)) as landing:
         began = time.monotonic()
         listing = landing.list("")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         assert len(landing.list("2026-11-01").objects) <= len(listing.objects) / 2, "the next has less time"
-    assert 0 < len(listing.objects) < 15
+    assert 0 < len(listing.objects) < 45
     assert "transfer.deadline_s" in listing.gaps[0].reason
 
 
