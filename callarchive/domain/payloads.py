@@ -88,7 +88,7 @@ def not_json(body: bytes) -> str | None:
     try:
         parse_json(decode(body))
     except UnreadableError as err:
-        return f"the answer {err}"
+        return f"the response {err}"
     return None
 
 

@@ -22,7 +22,7 @@ def read_404(body: str | bytes) -> Absent | Unknown:
     try:
         tree = parse_json(decode(body))
     except UnreadableError as err:
-        return Unknown(f"HTTP 404, and the answer {err}: not an answer of 8x8's")
+        return Unknown(f"HTTP 404, and the response {err}: not a response of 8x8")
     return absence(tree)
 
 
@@ -33,7 +33,7 @@ def absence(tree: Any) -> Absent | Unknown:
     `message` instead, as in the log export, there must be an `errorId` too: many gateways' errors have that form without it.
     """
     if not isinstance(tree, dict):
-        return Unknown("HTTP 404 with JSON that is no object: not an answer of 8x8's")
+        return Unknown("HTTP 404 with JSON that is not an object: not a response of 8x8")
     if isinstance(tree, DoubledKeys):
         return Unknown(f"HTTP 404 with `{tree.keys_doubled[0]}` twice")
     if field_of(tree, "recordings"):
@@ -43,8 +43,8 @@ def absence(tree: Any) -> Absent | Unknown:
         _has_text(tree, "statusMessage") or _has_text(tree, "message")
     )
     if own or (generic and _has_text(tree, "errorId")):
-        return Absent(f"8x8 answered HTTP 404{status_message(tree)}")
-    return Unknown(f"HTTP 404 in a form that is not 8x8's{status_message(tree)}")
+        return Absent(f"8x8 returned HTTP 404{status_message(tree)}")
+    return Unknown(f"HTTP 404 not in the form of 8x8's errors{status_message(tree)}")
 
 
 def _has_code(tree: dict[str, Any], name: str) -> bool:

@@ -48,7 +48,7 @@ def over_limit(body: str | bytes) -> str | None:
     if len(body) > LIMIT_BYTES:
         return f"is longer than {LIMIT_BYTES} bytes"
     brackets = body.count(b"{") + body.count(b"[") if isinstance(body, bytes) else body.count("{") + body.count("[")
-    return f"holds more than {MAX_RECORDINGS} recordings" if brackets > _MAX_BRACKETS else None
+    return f"has more than {MAX_RECORDINGS} recordings" if brackets > _MAX_BRACKETS else None
 
 
 def read_lookup(
@@ -80,13 +80,13 @@ def read_lookup(
         return Lookup(session_id, status, looked_up_at, tuple(found), error, http_status, text)
 
     if text is None:
-        return lookup(LookupStatus.ERROR, f"the answer {refused}")
+        return lookup(LookupStatus.ERROR, f"the response {refused}")
     try:
         tree = parse_json(text)
     except UnreadableError as err:
-        unreadable = f"HTTP {http_status}" if http_status not in (200, 404) else f"the answer {err}"
+        unreadable = f"HTTP {http_status}" if http_status not in (200, 404) else f"the response {err}"
         if http_status == 404:
-            unreadable = f"HTTP 404, and {unreadable}: not an answer of 8x8's"
+            unreadable = f"HTTP 404, and {unreadable}: not a response of 8x8"
         return lookup(LookupStatus.ERROR, unreadable)
     if http_status not in (200, 404):
         return lookup(LookupStatus.ERROR, f"HTTP {http_status}{status_message(tree)}")
@@ -95,12 +95,12 @@ def read_lookup(
         if isinstance(proof, Unknown):
             return lookup(LookupStatus.ERROR, proof.reason)
     if not isinstance(tree, dict):
-        return lookup(LookupStatus.ERROR, f"the answer is not a JSON object but {shown(tree)}")
+        return lookup(LookupStatus.ERROR, f"the response is not a JSON object but {shown(tree)}")
     if isinstance(tree, DoubledKeys):
-        return lookup(LookupStatus.ERROR, f"the answer holds {ascii(tree.keys_doubled[0])[:60]} twice")
+        return lookup(LookupStatus.ERROR, f"the response has {ascii(tree.keys_doubled[0])[:60]} twice")
     for key, value in tree.items():
         if key.lower() == "sessionid" and _differs(value, session_id):
-            return lookup(LookupStatus.ERROR, f"the answer is about another session: its {key} is {shown(value)}")
+            return lookup(LookupStatus.ERROR, f"the response is about another session: its {key} is {shown(value)}")
     if http_status == 404:
         return lookup(LookupStatus.NOT_FOUND)
 
@@ -111,7 +111,7 @@ def read_lookup(
     if not isinstance(listed, list):
         return lookup(LookupStatus.ERROR, f"`recordings` is not a list but {shown(listed)}")
     if len(listed) > MAX_RECORDINGS:
-        return lookup(LookupStatus.ERROR, f"the answer holds more than {MAX_RECORDINGS} recordings")
+        return lookup(LookupStatus.ERROR, f"the response has more than {MAX_RECORDINGS} recordings")
     found, problems, problem_count = _read_recordings(listed, session_id=session_id, now=looked_up_at)
     if problem_count:
         more = f" (and {problem_count - len(problems)} more)" if problem_count > len(problems) else ""
@@ -127,12 +127,12 @@ def _no_proof_of_none(tree: dict[str, Any], text: str) -> str | None:
     if number not in (None, 0):
         return f"status code {number}{status_message(tree)}"
     if "statuscode" in keys and number is None:
-        return f"the answer names no recordings, and its status code is {shown(code)}"
+        return f"the response names no recordings, and its status code is {shown(code)}"
     if "recordings" not in keys:
-        return "the answer holds no `recordings`"
+        return "the response has no `recordings`"
     # NaN and numbers out of range are `None` too.
     if field_of(tree, "recordings") is None and not (number == 0 and _NULL_LIST.search(text)):
-        return "the answer names no recordings, and not status code 0"
+        return "the response names no recordings, and not status code 0"
     return None
 
 
@@ -184,7 +184,7 @@ def _refuse_doubled(item: DoubledKeys) -> None:
     ]
     if doubled:
         id_ = field_of(item, "recordingId")
-        raise InvalidIdError(f"recording {shown(id_)} is set aside: it holds {ascii(doubled[0])[:60]} twice")
+        raise InvalidIdError(f"recording {shown(id_)} is set aside: it has {ascii(doubled[0])[:60]} twice")
 
 
 def _differs(value: Any, session_id: str) -> bool:

@@ -21,7 +21,7 @@ KEY = "key-T0P-secret-7f3a"
 
 
 @dataclass(frozen=True)
-class Ask:
+class ReceivedRequest:
     """A received request."""
 
     method: str
@@ -56,7 +56,7 @@ class Reply:
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: "LyingServer"
+    server: "FaultyServer"
 
     def setup(self) -> None:
         super().setup()
@@ -68,9 +68,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {key.lower(): value for key, value in self.headers.items()}
-        ask = Ask(self.command, self.path, headers, body, time.monotonic(), self.client_address)
+        ask = ReceivedRequest(self.command, self.path, headers, body, time.monotonic(), self.client_address)
         with self.server.lock:
-            self.server.asks.append(ask)
+            self.server.received.append(ask)
         reply = self.server.answer(ask)
         # In many of these tests the client hangs up.
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
 
-class LyingServer(http.server.ThreadingHTTPServer):
+class FaultyServer(http.server.ThreadingHTTPServer):
     """A server that responds with `answer`, which a test sets."""
 
     daemon_threads = False
@@ -118,10 +118,10 @@ class LyingServer(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.lock = threading.Lock()
-        self.asks: list[Ask] = []
+        self.received: list[ReceivedRequest] = []
         self.connections: list[socket.socket] = []
         self.stopping = threading.Event()
-        self.answer: Callable[[Ask], Reply] = lambda _: Reply(404)
+        self.answer: Callable[[ReceivedRequest], Reply] = lambda _: Reply(404)
 
     @property
     def port(self) -> int:
@@ -131,11 +131,11 @@ class LyingServer(http.server.ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def say(self, *replies: Reply) -> None:
+    def reply_with(self, *replies: Reply) -> None:
         """Send one reply after the other, and repeat the last."""
         left = list(replies)
 
-        def answer(_: Ask) -> Reply:
+        def answer(_: ReceivedRequest) -> Reply:
             with self.lock:
                 return left.pop(0) if len(left) > 1 else left[0]
 
@@ -154,8 +154,8 @@ class LyingServer(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def _running() -> Iterator[LyingServer]:
-    server = LyingServer()
+def _running() -> Iterator[FaultyServer]:
+    server = FaultyServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -166,13 +166,13 @@ def _running() -> Iterator[LyingServer]:
 
 
 @pytest.fixture
-def server() -> Iterator[LyingServer]:
+def server() -> Iterator[FaultyServer]:
     with _running() as running:
         yield running
 
 
 @pytest.fixture
-def other_server() -> Iterator[LyingServer]:
+def other_server() -> Iterator[FaultyServer]:
     with _running() as running:
         yield running
 
@@ -200,7 +200,7 @@ def slept() -> list[float]:
 
 @pytest.fixture
 def make_client(
-    server: LyingServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
+    server: FaultyServer, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., VoiceClient]]:
     """Yield a maker of clients of `server`, with options of AccountSettings and LookupSettings."""
     monkeypatch.setenv("TEST_API_KEY", KEY)

@@ -26,7 +26,7 @@ def setup(make_client: Make) -> AccountSetup:
 
 
 def respond(server: Server, reply: Any, body: Any, status: int = 200) -> None:
-    server.say(reply(status, body))
+    server.reply_with(reply(status, body))
 
 
 @pytest.mark.parametrize("code", [0, "0", None])
@@ -36,7 +36,9 @@ def test_a_push_config_is_read_with_any_form_of_success(
     body = {**WANTED, "subAccountId": "acme_sg", "passwordSet": True, "statusMessage": "ok", "region": {"new": 1}}
     respond(server, reply, body if code is None else {**body, "statusCode": code})
     assert setup.push_config() == PushConfig("SFTP", "203.0.113.7", 22, "push", True, "/upload")
-    assert [(ask.method, ask.path, ask.body) for ask in server.asks] == [("GET", f"{ROUTE}/recording-push-config", b"")]
+    assert [(ask.method, ask.path, ask.body) for ask in server.received] == [
+        ("GET", f"{ROUTE}/recording-push-config", b"")
+    ]
 
 
 def test_fields_of_the_wrong_type_count_as_absent(server: Server, reply: Any, setup: AccountSetup) -> None:
@@ -61,7 +63,7 @@ def test_a_404_to_a_read_or_removal_means_none(server: Server, reply: Any, setup
     assert setup.delete_push_config() is False
     assert setup.webhooks() == []
     assert setup.unregister_webhook("VRU") is False
-    assert [(ask.method, ask.path) for ask in server.asks] == [
+    assert [(ask.method, ask.path) for ask in server.received] == [
         ("GET", f"{ROUTE}/recording-push-config"),
         ("DELETE", f"{ROUTE}/recording-push-config"),
         ("GET", f"{ROUTE}/webhooks"),
@@ -77,7 +79,7 @@ def test_another_404_proves_nothing_about_the_account(
 ) -> None:
     respond(server, reply, body, 404)
     for ask in (setup.push_config, setup.delete_push_config, setup.webhooks, lambda: setup.unregister_webhook("VRU")):
-        with pytest.raises(UnavailableError, match=r"HTTP 404.* not .*8x8's.*; check accounts\.api_url"):
+        with pytest.raises(UnavailableError, match=r"HTTP 404.* not .*8x8.*; check accounts\.api_url"):
             ask()
 
 
@@ -85,7 +87,7 @@ def test_another_404_proves_nothing_about_the_account(
 def test_a_success_without_content_or_status_code_0_does_not_mean_none(
     server: Server, reply: Any, setup: AccountSetup, body: str
 ) -> None:
-    server.say(reply(body=body))
+    server.reply_with(reply(body=body))
     for ask in (setup.push_config, setup.webhooks):
         with pytest.raises(UnavailableError, match=r"check accounts\.api_url"):
             ask()
@@ -103,7 +105,7 @@ def test_an_empty_response_to_a_change_is_a_success(server: Server, reply: Any, 
     respond(server, reply, b"", 204)
     setup.set_push_config(**WANTED, password=PASSWORD)
     assert setup.delete_push_config() is True
-    assert json.loads(server.asks[0].body) == {**WANTED, "password": PASSWORD}
+    assert json.loads(server.received[0].body) == {**WANTED, "password": PASSWORD}
 
 
 @pytest.mark.parametrize("returned", [{"statusCode": 1001, "statusMessage": "no"}, {"statusCode": "1001"}])
@@ -147,20 +149,20 @@ def test_attempts_are_limited(server: Server, reply: Any, make_client: Make, sle
     setup = make_client(deadline_s=100).setup
     with pytest.raises(UnavailableError, match=r"POST recording-push-config: HTTP 500 \(6 attempts\)"):
         setup.set_push_config(**WANTED, password=PASSWORD)
-    assert len(server.asks) == 6
+    assert len(server.received) == 6
     assert len(slept) == 5
 
 
 def test_a_web_page_is_retried_and_then_reported(
     server: Server, reply: Any, make_client: Make, slept: list[float]
 ) -> None:
-    server.say(reply(200, b"<html>welcome</html>"))
+    server.reply_with(reply(200, b"<html>welcome</html>"))
     setup = make_client(deadline_s=100).setup
     with pytest.raises(
         UnavailableError, match=r"GET webhooks: the response is not a JSON object; check accounts.api_url"
     ):
         setup.webhooks()
-    assert (len(server.asks), len(slept)) == (6, 5)
+    assert (len(server.received), len(slept)) == (6, 5)
 
 
 @pytest.mark.parametrize("body", [{"webhooks": {"VRU": {}}, "statusCode": 0}, {"hello": 1}, {"webhooks": "none"}])
@@ -189,16 +191,16 @@ def test_a_rejected_key_costs_one_request(
         with pytest.raises(AccessDeniedError) as caught:
             setup.webhooks()
         assert key not in str(caught.value)
-    assert len(server.asks) == 1
+    assert len(server.received) == 1
 
 
 def test_a_change_does_not_follow_redirects(
     server: Server, other_server: Server, reply: Any, setup: AccountSetup
 ) -> None:
-    server.say(reply(307, headers={"Location": f"{other_server.url}/elsewhere"}))
+    server.reply_with(reply(307, headers={"Location": f"{other_server.url}/elsewhere"}))
     with pytest.raises(UnavailableError, match="redirect that is not followed"):
         setup.set_push_config(**WANTED, password=PASSWORD)
-    assert other_server.asks == []
+    assert other_server.received == []
 
 
 def test_webhooks_are_read_with_enabled_or_active(server: Server, reply: Any, setup: AccountSetup) -> None:
@@ -225,7 +227,7 @@ def test_a_webhook_is_registered_without_a_header(server: Server, reply: Any, se
     respond(server, reply, {"statusCode": 0, "webhooks": []})
     wanted = WebhookSettings(url="https://hooks.example/x/")
     drift = register_webhooks(setup, wanted)
-    assert [json.loads(ask.body) for ask in server.asks if ask.method == "POST"] == [
+    assert [json.loads(ask.body) for ask in server.received if ask.method == "POST"] == [
         {"type": type_, "url": wanted.url, "enabled": True} for type_ in ("VRU", "VSS")
     ]
     assert [hook.problems for hook in drift] == [("not registered",), ("not registered",)]

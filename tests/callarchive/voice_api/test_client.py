@@ -31,11 +31,11 @@ def head(status="200 OK", **headers):
 
 
 def test_a_lookup_sends_the_key_and_the_encoded_account(server, make_client, reply, key, now):
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
 
     found = make_client(subaccount_id="a&b.c").look_up(SESSION.upper())
 
-    (ask,) = server.asks
+    (ask,) = server.received
     assert (ask.method, ask.path) == ("GET", f"/api/v1/subaccounts/a%26b.c/recordings/{SESSION}")
     assert ask.headers["authorization"] == f"Bearer {key}"
     assert (found.session_id, found.status, found.looked_up_at) == (SESSION, LookupStatus.OK, now)
@@ -43,9 +43,9 @@ def test_a_lookup_sends_the_key_and_the_encoded_account(server, make_client, rep
 
 
 def test_a_prefix_in_the_api_url_is_kept(server, make_client, reply):
-    server.say(reply(404))
+    server.reply_with(reply(404))
     make_client(api_url=f"{server.url}/gateway/").look_up(SESSION)
-    assert server.asks[0].path == f"/gateway/api/v1/subaccounts/acme_sg/recordings/{SESSION}"
+    assert server.received[0].path == f"/gateway/api/v1/subaccounts/acme_sg/recordings/{SESSION}"
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_a_prefix_in_the_api_url_is_kept(server, make_client, reply):
 def test_each_status_has_its_meaning_and_only_temporary_ones_are_retried(
     server, make_client, reply, status, body, expected, requested
 ):
-    server.say(reply(status, body))
+    server.reply_with(reply(status, body))
     found = make_client().look_up(SESSION)
-    assert (found.status, found.http_status, len(server.asks)) == (expected, status, requested)
+    assert (found.status, found.http_status, len(server.received)) == (expected, status, requested)
     assert (found.error is not None) == (expected is LookupStatus.ERROR)
     assert not found.unreachable
 
@@ -103,32 +103,34 @@ def test_each_status_has_its_meaning_and_only_temporary_ones_are_retried(
     ],
 )
 def test_a_temporary_fault_does_not_affect_the_result(server, make_client, reply, fault):
-    server.say(reply(**fault), reply(body=OK_TEXT))
+    server.reply_with(reply(**fault), reply(body=OK_TEXT))
     found = make_client().look_up(SESSION)
-    assert (found.status, len(server.asks)) == (LookupStatus.OK, 2)
+    assert (found.status, len(server.received)) == (LookupStatus.OK, 2)
 
 
 def test_complete_responses_are_read_in_any_framing(server, make_client, reply):
     client = make_client()
     for framing in ("length", "chunked", "close"):
-        server.say(reply(body=OK_TEXT, framing=framing))
+        server.reply_with(reply(body=OK_TEXT, framing=framing))
         assert client.look_up(SESSION).status is LookupStatus.OK
-    server.say(reply(body=gzip.compress(OK_TEXT), headers={"Content-Encoding": "gzip"}))
+    server.reply_with(reply(body=gzip.compress(OK_TEXT), headers={"Content-Encoding": "gzip"}))
     assert client.look_up(SESSION).body == OK_TEXT.decode()
 
 
 def test_connections_are_reused(server, make_client, reply):
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
     client = make_client()
     for _ in range(5):
         client.look_up(SESSION)
-    assert len({ask.peer for ask in server.asks}) == 1
+    assert len({ask.peer for ask in server.received}) == 1
 
 
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date(server, make_client, reply, slept, now):
     client = make_client()
     later = format_datetime(now + timedelta(seconds=11), usegmt=True)
-    server.say(reply(429, headers={"Retry-After": "7"}), reply(503, headers={"Retry-After": later}), reply(body=OK))
+    server.reply_with(
+        reply(429, headers={"Retry-After": "7"}), reply(503, headers={"Retry-After": later}), reply(body=OK)
+    )
     assert client.look_up(SESSION).status is LookupStatus.OK
     pauses = [pause for pause in slept if pause > 0.1]
     assert 7 <= pauses[0] <= 7.7
@@ -142,7 +144,7 @@ def test_an_excessive_retry_after_ends_only_this_lookup(server, make_client, rep
     )
     client = make_client()
     found = client.look_up(SESSION)
-    assert (found.status, found.http_status, len(server.asks)) == (LookupStatus.ERROR, 429, 1)
+    assert (found.status, found.http_status, len(server.received)) == (LookupStatus.ERROR, 429, 1)
     assert "Retry-After" in (found.error or "")
     assert max(slept, default=0) < 1
     assert client.look_up(RECORDING).status is LookupStatus.NO_RECORDINGS
@@ -150,7 +152,7 @@ def test_an_excessive_retry_after_ends_only_this_lookup(server, make_client, rep
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "Fri, 99 Foo 2026", "٣"])
 def test_an_invalid_retry_after_is_ignored(server, make_client, reply, value):
-    server.say(
+    server.reply_with(
         reply(pieces=[b"HTTP/1.1 429 No\r\nContent-Length: 0\r\nRetry-After: " + value.encode() + b"\r\n\r\n"]),
         reply(body=OK),
     )
@@ -158,24 +160,24 @@ def test_an_invalid_retry_after_is_ignored(server, make_client, reply, value):
 
 
 def test_status_429_is_retried_more_often_than_a_failure(server, make_client, reply):
-    server.say(*[reply(429, headers={"Retry-After": "0"})] * 12, reply(body=OK))
+    server.reply_with(*[reply(429, headers={"Retry-After": "0"})] * 12, reply(body=OK))
     assert make_client().look_up(SESSION).status is LookupStatus.OK
 
 
 def test_pauses_grow_and_stay_within_the_deadline(server, make_client, reply, slept):
-    server.say(reply(500))
+    server.reply_with(reply(500))
     make_client().look_up(SESSION)
     pauses = [pause for pause in slept if pause > 0.1]
     assert len(pauses) == 5
     for number, pause in enumerate(pauses):
         assert 0.125 * 2**number <= pause <= 0.25 * 2**number
 
-    server.asks.clear()
+    server.received.clear()
     slept.clear()
     found = make_client(deadline_s=1.0).look_up(SESSION)
     assert found.status is LookupStatus.ERROR
     assert sum(pause for pause in slept if pause > 0.1) < 1.0
-    assert len(server.asks) < 6
+    assert len(server.received) < 6
 
 
 @pytest.mark.parametrize(
@@ -190,7 +192,7 @@ def test_pauses_grow_and_stay_within_the_deadline(server, make_client, reply, sl
 )
 def test_a_dripping_response_ends_at_the_deadline(server, make_client, reply, pieces):
     """Each piece arrives well within the read timeout; together they would take half a minute."""
-    server.say(reply(pieces=pieces, every_s=0.03))
+    server.reply_with(reply(pieces=pieces, every_s=0.03))
     begun = time.monotonic()
     found = make_client(deadline_s=0.3, timeout_s=5).look_up(SESSION)
     assert time.monotonic() - begun < 10
@@ -199,12 +201,12 @@ def test_a_dripping_response_ends_at_the_deadline(server, make_client, reply, pi
 
 
 def test_a_silent_server_is_unreachable_and_a_responding_one_is_not(server, make_client, reply):
-    server.say(reply(wait_s=30))
+    server.reply_with(reply(wait_s=30))
     silent = make_client(timeout_s=0.05, deadline_s=0.4).look_up(SESSION)
     assert (silent.status, silent.unreachable, silent.http_status) == (LookupStatus.ERROR, True, None)
-    server.say(reply(body=OK_TEXT, cut=3))
+    server.reply_with(reply(body=OK_TEXT, cut=3))
     assert not make_client().look_up(SESSION).unreachable
-    server.say(reply(500), reply(pieces=[]))
+    server.reply_with(reply(500), reply(pieces=[]))
     half = make_client().look_up(SESSION)
     assert (half.unreachable, half.http_status) == (False, 500)
 
@@ -221,18 +223,18 @@ def test_a_refused_connection_and_an_unknown_host_are_unreachable(make_client, o
 
 
 def test_an_endless_body_is_refused(server, make_client, reply):
-    server.say(reply(body=b" " * (10 * 1024 * 1024 + 1)))
+    server.reply_with(reply(body=b" " * (10 * 1024 * 1024 + 1)))
     found = make_client().look_up(SESSION)
     assert found.status is LookupStatus.ERROR
     assert "longer than" in (found.error or "")
-    assert len(server.asks) == 1
-    server.say(reply(body=gzip.compress(b" " * (30 * 1024 * 1024)), headers={"Content-Encoding": "gzip"}))
+    assert len(server.received) == 1
+    server.reply_with(reply(body=gzip.compress(b" " * (30 * 1024 * 1024)), headers={"Content-Encoding": "gzip"}))
     assert "longer than" in (make_client().look_up(SESSION).error or "")
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_rejected_key_stops_everything_after_one_request(server, make_client, reply, status):
-    server.say(reply(status, wait_s=0.1))
+    server.reply_with(reply(status, wait_s=0.1))
     client = make_client()
     errors = []
 
@@ -245,21 +247,21 @@ def test_a_rejected_key_stops_everything_after_one_request(server, make_client, 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(look_up, range(64)))
     assert len(errors) == 64
-    assert len(server.asks) == 1
+    assert len(server.received) == 1
     assert all("acme_sg" in text and "api_key" in text and "TEST_API_KEY" in text for text in errors)
     with pytest.raises(AccessDeniedError):
         client.check()
-    assert len(server.asks) == 1
+    assert len(server.received) == 1
 
 
 def test_a_key_revoked_later_stops_everything(server, make_client, reply):
-    server.say(reply(body=OK), reply(401))
+    server.reply_with(reply(body=OK), reply(401))
     client = make_client()
     client.look_up(SESSION)
     for _ in range(3):
         with pytest.raises(AccessDeniedError):
             client.look_up(SESSION)
-    assert len(server.asks) == 2
+    assert len(server.received) == 2
 
 
 def test_a_first_request_that_hangs_does_not_block_the_others(server, make_client, reply):
@@ -284,7 +286,7 @@ def test_a_first_request_that_hangs_does_not_block_the_others(server, make_clien
 @pytest.mark.parametrize("bad", ["", "../../etc", "e35e3d0e", SESSION + "\n", "x" * 10_000, "é" * 36])
 def test_an_invalid_id_is_never_sent(server, make_client, bad):
     found = make_client().look_up(bad)
-    assert (found.status, server.asks) == (LookupStatus.ERROR, [])
+    assert (found.status, server.received) == (LookupStatus.ERROR, [])
     assert "not a session id" in (found.error or "")
     assert len(found.error or "") < 120
 
@@ -305,20 +307,20 @@ def test_redirects_are_followed_within_the_origin_only(server, other_server, mak
         f"http://127.0.0.1:{server.port}\\@127.0.0.1:{other_server.port}/",
         "",
     ):
-        server.asks.clear()
-        server.say(reply(302, headers={"Location": target}))
+        server.received.clear()
+        server.reply_with(reply(302, headers={"Location": target}))
         found = client.look_up(SESSION)
-        assert (found.status, len(server.asks)) == (LookupStatus.ERROR, 1), target
+        assert (found.status, len(server.received)) == (LookupStatus.ERROR, 1), target
         assert "redirect" in (found.error or "")
-    assert other_server.asks == []
-    server.say(reply(302, headers={"Location": "https://evil.example/x"}))
+    assert other_server.received == []
+    server.reply_with(reply(302, headers={"Location": "https://evil.example/x"}))
     assert "evil.example" in (client.look_up(SESSION).error or "")
 
 
 def test_a_redirect_loop_ends(server, make_client, reply):
-    server.say(reply(307, headers={"Location": "/again"}))
+    server.reply_with(reply(307, headers={"Location": "/again"}))
     assert make_client().look_up(SESSION).status is LookupStatus.ERROR
-    assert len(server.asks) == 4
+    assert len(server.received) == 4
 
 
 def test_a_netrc_file_does_not_replace_the_key(server, make_client, reply, key, tmp_path, monkeypatch):
@@ -326,18 +328,18 @@ def test_a_netrc_file_does_not_replace_the_key(server, make_client, reply, key, 
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
     make_client().look_up(SESSION)
-    assert server.asks[0].headers["authorization"] == f"Bearer {key}"
+    assert server.received[0].headers["authorization"] == f"Bearer {key}"
 
 
 def test_a_proxy_of_the_environment_is_used(server, other_server, make_client, reply, monkeypatch):
-    other_server.say(reply(body=OK))
+    other_server.reply_with(reply(body=OK))
     monkeypatch.setenv("http_proxy", other_server.url)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert make_client(api_url="http://voice.invalid").look_up(SESSION).status is LookupStatus.OK
-    assert other_server.asks[0].path.startswith("http://voice.invalid/api/v1/")
+    assert other_server.received[0].path.startswith("http://voice.invalid/api/v1/")
 
 
 @pytest.fixture(scope="module")
@@ -378,16 +380,16 @@ def test_an_invalid_certificate_is_reported_after_one_attempt(server, tls_url, m
     found = make_client(api_url=tls_url).look_up(SESSION)
     assert found.unreachable
     assert "certificate is invalid" in (found.error or "")
-    assert (server.asks, slept) == ([], [])
+    assert (server.received, slept) == ([], [])
 
 
 def test_responses_over_tls_are_read_and_dripping_ones_end(
     server, tls_url, certificate, make_client, reply, monkeypatch
 ):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
     assert make_client(api_url=tls_url).look_up(SESSION).status is LookupStatus.OK
-    server.say(reply(pieces=[head(Content_Length="1000"), *[b" "] * 1000], every_s=0.03))
+    server.reply_with(reply(pieces=[head(Content_Length="1000"), *[b" "] * 1000], every_s=0.03))
     begun = time.monotonic()
     found = make_client(api_url=tls_url, deadline_s=0.3).look_up(SESSION)
     assert time.monotonic() - begun < 10
@@ -395,19 +397,19 @@ def test_responses_over_tls_are_read_and_dripping_ones_end(
 
 
 def test_cookies_are_not_kept(server, make_client, reply):
-    server.say(reply(body=OK, headers={"Set-Cookie": "a=b"}))
+    server.reply_with(reply(body=OK, headers={"Set-Cookie": "a=b"}))
     client = make_client()
     client.look_up(SESSION)
     client.look_up(SESSION)
-    assert "cookie" not in server.asks[1].headers
+    assert "cookie" not in server.received[1].headers
 
 
 def test_the_key_is_in_no_repr_log_or_exception(server, make_client, reply, key, caplog):
     caplog.set_level(logging.DEBUG)
     client = make_client()
-    server.say(reply(500), reply(pieces=[]), reply(302, headers={"Location": "https://evil.example/"}))
+    server.reply_with(reply(500), reply(pieces=[]), reply(302, headers={"Location": "https://evil.example/"}))
     texts = [repr(client), repr(client.look_up(SESSION))]
-    server.say(reply(401))
+    server.reply_with(reply(401))
     with pytest.raises(AccessDeniedError) as denied:
         client.look_up(SESSION)
     texts += ["".join(traceback.format_exception(denied.value)), caplog.text]
@@ -422,30 +424,30 @@ def test_a_key_that_is_invalid_in_a_header_is_reported_and_not_shown(server, mak
     with pytest.raises(ConfigurationError, match="api_key of acme_sg") as err:
         client.look_up(SESSION)
     assert bad not in "".join(traceback.format_exception(err.value))
-    assert server.asks == []
+    assert server.received == []
 
 
 def test_a_new_key_is_used_from_the_next_request(server, make_client, reply, monkeypatch):
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
     client = make_client()
     client.look_up(SESSION)
     monkeypatch.setenv("TEST_API_KEY", "rotated")
     client.look_up(SESSION)
-    assert server.asks[1].headers["authorization"] == "Bearer rotated"
+    assert server.received[1].headers["authorization"] == "Bearer rotated"
 
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_an_accepted_key_passes_the_check(server, make_client, reply, status):
-    server.say(reply(status, b"{}"))
+    server.reply_with(reply(status, b"{}"))
     make_client().check()
-    assert [(ask.method, ask.path) for ask in server.asks] == [
+    assert [(ask.method, ask.path) for ask in server.received] == [
         ("GET", "/api/v1/subaccounts/acme_sg/recording-push-config")
     ]
 
 
 @pytest.mark.parametrize("status", [301, 400, 500, 204])
 def test_the_check_reports_unexpected_responses(server, make_client, reply, status):
-    server.say(reply(status))
+    server.reply_with(reply(status))
     with pytest.raises(UnavailableError, match="acme_sg"):
         make_client().check()
 
@@ -465,7 +467,7 @@ def test_the_rate_cap_applies_to_all_threads_and_to_retries(server, make_client,
     begun = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(client.look_up, sessions))
-    times = sorted(ask.at for ask in server.asks)
+    times = sorted(ask.at for ask in server.received)
     assert len(times) == 64 + sum(1 for session in sessions if session[-1] in "05a")
     # Slot n is n/200 s after the first at the earliest, so no n + 1 requests can precede it.
     for number, at in enumerate(times):
@@ -473,7 +475,7 @@ def test_the_rate_cap_applies_to_all_threads_and_to_retries(server, make_client,
 
 
 def test_waiting_for_a_slot_does_not_use_up_the_deadline(server, make_client, reply):
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
     client = make_client(requests_per_second=5, deadline_s=0.15, sleep=time.sleep)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(client.look_up, [SESSION] * 3))
@@ -482,7 +484,7 @@ def test_waiting_for_a_slot_does_not_use_up_the_deadline(server, make_client, re
 
 def test_close_may_be_called_twice_and_leaves_no_thread(server, make_client, reply):
     before = set(threading.enumerate())
-    server.say(reply(body=OK))
+    server.reply_with(reply(body=OK))
     client = make_client()
     client.look_up(SESSION)
     client.close()

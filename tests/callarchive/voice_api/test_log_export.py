@@ -53,7 +53,7 @@ class Job:
             return state if isinstance(state, self.reply) else self.reply(body=state)
 
     def requested(self, method, path=""):
-        return [ask for ask in self.server.asks if ask.method == method and ask.path.startswith(path)]
+        return [ask for ask in self.server.received if ask.method == method and ask.path.startswith(path)]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_time_range_is_requested_in_utc_without_a_limit(job, make_client, key)
         {"from": "2026-10-31T16:00:00Z", "to": "2026-11-01T16:00:01Z", "limit": 0},
     )
     assert ask.headers["content-type"] == "application/json"
-    assert {ask.headers["authorization"] for ask in job.server.asks} == {f"Bearer {key}"}
+    assert {ask.headers["authorization"] for ask in job.server.received} == {f"Bearer {key}"}
     assert job.requested("DELETE") == []
 
 
@@ -152,7 +152,7 @@ def test_nothing_is_requested_without_a_temporary_folder(job, make_client, tmp_p
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
     with pytest.raises(StoreError, match="TMPDIR"):
         fetch(make_client())
-    assert job.server.asks == []
+    assert job.server.received == []
 
 
 @pytest.mark.parametrize("status", [404, 500])
@@ -361,7 +361,7 @@ def test_a_rejected_key_on_the_job_ends_it_without_another_request(job, make_cli
     job.states = [reply(403)]
     with pytest.raises(AccessDeniedError):
         fetch(make_client())
-    assert len(job.server.asks) == 2
+    assert len(job.server.received) == 2
 
 
 def test_a_link_to_another_host_is_refused_and_receives_no_key(job, make_client, other_server, key):
@@ -383,7 +383,7 @@ def test_a_link_to_another_host_is_refused_and_receives_no_key(job, make_client,
         with pytest.raises(ExportError, match="refused") as caught:
             fetch(make_client())
         assert "s3cr3t" not in str(caught.value)
-    assert other_server.asks == []
+    assert other_server.received == []
     job.states = [{"status": "succeeded", "data": ["https://evil.example/x"]}]
     with pytest.raises(ExportError, match=r"https://evil\.example.*accounts\.api_url"):
         fetch(make_client())
@@ -399,7 +399,7 @@ def test_a_download_that_redirects_elsewhere_is_refused(job, make_client, reply,
     job.files["/files/0"] = [reply(302, headers={"Location": f"{other_server.url}/x"})]
     with pytest.raises(ExportError, match="redirects"):
         fetch(make_client())
-    assert other_server.asks == []
+    assert other_server.received == []
 
 
 def zipped(*members):

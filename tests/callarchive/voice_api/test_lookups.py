@@ -242,7 +242,7 @@ def test_the_most_advanced_of_two_rows_of_one_recording_wins():
 def test_a_recording_with_a_doubled_key_is_set_aside_and_its_neighbours_are_kept(doubled):
     lookup = read(f'{{"recordings": [{{"recordingId": "{ONE}", {doubled}}}, {{"recordingId": "{TWO}"}}]}}')
     assert (lookup.status, [r.recording_id for r in lookup.recordings]) == (LookupStatus.ERROR, [TWO])
-    assert f"recording '{ONE}' is set aside: it holds" in (lookup.error or "")
+    assert f"recording '{ONE}' is set aside: it has" in (lookup.error or "")
 
 
 def test_both_documented_spellings_of_the_session_id_may_occur_together():

@@ -56,9 +56,9 @@ def test_certificates_are_verified_by_default(routes, monkeypatch):
 
 
 def test_a_later_thread_uses_the_connections_of_one_that_ended(server, make_client, reply):
-    server.say(reply(body={"recordings": []}))
+    server.reply_with(reply(body={"recordings": []}))
     client = make_client()
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(client.look_up, SESSION).result()
-    assert len({ask.peer for ask in server.asks}) == 1
+    assert len({ask.peer for ask in server.received}) == 1

@@ -26,15 +26,15 @@ def transport(server, now, monkeypatch):
 
 
 def test_a_full_disk_is_distinguished_from_a_bad_connection(server, reply, transport):
-    server.say(reply(body=b"x" * 300_000))
+    server.reply_with(reply(body=b"x" * 300_000))
     request = Request(method="GET", url=f"{server.url}/file", save_to=Path("/dev/full"), limit_bytes=10**6)
     with pytest.raises(StoreError, match="No space left"):
         transport.send(request, deadline=transport.deadline(10))
-    assert len(server.asks) == 1
+    assert len(server.received) == 1
 
 
 def test_a_saved_body_is_hashed_and_an_unsaved_one_is_not(server, reply, transport, tmp_path):
-    server.say(reply(body=b"abc"))
+    server.reply_with(reply(body=b"abc"))
     saved = transport.send(
         Request(method="GET", url=server.url, save_to=tmp_path / "file"), deadline=transport.deadline(10)
     )
@@ -47,7 +47,7 @@ def test_a_saved_body_is_hashed_and_an_unsaved_one_is_not(server, reply, transpo
 
 @pytest.mark.parametrize(("framing", "announced"), [("length", True), ("chunked", True), ("close", False)])
 def test_a_response_shows_whether_its_end_was_announced(server, reply, transport, framing, announced):
-    server.say(reply(body=b"abc", framing=framing))
+    server.reply_with(reply(body=b"abc", framing=framing))
     response = transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(10))
     assert response.end_announced is announced
 
