@@ -34,8 +34,6 @@ class ResponseJournal:
     A context manager: on success it merges the pieces into the day's object; on an error it leaves them.
 
     Args:
-        store: the catalog's store.
-        day: the day.
         masks: by account. Without one, phone numbers are dropped.
         piece: maximum number of responses in a piece.
         piece_s: seconds after which a smaller piece is written.

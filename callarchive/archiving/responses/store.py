@@ -51,9 +51,6 @@ class ResponseStore:
         """Replace the account's call log of the day with these CSV files, which may be none.
 
         Args:
-            day: the day.
-            subaccount_id: the account.
-            files: the CSV files.
             mask: applied to columns of phone numbers. If it keeps numbers, the column Content is kept too.
         """
         try:

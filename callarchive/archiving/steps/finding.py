@@ -74,10 +74,10 @@ def find_sessions(
         problems += [(account.subaccount_id, problem) for problem in found.problems]
     named = pa.concat_tables(tables)
     failures = keep_failures(day, schemas.SESSION_IDS, errors)
-    guards = {account.subaccount_id: kept_number_guard(account) for account in accounts}
+    masks = {account.subaccount_id: kept_number_guard(account) for account in accounts}
     with neighbours_lock():
         before = day.rows(schemas.SESSION_IDS, columns=(*schemas.SESSION_IDS.key, "sources"))
-        settled = assign_sessions(catalog, day.date, named, guards=guards, zone=day.settings.zone, unread=list(errors))
+        settled = assign_sessions(catalog, day.date, named, masks=masks, zone=day.settings.zone, unread=list(errors))
         rows, carried = settled.rows, settled.carried_count
         missing = missing_sessions(
             catalog,

@@ -4,7 +4,7 @@ A source may list fewer sessions than in an earlier run (the log export has a li
 sources may date a session differently. Neither may remove a recording from the catalog or duplicate it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import uuid_time
 from callarchive.domain.models import RowProblem
+from callarchive.domain.phone_numbers import PhoneNumberMask
 
 _SESSION = schemas.SESSION_IDS.key
 _NUMBERS = ("source_number", "destination_number")
@@ -31,8 +32,6 @@ _INBOX = "inbox"
 
 _FILES = "files"
 """The source kind whose file may date a session independently of its start."""
-
-NumberGuard = Callable[[str | None], str | None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def assign_sessions(
     day: date,
     named: pa.Table,
     *,
-    guards: Mapping[str, NumberGuard],
+    masks: Mapping[str, PhoneNumberMask],
     zone: ZoneInfo,
     unread: Collection[str] = (),
 ) -> AssignedSessions:
@@ -70,7 +69,7 @@ def assign_sessions(
 
     Args:
         named: rows of `session_ids` from the sources.
-        guards: by configured account, the mask for phone numbers stored earlier; without one they are dropped.
+        masks: by configured account, the mask for phone numbers stored earlier; without one they are dropped.
         zone: the time zone of the days.
         unread: accounts whose sources could not be read. Their rows do not change.
     """
@@ -92,12 +91,12 @@ def assign_sessions(
     unnamed = pc.invert(pc.or_(pc.is_in(keys_before, value_set=keys), pc.is_in(keys_before, value_set=keys_day_before)))
     carried = before.filter(unnamed)
     if len(carried):
-        leaves = _confirmed_without_recordings(catalog, day, carried, accounts=list(guards))
+        leaves = _confirmed_without_recordings(catalog, day, carried, accounts=list(masks))
         leaves = pc.and_not(leaves, _of_other_days(carried, leaves, day=day, zone=zone))
         carried = carried.filter(
             pc.or_(pc.invert(leaves), pc.match_substring(joined_lists(carried["sources"]), _INBOX))
         )
-        rows = pa.concat_tables([rows, _guarded(carried, guards)])
+        rows = pa.concat_tables([rows, _masked(carried, masks)])
     if len(untouched):
         rows = pa.concat_tables([rows, untouched])
     return AssignedSessions(rows, elsewhere, len(carried))
@@ -186,23 +185,14 @@ def _time_in(session_id: str) -> datetime | None:
         return None
 
 
-def _guarded(sessions: pa.Table, guards: Mapping[str, NumberGuard]) -> pa.Table:
+def _masked(sessions: pa.Table, masks: Mapping[str, PhoneNumberMask]) -> pa.Table:
     """Return the sessions with their phone numbers masked."""
     accounts: list[Any] = sessions["subaccount_id"].to_pylist()
-    columns: dict[str, Any] = {
-        name: [
-            guards.get(account, _dropped)(number)
-            for account, number in zip(accounts, sessions[name].to_pylist(), strict=True)
-        ]
-        if name in _NUMBERS
-        else sessions[name]
-        for name in sessions.column_names
-    }
+    columns: dict[str, Any] = {name: sessions[name] for name in sessions.column_names}
+    for name in _NUMBERS:
+        pairs = zip(accounts, sessions[name].to_pylist(), strict=True)
+        columns[name] = [masks[account](number) if account in masks else None for account, number in pairs]
     return pa.table(columns, schema=sessions.schema)
-
-
-def _dropped(_: str | None) -> None:
-    return None
 
 
 def _keys(catalog: Catalog, table: schemas.Table, day: date) -> Column:

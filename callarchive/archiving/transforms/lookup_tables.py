@@ -67,9 +67,6 @@ def final(
     event, is archived. A response without recordings must be confirmed: see `confirmed_negatives`.
 
     Args:
-        sessions: rows of `session_ids`.
-        lookups: `lookups`.
-        metadata: `recording_metadata`.
         files: `recording_files`, at least its key and archive_status.
         day_end: used for sessions with neither end nor start.
         grace: how long after the call 8x8 may still add a recording.

@@ -46,10 +46,8 @@ class AccountSources:
         """Return the sources of the account.
 
         Args:
-            account: the account.
             found: kind and findings of each source.
             day_end: the end of the day.
-            now: the current time.
         """
         kinds = {
             source.kind

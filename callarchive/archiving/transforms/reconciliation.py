@@ -218,7 +218,6 @@ def reconciled(
     Args:
         earlier: the day's earlier rows.
         found: tables with the columns `FOUND` and unique keys.
-        now: the current time.
         unknown_kinds: (subaccount_id, kind) that this run could not check: open rows stay open.
         unknown: keys of rows that this run could not check, in the form of `reconciliation_keys`.
     """

@@ -34,8 +34,6 @@ def write_recording_events(catalog: Catalog, day: date, new: pa.Table | None, *,
     """Merge new rows into `recording_events`, and return the row count. A day without any events gets no partition.
 
     Args:
-        catalog: the catalog.
-        day: the day.
         new: rows of the table; None if there is no inbox or it cannot be read.
         sessions: the day's `session_ids`.
     """

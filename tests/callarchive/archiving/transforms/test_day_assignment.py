@@ -30,8 +30,8 @@ def session(session_id: str, account: str = "acme", **facts: Any) -> Row:
 def assign(catalog: Catalog, *named: Row, accounts: tuple[str, ...] = ("acme",)) -> tuple[dict[str, Row], list[str]]:
     """Return the day's rows by session id, and the reasons for rejecting others."""
     table = pa.Table.from_pylist(list(named), schema=schemas.SESSION_IDS.schema)
-    guards = {account: lambda number: None if number is None else f"<{number}>" for account in accounts}
-    settled = assign_sessions(catalog, DAY, table, guards=guards, zone=ZoneInfo("UTC"))
+    masks = {account: lambda number: None if number is None else f"<{number}>" for account in accounts}
+    settled = assign_sessions(catalog, DAY, table, masks=masks, zone=ZoneInfo("UTC"))
     rows, elsewhere = settled.rows, settled.elsewhere
     assert rows.schema.equals(schemas.SESSION_IDS.schema)
     return {row["session_id"]: row for row in rows.to_pylist()}, [problem.reason for _, problem in elsewhere]
