@@ -41,8 +41,8 @@ def complete(summary: DaySummary) -> CheckResult:
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        (Fault.no_length(at_bytes=2000), "nor chunks say where it ends"),
-        (Fault.no_length(), "nor chunks say where it ends"),
+        (Fault.no_length(at_bytes=2000), "neither a Content-Length nor chunks"),
+        (Fault.no_length(), "neither a Content-Length nor chunks"),
         (Fault.few_rows(0), "has no row"),
         (Fault.answer(200, body="<html>\nmaintenance\n</html>\n"), "HTML"),
         (Fault.answer(200, body={"code": 4018, "message": "Invalid jobId"}), "JSON"),
