@@ -122,7 +122,7 @@ def declared(table: Table) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_column_changes_with_those_that_it_is_said_to_come_from_and_with_no_other(name: str) -> None:
+def test_a_column_changes_with_the_columns_of_its_lineage_and_with_no_other(name: str) -> None:
     table, sources, make = MADE[name]
     before = make(GIVEN)
     found = set()

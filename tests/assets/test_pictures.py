@@ -18,7 +18,7 @@ def picture(text: str, alternative: str) -> Image.Image:
     assert text.startswith(head)
     png = base64.b64decode(text.removeprefix(head).removesuffix(")"), validate=True)
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    assert len(png) < 15_000, "it stays in Dagster's event log for good"
+    assert len(png) < 15_000, "it stays in Dagster's event log permanently"
     return Image.open(io.BytesIO(png)).convert("RGB")
 
 

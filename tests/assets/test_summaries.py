@@ -39,20 +39,20 @@ def test_recordings_are_summed_up_in_bytes_and_hours(connections: Connections) -
         recording("archived", size_bytes=234, duration_s=900.0),
         recording("missing", error="not found after 24 h"),
     ]
-    told = summary_of(connections, schemas.RECORDINGS, rows)
-    assert told["dagster/row_count"].value == 3
-    assert told["archived"].value == 2
-    assert told["not_archived"].value == 1
-    assert told["size_bytes"].value == 1234
-    assert told["audio_hours"].value == 0.75
-    assert "| archived | 2 |\n| missing | 1 |" in str(told["archive_statuses"].value)
+    summary = summary_of(connections, schemas.RECORDINGS, rows)
+    assert summary["dagster/row_count"].value == 3
+    assert summary["archived"].value == 2
+    assert summary["not_archived"].value == 1
+    assert summary["size_bytes"].value == 1234
+    assert summary["audio_hours"].value == 0.75
+    assert "| archived | 2 |\n| missing | 1 |" in str(summary["archive_statuses"].value)
 
 
 def test_what_needs_attention_is_counted_in_full_and_listed_in_part(connections: Connections) -> None:
     rows = [recording("failed", error="e" * 5000) for _ in range(60)]
-    told = summary_of(connections, schemas.RECORDINGS, rows)
-    assert told["needs_attention_count"].value == 60
-    listed = records(told["needs_attention"])
+    summary = summary_of(connections, schemas.RECORDINGS, rows)
+    assert summary["needs_attention_count"].value == 60
+    listed = records(summary["needs_attention"])
     assert len(listed) == 50
     assert {len(str(item["reason"])) for item in listed} == {200}
     assert {str(item["concerns"]) for item in listed} <= {f"recording {row['recording_id']}" for row in rows}
@@ -60,10 +60,10 @@ def test_what_needs_attention_is_counted_in_full_and_listed_in_part(connections:
 
 def test_a_day_without_calls_is_summed_up_as_nothing(connections: Connections) -> None:
     for table in schemas.PUBLIC_TABLES:
-        told = summary_of(connections, table, [])
-        assert told["dagster/row_count"].value == 0
-        assert "needs_attention" not in told
-        assert not {"duration_histogram", "last_30_days", "archive_folders"} & told.keys()
+        summary = summary_of(connections, table, [])
+        assert summary["dagster/row_count"].value == 0
+        assert "needs_attention" not in summary
+        assert not {"duration_histogram", "last_30_days", "archive_folders"} & summary.keys()
 
 
 def test_numbers_of_people_are_not_shown(connections: Connections) -> None:
@@ -78,8 +78,8 @@ def test_numbers_of_people_are_not_shown(connections: Connections) -> None:
         "lookup_error": "HTTP 500",
         "recording_count": 0,
     }
-    told = summary_of(connections, schemas.SESSIONS, [row])
-    assert records(told["needs_attention"]) == [
+    summary = summary_of(connections, schemas.SESSIONS, [row])
+    assert records(summary["needs_attention"]) == [
         {
             "account": "acme_sg",
             "concerns": f"session {row['session_id']}",
@@ -87,25 +87,25 @@ def test_numbers_of_people_are_not_shown(connections: Connections) -> None:
             "reason": "HTTP 500",
         }
     ]
-    assert "12025550123" not in repr(told)
-    assert "447700900123" not in repr(told)
+    assert "12025550123" not in repr(summary)
+    assert "447700900123" not in repr(summary)
 
 
 def test_a_status_from_outside_stays_in_its_cell(connections: Connections) -> None:
     row = recording("archived", api_status="a|b\n# c", size_bytes=1, duration_s=1.0)
-    told = summary_of(connections, schemas.RECORDINGS, [row])
-    assert str(told["api_statuses"].value).splitlines()[-1] == "| a/b # c | 1 |"
+    summary = summary_of(connections, schemas.RECORDINGS, [row])
+    assert str(summary["api_statuses"].value).splitlines()[-1] == "| a/b # c | 1 |"
 
 
 def test_durations_come_with_their_table_and_a_picture(connections: Connections) -> None:
     kept = [recording("archived", size_bytes=1, duration_s=seconds) for seconds in (10.0, 20.0, 30.0)]
     connections.catalog.replace_partition(schemas.RECORDINGS, DAY, kept)
     row = {"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 60.0, "p50_s": 20.004}
-    told = summary_of(connections, schemas.DURATION_STATS, [row])
-    (shown,) = records(told["duration_stats"])
+    summary = summary_of(connections, schemas.DURATION_STATS, [row])
+    (shown,) = records(summary["duration_stats"])
     assert shown["total_s"] == 60.0
     assert shown["p50_s"] == 20.0
-    assert "3 archived recordings" in str(told["duration_histogram"].value)
+    assert "3 archived recordings" in str(summary["duration_histogram"].value)
 
 
 def test_states_are_summed_up_in_numbers_and_come_with_a_picture_of_the_last_days(connections: Connections) -> None:
@@ -115,10 +115,10 @@ def test_states_are_summed_up_in_numbers_and_come_with_a_picture_of_the_last_day
         return row | {"size_bytes": size_bytes, "duration_s": duration_s}
 
     rows = [state("archived", 3, 1234, 5400.0), state("missing", 2, 0, 0.0)]
-    told = summary_of(connections, schemas.STATUS_STATS, rows)
-    numbers = {name: told[name].value for name in ("recordings", "archived", "size_bytes", "audio_hours")}
+    summary = summary_of(connections, schemas.STATUS_STATS, rows)
+    numbers = {name: summary[name].value for name in ("recordings", "archived", "size_bytes", "audio_hours")}
     assert numbers == {"recordings": 5, "archived": 3, "size_bytes": 1234, "audio_hours": 1.5}
-    assert str(told["last_30_days"].value).startswith("![the 30 days up to 2026-01-05](data:image/png;base64,")
+    assert str(summary["last_30_days"].value).startswith("![the 30 days up to 2026-01-05](data:image/png;base64,")
 
 
 def test_the_folders_of_the_kept_files_are_named_once_for_each_account(connections: Connections) -> None:
@@ -126,8 +126,8 @@ def test_the_folders_of_the_kept_files_are_named_once_for_each_account(connectio
         recording("archived", archive_uri=f"{root}/call_date=2026-01-05/{uuid4()}/{uuid4()}.mp3")
         for root in ("file:///srv/a`b/acme_sg", "s3://archive/acme_th", "file:///srv/a`b/acme_sg")
     ]
-    told = summary_of(connections, schemas.RECORDINGS, [*rows, recording("missing")])
-    assert told["archive_folders"].value == (
+    summary = summary_of(connections, schemas.RECORDINGS, [*rows, recording("missing")])
+    assert summary["archive_folders"].value == (
         "- `/srv/a'b/acme_sg/call_date=2026-01-05`\n- `s3://archive/acme_th/call_date=2026-01-05`"
     )
 
@@ -139,9 +139,9 @@ def test_what_does_not_fit_is_counted_by_kind_and_listed_in_part(connections: Co
 
     rows = [row(number, "orphan_object") for number in range(60)]
     rows += [row(60, "file_without_row"), row(61, "file_without_row", "resolved")]
-    told = summary_of(connections, schemas.RECONCILIATION, rows)
-    assert told["open"].value == 61
-    assert "| orphan_object | 60 |\n| file_without_row | 1 |" in str(told["open_by_kind"].value)
-    listed = records(told["open_rows"])
+    summary = summary_of(connections, schemas.RECONCILIATION, rows)
+    assert summary["open"].value == 61
+    assert "| orphan_object | 60 |\n| file_without_row | 1 |" in str(summary["open_by_kind"].value)
+    listed = records(summary["open_rows"])
     assert len(listed) == 50
     assert {len(str(item["subject"])) for item in listed} == {200}

@@ -45,8 +45,8 @@ def test_the_columns_shown_are_those_of_the_files(table: Table) -> None:
 
 
 def test_a_column_names_those_that_it_comes_from() -> None:
-    told = {column.name: column.description for column in column_schema(schemas.STATUS_STATS).columns}
-    assert told["size_bytes"] == "total size of the archived files, bytes ← recordings.size_bytes"
+    descriptions = {column.name: column.description for column in column_schema(schemas.STATUS_STATS).columns}
+    assert descriptions["size_bytes"] == "total size of the archived files, bytes ← recordings.size_bytes"
 
 
 def test_the_chain_goes_from_ids_to_statistics() -> None:

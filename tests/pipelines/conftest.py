@@ -19,7 +19,7 @@ FIRST_DAY, LAST_DAY = date(2026, 10, 23), date(2026, 10, 25)
 
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """Stand-ins of 8x8, S3 and SFTP, filled, in the time zone of Berlin."""
+    """Simulators of 8x8, S3 and SFTP, filled, in the time zone of Berlin."""
     world = World.generate(
         seed=3,
         accounts=(

@@ -67,7 +67,7 @@ def lose_sources_of_the_second_day(simulator: Simulator, config: Path) -> None:
 
 
 def known_sessions(simulator: Simulator, day: str) -> int:
-    """How many sessions of the day a source tells of."""
+    """Return how many sessions of the day the sources name."""
     return sum(s.exported or s.listed for s in simulator.world.sessions_on(date.fromisoformat(day)))
 
 
@@ -106,14 +106,14 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
         known_sessions(simulator, day) for day in DAYS
     ]
 
-    for day in DAYS:  # each partition tells what was forecast of it, counted from the landings, and what came
+    for day in DAYS:  # each partition shows its forecast, counted from the landings, and the actual figures
         shown = metadata(instance, "recordings", day)["forecast"]
         assert isinstance(shown, dg.TableMetadataValue)
-        told = {row.data["figure"]: row.data for row in shown.records}
-        assert told["recordings"]["came"] == told["recordings"]["forecast"] != "0"
-        assert told["fetch_bytes"]["came"] == told["fetch_bytes"]["forecast"]
-        assert told["sessions"]["came"] == str(known_sessions(simulator, day))
-        assert told["audio_s"]["forecast"] == "not known"
+        figures = {row.data["figure"]: row.data for row in shown.records}
+        assert figures["recordings"]["came"] == figures["recordings"]["forecast"] != "0"
+        assert figures["fetch_bytes"]["came"] == figures["fetch_bytes"]["forecast"]
+        assert figures["sessions"]["came"] == str(known_sessions(simulator, day))
+        assert figures["audio_s"]["forecast"] == "not known"
 
     lost = 0
     for row in Catalog.open(settings.catalog.url).arrow(schemas.RECORDINGS).to_pylist():
@@ -156,7 +156,7 @@ def test_a_bad_day_fails_the_run_and_the_other_days_of_its_batch_go_through_all_
     assert "acme_s3" in (shown.description or "")
 
 
-def test_a_day_of_which_one_account_failed_is_published_for_the_others_and_fails_the_run(
+def test_a_day_with_one_failed_account_is_published_for_the_others_and_fails_the_run(
     simulator: Simulator, config: Path, settings: Settings, definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     (config.parent / "inbox" / f"sessions-{DAYS[1]}.csv").unlink()  # only acme_sftp has files

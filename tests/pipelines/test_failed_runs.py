@@ -1,4 +1,4 @@
-"""A run that fails in Dagster is told by the channels of [alerts], with what its steps said and no stack."""
+"""A run that fails in Dagster is sent to the channels of [alerts], with its steps' messages and without a stack."""
 
 import http.server
 import json
@@ -32,11 +32,11 @@ session_sources = [{{ kind = "log_export" }}]
 @pytest.fixture
 def posted(tmp_path: Path) -> Iterator[list[Any]]:
     """What was posted to the webhook of the configuration in the folder."""
-    told: list[Any] = []
+    alerts: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            alerts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
@@ -47,7 +47,7 @@ def posted(tmp_path: Path) -> Iterator[list[Any]]:
         (tmp_path / "callarchive.toml").write_text(CONFIG.format(port=server.server_port))
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield told
+        yield alerts
         server.shutdown()
         thread.join()
 
@@ -75,7 +75,7 @@ RANGE = {"dagster/asset_partition_range_start": "2026-01-05", "dagster/asset_par
     ("tags", "days"),
     [({"dagster/partition": "2026-01-05"}, "2026-01-05"), (RANGE, "2026-01-05 to 2026-01-09"), ({}, "run ")],
 )
-def test_a_failed_run_is_told_once_with_its_days_and_reasons(
+def test_a_failed_run_is_reported_once_with_its_days_and_reasons(
     tmp_path: Path, posted: list[Any], instance: dg.DagsterInstance, tags: dict[str, str], days: str
 ) -> None:
     sensor = code_location(load_settings(tmp_path / "callarchive.toml")).resolve_sensor_def("alert_on_failure")
@@ -89,12 +89,12 @@ def test_a_failed_run_is_told_once_with_its_days_and_reasons(
     ).for_run_failure()
     for _ in range(2):
         sensor(context)
-    [told] = posted
-    assert told["kind"] == "run_failed"
-    assert told["key"].startswith(days)
-    assert sorted(told["lines"]) == [
+    [alert] = posted
+    assert alert["kind"] == "run_failed"
+    assert alert["key"].startswith(days)
+    assert sorted(alert["lines"]) == [
         "broken: an unexpected error: see the run",
         "refused: account acme: 8x8 refuses the API key; asked for by ***",
     ]
-    assert "Traceback" not in told["text"]
-    assert "9123" not in told["text"]
+    assert "Traceback" not in alert["text"]
+    assert "9123" not in alert["text"]

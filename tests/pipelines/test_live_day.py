@@ -105,7 +105,7 @@ def live_world(begun_at: datetime) -> World:
             if ready_s is None:
                 recordings = (replace(recordings[0], ready_at=begun_at + timedelta(days=1)),)
         answer = Answer.RECORDINGS if recordings else Answer.EMPTY_LIST
-        # Every fifth session is in no export before an event tells of it, and some never: then only the event does.
+        # Every fifth session is in no export before an event names it, and some never: then only the event does.
         sessions.append(
             Session(
                 ACCOUNT, session_id, at, ended_at, "COMPLETED", (leg,), recordings, answer, exported=number % 5 != 0
@@ -176,7 +176,7 @@ def rows(simulator: Simulator, table: schemas.Table) -> list[dict[str, Any]]:
 
 
 def known_by_someone(world: World, delivered: list[Event]) -> set[str]:
-    """Sessions that the export names, or of which an event arrived: nobody can know of the others."""
+    """Sessions that the export names, or that have an event: the others cannot be known."""
     return {event.session_id for event in delivered} | {s.session_id for s in world.sessions if s.exported}
 
 

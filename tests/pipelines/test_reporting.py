@@ -47,8 +47,8 @@ def catalog(settings: Settings) -> Catalog:
             opened.replace_partition(table, day, [])
     session = {"subaccount_id": "acme_sg", "session_id": str(UUID(int=1)), "sources": ["log_export"]}
     opened.replace_partition(schemas.SESSION_IDS, DAYS[0], [session])
-    told = {**session, "lookup_status": "no_recordings", "recording_count": 0}
-    opened.replace_partition(schemas.SESSIONS, DAYS[0], [told])
+    row = {**session, "lookup_status": "no_recordings", "recording_count": 0}
+    opened.replace_partition(schemas.SESSIONS, DAYS[0], [row])
     return opened
 
 
@@ -56,7 +56,7 @@ def shown_by(instance: dg.DagsterInstance, table: str) -> dict[str | None, dict[
     """What Dagster shows of each day of the table."""
     records = instance.fetch_materializations(dg.AssetKey(table), limit=100).records
     events = [record.asset_materialization for record in records]
-    assert len({event.partition for event in events if event}) == len(events), "each day is told once"
+    assert len({event.partition for event in events if event}) == len(events), "each day is reported once"
     return {event.partition: {k: v.value for k, v in event.metadata.items()} for event in events if event}
 
 
@@ -74,7 +74,7 @@ def test_days_archived_without_dagster_are_shown_by_it(
     assert check.status.value == "SUCCEEDED"
 
 
-def test_what_dagster_has_seen_is_not_told_again(
+def test_what_dagster_has_seen_is_not_reported_again(
     catalog: Catalog, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     report_catalog(instance, catalog, settings)

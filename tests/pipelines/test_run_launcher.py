@@ -19,7 +19,7 @@ from pipelines.run_launcher import WatchedRunLauncher
 
 
 def run_of(server: dict[str, object] | None) -> dg.DagsterRun:
-    """A run that is said to have been started by that code server."""
+    """A run with the tags of one that this code server started."""
     tags = {} if server is None else {GRPC_INFO_TAG: json.dumps(server)}
     return dg.DagsterRun(job_name="archive_day", status=dg.DagsterRunStatus.STARTED, tags=tags)
 

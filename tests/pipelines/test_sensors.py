@@ -121,7 +121,7 @@ def test_without_a_readable_inbox_a_tick_says_so_and_keeps_its_cursor(
     assert result.cursor in (None, '{"seen":5}')
 
 
-def test_a_damaged_cursor_begins_anew(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_damaged_cursor_starts_over(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     settings = written(tmp_path)
     drop(settings, datetime.now(UTC))
     assert len(days_of(tick(settings, "archive_on_event", instance, "not json"))) == 1
@@ -193,12 +193,12 @@ def test_the_newest_day_is_reported_when_its_verdict_changes_and_not_at_every_lo
     settings = written(tmp_path)
     with dg.DagsterInstance.ephemeral() as instance:
         first = tick(settings, "watch_newest_day", instance)
-        (told,) = first.asset_events
-        assert not told.passed
-        assert told.check_name == "newest_day_archived"
+        (evaluation,) = first.asset_events
+        assert not evaluation.passed
+        assert evaluation.check_name == "newest_day_archived"
         again = tick(settings, "watch_newest_day", instance, first.cursor)
         assert again.asset_events == []
-        day = told.metadata["day"].value
+        day = evaluation.metadata["day"].value
         instance.report_runless_asset_event(dg.AssetMaterialization("reconciliation", partition=day))
-        (told,) = tick(settings, "watch_newest_day", instance, again.cursor).asset_events
-        assert told.passed
+        (evaluation,) = tick(settings, "watch_newest_day", instance, again.cursor).asset_events
+        assert evaluation.passed

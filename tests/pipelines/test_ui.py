@@ -53,7 +53,7 @@ def test_the_shipped_instance_configuration_is_valid_and_phones_nobody() -> None
 def test_runs_from_the_command_line_take_no_place_in_the_queue() -> None:
     config, _ = dagster_instance_config(str(Path(ui.__file__).parent))
     runs = config["concurrency"]["runs"]
-    # Dagster puts this tag on runs that it launches from a code location, and on no other.
+    # Dagster adds this tag to runs that it launches from a code location, and on no other.
     assert runs == {"max_concurrent_runs": -1, "tag_concurrency_limits": [{"key": CODE_LOCATION_TAG, "limit": 2}]}
 
 

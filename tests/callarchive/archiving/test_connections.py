@@ -55,7 +55,7 @@ def write_everything(connections: Connections, day: date) -> None:
 def folders(tmp_path: Path, day: date) -> list[Path]:
     found = sorted(path for path in (tmp_path / "catalog").rglob(f"call_date={day}") if path.is_dir())
     tables = len(schemas.PUBLIC_TABLES) + len(schemas.STEP_TABLES)
-    assert len(found) == tables + 3, "the tables, the journal, look-ups and call logs"
+    assert len(found) == tables + 3, "the tables, the journal, lookups and call logs"
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every place that concludes something, met by everything that proves nothing: what comes of it is "not known".
+"""Every place that concludes something, met by everything that proves nothing: the result is "not known".
 
 The places are those of the table in docs/explanation/guarantees.md. The faults: an HTML page with status 200, an empty body, a
 body that is cut short, no answer in time, and a refusal.
@@ -224,7 +224,7 @@ EXPORTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_export_that_proves_nothing_leaves_the_day_as_it_was(trial: tuple[Any, Proxy], fault: str) -> None:
+def test_an_export_that_proves_nothing_leaves_the_day_unchanged(trial: tuple[Any, Proxy], fault: str) -> None:
     world, _ = trial
     world.archive()
     before = world.tables()

@@ -61,7 +61,7 @@ def place(number: int = 1) -> str:
 
 
 class MemoryLanding:
-    """A landing in memory that can be told to fail, and that counts what is read from it.
+    """A landing in memory that can be set to fail, and that counts what is read from it.
 
     Attributes:
         faults: errors to come at an object, one each time that it is opened; null is no error.
@@ -482,7 +482,7 @@ def test_a_file_that_is_gone_from_archive_and_source_is_missing_and_not_forgotte
     del run.landing.objects[place()]
     file = run.fetch_one(earlier=first)
     assert (file.archive_status, file.kept) == (ArchiveStatus.MISSING, None)
-    assert file.versions == first.versions, "verify still tells that it is gone"
+    assert file.versions == first.versions, "verify still reports that it is gone"
 
 
 def test_sources_are_compared_with_one_request_for_all(run: Run) -> None:
@@ -512,7 +512,7 @@ def test_a_transfer_that_breaks_every_time_is_failed_with_its_reason(run: Run, e
     failed = files[recording_id(1)]
     assert (failed.archive_status, failed.error) == (ArchiveStatus.FAILED, f"after 2 attempts: {error}")
     assert run.landing.opened[place(1)] == 2
-    assert files[recording_id(2)].archive_status is ArchiveStatus.ARCHIVED, "its neighbour is not concerned"
+    assert files[recording_id(2)].archive_status is ArchiveStatus.ARCHIVED, "its neighbour is not affected"
     assert list(run.kept().values()) == [OTHER]
 
 
@@ -605,7 +605,7 @@ def test_leaving_early_stops_transfers_under_way_and_leaves_no_half_file(run: Ru
 
     with pytest.raises(EnoughError):
         consume()
-    assert run.kept() == {f"{recording_id(0)}.mp3": SOUND}, "the one that was told, and nothing temporary"
+    assert run.kept() == {f"{recording_id(0)}.mp3": SOUND}, "the one that was settled, and nothing temporary"
     assert sum(run.landing.opened.values()) <= 5, "what waited was not begun"
 
 
@@ -635,13 +635,13 @@ def test_the_calls_time_is_the_recordings_else_the_sessions_else_the_days_end() 
         ApiStatus.UNKNOWN,
         external_file_url=f"https://h/{recording_id(1)}_2026-11-01T08%3A00%3A00Z.mp3",
     )
-    told = replace(named, started_at=CALL_AT)
+    dated = replace(named, started_at=CALL_AT)
     silent = replace(named, external_file_url=None)
 
     def at(recording: ApiRecording, session_started_at: datetime | None) -> datetime:
         return call_time(recording=recording, session_started_at=session_started_at, day=DAY, day_end=end, now=LATE)
 
-    assert at(told, session_at) == CALL_AT
+    assert at(dated, session_at) == CALL_AT
     assert at(named, session_at) == datetime(2026, 11, 1, 8, tzinfo=UTC)
     assert at(silent, session_at) == session_at
     assert at(silent, None) == end

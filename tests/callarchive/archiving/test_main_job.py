@@ -1,4 +1,4 @@
-"""The main job on running stand-ins: one fake day from session ids to statistics, in every reader, on disk and on S3."""
+"""The main job on running simulators: one fake day from session ids to statistics, in every reader, on disk and on S3."""
 
 import json
 from collections.abc import Callable
@@ -36,15 +36,15 @@ def test_every_session_and_recording_of_a_day_is_in_the_tables_once_in_its_right
     named = {(s.subaccount_id, s.session_id) for s in world.sessions if s.exported or s.listed}
     assert {(r["subaccount_id"], r["session_id"]) for r in got["sessions"]} == named
     assert len(got["sessions"]) == len(named)
-    told = {
+    expected = {
         (r.subaccount_id, r.recording_id): r
         for s in world.sessions
         if (s.subaccount_id, s.session_id) in named and s.answer is Answer.RECORDINGS
         for r in s.recordings
     }
     rows = {(r["subaccount_id"], r["recording_id"]): r for r in got["recordings"]}
-    assert rows.keys() == told.keys()
-    for key, recording in told.items():
+    assert rows.keys() == expected.keys()
+    for key, recording in expected.items():
         row = rows[key]
         assert row["archive_status"] == expected_state(recording), (recording, row)
         if row["archive_status"] == "archived":
@@ -96,10 +96,10 @@ def test_the_command_gives_the_same_tables_as_the_library(start_trial: Start) ->
     trial = start_trial(sessions_per_day=10, days=2)
     done = trial.run("archive", "--from", "2026-01-05", "--to", "2026-01-06", "--json")
     assert done.returncode == 4, done.stderr
-    told = json.loads(done.stdout)
+    document = json.loads(done.stdout)
     by_command = trial.tables()
-    assert sum(day["session_count"] for day in told["days"]) == len(by_command["sessions"])
-    assert sum(sum(day["recordings"].values()) for day in told["days"]) == len(by_command["recordings"])
+    assert sum(day["session_count"] for day in document["days"]) == len(by_command["sessions"])
+    assert sum(sum(day["recordings"].values()) for day in document["days"]) == len(by_command["recordings"])
     trial.archive()
     assert trial.tables() == by_command
 
@@ -143,9 +143,9 @@ def test_no_secret_and_no_phone_number_is_anywhere_that_we_write(start_trial: St
                     written.append(repr(pq.ParquetFile(path).read().to_pylist()))
                 written.append(data.decode("latin-1"))
     numbers = {leg.source.digits for s in trial.simulator.world.sessions for leg in s.legs}
-    for told in (*trial.simulator.environment.values(), *numbers):
-        if told != trial.simulator.environment["AWS_ACCESS_KEY_ID"]:
-            assert not [text for text in written if told in text]
+    for secret in (*trial.simulator.environment.values(), *numbers):
+        if secret != trial.simulator.environment["AWS_ACCESS_KEY_ID"]:
+            assert not [text for text in written if secret in text]
 
 
 def test_a_catalog_opens_with_the_same_counts_in_duckdb_pandas_polars_and_pyarrow(start_trial: Start) -> None:
@@ -202,14 +202,14 @@ def test_archive_and_catalog_on_s3_hold_the_same_as_on_disk(
 
 
 def without_times(row: dict[str, Any], root: str) -> dict[str, Any]:
-    """The row without what two runs may differ in, and with places in the archive and the catalog told from their root on."""
+    """The row without what two runs may differ in, and with paths in the archive and the catalog relative to their root."""
 
-    def told(value: Any) -> Any:
+    def relative(value: Any) -> Any:
         if isinstance(value, list):
-            return [told(item) for item in value]
+            return [relative(item) for item in value]
         return value.removeprefix(root) if isinstance(value, str) else value
 
-    return {name: told(value) for name, value in row.items() if name not in WHEN}
+    return {name: relative(value) for name, value in row.items() if name not in WHEN}
 
 
 def expected_state(recording: Any) -> str:

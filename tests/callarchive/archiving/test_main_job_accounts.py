@@ -30,7 +30,7 @@ def two_accounts(**more: Any) -> tuple[AccountPlan, AccountPlan]:
 
 
 def darken(trial: Any, fault: Fault) -> None:
-    """Each look-up of the account meets the fault; its exports do not."""
+    """Every lookup of the account fails; its exports do not."""
     for session in trial.simulator.world.sessions:
         if session.subaccount_id == DARK:
             trial.simulator.api.faults.add(fault, match=session.session_id, times=FOREVER)
@@ -154,7 +154,7 @@ def test_a_day_on_which_an_account_failed_is_run_again_by_itself(start_trial: St
     assert "accounts_archived" in status.stdout
 
 
-def test_an_account_of_which_nothing_is_found_is_one_sentence_and_exit_code_1(start_trial: Start) -> None:
+def test_an_account_without_any_file_is_one_sentence_and_exit_code_1(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=14, accounts=two_accounts())
     wrong = trial.config.read_text().replace("s3://dark-recordings/calls", "s3://dark-recordings/cals")
     trial.config.write_text(wrong)

@@ -1,4 +1,4 @@
-"""The main job run again: nothing twice, nothing lost, what became ready or changed meanwhile; and what tells of it."""
+"""The main job run again: nothing twice, nothing lost, what became ready or changed meanwhile; and what reports it."""
 
 import errno
 import hashlib
@@ -123,9 +123,9 @@ def test_an_archived_file_that_was_deleted_is_fetched_again_and_verify_had_named
     (root / flipped).chmod(0o600)
     (root / flipped).write_bytes(data)
     (root / Path(gone).parent / "intruder.mp3").write_bytes(b"x")
-    told = trial.run("verify")
-    assert told.returncode == 1
-    assert {tuple(line.split()[::2]) for line in told.stdout.splitlines()[:-1]} == {
+    result = trial.run("verify")
+    assert result.returncode == 1
+    assert {tuple(line.split()[::2]) for line in result.stdout.splitlines()[:-1]} == {
         ("missing", f"file://{root}/{gone}"),
         ("changed", f"file://{root}/{flipped}"),
         ("extra", f"file://{root}/{Path(gone).parent}/intruder.mp3"),
@@ -137,12 +137,12 @@ def test_an_archived_file_that_was_deleted_is_fetched_again_and_verify_had_named
 def test_a_file_on_a_day_that_the_catalog_does_not_know_is_extra(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=4, accounts=one_account())
     trial.archive()
-    stray = trial.config.parent / "archive" / "acme&co.sg" / "call_date=2026-01-19" / "x" / "y.mp3"
-    stray.parent.mkdir(parents=True)
-    stray.write_bytes(b"x")
-    told = trial.run("verify")
-    assert told.returncode == 1
-    assert f"extra  2026-01-19  file://{stray}" in told.stdout
+    extra_file = trial.config.parent / "archive" / "acme&co.sg" / "call_date=2026-01-19" / "x" / "y.mp3"
+    extra_file.parent.mkdir(parents=True)
+    extra_file.write_bytes(b"x")
+    result = trial.run("verify")
+    assert result.returncode == 1
+    assert f"extra  2026-01-19  file://{extra_file}" in result.stdout
 
 
 def test_a_source_that_names_fewer_sessions_takes_no_recording_out_of_the_catalog(start_trial: Start) -> None:
@@ -261,13 +261,13 @@ def test_answers_kept_are_read_again_without_asking(start_trial: Start) -> None:
     assert len(trial.simulator.api.requests) == asked
 
 
-def test_find_tells_the_whole_chain_of_a_recording(start_trial: Start) -> None:
+def test_find_shows_the_whole_chain_of_a_recording(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=10)
     trial.archive()
     row = next(row for row in trial.tables()["recordings"] if row["archive_status"] == "archived")
-    told = trial.run("find", row["recording_id"].upper(), "--json")
-    assert told.returncode == 0, told.stderr
-    (found,) = json.loads(told.stdout)["found"]
+    result = trial.run("find", row["recording_id"].upper(), "--json")
+    assert result.returncode == 0, result.stderr
+    (found,) = json.loads(result.stdout)["found"]
     assert found["session"]["session_id"] == row["session_id"]
     assert row["recording_id"] in found["answer"]
     assert {r["recording_id"]: r["file_state"] for r in found["recordings"]}[row["recording_id"]] == "intact"
@@ -297,7 +297,7 @@ def raise_store_error(*_: Any, **__: Any) -> Any:
     raise StoreError("no space left")
 
 
-def test_what_nobody_knows_in_landings_and_archive_is_told_and_resolved_when_it_is_gone(start_trial: Start) -> None:
+def test_orphans_in_landings_and_archive_are_listed_and_resolved_when_they_are_gone(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=12)
     trial.archive()
     fitting = trial.tables()["reconciliation"]
@@ -312,21 +312,21 @@ def test_what_nobody_knows_in_landings_and_archive_is_told_and_resolved_when_it_
     pushed = trial.config.parent / "sftp" / on_sftp.root / "5e9e2a10-ea2a-11f0-8000-010203040507" / name
     pushed.parent.mkdir()
     pushed.write_bytes(b"x")
-    stray = trial.config.parent / "archive" / "demo_s3" / "call_date=2026-01-05" / "x" / "y.mp3"
-    stray.parent.mkdir()
-    stray.write_bytes(b"x")
+    extra_file = trial.config.parent / "archive" / "demo_s3" / "call_date=2026-01-05" / "x" / "y.mp3"
+    extra_file.parent.mkdir()
+    extra_file.write_bytes(b"x")
     (summary,) = trial.archive()
     failed = {check.name for check in summary.checks if not check.passed}
     assert failed > {"landing_objects_known", "archive_files_known"}
-    told = [row for row in trial.tables()["reconciliation"] if row not in fitting]
-    assert {(row["subaccount_id"], row["kind"], row["state"]) for row in told} == {
+    open_rows = [row for row in trial.tables()["reconciliation"] if row not in fitting]
+    assert {(row["subaccount_id"], row["kind"], row["state"]) for row in open_rows} == {
         ("demo_s3", "orphan_object", "open"),
         ("demo_sftp", "orphan_object", "open"),
         ("demo_s3", "file_without_row", "open"),
     }
     trial.simulator.s3.delete(on_s3, f"2026-01-05/5e9e2a10-ea2a-11f0-8000-010203040507/{name}")
     pushed.unlink()
-    stray.unlink()
+    extra_file.unlink()
     trial.archive()
     after = [row for row in trial.tables()["reconciliation"] if row not in fitting]
-    assert after == [row | {"state": "resolved"} for row in told]
+    assert after == [row | {"state": "resolved"} for row in open_rows]

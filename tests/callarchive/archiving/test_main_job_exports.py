@@ -88,9 +88,9 @@ def test_an_export_with_fewer_sessions_than_before_fails_a_check_until_it_is_who
         assert with_recordings <= {row["session_id"] for row in after["sessions"]}
         assert named - {row["session_id"] for row in after["sessions"]} <= missing
         assert after["recordings"] == before["recordings"]
-    told = trial.run("archive", "--day", "2026-01-05")
-    assert told.returncode == 4, told.stderr
-    assert "sources_complete" in told.stdout + told.stderr
+    result = trial.run("archive", "--day", "2026-01-05")
+    assert result.returncode == 4, result.stderr
+    assert "sources_complete" in result.stdout + result.stderr
     trial.simulator.api.faults.clear()
     (again,) = trial.archive()
     assert complete(again).outcome is Outcome.PASSED
@@ -134,10 +134,10 @@ def test_a_list_that_names_no_session_fails_its_day(trial: Any) -> None:
     (trial.config.parent / "ids.jsonl").write_text(json.dumps([{"session_id": "11111111-1111-4111-8111-111111111111"}]))
     with trial.config.open("a") as config:
         config.write('\n[[accounts.session_sources]]\nkind = "files"\npath = "ids.jsonl"\n')
-    told = trial.run("archive", "--day", "2026-01-05")
-    assert told.returncode == 1
-    assert "ids.jsonl: none of its 1 rows names a session" in told.stdout + told.stderr
-    assert "line 1: neither an object nor a string: list" in told.stdout + told.stderr
+    result = trial.run("archive", "--day", "2026-01-05")
+    assert result.returncode == 1
+    assert "ids.jsonl: none of its 1 rows names a session" in result.stdout + result.stderr
+    assert "line 1: neither an object nor a string: list" in result.stdout + result.stderr
 
 
 def test_events_that_nothing_dates_are_no_day_without_calls(start_trial: Start) -> None:

@@ -153,7 +153,7 @@ def test_a_landing_in_which_nothing_may_be_read_stops_the_run_with_exit_code_3(s
     assert "sftp://" in done.stderr
 
 
-def test_a_range_tells_of_the_days_before_the_one_that_was_refused(start_trial: Start) -> None:
+def test_a_range_reports_the_days_before_the_refused_one(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=3, days=3, accounts=one_account())
     trial.archive(DAY)
     trial.simulator.api.faults.add(Fault.answer(403), match="recordings", times=None)
@@ -180,9 +180,9 @@ def test_sigterm_ends_a_run_in_order_and_nothing_is_fetched_twice(start_trial: S
     while time.monotonic() < deadline and len(list(archive.rglob("*.mp3"))) < 5:
         time.sleep(0.01)
     process.terminate()
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again" in told
+    assert "run the same command again" in output
     kept = len(list(archive.rglob("*.mp3")))
     assert 5 <= kept < 60
     assert not list(trial.config.parent.rglob("*.part"))

@@ -1,4 +1,4 @@
-"""Recordings that lie elsewhere in the landing than 8x8 says are fetched from where its listing shows them."""
+"""Recordings that are not where 8x8 reports them are fetched from where the landing's listing shows them."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -39,7 +39,7 @@ def renamed_in_its_session(path: str) -> str:
 
 
 def move_all(trial: Any, move: Move) -> int:
-    """Every object lies where `move` says. Returns how many there are."""
+    """Move every object to where `move` returns. Return the number of objects."""
     (account,) = trial.simulator.world.accounts
     paths = trial.simulator.s3.paths(account) if account.landing == "s3" else trial.simulator.sftp.paths(account)
     for path in paths:
@@ -143,7 +143,7 @@ def test_of_two_objects_the_newest_is_the_recording_and_the_other_is_kept_as_a_v
     older, newer, name = sound(1, duration_s=2), sound(2), one.path.rpartition("/")[2]
     trial.simulator.s3.put(S3[0], f"b/{name}", older)
     trial.simulator.s3.put(S3[0], f"c/{one.recording_id}.mp3", older)
-    # S3 tells times in whole seconds, and size breaks ties: `d` is at least as new, and larger.
+    # S3 reports times in whole seconds, and size breaks ties: `d` is at least as new, and larger.
     trial.simulator.s3.put(S3[0], f"d/{name}", newer)
     trial.archive()
     (row,) = [row for row in trial.tables()["recordings"] if row["recording_id"] == one.recording_id]
@@ -193,7 +193,7 @@ def test_an_object_whose_name_dates_it_to_the_next_day_is_found(start_trial: Sta
     assert states(trial)[one.recording_id] == "archived"
 
 
-def test_a_refused_folder_of_the_days_layout_makes_what_may_lie_in_it_failed(start_trial: Start) -> None:
+def test_recordings_that_may_be_in_a_refused_folder_are_failed(start_trial: Start) -> None:
     trial = start_trial(sessions_per_day=8, accounts=SFTP)
     trial.archive()
     undisturbed = states(trial)

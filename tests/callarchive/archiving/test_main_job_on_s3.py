@@ -1,4 +1,4 @@
-"""Archive and catalog both in S3: what is told of them and what happens to them is as on disk."""
+"""Archive and catalog both in S3: reports and behaviour are the same as on disk."""
 
 import json
 from collections.abc import Callable
@@ -28,9 +28,9 @@ def trial(start_trial: Start) -> Any:
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     text = trial.config.read_text()
     for section, url in (("archive", ARCHIVE), ("catalog", CATALOG)):
-        told = f'[{section}]\nurl = "{url}"\ns3 = {{ endpoint_url = "{trial.simulator.s3.endpoint_url}", region = "{REGION}" }}'
+        new = f'[{section}]\nurl = "{url}"\ns3 = {{ endpoint_url = "{trial.simulator.s3.endpoint_url}", region = "{REGION}" }}'
         head, _, rest = text.partition(f"[{section}]\n")
-        text = f"{head}{told}\n{rest.partition(chr(10))[2]}"
+        text = f"{head}{new}\n{rest.partition(chr(10))[2]}"
     trial.config.write_text(text)
     return trial
 
@@ -45,7 +45,7 @@ def key_of(uri: str) -> str:
     return uri.removeprefix(f"s3://{BUCKET}/")
 
 
-def test_find_verify_status_doctor_and_forecast_tell_of_s3_as_of_a_disk(trial: Any) -> None:
+def test_find_verify_status_doctor_and_forecast_work_on_s3_as_on_a_disk(trial: Any) -> None:
     client = trial.simulator.s3.client
     (summary,) = trial.archive()
     gone, flipped, sound = [row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived"][:3]
@@ -62,10 +62,10 @@ def test_find_verify_status_doctor_and_forecast_tell_of_s3_as_of_a_disk(trial: A
     doctor = trial.run("doctor", "--json")
     assert doctor.returncode == 0, doctor.stdout
     with trial.connections() as connections:
-        told = forecast(connections, DAY, DAY).total
-    assert told.figures["fetch_count"].value == 0
-    assert told.requests.value == 0
-    assert told.figures["recordings"].value == summary.recordings["archived"] + summary.recordings.get("rejected", 0)
+        total = forecast(connections, DAY, DAY).total
+    assert total.figures["fetch_count"].value == 0
+    assert total.requests.value == 0
+    assert total.figures["recordings"].value == summary.recordings["archived"] + summary.recordings.get("rejected", 0)
 
     client.delete_object(Bucket=BUCKET, Key=key_of(gone["archive_uri"]))
     data = bytearray(client.get_object(Bucket=BUCKET, Key=key_of(flipped["archive_uri"]))["Body"].read())
@@ -73,9 +73,9 @@ def test_find_verify_status_doctor_and_forecast_tell_of_s3_as_of_a_disk(trial: A
     client.put_object(Bucket=BUCKET, Key=key_of(flipped["archive_uri"]), Body=bytes(data))
     intruder = gone["archive_uri"].rpartition("/")[0] + "/intruder.mp3"
     client.put_object(Bucket=BUCKET, Key=key_of(intruder), Body=b"x")
-    told = trial.run("verify")
-    assert told.returncode == 1
-    assert {tuple(line.split()[::2]) for line in told.stdout.splitlines()[:-1]} == {
+    result = trial.run("verify")
+    assert result.returncode == 1
+    assert {tuple(line.split()[::2]) for line in result.stdout.splitlines()[:-1]} == {
         ("missing", gone["archive_uri"]),
         ("changed", flipped["archive_uri"]),
         ("extra", intruder),

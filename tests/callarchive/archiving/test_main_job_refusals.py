@@ -81,7 +81,7 @@ def world_of(accounts: tuple[AccountPlan], *, sessions_per_day: int = 30) -> Wor
 
 
 def whole(trial: Any) -> list[Recording]:
-    """Recordings whose file lies in the landing, by their time."""
+    """Return the recordings whose file is in the landing, by their time."""
     return [
         r for r in trial.simulator.world.recordings if r.file is FileState.WHOLE and r.has_file(trial.simulator.clock())
     ]
@@ -168,14 +168,14 @@ def test_a_refused_folder_of_one_session_spoils_nothing_for_the_other_sessions(
     undisturbed = undisturbed_states(trial)
     assert {"missing", "not_uploaded", "archived"} <= set(undisturbed.values())
     behind = next(r for r in whole(trial) if undisturbed[r.recording_id] == "archived")
-    concerned = {r.recording_id for r in trial.simulator.world.recordings if r.session_id == behind.session_id}
+    affected = {r.recording_id for r in trial.simulator.world.recordings if r.session_id == behind.session_id}
     trial.simulator.sftp.deny_folder(SFTP[0], behind.path.rpartition("/")[0])
     trial.simulator.sftp.put(SFTP[0], "lost+found/x", b"")
     trial.simulator.sftp.deny_folder(SFTP[0], "lost+found")
     trial.archive()
     now = states(trial)
-    assert {id_: s for id_, s in now.items() if id_ not in concerned} == {
-        id_: s for id_, s in undisturbed.items() if id_ not in concerned
+    assert {id_: s for id_, s in now.items() if id_ not in affected} == {
+        id_: s for id_, s in undisturbed.items() if id_ not in affected
     }
     row = rows(trial)[behind.recording_id]
     assert row["archive_status"] == "failed"
@@ -186,7 +186,7 @@ def test_a_refused_folder_of_one_session_spoils_nothing_for_the_other_sessions(
     assert states(trial) == undisturbed
 
 
-def test_a_refused_date_folder_does_not_hide_what_lies_in_the_next_and_only_what_lies_nowhere_else_is_failed(
+def test_a_refused_date_folder_does_not_hide_the_next_and_only_recordings_found_nowhere_else_are_failed(
     start_trial: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial = start_trial(world=world_of(SFTP))

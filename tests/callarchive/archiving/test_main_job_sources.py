@@ -29,7 +29,7 @@ ACCOUNT = AccountPlan("acme.sg", "s3", "acme-recordings/calls", layout="flat")
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)
 
 
-def tell(trial: Any, *bodies: dict[str, Any]) -> None:
+def send(trial: Any, *bodies: dict[str, Any]) -> None:
     """8x8's events are in the inbox."""
     file = trial.config.parent / "inbox.sqlite3"
     with closing(Inbox.open(f"sqlite:///{file}", clock=trial.simulator.clock)) as inbox:
@@ -54,8 +54,8 @@ class Days:
     Attributes:
         unexported: a session that only events name.
         unanswered: one for which the API names no recording.
-        moved: a recording in a date folder that its URL does not tell.
-        wrong: one whose event tells another duration.
+        moved: a recording in a date folder that is not in its URL.
+        wrong: one whose event has another duration.
         booked, listed: sessions that the export lacks, and the database or a file has.
     """
 
@@ -107,7 +107,7 @@ def days() -> Days:
 
 @pytest.fixture
 def trial(days: Days, start_trial: Start) -> Any:
-    """The day's stand-ins, with the account's other sources configured and filled."""
+    """The day's simulators, with the account's other sources configured and filled."""
     trial = start_trial(world=days.world, clock=MovableClock(NOW))
     folder = trial.config.parent
     with closing(sqlite3.connect(folder / "bookings.sqlite3")) as bookings, bookings:
@@ -150,12 +150,12 @@ def test_what_only_events_a_database_or_a_file_know_is_archived_once_and_stays(
 ) -> None:
     world = days.world
     (unexported,), (unanswered,) = days.unexported.recordings, days.unanswered.recordings
-    told = [
+    events = [
         session_summary(days.unexported),
         *(uploaded(recording) for recording in (unexported, unanswered, days.moved)),
         uploaded(days.wrong, durationSeconds=round(days.wrong.duration_s) + 30),
     ]
-    tell(trial, *told, *told[::2])
+    send(trial, *events, *events[::2])
     trial.archive()
 
     tables = trial.tables()
@@ -213,11 +213,11 @@ def test_a_session_is_open_until_what_an_event_names_is_archived_and_the_apis_wo
     data = s3.client.get_object(**asked_for)["Body"].read()
     s3.delete(ACCOUNT, late.path)
     for status, state in (("PROCESSING", "pending"), ("UPLOAD_COMPLETED", "missing"), ("UPLOAD_FAILED", "missing")):
-        tell(trial, uploaded(late, status=status))
+        send(trial, uploaded(late, status=status))
         asked = trial.look_up_count()
         trial.archive()
         assert trial.state_of(late.recording_id) == state
-        assert trial.look_up_count() == asked + 1, "8x8 is asked again, for this session only"
+        assert trial.look_up_count() == asked + 1, "this session alone is looked up again"
     s3.put(ACCOUNT, late.path, data)
     trial.archive()
     assert trial.state_of(late.recording_id) == "archived"
@@ -234,7 +234,7 @@ def test_a_session_is_open_until_what_an_event_names_is_archived_and_the_apis_wo
 
 
 def test_a_look_up_that_fails_does_not_keep_what_an_event_names_from_the_archive(days: Days, trial: Any) -> None:
-    tell(trial, uploaded(days.wrong))
+    send(trial, uploaded(days.wrong))
     trial.simulator.api.faults.add(Fault.answer(500), match=days.wrong.session_id, times=None)
     trial.configure("[lookups]\ndeadline_s = 1\n")
     trial.archive()
@@ -252,10 +252,10 @@ def test_old_events_go_once_their_day_knows_them_and_a_late_one_waits_for_the_ne
         trial.simulator.clock.set(NOW)
         return left
 
-    tell(trial, uploaded(days.wrong), session_summary(days.unexported))
+    send(trial, uploaded(days.wrong), session_summary(days.unexported))
     assert events_left() == 2
     trial.archive()
-    tell(trial, uploaded(days.moved))  # its session is in the day, but what it tells is not
+    send(trial, uploaded(days.moved))  # its session is in the day, but its content is not
     assert events_left() == 1
     trial.archive()
     assert events_left() == 0
@@ -265,7 +265,7 @@ def test_old_events_go_once_their_day_knows_them_and_a_late_one_waits_for_the_ne
 def test_an_inbox_that_cannot_be_read_fails_a_check_and_not_the_day_unless_it_names_sessions(
     days: Days, trial: Any
 ) -> None:
-    tell(trial, uploaded(days.wrong))
+    send(trial, uploaded(days.wrong))
     trial.archive()
     before = rows_of(trial, schemas.RECORDING_EVENTS)
     inbox = trial.config.parent / "inbox.sqlite3"

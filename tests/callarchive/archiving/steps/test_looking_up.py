@@ -54,7 +54,7 @@ def test_final_sessions_are_not_asked_for_again_and_all_others_are(trial):
 
 
 def break_off(trial, *, after):
-    """A run ends after so many look-ups, one at a time."""
+    """Interrupt a run after `after` lookups, one at a time."""
     trial.simulator.api.faults.add(Fault.answer(401), match="recordings", after=after, times=None)
     with pytest.raises(AccessDeniedError):
         trial.archive()
@@ -77,7 +77,7 @@ def test_the_run_after_one_that_was_broken_off_asks_for_the_rest_only(trial):
     assert pieces == []
 
 
-def test_the_tables_do_not_tell_that_a_run_was_broken_off(trial):
+def test_the_tables_do_not_show_that_a_run_was_interrupted(trial):
     trial.archive()
     undisturbed = trial.tables()
     for place in ("archive", "catalog"):
@@ -175,7 +175,7 @@ def test_a_session_without_recordings_is_asked_for_twice_and_a_rerun_on_the_same
     assert asks_of_none(timedelta(days=30)) == set()
 
 
-def test_answers_read_once_more_tell_the_same_and_do_not_make_a_second_one(start_trial):
+def test_rereading_responses_gives_the_same_tables_and_counts_no_second_response(start_trial):
     clock = MovableClock(datetime(2026, 1, 8, tzinfo=UTC))
     trial = start_trial(sessions_per_day=20, accounts=(ACCOUNT,), clock=clock)
     trial.archive()

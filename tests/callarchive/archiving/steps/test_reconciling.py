@@ -146,8 +146,8 @@ class World:
         self.files.append(
             dict.fromkeys(names) | {"versions": [], "source_path": None} | ids | {"archive_status": state} | kept
         )
-        told = {"api_status": "UPLOAD_COMPLETED", "archive_status": state, "started_at": NOON, "duration_s": 59.0}
-        row = dict.fromkeys(schemas.RECORDINGS.schema.names) | ids | told | {"versions": []}
+        facts = {"api_status": "UPLOAD_COMPLETED", "archive_status": state, "started_at": NOON, "duration_s": 59.0}
+        row = dict.fromkeys(schemas.RECORDINGS.schema.names) | ids | facts | {"versions": []}
         self.recordings.append(row | values)
         if state == "archived":
             self.keep(path)
@@ -160,7 +160,7 @@ class World:
         return store
 
     def call(self, number: int = 1, *, account: str = "acme_sg") -> None:
-        """A session with its archived recording, for which an object lies in the landing."""
+        """A session with its archived recording, for which the landing has an object."""
         self.session(number, account=account)
         self.recording(number, account=account)
         self.landings[account].paths.append(f"{session_id(number)}/{recording_id(number)}_2026-10-25T12:00:00.000Z.mp3")
@@ -329,7 +329,7 @@ def test_a_rerun_with_nothing_new_leaves_the_partition_untouched(world: World) -
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "is_row"),
     [
         ({}, True),
         ({"lookup_status": "not_found"}, True),
@@ -351,12 +351,10 @@ def test_a_rerun_with_nothing_new_leaves_the_partition_untouched(world: World) -
         ({"started_at": None, "ended_at": None, "looked_up_at": datetime(2026, 10, 26, 23, 0, tzinfo=UTC)}, True),
     ],
 )
-def test_only_a_connected_call_of_which_8x8_said_its_last_word_lacks_a_recording(
-    world: World, values: Row, told: bool
-) -> None:
+def test_only_a_connected_call_with_a_final_lookup_lacks_a_recording(world: World, values: Row, is_row: bool) -> None:
     world.session(**{"lookup_status": "no_recordings", "recording_count": 0} | values)
     world.reconcile(TWO_DAYS_LATER + timedelta(days=9))
-    assert [row["kind"] for row in world.rows()] == ["connected_call_without_recording"] * told
+    assert [row["kind"] for row in world.rows()] == ["connected_call_without_recording"] * is_row
 
 
 def test_a_call_stays_open_when_a_look_up_fails_or_its_session_is_gone_and_is_resolved_on_another_day(
@@ -427,9 +425,9 @@ def test_only_an_answer_that_names_a_recording_resolves_it(world: World, status:
 
 
 @pytest.mark.parametrize(
-    ("state", "age", "told"),
+    ("state", "age", "is_row"),
     [
-        ("missing", timedelta(hours=1), True),  # whoever called it missing knew the call's time better
+        ("missing", timedelta(hours=1), True),  # the step that called it missing knew the call's time better
         ("failed", GRACE - timedelta(seconds=1), False),
         *((state, GRACE, True) for state in ("failed", "rejected", "not_uploaded", "pending")),
         ("archived", 9 * GRACE, False),
@@ -437,13 +435,13 @@ def test_only_an_answer_that_names_a_recording_resolves_it(world: World, status:
     ],
 )
 def test_a_recording_that_is_not_archived_after_the_grace_time_has_no_file(
-    world: World, state: str, age: timedelta, told: bool
+    world: World, state: str, age: timedelta, is_row: bool
 ) -> None:
     world.session()
     world.recording(archive_status=state, error="why", duration_s=None)
     world.reconcile(NOON + age)
     rows = [row for row in world.rows() if row["kind"] == "recording_without_file"]
-    assert len(rows) == told
+    assert len(rows) == is_row
     assert all("why" in row["reason"] for row in rows)
 
 
@@ -500,7 +498,7 @@ def test_what_a_broken_off_run_left_in_its_journal_is_known(world: World) -> Non
     assert world.reconcile().row_count == 0
 
 
-def test_files_of_accounts_that_are_configured_no_more_are_told_and_quarantine_and_unfinished_files_are_not(
+def test_files_of_removed_accounts_are_listed_and_quarantine_and_unfinished_files_are_not(
     world: World,
 ) -> None:
     world.keep(f"%2Eold/call_date={DAY}/x/y.mp3")
@@ -575,7 +573,7 @@ def test_two_accounts_with_the_same_ids_have_their_own_rows(world: World) -> Non
     }
 
 
-def test_accounts_that_share_a_landing_share_what_is_known_of_it_and_an_orphan_is_told_once(
+def test_accounts_that_share_a_landing_share_what_is_known_of_it_and_an_orphan_is_listed_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = world.connections.settings.accounts
@@ -584,11 +582,11 @@ def test_accounts_that_share_a_landing_share_what_is_known_of_it_and_an_orphan_i
     monkeypatch.setattr(world.connections, "settings", settings)
     world.landings["acme_th"].uri = "s3://acme-recordings/sg/below"
     world.call(account="acme_th")
-    world.landings["acme_th"].paths.append("stray_2026-10-25T12:00:00.000Z.mp3")
+    world.landings["acme_th"].paths.append("orphan_2026-10-25T12:00:00.000Z.mp3")
     world.landings["acme_sg"].paths = [f"below/{path}" for path in world.landings["acme_th"].paths]
     world.reconcile()
     assert [(row["subaccount_id"], row["subject"]) for row in world.rows()] == [
-        ("acme_sg", "below/stray_2026-10-25T12:00:00.000Z.mp3")
+        ("acme_sg", "below/orphan_2026-10-25T12:00:00.000Z.mp3")
     ]
 
 
@@ -681,9 +679,9 @@ def test_what_is_written_of_foreign_names_is_one_line_without_phone_numbers(worl
     Path(os.fsdecode(os.fsencode(world.folder / "archive" / f"acme_sg/call_date={DAY}") + b"/\xff.mp3")).touch()
     report = world.reconcile()
     assert report.counts == {"file_without_row": 2, "orphan_object": 4, "resolved": 0}
-    told = repr(world.rows())
+    text = repr(world.rows())
     for number in ("6123", "9999", "447700900123"):
-        assert number not in told
+        assert number not in text
     subjects = {row["subject"]: row["reason"] for row in world.rows()}
     assert "2 paths with this name after masking" in subjects["***_2026-10-25T12:00:00.000Z.mp3"]
     assert "a\\u{202e}b\\u{2028}<script>_2026-10-25T12:00:00.000Z.mp3" in subjects
@@ -738,7 +736,7 @@ def test_an_event_of_a_session_that_no_source_names_is_open_until_one_does_and_o
     assert row in world.rows()
 
 
-def test_an_event_of_a_recording_that_8x8_does_not_name_is_told_an_hour_after_it_came(world: World) -> None:
+def test_an_event_of_a_recording_that_8x8_does_not_name_is_listed_an_hour_after_it_arrived(world: World) -> None:
     world.session(7, call_duration_s=None, session_status=None)
     tell(world, 7)
     assert world.reconcile(TWO_DAYS_LATER + timedelta(minutes=59)).row_count == 0
@@ -750,7 +748,7 @@ def test_an_event_of_a_recording_that_8x8_does_not_name_is_told_an_hour_after_it
     assert world.states() == {"event_without_session": "resolved"}
 
 
-def test_an_event_that_was_pruned_does_not_resolve_what_it_told(world: World) -> None:
+def test_an_event_that_was_pruned_does_not_resolve_its_row(world: World) -> None:
     tell(world, 7)
     world.reconcile(TWO_DAYS_LATER + timedelta(hours=2))
     before = world.rows()
@@ -760,7 +758,7 @@ def test_an_event_that_was_pruned_does_not_resolve_what_it_told(world: World) ->
     assert world.rows() == before
 
 
-def test_events_that_tell_one_id_as_a_session_and_as_a_recording_make_one_row(world: World) -> None:
+def test_events_with_one_id_as_session_and_as_recording_make_one_row(world: World) -> None:
     world.session(7, call_duration_s=0.0)
     world.session(8, call_duration_s=0.0)
     for number in (7, 8):
@@ -817,7 +815,7 @@ def test_an_inbox_that_cannot_be_read_is_a_warning_and_leaves_its_rows_as_they_w
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("durations", "reason"),
     [
         ({"duration_api_s": 61.0}, None),
         ({"duration_event_s": 57.0}, None),
@@ -835,11 +833,11 @@ def test_an_inbox_that_cannot_be_read_is_a_warning_and_leaves_its_rows_as_they_w
         ({"duration_s": float("nan")}, None),
     ],
 )
-def test_durations_that_disagree_by_more_than_the_tolerance_are_told_apart(
-    world: World, told: Row, reason: str | None
+def test_durations_that_disagree_by_more_than_the_tolerance_are_a_mismatch(
+    world: World, durations: Row, reason: str | None
 ) -> None:
     world.session()
-    world.recording(**told)
+    world.recording(**durations)
     world.reconcile()
     assert [row["reason"] for row in world.rows()] == ([] if reason is None else [reason])
 
@@ -952,7 +950,7 @@ def test_objects_that_a_lifecycle_rule_removed_after_they_were_read_put_no_listi
     assert unknowns(world) == {}
 
 
-def test_an_object_that_came_after_the_listing_began_puts_it_in_no_doubt(world: World) -> None:
+def test_an_object_that_arrived_after_the_listing_began_does_not_contradict_it(world: World) -> None:
     late = f"{session_id(2)}/{recording_id(2)}_2026-10-25T12:00:00.000Z.mp3"
     world.call(2)
     world.files[-1]["source_path"] = late
@@ -996,7 +994,7 @@ def test_a_recording_that_no_table_names_any_more_does_not_fit_for_that(world: W
     assert [row for row in world.rows() if row["kind"] == kind] == before
 
 
-def test_durations_of_which_one_is_no_longer_known_are_not_known_to_agree(world: World) -> None:
+def test_a_duration_mismatch_stays_open_while_one_duration_is_unknown(world: World) -> None:
     disagree_on_a_duration(world)
     world.reconcile()
     before = world.rows()
@@ -1062,7 +1060,7 @@ def test_an_archive_whose_folders_no_listing_shows_has_lost_no_file(
     assert unknowns(world).keys() == {THERE, ("acme_th", "archive_files_there")}
 
 
-def test_a_file_of_which_the_store_does_not_say_whether_it_is_there_is_no_finding(
+def test_a_file_whose_presence_the_store_cannot_confirm_is_no_finding(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.call(1)
