@@ -83,7 +83,7 @@ def test_numbers_of_people_are_not_shown(connections: Connections) -> None:
         {
             "account": "acme_sg",
             "concerns": f"session {row['session_id']}",
-            "state": "look-up failed",
+            "state": "lookup failed",
             "reason": "HTTP 500",
         }
     ]
