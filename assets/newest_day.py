@@ -12,7 +12,7 @@ import dagster as dg
 from assets.catalog import reconciliation
 from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_bounds
-from callarchive.planning.latest_due_day import newest_due_day
+from callarchive.planning.latest_due_day import latest_due_day
 from callarchive.settings import Settings
 
 NAME = "newest_day_archived"
@@ -34,7 +34,7 @@ def newest_day_archived(
 
 def evaluate(instance: dg.DagsterInstance, settings: Settings, *, now: datetime) -> dg.AssetCheckEvaluation:
     """Return the check's result, from Dagster's materializations of the day."""
-    day = newest_due_day(settings, now=now)
+    day = latest_due_day(settings, now=now)
     archived_at = None if day is None else _archived_at(instance, day.isoformat())
     passed = day is None or (archived_at is not None and archived_at >= day_bounds(day, settings.zone)[1])
     if day is None:

@@ -92,7 +92,7 @@ def archive_on_event(context: dg.SensorEvaluationContext, settings: Settings) ->
     """Archive a day when webhook events arrive for it: immediately, then at growing intervals while more arrive."""
     from callarchive.domain.days import day_of
     from callarchive.events.inbox.inbox import Inbox
-    from callarchive.planning.run_requests import Asked, EventMemory, requests_for_events
+    from callarchive.planning.run_requests import EventMemory, Requested, requests_for_events
 
     inbox = Inbox.open_existing(settings.inbox.url)
     if inbox is None:
@@ -102,7 +102,7 @@ def archive_on_event(context: dg.SensorEvaluationContext, settings: Settings) ->
         kept.get("seen", 0),
         {date.fromisoformat(day): number for day, number in kept.get("waiting", {}).items()},
         {
-            date.fromisoformat(day): Asked(datetime.fromisoformat(at), timedelta(seconds=pause_s))
+            date.fromisoformat(day): Requested(datetime.fromisoformat(at), timedelta(seconds=pause_s))
             for day, (at, pause_s) in kept.get("asked", {}).items()
         },
     )
@@ -129,7 +129,8 @@ def archive_on_event(context: dg.SensorEvaluationContext, settings: Settings) ->
             "seen": memory.seen,
             "waiting": {day.isoformat(): number for day, number in memory.waiting.items()},
             "asked": {
-                day.isoformat(): [was.at.isoformat(), was.pause.total_seconds()] for day, was in memory.asked.items()
+                day.isoformat(): [was.at.isoformat(), was.pause.total_seconds()]
+                for day, was in memory.requested.items()
             },
         },
         otherwise="no new events" if not memory.waiting else f"{len(memory.waiting)} days wait for their pause to end",
@@ -140,13 +141,13 @@ def retry_open_days(context: dg.SensorEvaluationContext, settings: Settings) -> 
     """Archive days again that are not final, at growing intervals, until they are."""
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.planning.reopening import days_to_reopen
-    from callarchive.planning.run_requests import LateAsked, requests_for_late_days
+    from callarchive.planning.run_requests import LateRequested, requests_for_late_days
 
     now = datetime.now(UTC)
     catalog = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
     days = days_to_reopen(catalog, settings, now=now)
     memory = {
-        date.fromisoformat(day): LateAsked(datetime.fromisoformat(due_at), datetime.fromisoformat(at), count)
+        date.fromisoformat(day): LateRequested(datetime.fromisoformat(due_at), datetime.fromisoformat(at), count)
         for day, (due_at, at, count) in _remembered(context).items()
     }
     requests, memory = requests_for_late_days(

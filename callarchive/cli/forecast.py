@@ -117,7 +117,7 @@ def _print(output: Output, made: "Forecast", *, kept: bool) -> None:
         for note in account.notes:
             output.print_text(f"  {account.subaccount_id}: {note}")
     for account in made.accounts:
-        output.print_text(f"History of {account.subaccount_id}: {account.history_told}")
+        output.print_text(f"History of {account.subaccount_id}: {account.history}")
     if not kept:
         output.print_text(
             "An earlier forecast of these days stays kept: it was made before some of them were archived"
@@ -167,14 +167,14 @@ def _percent(share: float | None) -> str:
 
 def _told(name: str, account: "AccountForecast", figure: "Figure") -> str:
     if name == "time_s":
-        return account.time_told
+        return account.time_basis
     if name == "api_calls":
         return "a look-up a session, and what log exports take at least"
     if name == "requests":
         return "reading and writing recordings; listings and tables come on top"
     if not account.days:  # of all accounts together: the days of each would be counted
         return "; ".join(basis.value for basis, _ in figure.bases)
-    return figure.told
+    return figure.source
 
 
 def _print_comparison(output: Output, compared: "Comparison", currency: str) -> None:
@@ -224,8 +224,8 @@ def _account(account: "AccountForecast") -> dict[str, Any]:
         "subaccount_id": account.subaccount_id,
         "archived_share": account.settled_share,
         "figures": {name: _plain(figure) for name, figure in figures.items()},
-        "time_rests_on": account.time_told,
-        "history": account.history_told,
+        "time_rests_on": account.time_basis,
+        "history": account.history,
         "notes": account.notes,
     }
 

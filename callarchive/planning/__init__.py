@@ -1,1 +1,1 @@
-"""Which days to run, and what they will cost."""
+"""Which days to run, and forecasts of volume, time and cost."""

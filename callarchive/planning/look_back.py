@@ -1,7 +1,6 @@
-"""Which days a night archives: the one before, those that nights before it missed, and those that may have changed.
+"""The days that a nightly run archives: the previous day, days missed by earlier nights, and days that may have changed.
 
-Everything follows from the catalog and the night's time: nothing is remembered, and a night that is gone through once more asks
-for the same.
+They follow from the catalog and the night's time alone. Without state, evaluating a night twice gives the same days.
 """
 
 from collections.abc import Callable
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def day_before(at: datetime, settings: Settings) -> DayRequest | None:
-    """The day before the night, which is always asked for; null where it is before `start_date`."""
+    """Return the request for the previous day, which every night makes; None before `start_date`."""
     day = day_of(at, settings.zone) - timedelta(days=1)
     return None if day < settings.start_date else DayRequest(day, day.isoformat(), "the day before")
 
@@ -31,16 +30,16 @@ def day_before(at: datetime, settings: Settings) -> DayRequest | None:
 def requests_for_look_back(
     catalog: "Catalog", settings: Settings, *, at: datetime, is_busy: Callable[[date], bool]
 ) -> list[DayRequest]:
-    """Earlier days that the night asks for besides, newest first.
+    """Return requests for earlier days, newest first.
 
-    Of the last `dagster.catch_up_days`: each that was never archived, or not since it was over. Of the last
-    `dagster.look_back_days`: each with a session that is not final and is due, and each of which no source named a session.
-    Of all these: each with a session that is due for its second look-up, without which "no recording" is not final. Of the
-    last year: each whose bounds moved since it was archived, because time zone data changed.
+    - Of the last `dagster.catch_up_days`: days never archived, or not since they ended.
+    - Of the last `dagster.look_back_days`: days with a session that is not final and is due, and days without sessions.
+    - Of both: days with a session due for its second lookup, before which "no recording" is not final.
+    - Of the last year: days whose bounds moved with the time zone data since they were archived.
 
     Args:
         at: the night's time.
-        is_busy: whether a run of the day is waiting or under way.
+        is_busy: whether a run of the day is queued or in progress.
     """
     yesterday = day_of(at, settings.zone) - timedelta(days=1)
     done = _archived_days(catalog)
@@ -60,7 +59,7 @@ def requests_for_look_back(
 
 
 def days_left_behind(catalog: "Catalog", settings: Settings, *, at: datetime) -> int:
-    """How many days since `start_date` were never archived and lie too far back for any night to ask for them."""
+    """Return the number of days since `start_date` that were never archived and are too old for the nightly runs."""
     yesterday = day_of(at, settings.zone) - timedelta(days=1)
     end = yesterday - timedelta(days=max(settings.dagster.catch_up_days, settings.dagster.look_back_days))
     count = max((end - settings.start_date).days, 0)
@@ -77,43 +76,43 @@ def _reason(
     is_archived: bool,
     moved: str | None,
 ) -> str | None:
-    """Why the day is to be archived, the reason that costs least to find out first; null where there is none."""
+    """Return why the day has to be archived, or None. The cheapest reasons to determine come first."""
     from callarchive.catalog.arrow_columns import pc
 
     if not is_archived:
-        return "it was never archived to the end"
+        return "it was never archived completely"
     if moved is not None:
         return moved
     lookups = catalog.partition(schemas.LOOKUPS, day, columns=["lookup_status", "looked_up_at", "negative_since"])
-    last_look_at = pc.max(lookups["looked_up_at"]).as_py()
-    if last_look_at is not None and last_look_at < day_bounds(day, settings.zone)[1]:
-        return "it was last archived before it was over"
+    last_lookup_at = pc.max(lookups["looked_up_at"]).as_py()
+    if last_lookup_at is not None and last_lookup_at < day_bounds(day, settings.zone)[1]:
+        return "it was last archived before it ended"
     failed = catalog.rows(schemas.ACCOUNT_FAILURES, day)
     if failed:
         return f"{', '.join(row['subaccount_id'] for row in failed)} could not be archived"
     if back > settings.dagster.look_back_days:
-        count = _due_for_second_look(lookups, at)
-        return f"{count} sessions of which 8x8 named no recording once are due again" if count else None
+        count = _due_for_second_lookup(lookups, at)
+        return f"{count} sessions without a recording are due for their second lookup" if count else None
     if not len(lookups):
-        return "no source named a session of it"
+        return "no source lists a session"
     reopened = day_to_reopen(catalog, settings, day, now=at)
     if reopened is None or not reopened.due_count:
         return None
     return f"{reopened.due_count} of {reopened.session_count} open sessions are due again"
 
 
-def _due_for_second_look(lookups: "pa.Table", at: datetime) -> int:
+def _due_for_second_lookup(lookups: "pa.Table", at: datetime) -> int:
     from callarchive.archiving.transforms.lookup_tables import BETWEEN_NEGATIVES, confirmed_negatives
     from callarchive.catalog.arrow_columns import pc
     from callarchive.domain.models import NEGATIVE
 
     once = lookups.filter(pc.invert(confirmed_negatives(lookups)))
-    answers = zip(once["lookup_status"].to_pylist(), once["negative_since"].to_pylist(), strict=True)
+    responses = zip(once["lookup_status"].to_pylist(), once["negative_since"].to_pylist(), strict=True)
     return sum(
-        status in NEGATIVE and since is not None and since + BETWEEN_NEGATIVES <= at for status, since in answers
+        status in NEGATIVE and since is not None and since + BETWEEN_NEGATIVES <= at for status, since in responses
     )
 
 
 def _archived_days(catalog: "Catalog") -> frozenset[date]:
-    """The days that have a partition of every table that readers use."""
+    """Return the days with a partition of every public table."""
     return reduce(frozenset.intersection, (frozenset(catalog.days(table)) for table in schemas.PUBLIC_TABLES))

@@ -1,7 +1,7 @@
 """Days that are not final yet, and when each is due to be archived again.
 
-A session is looked at in growing intervals: an answer that came soon after the call soon again, one that came days later
-rarely. The intervals follow from the catalog alone, so nothing has to be remembered.
+Sessions are looked up again in growing intervals: soon after the call often, days later rarely. The intervals follow from
+the catalog alone; there is no state.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from callarchive.settings import ReopenSettings, Settings
 if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
-_OF_SESSIONS = ("subaccount_id", "session_id", "started_at", "ended_at")
-_OF_FILES = ("subaccount_id", "recording_id", "archive_status")
+_SESSION_COLUMNS = ("subaccount_id", "session_id", "started_at", "ended_at")
+_FILE_COLUMNS = ("subaccount_id", "recording_id", "archive_status")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class ReopenDay:
 
     Attributes:
         due_at: when the first of them is due.
-        session_count: how many are not final; an account that could not be archived counts as one.
-        due_count: how many of them are due now.
+        session_count: number of sessions that are not final; an account that could not be archived counts as one.
+        due_count: number of those that are due now.
     """
 
     day: date
@@ -37,10 +37,10 @@ class ReopenDay:
 
 
 def days_to_reopen(catalog: "Catalog", settings: Settings, *, now: datetime) -> list[ReopenDay]:
-    """Days of the catalog with a session that is not final and not given up, the one that is due first before the others.
+    """Return the days with a session that is neither final nor given up, by due time.
 
-    A session is given up that was looked at when it was older than `reopen.max_age_days`. One of which 8x8 named no recording
-    once is due a day after that answer.
+    A session is given up after a lookup when it is older than `reopen.max_age_days`. A session without a recording is due
+    once more, a day after the first response.
     """
     reopen = settings.reopen
     oldest = day_of(now - timedelta(days=reopen.max_age_days, hours=reopen.max_hours), settings.zone) - timedelta(
@@ -52,18 +52,18 @@ def days_to_reopen(catalog: "Catalog", settings: Settings, *, now: datetime) -> 
 
 
 def due_at(call_ended_at: datetime, looked_up_at: datetime, reopen: ReopenSettings) -> datetime | None:
-    """When a session that was last looked at then is to be looked at again; null when it is given up."""
+    """Return when a session that was last looked up then is due; None if it is given up."""
     age = max(looked_up_at - call_ended_at, timedelta(0))
     if age >= timedelta(days=reopen.max_age_days):
         return None
     pause = max(timedelta(minutes=reopen.first_minutes), age * reopen.growth)
     again_at = looked_up_at + min(pause, timedelta(hours=reopen.max_hours))
-    # The last look is the one that gives up: it is not put off past the age by much.
+    # The last lookup gives up: it should not come much later than the maximum age.
     return min(again_at, max(looked_up_at, call_ended_at + timedelta(days=reopen.max_age_days)))
 
 
 def day_to_reopen(catalog: "Catalog", settings: Settings, day: date, *, now: datetime) -> ReopenDay | None:
-    """What of the day is not final and not given up; null where nothing is."""
+    """Return the day's sessions that are neither final nor given up; None if there are none."""
     dues = [*_dues(catalog, settings, day), *_due_of_failed_accounts(catalog, settings, day)]
     if not dues:
         return None
@@ -71,20 +71,20 @@ def day_to_reopen(catalog: "Catalog", settings: Settings, day: date, *, now: dat
 
 
 def _due_of_failed_accounts(catalog: "Catalog", settings: Settings, day: date) -> list[datetime]:
-    """Return for each account that the latest run could not archive when it is due: since the day is over."""
+    """Return a due time for each account that the latest run could not archive: the end of the day."""
     _, day_end = day_bounds(day, settings.zone)
     return [day_end] * len(catalog.partition(schemas.ACCOUNT_FAILURES, day, columns=["subaccount_id"]))
 
 
 def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetime]:
-    """When each of the day's sessions is due that is neither final nor given up."""
+    """Yield when each of the day's sessions that are neither final nor given up is due."""
     from callarchive.archiving.transforms.lookup_tables import final, second_lookup_at
     from callarchive.catalog.arrow_columns import keys_of, matching_rows, pc
 
-    sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_OF_SESSIONS)
+    sessions = catalog.partition(schemas.SESSION_IDS, day, columns=_SESSION_COLUMNS)
     lookups = catalog.partition(schemas.LOOKUPS, day)
     metadata = catalog.partition(schemas.RECORDING_METADATA, day)
-    files = catalog.partition(schemas.RECORDING_FILES, day, columns=_OF_FILES)
+    files = catalog.partition(schemas.RECORDING_FILES, day, columns=_FILE_COLUMNS)
     _, day_end = day_bounds(day, settings.zone)
     grace = timedelta(hours=settings.transfer.missing_after_hours)
     is_final = final(sessions, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace)
@@ -93,11 +93,11 @@ def _dues(catalog: "Catalog", settings: Settings, day: date) -> Iterator[datetim
         open_sessions, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=grace
     )
     key = schemas.SESSION_IDS.key
-    told = lookups["looked_up_at"].take(matching_rows(keys_of(open_sessions, key), among=keys_of(lookups, key)))
+    looked_up = lookups["looked_up_at"].take(matching_rows(keys_of(open_sessions, key), among=keys_of(lookups, key)))
     ends = pc.coalesce(open_sessions["ended_at"], open_sessions["started_at"])
-    columns = (ends.to_pylist(), told.to_pylist(), second_at.to_pylist())
+    columns = (ends.to_pylist(), looked_up.to_pylist(), second_at.to_pylist())
     for ended_at, looked_up_at, again_at in zip(*columns, strict=True):
-        if looked_up_at is None:  # never asked for: the run was broken off
+        if looked_up_at is None:  # never looked up: the run was interrupted
             yield day_end if ended_at is None else ended_at
             continue
         due = due_at(ended_at or min(day_end, looked_up_at), looked_up_at, settings.reopen)

@@ -1,7 +1,7 @@
-"""Which days to archive now, and why: new events, days that are due again, files of session ids that were dropped.
+"""Requests to archive days: after new events, days that are due again, new id files.
 
-Pure functions from what is known and what was asked for before to requests and what to remember, which is small. The same
-news always makes a request with the same key, so that a request which was made and not remembered is not made twice.
+Pure functions from news and earlier state to requests and new state, which is small. The same news gives a request with
+the same key, so that a request is not made twice if the state was not saved.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _SETTLED_AFTER = timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class DayRequest:
-    """A day to be archived. `key` is that of the news: equal keys are one request."""
+    """A request to archive a day. Requests with the same key are one request."""
 
     day: date
     key: str
@@ -28,8 +28,8 @@ class DayRequest:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """When a day was last asked for, and how long its next request is put off."""
+class Requested:
+    """When a day was last requested, and the pause before its next request."""
 
     at: datetime
     pause: timedelta
@@ -37,11 +37,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class EventMemory:
-    """What was seen of the inbox: the last event's number, days with news that were not asked for yet, and when days were."""
+    """State for events: the last event's number, days with news to request, and when days were requested."""
 
     seen: int = 0
     waiting: Mapping[date, int] = field(default_factory=dict)
-    asked: Mapping[date, Asked] = field(default_factory=dict)
+    requested: Mapping[date, Requested] = field(default_factory=dict)
 
 
 def requests_for_events(
@@ -52,40 +52,42 @@ def requests_for_events(
     longest_pause: timedelta,
     is_busy: Callable[[date], bool],
 ) -> tuple[list[DayRequest], EventMemory]:
-    """Each day with news is asked for once, at once; while news keeps coming, after pauses of 1, 2, 4 ... minutes.
+    """Return requests for days with news: the first at once, the next after pauses of 1, 2, 4 ... minutes.
 
-    A busy hour makes a handful of runs so, and the first event after a quiet time none of them late.
+    So a busy hour makes a handful of runs, and the first event after a quiet time is archived without delay.
 
     Args:
-        news: numbers of new events and their days, lowest number first; null for events of no day.
-        is_busy: whether a run of the day is waiting or under way: what it finds is up to date.
+        news: numbers of new events and their days, lowest number first; None for events without a day.
+        is_busy: whether a run of the day is queued or in progress.
     """
     seen, waiting = memory.seen, dict(memory.waiting)
     for number, day in news:
         seen = max(seen, number)
         if day is not None:
             waiting[day] = max(number, waiting.get(day, 0))
-    asked = dict(memory.asked)
+    requested = dict(memory.requested)
     requests: list[DayRequest] = []
     for day in sorted(waiting, reverse=True):
         if len(requests) == _DAYS_AT_ONCE:
             break
-        before = asked.get(day)
+        before = requested.get(day)
         if (before is not None and now < before.at + before.pause) or is_busy(day):
             continue
         pause = _FIRST_PAUSE
         if before is not None and now < before.at + before.pause * _QUIET_AFTER_PAUSES:
             pause = before.pause * 2
-        asked[day] = Asked(now, min(pause, longest_pause))
+        requested[day] = Requested(now, min(pause, longest_pause))
         number = waiting.pop(day)
         requests.append(DayRequest(day, f"events:{day}:{number}", f"webhook events up to number {number}"))
-    kept = {day: was for day, was in asked.items() if day in waiting or now < was.at + was.pause * _QUIET_AFTER_PAUSES}
+    kept = {
+        day: was for day, was in requested.items() if day in waiting or now < was.at + was.pause * _QUIET_AFTER_PAUSES
+    }
     return requests, EventMemory(seen, waiting, kept)
 
 
 @dataclass(frozen=True)
-class LateAsked:
-    """For what a late day was asked last: when it was due then, when it was asked for, how often for the same."""
+class LateRequested:
+    """The last request for a late day: its due time, when it was requested, and how often for that due time."""
 
     due_at: datetime
     at: datetime
@@ -93,22 +95,21 @@ class LateAsked:
 
 
 def requests_for_late_days(
-    memory: Mapping[date, LateAsked],
+    memory: Mapping[date, LateRequested],
     days: Sequence[ReopenDay],
     *,
     now: datetime,
     first_pause: timedelta,
     longest_pause: timedelta,
     is_busy: Callable[[date], bool],
-) -> tuple[list[DayRequest], dict[date, LateAsked]]:
-    """Each day that is due is asked for once. One whose run changed nothing, because it failed, is asked for again in growing
-    intervals.
+) -> tuple[list[DayRequest], dict[date, LateRequested]]:
+    """Return requests for days that are due. A day whose run failed, and so changed nothing, is retried with growing pauses.
 
     Args:
-        days: those that are not final, as `days_to_reopen` gives them.
+        days: days that are not final, from `days_to_reopen`.
     """
     requests: list[DayRequest] = []
-    remembered: dict[date, LateAsked] = {}
+    remembered: dict[date, LateRequested] = {}
     for day in days:
         before = memory.get(day.day)
         if before is not None:
@@ -120,7 +121,7 @@ def requests_for_late_days(
             count = before.count + 1
             if now < before.at + min(first_pause * 2 ** min(before.count - 1, 20), longest_pause):
                 continue
-        remembered[day.day] = LateAsked(day.due_at, now, count)
+        remembered[day.day] = LateRequested(day.due_at, now, count)
         key = f"late:{day.day}:{day.due_at.isoformat()}:{count}"
         requests.append(DayRequest(day.day, key, f"{day.due_count} of {day.session_count} sessions are due again"))
     return requests, remembered
@@ -133,11 +134,11 @@ def requests_for_files(
     now: datetime,
     is_known: Callable[[date], bool],
 ) -> tuple[list[DayRequest], dict[str, tuple[str, bool]]]:
-    """Each new or changed file starts its day, when it has kept its state since the last look or for some seconds.
+    """Return requests for days with new or changed id files that have not changed since the last scan or for 10 s.
 
     Args:
-        memory: state of every file by its name, and whether its day was asked for with that state; null at the first look,
-            which asks only for days that were never archived.
+        memory: state of every file by its name, and whether its day was requested with that state; None at the first scan,
+            which requests only days that were never archived.
         is_known: whether the day was ever archived.
     """
     days: dict[date, list[IdFile]] = {}

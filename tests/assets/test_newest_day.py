@@ -5,7 +5,7 @@ import dagster as dg
 from assets.newest_day import NAME, evaluate
 from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_bounds
-from callarchive.planning.latest_due_day import newest_due_day
+from callarchive.planning.latest_due_day import latest_due_day
 
 
 def archive(instance: dg.DagsterInstance, partition: str) -> None:
@@ -16,7 +16,7 @@ def test_a_backfill_of_older_days_does_not_replace_the_latest_due_day(
     connections: Connections, instance: dg.DagsterInstance
 ) -> None:
     now = datetime.now(UTC)
-    day = newest_due_day(connections.settings, now=now)
+    day = latest_due_day(connections.settings, now=now)
     assert day is not None
     archive(instance, str(day - timedelta(days=1)))
     found = evaluate(instance, connections.settings, now=now)

@@ -59,4 +59,4 @@ def test_a_daemon_that_was_away_for_some_nights_archives_each_of_their_days_once
             assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
             whys = {run.tags["dagster/partition"]: run.tags["callarchive/why"] for run in runs}
             assert whys.pop(yesterday.isoformat()) == "the day before"
-            assert set(whys.values()) == {"it was never archived to the end"}
+            assert set(whys.values()) == {"it was never archived completely"}

@@ -1,4 +1,4 @@
-"""What the catalog tells of a day that was archived, account by account: counts, bytes, seconds, and how long it took."""
+"""An archived day in the catalog, by account: counts, bytes, seconds, and how long archiving took."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,21 +12,21 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.models import ArchiveStatus
 
 _PAUSE_US = 60_000_000
-"""Between two recordings or answers of one run there is no more; what is longer apart is of two runs."""
+"""Two recordings or responses further apart than this belong to different runs."""
 
 FOUND = (ArchiveStatus.ARCHIVED.value, ArchiveStatus.REJECTED.value)
-"""States of recordings of which a file was found."""
+"""States of recordings whose file was found."""
 
 SETTLED = (*FOUND, ArchiveStatus.ERASED.value)
-"""States of recordings that are not fetched, as long as their objects stay as they are."""
+"""States of recordings that are not fetched again while their objects are unchanged."""
 
-_OF_SESSIONS = ("subaccount_id", "looked_up_at")
-_OF_FILES = ("subaccount_id", "session_id", "archive_status", "source_size_bytes", "duration_s", "archived_at")
+_SESSION_COLUMNS = ("subaccount_id", "looked_up_at")
+_FILE_COLUMNS = ("subaccount_id", "session_id", "archive_status", "source_size_bytes", "duration_s", "archived_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much was done within how many seconds of work."""
+    """An amount done, as a number of items, in seconds of work."""
 
     amount: float = 0.0
     count: int = 0
@@ -38,17 +38,16 @@ class ArchivedDay:
     """An account's day.
 
     Attributes:
-        heard_count: sessions of which a file was found.
-        found_count, size_bytes: recordings of which one was, and the bytes of these files.
-        audio_s: of those that are archived.
-        rejected_count, rejected_bytes: those that are no audio.
-        looked_up_count, fetched_count, fetched_bytes: sessions that 8x8 was asked for, and recordings that were archived, since
-            a given time.
-        look_up_pace, fetch_pace: answers, and bytes, of the runs that brought these.
+        recorded_count: sessions with a file.
+        found_count, size_bytes: recordings with a file, and the size of these files.
+        audio_s: of archived recordings.
+        rejected_count, rejected_bytes: files that are not audio.
+        looked_up_count, fetched_count, fetched_bytes: sessions looked up, and recordings archived, since a given time.
+        look_up_pace, fetch_pace: responses, and bytes, of the runs that did this.
     """
 
     session_count: int = 0
-    heard_count: int = 0
+    recorded_count: int = 0
     found_count: int = 0
     size_bytes: int = 0
     audio_s: float = 0.0
@@ -66,16 +65,16 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def archived_day(catalog: Catalog, day: date, *, since: datetime = _EVER) -> dict[str, ArchivedDay]:
-    """The day by account, of those that have rows.
+    """Return the day by account, for accounts with rows.
 
     Args:
-        since: what was done before does not count as done.
+        since: work done earlier does not count.
 
     Raises:
-        StoreError, AccessDeniedError, UnavailableError: the catalog cannot be read.
+        StoreError, AccessDeniedError, UnavailableError: The catalog cannot be read.
     """
-    sessions = catalog.partition(schemas.SESSIONS, day, columns=_OF_SESSIONS)
-    files = catalog.partition(schemas.RECORDING_FILES, day, columns=_OF_FILES)
+    sessions = catalog.partition(schemas.SESSIONS, day, columns=_SESSION_COLUMNS)
+    files = catalog.partition(schemas.RECORDING_FILES, day, columns=_FILE_COLUMNS)
     accounts = {*sessions["subaccount_id"].unique().to_pylist(), *files["subaccount_id"].unique().to_pylist()}
     return {
         str(account): _of_account(
@@ -95,7 +94,7 @@ def _of_account(sessions: pa.Table, files: pa.Table, since: datetime) -> Archive
     fetched = _since(kept.select(["archived_at", "source_size_bytes"]), "archived_at", since)
     return ArchivedDay(
         session_count=len(sessions),
-        heard_count=pc.count_distinct(found["session_id"]).as_py(),
+        recorded_count=pc.count_distinct(found["session_id"]).as_py(),
         found_count=len(found),
         size_bytes=_sum(found["source_size_bytes"]),
         audio_s=_sum(kept["duration_s"]),
@@ -114,13 +113,13 @@ def _sum(column: Column) -> Any:
 
 
 def _since(rows: pa.Table, column: str, since: datetime) -> pa.Table:
-    """In the order of time. Without rows that have none."""
+    """Return the rows since then by time, without rows that have no time."""
     rows = rows.filter(pc.greater_equal(rows[column], pa.scalar(since, pa.timestamp("us", "UTC"))))
     return rows.sort_by(column)
 
 
 def _pace(at: Column, amounts: Column) -> Pace:
-    """What was done in that order, save the first of each run: how long that one took is not known."""
+    """Return the pace, without the first item of each run, whose duration is unknown."""
     if len(at) < 2:
         return Pace()
     at_us = pc.cast(at, pa.int64())

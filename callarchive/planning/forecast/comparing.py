@@ -1,4 +1,4 @@
-"""A forecast that was kept, held to what came."""
+"""A stored forecast, compared with the outcome."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from callarchive.settings import AccountSettings
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A figure of an account beside what came.
+    """A forecast figure of an account and its outcome.
 
     Attributes:
-        off: by which share of the forecast it differs; null where that is zero or not known.
-        in_range: whether it is in the forecast's range; null where the range has no bound to hold it to.
+        off: the difference as a share of the forecast; None if the forecast is zero or unknown.
+        in_range: whether the outcome is in the forecast's range; None without a bound.
     """
 
     subaccount_id: str
@@ -34,12 +34,12 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A forecast held to the tables, over those of its days that are archived by now.
+    """A forecast compared with the tables, over its days that are archived by now.
 
     Attributes:
         days: these days.
         open_days: its other days, which do not count.
-        figures: by account, then of all accounts together where there are several.
+        figures: by account, then of all accounts together if there are several.
     """
 
     first: date
@@ -51,16 +51,16 @@ class Comparison:
 
 
 def compare(connections: Connections, first: date, last: date) -> Comparison:
-    """The forecast of these days that is kept, held to what came.
+    """Return the stored forecast of these days, compared with the outcome.
 
     Raises:
-        ArchiveError: none is kept, or the catalog cannot be read.
+        ArchiveError: There is no stored forecast, or the catalog cannot be read.
     """
     made = kept_forecast(connections.catalog, first, last)
     if made is None:
         raise ArchiveError(
-            f"no forecast of {first} to {last} is kept in {connections.catalog.store.url}: one is made, before a backfill,"
-            f" by callarchive forecast --from {first} --to {last}"
+            f"no forecast of {first} to {last} is stored in {connections.catalog.store.url}: before a backfill,"
+            f" run callarchive forecast --from {first} --to {last}"
         )
     archived = set(connections.catalog.days(schemas.SESSIONS))
     days = [day for day in days_between(first, last) if day in archived]
@@ -75,10 +75,12 @@ def compare(connections: Connections, first: date, last: date) -> Comparison:
 
 
 def compare_day(connections: Connections, day: date) -> list[Compared]:
-    """An archived day beside what the last forecast said of it that knew it as open, all accounts together; empty without one.
+    """Return an archived day, compared with the last forecast made before it was archived, over all accounts.
+
+    Empty without a forecast.
 
     Raises:
-        StoreError, AccessDeniedError, UnavailableError: the catalog cannot be read.
+        StoreError, AccessDeniedError, UnavailableError: The catalog cannot be read.
     """
     made = next(forecasts_of(connections.catalog, day), None)
     if made is None:
@@ -108,43 +110,43 @@ def _compared(connections: Connections, made: KeptForecast, days: Sequence[date]
 def _pairs(
     connections: Connections, account: AccountSettings, made: KeptForecast, days: Sequence[date]
 ) -> dict[str, tuple[Figure, float]]:
-    """By the figure's name: what was foretold of these days, and what came since."""
+    """Return the forecast and the outcome of these days by the figure's name."""
     settings, id_ = connections.settings, account.subaccount_id
     picked = [made.days[id_][(day - made.first).days] for day in days]
-    foretold = {name: sum_of(getattr(day, name) for day in picked) for name in FIGURES}
-    told = [archived_day(connections.catalog, day, since=made.made_at).get(id_, NOTHING) for day in days]
-    # What is no audio was fetched, too; when, no table says.
-    open_then = [of_day for day, of_day in zip(days, told, strict=True) if day not in made.archived_days]
-    came: dict[str, float] = {
-        "sessions": sum(day.session_count for day in told),
-        "look_ups": sum(day.looked_up_count for day in told),
-        "recordings": sum(day.found_count for day in told),
-        "fetch_count": sum(day.fetched_count for day in told) + sum(day.rejected_count for day in open_then),
-        "fetch_bytes": sum(day.fetched_bytes for day in told) + sum(day.rejected_bytes for day in open_then),
-        "size_bytes": sum(day.size_bytes for day in told),
-        "audio_s": sum(day.audio_s for day in told),
+    expected = {name: sum_of(getattr(day, name) for day in picked) for name in FIGURES}
+    outcomes = [archived_day(connections.catalog, day, since=made.made_at).get(id_, NOTHING) for day in days]
+    # Files that are not audio were fetched too, but no table has the time.
+    open_then = [outcome for day, outcome in zip(days, outcomes, strict=True) if day not in made.archived_days]
+    actual: dict[str, float] = {
+        "sessions": sum(day.session_count for day in outcomes),
+        "look_ups": sum(day.looked_up_count for day in outcomes),
+        "recordings": sum(day.found_count for day in outcomes),
+        "fetch_count": sum(day.fetched_count for day in outcomes) + sum(day.rejected_count for day in open_then),
+        "fetch_bytes": sum(day.fetched_bytes for day in outcomes) + sum(day.rejected_bytes for day in open_then),
+        "size_bytes": sum(day.size_bytes for day in outcomes),
+        "audio_s": sum(day.audio_s for day in outcomes),
     }
-    calls = api_calls(account, foretold["look_ups"], day_count=len(days))
-    came["api_calls"] = came["look_ups"] + export_calls(account, day_count=len(open_then))
-    pairs = {name: (foretold[name], came[name]) for name in FIGURES} | {"api_calls": (calls, came["api_calls"])}
+    calls = api_calls(account, expected["look_ups"], day_count=len(days))
+    actual["api_calls"] = actual["look_ups"] + export_calls(account, day_count=len(open_then))
+    pairs = {name: (expected[name], actual[name]) for name in FIGURES} | {"api_calls": (calls, actual["api_calls"])}
     costs = [
         cost(
             settings.forecast,
-            calls=told_calls,
+            calls=call_count,
             requests=requests(settings, account, figures),
             fetch_bytes=figures["fetch_bytes"],
         )
-        for told_calls, figures in (
-            (calls, foretold),
+        for call_count, figures in (
+            (calls, expected),
             (
-                Figure.counted(came["api_calls"], Basis.CATALOG),
-                {name: Figure.counted(came[name], Basis.CATALOG) for name in FIGURES},
+                Figure.counted(actual["api_calls"], Basis.CATALOG),
+                {name: Figure.counted(actual[name], Basis.CATALOG) for name in FIGURES},
             ),
         )
     ]
     if costs[0] is not None and costs[1] is not None:
         pairs["cost"] = costs[0], costs[1].value or 0.0
     if len(days) == len(made.days[id_]):
-        busy_s = sum(day.look_up_pace.busy_s + day.fetch_pace.busy_s for day in told)
+        busy_s = sum(day.look_up_pace.busy_s + day.fetch_pace.busy_s for day in outcomes)
         pairs["time_s"] = made.time_s[id_], busy_s
     return pairs

@@ -1,4 +1,4 @@
-"""Making a forecast: from what the catalog and the landings hold, and from the archived days around. 8x8 is not asked."""
+"""Make a forecast from the catalog, the landings and archived days nearby. 8x8 is not contacted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -26,33 +26,38 @@ from callarchive.planning.forecast.models import (
     Forecast,
     sum_of,
 )
-from callarchive.planning.forecast.spending import api_calls, cost, requests, time_and_why
+from callarchive.planning.forecast.spending import api_calls, cost, requests, time_and_basis
 from callarchive.settings import AccountSettings
 
 
 def forecast(connections: Connections, first: date, last: date, *, listing: bool = True) -> Forecast:
-    """What archiving the days from `first` to `last`, both included, will be. Nothing is written.
+    """Return the forecast for the days from `first` to `last`, both included. Nothing is written.
 
     Args:
-        listing: whether landings are listed. Without it only archived days are counted, and the others are told from history.
+        listing: whether to list landings. Without, only archived days are counted, and the others come from history.
 
     Raises:
-        ArchiveError: the catalog cannot be read, or a landing cannot be listed.
+        ArchiveError: The catalog cannot be read, or a landing cannot be listed.
     """
     made_at = connections.clock()
     catalog, settings = connections.catalog, connections.settings
     archived = set(catalog.days(schemas.SESSIONS))
     nearest = sorted(archived, key=lambda day: (_distance(day, first, last), day))[: settings.forecast.history_days]
     in_range = [day for day in days_between(first, last) if day in archived]
-    told = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
-    asked = {day: _count_by_account(sessions_to_ask(connections.catalog_day(day))) for day in in_range}
-    known = _Settled(connections, archived)
+    outcomes = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
+    due_lookups = {day: _count_by_account(sessions_to_ask(connections.catalog_day(day))) for day in in_range}
+    settled = _Settled(connections, archived)
     accounts = []
     for account in settings.accounts:
         landing = connections.landings.of(account) if listing else None
         listed = None if landing is None else list_days(landing, first, last, zone=settings.zone, now=made_at)
         days = _Days(
-            account, told, asked, listed, known, merge({day: told[day] for day in nearest}, account.subaccount_id)
+            account,
+            outcomes,
+            due_lookups,
+            listed,
+            settled,
+            merge({day: outcomes[day] for day in nearest}, account.subaccount_id),
         )
         today = day_of(made_at, settings.zone)
         accounts.append(
@@ -79,7 +84,7 @@ def _count_by_account(sessions: pa.Table) -> dict[str, int]:
 
 
 class _Settled:
-    """Which recordings of a day and its neighbours need not be fetched."""
+    """The recordings of a day and its neighbours that need not be fetched."""
 
     def __init__(self, connections: Connections, archived: set[date]) -> None:
         self._catalog, self._archived = connections.catalog, archived
@@ -97,34 +102,39 @@ class _Settled:
 
 
 class _Days:
-    """One account's days."""
+    """The days of one account."""
 
     def __init__(
         self,
         account: AccountSettings,
-        told: Mapping[date, Mapping[str, ArchivedDay]],
-        asked: Mapping[date, Mapping[str, int]],
+        outcomes: Mapping[date, Mapping[str, ArchivedDay]],
+        due_lookups: Mapping[date, Mapping[str, int]],
         listed: LandingDays | None,
         settled: _Settled,
         history: History,
     ) -> None:
         self.listed, self.history = listed, history
-        self._id, self._told, self._asked, self._settled = account.subaccount_id, told, asked, settled
+        self._id, self._outcomes, self._due_lookups, self._settled = (
+            account.subaccount_id,
+            outcomes,
+            due_lookups,
+            settled,
+        )
 
     def of(self, day: date, *, today: date) -> DayForecast:
-        """What is known of the day: counted where it was archived or is over and lies in the landing, else as days were."""
+        """Return the forecast of the day: counted if it was archived, or is over and listed; else from history."""
         objects = None
         if self.listed is not None and day <= today:
             objects = self.listed.of(day, settled=self._settled.around(day))
-        if day in self._asked:
-            return self._archived(self._told[day].get(self._id), self._asked[day].get(self._id, 0), objects)
+        if day in self._due_lookups:
+            return self._archived(self._outcomes[day].get(self._id), self._due_lookups[day].get(self._id, 0), objects)
         if objects is not None and day < today:
             return self._over(day, objects)
         return self._expected(day, objects)
 
-    def _archived(self, told: ArchivedDay | None, asked: int, objects: Listed | None) -> DayForecast:
-        session_count, found_count = (told.session_count, told.found_count) if told else (0, 0)
-        size_bytes, audio_s = (told.size_bytes, told.audio_s) if told else (0, 0.0)
+    def _archived(self, outcome: ArchivedDay | None, lookup_count: int, objects: Listed | None) -> DayForecast:
+        session_count, found_count = (outcome.session_count, outcome.found_count) if outcome else (0, 0)
+        size_bytes, audio_s = (outcome.size_bytes, outcome.audio_s) if outcome else (0, 0.0)
         if objects is None:
             fetch = fetch_bytes = Figure.unknown()
             more = _least_in_catalog
@@ -136,7 +146,7 @@ class _Days:
         left_s = self._seconds(Figure.counted(left_bytes, Basis.LANDING))
         return DayForecast(
             sessions=_in_catalog(session_count),
-            look_ups=_in_catalog(asked),
+            look_ups=_in_catalog(lookup_count),
             recordings=more(found_count + left),
             settled_count=found_count,
             fetch_count=fetch,
@@ -146,10 +156,10 @@ class _Days:
         )
 
     def _over(self, day: date, objects: Listed) -> DayForecast:
-        """A day that is over and was never archived."""
+        """Forecast a day that is over and was never archived."""
         sessions = self.history.sessions_on(day)
-        if objects.session_count and self.history.sessions_per_heard is not None:
-            sessions = self.history.sessions_per_heard.of(Figure.counted(objects.session_count, Basis.LANDING))
+        if objects.session_count and self.history.sessions_per_recorded is not None:
+            sessions = self.history.sessions_per_recorded.of(Figure.counted(objects.session_count, Basis.LANDING))
         if sessions.value is None and objects.session_count:
             sessions = Figure.least(objects.session_count, Basis.LEAST_LANDING)
         if not objects.session_count and sessions.value is not None:  # perhaps there were none
@@ -167,7 +177,7 @@ class _Days:
         )
 
     def _expected(self, day: date, objects: Listed | None) -> DayForecast:
-        """A day that is not over, or of which no listing tells."""
+        """Forecast a day that is not over, or was not listed."""
         objects = objects or Listed()
         history = self.history
         sessions = _no_less(history.sessions_on(day), objects.session_count)
@@ -209,13 +219,11 @@ def _least_in_catalog(value: float) -> Figure:
 def _added(figure: Figure, more: float) -> Figure:
     if figure.value is None or figure.low is None:
         return _least_in_catalog(more) if more else figure
-    return Figure(
-        figure.value + more, figure.low + more, None if figure.high is None else figure.high + more, figure.bases
-    )
+    return figure.scaled(1, plus=more)
 
 
 def _no_less(figure: Figure, seen: float) -> Figure:
-    """The figure, raised to what is there already."""
+    """Return the figure, raised to at least what is there already."""
     if figure.value is None or figure.low is None:
         return Figure.least(seen, Basis.LEAST_LANDING) if seen else figure
     high = figure.high if figure.high is None else max(figure.high, seen)
@@ -227,8 +235,11 @@ def _account(
 ) -> AccountForecast:
     settings, history = connections.settings, counted.history
     figures = {name: sum_of(getattr(day, name) for day in days) for name in FIGURES}
-    calls, asked = api_calls(account, figures["look_ups"], day_count=len(days)), requests(settings, account, figures)
-    time_s, why = time_and_why(account, history, figures)
+    calls, s3_requests = (
+        api_calls(account, figures["look_ups"], day_count=len(days)),
+        requests(settings, account, figures),
+    )
+    time_s, basis = time_and_basis(account, history, figures)
     return AccountForecast(
         subaccount_id=account.subaccount_id,
         days=tuple(days),
@@ -236,11 +247,11 @@ def _account(
         settled_count=sum(day.settled_count for day in days),
         settled_share=_share(days),
         api_calls=calls,
-        requests=asked,
-        cost=cost(settings.forecast, calls=calls, requests=asked, fetch_bytes=figures["fetch_bytes"]),
+        requests=s3_requests,
+        cost=cost(settings.forecast, calls=calls, requests=s3_requests, fetch_bytes=figures["fetch_bytes"]),
         time_s=time_s,
-        time_told=why,
-        history_told=history.told,
+        time_basis=basis,
+        history=history.description,
         notes=tuple(_notes(connections, account, counted.listed)),
     )
 
@@ -255,14 +266,14 @@ def _notes(connections: Connections, account: AccountSettings, listed: LandingDa
     if listed is None:
         yield "the landing was not listed"
     elif listed.undated_count:
-        yield f"{listed.undated_count} mp3s of the landing are in no day: their names tell no recording or no time"
+        yield f"{listed.undated_count} mp3s of the landing are in no day: no recording id or no time in their names"
     others = [id_ for id_ in accounts_sharing(account, connections.settings.accounts) if id_ != account.subaccount_id]
     if listed is not None and others:
-        yield f"its landing is also that of {', '.join(others)}: what lies there is counted for each"
+        yield f"its landing is shared with {', '.join(others)}: its objects are counted for each"
 
 
 def _total(accounts: Sequence[AccountForecast]) -> AccountForecast:
-    """All accounts together; they are archived one after the other."""
+    """Return the sums over all accounts, which are archived one after the other."""
     costs = [account.cost for account in accounts if account.cost is not None]
     return AccountForecast(
         subaccount_id=ALL,
@@ -274,7 +285,7 @@ def _total(accounts: Sequence[AccountForecast]) -> AccountForecast:
         requests=sum_of(account.requests for account in accounts),
         cost=sum_of(costs) if costs else None,
         time_s=sum_of(account.time_s for account in accounts),
-        time_told="the accounts one after the other",
-        history_told="; ".join(f"{account.subaccount_id}: {account.history_told}" for account in accounts),
+        time_basis="the accounts one after the other",
+        history="; ".join(f"{account.subaccount_id}: {account.history}" for account in accounts),
         notes=(),
     )

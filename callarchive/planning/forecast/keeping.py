@@ -1,7 +1,7 @@
-"""Forecasts are kept beside the catalog, to be held to what came.
+"""Forecasts stored in the catalog's folder, for comparison with the outcome: `_forecasts/FIRST_LAST.json`.
 
-Kept is the last one that was made before the first of its open days was archived: one that is made halfway through a backfill
-would forecast the rest only. Each is a small file, `_forecasts/FIRST_LAST.json`, which readers of tables do not see.
+A stored forecast is not replaced once one of its open days is archived: halfway through a backfill, a new forecast would
+cover only the remainder.
 """
 
 import json
@@ -21,12 +21,12 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class KeptForecast:
-    """As much of a forecast as is held to what came.
+    """The part of a forecast that is compared with the outcome.
 
     Attributes:
-        archived_days: those of its days that were archived when it was made.
-        days: of each account every day from `first` to `last`.
-        time_s: of each account.
+        archived_days: its days that were archived when it was made.
+        days: every day from `first` to `last`, by account.
+        time_s: by account.
     """
 
     first: date
@@ -38,12 +38,10 @@ class KeptForecast:
 
 
 def keep_forecast(catalog: Catalog, made: Forecast) -> bool:
-    """The forecast is kept, unless one of the same days is that was made when fewer of them were archived.
-
-    Returns whether it is kept.
+    """Store the forecast, unless there is one of the same days with fewer archived days. Return whether it is stored.
 
     Raises:
-        StoreError, AccessDeniedError, UnavailableError: the catalog's place does not take it.
+        StoreError, AccessDeniedError, UnavailableError: The catalog cannot be written.
     """
     earlier = kept_forecast(catalog, made.first, made.last)
     if earlier is not None and earlier.archived_days != made.archived_days:
@@ -53,18 +51,19 @@ def keep_forecast(catalog: Catalog, made: Forecast) -> bool:
 
 
 def kept_forecast(catalog: Catalog, first: date, last: date) -> KeptForecast | None:
-    """The forecast of just these days; null where none is kept.
+    """Return the stored forecast of exactly these days, or None.
 
     Raises:
-        StoreError, AccessDeniedError, UnavailableError: the catalog's place does not give it.
+        StoreError, AccessDeniedError, UnavailableError: The catalog cannot be read.
     """
     return _read(catalog.store, _path(first, last))
 
 
 def forecasts_of(catalog: Catalog, day: date) -> Iterator[KeptForecast]:
-    """The kept forecasts that foretold that day, which was not archived yet; the one that was made last first.
+    """Yield the stored forecasts in which this day was not archived yet, latest first.
 
-    Raises: as `kept_forecast`.
+    Raises:
+        StoreError, AccessDeniedError, UnavailableError: The catalog cannot be read.
     """
     paths = [item.path for item in catalog.store.list(_FOLDER) if _covers(item.path, day)]
     found = [made for made in (_read(catalog.store, path) for path in paths) if made is not None]
@@ -110,21 +109,21 @@ def _unpacked(packed: list[Any]) -> Figure:
 
 
 def _read(store: Store, path: str) -> KeptForecast | None:
-    """The forecast that is kept there. A file that is none of ours, or that somebody spoilt, is as good as none."""
+    """Return the forecast in the file; None for a damaged or foreign file."""
     try:
         document = json.loads(store.read(path))
         if document["format"] != _FORMAT:
             return None
         first, last = date.fromisoformat(document["first"]), date.fromisoformat(document["last"])
         accounts: dict[str, Any] = document["accounts"]
-        days = {id_: tuple(_day(row) for row in told["days"]) for id_, told in accounts.items()}
+        days = {id_: tuple(_day(row) for row in account["days"]) for id_, account in accounts.items()}
         made = KeptForecast(
             first=first,
             last=last,
             made_at=datetime.fromisoformat(document["made_at"]),
             archived_days=tuple(date.fromisoformat(day) for day in document["archived_days"]),
             days=days,
-            time_s={id_: _unpacked(told["time_s"]) for id_, told in accounts.items()},
+            time_s={id_: _unpacked(account["time_s"]) for id_, account in accounts.items()},
         )
     except (ObjectNotFoundError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return None

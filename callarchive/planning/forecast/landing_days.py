@@ -1,6 +1,6 @@
-"""What lies in a landing of some days' calls, counted from its listing: recordings, sessions and bytes. Nothing is read.
+"""Recordings, sessions and bytes in a landing by day, counted from its listing. No object is read.
 
-A day's objects are kept as three columns of fixed width, some 80 bytes an object: a year of a busy landing is a few million.
+A day's objects are stored as three columns of fixed width, about 80 bytes each: a year of a busy landing has a few million.
 """
 
 import logging
@@ -29,7 +29,7 @@ _NO_SESSION = b"\0" * _ID_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A day's recordings in the landing, once each, and those of them that are left to fetch."""
+    """A day's recordings in the landing, each counted once, and those left to fetch."""
 
     recording_count: int = 0
     size_bytes: int = 0
@@ -44,10 +44,10 @@ class _Day:
 
 
 class LandingDays:
-    """What was listed, by day. Made by `list_days`.
+    """A listing by day, from `list_days`.
 
     Attributes:
-        undated_count: mp3s that nothing dates, or whose names name no recording: they are in no day's count.
+        undated_count: mp3s without a known time or recording id, which no day counts.
     """
 
     def __init__(self, *, first: date, last: date, zone: ZoneInfo, now: datetime) -> None:
@@ -56,11 +56,11 @@ class LandingDays:
         self._days: dict[date, _Day] = {}
 
     def add(self, item: LandingObject) -> None:
-        """The object counts, if it is an mp3 of one of the days."""
+        """Count the object if it is an mp3 of one of the days."""
         if item.path[-4:].lower() != ".mp3":
             return
         recording_id, session_id = recording_id_in(item.path), session_id_in(item.path)
-        # A call belongs to the day on which it began, which the session's id tells; its recording may begin after midnight.
+        # A call belongs to the day of its start, which is in the session's id; its recording may start after midnight.
         at = None if session_id is None else uuid_time(session_id)
         if not plausible(at, now=self._now):
             at = object_time(item, now=self._now)
@@ -75,10 +75,10 @@ class LandingDays:
             rows.sizes.append(item.size_bytes)
 
     def of(self, day: date, *, settled: Collection[Any]) -> Listed:
-        """The day's recordings. Of several objects of one recording the largest counts.
+        """Return the day's recordings. If a recording has several objects, the largest counts.
 
         Args:
-            settled: arrow arrays of ids of recordings that are not fetched again.
+            settled: Arrow arrays of ids of recordings that are not fetched again.
         """
         rows = self._days.get(day)
         if rows is None:
@@ -106,10 +106,10 @@ def _ids(packed: bytearray) -> Column:
 
 
 def list_days(landing: Landing, first: date, last: date, *, zone: ZoneInfo, now: datetime) -> LandingDays:
-    """What lies in the landing now of these days' calls.
+    """List the landing, and return the recordings of these days.
 
     Raises:
-        ArchiveError: as `Landing.list`.
+        ArchiveError: The landing cannot be listed.
     """
     found = LandingDays(first=first, last=last, zone=zone, now=now)
     for page in landing.pages("", skip=partial(is_of_other_days, first=first, last=last)):

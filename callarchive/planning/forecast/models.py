@@ -1,4 +1,4 @@
-"""A forecast: figures with their range and where they come from, by account and day."""
+"""A forecast: figures with range and source, by account and day."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from enum import StrEnum
 from callarchive.domain.plurals import many
 
 ALL = "all"
-"""What all accounts together are called."""
+"""The name for all accounts together."""
 
 
 class Basis(StrEnum):
-    """Where a figure comes from."""
+    """The source of a figure."""
 
     CATALOG = "counted in the catalog"
     LANDING = "counted in the landing"
@@ -24,13 +24,13 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that is told before it is known.
+    """A forecast number.
 
     Attributes:
-        value: null where nothing tells it.
-        low: it is not less than this, as far as history tells; null as `value`.
-        high: nor more; null where nothing bounds it.
-        bases: where it comes from, and of how many days it comes from there.
+        value: None if unknown.
+        low: lower bound by history; None if unknown.
+        high: upper bound; None without one.
+        bases: its sources, with the number of days from each.
     """
 
     value: float | None
@@ -40,43 +40,50 @@ class Figure:
 
     @classmethod
     def counted(cls, value: float, basis: Basis) -> "Figure":
-        """A day's, without a doubt."""
+        """Return a day's certain figure."""
         return cls(value, value, value, ((basis, 1),))
 
     @classmethod
     def unknown(cls) -> "Figure":
-        """A day's, of which nothing is known."""
+        """Return a day's unknown figure."""
         return cls(None, None, None, ((Basis.UNKNOWN, 1),))
 
     @classmethod
     def least(cls, value: float, basis: Basis) -> "Figure":
-        """A day's, of which only a part is known."""
+        """Return a day's figure with only a lower bound."""
         return cls(value, value, None, ((basis, 1),))
 
     @classmethod
     def likely(cls, value: float, low: float, high: float) -> "Figure":
-        """A day's, as other days were."""
+        """Return a day's figure from history."""
         return cls(value, min(low, value), max(high, value), ((Basis.HISTORY, 1),))
 
     @property
-    def told(self) -> str:
-        """Where it comes from, in words; of how many days where that differs."""
+    def source(self) -> str:
+        """Its sources as text, with the number of days if there are several."""
         if len(self.bases) == 1:
             return self.bases[0][0].value
         return "; ".join(f"{basis.value}: {many(count, 'day', 'days')}" for basis, count in self.bases)
 
+    def scaled(self, factor: float, *, plus: float = 0.0) -> "Figure":
+        """Return the figure times `factor` plus `plus`; an unknown one unchanged."""
+        if self.value is None:
+            return self
+        low, high = (None if bound is None else bound * factor + plus for bound in (self.low, self.high))
+        return Figure(self.value * factor + plus, low, high, self.bases)
+
     def holds(self, actual: float) -> bool | None:
-        """Whether the number that came is in the range; null where the range has no bound to hold it to."""
+        """Return whether the actual number is in the range; None if there is no bound to compare with."""
         if self.low is None:
             return None
-        slack = 1e-9 * abs(actual)  # seconds are summed in another order
+        slack = 1e-9 * abs(actual)  # sums of seconds depend on their order
         if actual < self.low - slack:
             return False
         return None if self.high is None else actual <= self.high + slack
 
 
 def sum_of(figures: Iterable[Figure]) -> Figure:
-    """The sum. What is not known on some days leaves it without an upper bound, what is known on none without a value."""
+    """Return the sum. With unknown days it has no upper bound; if all are unknown, no value."""
     listed = list(figures)
     days: dict[Basis, int] = {}
     for figure in listed:
@@ -96,11 +103,11 @@ class DayForecast:
     """An account's day.
 
     Attributes:
-        sessions: that the session sources will name.
-        look_ups: sessions for which 8x8's API will be asked.
-        recordings: whose files lie in the landing or in the archive.
-        settled_count: of these, the ones that are archived, or were found to be no audio: nothing is left to do.
-        fetch_count, fetch_bytes: recordings that are left to fetch.
+        sessions: that the session sources will list.
+        look_ups: sessions that will be looked up at 8x8's API.
+        recordings: with a file in the landing or the archive.
+        settled_count: those that are archived already, or are not audio.
+        fetch_count, fetch_bytes: recordings left to fetch.
         size_bytes, audio_s: of all recordings.
     """
 
@@ -123,12 +130,12 @@ class AccountForecast:
 
     Attributes:
         days: in order; empty for all accounts together.
-        settled_share: of `recordings`, from 0 to 1; null where there are none or they are not known.
-        api_calls: look-ups, and what log exports take at least.
-        requests: of S3: a GET for each recording from an S3 landing, a PUT for each into an S3 archive.
+        settled_share: of `recordings`, from 0 to 1; None if there are none or their number is unknown.
+        api_calls: lookups, and the least that log exports need.
+        requests: of S3: a GET per recording from an S3 landing, a PUT per recording into an S3 archive.
         time_s: one day after the other, without waiting for exports and listings.
-        time_told, history_told: what these rest on, in words.
-        notes: what else to know.
+        time_basis, history: the sources as text.
+        notes: further remarks.
     """
 
     subaccount_id: str
@@ -140,14 +147,14 @@ class AccountForecast:
     requests: Figure
     cost: Figure | None
     time_s: Figure
-    time_told: str
-    history_told: str
+    time_basis: str
+    history: str
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A range of days, both included, as it looked when the forecast was made."""
+    """The forecast of a range of days, both included."""
 
     first: date
     last: date
@@ -159,4 +166,5 @@ class Forecast:
 
     @property
     def day_count(self) -> int:
+        """The number of days in the range."""
         return (self.last - self.first).days + 1

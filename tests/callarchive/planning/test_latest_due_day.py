@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from callarchive.planning.latest_due_day import newest_due_day
+from callarchive.planning.latest_due_day import latest_due_day
 from callarchive.settings import Settings, load_settings
 
 CONFIGURATION = """
@@ -44,4 +44,4 @@ def test_a_day_is_due_twelve_hours_after_the_hour_of_its_nightly_run(
     tmp_path: Path, timezone: str, now: str, day: date | None
 ) -> None:
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert newest_due_day(settings(tmp_path, timezone), now=at) == day
+    assert latest_due_day(settings(tmp_path, timezone), now=at) == day

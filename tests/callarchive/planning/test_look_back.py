@@ -35,7 +35,7 @@ def written(folder: Path, *, timezone: str = "UTC", look_back_days: int = 3, cat
 
 
 def keep(settings: Settings, *days: date, looked_up_at: datetime | None, status: str = "no_recordings") -> None:
-    """The days are archived: with a session each that was looked up then, or with none."""
+    """Archive the days, with a session each that was looked up then, or without one."""
     catalog = Catalog.open(settings.catalog.url)
     for day in days:
         key = {"subaccount_id": "acme", "session_id": f"s-{day}"}
@@ -51,7 +51,7 @@ def keep(settings: Settings, *days: date, looked_up_at: datetime | None, status:
 
 
 def answered_once(settings: Settings, day: date, *, since: datetime | None) -> None:
-    """8x8 was asked for the day's session and named no recording, then for the first time."""
+    """Look up the day's session, for which 8x8 lists no recording for the first time."""
     keep(settings, day, looked_up_at=since or NIGHT - timedelta(days=2))
     catalog = Catalog.open(settings.catalog.url)
     (row,) = catalog.rows(schemas.LOOKUPS, day)
@@ -67,17 +67,17 @@ def asked(settings: Settings, *, at: datetime = NIGHT, busy: tuple[date, ...] = 
 
 
 def back(*numbers: int) -> list[date]:
-    """Days before the one that the night asks for anyway."""
+    """Days before the previous day."""
     return [date(2026, 11, 19) - timedelta(days=number) for number in numbers]
 
 
-def test_days_that_were_never_archived_are_asked_for_newest_first_and_not_without_end(tmp_path: Path) -> None:
+def test_days_never_archived_are_requested_newest_first_within_a_limit(tmp_path: Path) -> None:
     settings = written(tmp_path, catch_up_days=5)
     keep(settings, *back(2, 4), looked_up_at=NIGHT)
     assert list(asked(settings)) == ["2026-11-18", "2026-11-16", "2026-11-14"]
 
 
-def test_no_day_before_the_first_one_is_asked_for(tmp_path: Path) -> None:
+def test_no_day_before_the_start_date_is_requested(tmp_path: Path) -> None:
     settings = written(tmp_path, catch_up_days=100)
     found = asked(settings, at=datetime(2026, 10, 4, 4, tzinfo=UTC))
     assert list(found) == ["2026-10-02", "2026-10-01"]
@@ -87,13 +87,13 @@ def test_no_day_before_the_first_one_is_asked_for(tmp_path: Path) -> None:
     assert first.day == date(2026, 10, 1)
 
 
-def test_a_day_whose_run_was_broken_off_between_two_tables_was_not_archived(tmp_path: Path) -> None:
+def test_a_day_whose_run_was_interrupted_between_two_tables_was_not_archived(tmp_path: Path) -> None:
     settings = written(tmp_path)
     keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT)
     assert asked(settings) == {}
     partition = Catalog.open(settings.catalog.url).partition_uri(schemas.DURATION_STATS, back(9)[0])
     Path(partition.removeprefix("file://")).unlink()
-    assert asked(settings) == {"2026-11-10": "it was never archived to the end"}
+    assert asked(settings) == {"2026-11-10": "it was never archived completely"}
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,23 @@ def test_a_day_whose_run_was_broken_off_between_two_tables_was_not_archived(tmp_
         ("America/Santiago", datetime(2026, 11, 10, 3, 0, tzinfo=UTC), False),
     ],
 )
-def test_a_day_that_was_archived_while_it_lasted_and_never_since_is_made_up(
+def test_a_day_archived_only_before_it_ended_is_requested(
     tmp_path: Path, timezone: str, looked_up_at: datetime, is_asked: bool
 ) -> None:
     settings = written(tmp_path, timezone=timezone)
     keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT)
     keep(settings, date(2026, 11, 9), looked_up_at=looked_up_at)
-    assert asked(settings) == ({"2026-11-09": "it was last archived before it was over"} if is_asked else {})
+    assert asked(settings) == ({"2026-11-09": "it was last archived before it ended"} if is_asked else {})
 
 
-def test_a_day_without_a_session_is_looked_at_again_as_long_as_the_look_back_goes(tmp_path: Path) -> None:
+def test_a_day_without_sessions_is_requested_within_the_look_back(tmp_path: Path) -> None:
     settings = written(tmp_path)
     keep(settings, *back(*range(1, 15)), looked_up_at=None)
-    assert asked(settings) == dict.fromkeys(
-        ["2026-11-18", "2026-11-17", "2026-11-16"], "no source named a session of it"
-    )
+    assert asked(settings) == dict.fromkeys(["2026-11-18", "2026-11-17", "2026-11-16"], "no source lists a session")
     assert asked(written(tmp_path, look_back_days=0)) == {}
 
 
-def test_a_day_with_an_open_session_is_asked_for_when_that_is_due(tmp_path: Path) -> None:
+def test_a_day_with_an_open_session_is_requested_when_it_is_due(tmp_path: Path) -> None:
     settings = written(tmp_path)
     keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT + timedelta(days=2))
     (day,) = back(1)
@@ -138,7 +136,7 @@ def test_a_day_with_an_open_session_is_asked_for_when_that_is_due(tmp_path: Path
     assert asked(settings, at=datetime(2026, 11, 20, 0, tzinfo=UTC)) == {}
 
 
-def test_a_session_of_which_8x8_named_no_recording_once_is_looked_up_again_a_day_later(tmp_path: Path) -> None:
+def test_a_session_without_a_recording_is_looked_up_again_a_day_later(tmp_path: Path) -> None:
     settings = written(tmp_path)
     keep(settings, *back(*range(1, 15)), looked_up_at=NIGHT)
     for number in (2, 9, 14):
@@ -153,12 +151,12 @@ def test_a_session_of_which_8x8_named_no_recording_once_is_looked_up_again_a_day
         keep(settings, day, looked_up_at=NIGHT)
 
 
-def test_a_day_that_a_run_is_under_way_for_is_left_to_it(tmp_path: Path) -> None:
+def test_a_day_with_a_run_in_progress_is_not_requested(tmp_path: Path) -> None:
     settings = written(tmp_path, catch_up_days=3)
     assert list(asked(settings, busy=(date(2026, 11, 17),))) == ["2026-11-18", "2026-11-16"]
 
 
-def test_days_that_no_night_will_ask_for_are_counted(tmp_path: Path) -> None:
+def test_days_beyond_the_look_back_are_counted(tmp_path: Path) -> None:
     settings = written(tmp_path)
     catalog = Catalog.open(settings.catalog.url)
     # 1 October to 4 November: the night asks for 19 November and looks 14 days back, to the 5th.
@@ -168,7 +166,7 @@ def test_days_that_no_night_will_ask_for_are_counted(tmp_path: Path) -> None:
     assert days_left_behind(catalog, settings, at=datetime(2026, 10, 3, tzinfo=UTC)) == 0
 
 
-def test_a_real_day_is_looked_at_once_more_and_then_for_what_is_still_open(start_trial: Start) -> None:
+def test_a_simulated_day_is_archived_once_more_and_then_for_open_sessions(start_trial: Start) -> None:
     night = datetime(2026, 1, 6, 4, tzinfo=UTC)
     clock = MovableClock(night)
     trial = start_trial(sessions_per_day=25, clock=clock)
@@ -188,6 +186,6 @@ def test_a_real_day_is_looked_at_once_more_and_then_for_what_is_still_open(start
             none_count = sum(row["lookup_status"] in ("no_recordings", "not_found") for row in sessions)
     assert 0 < open_counts[0] < 20
     assert none_count > 5
-    # The first night came too soon after the calls to say anything for good. What has no recording is asked for twice.
+    # The first night was too soon for final results. Sessions without a recording are looked up twice.
     expected = (50, open_counts[0] + none_count, open_counts[1])
     assert whys == [f"{count} of {count} open sessions are due again" for count in expected]

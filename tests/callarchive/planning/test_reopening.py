@@ -16,7 +16,7 @@ DAY = date(2026, 3, 2)
 Start = Callable[..., Any]
 
 
-def test_a_session_is_looked_at_in_growing_intervals_and_then_given_up() -> None:
+def test_a_session_is_looked_up_in_growing_intervals_and_then_given_up() -> None:
     at, gaps = ENDED + timedelta(minutes=1), []
     while (again := due_at(ENDED, at, SETTINGS)) is not None:
         gaps.append(again - at)
@@ -29,14 +29,14 @@ def test_a_session_is_looked_at_in_growing_intervals_and_then_given_up() -> None
 
 
 @given(st.integers(0, 60 * 24 * 20))
-def test_a_look_always_comes_after_the_one_before(minutes: int) -> None:
+def test_a_lookup_always_comes_after_the_previous_one(minutes: int) -> None:
     looked_up_at = ENDED + timedelta(minutes=minutes)
     again = due_at(ENDED, looked_up_at, SETTINGS)
     assert again is None or again >= looked_up_at
     assert (again is None) == (minutes >= 14 * 24 * 60)
 
 
-def test_a_clock_that_runs_behind_8x8s_makes_no_negative_age() -> None:
+def test_a_clock_behind_that_of_8x8_gives_no_negative_age() -> None:
     assert due_at(ENDED, ENDED - timedelta(hours=1), SETTINGS) == ENDED - timedelta(minutes=30)
 
 

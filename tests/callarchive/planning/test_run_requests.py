@@ -22,7 +22,7 @@ def ask(memory: EventMemory, news: list[tuple[int, date | None]], at: datetime, 
     return requests_for_events(memory, news, now=at, longest_pause=LONGEST, is_busy=lambda _: busy)
 
 
-def test_the_first_event_of_a_quiet_day_starts_it_at_once() -> None:
+def test_the_first_event_of_a_quiet_day_starts_a_run_at_once() -> None:
     requests, memory = ask(EventMemory(), [(7, DAY)], NOW)
     assert [(request.day, request.key) for request in requests] == [(DAY, f"events:{DAY}:7")]
     assert memory.seen == 7
@@ -45,7 +45,7 @@ def test_a_busy_hour_makes_a_handful_of_runs_and_the_last_event_is_in_one() -> N
     assert len({request.key for request in [*asked, *late]}) == len(asked) + 1
 
 
-def test_after_a_quiet_time_the_first_event_is_at_once_again() -> None:
+def test_after_a_quiet_time_the_first_event_starts_a_run_at_once() -> None:
     _, memory = ask(EventMemory(), [(1, DAY)], NOW)
     held, memory = ask(memory, [(2, DAY)], NOW + timedelta(seconds=30))
     assert not held
@@ -55,21 +55,21 @@ def test_after_a_quiet_time_the_first_event_is_at_once_again() -> None:
     assert len(again) == 1
 
 
-def test_a_day_whose_run_is_under_way_is_not_asked_for_and_not_forgotten() -> None:
+def test_a_day_with_a_run_in_progress_is_requested_later() -> None:
     none, memory = ask(EventMemory(), [(1, DAY)], NOW, busy=True)
     assert not none
     asked, _ = ask(memory, [], NOW + timedelta(seconds=20))
     assert [request.key for request in asked] == [f"events:{DAY}:1"]
 
 
-def test_a_tick_that_was_not_remembered_asks_with_the_same_key() -> None:
+def test_a_tick_without_saved_state_repeats_its_key() -> None:
     first, _ = ask(EventMemory(), [(1, DAY), (2, None)], NOW)
     again, _ = ask(EventMemory(), [(1, DAY), (2, None)], NOW + timedelta(seconds=20))
     assert [request.key for request in first] == [request.key for request in again]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60))
-def test_every_day_with_news_is_asked_for_in_the_end(steps: list[tuple[int, bool]]) -> None:
+def test_every_day_with_news_is_requested_eventually(steps: list[tuple[int, bool]]) -> None:
     memory, newest, covered = EventMemory(), {}, {}
     at = NOW
     for number, (offset, busy) in enumerate(steps, 1):
@@ -95,7 +95,7 @@ def late(memory, days, at, busy=False):
     )
 
 
-def test_a_day_that_is_due_is_asked_for_once_for_what_is_due() -> None:
+def test_a_due_day_is_requested_once_per_due_time() -> None:
     day = ReopenDay(DAY, due_at=NOW - timedelta(minutes=1), session_count=3, due_count=2)
     first, memory = late({}, [day], NOW)
     assert [request.day for request in first] == [DAY]
@@ -106,7 +106,7 @@ def test_a_day_that_is_due_is_asked_for_once_for_what_is_due() -> None:
     assert late(memory, [moved], NOW + timedelta(minutes=6))[0]
 
 
-def test_a_run_that_changed_nothing_is_asked_for_again_in_growing_intervals() -> None:
+def test_a_day_whose_run_changed_nothing_is_retried_with_growing_pauses() -> None:
     day = ReopenDay(DAY, due_at=NOW, session_count=1, due_count=1)
     memory, times = {}, []
     for minute in range(300):
@@ -115,7 +115,7 @@ def test_a_run_that_changed_nothing_is_asked_for_again_in_growing_intervals() ->
     assert times == [0, 10, 30, 70, 150]
 
 
-def test_days_that_are_not_due_or_busy_are_left() -> None:
+def test_days_that_are_not_due_or_busy_are_not_requested() -> None:
     due = ReopenDay(DAY, due_at=NOW, session_count=1, due_count=1)
     assert not late({}, [due], NOW, busy=True)[0]
     assert not late({}, [ReopenDay(DAY, NOW + timedelta(hours=1), 1, 0)], NOW)[0]
@@ -130,7 +130,7 @@ def look(memory, files, at=NOW, known=False):
     return requests_for_files(memory, files, now=at, is_known=lambda _: known)
 
 
-def test_a_dropped_file_starts_its_day_when_it_is_whole() -> None:
+def test_a_new_file_starts_its_day_when_it_is_complete() -> None:
     none, memory = look({}, [id_file("10-1")])
     assert not none
     asked, memory = look(memory, [id_file("10-1")], NOW + timedelta(seconds=5))
@@ -138,7 +138,7 @@ def test_a_dropped_file_starts_its_day_when_it_is_whole() -> None:
     assert not look(memory, [id_file("10-1")], NOW + timedelta(seconds=60))[0]
 
 
-def test_a_file_that_grows_is_waited_for_and_a_changed_one_starts_its_day_again() -> None:
+def test_a_growing_file_waits_and_a_changed_one_starts_its_day_again() -> None:
     _, memory = look({}, [id_file("10-1")])
     none, memory = look(memory, [id_file("20-2", at=NOW + timedelta(seconds=9))], NOW + timedelta(seconds=10))
     assert not none
@@ -149,7 +149,7 @@ def test_a_file_that_grows_is_waited_for_and_a_changed_one_starts_its_day_again(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_the_first_look_asks_only_for_days_that_were_never_archived(known: bool) -> None:
+def test_the_first_scan_requests_only_days_never_archived(known: bool) -> None:
     asked, memory = look(None, [id_file("10-1", at=NOW - timedelta(days=1))], known=known)
     assert bool(asked) is not known
     assert not look(memory, [id_file("10-1", at=NOW - timedelta(days=1))], known=known)[0]

@@ -1,4 +1,4 @@
-"""Forecasts of days of the simulator, S3 and SFTP, held to what its world holds and to what archiving then does."""
+"""Forecasts of days of the simulator, S3 and SFTP, compared with the simulated world and with the outcome."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ACCOUNTS = ("demo_s3", "demo_sftp")
 
 
 def in_landing(trial: Any, account: str, *days: date) -> list[Recording]:
-    """The recordings of these days' sessions of which a file is there."""
+    """The recordings of these days' sessions that have a file."""
     now = trial.simulator.clock()
     sessions = [s for day in days for s in trial.simulator.world.sessions_on(day, subaccount_id=account)]
     return [recording for session in sessions for recording in session.recordings if recording.has_file(now)]
@@ -41,16 +41,16 @@ def certain(figure: Figure) -> float | None:
     return figure.value
 
 
-def test_without_a_catalog_what_lies_in_the_landings_is_counted_and_the_rest_is_not_known(
+def test_without_a_catalog_landings_are_counted_and_the_rest_is_unknown(
     start_trial: Callable[..., Any],
 ) -> None:
     trial = start_trial(days=3, sessions_per_day=6)
     done = trial.run("forecast", "--from", str(SECOND), "--to", str(THIRD), "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    told = json.loads(done.stdout)["forecast"]
+    result = json.loads(done.stdout)["forecast"]
     every: list[Recording] = []
-    for account in told["accounts"]:
+    for account in result["accounts"]:
         recordings = in_landing(trial, account["subaccount_id"], SECOND, THIRD)
         every += recordings
         figures = account["figures"]
@@ -71,14 +71,14 @@ def test_without_a_catalog_what_lies_in_the_landings_is_counted_and_the_rest_is_
         assert "cost" not in figures
         assert account["history"] == "no archived day"
         assert account["archived_share"] == 0
-    assert told["total"]["figures"]["size_bytes"]["value"] == size_of(every)
+    assert result["total"]["figures"]["size_bytes"]["value"] == size_of(every)
     assert list(trial.simulator.api.requests) == [], "8x8's API is not asked"
     written = sorted(str(path.relative_to(trial.config.parent)) for path in trial.config.parent.glob("catalog/**/*.*"))
     assert written == [f"catalog/_forecasts/{SECOND}_{THIRD}.json"]
     assert not (trial.config.parent / "archive").exists()
 
 
-def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_so(
+def test_a_backfill_matches_its_forecast_from_listing_and_history(
     start_trial: Callable[..., Any],
 ) -> None:
     trial = start_trial(days=4, sessions_per_day=10, export_polls=0)
@@ -89,17 +89,17 @@ def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_s
         assert made.archived_days == (SECOND,)
         assert keep_forecast(connections.catalog, made)
     for account in ACCOUNTS:
-        told, history = of(made, account), in_landing(trial, account, FIRST, SECOND)
+        result, history = of(made, account), in_landing(trial, account, FIRST, SECOND)
         known, new = in_landing(trial, account, SECOND), in_landing(trial, account, THIRD, LAST)
-        assert certain(told.figures["recordings"]) == len(known) + len(new)
-        assert certain(told.figures["size_bytes"]) == size_of(known) + size_of(new)
-        assert certain(told.figures["fetch_count"]) == len(new)
-        assert certain(told.figures["fetch_bytes"]) == size_of(new)
-        assert told.settled_share == pytest.approx(len(known) / (len(known) + len(new)))
+        assert certain(result.figures["recordings"]) == len(known) + len(new)
+        assert certain(result.figures["size_bytes"]) == size_of(known) + size_of(new)
+        assert certain(result.figures["fetch_count"]) == len(new)
+        assert certain(result.figures["fetch_bytes"]) == size_of(new)
+        assert result.settled_share == pytest.approx(len(known) / (len(known) + len(new)))
         # An open day has as many sessions for each in its landing as the two archived days had.
         heard = [len({r.session_id for r in in_landing(trial, account, day)}) for day in (FIRST, SECOND)]
         seen = len({recording.session_id for recording in new})
-        sessions = told.figures["sessions"]
+        sessions = result.figures["sessions"]
         assert sessions.value == pytest.approx(10 + seen * 20 / sum(heard))
         assert sessions.low == pytest.approx(10 + seen * 10 / max(heard))
         assert sessions.high == pytest.approx(10 + seen * 10 / min(heard))
@@ -110,10 +110,10 @@ def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_s
             if row["archive_status"] == "archived":
                 heard_s[str(row["call_date"])] += row["duration_s"]
         per_byte = sum(heard_s.values()) / size_of(history)
-        assert told.figures["audio_s"].value == pytest.approx(heard_s[str(SECOND)] + per_byte * size_of(new))
-        assert told.history_told == f"2 archived days, {FIRST} to {SECOND}"
-        assert told.time_s.value is not None
-        assert "measured" in told.time_told
+        assert result.figures["audio_s"].value == pytest.approx(heard_s[str(SECOND)] + per_byte * size_of(new))
+        assert result.history == f"2 archived days, {FIRST} to {SECOND}"
+        assert result.time_s.value is not None
+        assert "measured" in result.time_basis
 
     asked = trial.look_up_count(), len(trial.simulator.api.requests)
     second, third, last = trial.archive(SECOND, THIRD, LAST)
@@ -148,10 +148,10 @@ def test_a_backfill_is_foretold_from_its_listing_and_its_history_and_comes_out_s
     assert "time_s" not in today
 
 
-def test_a_forecast_that_is_made_halfway_does_not_replace_the_one_from_before(start_trial: Callable[..., Any]) -> None:
+def test_a_forecast_made_halfway_does_not_replace_the_earlier_one(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(days=2, sessions_per_day=4)
     with trial.connections() as connections:
-        with pytest.raises(ArchiveError, match=f"no forecast of {FIRST} to {SECOND} is kept"):
+        with pytest.raises(ArchiveError, match=f"no forecast of {FIRST} to {SECOND} is stored"):
             compare(connections, FIRST, SECOND)
         assert keep_forecast(connections.catalog, forecast(connections, FIRST, SECOND, listing=False))
         before = forecast(connections, FIRST, SECOND)
@@ -173,21 +173,21 @@ def test_a_forecast_that_is_made_halfway_does_not_replace_the_one_from_before(st
         assert compare_day(connections, FIRST) == []
 
 
-def test_days_to_come_are_told_from_history_alone(start_trial: Callable[..., Any]) -> None:
+def test_future_days_are_forecast_from_history(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(days=2, sessions_per_day=5)
     trial.archive()
     with trial.connections() as connections:
-        made = forecast(
-            connections, date(2027, 2, 1), date(2027, 2, 7)
-        )  # a week of which only Monday and Tuesday are known
-    told = of(made, "demo_s3")
-    assert told.figures["sessions"] == Figure(35, 35, 35, ((Basis.HISTORY, 7),))
+        made = forecast(connections, date(2027, 2, 1), date(2027, 2, 7))  # a week; history has only Monday and Tuesday
+    result = of(made, "demo_s3")
+    assert result.figures["sessions"] == Figure(35, 35, 35, ((Basis.HISTORY, 7),))
     found = len(in_landing(trial, "demo_s3", FIRST, SECOND))
-    assert told.figures["recordings"].value == pytest.approx(35 * found / 10)
-    assert told.figures["size_bytes"].value == pytest.approx(3.5 * size_of(in_landing(trial, "demo_s3", FIRST, SECOND)))
+    assert result.figures["recordings"].value == pytest.approx(35 * found / 10)
+    assert result.figures["size_bytes"].value == pytest.approx(
+        3.5 * size_of(in_landing(trial, "demo_s3", FIRST, SECOND))
+    )
 
 
-def test_an_unknown_host_key_refuses_a_forecast_and_does_not_concern_one_without_listing(
+def test_an_unknown_host_key_refuses_a_forecast_but_not_one_without_listing(
     start_trial: Callable[..., Any],
 ) -> None:
     trial = start_trial(sessions_per_day=2)

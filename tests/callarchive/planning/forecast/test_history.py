@@ -1,4 +1,4 @@
-"""What archived days tell of others, by hand."""
+"""Forecasts from archived days written by hand."""
 
 from datetime import date, timedelta
 
@@ -15,33 +15,33 @@ def a_day(sessions: int, **more: object) -> ArchivedDay:
     return ArchivedDay(session_count=sessions, **more)  # type: ignore[arg-type]
 
 
-def test_sessions_are_those_of_the_same_day_of_the_week_and_else_of_any_day() -> None:
+def test_sessions_come_from_the_same_weekday_or_else_from_any_day() -> None:
     counts = (10, 20, 30, 40, 50, 2, 1, 14, 28)  # from a Monday on
     history = History({MONDAY + timedelta(days=n): a_day(count) for n, count in enumerate(counts)})
     assert history.sessions_on(MONDAY + timedelta(days=70)) == Figure(12, 10, 14, ((Basis.HISTORY, 1),))
     assert history.sessions_on(MONDAY + timedelta(days=76)) == Figure(1, 1, 1, ((Basis.HISTORY, 1),))
     two_days = History({MONDAY: a_day(10), MONDAY + timedelta(days=1): a_day(20)})
     assert two_days.sessions_on(MONDAY + timedelta(days=2)) == Figure(15, 10, 20, ((Basis.HISTORY, 1),))
-    assert two_days.told == "2 archived days, 2026-01-05 to 2026-01-06"
+    assert two_days.description == "2 archived days, 2026-01-05 to 2026-01-06"
 
 
-def test_days_before_an_accounts_first_session_say_nothing_of_it() -> None:
+def test_days_before_an_accounts_first_session_are_ignored() -> None:
     history = History({MONDAY: a_day(0), MONDAY + timedelta(days=7): a_day(8), MONDAY + timedelta(days=14): a_day(0)})
     assert history.sessions_on(MONDAY) == Figure(4, 0, 8, ((Basis.HISTORY, 1),))
     empty = History({MONDAY: a_day(0)})
     assert empty.sessions_on(MONDAY) == Figure.unknown()
-    assert (empty.seconds_per_byte, empty.told) == (None, "no archived day")
+    assert (empty.seconds_per_byte, empty.description) == (None, "no archived day")
 
 
-def test_a_ratio_is_that_of_all_days_and_its_range_that_of_each() -> None:
+def test_a_ratio_is_over_all_days_and_its_range_over_single_days() -> None:
     history = History(
         {
-            MONDAY: a_day(10, heard_count=5, found_count=8, size_bytes=800, audio_s=40.0),
-            MONDAY + timedelta(days=1): a_day(30, heard_count=10, found_count=12, size_bytes=3200, audio_s=120.0),
+            MONDAY: a_day(10, recorded_count=5, found_count=8, size_bytes=800, audio_s=40.0),
+            MONDAY + timedelta(days=1): a_day(30, recorded_count=10, found_count=12, size_bytes=3200, audio_s=120.0),
             MONDAY + timedelta(days=2): a_day(4),
         }
     )
-    assert history.sessions_per_heard == Ratio(40 / 15, 2, 3)
+    assert history.sessions_per_recorded == Ratio(40 / 15, 2, 3)
     assert history.recordings_per_session == Ratio(20 / 44, 0, 0.8)
     assert history.bytes_per_recording == Ratio(200, 100, 3200 / 12)
     assert history.seconds_per_byte == Ratio(0.04, 0.0375, 0.05)
@@ -58,12 +58,12 @@ def test_a_pace_needs_ten_recordings() -> None:
     assert both.bytes_per_s == Ratio(1250, 500, 2000)
 
 
-def test_a_sum_with_a_day_that_nothing_tells_has_no_upper_bound() -> None:
+def test_a_sum_with_an_unknown_day_has_no_upper_bound() -> None:
     counted, likely = Figure.counted(5, Basis.CATALOG), Figure.likely(10, 8, 12)
     assert sum_of([counted, likely]) == Figure(15, 13, 17, ((Basis.CATALOG, 1), (Basis.HISTORY, 1)))
     partly = sum_of([counted, likely, Figure.unknown()])
     assert (partly.value, partly.low, partly.high) == (15, 13, None)
-    assert partly.told == "counted in the catalog: 1 day; from history: 1 day; not known: 1 day"
+    assert partly.source == "counted in the catalog: 1 day; from history: 1 day; not known: 1 day"
     assert sum_of([Figure.unknown()] * 2) == Figure(None, None, None, ((Basis.UNKNOWN, 2),))
     assert sum_of([]) == Figure(0, 0, 0, ())
 
@@ -79,5 +79,5 @@ def test_a_sum_with_a_day_that_nothing_tells_has_no_upper_bound() -> None:
         (Figure.unknown(), 1, None),
     ],
 )
-def test_what_came_is_held_to_the_bounds_that_there_are(figure: Figure, actual: float, expected: bool | None) -> None:
+def test_the_outcome_is_compared_with_known_bounds(figure: Figure, actual: float, expected: bool | None) -> None:
     assert figure.holds(actual) is expected

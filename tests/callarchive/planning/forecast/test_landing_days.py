@@ -1,4 +1,4 @@
-"""What a listing tells of days: recordings once, dated by their calls, without those that are settled."""
+"""Days from a listing: recordings once, dated by their calls, without settled ones."""
 
 import random
 import uuid
@@ -52,7 +52,7 @@ def test_a_recording_counts_once_and_its_largest_object_for_its_bytes() -> None:
     assert found.undated_count == 0
 
 
-def test_a_recording_belongs_to_the_day_of_its_call_also_when_it_begins_after_midnight() -> None:
+def test_a_recording_after_midnight_belongs_to_the_day_of_its_call() -> None:
     call = datetime(2026, 10, 25, 15, 59, 50, tzinfo=UTC)  # ten seconds before midnight in Singapore
     begun = call + timedelta(seconds=30)
     path = f"{uuid_at(call, CHANCE)}/{file_name(uuid_at(begun, CHANCE), begun)}"
@@ -63,7 +63,7 @@ def test_a_recording_belongs_to_the_day_of_its_call_also_when_it_begins_after_mi
     assert by_name.of(DAY + timedelta(days=1), settled=[]) == Listed(1, 9, 1, 1, 9), "a session whose id tells no time"
 
 
-def test_what_names_no_recording_or_no_time_is_counted_apart() -> None:
+def test_objects_without_recording_or_time_are_counted_separately() -> None:
     at = datetime(2026, 10, 25, 3, tzinfo=UTC)
     found = listed(
         {
