@@ -272,7 +272,7 @@ def test_an_inbox_that_cannot_be_read_fails_a_check_and_not_the_day_unless_it_na
     for path in inbox.parent.glob("inbox.sqlite3*"):
         path.unlink()
     inbox.write_text("no database at all\n" * 100)
-    with pytest.raises(StoreError, match="is no inbox, or is damaged"):
+    with pytest.raises(StoreError, match="is not an inbox, or is damaged"):
         trial.archive()
     trial.config.write_text(trial.config.read_text().replace('[[accounts.session_sources]]\nkind = "inbox"\n', ""))
     (summary,) = trial.archive()
