@@ -107,12 +107,7 @@ RECONCILIATION_CHECKS = {
             Level.ERROR,
             "Every mp3 in the landing belongs to a recording that 8x8 lists for a known session.",
         ),
-        (
-            Discrepancy.FILE_WITHOUT_ROW,
-            "archive_files_known",
-            Level.WARNING,
-            "Every file in the archive has a row.",
-        ),
+        (Discrepancy.FILE_WITHOUT_ROW, "archive_files_known", Level.WARNING, "Every file in the archive has a row."),
         (
             Discrepancy.ROW_WITHOUT_FILE,
             "archive_files_there",
@@ -148,18 +143,8 @@ CHECKS: tuple[Check, ...] = (
         Level.BLOCKING,
         "sessions has every session id that a source lists for the day, and no other.",
     ),
-    Check(
-        "sessions_unique",
-        schemas.SESSIONS,
-        Level.BLOCKING,
-        "No (subaccount_id, session_id) is in sessions twice.",
-    ),
-    Check(
-        "source_rows_readable",
-        schemas.SESSIONS,
-        Level.WARNING,
-        "No row of a session source was set aside.",
-    ),
+    Check("sessions_unique", schemas.SESSIONS, Level.BLOCKING, "No (subaccount_id, session_id) is in sessions twice."),
+    Check("source_rows_readable", schemas.SESSIONS, Level.WARNING, "No row of a session source was set aside."),
     Check(
         "sources_complete",
         schemas.SESSIONS,

@@ -107,11 +107,7 @@ def _trace(connections: Connections, session: Row) -> Trace:
     reconciled = _reconciled(connections, day, session, rows)
     settings = connections.settings
     checks = run_checks(
-        connections.catalog,
-        day,
-        limits=settings.checks,
-        transfer=settings.transfer,
-        landings=settings.landings,
+        connections.catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings
     )
     failed = {check.name: check.summary for check in checks if not check.passed}
     steps = list(session_steps(session, events=events, answer=answer, inbox_error=inbox_error))

@@ -47,11 +47,7 @@ _CALL_FACTS = (
     "destination_number",
 )
 _NOT_UPLOADED = frozenset({"PROCESSING_FAILED", "UPLOAD_FAILED", "UNKNOWN"})
-_WITHOUT_BYTES = {
-    "pending": StepState.WAITING,
-    "missing": StepState.BROKEN,
-    "not_uploaded": StepState.BROKEN,
-}
+_WITHOUT_BYTES = {"pending": StepState.WAITING, "missing": StepState.BROKEN, "not_uploaded": StepState.BROKEN}
 
 
 def session_steps(

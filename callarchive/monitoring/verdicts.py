@@ -7,7 +7,7 @@ from functools import partial
 import pyarrow as pa
 
 from callarchive.archiving.transforms.reconciliation import OPEN, are_connected
-from callarchive.catalog.arrow_columns import Column, count_values, key_counts, keys_of, matching_rows, pc
+from callarchive.catalog.arrow_columns import Column, count_values, is_true, key_counts, keys_of, matching_rows, pc
 from callarchive.domain.models import Discrepancy
 from callarchive.monitoring.checked_day import RECORDING_KEY, SESSION_KEY, CheckedDay, values
 from callarchive.monitoring.checks import RECONCILIATION_CHECKS
@@ -126,7 +126,7 @@ def _every_recording_accounted_for(day: CheckedDay) -> Verdict:
     keys, counts = keys_of(sessions, SESSION_KEY), sessions["recording_count"]
     claimed = pc.fill_null(counts, 0)
     miscounted = pc.not_equal(claimed, key_counts(keys, among=keys_of(recordings, SESSION_KEY)))
-    ok_but_none = pc.and_(_true(pc.equal(sessions["lookup_status"], "ok")), pc.equal(claimed, 0))
+    ok_but_none = pc.and_(is_true(pc.equal(sessions["lookup_status"], "ok")), pc.equal(claimed, 0))
     off = keys.filter(pc.or_(pc.or_(miscounted, ok_but_none), counts.is_null())).to_pylist()
     summary = f"8x8 lists {len(named)} recordings, {len(listed)} in recordings, {len(off)} sessions with a wrong count"
     return Verdict(not wrong and not off, summary, {"lost": len(wrong), "miscounted": len(off)}, [*wrong, *off])
@@ -180,8 +180,8 @@ def _durations_plausible(day: CheckedDay) -> Verdict:
     call_s = day.sessions["call_duration_s"].take(in_call)
     allowed_s = pc.add(call_s, pc.max_element_wise(pc.multiply(call_s, 0.1), day.tolerance_s))
     absurd = pc.invert(pc.and_(pc.greater(measured_s, 0.0), pc.less_equal(measured_s, LONGEST_PLAUSIBLE_S)))
-    longer = _true(pc.greater(measured_s, allowed_s))
-    off = _true(kept["duration_mismatch"])
+    longer = is_true(pc.greater(measured_s, allowed_s))
+    off = is_true(kept["duration_mismatch"])
     broken = kept["audio_issue"].is_valid()
     suspect = pc.or_(pc.or_(off, longer), broken)
     share = _share(len(keys.filter(suspect).unique()), len(kept))
@@ -247,11 +247,6 @@ def _without(some: Column, others: Column) -> list[str]:
     """Return the keys that the others lack."""
     lacking: list[str] = some.filter(pc.invert(pc.is_in(some, value_set=others))).to_pylist()
     return lacking
-
-
-def _true(flags: Column) -> Column:
-    """Return the flags with nulls as False."""
-    return pc.fill_null(flags, False)
 
 
 def _count(flags: Column) -> int:

@@ -67,14 +67,7 @@ def days_left_behind(catalog: "Catalog", settings: Settings, *, at: datetime) ->
 
 
 def _reason(
-    catalog: "Catalog",
-    settings: Settings,
-    day: date,
-    *,
-    back: int,
-    at: datetime,
-    is_archived: bool,
-    moved: str | None,
+    catalog: "Catalog", settings: Settings, day: date, *, back: int, at: datetime, is_archived: bool, moved: str | None
 ) -> str | None:
     """Return why the day has to be archived, or None. The cheapest reasons to determine come first."""
     from callarchive.catalog.arrow_columns import pc

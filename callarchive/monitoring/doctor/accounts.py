@@ -1,4 +1,4 @@
-"""The links of one account: its key, what 8x8 was told, the landing, who names its sessions, events and their receiver."""
+"""The checks of an account: API key, configuration at 8x8, landing, session sources, events and their receiver."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,7 +24,7 @@ _PIN = (
 
 
 def findings(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
-    """The account's findings, from 8x8 inwards."""
+    """Yield the account's findings, from 8x8 inwards."""
     api = _api(connections, account)
     yield api
     if api.verdict is not Verdict.BROKEN:
@@ -32,9 +32,9 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
         yield from _webhooks(connections, account)
         yield from _log_export(connections, account)
     else:
-        why = "8x8's settings and exports of the account lie behind the API key"
+        why = "8x8's settings and exports need the API key"
         yield Finding(f"{account.subaccount_id}: what 8x8 knows", Verdict.NOT_CHECKED, why, api.advice)
-    # What keeps us out of the landing (no such bucket, another host key) keeps the pushed credentials out too: it comes first.
+    # First: a fault of the landing (no bucket, another host key) also breaks the destination.
     yield from _landing(connections, account)
     if account.push is not None:
         yield _destination(connections, account, account.push)
@@ -45,10 +45,10 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
 
 
 def _destination(connections: Connections, account: AccountSettings, push: PushSettings) -> Finding:
-    """Whether it can be written to. An address that is 8x8's way in and not ours need not be reachable from here."""
+    """Check that 8x8 can write there. 8x8's address for the server need not be reachable from here."""
     link = f"{account.subaccount_id}: destination with the pushed credentials"
     key = connections.settings.key_of(account, "push")
-    advice = f"check {key}: 8x8 logs in with just these; then callarchive push-config apply"
+    advice = f"check {key}: 8x8 logs in with these; then callarchive push-config apply"
     try:
         found = Finding(link, Verdict.OK, pushed_destination(account))
     except HostKeyError as err:
@@ -57,7 +57,7 @@ def _destination(connections: Connections, account: AccountSettings, push: PushS
         found = Finding(link, Verdict.BROKEN, str(err), advice)
     another_address = push.protocol == "SFTP" and push.host != urlsplit(account.landing).hostname
     if found.verdict is Verdict.BROKEN and another_address:
-        detail = f"could not be tried from this machine, for which {push.host} is another way in: {found.detail}"
+        detail = f"not reachable from this machine, which uses another address than {push.host}: {found.detail}"
         return Finding(link, Verdict.WARNING, detail, found.advice)
     return found
 
@@ -71,12 +71,12 @@ def _api(connections: Connections, account: AccountSettings) -> Finding:
         advice = f"check {api_key} and {api_url}, then callarchive doctor"
         return Finding(link, Verdict.BROKEN, str(err), advice)
     if doubt is not None:
-        return Finding(link, Verdict.WARNING, doubt, "check api_url: is that 8x8's address?")
+        return Finding(link, Verdict.WARNING, doubt, "check api_url: is it 8x8's address?")
     return Finding(link, Verdict.OK, f"{account.api_url} accepts it")
 
 
 def _push_config(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
-    """What 8x8 was told about pushing, beside [accounts.push], or beside the landing that we read."""
+    """Compare 8x8's push configuration with [accounts.push], or else with the landing."""
     link = f"{account.subaccount_id}: recording push configuration"
     try:
         found = connections.voice(account).setup.push_config()
@@ -85,7 +85,9 @@ def _push_config(connections: Connections, account: AccountSettings) -> Iterator
         return
     if found is None:
         if account.push is not None:
-            yield Finding(link, Verdict.BROKEN, "8x8 has none: it pushes nothing", "callarchive push-config apply")
+            yield Finding(
+                link, Verdict.BROKEN, "8x8 has none, so it pushes no recording", "callarchive push-config apply"
+            )
         else:
             key = connections.settings.key_of(account, "push")
             yield Finding(
@@ -98,8 +100,8 @@ def _push_config(connections: Connections, account: AccountSettings) -> Iterator
     if account.push is not None:
         wrong = [d for d in push_differences(account.push, found) if d.differs]
         if differs(wrong):
-            told = ", ".join(f"{d.setting} is {d.at_8x8 or 'not set'} and should be {d.wanted}" for d in wrong)
-            yield Finding(link, Verdict.BROKEN, told, "callarchive push-config plan, then apply")
+            text = ", ".join(f"{d.setting} is {d.at_8x8 or 'not set'} and should be {d.wanted}" for d in wrong)
+            yield Finding(link, Verdict.BROKEN, text, "callarchive push-config plan, then apply")
             return
     elif not found.password_set:
         yield Finding(
@@ -118,20 +120,20 @@ def _push_config(connections: Connections, account: AccountSettings) -> Iterator
 
 
 def _elsewhere(found: PushConfig, account: AccountSettings) -> str | None:
-    """Why 8x8 seems to push to another place than the landing that we read; null where nothing speaks for that.
+    """Return why 8x8 seems to push elsewhere than to the landing, or None.
 
-    Hosts are not compared: 8x8 is given the public address of a server that we may reach by another.
+    Hosts are not compared: 8x8 has the server's public address, and we may use another.
     """
     landing = urlsplit(account.landing)
     protocol = (found.protocol or "").upper()
     if protocol != landing.scheme.upper():
-        return f"8x8 pushes by {found.protocol or 'nothing'}, and the landing is {landing.scheme}://"
+        return f"8x8 pushes by {found.protocol or 'no protocol'}, but the landing is {landing.scheme}://"
     pushed = [part for part in (found.path or "").split("/") if part]
     read = [part for part in landing.path.split("/") if part]
     if protocol == "S3" and pushed[:1] == [landing.netloc]:
         pushed = pushed[1:]
     if pushed != read and pushed[-len(read) :] != read and read[-len(pushed) :] != pushed and pushed and read:
-        return f"8x8 pushes into {found.path}, and the landing is read at {landing.path or '/'}"
+        return f"8x8 pushes into {found.path}, but the landing is {landing.path or '/'}"
     return None
 
 
@@ -154,7 +156,7 @@ def _webhooks(connections: Connections, account: AccountSettings) -> Iterator[Fi
 
 
 def _log_export(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
-    """Whether 8x8 answers about exports, of which nobody is started. Only where sessions come from them."""
+    """Check that 8x8 responds about exports, if they are a session source. No export is started."""
     if not any(source.kind == "log_export" for source in account.session_sources):
         return
     link = f"{account.subaccount_id}: log export"
@@ -167,11 +169,11 @@ def _log_export(connections: Connections, account: AccountSettings) -> Iterator[
     if doubt is not None:
         yield Finding(link, Verdict.WARNING, doubt, "callarchive archive --day <a past day>")
     else:
-        yield Finding(link, Verdict.OK, "8x8 answers about export jobs; none was started")
+        yield Finding(link, Verdict.OK, "8x8 responds about export jobs; none was started")
 
 
 def _unconfigured_webhooks(connections: Connections, account: AccountSettings, link: str) -> Finding:
-    """Whether 8x8 sends the events that the source `inbox` lives on, where no [accounts.webhooks] says where to."""
+    """Check that 8x8 sends the events that the source `inbox` needs, without [accounts.webhooks] to compare with."""
     key = connections.settings.key_of(account, "webhooks")
     try:
         hooks = connections.voice(account).setup.webhooks()
@@ -179,14 +181,14 @@ def _unconfigured_webhooks(connections: Connections, account: AccountSettings, l
         return Finding(link, Verdict.BROKEN, str(err), "callarchive webhooks list")
     lacking = sorted({"VRU", "VSS"} - {hook.type for hook in hooks if hook.enabled})
     if lacking:
-        detail = f"8x8 sends no {' and no '.join(lacking)} events, on which the source inbox lives"
+        detail = f"8x8 sends no {' and no '.join(lacking)} events, which the source inbox needs"
         return Finding(link, Verdict.WARNING, detail, f"add {key}, then callarchive webhooks register")
-    detail = f"VRU and VSS are registered; whether they come here is not known without {key}"
+    detail = f"VRU and VSS are registered; without {key} their target cannot be compared"
     return Finding(link, Verdict.NOT_CHECKED, detail, f"add {key}, then callarchive doctor")
 
 
 def _receiver(connections: Connections, account: AccountSettings, webhooks: WebhookSettings) -> Finding:
-    """An empty event with the agreed header must be refused as no event: then the receiver is there and knows the header."""
+    """Send an invalid event with the configured header: 400 means that the receiver is there and accepts the header."""
     import requests
 
     link = f"{account.subaccount_id}: receiver"
@@ -198,57 +200,57 @@ def _receiver(connections: Connections, account: AccountSettings, webhooks: Webh
             webhooks.url,
             data=b"{",
             headers=headers,
-            auth=lambda request: request,  # or a ~/.netrc would put its own header in the place of ours
+            auth=lambda request: request,  # or requests would replace our header by one from ~/.netrc
             timeout=_RECEIVER_TIMEOUT_S,
             allow_redirects=False,
             stream=True,
-        ) as answer:
-            status = answer.status_code
+        ) as response:
+            status = response.status_code
     except ArchiveError as err:
         return Finding(link, Verdict.BROKEN, str(err), f"set the secret of {header_key}, then callarchive doctor")
     except (requests.RequestException, UnicodeError) as err:
-        told = describe_failure(err, timeout_s=_RECEIVER_TIMEOUT_S)
-        return Finding(link, Verdict.BROKEN, f"cannot be reached from here: {told}", advice)
+        reason = describe_failure(err, timeout_s=_RECEIVER_TIMEOUT_S)
+        return Finding(link, Verdict.BROKEN, f"cannot be reached from here: {reason}", advice)
     if status == 400:
-        return Finding(link, Verdict.OK, f"{webhooks.url} answers, and knows the header")
+        return Finding(link, Verdict.OK, f"{webhooks.url} responds and accepts the header")
     reasons = {
-        401: "does not know the header: was it started with another secret?",
-        403: "takes no events from this machine's address (receiver.allow_from): 8x8's may be fine",
+        401: "rejects the header: was it started with another secret?",
+        403: "accepts no events from this machine's address (receiver.allow_from); 8x8's address may be fine",
         404: "does not know the account, or is not our receiver",
-        503: "takes no events now: see its log",
+        503: "accepts no events now: see its log",
     }
-    told = reasons.get(status, f"answers HTTP {status}, as our receiver would not")
+    reason = reasons.get(status, f"responds with HTTP {status}, which our receiver does not")
     if status == 401:
         advice = (
             f"restart callarchive webhooks serve with the secret of {header_key}; then callarchive webhooks register"
         )
     verdict = Verdict.WARNING if status == 403 else Verdict.BROKEN
-    return Finding(link, verdict, f"{webhooks.url} {told}", advice)
+    return Finding(link, verdict, f"{webhooks.url} {reason}", advice)
 
 
 def _landing(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
-    """The host key of an SFTP server, and whether the landing can be listed and read. Behind a wrong key nothing is tried."""
+    """Check the host key of an SFTP server, and that the landing can be listed and read. A wrong key ends the check."""
     link = f"{account.subaccount_id}: landing"
     host_key = f"{account.subaccount_id}: host key"
     try:
         landing = connections.landings.of(account)
         landing.check()
         if account.sftp is not None:
-            yield Finding(host_key, Verdict.OK, f"{landing.uri} shows one that {account.sftp.known_hosts} holds")
+            yield Finding(host_key, Verdict.OK, f"{landing.uri} has a key in {account.sftp.known_hosts}")
         found = landing.sample()
         if isinstance(found, Unknown):
             yield Finding(
                 link,
                 Verdict.WARNING,
-                f"{landing.uri} can be listed; whether it can be read is not known: {found.reason}",
-                "let the user read all folders below the landing",
+                f"{landing.uri} can be listed, but could not be read: {found.reason}",
+                "give the user read permission for all folders below the landing",
             )
             return
         if isinstance(found, Absent):
             yield Finding(
                 link,
                 Verdict.WARNING,
-                f"{landing.uri} can be listed and holds nothing yet",
+                f"{landing.uri} can be listed and is empty",
                 "make sure that 8x8 pushes there: callarchive push-config show",
             )
             return
@@ -265,7 +267,7 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
 
 
 def _id_files(account: AccountSettings) -> Iterator[Finding]:
-    """Whether the folders of local id files are there; a day's file is looked for when the day is archived."""
+    """Check that the folders of local id files exist. Other id sources are read when a day is archived."""
     for source in account.session_sources:
         if isinstance(source, FilesSource):
             link = f"{account.subaccount_id}: session ids from files"
@@ -274,17 +276,19 @@ def _id_files(account: AccountSettings) -> Iterator[Finding]:
                 why = f"{source.path} is read when a day is archived"
                 yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive archive --day <a past day>")
             elif folder.is_dir():
-                yield Finding(link, Verdict.OK, f"{folder} is there")
+                yield Finding(link, Verdict.OK, f"{folder} exists")
             else:
-                yield Finding(link, Verdict.BROKEN, f"{folder} is not there", "create it, or correct the source's path")
+                yield Finding(
+                    link, Verdict.BROKEN, f"{folder} does not exist", "create it, or correct the source's path"
+                )
         elif source.kind == "sql":
             link = f"{account.subaccount_id}: session ids from a database"
-            why = "the query is asked when a day is archived"
+            why = "the query runs when a day is archived"
             yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive archive --day <a past day>")
 
 
 def _arrivals(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
-    """When the last event came. Only where events are expected."""
+    """Check when the last event came, if events are expected."""
     expected = account.webhooks is not None or any(source.kind == "inbox" for source in account.session_sources)
     if not expected:
         return
@@ -293,9 +297,9 @@ def _arrivals(connections: Connections, account: AccountSettings) -> Iterator[Fi
     try:
         inbox = connections.inbox()
         if inbox is None:
-            yield Finding(link, Verdict.WARNING, "there is no inbox yet", "callarchive webhooks serve makes it")
+            yield Finding(link, Verdict.WARNING, "there is no inbox yet", "callarchive webhooks serve creates it")
             return
-        last = {told.subaccount_id: told.last_received_at for told in inbox.statistics()}.get(account.subaccount_id)
+        last = {item.subaccount_id: item.last_received_at for item in inbox.statistics()}.get(account.subaccount_id)
     except (ArchiveError, UnavailableError) as err:
         yield Finding(link, Verdict.BROKEN, str(err), "check inbox.url, then callarchive doctor")
         return

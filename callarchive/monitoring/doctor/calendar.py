@@ -1,4 +1,4 @@
-"""Findings about the calendar: time zone data here and elsewhere, the catalog's zone, days whose bounds moved."""
+"""The checks of days: time zone data here and elsewhere, the catalog's zone, days whose bounds moved."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -18,16 +18,16 @@ _DATA = "time zone data"
 _DUCKDB = "time zone data: DuckDB"
 _ZONE = "catalog: time zone"
 _BOUNDS = "catalog: bounds of days"
-_ADVICE = "readers: go by call_date, or compare UTC times; update the tz data there"
+_ADVICE = "readers: use call_date, or compare UTC times; update the tz data there"
 
 
 def findings(connections: Connections) -> Iterator[Finding]:
-    """The calendar's findings. Nothing is written."""
+    """Yield the findings about days. Nothing is written."""
     settings = connections.settings
     try:
         archived = connections.catalog.days(schemas.SESSION_IDS)
     except ArchiveError:
-        archived = []  # the catalog's own finding says why
+        archived = []  # the catalog's own finding has the reason
     now = connections.clock()
     first = min([settings.start_date, *archived])
     last = max(day_of(now, settings.zone), *archived) if archived else day_of(now, settings.zone)
@@ -44,38 +44,38 @@ def findings(connections: Connections) -> Iterator[Finding]:
 def _same_zone(connections: Connections, now: datetime) -> str:
     kept = kept_zone(connections.catalog)
     if kept is None:
-        return f"not kept yet by an older version: the next run keeps {connections.settings.timezone}"
+        return f"not stored by an older version: the next run stores {connections.settings.timezone}"
     require_same_zone(connections.catalog, connections.settings, now=now)
-    return f"days are cut in {kept}"
+    return f"days are in {kept}"
 
 
 def _data(settings: Settings, days: Sequence[date]) -> Iterator[Finding]:
-    """The data in use beside the machine's, the package's and DuckDB's, over these days."""
+    """Compare the data in use with the machine's, the package's and DuckDB's over these days."""
     name, used = settings.timezone, data_in_use(settings.timezone)
     for other in (machine_zone(name), packaged_zone(name)):
         if other is not None and other[1] != used:
             begins = {day: day_bounds(day, other[0])[0] for day in days}
             yield _compared(_DATA, settings, begins, f"{used}", f"{other[1]}")
     if (machine := machine_zone(name)) is None or machine[1] == used:
-        yield Finding(_DATA, Verdict.OK, f"{used}; this machine has no other data of {name}")
+        yield Finding(_DATA, Verdict.OK, f"{used}; this machine has no other data for {name}")
     yield _duckdb(settings, days, f"{used}")
 
 
 def _compared(link: str, settings: Settings, begins: Mapping[date, datetime], here: str, there: str) -> Finding:
-    """Compare the days with their first instants as somebody else finds them."""
+    """Compare the starts of days with those of other data."""
     differ = [day for day, at in begins.items() if day_bounds(day, settings.zone)[0] != at]
     if not differ:
-        detail = f"{here}; {there} begins each day from {min(begins)} to {max(begins)} at the same time"
+        detail = f"{here}; {there} starts each day from {min(begins)} to {max(begins)} at the same time"
         return Finding(link, Verdict.OK, detail)
     count = many(len(differ), "day", "days")
-    detail = f"{here} cuts the days; {there} begins {count} at another time, from {differ[0]} to {differ[-1]}"
+    detail = f"{here} is used; {there} starts {count} at another time, from {differ[0]} to {differ[-1]}"
     return Finding(link, Verdict.WARNING, detail, _ADVICE)
 
 
 def _duckdb(settings: Settings, days: Sequence[date], here: str) -> Finding:
-    """Whether DuckDB, asked for the local date of each day's first instant and of the moment before, finds the day begin there.
+    """Check that DuckDB's local date changes at the first instant of each day.
 
-    It is not asked for midnights: of one that comes twice it takes the later, and of one that is left out another hour.
+    Midnights are not compared: for a repeated one DuckDB takes the later, for a skipped one another hour.
     """
     import duckdb
 
@@ -88,13 +88,13 @@ def _duckdb(settings: Settings, days: Sequence[date], here: str) -> Finding:
                 {"zone": settings.timezone, "begins": list(begins.values())},
             ).fetchall()
         except duckdb.Error as err:
-            detail = f"DuckDB cannot cut days in {settings.timezone}: {str(err).splitlines()[0]}"
+            detail = f"DuckDB does not know {settings.timezone}: {str(err).splitlines()[0]}"
             return Finding(_DUCKDB, Verdict.WARNING, detail, _ADVICE)
     never = datetime.max.replace(tzinfo=UTC)
     there = {
         day: at if before < day <= on else never for (day, at), (on, before) in zip(begins.items(), rows, strict=True)
     }
-    return _compared(_DUCKDB, settings, there, here, "DuckDB, which brings its own data,")
+    return _compared(_DUCKDB, settings, there, here, "DuckDB, which has its own data,")
 
 
 def _bounds(review: BoundsReview) -> Iterator[Finding]:
@@ -114,12 +114,12 @@ def _bounds(review: BoundsReview) -> Iterator[Finding]:
         yield Finding(
             _BOUNDS,
             Verdict.WARNING,
-            f"with which bounds {count} archived is not known, the last {max(review.unknown)}",
-            "callarchive archive those days again: their bounds are kept then",
+            f"the bounds of days are unknown: {count} archived without them, the last {max(review.unknown)}",
+            "archive those days again to store their bounds",
         )
         return
     detail = "every archived day has the bounds with which it was archived"
     if review.assumed:
         count = many(len(review.assumed), "day", "days")
-        detail += f"; {count} of an older version as far as this machine's data show, for their bounds were not kept"
+        detail += f"; {count} of an older version judged by this machine's data, because their bounds were not stored"
     yield Finding(_BOUNDS, Verdict.OK, detail)

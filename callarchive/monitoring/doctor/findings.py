@@ -1,4 +1,4 @@
-"""What the doctor says of a link of the chain, and the words for it."""
+"""The findings of doctor."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Verdict(StrEnum):
-    """How a link is."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -21,12 +21,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One link of the chain.
+    """The result of one check.
 
     Attributes:
-        link: what was looked at, with the account where it concerns one.
-        detail: what was found; of a link that was not checked, why not.
-        advice: what to do next; `None` where nothing needs doing.
+        link: what was checked, with its account if it has one.
+        detail: what was found, or why it was not checked.
+        advice: the next step; None if there is none.
     """
 
     link: str
@@ -36,17 +36,17 @@ class Finding:
 
 
 def to_the_end(link: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings; an error of any kind is one more, so that it does not keep the other links from being checked."""
+    """Yield the findings. An error becomes one more finding, so that the remaining checks still run."""
     try:
         yield from findings
     except Exception as err:
-        why = str(err) if isinstance(err, ArchiveError) else f"{type(err).__name__} while it was checked"
-        yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive -vv doctor shows where")
+        why = str(err) if isinstance(err, ArchiveError) else f"{type(err).__name__} during the check"
+        yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive -vv doctor shows the cause")
         log.debug("%s", link, exc_info=err)
 
 
 def tried(link: str, work: Callable[[], str], advice: str) -> Finding:
-    """OK with what the work says, or broken with its error and the advice."""
+    """Return OK with the result of `work`, or BROKEN with its error and the advice."""
     try:
         return Finding(link, Verdict.OK, work())
     except ArchiveError as err:

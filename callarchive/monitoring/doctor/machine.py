@@ -1,4 +1,4 @@
-"""The links of this machine: archive and catalog, room on their disks, the inbox and what waits in it, the clock."""
+"""The checks of this machine: archive and catalog, disk space, the inbox and its lag, the clock."""
 
 import secrets
 import shutil
@@ -26,7 +26,7 @@ _LATEST_CHANGES = 1000
 
 
 def findings(connections: Connections) -> Iterator[Finding]:
-    """The machine's findings."""
+    """Yield the machine's findings."""
     yield from _inbox(connections)
     for name, store in (("archive", connections.archive.store), ("catalog", connections.catalog.store)):
         advice = f"check {name}.url and its permissions, then callarchive doctor"
@@ -42,11 +42,11 @@ def _writable(store: Store, *, locks: bool) -> str:
     store.create(path, written)
     try:
         if store.read(path) != written:
-            raise ArchiveError(f"{store.uri(path)} gave back other bytes than were written")
+            raise ArchiveError(f"{store.uri(path)} returned other bytes than were written")
     finally:
         store.delete(path)
-    kept = "write-once names and locks" if locks else "write-once names"
-    return f"{store.url} takes, gives back and removes an object, and keeps {kept}"
+    guarantees = "write-once names and locks" if locks else "write-once names"
+    return f"{store.url} stores, returns and removes an object, and supports {guarantees}"
 
 
 def _room(name: str, store: Store) -> Iterator[Finding]:
@@ -62,17 +62,17 @@ def _room(name: str, store: Store) -> Iterator[Finding]:
         yield Finding(f"{name}: disk space", Verdict.NOT_CHECKED, why, f"check {name}.url, then callarchive doctor")
         return
     share = usage.free / usage.total if usage.total else 0.0
-    told = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.1f} GB"
+    space = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.1f} GB"
     if share < _FULL_BELOW:
-        yield Finding(f"{name}: disk space", Verdict.BROKEN, told, "make room, or move it to a larger disk")
+        yield Finding(f"{name}: disk space", Verdict.BROKEN, space, "free some space, or move it to a larger disk")
     elif share < _NEARLY_FULL_BELOW:
-        yield Finding(f"{name}: disk space", Verdict.WARNING, told, "plan for a larger disk")
+        yield Finding(f"{name}: disk space", Verdict.WARNING, space, "plan for a larger disk")
     else:
-        yield Finding(f"{name}: disk space", Verdict.OK, told)
+        yield Finding(f"{name}: disk space", Verdict.OK, space)
 
 
 def _inbox(connections: Connections) -> Iterator[Finding]:
-    """Whether the inbox can be read, and whether its newest events have reached the catalog."""
+    """Check that the inbox can be read, and that its latest events are in the catalog."""
     try:
         inbox = connections.inbox()
         if inbox is None:
@@ -103,7 +103,7 @@ def _inbox(connections: Connections) -> Iterator[Finding]:
         yield Finding(
             "inbox: lag",
             Verdict.WARNING,
-            f"{len(waiting)} of the last {len(changes)} events are in no table yet, the oldest for {minutes:,.0f} minutes",
+            f"{len(waiting)} of the last {len(changes)} events are not in a table yet, the oldest for {minutes:,.0f} minutes",
             'set dagster.sensors = "on" and run the Dagster daemon, or callarchive archive their days; '
             "an account needs a source of kind inbox",
         )
@@ -112,18 +112,18 @@ def _inbox(connections: Connections) -> Iterator[Finding]:
 
 
 def _clock(connections: Connections) -> Iterator[Finding]:
-    """This machine's clock beside that of the first account's API, as its answers tell it."""
+    """Compare this machine's clock with the `Date` header of the first account's API."""
     import requests
 
     account = connections.settings.accounts[0]
     try:
-        answer = requests.head(account.api_url, timeout=_TIMEOUT_S, allow_redirects=False)
-        told = parsedate_to_datetime(answer.headers["Date"])
+        response = requests.head(account.api_url, timeout=_TIMEOUT_S, allow_redirects=False)
+        api_time = parsedate_to_datetime(response.headers["Date"])
     except (requests.RequestException, KeyError, ValueError, TypeError):
-        why = f"{account.api_url} tells no time to compare with"
+        why = f"{account.api_url} sends no time to compare with"
         yield Finding("clock", Verdict.NOT_CHECKED, why, "timedatectl; then callarchive doctor")
         return
-    off = abs(connections.clock() - told)
+    off = abs(connections.clock() - api_time)
     detail = f"{off.total_seconds():.0f} s from that of {account.api_url}"
     if off > _CLOCK_BROKEN:
         yield Finding("clock", Verdict.BROKEN, detail, "set this machine's clock: run an NTP client")

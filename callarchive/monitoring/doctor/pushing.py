@@ -1,4 +1,4 @@
-"""Can the destination be written to with the very credentials that 8x8 was given?"""
+"""A write test of the push destination with the credentials that 8x8 has."""
 
 import secrets
 from contextlib import closing, suppress
@@ -13,10 +13,10 @@ _BYTES = b"callarchive doctor"
 
 
 def pushed_destination(account: AccountSettings) -> str:
-    """What was tried: a small object was written with the pushed credentials, and removed.
+    """Write a small object with the pushed credentials, remove it, and return what was done.
 
     Raises:
-        AccessDeniedError, HostKeyError, UnavailableError, ConfigurationError: it could not be.
+        AccessDeniedError, HostKeyError, UnavailableError, ConfigurationError: It could not be written.
     """
     push = account.push
     if push is None:
@@ -28,7 +28,7 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
     from callarchive.storage.landing.sftp.connection import Server, connect
 
     if account.sftp is None:
-        raise ConfigurationError("accounts.sftp.known_hosts is needed: an unknown host is told no password")
+        raise ConfigurationError("accounts.sftp.known_hosts is required: no password is sent to an unknown host")
     login = SftpSettings(known_hosts=account.sftp.known_hosts, password=push.password, timeout_s=account.sftp.timeout_s)
     server = Server(
         host=push.host,
@@ -41,8 +41,8 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
     path = str(PurePosixPath(push.path or "/") / f"{_PREFIX}{secrets.token_hex(6)}")
     try:
         connected = connect(server, key=None)
-    except AccessDeniedError:  # its words name accounts.sftp, which is not what was tried
-        raise AccessDeniedError(f"{_shown(push)} is not let in with accounts.push.password") from None
+    except AccessDeniedError:  # its message names accounts.sftp, which was not used
+        raise AccessDeniedError(f"{_shown(push)} cannot log in with accounts.push.password") from None
     with closing(connected) as connection:
         client = connection.client()
         try:
@@ -59,14 +59,14 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
         try:
             client.remove(path)
         except (OSError, EOFError):
-            # 8x8 need not be allowed to delete; the file's name says what it is.
-            return f"{_shown(push)} writes to {push.path}; {path} could not be removed again"
-    return f"{_shown(push)} writes to {push.path} and removes"
+            # 8x8 need not have permission to delete; the file's name explains it.
+            return f"{_shown(push)} can write to {push.path}; {path} could not be removed"
+    return f"{_shown(push)} can write to {push.path} and remove"
 
 
 def _unwritable(push: PushSettings, err: Exception) -> AccessDeniedError:
     reason = getattr(err, "strerror", None) or type(err).__name__
-    return AccessDeniedError(f"{_shown(push)} logs in, and cannot write to {push.path}: {reason}")
+    return AccessDeniedError(f"{_shown(push)} can log in, but not write to {push.path}: {reason}")
 
 
 def _shown(push: PushSettings) -> str:
@@ -74,7 +74,7 @@ def _shown(push: PushSettings) -> str:
 
 
 def _by_s3(account: AccountSettings, push: PushSettings) -> str:
-    """8x8 is told a region, a key pair and a path; the bucket is the landing's."""
+    """Try S3. 8x8 has a region, a key pair and a path; the bucket is the landing's."""
     import boto3
     from botocore.config import Config
 
@@ -82,7 +82,7 @@ def _by_s3(account: AccountSettings, push: PushSettings) -> str:
 
     landing = urlsplit(account.landing)
     if landing.scheme != "s3":
-        raise ConfigurationError("accounts.push is S3, and the landing that we read is not")
+        raise ConfigurationError("accounts.push is S3, but the landing is not")
     bucket, prefix = landing.netloc, landing.path.strip("/")
     key = f"{prefix}/{_PREFIX}{secrets.token_hex(6)}".lstrip("/")
     place = f"s3://{bucket}/{prefix}"
@@ -99,12 +99,12 @@ def _by_s3(account: AccountSettings, push: PushSettings) -> str:
     except BOTO_ERRORS as err:
         raise translate_botocore(err, place=f"{place} with accounts.push.username", doing="writing") from None
     except ValueError:
-        raise ConfigurationError("accounts.push.host is no AWS region") from None
+        raise ConfigurationError("accounts.push.host is not an AWS region") from None
     try:
         client.delete_object(Bucket=bucket, Key=key)
     except BOTO_ERRORS:
-        # 8x8 need not be allowed to delete; the object's name says what it is.
-        return f"{place} takes objects with them; {key} could not be removed again"
+        # 8x8 need not have permission to delete; the object's name explains it.
+        return f"{place} accepts objects with them; {key} could not be removed"
     except OSError as err:
         raise UnavailableError(f"{place}: {err.strerror}") from None
-    return f"{place} takes objects with them, and removes"
+    return f"{place} accepts and removes objects with them"

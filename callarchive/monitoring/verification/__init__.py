@@ -1,8 +1,6 @@
-"""Compares everything that is kept of a day: files with rows, tables with each other, answers with tables.
+"""Verification of a day: files against rows, tables against each other, stored responses against tables.
 
-Nothing outside is contacted: neither 8x8 nor a landing. `findings` has the kinds of findings, `days` the days that there are,
-`files` the files of archive and quarantine, `public_tables` the public tables, `traces` what else proves that rows were
-removed, `discrepancies` the table `reconciliation`.
+Neither 8x8 nor a landing is contacted.
 """
 
 from callarchive.monitoring.verification.days import DaysFound, days_in_range, days_to_verify

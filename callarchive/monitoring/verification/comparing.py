@@ -1,4 +1,4 @@
-"""Two tables with the same key beside each other: which rows are gone, which are new, which say something else."""
+"""Comparison of two tables with the same key: rows removed, added and edited."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from callarchive.domain.foreign_text import cleaned_path
 from callarchive.monitoring.verification.findings import Defect, Finding
 
 _SAME_SHARE = 1e-9
-"""Sums and quantiles may differ in their last digits from one version of a library to the next."""
+"""Sums and quantiles may differ in the last digits between versions of a library."""
 _PRIVATE = frozenset(("source_number", "destination_number"))
 _SHOWN = 80
 
 
 @dataclass
 class Differences:
-    """How found rows differ from those that are expected.
+    """How the found rows differ from the expected ones.
 
     Attributes:
         removed, added, doubled: keys, their parts joined by `/`.
-        edited: by key and column, what is and what should be.
+        edited: the actual and the expected value by key and column.
     """
 
     table: Table
@@ -33,43 +33,39 @@ class Differences:
     edited: dict[str, dict[str, tuple[Any, Any]]] = field(default_factory=dict)
 
     def without(self, key: str, column: str) -> None:
-        """Take back that the row's column differs."""
+        """Drop the difference in this column of the row."""
         cells = self.edited.get(key, {})
         cells.pop(column, None)
         if not cells:
             self.edited.pop(key, None)
 
     def findings(self, *, source: str) -> list[Finding]:
-        """Return a finding for each row. `source`: what the expected rows were computed from."""
+        """Return a finding for each row. `source` names what the expected rows were computed from."""
         name = self.table.name
         found = [
-            Finding(Defect.REMOVED, f"{name} {cleaned_path(key)}: the row is not there, and {source} give it")
+            Finding(Defect.REMOVED, f"{name} {cleaned_path(key)}: the row is missing, but {source} have it")
             for key in self.removed
         ]
         found += [
-            Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is there, and {source} do not give it")
-            for key in self.added
+            Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is not in {source}") for key in self.added
         ]
-        found += [
-            Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is there more than once")
-            for key in self.doubled
-        ]
+        found += [Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is duplicated") for key in self.doubled]
         for key, cells in self.edited.items():
-            told = "; ".join(
+            cells_text = "; ".join(
                 f"{column} differs"
                 if column in _PRIVATE
                 else f"{column} is {_shown(is_now)} and should be {_shown(expected)}"
                 for column, (is_now, expected) in cells.items()
             )
-            found.append(Finding(Defect.EDITED, f"{name} {cleaned_path(key)}: {told}"))
+            found.append(Finding(Defect.EDITED, f"{name} {cleaned_path(key)}: {cells_text}"))
         return found
 
 
 def differences(table: Table, found: pa.Table, expected: pa.Table, *, columns: Iterable[str]) -> Differences:
-    """Compare rows by the table's key, and of rows that both have these columns.
+    """Compare rows by the table's key, and the given columns of rows in both.
 
     Args:
-        columns: those of the key are compared as such; others are passed over.
+        columns: the columns to compare besides the key.
     """
     keys, wanted = keys_of(found, table.key), keys_of(expected, table.key)
     result = Differences(
@@ -96,7 +92,7 @@ def differences(table: Table, found: pa.Table, expected: pa.Table, *, columns: I
 
 
 def _same(one: Column, other: Column) -> Column:
-    """Whether the values are the same, row by row; two that are NULL are."""
+    """Return whether the values are equal, row by row; two NULLs are equal."""
     if pa.types.is_list(one.type):
         one, other = (pc.binary_join(column, "\x1f") for column in (one, other))
     if pa.types.is_floating(one.type):

@@ -1,4 +1,4 @@
-"""Which days are to be verified: every day that anything at all tells of, and those that nothing tells of any more."""
+"""The days to verify: days with any table, response or file, and days between them without."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,8 +19,8 @@ class DaysFound:
     """The days of a range.
 
     Attributes:
-        known: days of which a table, an answer or a file is there, oldest first.
-        unknown: days of the range of which nothing is there, though earlier and later days have tables.
+        known: days with a table, a response or a file, oldest first.
+        unknown: days of the range without any, although earlier and later days have tables.
     """
 
     known: tuple[date, ...]
@@ -28,10 +28,10 @@ class DaysFound:
 
 
 def days_in_range(connections: Connections, first: date | None = None, last: date | None = None) -> DaysFound:
-    """Return the days from `first` to `last`, both included; `None` is the first or the last day that is known.
+    """Return the days from `first` to `last`, both included; None means the first or last known day.
 
     Raises:
-        ArchiveError: catalog or archive cannot be listed.
+        ArchiveError: The catalog or the archive cannot be listed.
     """
     in_tables = _days_of_tables(connections.catalog.store)
     known = sorted(
@@ -47,7 +47,7 @@ def days_in_range(connections: Connections, first: date | None = None, last: dat
 
 
 def days_to_verify(connections: Connections) -> list[date]:
-    """Return the days of which a table, a kept answer, a file or a quarantined file is there, oldest first."""
+    """Return the days with a table, a stored response, a file or a quarantined file, oldest first."""
     return list(days_in_range(connections).known)
 
 
@@ -61,7 +61,7 @@ def _days_of_files(archive: Store) -> set[date]:
 
 
 def _days_of_tables(catalog: Store) -> set[date]:
-    """Folders are asked for, and files too: not every bucket lists folders."""
+    """Return the days in the tables. Files are listed too, because not every bucket lists folders."""
     folders = [*_TABLES, *(table.folder for table in schemas.STEP_TABLES), "_answers/lookups", "_answers/call_log"]
     days: set[date] = set()
     for folder in folders:

@@ -1,6 +1,6 @@
-"""The table `reconciliation` of a day, as far as other tables of the day prove what must stand in it.
+"""The rows of `reconciliation` that other tables of the day prove.
 
-Findings from landings and the inbox cannot be computed once more here, and what was resolved leaves nothing elsewhere.
+Findings from landings and the inbox cannot be computed again here, and resolved rows leave nothing elsewhere.
 """
 
 from datetime import date, datetime, timedelta
@@ -19,16 +19,16 @@ from callarchive.monitoring.verification.findings import Defect, Finding
 from callarchive.monitoring.verification.partitions import DayTables
 
 _ANY_GRACE = timedelta(days=7)
-"""Longer than anybody waits for 8x8: of calls this long before their look-up every run has the row."""
+"""Longer than any grace period: for calls this long before their lookup, every run has the row."""
 
 
 def compare_reconciliation(
     connections: Connections, tables: DayTables, *, sessions: pa.Table, recordings: pa.Table
 ) -> list[Finding]:
-    """Return rows that are not there though the tables prove them, and rows that the tables disprove.
+    """Return findings for missing rows that the tables prove, and for rows that they disprove.
 
     Args:
-        sessions, recordings: as the step tables give them.
+        sessions, recordings: computed from the step tables.
     """
     found = tables.partition(schemas.RECONCILIATION)
     if found is None:
@@ -39,7 +39,7 @@ def compare_reconciliation(
     open_keys = {_key(row["subaccount_id"], row["kind"], row["subject"]) for row in open_rows}
     findings += [
         Finding(
-            Defect.REMOVED, f"reconciliation {cleaned_path(key)}: no such row is open, and the other tables show it"
+            Defect.REMOVED, f"reconciliation {cleaned_path(key)}: the row is not open, but the other tables prove it"
         )
         for key in _proven(connections, tables, sessions=sessions, recordings=recordings)
         if key not in open_keys
@@ -54,7 +54,7 @@ def compare_reconciliation(
         key = f"{row['subaccount_id']}/{row['recording_id']}"
         of_recording = row["kind"] in (Discrepancy.RECORDING_WITHOUT_FILE, Discrepancy.DURATION_MISMATCH)
         if row["kind"] == Discrepancy.RECORDING_WITHOUT_FILE and key in kept:
-            findings.append(_finding(row, "it is open, and the recording is archived"))
+            findings.append(_finding(row, "it is open, but the recording is archived"))
         elif of_recording and row["recording_id"] != row["subject"]:
             findings.append(_finding(row, f"recording_id is {cleaned_path(str(row['recording_id']))}"))
         elif of_recording and key in sessions_of and sessions_of[key] != row["session_id"]:
@@ -65,7 +65,7 @@ def compare_reconciliation(
 
 
 def _proven(connections: Connections, tables: DayTables, *, sessions: pa.Table, recordings: pa.Table) -> list[str]:
-    """Keys of rows that are open after every run, whatever its clock and its settings were."""
+    """Return the keys of rows that are open after any run, independent of its clock and settings."""
     settings = connections.settings
     missing = recordings.filter(pc.equal(recordings["archive_status"], ArchiveStatus.MISSING.value))
     keys: list[str] = reconciliation.reconciliation_keys(Discrepancy.RECORDING_WITHOUT_FILE, missing, "recording_id")
@@ -100,7 +100,7 @@ def _contradiction(row: dict[str, object]) -> str | None:
     if row["state"] not in (OPEN, RESOLVED):
         return f"state is {cleaned_path(str(row['state']))}"
     if (row["state"] == OPEN) != (row["resolved_at"] is None):
-        return f"state is {row['state']}, and resolved_at is {row['resolved_at']}"
+        return f"state is {row['state']}, but resolved_at is {row['resolved_at']}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The archive's files of a day beside the rows that name them. A file is missing only if the store says so of it alone."""
+"""The archive's files of a day against their rows. A file is missing only if the store confirms it for this file."""
 
 import random
 from collections import Counter
@@ -28,8 +28,8 @@ class ExpectedFile:
     """A file that a row names.
 
     Attributes:
-        sha256: hex; its first 16 digits where nothing tells more, `None` where nothing tells any.
-        size_bytes: `None` where no row tells it.
+        sha256: hex; only the first 16 digits if no more are known; None if unknown.
+        size_bytes: None if unknown.
     """
 
     sha256: str | None
@@ -38,7 +38,7 @@ class ExpectedFile:
 
 @dataclass
 class CheckedFiles:
-    """What comparing a day's files found out. Counts are of files that are expected; `read_bytes` in bytes."""
+    """The result of comparing a day's files. Counts are of expected files."""
 
     file_count: int = 0
     read_count: int = 0
@@ -55,11 +55,11 @@ class _Read:
 
 
 class FileCheck:
-    """Compares the files below the accounts' folders of a day with those that are expected there.
+    """Comparison of the files in the accounts' folders of a day with the expected ones.
 
     Args:
-        sample: the share of files that is read and hashed; presence, size and extra files are compared of all.
-        chance: what chooses them.
+        sample: the share of files to read and hash; presence, size and extra files are always compared.
+        chance: chooses them.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class FileCheck:
 
         Args:
             quarantined: files that rows name in the quarantine.
-            known: `account folder/recording id` of every recording of the day: what was in quarantine once may stay there.
+            known: `account folder/recording id` of every recording of the day, whose old files may be in quarantine.
         """
         checked = CheckedFiles()
         expected = {path: file for row in rows for path, file in expected_files(row).items()}
@@ -122,7 +122,7 @@ class FileCheck:
                 unlisted.add(folder)
                 checked.findings.append(
                     Finding(
-                        Defect.UNREADABLE, f"{self._store.uri(folder)}: not listed, so extra files are not known: {err}"
+                        Defect.UNREADABLE, f"{self._store.uri(folder)}: not listed, so extra files are unknown: {err}"
                     )
                 )
         checked.findings += [
@@ -131,11 +131,11 @@ class FileCheck:
         ]
         present = {path: file for path, file in expected.items() if not _behind(path, links)}
         checked.findings += [
-            Finding(Defect.MISSING, f"{self._store.uri(path)}: lies behind a link")
+            Finding(Defect.MISSING, f"{self._store.uri(path)}: is behind a link")
             for path in sorted(expected.keys() - present.keys() - links)
         ]
         for path in sorted(listed.keys() - expected.keys() - links):
-            # What is in quarantine of a recording that has audio by now stays there; its name tells its hash.
+            # Quarantined files stay when the recording has audio later; their names have their hash.
             if known is not None and (file := _quarantined(path, known)) is not None:
                 present[path] = file
             else:
@@ -170,8 +170,8 @@ class FileCheck:
         checked.read_count += len(chosen) + lacking["files"]
         if lacking["files"] and not unlisted:
             checked.not_checked.append(
-                f"extra files: the listing of {self._store.url} lacks {lacking['files']} files of the day that are there when"
-                " each is asked for: the store does not list as S3 does"
+                f"extra files: the listing of {self._store.url} lacks {lacking['files']} files of the day that exist when"
+                " requested one by one: the store does not list like S3"
             )
 
     def _check(self, path: str, file: ExpectedFile, size_bytes: int | None, *, read: bool) -> _Read:
@@ -199,7 +199,7 @@ class FileCheck:
         return _Read(None if same else Finding(Defect.CHANGED, uri), size_bytes, listed_wrongly)
 
     def _contradictions(self, row: Row) -> list[Finding]:
-        """What a row of `recording_files` says of its files that cannot be true of any run's."""
+        """Return findings for a row of `recording_files` that no run would write."""
         if row["archive_status"] == ArchiveStatus.ERASED:
             return []
         wrong = []
@@ -209,16 +209,16 @@ class FileCheck:
         for path, sha256 in hashes.items():
             digits = path.removeprefix(folder).removesuffix(".mp3").removeprefix(".")
             if not path.startswith(f"{folder}.") or not path.endswith(".mp3"):
-                wrong.append(f"{ascii(path)[1:-1]} is no place of this recording")
+                wrong.append(f"{ascii(path)[1:-1]} is not a path of this recording")
             elif digits and sha256 is not None and sha256[:_SHORT_HASH] != digits:
-                wrong.append(f"sha256 of {path} is {ascii(sha256)[1:17]}..., and its name says {digits}")
+                wrong.append(f"sha256 of {path} is {ascii(sha256)[1:17]}..., but its name has {digits}")
         if kept is not None and list(hashes)[-1:] != [kept]:
-            wrong.append(f"archive_path is {ascii(kept)[1:-1]}, which is not the latest of its versions")
+            wrong.append(f"archive_path is {ascii(kept)[1:-1]}, which is not its latest version")
         if kept is not None and row["sha256"] is not None and hashes.get(kept) not in (None, row["sha256"]):
             wrong.append("sha256 is not that of its version in versions_sha256")
         if (row["archive_status"] == ArchiveStatus.ARCHIVED) != (kept is not None):
             wrong.append(
-                f"archive_status is {row['archive_status']}, and archive_path {'is set' if kept else 'is not'}"
+                f"archive_status is {row['archive_status']}, but archive_path {'is set' if kept else 'is not'}"
             )
         key = f"recording_files {row['subaccount_id']}/{row['recording_id']}"
         return [Finding(Defect.EDITED, f"{key}: {text}") for text in wrong]
@@ -231,7 +231,7 @@ class FileCheck:
 
 
 def expected_files(row: Row) -> dict[str, ExpectedFile]:
-    """Return the files that a row of `recording_files` says are kept, all versions, by path."""
+    """Return the files of a row of `recording_files`, all versions, by path."""
     if row["archive_status"] == ArchiveStatus.ERASED:
         return {}
     return {
@@ -241,10 +241,10 @@ def expected_files(row: Row) -> dict[str, ExpectedFile]:
 
 
 def quarantined_files(rows: Iterable[Row]) -> dict[str, ExpectedFile]:
-    """Return the files in quarantine that rows of `recording_files` name. Their names tell the first digits of their hashes."""
+    """Return the quarantined files of rows of `recording_files`. Their names have the first digits of their hashes."""
     found = {}
     for row in rows:
-        # The archive may have been moved since: only what follows the quarantine's name is believed.
+        # The archive may have been moved since: only the part after the quarantine's name is used.
         _, marker, rest = (row["quarantine_uri"] or "").rpartition(f"/{QUARANTINE}/")
         if marker and row["archive_status"] != ArchiveStatus.ERASED:
             path = f"{QUARANTINE}/{rest}"
@@ -253,7 +253,7 @@ def quarantined_files(rows: Iterable[Row]) -> dict[str, ExpectedFile]:
 
 
 def _quarantined(path: str, known: set[str]) -> ExpectedFile | None:
-    """The file, if a recording that is known may have left it in quarantine."""
+    """Return the file if it can belong to a known recording."""
     parts = path.split("/")
     digits = _hash_in(path)
     if len(parts) == 5 and digits is not None and f"{parts[1]}/{parts[4].partition('.')[0]}" in known:
@@ -267,7 +267,7 @@ def _hash_in(path: str) -> str | None:
 
 
 def _hashes(row: Row) -> dict[str, str | None]:
-    """SHA-256 of each file that the row says is kept; `None` where the row has none, as rows of an older version."""
+    """Return the SHA-256 of each file of the row; None if a row of an older version has none."""
     paths: list[str] = row["versions"] or []
     known: list[str | None] = row["versions_sha256"] or []
     hashes = dict(zip(paths, [*known, *[None] * len(paths)], strict=False))
@@ -277,6 +277,6 @@ def _hashes(row: Row) -> dict[str, str | None]:
 
 
 def _behind(path: str, links: set[str]) -> bool:
-    """Whether the path, or a folder on the way to it, is one of the links."""
+    """Return whether the path or one of its parent folders is one of the links."""
     parts = path.split("/")
     return any("/".join(parts[:count]) in links for count in range(1, len(parts) + 1))

@@ -1,4 +1,4 @@
-"""What verifying a day found out."""
+"""The findings of verification."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -10,32 +10,32 @@ class Defect(StrEnum):
     """The kind of a finding."""
 
     MISSING = "missing"
-    """A file that a row names is not there; the store confirmed it for this file alone."""
+    """A file that a row names does not exist; the store confirmed it for this file."""
 
     CHANGED = "changed"
-    """A file has other bytes than its row or its own name says."""
+    """A file's content differs from the hash in its row or name."""
 
     EXTRA = "extra"
     """A file that no row names."""
 
     LINK = "link"
-    """A link or a special file lies where a file or a folder belongs. It is not followed."""
+    """A link or special file in place of a file or folder. It is not followed."""
 
     REMOVED = "removed"
-    """A row, a table or a whole day is gone of which other tables, answers or files still tell."""
+    """A row, a table or a whole day is gone that other tables, responses or files still show."""
 
     ADDED = "added"
-    """A row of which nothing else tells."""
+    """A row without any origin."""
 
     EDITED = "edited"
-    """A row says something else than what it was computed from."""
+    """A row differs from what it was computed from."""
 
     UNREADABLE = "unreadable"
-    """A file or a table that could not be read, so that nobody knows whether it is as it was."""
+    """A file or table that could not be read, so that it is unverified."""
 
 
 class Finding(NamedTuple):
-    """One finding: its kind, and what it concerns: a URI, or a table and a key with what is and what should be."""
+    """One finding: its kind, and a URI, or a table and a key with actual and expected values."""
 
     defect: Defect
     what: str
@@ -43,14 +43,14 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class VerifiedDay:
-    """What verifying a day found out.
+    """The result of verifying a day.
 
     Attributes:
-        file_count: files that the catalog says are kept, all versions and quarantined files counted.
-        read_count: how many of them were read and hashed.
-        read_bytes: their size together, bytes.
+        file_count: files in the catalog, including all versions and quarantined files.
+        read_count: those that were read and hashed.
+        read_bytes: their total size.
         row_count: rows of the public tables that were compared.
-        defects: what is wrong.
+        defects: the findings.
         not_checked: what could not be compared, and why: one sentence each.
     """
 

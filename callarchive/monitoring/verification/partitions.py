@@ -1,4 +1,4 @@
-"""A day's tables as verifying reads them: each with the columns that its file has, and what is wrong with files and folders."""
+"""A day's tables for verification, each with the columns of its file, and findings about files and folders."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -27,18 +27,18 @@ _ALWAYS_WRITTEN = (
 
 @dataclass(frozen=True)
 class Partition:
-    """Rows in the table's schema, and the columns that the file has: one of an older version lacks some."""
+    """Rows in the table's schema, and the columns of the file: one of an older version lacks some."""
 
     rows: pa.Table
     columns: frozenset[str]
 
 
 class DayTables:
-    """The tables of one day. What cannot be read is a finding, and `None`.
+    """The tables of one day. A table that cannot be read is None and a finding.
 
     Attributes:
-        unfinished: why the tables of the day need not agree, as they do after a run that came to its end; else `None`.
-        failed_accounts: accounts that the latest run could not archive: their tables are of different runs.
+        unfinished: why the tables need not agree, such as an interrupted run; else None.
+        failed_accounts: accounts that the latest run could not archive, whose tables are from different runs.
     """
 
     def __init__(self, catalog: Catalog, day: date) -> None:
@@ -51,37 +51,37 @@ class DayTables:
         self.failed_accounts: list[str] = []
 
     def present(self, table: Table) -> bool:
-        """Whether the day has a partition of the table, be it a damaged one."""
+        """Return whether the day has a partition of the table, intact or damaged."""
         return self.partition(table) is not None or table.name in self._damaged
 
     def damaged(self, *tables: Table) -> bool:
-        """Whether one of the tables is there and cannot be read."""
+        """Return whether one of the tables exists but cannot be read."""
         return any(self.partition(table) is None and table.name in self._damaged for table in tables)
 
     def partition(self, table: Table) -> Partition | None:
-        """Return the table's partition, without the rows of failed accounts; `None` where there is none, or it is damaged."""
+        """Return the table's partition without the rows of failed accounts; None if it is absent or damaged."""
         if table.name not in self._read:
             self._read[table.name] = self._load(table)
         return self._read[table.name]
 
     def rows(self, table: Table) -> pa.Table:
-        """Return the rows of the partition; none where there is no partition."""
+        """Return the rows of the partition; empty without a partition."""
         found = self.partition(table)
         return table.schema.empty_table() if found is None else found.rows
 
     def leave_out(self, accounts: list[str]) -> None:
-        """Leave these accounts' rows out of every table but those of the failures themselves."""
+        """Leave out these accounts' rows in every table."""
         self.failed_accounts = accounts
         self._read.clear()
 
     def check_presence(self) -> None:
-        """Find tables that are not there though others of the day are, and files that belong to no table."""
+        """Add findings for missing tables, and for files that belong to no table."""
         there = [table for table in _ALWAYS_WRITTEN if self.present(table)]
         if not self.unfinished:
             lacking = [table for table in _ALWAYS_WRITTEN if table not in there]
             if not there:
                 self._remove(
-                    f"{self._catalog.store.url}: no table of {self.day} is there, though files or answers of it are"
+                    f"{self._catalog.store.url}: there is no table of {self.day}, but there are files or responses"
                 )
             for table in lacking if there else ():
                 self._remove(
@@ -133,4 +133,4 @@ class DayTables:
             left = [*store.list(journal_folder(self.day)), *store.list(pieces_folder(self.day))]
         except ArchiveError as err:
             return str(err)
-        return f"a run of {self.day} did not come to its end: archive the day again" if left else None
+        return f"a run of {self.day} was interrupted: archive the day again" if left else None

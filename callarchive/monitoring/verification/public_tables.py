@@ -1,4 +1,4 @@
-"""The public tables of a day beside what the step tables give: computed once more, and compared row by row."""
+"""The public tables of a day, computed again from the step tables and compared row by row."""
 
 from collections import Counter
 from datetime import datetime
@@ -23,10 +23,10 @@ _SOURCE = "the step tables"
 
 
 class PublicTables:
-    """Compares the public tables of one day.
+    """Comparison of the public tables of one day.
 
     Attributes:
-        sessions, recordings: as the step tables give them; `None` where one of those cannot be read.
+        sessions, recordings: computed from the step tables; None if one of those cannot be read.
     """
 
     def __init__(self, connections: Connections, day_tables: DayTables, files: pa.Table) -> None:
@@ -39,7 +39,7 @@ class PublicTables:
         self.recordings: pa.Table | None = None
 
     def compare(self) -> list[Finding]:
-        """Return what differs. Tables that are not there, or cannot be read, are not compared here."""
+        """Return the differences. Absent and unreadable tables are not compared here."""
         if self._tables.damaged(*_STEPS) or not all(self._tables.present(table) for table in _STEPS[:3]):
             return []
         rows = {table.name: self._tables.rows(table) for table in _STEPS}
@@ -71,7 +71,7 @@ class PublicTables:
         return differences(table, found.rows, expected, columns=found.columns - self._unwritten())
 
     def _unwritten(self) -> set[str]:
-        """Columns that a step table of an older version lacks: what public tables have of them cannot be computed."""
+        """Return the columns that step tables of an older version lack, and that cannot be computed."""
         lacking: set[str] = set()
         for table in (*_STEPS, schemas.RECORDING_FILES):
             partition = self._tables.partition(table)
@@ -83,9 +83,9 @@ class PublicTables:
         found = self._differences(schemas.SESSIONS, expected)
         if found is None:
             return []
-        asked = set(keys_of(lookups, schemas.LOOKUPS.key).to_pylist())
-        for key in [key for key in found.edited if key not in asked]:
-            found.without(key, "lookup_error")  # the words for it are those of the version that wrote them
+        looked_up = set(keys_of(lookups, schemas.LOOKUPS.key).to_pylist())
+        for key in [key for key in found.edited if key not in looked_up]:
+            found.without(key, "lookup_error")  # its wording depends on the version that wrote it
         return found.findings(source=_SOURCE)
 
     def _compare_recordings(self, expected: pa.Table, archived_below: str) -> list[Finding]:
@@ -99,7 +99,7 @@ class PublicTables:
                 findings.append(
                     Finding(
                         Defect.REMOVED,
-                        f"recording_files {key}: the row is not there, and recordings says {cells['archive_status'][0]}",
+                        f"recording_files {key}: the row is missing, but recordings has {cells['archive_status'][0]}",
                     )
                 )
                 del found.edited[key]
@@ -124,7 +124,7 @@ class PublicTables:
         )
 
     def _archive_root(self) -> str:
-        """What the URIs of archived files begin with: another place than today's where the whole archive was moved since."""
+        """Return the common start of the URIs of archived files, which differs from today's if the archive was moved."""
         found = self._tables.rows(schemas.RECORDINGS)
         numbers = matching_rows(keys_of(found, _RECORDING), among=keys_of(self._files, _RECORDING))
         paths = self._files["archive_path"].take(numbers)
@@ -137,21 +137,21 @@ class PublicTables:
         return root or self._root
 
     def _allow_earlier_clock(self, found: Differences, archived_below: str) -> None:
-        """Take back starts that were not plausible yet when the day was run, and are by now."""
+        """Drop differences in starts that were not plausible yet when the day was archived."""
         names = ("started_at", "started_at_source")
-        concerned = [key for key, cells in found.edited.items() if not cells.keys().isdisjoint(names)]
+        affected = [key for key, cells in found.edited.items() if not cells.keys().isdisjoint(names)]
         looked_up_at = pc.max(self._tables.rows(schemas.LOOKUPS)["looked_up_at"]).as_py()
-        if not concerned or looked_up_at is None:
+        if not affected or looked_up_at is None:
             return
         earlier = self._computed(looked_up_at, archived_below)
-        numbers = matching_rows(pa.array(concerned), among=keys_of(earlier, _RECORDING))
-        for key, row in zip(concerned, earlier.take(numbers).to_pylist(), strict=True):
+        numbers = matching_rows(pa.array(affected), among=keys_of(earlier, _RECORDING))
+        for key, row in zip(affected, earlier.take(numbers).to_pylist(), strict=True):
             for name in names:
                 if name in found.edited.get(key, {}) and found.edited[key][name][0] == row[name]:
                     found.without(key, name)
 
     def _allow_other_tolerance(self, found: Differences) -> None:
-        """Take back flags that `reconciliation` agrees with: the tolerance was another when the day was run."""
+        """Drop differences in flags that `reconciliation` confirms: the tolerance was different when the day was archived."""
         rows = self._tables.rows(schemas.RECONCILIATION)
         is_open = pc.and_(pc.equal(rows["kind"], Discrepancy.DURATION_MISMATCH.value), pc.equal(rows["state"], OPEN))
         flagged = set(keys_of(rows.filter(is_open), _RECORDING).to_pylist())
@@ -162,6 +162,6 @@ class PublicTables:
 
 
 def _in_order(table: Table, rows: pa.Table) -> pa.Table:
-    """As it would be written. Rows whose keys are not unique are left as they are."""
+    """Return the rows as they would be written. Rows with duplicate keys stay unchanged."""
     ordered: Any = rows.sort_by([(name, "ascending") for name in table.key])
     return ordered if len(rows) else parquet_files.to_arrow(table, rows)

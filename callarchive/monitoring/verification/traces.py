@@ -1,6 +1,6 @@
-"""What else tells of a day's rows: later steps' tables, webhook events, and 8x8's answers as they were kept.
+"""Other traces of a day's rows: tables of later steps, webhook events, and stored responses of 8x8.
 
-Whoever removes a row with everything that was computed from it leaves these.
+They remain if a row is removed together with everything computed from it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,11 +29,11 @@ _DAY = timedelta(days=1)
 
 
 def removed_from_steps(tables: DayTables, files: pa.Table, *, accounts: Sequence[str]) -> list[Finding]:
-    """Return rows of the step tables that are not there though a later step's table, or an event, names them.
+    """Return findings for rows missing in the step tables that a later step's table or an event names.
 
     Args:
-        files: `recording_files`, with what the journal has of it.
-        accounts: those that are configured; of others recordings need not have been fetched.
+        files: `recording_files` with the rows of the journal.
+        accounts: the configured accounts; recordings of others need not have been fetched.
     """
     findings: list[Finding] = []
     for table, names, by in (
@@ -61,10 +61,10 @@ def removed_from_steps(tables: DayTables, files: pa.Table, *, accounts: Sequence
     return list(dict.fromkeys(findings))
 
 
-def removed_from_answers(catalog: Catalog, tables: DayTables) -> list[Finding]:
-    """Return sessions and recordings that a kept answer of 8x8 names and that neither the day nor its neighbours have.
+def removed_from_responses(catalog: Catalog, tables: DayTables) -> list[Finding]:
+    """Return findings for sessions and recordings in a stored response that neither the day nor its neighbours have.
 
-    Also look-ups that are older than the answer, or that read it as another status than the run that kept it.
+    Also for lookups that are older than the response, or have another status.
     """
     if tables.damaged(schemas.SESSION_IDS, schemas.RECORDING_METADATA, schemas.LOOKUPS):
         return []
@@ -77,7 +77,7 @@ def removed_from_answers(catalog: Catalog, tables: DayTables) -> list[Finding]:
     )
     lookups = tables.rows(schemas.LOOKUPS)
     columns = (lookups[name].to_pylist() for name in ("lookup_status", "looked_up_at"))
-    told = dict(zip(keys_of(lookups, _SESSION).to_pylist(), zip(*columns, strict=True), strict=True))
+    known = dict(zip(keys_of(lookups, _SESSION).to_pylist(), zip(*columns, strict=True), strict=True))
     findings: list[Finding] = []
     try:
         for (account, session_id), lookup, status in _kept(catalog, tables.day):
@@ -85,14 +85,16 @@ def removed_from_answers(catalog: Catalog, tables: DayTables) -> list[Finding]:
                 continue
             key = f"{account}/{session_id}"
             if key not in sessions:
-                findings.append(_removed(schemas.SESSION_IDS, key, "a kept answer of 8x8 names its recordings"))
+                findings.append(_removed(schemas.SESSION_IDS, key, "a stored response of 8x8 names its recordings"))
             findings += [
-                _removed(schemas.RECORDING_METADATA, f"{account}/{recording.recording_id}", "a kept answer names it")
+                _removed(
+                    schemas.RECORDING_METADATA, f"{account}/{recording.recording_id}", "a stored response names it"
+                )
                 for recording in lookup.recordings
                 if f"{account}/{recording.recording_id}" not in recordings
             ]
-            if key in told:
-                findings += _edited(key, told[key], lookup)
+            if key in known:
+                findings += _edited(key, known[key], lookup)
     except StoreError as err:
         findings.append(
             Finding(Defect.UNREADABLE, f"{catalog.store.uri(lookups_path(tables.day))}: not checked: {err}")
@@ -101,7 +103,7 @@ def removed_from_answers(catalog: Catalog, tables: DayTables) -> list[Finding]:
 
 
 def removed_from_call_logs(connections: Connections, tables: DayTables) -> list[Finding]:
-    """Return sessions that a kept call log of 8x8's names and that neither the day nor its neighbours have."""
+    """Return findings for sessions in a stored call log of 8x8 that neither the day nor its neighbours have."""
     if tables.damaged(schemas.SESSION_IDS):
         return []
     catalog = connections.catalog
@@ -125,23 +127,23 @@ def removed_from_call_logs(connections: Connections, tables: DayTables) -> list[
             findings.append(Finding(Defect.UNREADABLE, f"{place}: not checked: {err}"))
             continue
         lost = sorted(named - sessions)
-        findings += [_removed(schemas.SESSION_IDS, key, "the kept call log names it") for key in lost]
+        findings += [_removed(schemas.SESSION_IDS, key, "the stored call log names it") for key in lost]
     return findings
 
 
 def _edited(key: str, row: tuple[str, object], lookup: Lookup) -> list[Finding]:
     status, looked_up_at = row
     if looked_up_at is None or looked_up_at < lookup.looked_up_at:  # type: ignore[operator]
-        what = f"looked_up_at is {looked_up_at}, and a kept answer is of {lookup.looked_up_at}"
+        what = f"looked_up_at is {looked_up_at}, but a stored response is from {lookup.looked_up_at}"
     elif looked_up_at == lookup.looked_up_at and status != LookupStatus.OK:
-        what = f"lookup_status is {cleaned_path(str(status))}, and the kept answer of that moment names recordings"
+        what = f"lookup_status is {cleaned_path(str(status))}, but the stored response of that time names recordings"
     else:
         return []
     return [Finding(Defect.EDITED, f"lookups {cleaned_path(key)}: {what}")]
 
 
 def _kept(catalog: Catalog, day: date) -> Iterator[tuple[Key, Lookup, str]]:
-    """The kept answers of a day whose runs came to their end. Raises StoreError."""
+    """Yield the stored responses of a day whose runs are complete. Raise StoreError for a damaged line."""
     for line in merged_lines(catalog.store, day, {}):
         try:
             key, lookup = lookup_of(line)
@@ -151,7 +153,7 @@ def _kept(catalog: Catalog, day: date) -> Iterator[tuple[Key, Lookup, str]]:
 
 
 def _keys(catalog: Catalog, table: Table, days: Sequence[date]) -> set[str]:
-    """Of neighbouring days. One that cannot be read is a finding of its own, and tells nothing here."""
+    """Return the keys on these days. A day that cannot be read has a finding of its own."""
     found: set[str] = set()
     for day in days:
         try:
@@ -167,4 +169,4 @@ def _lacking(keys: Column, among: Column) -> list[str]:
 
 
 def _removed(table: Table, key: str, why: str) -> Finding:
-    return Finding(Defect.REMOVED, f"{table.name} {cleaned_path(key)}: the row is not there, and {why}")
+    return Finding(Defect.REMOVED, f"{table.name} {cleaned_path(key)}: the row is missing, but {why}")

@@ -1,4 +1,4 @@
-"""One day after the other: its files and its tables, each compared with what else tells of it."""
+"""Verification of one day after the other: its files and its tables."""
 
 import random
 from collections.abc import Iterator
@@ -17,33 +17,32 @@ from callarchive.monitoring.verification.files import CheckedFiles, FileCheck, q
 from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
 from callarchive.monitoring.verification.partitions import DayTables
 from callarchive.monitoring.verification.public_tables import PublicTables
-from callarchive.monitoring.verification.traces import removed_from_answers, removed_from_call_logs, removed_from_steps
+from callarchive.monitoring.verification.traces import (
+    removed_from_call_logs,
+    removed_from_responses,
+    removed_from_steps,
+)
 from callarchive.runtime.worker_pool import Progress
 
 _NAMED_BY = ("subaccount_id", "session_id", "recording_id", "archive_status", "archive_path", "quarantine_uri")
 _KEPT = (*_NAMED_BY, "size_bytes", "sha256", "versions", "versions_sha256")
 _UNEXPECTED = (pa.ArrowException, ValueError, TypeError, KeyError, IndexError, AttributeError)
-"""What a table raises whose values no run of ours would have written."""
+"""Errors raised for tables with values that no run would write."""
 
 
 def verify_days(
-    connections: Connections,
-    days: list[date],
-    *,
-    sample: float = 1.0,
-    seed: int | None = None,
-    progress: Progress,
+    connections: Connections, days: list[date], *, sample: float = 1.0, seed: int | None = None, progress: Progress
 ) -> Iterator[VerifiedDay]:
-    """Return each day's findings. Tables, and every file's presence, are compared whatever the sample is.
+    """Yield the findings of each day. Tables and the presence of every file are always compared.
 
-    A day that cannot be compared does not keep the others from being verified.
+    A day that cannot be compared does not stop the others.
 
     Args:
-        sample: the share of files, above 0 and up to 1, that are read and hashed, chosen at random.
-        seed: the same seed chooses the same files; `None` is any.
+        sample: the share of files to read and hash, above 0 and up to 1, chosen at random.
+        seed: the same seed chooses the same files; None means any.
 
     Raises:
-        ConfigurationError: a place is wrong: no other day would fare better.
+        ConfigurationError: A location is wrong, for all days.
     """
     chance = random.Random(seed)  # noqa: S311 - chooses what to read
     for day in days:
@@ -76,7 +75,9 @@ def _verify(
         elif files is not None:
             findings += _compare_tables(connections, tables, files)
     except _UNEXPECTED as err:
-        what = f"the tables of {day} cannot be compared: they hold what no run wrote ({type(err).__name__}: {err})"
+        what = (
+            f"the tables of {day} cannot be compared: they have values that no run wrote ({type(err).__name__}: {err})"
+        )
         findings.append(Finding(Defect.UNREADABLE, what))
     checked = CheckedFiles(not_checked=[f"files of {day}: recording_files cannot be read"])
     if files is not None:
@@ -96,7 +97,7 @@ def _verify(
 
 
 def _known_files(connections: Connections, tables: DayTables, findings: list[Finding]) -> pa.Table | None:
-    """`recording_files` with what a run under way has of it; `None`, and a finding, where it cannot be read."""
+    """Return `recording_files` with the rows of a run in progress; None, and a finding, if it cannot be read."""
     if tables.damaged(schemas.RECORDING_FILES):
         return None
     try:
@@ -114,5 +115,5 @@ def _compare_tables(connections: Connections, tables: DayTables, files: pa.Table
     if public.sessions is not None and public.recordings is not None:
         findings += compare_reconciliation(connections, tables, sessions=public.sessions, recordings=public.recordings)
     if any(tables.present(table) for table in schemas.STEP_TABLES):
-        findings += removed_from_answers(connections.catalog, tables) + removed_from_call_logs(connections, tables)
+        findings += removed_from_responses(connections.catalog, tables) + removed_from_call_logs(connections, tables)
     return findings

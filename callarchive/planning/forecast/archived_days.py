@@ -126,7 +126,5 @@ def _pace(at: Column, amounts: Column) -> Pace:
     gaps_us = pc.subtract(at_us.slice(1), at_us.slice(0, len(at) - 1))
     near = pc.less_equal(gaps_us, _PAUSE_US)
     return Pace(
-        amount=float(_sum(amounts.slice(1).filter(near))),
-        count=_sum(near),
-        busy_s=_sum(gaps_us.filter(near)) / 1e6,
+        amount=float(_sum(amounts.slice(1).filter(near))), count=_sum(near), busy_s=_sum(gaps_us.filter(near)) / 1e6
     )

@@ -129,23 +129,18 @@ def _pairs(
     calls = api_calls(account, expected["look_ups"], day_count=len(days))
     actual["api_calls"] = actual["look_ups"] + export_calls(account, day_count=len(open_then))
     pairs = {name: (expected[name], actual[name]) for name in FIGURES} | {"api_calls": (calls, actual["api_calls"])}
-    costs = [
+    counted = {name: Figure.counted(number, Basis.CATALOG) for name, number in actual.items()}
+    expected_cost, actual_cost = (
         cost(
             settings.forecast,
-            calls=call_count,
+            calls=figures["api_calls"],
             requests=requests(settings, account, figures),
             fetch_bytes=figures["fetch_bytes"],
         )
-        for call_count, figures in (
-            (calls, expected),
-            (
-                Figure.counted(actual["api_calls"], Basis.CATALOG),
-                {name: Figure.counted(actual[name], Basis.CATALOG) for name in FIGURES},
-            ),
-        )
-    ]
-    if costs[0] is not None and costs[1] is not None:
-        pairs["cost"] = costs[0], costs[1].value or 0.0
+        for figures in ({**expected, "api_calls": calls}, counted)
+    )
+    if expected_cost is not None and actual_cost is not None:
+        pairs["cost"] = expected_cost, actual_cost.value or 0.0
     if len(days) == len(made.days[id_]):
         busy_s = sum(day.look_up_pace.busy_s + day.fetch_pace.busy_s for day in outcomes)
         pairs["time_s"] = made.time_s[id_], busy_s

@@ -11,7 +11,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.looking_up import sessions_to_ask
 from callarchive.archiving.transforms.orphans import accounts_sharing
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import pc
+from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.domain.days import day_of, days_between
 from callarchive.planning.forecast.archived_days import SETTLED, ArchivedDay, archived_day
 from callarchive.planning.forecast.history import History, merge
@@ -45,7 +45,9 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
     nearest = sorted(archived, key=lambda day: (_distance(day, first, last), day))[: settings.forecast.history_days]
     in_range = [day for day in days_between(first, last) if day in archived]
     outcomes = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
-    due_lookups = {day: _count_by_account(sessions_to_ask(connections.catalog_day(day))) for day in in_range}
+    due_lookups = {
+        day: count_values(sessions_to_ask(connections.catalog_day(day))["subaccount_id"]) for day in in_range
+    }
     settled = _Settled(connections, archived)
     accounts = []
     for account in settings.accounts:
@@ -76,11 +78,6 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
 
 def _distance(day: date, first: date, last: date) -> int:
     return max((first - day).days, (day - last).days, 0)
-
-
-def _count_by_account(sessions: pa.Table) -> dict[str, int]:
-    counted = pc.value_counts(sessions["subaccount_id"])
-    return {row["values"]: row["counts"] for row in counted.to_pylist()}
 
 
 class _Settled:

@@ -83,9 +83,7 @@ class LandingDays:
         rows = self._days.get(day)
         if rows is None:
             return Listed()
-        table = pa.table(
-            {"id": _ids(rows.recordings), "size": pa.array(rows.sizes, pa.int64())},
-        )
+        table = pa.table({"id": _ids(rows.recordings), "size": pa.array(rows.sizes, pa.int64())})
         once = table.group_by("id", use_threads=False).aggregate([("size", "max")])
         known = pa.chunked_array(list(settled), pa.string())
         left = once.filter(pc.invert(pc.is_in(once["id"], value_set=known)))

@@ -49,7 +49,7 @@ def machine_has(folder: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callarchive.runtime.time_zones._machine_folders", lambda: folders)
 
 
-def test_other_data_on_the_machine_is_named_with_the_days_that_it_cuts_otherwise(
+def test_other_data_on_the_machine_is_named_with_the_days_that_differ(
     connections: Connections, tz_age: TzAge, use_tz_data: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_tz_data(None)
@@ -57,11 +57,11 @@ def test_other_data_on_the_machine_is_named_with_the_days_that_it_cuts_otherwise
     finding = found(connections)["time zone data"]
     assert finding.verdict is Verdict.WARNING
     assert "tz data 2019c in " in finding.detail
-    assert "begins 5 days at another time, from 2026-01-01 to 2026-01-05" in finding.detail
+    assert "starts 5 days at another time, from 2026-01-01 to 2026-01-05" in finding.detail
     machine_has(tz_age(ZONE, "Europe/Paris", version="2020a"), monkeypatch)  # UTC+1 in winter, as Casablanca
     assert found(connections)["time zone data"].verdict is Verdict.OK
     machine_has(None, monkeypatch)
-    assert "has no other data of Africa/Casablanca" in found(connections)["time zone data"].detail
+    assert "has no other data for Africa/Casablanca" in found(connections)["time zone data"].detail
 
 
 def test_a_path_that_hides_the_package_is_compared_with_it(
@@ -70,10 +70,10 @@ def test_a_path_that_hides_the_package_is_compared_with_it(
     machine_has(None, monkeypatch)
     use_tz_data(tz_age(ZONE, "Etc/GMT+10"))
     details = [finding.detail for finding in calendar.findings(connections) if finding.link == "time zone data"]
-    assert any("tzdata 20" in detail and "begins 5 days at another time" in detail for detail in details)
+    assert any("tzdata 20" in detail and "starts 5 days at another time" in detail for detail in details)
 
 
-def test_duckdb_is_asked_where_it_begins_the_days(connections: Connections, tz_age: TzAge, use_tz_data: Use) -> None:
+def test_the_days_of_duckdb_are_compared(connections: Connections, tz_age: TzAge, use_tz_data: Use) -> None:
     use_tz_data(tz_age(ZONE, "Etc/GMT+10"))
     finding = found(connections)["time zone data: DuckDB"]
     with duckdb.connect() as db:
@@ -81,7 +81,7 @@ def test_duckdb_is_asked_where_it_begins_the_days(connections: Connections, tz_a
         (begin,) = db.execute("select epoch('2026-01-04 00:00:00'::timestamptz)").fetchone() or (None,)
     assert begin == datetime(2026, 1, 3, 23, tzinfo=UTC).timestamp(), "by DuckDB's own data"
     assert finding.verdict is Verdict.WARNING
-    assert "begins 5 days at another time" in finding.detail
+    assert "starts 5 days at another time" in finding.detail
     use_tz_data(tz_age(ZONE, "Europe/Paris"))
     assert found(connections)["time zone data: DuckDB"].verdict is Verdict.OK
 
@@ -90,7 +90,7 @@ def test_an_empty_catalog_has_no_bounds_and_no_zone(connections: Connections) ->
     assert {link for link in found(connections) if link.startswith("catalog")} == set()
 
 
-def test_bounds_are_fine_moved_or_not_known(
+def test_bounds_are_unchanged_moved_or_unknown(
     connections: Connections, tz_age: TzAge, use_tz_data: Use, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog, settings = connections.catalog, connections.settings
@@ -98,7 +98,10 @@ def test_bounds_are_fine_moved_or_not_known(
     catalog.replace_partition(schemas.SESSION_IDS, DAY, [])
     machine_has(None, monkeypatch)
     assert found(connections)["catalog: bounds of days"].verdict is Verdict.WARNING
-    assert "not known, the last 2026-01-04" in found(connections)["catalog: bounds of days"].detail
+    assert (
+        "are unknown: 1 day was archived without them, the last 2026-01-04"
+        in found(connections)["catalog: bounds of days"].detail
+    )
     keep_bounds(catalog, DAY, settings)
     assert found(connections)["catalog: bounds of days"].verdict is Verdict.OK
     use_tz_data(tz_age(ZONE, "Etc/GMT+10"))
@@ -107,10 +110,10 @@ def test_bounds_are_fine_moved_or_not_known(
     assert "1 day has other bounds than when archived" in finding.detail
 
 
-def test_the_zone_of_the_catalog_is_told_and_not_written(connections: Connections) -> None:
+def test_the_zone_of_the_catalog_is_shown_and_not_written(connections: Connections) -> None:
     catalog, settings = connections.catalog, connections.settings
     catalog.replace_partition(schemas.SESSION_IDS, DAY, [])
-    assert "the next run keeps Africa/Casablanca" in found(connections)["catalog: time zone"].detail
+    assert "the next run stores Africa/Casablanca" in found(connections)["catalog: time zone"].detail
     assert MARK_PATH not in [item.path for item in catalog.store.list("")]
     require_same_zone(catalog, settings.model_copy(update={"timezone": "UTC"}), now=NOW)
     finding = found(connections)["catalog: time zone"]

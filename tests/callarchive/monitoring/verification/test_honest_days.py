@@ -1,4 +1,4 @@
-"""What honest runs leave is no finding, and what cannot be compared is said to be so."""
+"""Results of normal runs have no finding, and what cannot be compared is reported."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from callarchive.storage.stores.local import LocalStore
 FIRST, SECOND, THIRD = (date(2026, 1, day) for day in (5, 6, 7))
 
 
-def test_an_honest_archive_has_no_finding_and_nor_has_one_that_was_moved(archived: Any) -> None:
+def test_an_unchanged_archive_has_no_finding_even_if_it_was_moved(archived: Any) -> None:
     states = {row["archive_status"] for day in (FIRST, SECOND, THIRD) for row in archived.rows(schemas.RECORDINGS, day)}
     assert {"archived", "rejected"} < states
     for sample in (1.0, 0.1):
@@ -44,15 +44,15 @@ def test_an_honest_archive_has_no_finding_and_nor_has_one_that_was_moved(archive
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout)
-    assert set(told["findings_by_kind"]) == {defect.value for defect in Defect}
-    assert set(told["findings_by_kind"].values()) == {0}
-    assert told["checked"]["files"] == told["checked"]["files_read"] == sum(day.file_count for day in days)
-    assert told["checked"]["bytes_read"] > 0
-    assert told["not_checked"] == told["days_without_trace"] == []
+    result = json.loads(done.stdout)
+    assert set(result["findings_by_kind"]) == {defect.value for defect in Defect}
+    assert set(result["findings_by_kind"].values()) == {0}
+    assert result["checked"]["files"] == result["checked"]["files_read"] == sum(day.file_count for day in days)
+    assert result["checked"]["bytes_read"] > 0
+    assert result["not_checked"] == result["days_without_trace"] == []
 
 
-def test_a_range_without_an_archived_day_is_an_error_and_never_0_defects(start_trial: Callable[..., Any]) -> None:
+def test_a_range_without_an_archived_day_is_an_error(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(sessions_per_day=2)
     nothing = trial.run("verify")
     assert nothing.returncode == 1
@@ -64,12 +64,12 @@ def test_a_range_without_an_archived_day_is_an_error_and_never_0_defects(start_t
     assert "0 defects" not in done.stdout
     assert "Traceback" not in done.stderr
     assert trial.run("verify", "--from", "2026-01-06", "--to", "2026-01-05").returncode == 2
-    told = trial.run("verify")
-    assert told.returncode == 0
-    assert ": 0 defects" in told.stdout
+    result = trial.run("verify")
+    assert result.returncode == 0
+    assert ": 0 defects" in result.stdout
 
 
-def test_what_cannot_be_compared_is_said_and_keeps_nothing_else_from_being_compared(
+def test_what_cannot_be_compared_is_reported_and_stops_nothing_else(
     archived: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = archived.recording(archive_status="archived")["archive_uri"]
@@ -105,7 +105,7 @@ def test_what_cannot_be_compared_is_said_and_keeps_nothing_else_from_being_compa
     archived.edit(schemas.SESSIONS, lambda _: True, SECOND, call_count=99)
     done = archived.trial.run("verify", "--from", str(SECOND), "--to", str(SECOND))
     assert done.returncode == 1
-    assert f"not checked  {SECOND}  tables of {SECOND}: a run of {SECOND} did not come to its end" in done.stdout
+    assert f"not checked  {SECOND}  tables of {SECOND}: a run of {SECOND} was interrupted" in done.stdout
     assert done.stdout.splitlines()[-1].endswith(": 0 defects, 1 thing not checked")
     archived.trial.archive(SECOND)
     assert archived.verify(SECOND)[0].defects == ()

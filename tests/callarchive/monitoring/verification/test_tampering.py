@@ -1,4 +1,4 @@
-"""Whatever is changed in archive or catalog, `verify` names it; what honest runs leave is no finding."""
+"""`verify` finds every change to archive or catalog, and nothing in the results of normal runs."""
 
 import hashlib
 import os
@@ -139,7 +139,7 @@ def a_file_is_removed_with_its_row_in_recording_files(days: Any) -> tuple[Defect
 @tampering
 def a_file_is_removed_with_its_rows_in_all_tables(days: Any) -> tuple[Defect, str]:
     key = remove_recording(days, schemas.RECORDING_FILES, schemas.RECORDINGS, schemas.RECORDING_METADATA)
-    return Defect.REMOVED, f"recording_metadata {key}: the row is not there, and a kept answer names it"
+    return Defect.REMOVED, f"recording_metadata {key}: the row is missing, but a stored response names it"
 
 
 def remove_session(days: Any, *tables: schemas.Table) -> str:
@@ -154,7 +154,7 @@ def remove_session(days: Any, *tables: schemas.Table) -> str:
 def a_session_is_removed_from_every_table(days: Any) -> tuple[Defect, str]:
     of_steps = (schemas.SESSION_IDS, schemas.LOOKUPS, schemas.RECORDING_METADATA, schemas.RECORDING_FILES)
     key = remove_session(days, *of_steps, schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION)
-    return Defect.REMOVED, f"session_ids {key}: the row is not there, and a kept answer of 8x8"
+    return Defect.REMOVED, f"session_ids {key}: the row is missing, but a stored response of 8x8"
 
 
 @tampering
@@ -162,7 +162,7 @@ def a_session_is_removed_with_the_kept_answers(days: Any) -> tuple[Defect, str]:
     of_steps = (schemas.SESSION_IDS, schemas.LOOKUPS, schemas.RECORDING_METADATA, schemas.RECORDING_FILES)
     key = remove_session(days, *of_steps, schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION)
     shutil.rmtree(days.catalog / f"_answers/lookups/call_date={FIRST}")
-    return Defect.REMOVED, f"session_ids {key}: the row is not there, and the kept call log"
+    return Defect.REMOVED, f"session_ids {key}: the row is missing, but the stored call log"
 
 
 @tampering
@@ -183,7 +183,7 @@ def a_sessions_row_is_added(days: Any) -> tuple[Defect, str]:
 def a_row_is_doubled(days: Any) -> tuple[Defect, str]:
     rows = days.rows(schemas.RECORDINGS)
     days.write(schemas.RECORDINGS, [rows[0], *rows])
-    return Defect.ADDED, f"recordings demo_s3/{rows[0]['recording_id']}: the row is there more than once"
+    return Defect.ADDED, f"recordings demo_s3/{rows[0]['recording_id']}: the row is duplicated"
 
 
 @tampering
@@ -368,7 +368,7 @@ def every_table_of_a_day_is_deleted(days: Any) -> tuple[Defect, str]:
     for folder in days.catalog.rglob(f"call_date={FIRST}"):
         if "_answers" not in folder.parts:
             shutil.rmtree(folder)
-    return Defect.REMOVED, f"no table of {FIRST} is there"
+    return Defect.REMOVED, f"there is no table of {FIRST}"
 
 
 @tampering
@@ -376,7 +376,7 @@ def a_day_is_deleted_but_for_its_kept_answers(days: Any) -> tuple[Defect, str]:
     for folder in [*days.root.rglob(f"call_date={SECOND}")]:
         if folder.is_dir() and "_answers" not in folder.parts and "kept" not in folder.parts:
             shutil.rmtree(folder)
-    return Defect.REMOVED, f"no table of {SECOND} is there"
+    return Defect.REMOVED, f"there is no table of {SECOND}"
 
 
 @tampering
@@ -452,7 +452,7 @@ def an_audio_file_is_called_rejected(days: Any) -> tuple[Defect, str]:
     return Defect.EDITED, f"recording_files {row['subaccount_id']}/{row['recording_id']}: archive_status is rejected"
 
 
-def test_every_tampering_is_named(archived: Any) -> None:
+def test_every_tampering_is_found(archived: Any) -> None:
     assert len(TAMPERINGS) > 40
     unseen = {}
     for name, tamper in TAMPERINGS.items():
@@ -464,11 +464,11 @@ def test_every_tampering_is_named(archived: Any) -> None:
     assert not unseen
     assert archived.found() == set(), "what the tamperings are compared with has no finding"
     _, key = a_recordings_row_is_removed(archived)
-    why = "the row is not there, and the step tables give it"
+    why = "the row is missing, but the step tables have it"
     assert archived.found() == {Finding(Defect.REMOVED, f"{key}: {why}")}, "and no edit besides"
 
 
-def test_a_day_without_any_trace_between_others_is_named(archived: Any) -> None:
+def test_a_day_that_was_removed_completely_is_found(archived: Any) -> None:
     for folder in [*archived.catalog.rglob(f"call_date={SECOND}"), *archived.archive.rglob(f"call_date={SECOND}")]:
         shutil.rmtree(folder)
     with archived.trial.connections() as connections:

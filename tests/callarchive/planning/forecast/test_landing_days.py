@@ -60,7 +60,7 @@ def test_a_recording_after_midnight_belongs_to_the_day_of_its_call() -> None:
     assert found.of(DAY, settled=[]).recording_count == 1
     assert found.of(DAY + timedelta(days=1), settled=[]).recording_count == 0
     by_name = listed({f"{uuid.uuid4()}/{file_name(str(uuid.uuid4()), begun)}": 9}, DAY, DAY + timedelta(days=1))
-    assert by_name.of(DAY + timedelta(days=1), settled=[]) == Listed(1, 9, 1, 1, 9), "a session whose id tells no time"
+    assert by_name.of(DAY + timedelta(days=1), settled=[]) == Listed(1, 9, 1, 1, 9), "a session whose id has no time"
 
 
 def test_objects_without_recording_or_time_are_counted_separately() -> None:
