@@ -43,7 +43,7 @@ class Sent:
         )
 
     def joined(self, other: "Sent") -> "Sent":
-        """Return what is in either of the two."""
+        """Return the union of both."""
         recent = Counter(self.recent) | Counter(other.recent)  # two at the same instant are two
         return Sent({**self.sent_at, **other.sent_at}, tuple(recent.elements()), max(self.held, other.held))
 

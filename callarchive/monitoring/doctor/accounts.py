@@ -304,8 +304,8 @@ def _arrivals(connections: Connections, account: AccountSettings) -> Iterator[Fi
         yield Finding(link, Verdict.BROKEN, str(err), "check inbox.url, then callarchive doctor")
         return
     if last is None:
-        yield Finding(link, Verdict.WARNING, "none ever came", advice)
+        yield Finding(link, Verdict.WARNING, "no event was ever received", advice)
     elif connections.clock() - last > _SILENT_AFTER:
-        yield Finding(link, Verdict.WARNING, f"came at {last:%Y-%m-%d %H:%M:%S} UTC, over a day ago", advice)
+        yield Finding(link, Verdict.WARNING, f"received at {last:%Y-%m-%d %H:%M:%S} UTC, over a day ago", advice)
     else:
-        yield Finding(link, Verdict.OK, f"came at {last:%Y-%m-%d %H:%M:%S} UTC")
+        yield Finding(link, Verdict.OK, f"received at {last:%Y-%m-%d %H:%M:%S} UTC")
