@@ -1,8 +1,6 @@
-"""The archive for 8x8 Number Masking call recordings: plain Python, no orchestrator.
+"""Archive of 8x8 Number Masking call recordings, in plain Python. The Dagster code is in `assets` and `pipelines`.
 
-The asset graph is in the package `assets`, schedules and resources in `pipelines`; nothing here imports either.
-
-Importing it makes zoneinfo read the pinned package `tzdata`, before any zone is opened: see `time_zones`.
+Importing the package makes zoneinfo use the pinned package `tzdata`: see `time_zones`.
 """
 
 from callarchive.runtime.time_zones import use_package_data
@@ -13,6 +11,6 @@ use_package_data()
 def __getattr__(name: str) -> str:
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib.metadata import version  # 30 ms, which only few need
+    from importlib.metadata import version  # takes 30 ms, and is rarely needed
 
     return version("callarchive")

@@ -1,9 +1,9 @@
-"""What the commands that set an account up share: which accounts, asking first, and telling what was done."""
+"""What the commands that set up accounts share: choosing accounts, confirmation, and JSON output that survives errors."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,38 +14,68 @@ if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
     from callarchive.settings import AccountSettings, Secret
 
-Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="One account only.", show_default=False)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Account = Annotated[str | None, typer.Option("--account", metavar="ID", help="Only this account.", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+
+_Section = TypeVar("_Section")
 
 
 def open_connections(output: Output) -> "Connections":
-    """To what the configuration names. Nothing has been contacted or made."""
+    """Return the connections of the configuration. Nothing is contacted or created yet."""
     from callarchive.archiving.connections import Connections
 
     return Connections(output.settings())
 
 
 def chosen_accounts(connections: "Connections", wanted: str | None) -> "list[AccountSettings]":
-    """All accounts, or the one that was named. Raises ConfigurationError if there is none of that name."""
+    """Return all accounts, or only the wanted one. Raise ConfigurationError if it does not exist."""
     accounts = list(connections.settings.accounts)
     if wanted is None:
         return accounts
     chosen = [account for account in accounts if account.subaccount_id == wanted]
     if not chosen:
         known = ", ".join(account.subaccount_id for account in accounts)
-        raise ConfigurationError(f"--account {ascii(wanted)[1:-1]}: there is no such account; there are {known}")
+        raise ConfigurationError(f"--account {ascii(wanted)[1:-1]}: no such account; the configuration has {known}")
     return chosen
 
 
-def nobody_says(wanted: str | None) -> str:
-    """The beginning of an error about a section that is not there."""
-    return "no account says" if wanted is None else f"account {wanted} does not say"
+def accounts_with(
+    section: "Callable[[AccountSettings], _Section | None]",
+    connections: "Connections",
+    wanted: str | None,
+    *,
+    name: str,
+    keys: str,
+) -> "list[tuple[AccountSettings, _Section]]":
+    """Return the chosen accounts that have an optional section, with the section.
+
+    Args:
+        section: returns an account's section.
+        connections: to the configured accounts.
+        wanted: the only account to choose.
+        name: the section, for messages.
+        keys: the keys of the section, for the message that asks to add it.
+
+    Raises:
+        ConfigurationError: no account has it, or the wanted one does not.
+    """
+    found = []
+    for account in chosen_accounts(connections, wanted):
+        value = section(account)
+        if value is not None:
+            found.append((account, value))
+        elif wanted is None:
+            typer.echo(f"{account.subaccount_id}: skipped, because it has no [{name}]", err=True)
+    if not found:
+        who = "no account has" if wanted is None else f"account {wanted} has no"
+        raise ConfigurationError(f"{who} [{name}]: add it with {keys}")
+    return found
 
 
 def require_secrets(
     connections: "Connections", secrets: "Iterable[tuple[AccountSettings, str, Secret | None]]"
 ) -> None:
-    """Each of these secrets, by its account and its key there, is set. Raises ConfigurationError with every key otherwise."""
+    """Raise ConfigurationError with the key of every secret that is not set. A secret comes with its account and key."""
     from callarchive.settings import unset_secrets
 
     settings = connections.settings
@@ -54,18 +84,18 @@ def require_secrets(
         raise ConfigurationError("\n".join(lacking))
 
 
-def ask(question: str, *, yes: bool) -> None:
-    """The user has agreed. Exits 1 if not, and 2 where there is nobody to ask."""
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if the user agrees. Exit with 1 if not, and with 2 if there is no terminal to ask on."""
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{question} There is no terminal to ask on: say --yes")
+        raise ConfigurationError(f"{question} Cannot ask without a terminal: confirm with --yes")
     typer.confirm(question, abort=True, err=True)
 
 
 @contextmanager
-def telling_at_the_end(output: Output, name: str, done: list[dict[str, object]]) -> "Iterator[None]":
-    """With --json, what was done is printed at the end, also where a later account fails."""
+def json_at_the_end(output: Output, name: str, done: list[dict[str, object]]) -> "Iterator[None]":
+    """With --json, print the completed changes when the block ends, even if a later account fails."""
     try:
         yield
     except BaseException:
@@ -77,4 +107,5 @@ def telling_at_the_end(output: Output, name: str, done: list[dict[str, object]])
 
 
 def set_or_not(is_set: bool) -> str:
+    """Return how a table shows whether a secret is set."""
     return "set" if is_set else "not set"

@@ -1,4 +1,4 @@
-"""`callarchive archive`: the main job."""
+"""`callarchive archive`: archive a day or a range of days, and report the results."""
 
 from collections import Counter
 from dataclasses import replace
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callarchive.cli.output import Output, say_error
+from callarchive.cli.days import FirstDay, LastDay
+from callarchive.cli.output import Output, print_error
 from callarchive.domain.errors import AccountsFailedError
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
@@ -23,31 +24,23 @@ _CHECKS_FAILED = 4
 def archive(
     context: typer.Context,
     day: Annotated[
-        datetime | None, typer.Option("--day", help="One day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+        datetime | None, typer.Option("--day", help="A single day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
     ] = None,
-    first: Annotated[
-        datetime | None,
-        typer.Option("--from", help="First day of a range.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD"),
-    ] = None,
-    last: Annotated[
-        datetime | None, typer.Option("--to", help="Last day of it.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-    ] = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     recheck: Annotated[
-        bool, typer.Option("--recheck", help="Ask 8x8 again also for final sessions: all archived, or none.")
+        bool, typer.Option("--recheck", help="Look up all sessions, even those that are final.")
     ] = False,
-    reread: Annotated[
-        bool, typer.Option("--reread", help="Use the answers of 8x8 that are kept instead of asking again.")
-    ] = False,
+    reread: Annotated[bool, typer.Option("--reread", help="Use stored API responses instead of calling 8x8.")] = False,
     ignore_checks: Annotated[
-        bool, typer.Option("--ignore-checks", help="Exit 0 even if a check failed, once the days are published.")
+        bool, typer.Option("--ignore-checks", help="Exit with 0 if days are published, even if a check failed.")
     ] = False,
 ) -> None:
-    """Archives the recordings of a day or a range of days, and writes their tables.
+    """Archive the recordings of a day or a range of days, and write their tables.
 
-    Run it as often as you like: what is kept and unchanged is not read again, and each day's tables are replaced whole.
-    Failed recordings are rows, and are listed under "Needs attention". Exit codes: 0 when no check failed, 4 when the days were
-    published but a check failed that is more than an oddity, 1 when a day or an account could not be archived, 3 when
-    access was refused.
+    It is safe to repeat: archived recordings are not downloaded again, and each day's tables are replaced as a whole.
+    Recordings with problems are listed under "Needs attention". Exit codes: 0 no check failed; 4 the days are published, but an
+    error-level check failed; 1 a day or an account failed; 3 access was refused.
 
     \b
     Examples:
@@ -74,20 +67,19 @@ def archive(
 
 
 def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks: bool = False) -> None:
-    """Return if every day was archived and no check failed that is more than an oddity.
+    """Exit if a day, an account or an error-level check failed.
 
-    Otherwise print one line for each day or account that failed to stderr, and exit with the gravest one's code; with 4 where
-    all days were published and only checks failed.
+    Prints each failure to stderr. The exit code is the highest of the failed days and accounts, or 4 if only checks failed.
     """
     from callarchive.cli.day_results import DayFailure, DaySummary
 
     failures = [result for result in results if isinstance(result, DayFailure)]
     for failure in failures:
-        say_error(failure.error, about=str(failure.day))
+        print_error(failure.error, about=str(failure.day))
     summaries = [result for result in results if isinstance(result, DaySummary)]
     in_part = [(summary.day, AccountsFailedError(summary.failures)) for summary in summaries if summary.failures]
     for day, error in in_part:
-        say_error(error, about=str(day))
+        print_error(error, about=str(day))
     codes = [*(failure.error.exit_code for failure in failures), *(error.exit_code for _, error in in_part)]
     if codes:
         raise typer.Exit(max(codes))
@@ -99,11 +91,11 @@ def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks
 
 def _range(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date, date]:
     if (day is None) == (first is None and last is None):
-        raise typer.BadParameter("give either --day, or --from and --to", param_hint="--day")
+        raise typer.BadParameter("give either --day or both --from and --to", param_hint="--day")
     if day is not None:
         return day.date(), day.date()
     if first is None or last is None or last < first:
-        raise typer.BadParameter("--from and --to go together, and --from is not after --to", param_hint="--from/--to")
+        raise typer.BadParameter("give both, with --from not after --to", param_hint="--from/--to")
     return first.date(), last.date()
 
 
@@ -131,7 +123,7 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
 
 
 def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> None:
-    """The days' summaries on stdout, as tables or as one JSON document."""
+    """Print the results of the days to stdout, as tables or as one JSON document."""
     from callarchive.cli.day_results import DayFailure, DaySummary
 
     if output.json:
@@ -143,7 +135,15 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
     if done:
         output.print_table(
             "Archived days",
-            ("day", "sessions", *_STATES[:-1], "MB", "hours", "fetched", "look-ups failed"),
+            (
+                "day",
+                "sessions",
+                *(state.replace("_", " ") for state in _STATES[:-1]),
+                "MB",
+                "hours",
+                "fetched",
+                "lookups failed",
+            ),
             [_row(str(summary.day), summary) for summary in done]
             + ([_row("all", _total(done))] if len(done) > 1 else []),
         )
@@ -156,19 +156,19 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
         )
         hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
         if hidden:
-            output.print_text(f"... and {hidden} more: --json lists up to 200 a day, the catalog all")
+            output.print_text(f"... and {hidden} more: --json lists up to 200 per day, the catalog all")
     not_passed = [check for summary in done for check in summary.checks if not check.passed]
     for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
         rows = [(check.day, check.name, check.summary) for check in not_passed if check.outcome is outcome]
         if rows:
             output.print_table(title, ("day", "check", "finding"), rows)
     if failures:
-        output.print_table("Days that could not be done", ("day", "why"), [(f.day, str(f.error)) for f in failures])
+        output.print_table("Failed days", ("day", "why"), [(f.day, str(f.error)) for f in failures])
     failed_accounts = [
         (summary.day, failure.subaccount_id, failure.reason) for summary in done for failure in summary.failures
     ]
     if failed_accounts:
-        output.print_table("Accounts that could not be archived", ("day", "account", "why"), failed_accounts)
+        output.print_table("Failed accounts", ("day", "account", "why"), failed_accounts)
     if not (failures or attention or not_passed):
         output.print_text("Everything is accounted for.")
 

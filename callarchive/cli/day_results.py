@@ -42,9 +42,9 @@ class DaySummary:
         lookups: sessions by lookup_status.
         recordings: recordings by archive_status.
         size_bytes, duration_s: of the archived recordings, bytes and seconds of audio.
-        fetched_count, fetched_bytes: recordings and bytes that this run read from landings.
+        fetched_count, fetched_bytes: recordings and bytes downloaded from landings in this run.
         attention: at most 200 items; `attention_count` counts all.
-        failures: accounts that could not be archived; their rows are those of an earlier run.
+        failures: accounts that failed; their rows are those of an earlier run.
     """
 
     day: date
@@ -76,8 +76,7 @@ def archive_days(
 ) -> Iterator[DaySummary | DayFailure]:
     """Archive one day after the other and yield the result of each.
 
-    After a day that failed the others are tried, unless they would fail as well: because of credentials, a host key or a wrong
-    path. That failure is then the last.
+    A failed day does not stop the others, unless they would fail too because of credentials, a host key or a wrong path.
     """
     for day in days:
         try:

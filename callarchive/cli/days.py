@@ -1,4 +1,4 @@
-"""The days that commands take: `--from` and `--to`."""
+"""The options `--from` and `--to` of the commands that take a range of days."""
 
 from datetime import datetime
 from typing import Annotated

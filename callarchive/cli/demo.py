@@ -1,4 +1,4 @@
-"""`callarchive demo`: a made-up week on local stand-ins, archived for real."""
+"""`callarchive demo`: archive a sample week from local simulators."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from callarchive.cli.output import Output
 if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
-_QUESTION = """\
+_QUERY = """\
 select subaccount_id, count(*) as recordings, round(sum(duration_s) / 3600, 2) as hours,
        round(quantile_cont(duration_s, 0.5), 1) as median_s, round(quantile_cont(duration_s, 0.95), 1) as p95_s
 from recordings where archive_status = 'archived'
@@ -25,7 +25,8 @@ group by subaccount_id order by subaccount_id"""
 def demo(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Option("--directory", "-d", metavar="DIR", help="Where stand-ins, archive and catalog live.")
+        Path,
+        typer.Option("--directory", "-d", metavar="DIR", help="Directory for the simulators, archive and catalog."),
     ] = Path(".demo"),
     last_day: Annotated[
         datetime | None,
@@ -38,9 +39,9 @@ def demo(
         typer.Option("--sessions", min=1, max=20_000, help="Sessions per account and day.", show_default=False),
     ] = None,
 ) -> None:
-    """Archives a made-up week from local stand-ins of 8x8's API, S3 and an SFTP server, and prints what it made.
+    """Archive a sample week from local simulators of 8x8's API, S3 and SFTP, and print the results.
 
-    Nothing leaves this machine and no account is needed. Run it again: nothing is fetched twice.
+    No account is needed, and nothing leaves this machine. A second run downloads nothing again.
 
     \b
     Example:
@@ -52,21 +53,21 @@ def demo(
     from callarchive.simulator.running import Simulator
 
     output: Output = context.obj
-    begun = time.monotonic()
-    _forget_own_settings()
-    _say(
+    started = time.monotonic()
+    _clear_environment()
+    _log(
         output,
-        "starting stand-ins of 8x8's API, S3 and SFTP on this machine, and filling them with a week of calls ...",
+        "starting simulators of 8x8's API, S3 and SFTP on this machine, and filling them with a week of calls ...",
     )
     with Simulator.start(
         directory, last_day=last_day.date() if last_day else None, sessions_per_day=sessions_per_day
     ) as simulator:
         os.environ.update(simulator.environment)
         days = sorted({session.started_at.date() for session in simulator.world.sessions})
-        _say(output, f"archiving {days[0]} to {days[-1]}, {len(simulator.world.sessions)} sessions ...")
+        _log(output, f"archiving {days[0]} to {days[-1]}, {len(simulator.world.sessions)} sessions ...")
         with Connections(load_settings(simulator.config)) as connections, output.progress() as progress:
             results = list(archive_days(connections, days, progress=progress))
-    took_s = time.monotonic() - begun
+    took_s = time.monotonic() - started
     print_results(output, results)
     if not output.json:
         _print_places(output, connections.catalog, directory=directory, took_s=took_s)
@@ -79,20 +80,20 @@ def _print_places(output: Output, catalog: "Catalog", *, directory: Path, took_s
     tables = ",".join(table.name for table in PUBLIC_TABLES)
     output.print_text(f"Parquet files  {root}/{{{tables}}}/call_date=*/*.parquet")
     output.print_text(f"Configuration  {directory / 'callarchive.toml'}")
-    output.print_text(f"\nA question in DuckDB, with a view for each table:\n\n{_QUESTION}\n")
-    answer = catalog.duckdb().sql(_QUESTION)
+    output.print_text(f"\nA query in DuckDB, with a view for each table:\n\n{_QUERY}\n")
+    answer = catalog.duckdb().sql(_QUERY)
     output.print_table("", answer.columns, answer.fetchall())
-    output.print_text(f"\nDone in {took_s:.0f} s. To see the week in Dagster's UI:  make ui")
-    output.print_text("In pictures: notebooks/explore_catalog.ipynb, data_quality.ipynb, listen.ipynb")
+    output.print_text(f"\nDone in {took_s:.0f} s. To explore the week in Dagster's UI:  make ui")
+    output.print_text("Notebooks: notebooks/explore_catalog.ipynb, data_quality.ipynb, listen.ipynb")
 
 
-def _forget_own_settings() -> None:
-    """No setting, profile or credential of the user's own reaches the stand-ins, nor can a wrong one break the demo."""
+def _clear_environment() -> None:
+    """Remove the user's settings and credentials: the simulators must not get them, and a wrong one would break the demo."""
     for name in list(os.environ):
         if name.startswith(("CALLARCHIVE_", "AWS_")):
             del os.environ[name]
 
 
-def _say(output: Output, text: str) -> None:
+def _log(output: Output, text: str) -> None:
     if not output.quiet:
         typer.echo(text, err=True)

@@ -6,11 +6,11 @@ from callarchive.cli.output import Output
 
 
 def doctor(context: typer.Context) -> None:
-    """Checks the whole chain, from 8x8's configuration to the catalog, and says what to do where a link is broken.
+    """Check the whole set-up, from 8x8's configuration to the catalog, and suggest how to fix what is broken.
 
-    API keys, what 8x8 was told, the destination with the pushed credentials, webhooks, the receiver, landings, host keys, id
-    files, the inbox, archive and catalog, disk space, the clock. Ends with the likeliest cause, the next command, and
-    what could not be checked. Exits 1 if a link is broken. Run it after every change of the configuration.
+    Checks API keys, the push configuration at 8x8, the destination with the pushed credentials, webhooks, the receiver,
+    landings, host keys, session files, the inbox, archive and catalog, disk space and the clock. Ends with the likely cause,
+    the next command, and what could not be checked. Exits with 1 if a check failed. Run it after each configuration change.
 
     \b
     Example:
@@ -28,7 +28,7 @@ def doctor(context: typer.Context) -> None:
         )
     else:
         rows = [(f.verdict.value, f.link, f.detail, f.advice) for f in findings]
-        output.print_table("Doctor", ("verdict", "link", "finding", "what to do"), rows)
+        output.print_table("Doctor", ("verdict", "check", "finding", "what to do"), rows)
         for line in conclusion(findings):
             output.print_text(line)
     if any(finding.verdict is Verdict.BROKEN for finding in findings):

@@ -1,4 +1,4 @@
-"""`callarchive find`: everything known about a session or a recording."""
+"""`callarchive find`: trace a session or a recording."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def find(
     context: typer.Context,
-    wanted: Annotated[str, typer.Argument(metavar="ID", help="A session id or a recording id.")],
+    wanted: Annotated[str, typer.Argument(metavar="ID", help="Session id or recording id.")],
 ) -> None:
-    """Show everything that is known about a session or a recording, and the first step that failed.
+    """Trace a session or a recording from its source to the archived file, and show where the trace breaks.
 
-    Exits 1 if neither the catalog nor the inbox knows the id. Phone numbers are masked.
+    Exits with 1 if the id is neither in the catalog nor in the inbox. Phone numbers are masked.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def find(
     for trace in () if output.json else traces:
         _print_trace(output, trace)
     if not traces:
-        typer.echo(f"neither catalog nor inbox knows {ascii(wanted)[1:-1]}: archive its day first", err=True)
+        typer.echo(f"{ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: archive its day first", err=True)
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`callarchive forecast`: what a backfill will be, and afterwards how right that was."""
+"""`callarchive forecast`: estimate a backfill, and afterwards compare the estimate with the result."""
 
 import math
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callarchive.cli.days import FirstDay, LastDay
-from callarchive.cli.output import Output, say_error
+from callarchive.cli.output import Output, print_error
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _SHOWN = {
     "sessions": ("sessions", 1, 0),
-    "look_ups": ("look-ups", 1, 0),
-    "api_calls": ("calls of 8x8's API", 1, 0),
+    "look_ups": ("lookups", 1, 0),
+    "api_calls": ("calls to 8x8's API", 1, 0),
     "recordings": ("recordings", 1, 0),
     "size_bytes": ("MB", 1e6, 1),
     "audio_s": ("hours of audio", 3600, 1),
@@ -28,7 +28,9 @@ _SHOWN = {
     "cost": ("cost", 1, 2),
     "time_s": ("time", 1, 0),
 }
-"""How each figure is called, and in what it is told, with so many decimals."""
+"""Label, unit and decimals of each figure."""
+
+_MAX_DAYS = 3660
 
 
 def forecast(
@@ -36,17 +38,17 @@ def forecast(
     first: FirstDay = None,
     last: LastDay = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Hold the forecast of these days that was kept to what came.")
+        bool, typer.Option("--compare", help="Compare the stored forecast of these days with the result.")
     ] = False,
     no_listing: Annotated[
-        bool, typer.Option("--no-listing", help="List no landing: tell open days from archived ones alone.")
+        bool, typer.Option("--no-listing", help="Do not list landings; estimate from archived days only.")
     ] = False,
 ) -> None:
-    """Tells what archiving a range of days will be: sessions, calls, recordings, bytes, hours of audio, cost and time.
+    """Estimate what archiving a range of days takes: sessions, API calls, recordings, bytes, hours of audio, cost and time.
 
-    Landings are listed, nothing is fetched, and 8x8's API is not asked. What cannot be counted is told from archived days
-    around; each figure says where it comes from and its range, and what nothing tells is not known. Prices: [forecast].
-    The forecast is kept in the catalog, and --compare holds it to what came.
+    Lists landings, but downloads nothing and does not call 8x8's API. What cannot be counted is estimated from archived days
+    nearby. Each figure comes with its range and its source, or is not known. Prices are set in [forecast]. The forecast is
+    stored in the catalog for a later --compare.
 
     \b
     Examples:
@@ -55,17 +57,17 @@ def forecast(
         callarchive forecast --from 2026-01-01 --to 2026-03-31 --compare
     """
     from callarchive.archiving.connections import Connections
-    from callarchive.planning.forecast.comparing import compare as held_to_what_came
+    from callarchive.planning.forecast.comparing import compare as compare_with_result
     from callarchive.planning.forecast.forecasting import forecast as forecast_of
 
     output: Output = context.obj
     begin, end = _range(first.date() if first else None, last.date() if last else None)
     if compare and no_listing:
-        raise typer.BadParameter("goes with a new forecast, not with --compare", param_hint="--no-listing")
+        raise typer.BadParameter("cannot be combined with --compare", param_hint="--no-listing")
     with Connections(output.settings()) as connections:
         if compare:
             _print_comparison(
-                output, held_to_what_came(connections, begin, end), connections.settings.forecast.currency
+                output, compare_with_result(connections, begin, end), connections.settings.forecast.currency
             )
             return
         made = forecast_of(connections, begin, end, listing=not no_listing)
@@ -78,24 +80,21 @@ def forecast(
 
 def _range(first: date | None, last: date | None) -> tuple[date, date]:
     if first is None or last is None or last < first:
-        raise typer.BadParameter("both are needed, and --from is not after --to", param_hint="--from/--to")
-    if (last - first).days >= _MOST_DAYS:
-        raise typer.BadParameter(f"at most {_MOST_DAYS} days at once", param_hint="--from/--to")
+        raise typer.BadParameter("give both, with --from not after --to", param_hint="--from/--to")
+    if (last - first).days >= _MAX_DAYS:
+        raise typer.BadParameter(f"at most {_MAX_DAYS} days", param_hint="--from/--to")
     return first, last
 
 
-_MOST_DAYS = 3660
-
-
 def _keep(catalog: Any, made: "Forecast") -> bool:
-    """Whether the forecast is kept. That it cannot be does not keep it from being told."""
+    """Store the forecast and return whether it is stored. A failure is reported and does not stop the command."""
     from callarchive.domain.errors import ArchiveError
     from callarchive.planning.forecast.keeping import keep_forecast
 
     try:
         return keep_forecast(catalog, made)
     except ArchiveError as err:
-        say_error(err, about="the forecast is not kept")
+        print_error(err, about="the forecast is not stored")
         return False
 
 
@@ -106,23 +105,23 @@ def _print(output: Output, made: "Forecast", *, kept: bool) -> None:
     accounts = (*made.accounts, *((made.total,) if len(made.accounts) > 1 else ()))
     for account in accounts:
         rows = [
-            (_name(name, made.currency), *_numbers(name, figure), _told(name, account, figure))
+            (_name(name, made.currency), *_numbers(name, figure), _source(name, account, figure))
             for name, figure in _figures(account)
         ]
         rows.insert(
             5,
-            ("archived already", _percent(account.settled_share), "", "", "recordings of which nothing is left to do"),
+            ("archived already", _percent(account.settled_share), "", "", "share of recordings that need no more work"),
         )
-        output.print_table(account.subaccount_id, ("what", "forecast", "from", "to", "where it comes from"), rows)
+        output.print_table(account.subaccount_id, ("figure", "forecast", "low", "high", "source"), rows)
         for note in account.notes:
             output.print_text(f"  {account.subaccount_id}: {note}")
     for account in made.accounts:
         output.print_text(f"History of {account.subaccount_id}: {account.history}")
     if not kept:
         output.print_text(
-            "An earlier forecast of these days stays kept: it was made before some of them were archived"
+            "The earlier forecast of these days stays stored, because some of them were archived since"
             if made.archived_days
-            else "The forecast is not kept"
+            else "The forecast is not stored"
         )
     output.print_text(f"Afterwards: callarchive forecast --from {made.first} --to {made.last} --compare")
 
@@ -154,7 +153,7 @@ def _number(name: str, number: float | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """In its two greatest units."""
+    """Return the duration in its two largest units, such as 2 h 5 min."""
     whole = math.ceil(seconds)
     parts = [(whole // 86_400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
     first = next((number for number, (count, _) in enumerate(parts) if count), len(parts) - 1)
@@ -165,14 +164,14 @@ def _percent(share: float | None) -> str:
     return "not known" if share is None else f"{100 * share:.1f} %"
 
 
-def _told(name: str, account: "AccountForecast", figure: "Figure") -> str:
+def _source(name: str, account: "AccountForecast", figure: "Figure") -> str:
     if name == "time_s":
         return account.time_basis
     if name == "api_calls":
-        return "a look-up a session, and what log exports take at least"
+        return "one lookup per session, and the minimum for log exports"
     if name == "requests":
-        return "reading and writing recordings; listings and tables come on top"
-    if not account.days:  # of all accounts together: the days of each would be counted
+        return "reading and writing recordings, without listings and tables"
+    if not account.days:  # the total of all accounts, which would count the days of each
         return "; ".join(basis.value for basis, _ in figure.bases)
     return figure.source
 
@@ -182,16 +181,16 @@ def _print_comparison(output: Output, compared: "Comparison", currency: str) -> 
         output.print_json(
             {
                 **asdict(compared),
-                "figures": [{**asdict(item), "forecast": _plain(item.forecast)} for item in compared.figures],
+                "figures": [{**asdict(item), "forecast": _figure_document(item.forecast)} for item in compared.figures],
             }
         )
         return
     output.print_text(
-        f"{compared.first} to {compared.last}: {many(len(compared.days), 'archived day is', 'archived days are')} held to"
-        f" the forecast of {compared.made_at:%Y-%m-%d %H:%M} UTC"
+        f"{compared.first} to {compared.last}: {many(len(compared.days), 'archived day', 'archived days')} compared"
+        f" with the forecast of {compared.made_at:%Y-%m-%d %H:%M} UTC"
     )
     if compared.open_days:
-        output.print_text(f"{many(len(compared.open_days), 'day is', 'days are')} not archived yet and left out")
+        output.print_text(f"{many(len(compared.open_days), 'day is', 'days are')} not archived yet and not included")
     rows = []
     shown = [item for item in compared.figures if item.name != "look_ups"]
     for item in shown:
@@ -201,8 +200,8 @@ def _print_comparison(output: Output, compared: "Comparison", currency: str) -> 
         actual = _number(item.name, item.actual)
         rows.append((item.subaccount_id, _name(item.name, currency), forecast_of, low, high, actual, off, within))
     if rows:
-        headings = ("account", "what", "forecast", "from", "to", "came", "off by", "in range")
-        output.print_table("Forecast and what came", headings, rows)
+        headings = ("account", "figure", "forecast", "low", "high", "actual", "off by", "in range")
+        output.print_table("Forecast and result", headings, rows)
 
 
 def _document(made: "Forecast") -> dict[str, Any]:
@@ -213,25 +212,25 @@ def _document(made: "Forecast") -> dict[str, Any]:
         "made_at": made.made_at,
         "archived_days": made.archived_days,
         "currency": made.currency or None,
-        "accounts": [_account(account) for account in made.accounts],
-        "total": _account(made.total),
+        "accounts": [_account_document(account) for account in made.accounts],
+        "total": _account_document(made.total),
     }
 
 
-def _account(account: "AccountForecast") -> dict[str, Any]:
+def _account_document(account: "AccountForecast") -> dict[str, Any]:
     figures = {**account.figures, **dict(_figures(account))}
     return {
         "subaccount_id": account.subaccount_id,
         "archived_share": account.settled_share,
-        "figures": {name: _plain(figure) for name, figure in figures.items()},
+        "figures": {name: _figure_document(figure) for name, figure in figures.items()},
         "time_rests_on": account.time_basis,
         "history": account.history,
         "notes": account.notes,
     }
 
 
-def _plain(figure: "Figure") -> dict[str, Any]:
-    """As JSON: what each number is, and of how many days it comes from where."""
+def _figure_document(figure: "Figure") -> dict[str, Any]:
+    """Return the figure for JSON; `from` counts the days by the source of their numbers."""
     return {
         "value": figure.value,
         "low": figure.low,

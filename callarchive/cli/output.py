@@ -1,4 +1,4 @@
-"""How commands speak: tables or JSON on stdout, progress, logs and errors on stderr."""
+"""Output of the commands: tables or JSON on stdout; progress, logs and errors on stderr."""
 
 import json
 import logging
@@ -28,37 +28,39 @@ if TYPE_CHECKING:
     from callarchive.settings import Settings
 
 _WIDTH_OFF_TERMINAL = 180
+_UNLIMITED = 10_000
 _LONGEST_MESSAGE = 32 * 1024
-_WHOLE = re.compile(r"(?=\D*\d)\S{1,36}|")  # what has a digit and no space, and is no longer than a UUID
+_NUMBER = re.compile(r"(-?\d[\d,.]*)?")
+_WORD = re.compile(r"\S{0,36}")  # no spaces, and at most as long as a UUID
 _QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "paramiko", "asyncssh", "werkzeug", "obstore", "s3transfer")
 
 
 @dataclass(frozen=True)
 class Output:
-    """What the global options ask for, and the means to print accordingly."""
+    """The global options, and printing in accordance with them."""
 
     config: Path | None
     json: bool
     quiet: bool
 
     def settings(self) -> "Settings":
-        """The configuration that `--config`, `CALLARCHIVE_CONFIG` or the working directory names."""
+        """Return the settings of the file that `--config`, `CALLARCHIVE_CONFIG` or the working directory gives."""
         from callarchive.settings import load_settings
 
         return load_settings(self.config)
 
     def print_json(self, value: object) -> None:
-        """One JSON document on stdout. Dataclasses become objects, dates ISO 8601 text."""
+        """Print one JSON document to stdout. Dataclasses become objects, dates ISO 8601 strings."""
         typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
 
     def print_text(self, text: str = "") -> None:
-        """A line on stdout."""
+        """Print a line to stdout."""
         typer.echo(text)
 
     def print_table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """A table on stdout; columns of numbers are aligned to the right. Nothing is cut off a terminal.
+        """Print a table to stdout. Columns of numbers are aligned to the right.
 
-        Where it is too wide, sentences are wrapped before ids, days and counts are.
+        In a narrow terminal, sentences and headings are wrapped, but not ids, days and numbers.
         """
         from rich.console import Console
         from rich.markup import escape
@@ -69,18 +71,27 @@ class Output:
         for number, heading in enumerate(headings):
             column = [row[number] for row in listed]
             numeric = bool(column) and all(cell.lstrip("-")[:1].isdigit() for cell in column if cell)
-            whole = bool(column) and all(_WHOLE.fullmatch(cell) for cell in column)
-            table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+            numbers = all(map(_NUMBER.fullmatch, column))
+            words = all(map(_WORD.fullmatch, column)) and any(char.isdigit() for cell in column for char in cell)
+            table.add_column(
+                heading,
+                justify="right" if numeric else "left",
+                overflow="fold",
+                no_wrap=words and not numbers,
+                min_width=max(map(len, column), default=0) if numbers else None,
+            )
         for row in listed:
             table.add_row(*(escape(cell) for cell in row))
         console = Console(file=sys.stdout)
         if not console.is_terminal:
             console = Console(file=sys.stdout, width=_WIDTH_OFF_TERMINAL)
+        if console.measure(table, options=console.options.update_width(_UNLIMITED)).minimum > console.width:
+            table.padding = 0
         console.print(table)
 
     @contextmanager
     def progress(self) -> "Iterator[Progress]":
-        """A progress bar on stderr where that is a terminal; otherwise nothing."""
+        """Yield a progress bar on stderr if that is a terminal, else one that shows nothing."""
         if self.quiet or not sys.stderr.isatty():
             yield NoProgress()
             return
@@ -94,7 +105,7 @@ class Output:
 
 
 class _BarProgress:
-    """One bar a stage; the last stage's is the one that advances. Called from many threads."""
+    """A bar for the current stage. Thread-safe."""
 
     def __init__(self, bars: "Bars") -> None:
         self._bars = bars
@@ -114,7 +125,7 @@ class _BarProgress:
 
 
 def begin_logging(*, verbose: int, quiet: bool) -> None:
-    """Messages of callarchive go to stderr. Libraries stay at warnings: their debug output holds signatures and headers."""
+    """Log to stderr. Libraries stay at warnings, because their debug output contains signatures and headers."""
     level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_CleanFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -125,22 +136,22 @@ def begin_logging(*, verbose: int, quiet: bool) -> None:
 
 
 class _CleanFormatter(logging.Formatter):
-    """Cleans whatever a message or a traceback quotes."""
+    """A formatter that removes control characters from what a message or a traceback quotes."""
 
     def format(self, record: logging.LogRecord) -> str:
         return cleaned_lines(super().format(record), limit=_LONGEST_MESSAGE)
 
 
-def say_error(err: ArchiveError, *, about: str | None = None) -> None:
-    """The error on stderr, in one piece; `about` says what it befell."""
+def print_error(err: ArchiveError, *, about: str | None = None) -> None:
+    """Print the error to stderr, prefixed with what it is about."""
     prefix = "configuration error" if isinstance(err, ConfigurationError) else "error"
     typer.echo(f"{prefix}: {err}" if about is None else f"{prefix}: {about}: {err}", err=True)
 
 
-def say_unexpected(err: Exception, *, with_frames: bool) -> None:
-    """Print an error that is none of ours to stderr: one line, with its frames on request.
+def print_unexpected_error(err: Exception, *, with_frames: bool) -> None:
+    """Print an error that is not an ArchiveError to stderr: one line, and its frames on request.
 
-    Of what it says only the system's own words are shown: another library's text may quote a secret.
+    Only the operating system's messages are shown, because the message of a library may quote a secret.
     """
     if with_frames:
         one: BaseException | None = err
@@ -152,8 +163,11 @@ def say_unexpected(err: Exception, *, with_frames: bool) -> None:
         what = f"{err.strerror}{'' if err.filename is None else f': {err.filename}'}"
     frames = [frame for frame in traceback.extract_tb(err.__traceback__) if "callarchive" in Path(frame.filename).parts]
     place = f" in {Path(frames[-1].filename).stem}, line {frames[-1].lineno}" if frames else ""
-    advice = "" if with_frames else "; -vv shows where it came from"
-    typer.echo(f"error: unexpected: {what}{place}{advice}. What was done is kept: run the same command again", err=True)
+    advice = "" if with_frames else "; use -vv for a traceback"
+    typer.echo(
+        f"error: unexpected: {what}{place}{advice}. Finished work is kept; run the same command again to continue",
+        err=True,
+    )
 
 
 def _plain(value: object) -> object:

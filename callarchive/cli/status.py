@@ -1,4 +1,4 @@
-"""`callarchive status` and `callarchive alerts test`: how things are, and whether anybody would be told."""
+"""`callarchive status` and `callarchive alerts test`: recent days, recordings at risk, and the alert channels."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from callarchive.domain.plurals import many
 if TYPE_CHECKING:
     from callarchive.monitoring.status import AccountDay, FailingCheck, Status
 
-alerts_app = typer.Typer(no_args_is_help=True, help="Alerts: who is told of what went wrong.", rich_markup_mode=None)
+alerts_app = typer.Typer(no_args_is_help=True, help="Test the alert channels.", rich_markup_mode=None)
 
 _DAYS = 7
 _RANKED = 20
@@ -26,14 +26,14 @@ def status(
     first: FirstDay = None,
     last: LastDay = None,
     support_text: Annotated[
-        bool, typer.Option("--support-text", help="Print only a text for 8x8's support, to paste.")
+        bool, typer.Option("--support-text", help="Print only a message to send to 8x8's support.")
     ] = False,
 ) -> None:
-    """Tells how the last seven days are, and which recordings may be lost at 8x8, the most urgent first.
+    """Show the last seven days and the recordings at risk of being lost at 8x8, the most urgent first.
 
-    How long 8x8 keeps what it could not push is not known: accounts.push_retention_hours is assumed, 24 by default.
-    Today counts as soon as it was archived once. Exits 1 if a recording is at risk, a day was never archived, the
-    bounds of an archived day moved with new time zone data, or the inbox cannot be asked.
+    8x8 does not document how long it keeps recordings that it could not push: accounts.push_retention_hours (24 by default) is
+    assumed. Today is included once it has been archived. Exits with 1 if a recording is at risk, a day was never archived, new
+    time zone data moved the bounds of an archived day, or the inbox cannot be read.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def status(
     with Connections(output.settings()) as connections:
         settings = connections.settings
         today = day_of(connections.clock(), settings.zone)
-        # Today is not over: that it was not archived yet says nothing.
+        # Today is not over yet, so a missing archive run means nothing.
         latest = today if connections.catalog.has(SESSIONS, today) else today - timedelta(days=1)
         end = last.date() if last is not None else latest
         begin = first.date() if first is not None else max(settings.start_date, end - timedelta(days=_DAYS - 1))
@@ -61,18 +61,18 @@ def status(
     if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
     elif support_text:
-        output.print_text(text_of(overview.at_risk) or "There is nothing to ask 8x8's support for.")
-        if overview.never_archived:  # on stderr: the text is to be pasted
+        output.print_text(text_of(overview.at_risk) or "No recording needs 8x8's support.")
+        if overview.never_archived:  # to stderr, because the text is for pasting
             days = len(overview.never_archived)
             typer.echo(
-                f"{many(days, 'day was', 'days were')} never archived, so what is at risk there is not known:"
+                f"{many(days, 'day was', 'days were')} never archived, so recordings at risk there are unknown:"
                 " callarchive status",
                 err=True,
             )
     else:
         _print(output, overview)
     if overview.inbox_error is not None:
-        typer.echo(f"error: when the last webhook event came is not known: {overview.inbox_error}", err=True)
+        typer.echo(f"error: cannot determine the time of the last webhook event: {overview.inbox_error}", err=True)
     if not overview.is_well:
         raise typer.Exit(1)
 
@@ -81,7 +81,7 @@ def _print(output: Output, overview: "Status") -> None:
     from callarchive.domain.days import spans_of
 
     rows = [
-        (str(day.day), day.subaccount_id, day.session_count, day.recordings.get("archived", 0), _lacking(day))
+        (str(day.day), day.subaccount_id, day.session_count, day.recordings.get("archived", 0), _not_archived(day))
         for day in overview.days
     ]
     if rows:
@@ -91,7 +91,7 @@ def _print(output: Output, overview: "Status") -> None:
         span, option = (
             (f"{first}", f"--day {first}") if first == last else (f"{first} to {last}", f"--from {first} --to {last}")
         )
-        output.print_text(f"{span}: never archived, so what there was is not known. callarchive archive {option}")
+        output.print_text(f"{span}: never archived. callarchive archive {option}")
     for item in overview.moved:
         output.print_text(f"{item.day}: {item.reason}")
     for first, last in spans_of(item.day for item in overview.moved):
@@ -99,27 +99,27 @@ def _print(output: Output, overview: "Status") -> None:
             f"{first} to {last}: calls near midnight may be in no day. callarchive archive --from {first} --to {last}"
         )
     for account, at in overview.last_events.items():
-        output.print_text(f"{account}: the last webhook event came at {at:%Y-%m-%d %H:%M:%S} UTC")
+        output.print_text(f"{account}: last webhook event at {at:%Y-%m-%d %H:%M:%S} UTC")
     if overview.open_rows:
         counts = ", ".join(f"{kind} {count}" for kind, count in overview.open_rows.items())
         output.print_text(f"Open in reconciliation: {counts}")
     if overview.failing:
         _print_failing(output, overview)
     if overview.at_risk:
-        _print_countdown(output, overview)
+        _print_at_risk(output, overview)
     elif overview.is_well:
         output.print_text("Nothing is at risk.")
 
 
-def _lacking(day: "AccountDay") -> str:
+def _not_archived(day: "AccountDay") -> str:
     counts = [f"{state.replace('_', ' ')} {count}" for state in _STATES if (count := day.recordings.get(state, 0))]
     if day.failed_lookups:
-        counts.append(f"look-ups failed {day.failed_lookups}")
+        counts.append(f"lookups failed {day.failed_lookups}")
     return ", ".join(counts)
 
 
 def _print_failing(output: Output, overview: "Status") -> None:
-    """Print a row for each check: one that fails on seven days is one trouble."""
+    """Print a row per check, because a check that fails on seven days is one problem."""
     for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
         by_name: dict[str, list[FailingCheck]] = {}
         for check in overview.failing:
@@ -133,10 +133,10 @@ def _print_failing(output: Output, overview: "Status") -> None:
             )
 
 
-def _print_countdown(output: Output, overview: "Status") -> None:
+def _print_at_risk(output: Output, overview: "Status") -> None:
     ranked = overview.at_risk[:_RANKED]
     output.print_table(
-        "Not archived, by the hours that 8x8 still keeps it (assumed)",
+        "At risk of being lost, by the hours that 8x8 is assumed to keep it",
         ("hours", "account", "recording", "state"),
         [
             (
@@ -157,13 +157,15 @@ def _print_countdown(output: Output, overview: "Status") -> None:
     for next_step, of_step in states.items():
         output.print_text(f"  {'; '.join(of_step)}: {next_step}")
     if any(item.hours_left < 0 for item in ranked):
-        output.print_text("  hours below 0: 8x8 may have deleted it; ask soon")
-    output.print_text("  each one: callarchive find ID; all, for 8x8's support: callarchive status --support-text")
+        output.print_text("  hours below 0: 8x8 may have deleted it already; ask its support soon")
+    output.print_text(
+        "  details of one: callarchive find ID; a message for 8x8's support: callarchive status --support-text"
+    )
 
 
 @alerts_app.command("test", short_help="Send a test alert.")
 def test_alerts(context: typer.Context) -> None:
-    """Sends a test alert through every channel of [alerts], and says what became of it. Exits 1 if one failed."""
+    """Send a test alert to every channel of [alerts] and print the results. Exits with 1 if one failed."""
     from callarchive.domain.days import utc_now
     from callarchive.monitoring.alerts import Alert, Alerts, check_channels
     from callarchive.storage.stores.opening import open_store
@@ -175,9 +177,7 @@ def test_alerts(context: typer.Context) -> None:
     alerts = Alerts(settings.alerts, store=store, clock=utc_now)
     if not alerts.channels:
         raise ConfigurationError("no channel is configured: add [alerts.webhook] or [alerts.smtp]")
-    outcome = alerts.send_test(
-        Alert("test", "test", "A test of callarchive's alerts", ("If you read this, they arrive.",))
-    )
+    outcome = alerts.send_test(Alert("test", "test", "Test alert of callarchive", ("This channel works.",)))
     if output.json:
         output.print_json({"channels": outcome})
     for name, failure in () if output.json else outcome.items():

@@ -1,4 +1,4 @@
-"""How `callarchive verify` reports: a line for each finding and one that says what was compared, or one JSON document."""
+"""`callarchive verify`: verify the archive against the catalog, and report the findings."""
 
 import secrets
 from collections import Counter
@@ -16,7 +16,7 @@ from callarchive.domain.plurals import many
 if TYPE_CHECKING:
     from callarchive.monitoring.verification import VerifiedDay
 
-_NO_TRACE = "no table, answer or file of the day is left: it was never archived, or was removed"
+_NO_TRACE = "no table, API response or file of the day exists: it was never archived, or it was removed"
 
 
 def verify(
@@ -24,17 +24,17 @@ def verify(
     first: FirstDay = None,
     last: LastDay = None,
     sample: Annotated[
-        float, typer.Option("--sample", help="Share of files to read and hash, above 0 and up to 1.", max=1.0)
+        float, typer.Option("--sample", help="Share of the files to read and hash: above 0, at most 1.", max=1.0)
     ] = 1.0,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Choose the same files as a run that printed this number.")
+        int | None, typer.Option("--seed", help="Sample the same files as the run that printed this seed.")
     ] = None,
 ) -> None:
-    """Compares everything that is kept: files with rows, tables with each other, 8x8's kept answers with tables.
+    """Compare archived files, tables and stored API responses with each other.
 
-    Names each file that is missing, changed or extra, each row that was removed, added or edited, links, removed days, and
-    what could not be checked. Reads neither 8x8 nor a landing. Exits 1 if there is a finding, if something could not be
-    checked, or if no day of the range is archived. Without days it goes through all that catalog and archive know.
+    Lists files that are missing, changed or extra, rows that were removed, added or edited, symbolic links, removed days, and
+    what could not be checked. Contacts neither 8x8 nor a landing. Exits with 1 if there is a finding, if something could not be
+    checked, or if no day of the range is archived. By default, all days are verified.
 
     \b
     Examples:
@@ -67,18 +67,18 @@ def verify(
         wanted = (
             "no day" if begin is None and end is None else f"no day from {begin or 'the first'} to {end or 'the last'}"
         )
-        raise ArchiveError(f"{wanted} is archived in {places}: nothing was verified")
+        raise ArchiveError(f"{wanted} is archived in {places}")
     if not verification.clean:
         raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about all days of a range.
+    """The findings of a range of days.
 
     Attributes:
-        unknown_days: days between others of which nothing is there.
-        seed: what chose the files that were read; `None` where all were.
+        unknown_days: days in the range without any data.
+        seed: selects the sampled files; `None` if all files were read.
     """
 
     days: "Sequence[VerifiedDay]"
@@ -88,7 +88,7 @@ class Verification:
 
     @property
     def clean(self) -> bool:
-        """Whether something was compared, all of it could be, and nothing was found."""
+        """Whether days were compared completely and without a finding."""
         return bool(self.days) and not self._findings and not self._not_checked
 
     @property
@@ -108,7 +108,7 @@ class Verification:
         return {defect.value: counts[defect.value] for defect in Defect}
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON document. Counts of every kind are there, also where they are 0."""
+        """Return the JSON document. It counts every kind of finding, even if the count is 0."""
         return {
             "days": self.days,
             "days_without_trace": [str(day) for day in self.unknown_days],
@@ -126,7 +126,7 @@ class Verification:
         }
 
     def lines(self) -> list[str]:
-        """Return the lines for people."""
+        """Return the report as text: a line per finding, then a summary."""
         checked = self.document()["checked"]
         findings, not_checked = self._findings, self._not_checked
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self._kinds.items() if count)
@@ -141,5 +141,5 @@ class Verification:
             *(f"not checked  {day}  {reason}" for day, reason in not_checked),
             summary
             + (f" ({kinds})" if kinds else "")
-            + (f", {many(len(not_checked), 'thing', 'things')} not checked" if not_checked else ""),
+            + (f", {many(len(not_checked), 'item', 'items')} not checked" if not_checked else ""),
         ]

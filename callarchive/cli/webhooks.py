@@ -1,6 +1,6 @@
-"""`callarchive webhooks`: where 8x8 sends events, and where it should. The receiver itself is in `serving`."""
+"""`callarchive webhooks`: show and change where 8x8 sends events, and run the receiver."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,16 +8,15 @@ import typer
 from callarchive.cli.accounts import (
     Account,
     Yes,
-    ask,
+    accounts_with,
     chosen_accounts,
-    nobody_says,
+    confirm,
+    json_at_the_end,
     open_connections,
     require_secrets,
     set_or_not,
-    telling_at_the_end,
 )
 from callarchive.cli.output import Output
-from callarchive.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
@@ -26,18 +25,18 @@ if TYPE_CHECKING:
     from callarchive.voice_api.webhook_registrations import WebhookDrift
 
 webhooks_app = typer.Typer(
-    no_args_is_help=True, help="Webhooks: where 8x8 sends events, and the receiver for them.", rich_markup_mode=None
+    no_args_is_help=True, help="Manage webhooks at 8x8, and run the receiver of their events.", rich_markup_mode=None
 )
 
 Types = Annotated[
     list[str] | None,
-    typer.Option("--type", metavar="TYPE", help="Event types; VRU and VSS by default.", show_default=False),
+    typer.Option("--type", metavar="TYPE", help="Event type; may be repeated (default: VRU, VSS).", show_default=False),
 ]
 
 
-@webhooks_app.command("list", short_help="What 8x8 has, and what is wrong with it.")
+@webhooks_app.command("list", short_help="List the webhooks at 8x8 and their problems.")
 def list_webhooks(context: typer.Context, account: Account = None, types: Types = None) -> None:
-    """Lists the webhooks that 8x8 has, and how they differ from [accounts.webhooks]. Changes nothing."""
+    """List the webhooks at 8x8 and how they differ from [accounts.webhooks]. Changes nothing."""
     from callarchive.voice_api.webhook_registrations import webhook_drift
 
     output: Output = context.obj
@@ -47,20 +46,20 @@ def list_webhooks(context: typer.Context, account: Account = None, types: Types 
             (a, webhook_drift(a.webhooks, connections.voice(a).setup.webhooks(), types=chosen))
             for a in chosen_accounts(connections, account)
         ]
-    # Where types were named, another one that the configuration wants too would be shown as not ours.
+    # With --type, the other types of the configuration would be shown as not ours.
     found = [(a, [hook for hook in drift if not types or hook.type in chosen]) for a, drift in compared]
     _print_webhooks(output, [(a.subaccount_id, drift) for a, drift in found])
     for a, _ in found:
         if a.webhooks is None:
-            typer.echo(f"{a.subaccount_id}: has no [accounts.webhooks], so nothing is compared", err=True)
+            typer.echo(f"{a.subaccount_id}: not compared, because it has no [accounts.webhooks]", err=True)
 
 
-@webhooks_app.command("register", short_help="Register those that the configuration wants.")
+@webhooks_app.command("register", short_help="Register the configured webhooks.")
 def register(context: typer.Context, account: Account = None, types: Types = None, yes: Yes = False) -> None:
-    """Registers the webhooks of [accounts.webhooks] at 8x8, in place of those of the same types, and reads them back.
+    """Register [accounts.webhooks] at 8x8, replacing webhooks of the same types, and read them back.
 
-    8x8 never tells the auth header, so they are registered even when nothing differs: that is how a new one gets there.
-    Exits 1 if 8x8 then says something else.
+    8x8 never returns the auth header, so webhooks are registered even if nothing differs, in case the header is new.
+    Exits with 1 if 8x8 then reports something else.
     """
     from callarchive.voice_api.webhook_registrations import register_webhooks
 
@@ -69,65 +68,66 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
     done: list[tuple[str, list[WebhookDrift]]] = []
     with open_connections(output) as connections:
         chosen = list(_hooked(connections, account))
-        # Before anything is changed.
         require_secrets(connections, ((a, "webhooks.auth_header", wanted.auth_header) for a, wanted in chosen))
         try:
             for a, wanted in chosen:
                 setup = connections.voice(a).setup
                 if not yes:
-                    _say_where_they_go(a.subaccount_id, setup.webhooks(), named)
-                ask(f"Send events {', '.join(named)} of {a.subaccount_id} to {wanted.url}?", yes=yes)
+                    _show_targets(a.subaccount_id, setup.webhooks(), named)
+                confirm(f"Send events {', '.join(named)} of {a.subaccount_id} to {wanted.url}?", yes=yes)
                 done.append((a.subaccount_id, register_webhooks(setup, wanted, types=named)))
-        finally:  # also what was done before a later account failed
+        finally:  # also the accounts that were done before one failed
             if done:
                 _print_webhooks(output, done)
     if any(hook.problems for _, drift in done for hook in drift):
-        typer.echo("error: what 8x8 says afterwards is not what it was told", err=True)
+        typer.echo("error: 8x8 did not register the webhooks as configured", err=True)
         raise typer.Exit(1)
 
 
-@webhooks_app.command("unregister", short_help="Remove them.")
+@webhooks_app.command("unregister", short_help="Remove our webhooks.")
 def unregister(context: typer.Context, account: Account = None, types: Types = None, yes: Yes = False) -> None:
-    """Removes our webhooks at 8x8: VRU and VSS that go to the URL of [accounts.webhooks]. No other is touched.
+    """Remove the VRU and VSS webhooks at 8x8 that have the URL of [accounts.webhooks].
 
-    A type that is named with --type is removed wherever it goes.
+    With --type, the webhooks of these types are removed, whatever their URL.
     """
     from callarchive.voice_api.webhook_registrations import goes_to
 
     output: Output = context.obj
     done: list[dict[str, object]] = []
-    with open_connections(output) as connections, telling_at_the_end(output, "webhooks", done):
+    with open_connections(output) as connections, json_at_the_end(output, "webhooks", done):
         for a in chosen_accounts(connections, account):
             setup = connections.voice(a).setup
             there = {hook.type: hook for hook in setup.webhooks()}
             going = [t for t in _types(types) if t in there and (types or goes_to(a.webhooks, there[t].url))]
             if going:
                 if not yes:
-                    _say_where_they_go(a.subaccount_id, there.values(), going)
-                ask(f"Stop events {', '.join(going)} of {a.subaccount_id}?", yes=yes)
+                    _show_targets(a.subaccount_id, there.values(), going)
+                confirm(f"Stop events {', '.join(going)} of {a.subaccount_id}?", yes=yes)
             for type_ in _types(types):
                 removed = type_ in going and setup.unregister_webhook(type_)
                 left = there[type_].url if type_ in there and type_ not in going else None
                 done.append({"subaccount_id": a.subaccount_id, "type": type_, "removed": removed, "left": left})
-                said = "removed" if removed else "was not registered"
+                result = "removed" if removed else "was not registered"
                 if left is not None:
-                    said = f"left as it is: it goes to {left}, not to accounts.webhooks.url; --type {type_} removes it"
+                    result = (
+                        f"kept, because it goes to {left} and not to accounts.webhooks.url; --type {type_} removes it"
+                    )
                 if not output.json:
-                    output.print_text(f"{a.subaccount_id} {type_}: {said}")
+                    output.print_text(f"{a.subaccount_id} {type_}: {result}")
 
 
-@webhooks_app.command("serve", short_help="Run the receiver of events.")
+@webhooks_app.command("serve", short_help="Run the webhook receiver.")
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+        int, typer.Option("--port", help="Port to listen on; 0 chooses a free one.", min=0, max=65535)
     ] = 8080,
 ) -> None:
-    """Receives webhook events of all accounts at /webhooks/SUBACCOUNT_ID and keeps them in the inbox.
+    """Receive webhook events of all accounts at /webhooks/SUBACCOUNT_ID and store them in the inbox.
 
-    Answers 200 when an event is durable. /healthz tells whether the inbox takes events, /metrics what was counted. Stops
-    cleanly at SIGTERM or Ctrl-C. TLS is up to a proxy before it: name it in receiver.trusted_proxies.
+    Responds with 200 once an event is durable. /healthz reports whether the inbox accepts events, and /metrics has counters.
+    Stops cleanly on SIGTERM or Ctrl-C. For TLS, put a reverse proxy in front and list it in receiver.trusted_proxies.
 
     \b
     Example:
@@ -139,19 +139,9 @@ def serve(
     serve_events(output.settings(), host=host, port=port)
 
 
-def _hooked(connections: "Connections", wanted: str | None) -> "Iterator[tuple[AccountSettings, WebhookSettings]]":
-    found = False
-    for account in chosen_accounts(connections, wanted):
-        if account.webhooks is not None:
-            found = True
-            yield account, account.webhooks
-        elif wanted is None:
-            typer.echo(f"{account.subaccount_id}: has no [accounts.webhooks], so nothing is wanted", err=True)
-    if not found:
-        raise ConfigurationError(
-            f"{nobody_says(wanted)} where 8x8 should send events: add [accounts.webhooks] with url and"
-            ' auth_header = { env = "NAME" }'
-        )
+def _hooked(connections: "Connections", wanted: str | None) -> "list[tuple[AccountSettings, WebhookSettings]]":
+    keys = 'url and auth_header = { env = "NAME" }'
+    return accounts_with(lambda account: account.webhooks, connections, wanted, name="accounts.webhooks", keys=keys)
 
 
 def _types(given: list[str] | None) -> Sequence[str]:
@@ -160,14 +150,14 @@ def _types(given: list[str] | None) -> Sequence[str]:
     chosen = list(dict.fromkeys(type_.upper() for type_ in given or TYPES))
     unknown = [type_ for type_ in chosen if type_ not in ("VCS", "VCA", "VSS", "VRU", "VNU")]
     if unknown:
-        raise typer.BadParameter(f"{unknown[0]} is none of VCS, VCA, VSS, VRU, VNU", param_hint="--type")
+        raise typer.BadParameter(f"{unknown[0]} is not one of VCS, VCA, VSS, VRU, VNU", param_hint="--type")
     return chosen
 
 
-def _say_where_they_go(account: str, hooks: "Iterable[WebhookRegistration]", types: Sequence[str]) -> None:
+def _show_targets(account: str, hooks: "Iterable[WebhookRegistration]", types: Sequence[str]) -> None:
     for hook in hooks:
         if hook.type in types:
-            typer.echo(f"{account}: {hook.type} goes to {hook.url or 'no URL'} now", err=True)
+            typer.echo(f"{account}: {hook.type} currently goes to {hook.url or 'no URL'}", err=True)
 
 
 def _print_webhooks(output: Output, found: "Sequence[tuple[str, list[WebhookDrift]]]") -> None:
@@ -194,4 +184,4 @@ def _print_webhooks(output: Output, found: "Sequence[tuple[str, list[WebhookDrif
 def _verdict(hook: "WebhookDrift") -> str:
     if not hook.ours:
         return "not ours"
-    return "; ".join(hook.problems) or "as it should be"
+    return "; ".join(hook.problems) or "matches"

@@ -1,4 +1,4 @@
-"""Two accounts at a simulated API that holds every exchange about their set-up to 8x8's shapes, written in our own words."""
+"""Two accounts at a simulated API that validates every exchange about their set-up against JSON schemas."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from callarchive.simulator.wire import Reply
 from callarchive.simulator.world import World
 
 TEXT = {"type": "string"}
-TOLD = {"subAccountId": TEXT, "statusCode": {"type": "integer"}, "statusMessage": TEXT}
+STATUS = {"subAccountId": TEXT, "statusCode": {"type": "integer"}, "statusMessage": TEXT}
 PUSH_BODY = {
     "type": "object",
     "required": ["protocol", "host", "port", "username", "password", "path"],
@@ -31,12 +31,12 @@ PUSH_BODY = {
         "path": TEXT,
     },
 }
-PUSH_ANSWER = {
+PUSH_RESPONSE = {
     "type": "object",
     "required": ["subAccountId", "protocol", "host", "port", "username", "passwordSet", "path"],
     "additionalProperties": False,
     "properties": {
-        **TOLD,
+        **STATUS,
         "delete": {"type": "boolean"},
         "protocol": TEXT,
         "host": TEXT,
@@ -63,12 +63,12 @@ WEBHOOK = {
     "enabled": {"type": "boolean"},
     "httpAuthHeaderAvailable": {"type": "boolean"},
 }
-WEBHOOKS_ANSWER = {
+WEBHOOKS_RESPONSE = {
     "type": "object",
     "required": ["subAccountId", "count", "webhooks"],
     "additionalProperties": False,
     "properties": {
-        **TOLD,
+        **STATUS,
         "count": {"type": "integer"},
         "webhooks": {
             "type": "array",
@@ -85,7 +85,7 @@ WEBHOOK_REMOVED = {
     "type": "object",
     "required": ["subAccountId", *WEBHOOK],
     "additionalProperties": False,
-    "properties": {**TOLD, **WEBHOOK},
+    "properties": {**STATUS, **WEBHOOK},
 }
 REFUSAL = {
     "type": "object",
@@ -95,41 +95,41 @@ REFUSAL = {
 }
 
 
-class HeldApi(SimulatedApi):
-    """Notes what is not of 8x8's shape. Faults that a test plans are not held to it."""
+class ValidatingApi(SimulatedApi):
+    """Records requests and responses that do not match 8x8's schemas. Planned faults are not validated."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(World(accounts=(), sessions=()), **options)
-        self.offences: list[str] = []
+        self.violations: list[str] = []
         self.bodies: list[dict[str, Any]] = []
 
     def answer(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply:
         reply = super().answer(method, target, authorization=authorization, body=body)
         route = target.split("/", 5)[-1]
         if route == "recording-push-config":
-            asked, told = PUSH_BODY, PUSH_ANSWER
+            expected, returned = PUSH_BODY, PUSH_RESPONSE
         else:
-            asked, told = WEBHOOK_BODY, WEBHOOKS_ANSWER if route == "webhooks" else WEBHOOK_REMOVED
+            expected, returned = WEBHOOK_BODY, WEBHOOKS_RESPONSE if route == "webhooks" else WEBHOOK_REMOVED
         if method == "POST":
-            self._hold(f"{method} {route}", json.loads(body), asked)
+            self._validate(f"{method} {route}", json.loads(body), expected)
             self.bodies.append(json.loads(body))
         elif body:
-            self.offences.append(f"{method} {route} has a body")
+            self.violations.append(f"{method} {route} has a body")
         if reply.fault is None:
-            shape = told if reply.status == 200 else REFUSAL
-            self._hold(f"HTTP {reply.status} to {method} {route}", json.loads(reply.body), shape)
+            schema = returned if reply.status == 200 else REFUSAL
+            self._validate(f"HTTP {reply.status} to {method} {route}", json.loads(reply.body), schema)
         return reply
 
-    def _hold(self, what: str, value: Any, shape: dict[str, Any]) -> None:
-        found = jsonschema.Draft202012Validator(shape).iter_errors(value)
-        self.offences += [f"{what}: {error.message}" for error in found]
+    def _validate(self, what: str, value: Any, schema: dict[str, Any]) -> None:
+        found = jsonschema.Draft202012Validator(schema).iter_errors(value)
+        self.violations += [f"{what}: {error.message}" for error in found]
 
 
 @dataclass
 class SetUp:
-    """A configuration whose first account says where to push and where events go, and the API that it points to."""
+    """A configuration whose first account has [push] and [webhooks], and the simulated API that it points to."""
 
-    api: HeldApi
+    api: ValidatingApi
     config: Path
     password = "pass-word-of-push"
     header = "Bearer of-the-webhook"
@@ -144,7 +144,7 @@ class SetUp:
         return {**inherited, **self.environment, "CALLARCHIVE_CONFIG": str(self.config)}
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """`callarchive` in a process of its own, off a terminal. No secret is in what it says, whatever it does."""
+        """Run `callarchive` in a subprocess without a terminal, and assert that its output has no secret and no traceback."""
         done = subprocess.run(
             self.command(*words),
             env=self.process_environment(),
@@ -189,7 +189,7 @@ auth_header = {{ env = "HOOK_HEADER" }}
 
 @pytest.fixture
 def set_up(tmp_path: Path) -> Iterator[SetUp]:
-    with HeldApi(keys={"acme_one": "key-of-one", "acme_two": "key-of-two"}) as api:
+    with ValidatingApi(keys={"acme_one": "key-of-one", "acme_two": "key-of-two"}) as api:
         config = tmp_path / "callarchive.toml"
         text = 'start_date = 2026-01-01\narchive.url = "archive"\ncatalog.url = "catalog"\n'
         for number, more in (("one", PUSH + WEBHOOKS), ("two", "")):
@@ -210,6 +210,6 @@ session_sources = [{{ kind = "log_export" }}]
             "HOOK_HEADER": found.header,
         }
         yield found
-        assert api.offences == []
+        assert api.violations == []
         assert not (tmp_path / "archive").exists()
         assert not (tmp_path / "catalog").exists()

@@ -1,4 +1,4 @@
-"""How the command line speaks: help, exit codes, what goes to which stream. What commands do is tested with the main job."""
+"""Help, exit codes and output streams of the command line. What the commands do is tested in the other rooms."""
 
 import json
 import subprocess
@@ -23,18 +23,26 @@ def test_help_lists_every_command_and_each_has_an_example() -> None:
     assert top.returncode == 0
     for command in COMMANDS:
         assert f"\n  {command} " in top.stdout
-        told = run(command, "--help")
-        assert told.returncode == 0
-        assert f"      callarchive {command}" in told.stdout
+        shown = run(command, "--help")
+        assert shown.returncode == 0
+        assert f"      callarchive {command}" in shown.stdout
 
 
-def test_help_does_not_wait_for_the_libraries_that_only_work_needs() -> None:
+def test_help_does_not_import_the_libraries_of_the_commands() -> None:
     code = (
         "import sys\nfrom callarchive.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print([n for n in ('pandas', 'pyarrow', 'boto3', 'paramiko', 'duckdb', 'requests', 'dagster') if n in sys.modules])"
     )
     assert run("archive", "--help", code=code).stdout.endswith("[]\n")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "callarchive", "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout == run("--help").stdout
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -63,13 +71,13 @@ def test_the_version_is_that_of_the_package() -> None:
         ("find",),
     ],
 )
-def test_a_wrong_call_exits_with_2_and_says_so_on_stderr(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_usage_error_exits_with_2_and_prints_to_stderr(words: tuple[str, ...], tmp_path: Path) -> None:
     done = run(*words, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr or not words
 
 
-def test_without_a_configuration_every_command_says_where_one_belongs(tmp_path: Path) -> None:
+def test_without_a_configuration_every_command_names_the_missing_file(tmp_path: Path) -> None:
     for words in (("archive", "--day", "2026-01-05"), ("doctor",), ("find", "x"), ("verify",)):
         done = run(*words, cwd=tmp_path)
         assert done.returncode == 2
@@ -78,7 +86,7 @@ def test_without_a_configuration_every_command_says_where_one_belongs(tmp_path: 
         assert "Traceback" not in done.stderr
 
 
-def test_json_alone_is_on_stdout_however_much_is_told_and_wherever_the_flags_stand(
+def test_stdout_has_only_json_at_any_verbosity_and_position_of_the_flags(
     start_trial: Callable[..., Any],
 ) -> None:
     trial = start_trial(sessions_per_day=4)
@@ -91,7 +99,7 @@ def test_json_alone_is_on_stdout_however_much_is_told_and_wherever_the_flags_sta
     assert "\x1b" not in done.stderr  # no progress bar and no colour off a terminal
 
 
-def test_quiet_prints_nothing_but_what_failed_to_stderr(start_trial: Callable[..., Any]) -> None:
+def test_quiet_prints_only_failures_to_stderr(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(sessions_per_day=4)
     done = trial.run("-q", "archive", "--day", "2026-01-05")
     assert done.returncode == 4
@@ -100,17 +108,17 @@ def test_quiet_prints_nothing_but_what_failed_to_stderr(start_trial: Callable[..
     assert "2026-01-05" in done.stdout
 
 
-def test_a_day_that_has_not_begun_is_a_wrong_call(start_trial: Callable[..., Any]) -> None:
+def test_a_day_that_has_not_begun_is_a_usage_error(start_trial: Callable[..., Any]) -> None:
     trial = start_trial(sessions_per_day=2)
     done = trial.run("archive", "--day", "2199-01-01")
     assert done.returncode == 2
     assert "has not begun" in done.stderr
 
 
-def test_the_demo_archives_a_week_and_says_where_everything_is(tmp_path: Path) -> None:
+def test_the_demo_archives_a_week_and_prints_where_everything_is(tmp_path: Path) -> None:
     done = run("demo", "--directory", str(tmp_path / "demo"), "--sessions", "3", "--last-day", "2026-03-01")
     assert done.returncode == 0, done.stderr
-    for said in (
+    for text in (
         "2026-02-23",
         "2026-03-01",
         f"{tmp_path}/demo/catalog/",
@@ -119,17 +127,17 @@ def test_the_demo_archives_a_week_and_says_where_everything_is(tmp_path: Path) -
         "demo_sftp",
         "make ui",
     ):
-        assert said in done.stdout
+        assert text in done.stdout
 
 
-def test_the_demo_run_again_fetches_nothing(tmp_path: Path) -> None:
+def test_a_second_run_of_the_demo_downloads_nothing(tmp_path: Path) -> None:
     words = ("--json", "-q", "demo", "--directory", str(tmp_path), "--sessions", "3", "--last-day", "2026-03-01")
     fetched = [sum(day["fetched_count"] for day in json.loads(run(*words).stdout)["days"]) for _ in range(2)]
     assert fetched[0] > 0
     assert fetched[1] == 0
 
 
-def test_an_error_that_nobody_expected_is_one_line_without_secrets_and_frames_come_on_request(tmp_path: Path) -> None:
+def test_an_unexpected_error_is_one_line_without_secrets_and_frames_are_printed_on_request(tmp_path: Path) -> None:
     (tmp_path / "callarchive.toml").write_text("")
     code = (
         "import callarchive.settings\nfrom callarchive.cli import main\n"
@@ -145,7 +153,7 @@ def test_an_error_that_nobody_expected_is_one_line_without_secrets_and_frames_co
         assert (done.returncode, done.stdout) == (1, "")
         assert len(done.stderr.splitlines()) == 1
         assert done.stderr.startswith(words)
-        assert "-vv shows" in done.stderr
+        assert "use -vv for a traceback" in done.stderr
         more = run("-vv", "verify", cwd=tmp_path, code=code.format(error=error))
         assert more.returncode == 1
         assert 'File "' in more.stderr

@@ -262,10 +262,7 @@ def test_status_shows_what_is_at_risk_and_which_days_were_never_archived(day_aft
     assert sum(day["session_count"] for day in document["status"]["days"]) == 80
     assert document["support_text"].startswith("Hello")
     shown = day_after.run("status", "--from", "2026-01-05", "--to", "2026-01-06")
-    assert (
-        "2026-01-06: never archived, so what there was is not known. callarchive archive --day 2026-01-06"
-        in shown.stdout
-    )
+    assert "2026-01-06: never archived. callarchive archive --day 2026-01-06" in shown.stdout
     counts = [row["kind"] for row in day_after.tables()["reconciliation"] if row["state"] == "open"]
     assert document["status"]["open_rows"] == {kind: counts.count(kind) for kind in sorted(set(counts))}
     assert f"{max(counts)} {counts.count(max(counts))}" in shown.stdout
@@ -274,8 +271,8 @@ def test_status_shows_what_is_at_risk_and_which_days_were_never_archived(day_aft
     assert "never archived" not in pasted.stderr
     unknown = day_after.run("status", "--support-text", "--from", "2026-01-06", "--to", "2026-01-06")
     assert unknown.returncode == 1
-    assert unknown.stdout == "There is nothing to ask 8x8's support for.\n"
-    assert "1 day was never archived, so what is at risk there is not known" in unknown.stderr
+    assert unknown.stdout == "No recording needs 8x8's support.\n"
+    assert "1 day was never archived, so recordings at risk there are unknown" in unknown.stderr
     assert day_after.run("status", "--from", "2026-01-06", "--to", "2026-01-05").returncode == 2
 
 

@@ -126,7 +126,7 @@ def test_recordings_at_risk_are_shown_while_the_inbox_cannot_be_read(tmp_path: P
     done = run("status", *named)
     assert done.returncode == 1
     assert at_risk in done.stdout
-    assert "the last webhook event came is not known: inbox.url: " in done.stderr
+    assert "cannot determine the time of the last webhook event: inbox.url: " in done.stderr
     found = run("find", at_risk)
     assert found.returncode == 0, found.stderr
     assert "the inbox could not be read: inbox.url: " in found.stdout

@@ -141,4 +141,4 @@ def test_events_of_a_known_session_are_in_its_trace(trial: Any) -> None:
 def test_an_unknown_id_exits_1(trial: Any) -> None:
     done = trial.run("find", "b6c3f3b3-e1ed-11f0-b20e-fd5bc17a64f7")
     assert done.returncode == 1
-    assert "neither catalog nor inbox knows" in done.stderr
+    assert "is neither in the catalog nor in the inbox" in done.stderr

@@ -476,4 +476,4 @@ def test_a_day_that_was_removed_completely_is_found(archived: Any) -> None:
         assert days_in_range(connections, THIRD).unknown == ()
     done = archived.trial.run("verify")
     assert done.returncode == 1
-    assert f"removed  {SECOND}  no table, answer or file of the day is left" in done.stdout
+    assert f"removed  {SECOND}  no table, API response or file of the day exists" in done.stdout

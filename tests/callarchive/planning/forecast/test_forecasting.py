@@ -159,7 +159,7 @@ def test_a_forecast_made_halfway_does_not_replace_the_earlier_one(start_trial: C
         trial.archive(FIRST)
         halfway = trial.run("forecast", "--from", str(FIRST), "--to", str(SECOND))
         assert halfway.returncode == 0, halfway.stderr
-        assert "An earlier forecast of these days stays kept" in halfway.stdout
+        assert "The earlier forecast of these days stays stored" in halfway.stdout
         assert "2 days, 1 of them archived" in halfway.stdout
         compared = compare(connections, FIRST, SECOND)
         assert compared.made_at == before.made_at
