@@ -61,10 +61,11 @@ def main() -> None:
 
 def _serve(directory: Path, days: int, sessions: int) -> None:
     """Run the simulator until it is killed, and write its connection details to a file."""
+    from callarchive.simulator.generation import generate_world
     from callarchive.simulator.running import Simulator
-    from callarchive.simulator.world import AccountPlan, World
+    from callarchive.simulator.world import AccountPlan
 
-    world = World.generate(
+    world = generate_world(
         seed=1,
         accounts=(AccountPlan("year_s3", "s3", "year-recordings/pushed"),),
         first_day=_FIRST_DAY,

@@ -28,8 +28,8 @@ from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.settings import load_settings
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
-from callarchive.simulator.world import World
 
 # No test asserts speed: on a busy machine an example may take longer than the 200 ms that Hypothesis allows it.
 hypothesis.settings.register_profile("no deadline", parent=hypothesis.settings(), deadline=None)
@@ -136,7 +136,7 @@ def start_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         def start(*, sessions_per_day: int = 8, days: int = 1, seed: int = 3, **more: Any) -> Trial:
             accounts = more.pop("accounts", DEMO_ACCOUNTS)
             first_day = date(2026, 1, 5)
-            world = more.pop("world", None) or World.generate(
+            world = more.pop("world", None) or generate_world(
                 seed=seed,
                 accounts=accounts,
                 first_day=first_day,

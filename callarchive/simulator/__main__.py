@@ -1,4 +1,4 @@
-"""`python -m callarchive.simulator --directory DIR`: the stand-ins run until Ctrl-C, for trying a set-up on them."""
+"""Run simulators of 8x8's API, S3 and SFTP until Ctrl-C, to try a set-up on them."""
 
 import argparse
 import signal
@@ -14,14 +14,18 @@ _DELIVERY_INTERVAL_S = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the stand-ins. Returns the exit code."""
+    """Run the simulators and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m callarchive.simulator", description=__doc__)
-    parser.add_argument("--directory", type=Path, required=True, help="where configuration and files are written")
-    parser.add_argument("--last-day", type=date.fromisoformat, help="of the simulated week, YYYY-MM-DD (yesterday)")
-    parser.add_argument("--sessions-per-day", type=int, help=f"of each account ({DEMO_SESSIONS_PER_DAY})")
-    parser.add_argument("--seed", type=int, help=f"another seed, another week ({DEMO_SEED})")
+    parser.add_argument("--directory", type=Path, required=True, help="directory for the configuration and the files")
+    parser.add_argument(
+        "--last-day", type=date.fromisoformat, help="last day of the week, YYYY-MM-DD (default: yesterday)"
+    )
+    parser.add_argument(
+        "--sessions-per-day", type=int, help=f"sessions per account and day (default: {DEMO_SESSIONS_PER_DAY})"
+    )
+    parser.add_argument("--seed", type=int, help=f"seed of the week (default: {DEMO_SEED})")
     options = parser.parse_args(arguments)
-    stops: SimpleQueue[int] = SimpleQueue()  # an Event set by a handler waits for ever for the lock of its own wait()
+    stops: SimpleQueue[int] = SimpleQueue()  # setting an Event in a signal handler can deadlock with its wait()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _: stops.put(signum))
     try:
@@ -39,14 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"S3             {simulator.s3.endpoint_url}")
         print(f"SFTP           {simulator.sftp.user}@{simulator.sftp.host}:{simulator.sftp.port}")
         print(f"configuration  {simulator.config}")
-        print("Keys are in .env beside it. Ctrl-C stops.", flush=True)
-        while not _came(stops):
+        print("The keys are in .env in the same directory. Press Ctrl-C to stop.", flush=True)
+        while not _stopped(stops):
             simulator.deliver()
     return 0
 
 
-def _came(stops: SimpleQueue[int]) -> bool:
-    """Whether a signal to stop came before the next delivery is due."""
+def _stopped(stops: SimpleQueue[int]) -> bool:
+    """Wait for the next delivery, and return whether a signal to stop arrived before."""
     try:
         stops.get(timeout=_DELIVERY_INTERVAL_S)
     except Empty:

@@ -1,6 +1,6 @@
-"""The simulated 8x8 API: its routes, its keys, what it remembers, and which fault a request meets.
+"""The simulated 8x8 API: routes, keys, state, and the faults that requests meet.
 
-What it says is in `answers` and `exports`, what it knows in `world`, how bytes are sent in `wire`.
+Bodies are in `responses` and `exports`, the data in `world`, the HTTP server in `wire`.
 """
 
 import json
@@ -13,10 +13,10 @@ from threading import Lock, Thread
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from callarchive.simulator import answers
-from callarchive.simulator.answers import InvalidBodyError, PushConfig, Webhook
+from callarchive.simulator import responses
 from callarchive.simulator.exports import BadWindowError, ExportJob, ExportJobs
 from callarchive.simulator.faults import Faults
+from callarchive.simulator.responses import InvalidBodyError, PushConfig, Webhook
 from callarchive.simulator.wire import HttpServer, Reply
 from callarchive.simulator.world import Session, World
 
@@ -25,7 +25,7 @@ _SUBACCOUNT_PATH = re.compile(r"/api/v1/subaccounts/(?P<subaccount>[^/]+)/(?P<re
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that came in. No header is kept, so no key is."""
+    """A received request, without headers and so without its key."""
 
     method: str
     path: str
@@ -34,15 +34,15 @@ class Request:
 
 
 class SimulatedApi:
-    """8x8's Voice API for the accounts of a world, served until the `with` ends.
+    """8x8's Voice API for the accounts of a world, served within a `with` block.
 
     Args:
-        world: what happened. `replace_world` puts another in its place while the server runs.
+        world: the data. `replace_world` replaces it while the server runs.
         keys: the bearer key of each subaccount.
-        port: 0 takes a free one.
-        clock: what time it is at 8x8: which recordings are ready, which links have expired.
-        export_polls: how many times an export job is told as queued or running before it has ended.
-        export_rows_per_file: more rows go into several files.
+        port: 0 chooses a free one.
+        clock: the time at 8x8, which decides which recordings are ready and which links have expired.
+        export_polls: how often the status of an export job is queued or running before the job ends.
+        export_rows_per_file: more rows are split into several files.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class SimulatedApi:
         self.close()
 
     def start(self) -> Self:
-        """Requests are answered from now on."""
+        """Start serving requests."""
         self._server = HttpServer(("127.0.0.1", self._port), self.answer)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="simulated-api")
         self._thread.start()
         return self
 
     def close(self) -> None:
-        """The port is free and every connection closed. May be called twice."""
+        """Close the port and all connections. May be called twice."""
         server, self._server = self._server, None
         if server is not None and self._thread is not None:
             server.shutdown()
@@ -92,45 +92,45 @@ class SimulatedApi:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         if self._server is None:
             raise RuntimeError("the simulated API is not running: use it in a `with`")
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """What `api_url` in a configuration should be."""
+        """The value for `api_url` in a configuration."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """Every request so far, in the order of arrival."""
+        """All requests so far, in order of arrival."""
         with self._lock:
             return tuple(self._requests)
 
     @property
     def export_jobs(self) -> tuple[ExportJob, ...]:
-        """Every export job so far: what was asked for and what became of it."""
+        """All export jobs so far, with their state."""
         return self._exports.jobs
 
     def push_config(self, subaccount_id: str) -> PushConfig | None:
-        """What was set for the account, its password included."""
+        """Return the account's push configuration, including the password."""
         with self._lock:
             return self._push_configs.get(subaccount_id)
 
     def webhooks(self, subaccount_id: str) -> list[Webhook]:
-        """The account's webhooks, their auth headers included, ordered by type."""
+        """Return the account's webhooks, including the auth headers, ordered by type."""
         with self._lock:
             return [hook for (account, _), hook in sorted(self._webhooks.items()) if account == subaccount_id]
 
     def replace_world(self, world: World) -> None:
-        """From now on, answers are about this world. Jobs, push configurations and webhooks stay."""
+        """Serve this world from now on. Export jobs, push configurations and webhooks are kept."""
         sessions = {(session.subaccount_id, session.session_id): session for session in world.sessions}
         with self._lock:
             self._world, self._sessions = world, sessions
 
     def answer(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply:
-        """What is sent back for a request: logged, checked for faults, for its key, for its route, in this order."""
+        """Return the reply to a request, after logging it, and applying faults, keys and routes in this order."""
         path = urlsplit(target).path
         with self._lock:
             self._requests.append(Request(method, path, self._clock(), time.monotonic()))
@@ -151,9 +151,9 @@ class SimulatedApi:
         scheme, _, key = (authorization or "").partition(" ")
         owner = next((account for account, own in self._keys.items() if own == key.strip()), None)
         if scheme.lower() != "bearer" or owner is None:
-            return Reply.of(401, answers.refusal("1401", "API key not found or invalid", now=self._clock()))
+            return Reply.of(401, responses.refusal("1401", "API key not found or invalid", now=self._clock()))
         if owner != subaccount_id:
-            return Reply.of(403, answers.refusal("1403", "Resource not accessible", now=self._clock()))
+            return Reply.of(403, responses.refusal("1403", "Resource not accessible", now=self._clock()))
         return None
 
     def _routed(self, method: str, account: str, parts: list[str], body: bytes, tags: set[str]) -> Reply:
@@ -162,7 +162,7 @@ class SimulatedApi:
             match (method, *parts):
                 case ("GET", "recordings", session_id):
                     session = self._session(account, unquote(session_id))
-                    return Reply.of(*answers.recordings_answer(session, now=now))
+                    return Reply.of(*responses.recordings_response(session, now=now))
                 case (_, "recording-push-config"):
                     return self._push_config_reply(method, account, body)
                 case (_, "webhooks", *rest):
@@ -174,19 +174,19 @@ class SimulatedApi:
                     return Reply.of(202, {"jobId": job.job_id})
                 case ("GET", "messages", "exports", job_id):
                     link_base = f"{self.url}/api/v1/subaccounts/{account}/messages/download/"
-                    told = self._exports.status(account, job_id, world=self._world, link_base=link_base, now=now)
-                    return Reply.of(404, answers.unknown_job(now=now)) if told is None else Reply.of(200, told)
+                    status = self._exports.status(account, job_id, world=self._world, link_base=link_base, now=now)
+                    return Reply.of(404, responses.unknown_job(now=now)) if status is None else Reply.of(200, status)
                 case ("DELETE", "messages", "exports", job_id):
                     known = self._exports.cancel(account, job_id)
-                    return Reply(204) if known else Reply.of(404, answers.unknown_job(now=now))
+                    return Reply(204) if known else Reply.of(404, responses.unknown_job(now=now))
                 case ("GET", "messages", "download", token):
                     data = self._exports.file(account, token, now=now)
                     if data is not None:
                         return Reply(200, data, {"Content-Type": "text/csv; charset=utf-8"})
-                    return Reply.of(404, answers.refusal("1404", "The file is not available", now=now))
+                    return Reply.of(404, responses.refusal("1404", "The file is not available", now=now))
         except (InvalidBodyError, BadWindowError) as err:
-            return Reply.of(422, answers.refusal("1001", str(err), now=now))
-        return Reply.of(404, answers.refusal("1404", "Resource not found", now=now))
+            return Reply.of(422, responses.refusal("1001", str(err), now=now))
+        return Reply.of(404, responses.refusal("1404", "Resource not found", now=now))
 
     def _session(self, account: str, session_id: str) -> Session | None:
         with self._lock:
@@ -196,34 +196,34 @@ class SimulatedApi:
         with self._lock:
             config = self._push_configs.get(account)
             if method == "GET" and config is not None:
-                return Reply.of(200, answers.push_config_answer(account, config))
+                return Reply.of(200, responses.push_config_response(account, config))
             if method == "POST":
-                self._push_configs[account] = answers.read_push_config(_json(body))
-                return Reply.of(200, answers.push_config_answer(account, self._push_configs[account]))
+                self._push_configs[account] = responses.read_push_config(_json(body))
+                return Reply.of(200, responses.push_config_response(account, self._push_configs[account]))
             if method == "DELETE" and config is not None:
                 del self._push_configs[account]
-                return Reply.of(200, answers.push_config_answer(account, config, deleted=True))
-        return Reply.of(404, answers.refusal("1404", "Recording push config not found", now=self._clock()))
+                return Reply.of(200, responses.push_config_response(account, config, deleted=True))
+        return Reply.of(404, responses.refusal("1404", "Recording push config not found", now=self._clock()))
 
     def _webhooks_reply(self, method: str, account: str, rest: list[str], body: bytes) -> Reply:
         if method == "GET" and not rest:
-            return Reply.of(200, answers.webhooks_answer(account, self.webhooks(account)))
+            return Reply.of(200, responses.webhooks_response(account, self.webhooks(account)))
         if method == "POST" and not rest:
-            webhook = answers.read_webhook(_json(body))
+            webhook = responses.read_webhook(_json(body))
             with self._lock:
                 self._webhooks[account, webhook.type] = webhook
-            return Reply.of(200, answers.webhooks_answer(account, self.webhooks(account)))
+            return Reply.of(200, responses.webhooks_response(account, self.webhooks(account)))
         if method == "DELETE" and len(rest) == 1:
             with self._lock:
                 removed = self._webhooks.pop((account, rest[0]), None)
             if removed is not None:
-                told = {"subAccountId": account, **answers.webhook_answer(removed)}
-                return Reply.of(200, {**told, "statusCode": 0, "statusMessage": "deleted"})
-        return Reply.of(404, answers.refusal("1404", "Webhook not found", now=self._clock()))
+                body_ = {"subAccountId": account, **responses.webhook_response(removed)}
+                return Reply.of(200, {**body_, "statusCode": 0, "statusMessage": "deleted"})
+        return Reply.of(404, responses.refusal("1404", "Webhook not found", now=self._clock()))
 
 
 def _json(body: bytes) -> Any:
-    """The value of a body; null for an empty one. Raises InvalidBodyError."""
+    """Return the value of a JSON body, `None` if it is empty. Raise InvalidBodyError if it is invalid."""
     try:
         return json.loads(body) if body.strip() else None
     except (ValueError, RecursionError) as err:

@@ -1,8 +1,7 @@
-"""Recordings for the simulator: whole mp3 files of any length and several encoders' shapes, and the ways to break them.
+"""Recordings for the simulator: valid mp3 files of any length in the shapes of several encoders, and ways to break them.
 
-No encoder is needed: frames of the clips in `clips/` (made by `tools/make_clips.py`, speech-like, without a bit
-reservoir) are put in an order of their own for each seed, and header frames and tags are written around them as the
-encoders do.
+No encoder is needed. Frames of the clips in `clips/` (made by `tools/make_clips.py`, speech-like, without a bit reservoir) are
+arranged by a seed, and header frames and tags are added like those of the encoders.
 """
 
 import random
@@ -16,10 +15,10 @@ from itertools import accumulate
 from callarchive.mp3.frames import Stream, channels_of, stream_of
 from callarchive.mp3.tags import tag_length_bytes
 
-# LAME's encoder delay; the decoder's comes on top.
+# LAME's encoder delay, to which the decoder's is added.
 _ENCODER_DELAY = 576
 _DECODER_DELAY = 529
-# Some syllables: what is put together still sounds like talk, and short recordings differ from one another.
+# A few syllables, so that the result still sounds like speech and short recordings differ.
 _PIECE_FRAMES = (8, 30)
 
 
@@ -44,19 +43,19 @@ _SHAPES = {
 }
 
 SHAPES: tuple[str, ...] = tuple(_SHAPES)
-"""The names of the shapes that `make_recording` knows."""
+"""The shapes of `make_recording`."""
 
 
 def make_recording(*, shape: str, duration_s: float, seed: int) -> bytes:
-    """A whole, sound mp3 of this shape that plays as long as asked for, to a frame.
+    """Return a valid mp3 of this shape and duration, to within a frame.
 
-    The same arguments give the same bytes, and another seed others: seeds of fewer bits than there are frames always do,
-    longer ones but for an accident.
+    The same arguments return the same bytes. Different seeds return different bytes, certainly if they have fewer bits than the
+    file has frames.
     """
     made = _SHAPES[shape]
     stream, clip = _clip(made.clip)
     samples = round(duration_s * stream.sample_rate_hz)
-    # Where a header frame tells them, the delays of encoder and decoder are not played.
+    # Players skip the delays of encoder and decoder if a header frame has them.
     delay = _ENCODER_DELAY + _DECODER_DELAY if made.header in ("Info", "Xing") else 0
     frame_count = max(3, -(-(samples + delay) // stream.samples) if delay else round(samples / stream.samples))
     frames = _sign(_arrange(clip, frame_count, random.Random(seed)), seed)
@@ -69,7 +68,7 @@ def make_recording(*, shape: str, duration_s: float, seed: int) -> bytes:
 
 
 def break_recording(data: bytes, how: str) -> bytes:
-    """The recording as it looks after a fault, or what came in its place.
+    """Return the recording with a fault, or what replaced it.
 
     `how` is one of `cut_half`, `cut_mid_frame`, `zero_tail`, `hole`, `wrong_xing_count`, `html`, `json`, `empty`, `random`,
     `free_format`. Cuts, zeros and holes begin and end within a frame.
@@ -87,7 +86,7 @@ def _clip(name: str) -> tuple[Stream, tuple[bytes, ...]]:
 
 
 def _frame_spans(data: bytes) -> list[tuple[int, int]]:
-    """Where the frames are in a sound file."""
+    """Return the start and end of each frame of a valid file."""
     at = tag_length_bytes(data, 0)
     spans = []
     while (stream := stream_of(data[at : at + 3])) is not None:
@@ -98,7 +97,7 @@ def _frame_spans(data: bytes) -> list[tuple[int, int]]:
 
 
 def _arrange(clip: tuple[bytes, ...], frame_count: int, rng: random.Random) -> list[bytes]:
-    """Pieces of the clip, one behind the other."""
+    """Return random pieces of the clip in sequence."""
     frames: list[bytes] = []
     while len(frames) < frame_count:
         length = rng.randint(*_PIECE_FRAMES)
@@ -108,9 +107,9 @@ def _arrange(clip: tuple[bytes, ...], frame_count: int, rng: random.Random) -> l
 
 
 def _sign(frames: list[bytes], seed: int) -> list[bytes]:
-    """The frames with the seed's binary digits in their private bits.
+    """Return the frames with the bits of the seed in their private bits.
 
-    No decoder heeds those. Of the copyright and original bits ffmpeg does: it starts only where they stay the same.
+    Decoders ignore these. ffmpeg does not ignore the copyright and original bits: it starts only where they are constant.
     """
     return [
         frame[:2] + bytes((frame[2] & 0xFE | seed >> number & 1,)) + frame[3:] for number, frame in enumerate(frames)
@@ -118,7 +117,7 @@ def _sign(frames: list[bytes], seed: int) -> list[bytes]:
 
 
 def _silent_frame(like: bytes, room_bytes: int) -> bytearray:
-    """A frame of zeros of the same stream, at the lowest bitrate that makes it long enough."""
+    """Return a frame of zeros for the same stream, at the lowest bitrate that is long enough."""
     stream = stream_of(like)
     if stream is None:
         raise ValueError("not a frame")
@@ -131,7 +130,7 @@ def _silent_frame(like: bytes, room_bytes: int) -> bytearray:
 
 
 def _xing_frame(kind: str, frames: list[bytes], *, padding: int) -> bytes:
-    """LAME's header frame (see `callarchive.mp3.frames.read_length_claim`), with true counts and a true table of contents."""
+    """Return LAME's header frame (see `mp3.frames.read_length_claim`) with the right counts and table of contents."""
     mono, mpeg1 = channels_of(frames[0]) == 1, frames[0][1] & 0x08
     name_at = 4 + ((17 if mono else 32) if mpeg1 else (9 if mono else 17))
     header = _silent_frame(frames[0], name_at + 156)
@@ -146,12 +145,12 @@ def _xing_frame(kind: str, frames: list[bytes], *, padding: int) -> bytes:
 
 
 def _vbri_frame(frames: list[bytes]) -> bytes:
-    """Fraunhofer's header frame, with a table of contents of one entry."""
+    """Return Fraunhofer's header frame, with a table of contents of one entry."""
     header = _silent_frame(frames[0], 36 + 26 + 4)
     size_bytes = len(header) + sum(map(len, frames))
     body = b"VBRI" + (1).to_bytes(2, "big") + (4096).to_bytes(2, "big") + (75).to_bytes(2, "big")
     body += size_bytes.to_bytes(4, "big") + len(frames).to_bytes(4, "big")
-    # Entries, scale, bytes an entry, frames an entry.
+    # Entries, scale, bytes per entry, frames per entry.
     body += b"".join(number.to_bytes(2, "big") for number in (1, 1, 4, min(len(frames), 0xFFFF)))
     body += size_bytes.to_bytes(4, "big")
     header[36 : 36 + len(body)] = body
@@ -181,7 +180,7 @@ def _id3v2_frame(name: bytes, content: bytes) -> bytes:
 
 
 def _middle_of_frame(data: bytes, share: float) -> int:
-    """The middle of the frame that so many of the frames stand before."""
+    """Return the position of the middle of the frame at this share of the frames."""
     spans = _frame_spans(data)
     begin, end = spans[min(int(len(spans) * share), len(spans) - 1)]
     return (begin + end) // 2
@@ -202,13 +201,13 @@ def _zero_tail(data: bytes) -> bytes:
 
 def _hole(data: bytes) -> bytes:
     begin, end = _middle_of_frame(data, 0.5), _middle_of_frame(data, 0.56)
-    # Without 0xFF no decoder takes the noise for a frame, so all agree on what can be heard.
+    # Without 0xFF no decoder mistakes the noise for a frame, so all agree on the duration.
     noise = _noise(data, end - begin).replace(b"\xff", b"\0")
     return data[:begin] + noise + data[end:]
 
 
 def _wrong_xing_count(data: bytes) -> bytes:
-    """A header frame claims three times what is there; if there was none, there is one now."""
+    """Triple the counts of the header frame, or add one with triple counts."""
     for name in (b"Xing", b"Info", b"VBRI"):
         at = data.find(name, 0, 16384)
         if at >= 0:
@@ -224,7 +223,7 @@ def _wrong_xing_count(data: bytes) -> bytes:
 
 
 def _free_format(data: bytes) -> bytes:
-    """All frames have bitrate index 0 and one length, that of the longest."""
+    """Give all frames the bitrate index 0 and the length of the longest."""
     frames = [data[begin:end] for begin, end in _frame_spans(data)]
     length = max(map(len, frames))
     return b"".join((frame[:2] + bytes((frame[2] & 0x0D,)) + frame[3:]).ljust(length, b"\0") for frame in frames)
@@ -267,4 +266,4 @@ _FAULTS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 FAULTS: tuple[str, ...] = tuple(_FAULTS)
-"""The names of the faults that `break_recording` knows."""
+"""The faults of `break_recording`."""

@@ -1,6 +1,6 @@
-"""What 8x8 sends by webhook for a world, and how badly: shuffled, doubled, dropped, never tried again.
+"""The webhook events of a world, sent as unreliably as by 8x8: shuffled, duplicated, dropped, and never retried.
 
-VRU is sent when a recording was uploaded, and only then; VSS when a session has ended. The fields are those of 8x8's guides.
+VRU is sent only when a recording was uploaded, VSS when a session has ended. The fields are those of 8x8's guides.
 """
 
 import json
@@ -23,7 +23,7 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event that 8x8 sends: its type, whose it is, when it is due, and its body."""
+    """A webhook event of 8x8."""
 
     type: str
     subaccount_id: str
@@ -35,12 +35,12 @@ class Event:
 
 @dataclass
 class Post:
-    """What became of the events so far.
+    """The results of the events so far.
 
     Attributes:
-        delivered: answered with 200, once for each delivery.
+        delivered: the response was 200; one entry per delivery.
         dropped: never sent.
-        refused: sent and not answered with 200: 8x8 does not try again.
+        refused: the response was not 200. 8x8 does not retry.
     """
 
     delivered: list[Event] = field(default_factory=list)
@@ -49,10 +49,10 @@ class Post:
 
 
 class Postman:
-    """Sends the events of a world to the webhooks that are registered at the simulated API.
+    """Sender of a world's events to the webhooks that are registered at the simulated API.
 
     Args:
-        doubled, dropped: which shares of the events are sent twice, or not at all.
+        doubled, dropped: the shares of events that are sent twice, and not at all.
     """
 
     def __init__(self, api: SimulatedApi, *, seed: int = 1, doubled: float = 0.0, dropped: float = 0.0) -> None:
@@ -64,7 +64,7 @@ class Postman:
         self.post = Post()
 
     def deliver(self, world: World, *, now: datetime) -> int:
-        """What is due by now, and was not before, has been sent, in any order. Returns how many deliveries there were."""
+        """Send all events that became due since the last call, in random order. Return the number of deliveries."""
         due = []
         for event in events_of(world):
             key = event.type, event.session_id, event.recording_id
@@ -80,7 +80,7 @@ class Postman:
         return len(due)
 
     def _send(self, event: Event) -> bool:
-        """Whether it was answered with 200."""
+        """Send an event and return whether the response was 200."""
         hooks = [hook for hook in self._api.webhooks(event.subaccount_id) if hook.type == event.type and hook.enabled]
         taken = False
         for hook in hooks:
@@ -91,15 +91,15 @@ class Postman:
                 hook.url, json.dumps(event.body).encode(), headers, method="POST"
             )
             try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-                    taken = answer.status == 200
+                with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+                    taken = response.status == 200
             except (urllib.error.URLError, OSError):
                 taken = False
         return taken
 
 
 def events_of(world: World) -> Iterator[Event]:
-    """Every event of the world, session by session."""
+    """Yield all events of the world, session by session."""
     for session in world.sessions:
         yield Event("VSS", session.subaccount_id, session.session_id, None, session.ended_at, session_summary(session))
         for recording in session.recordings:
@@ -110,7 +110,7 @@ def events_of(world: World) -> Iterator[Event]:
 
 
 def recording_uploaded(recording: Recording) -> dict[str, Any]:
-    """The VRU event: without account, id of its own, or time."""
+    """Return the VRU event, which has no account, no event id and no time."""
     return {
         "namespace": "VOICE",
         "eventType": "CALL_RECORDING_STATUS",
@@ -126,7 +126,7 @@ def recording_uploaded(recording: Recording) -> dict[str, Any]:
 
 
 def session_summary(session: Session) -> dict[str, Any]:
-    """The VSS event. Every second odd status is spelled the other way, as 8x8's guides do."""
+    """Return the VSS event. Half of the ambiguous statuses have the other spelling that 8x8's guides use."""
     status = session.status
     if status in _OTHER_SPELLINGS and int(session.session_id[:8], 16) % 2:
         status = _OTHER_SPELLINGS[status]

@@ -1,7 +1,7 @@
-"""8x8's log export: jobs that are queued, run and end, and the CSV files that they leave. One row a call leg.
+"""8x8's log export: jobs and their CSV files, with one row per call leg.
 
-The columns and their meaning are those of the OpenAPI file. How time stamps look in the CSV is not documented: an
-account plan chooses. Requests and links are in `api`.
+The columns are those of the OpenAPI file. The format of time stamps in the CSV is not documented, so the account plan sets it.
+Routes are in `api`.
 """
 
 import csv
@@ -31,16 +31,16 @@ LINKS_LIVE = timedelta(days=30)
 
 
 class BadWindowError(Exception):
-    """`from`, `to` or `limit` cannot be understood, or `from` is not before `to`."""
+    """`from`, `to` or `limit` is invalid, or `from` is not before `to`."""
 
 
 @dataclass(slots=True)
 class ExportJob:
-    """An export job as it stands.
+    """The state of an export job.
 
     Attributes:
-        polls_left: how often its status will still be told as queued or running.
-        tokens: those of its files, in order, once it has succeeded.
+        polls_left: how often its status will still be queued or running.
+        tokens: the tokens of its files, in order, once it has succeeded.
     """
 
     subaccount_id: str
@@ -59,8 +59,8 @@ class ExportJobs:
     """All export jobs of a simulated API. Thread-safe.
 
     Args:
-        polls: how many times a job is told as unfinished.
-        rows_per_file: more rows than that go into several files.
+        polls: how often the status of a job is unfinished.
+        rows_per_file: more rows are split into several files.
     """
 
     def __init__(self, *, polls: int, rows_per_file: int) -> None:
@@ -72,12 +72,12 @@ class ExportJobs:
 
     @property
     def jobs(self) -> tuple[ExportJob, ...]:
-        """Every job that was started, in order."""
+        """All jobs, in the order in which they were started."""
         with self._lock:
             return tuple(self._jobs.values())
 
     def start(self, subaccount_id: str, body: Any, *, outcome: JobOutcome | None, now: datetime) -> ExportJob:
-        """A new job. Raises BadWindowError."""
+        """Start a job. Raise BadWindowError if the request is invalid."""
         from_at, to_at, limit = _window(body, now=now)
         job_id = secrets.token_hex(32)
         job = ExportJob(subaccount_id, job_id, from_at, to_at, limit, outcome, self._polls)
@@ -86,7 +86,7 @@ class ExportJobs:
         return job
 
     def status(self, subaccount_id: str, job_id: str, *, world: World, link_base: str, now: datetime) -> Any:
-        """What the API tells of a job: every call brings it nearer to its end. Null if there is no such job."""
+        """Return the status body of a job, `None` if it is unknown. Each call advances the job."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is None or job.subaccount_id != subaccount_id:
@@ -103,7 +103,7 @@ class ExportJobs:
             return {"status": job.status, "data": links, "expires": iso_ms(job.expires_at)}
 
     def cancel(self, subaccount_id: str, job_id: str) -> bool:
-        """Whether there was such a job; it is cancelled now, unless it had ended."""
+        """Cancel a job that has not ended, and return whether the job is known."""
         with self._lock:
             job = self._jobs.get(job_id)
             if job is None or job.subaccount_id != subaccount_id:
@@ -113,7 +113,7 @@ class ExportJobs:
             return True
 
     def file(self, subaccount_id: str, token: str, *, now: datetime) -> bytes | None:
-        """The CSV behind a link; null if there is none, or none any more."""
+        """Return the CSV file of a link, `None` if the link is unknown or expired."""
         with self._lock:
             job, data = self._files.get(token, (None, b""))
         if job is None or job.subaccount_id != subaccount_id or job.expires_at is None or job.expires_at <= now:
@@ -136,7 +136,7 @@ class ExportJobs:
 
 
 def export_rows(world: World, subaccount_id: str, *, from_at: datetime, to_at: datetime) -> list[dict[str, str]]:
-    """One row a leg that was initiated from `from_at` to `to_at`, both included, ordered by that time."""
+    """Return a row per leg initiated from `from_at` to `to_at`, both inclusive, ordered by that time."""
     account = world.account(subaccount_id)
     found = [
         (leg.initiated_at, session, leg)
@@ -150,7 +150,7 @@ def export_rows(world: World, subaccount_id: str, *, from_at: datetime, to_at: d
 
 
 def csv_file(rows: list[dict[str, str]]) -> bytes:
-    """The rows as a CSV file with a header."""
+    """Return the rows as a CSV file with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
@@ -205,7 +205,7 @@ def _endpoint(side: str, number: PhoneNumber) -> dict[str, str]:
 
 
 def _window(body: Any, *, now: datetime) -> tuple[datetime, datetime, int]:
-    """`from`, `to` and `limit` of a request; by default the last seven days up to today, without a limit."""
+    """Return `from`, `to` and `limit` of a request. The default is the last seven days, without a limit."""
     fields = {} if body is None else body
     if not isinstance(fields, dict):
         raise BadWindowError("Invalid JSON request body")
@@ -221,7 +221,7 @@ def _window(body: Any, *, now: datetime) -> tuple[datetime, datetime, int]:
 
 
 def _instant(text: Any, default: datetime) -> datetime:
-    """A date is its first instant in UTC; a time without an offset is UTC."""
+    """Parse a date as its first instant in UTC, and a time without an offset as UTC."""
     if text is None:
         return default
     if not isinstance(text, str):

@@ -1,6 +1,6 @@
-"""Faults that the simulated API shows on demand: what goes wrong, for which requests, how many times.
+"""Faults of the simulated API: what goes wrong, for which requests, and how often.
 
-How a fault looks on the wire is in `api`. Faults of the stores are methods of `landings`.
+The effect on the bytes is in `wire`. Faults of the stores are methods of `SimulatedSftp` and `SimulatedS3`.
 """
 
 import json
@@ -18,16 +18,16 @@ ANY = "any"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. Make it with one of the class methods.
+    """A fault of one reply. Create it with one of the class methods.
 
     Attributes:
-        status: replaces the answer's own; null leaves it.
-        body: replaces the answer's own; null leaves it.
-        broken: how the body fails on its way.
-        at_bytes: after how many bytes of the body it fails; null means halfway.
-        seconds: how long a stall lasts, or how long a byte takes when dripping.
-        job: how an export job ends that is started under this fault.
-        rows: so many rows of a call log file are left, and announced as the whole.
+        status: replaces the status of the reply, unless `None`.
+        body: replaces the body of the reply, unless `None`.
+        broken: how sending the body fails.
+        at_bytes: the number of bytes of the body before it fails; `None` is half of them.
+        seconds: the duration of a stall, or the time per byte of a drip.
+        job: the outcome of the export job that the request starts.
+        rows: truncates a call log file to this number of rows, with a matching Content-Length.
     """
 
     status: int | None = None
@@ -42,7 +42,7 @@ class Fault:
 
     @classmethod
     def answer(cls, status: int = 200, *, body: Any = b"", headers: Mapping[str, str] | None = None) -> "Fault":
-        """Another answer altogether. A body that is neither bytes nor text is sent as JSON."""
+        """Replace the whole reply. A body that is neither bytes nor a string is sent as JSON."""
         if isinstance(body, str):
             data, kind = body.encode(), "text/html; charset=utf-8"
         elif isinstance(body, bytes):
@@ -53,53 +53,53 @@ class Fault:
 
     @classmethod
     def too_many_requests(cls, *, retry_after: str | int | None = 1) -> "Fault":
-        """429, with `Retry-After` in seconds or as an HTTP date, or without it."""
+        """Reply with 429, with `Retry-After` in seconds or as an HTTP date, or without it."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         return cls.answer(429, body={"message": "Too many requests"}, headers=headers)
 
     @classmethod
     def redirect(cls, to: str, *, status: int = 302) -> "Fault":
-        """A redirect to a URL."""
+        """Redirect to a URL."""
         return cls.answer(status, headers={"Location": to})
 
     @classmethod
     def short_body(cls, *, at_bytes: int | None = None) -> "Fault":
-        """The right answer and its Content-Length, but the connection is closed before the body ends."""
+        """Send the right Content-Length, but close the connection before the body ends."""
         return cls(broken="short", at_bytes=at_bytes)
 
     @classmethod
     def no_length(cls, *, at_bytes: int | None = None) -> "Fault":
-        """No Content-Length, and the connection ends after `at_bytes` (null: after all): the wire tells of no loss."""
+        """Send no Content-Length and close the connection after `at_bytes` (`None`: all), so a loss cannot be detected."""
         return cls(broken="no_length", at_bytes=at_bytes)
 
     @classmethod
     def reset(cls, *, at_bytes: int | None = None) -> "Fault":
-        """The connection is reset inside the body."""
+        """Reset the connection within the body."""
         return cls(broken="reset", at_bytes=at_bytes)
 
     @classmethod
     def stall(cls, *, seconds: float = 3600.0, at_bytes: int | None = None) -> "Fault":
-        """Nothing more comes for so long inside the body; then the rest does."""
+        """Pause within the body, then send the rest."""
         return cls(broken="stall", seconds=seconds, at_bytes=at_bytes)
 
     @classmethod
     def drip(cls, *, seconds_per_byte: float) -> "Fault":
-        """The body comes byte by byte, so that no single read ever times out."""
+        """Send the body byte by byte, so that no single read times out."""
         return cls(broken="drip", seconds=seconds_per_byte)
 
     @classmethod
     def delay(cls, seconds: float) -> "Fault":
-        """The right answer, but late."""
+        """Send the right reply late."""
         return cls(delay_s=seconds)
 
     @classmethod
     def few_rows(cls, rows: int) -> "Fault":
-        """A call log file that ends after its header and so many rows, and looks whole."""
+        """Truncate a call log file to its header and this number of rows, so that it looks complete."""
         return cls(rows=rows)
 
     @classmethod
     def export_job(cls, outcome: JobOutcome) -> "Fault":
-        """The next export job that is started ends so. `expired` succeeds, but its links are dead."""
+        """Give the next export job this outcome. `expired` succeeds, but its links have expired."""
         return cls(job=outcome)
 
 
@@ -112,21 +112,21 @@ class _Planned:
 
 
 class Faults:
-    """The faults that are yet to come. Thread-safe; of several that fit a request the one added first shows."""
+    """The planned faults. Thread-safe. If several match a request, the one added first applies."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._planned: list[_Planned] = []
 
     def add(self, fault: Fault, *, match: str = ANY, times: int | None = 1, after: int = 0) -> None:
-        """The fault shows at requests that match.
+        """Plan a fault for matching requests.
 
         Args:
             fault: what goes wrong.
             match: a session id; a subaccount id; `recordings`, `exports`, `download`, `push-config` or `webhooks`;
                 a method (`GET`); or `any`.
-            times: at how many requests it shows; `FOREVER` until `clear`.
-            after: how many matching requests are answered well before it shows.
+            times: how many requests it applies to; `FOREVER` is until `clear`.
+            after: how many matching requests succeed before it applies.
         """
         if times is not None and times < 1:
             raise ValueError(f"times must be at least 1 or FOREVER, not {times}")
@@ -134,16 +134,16 @@ class Faults:
             self._planned.append(_Planned(fault, match.lower(), times, after))
 
     def clear(self) -> None:
-        """From now on everything goes well."""
+        """Remove all planned faults."""
         with self._lock:
             self._planned.clear()
 
     def take(self, tags: Iterable[str], *, starts_job: bool = False) -> Fault | None:
-        """The fault that this request meets, counted as shown.
+        """Return the fault for a request, and count it.
 
         Args:
-            tags: everything that the request may be matched by.
-            starts_job: whether to look for faults of export jobs, or for all others.
+            tags: everything that may match the request.
+            starts_job: whether to return faults of export jobs, or only others.
         """
         own = {tag.lower() for tag in tags} | {ANY}
         with self._lock:

@@ -1,13 +1,12 @@
-"""How a world is made up: when people call, how calls end, what becomes of recordings. Everything from a seed.
+"""Generation of a world from a seed: when people call, how calls end, and the outcome of each recording.
 
-Shares are dealt, not drawn: a deck of a hundred cards holds every outcome as often as its percentage, so that a week
-of a few hundred sessions shows each of them, however the seed falls.
+Shares are dealt from decks of a hundred cards, so that a week of a few hundred sessions has every outcome, whatever the seed.
 """
 
 import math
 import random
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import timezone as fixed_offset
@@ -19,22 +18,22 @@ from zoneinfo import ZoneInfo
 from callarchive.domain.days import day_bounds, days_between
 from callarchive.simulator.audio import SHAPES
 from callarchive.simulator.clock import iso_ms
-from callarchive.simulator.world import AccountPlan, Answer, FileState, Leg, PhoneNumber, Recording, Session
+from callarchive.simulator.world import AccountPlan, Answer, FileState, Leg, PhoneNumber, Recording, Session, World
 
 _Card = TypeVar("_Card")
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 _SINGAPORE = fixed_offset(timedelta(hours=8))
 
 MAX_DURATION_S = 480.0
-"""Longer recordings teach nothing and make the demo's files large."""
+"""Longer recordings would only make the demo's files larger."""
 
 _HOURLY = (1, 1, 1, 1, 1, 2, 4, 8, 16, 24, 26, 24, 20, 22, 24, 22, 20, 22, 26, 24, 16, 10, 5, 2)
-"""How many calls begin in each hour of the local day, relative to each other: peaks before noon and in the evening."""
+"""Relative number of calls by hour of the local day: peaks before noon and in the evening."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of a recording: the API's word, the file, and how long after the call 8x8 is done with it."""
+    """The outcome of a recording: its status in the API, its file, and how long after the call both are ready."""
 
     status: str
     file: FileState
@@ -45,7 +44,7 @@ OUTCOMES: Mapping[Outcome, int] = {
     Outcome("CALLBACK_COMPLETED", FileState.WHOLE): 58,
     Outcome("UPLOAD_COMPLETED", FileState.WHOLE): 24,
     Outcome("CALLBACK_FAILED", FileState.WHOLE): 2,
-    Outcome("completed", FileState.WHOLE): 1,  # as an example in 8x8's OpenAPI file has it
+    Outcome("completed", FileState.WHOLE): 1,  # spelled like an example in 8x8's OpenAPI file
     Outcome("UPLOAD_COMPLETED", FileState.ABSENT): 2,
     Outcome("PROCESSING", FileState.ABSENT): 1,
     Outcome("UPLOAD_COMPLETED", FileState.WHOLE, timedelta(hours=30)): 1,
@@ -66,7 +65,7 @@ _ANSWERS_WITHOUT_RECORDINGS = {Answer.EMPTY_LIST: 70, Answer.NULL_LIST: 20, Answ
 _SIP = {"COMPLETED": 200, "NO_ANSWER": 480, "BUSY": 486, "CANCELED": 487, "FAILED": 503, "ERROR": 500}
 
 _RANGES = (
-    # Kept for drama by regulators: NANPA 555-01xx, Ofcom 07700 900xxx, ARCEP 06 39 98 xx xx, ComReg 020 91x xxxx.
+    # Reserved for fiction by regulators: NANPA 555-01xx, Ofcom 07700 900xxx, ARCEP 06 39 98 xx xx, ComReg 020 91x xxxx.
     ("120255501", 2, "1", "United States", "Example Wireless", "310", "410"),
     ("447700900", 3, "44", "United Kingdom", "Example Mobile", "234", "15"),
     ("3363998", 4, "33", "France", "Exemple Mobile", "208", "01"),
@@ -76,7 +75,7 @@ _PRICES = {"1": "0.0110", "44": "0.0275", "33": "0.0320", "353": "0.0400"}
 
 
 class _Deck(Generic[_Card]):
-    """Deals the cards of a shuffled hundred, then of the next."""
+    """A deck of shuffled cards, reshuffled when empty."""
 
     def __init__(self, shares: Mapping[_Card, int], rng: random.Random) -> None:
         self._all = [card for card, share in shares.items() for _ in range(share)]
@@ -89,33 +88,60 @@ class _Deck(Generic[_Card]):
         return self._left.pop()
 
 
-def generate_sessions(
-    account: AccountPlan, *, seed: int, first_day: date, last_day: date, sessions_per_day: int, timezone: ZoneInfo
+def generate_world(
+    *,
+    seed: int,
+    accounts: Sequence[AccountPlan],
+    first_day: date,
+    last_day: date,
+    sessions_per_day: int,
+    timezone: str = "UTC",
+) -> World:
+    """Return the world of these arguments. Its days do not change if later ones are added.
+
+    Args:
+        seed: any integer.
+        accounts: each gets its own sessions.
+        first_day, last_day: both inclusive, in `timezone`.
+        sessions_per_day: of each account.
+        timezone: an IANA name. The call centre's hours follow it too.
+    """
+    days = list(days_between(first_day, last_day))
+    sessions = (
+        session
+        for account in accounts
+        for session in _sessions(account, seed, days, sessions_per_day, ZoneInfo(timezone))
+    )
+    return World(accounts=tuple(accounts), sessions=tuple(sessions), timezone=timezone)
+
+
+def _sessions(
+    account: AccountPlan, seed: int, days: Sequence[date], sessions_per_day: int, timezone: ZoneInfo
 ) -> Iterator[Session]:
-    """The account's sessions, oldest first. See `World.generate`."""
+    """Yield the account's sessions, oldest first."""
     maker = _Maker(account, random.Random(f"{seed}/{account.subaccount_id}"))
-    for day in days_between(first_day, last_day):
+    for day in days:
         begin, end = day_bounds(day, timezone)
         for started_at in _starts(begin, end, sessions_per_day, maker.rng):
             yield maker.session(started_at)
 
 
 def uuid_at(at: datetime, rng: random.Random) -> str:
-    """A version-1 UUID that was made at that time, by a machine that does not exist."""
+    """Return a version-1 UUID of that time, with a random node."""
     ticks = int((at - _GREGORIAN) / timedelta(microseconds=1)) * 10 + rng.randrange(10)
-    node = rng.getrandbits(48) | 0x010000000000  # the multicast bit says that it is no network card's address
+    node = rng.getrandbits(48) | 0x010000000000  # the multicast bit marks it as not the address of a network card
     clock = rng.getrandbits(14)
     parts = (ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF | 0x1000, clock >> 8 | 0x80, clock & 0xFF)
     return str(uuid.UUID(fields=(*parts, node)))
 
 
 def file_name(recording_id: str, started_at: datetime) -> str:
-    """`{recording id}_{start}.mp3` as 8x8 names it: milliseconds, raw colons."""
+    """Return 8x8's file name, `{recording id}_{start}.mp3`, with milliseconds and raw colons."""
     return f"{recording_id}_{iso_ms(started_at)}.mp3"
 
 
 def _starts(begin: datetime, end: datetime, count: int, rng: random.Random) -> list[datetime]:
-    """Starts of a day's sessions. On a busy day the last lies so close to its end that leg B begins on the next."""
+    """Return the starts of a day's sessions. On a busy day, leg B of the last one starts on the next day."""
     length = end - begin
     starts = []
     for _ in range(count):
@@ -132,7 +158,7 @@ def _cut_to_ms(at: datetime) -> datetime:
 
 
 class _Maker:
-    """Makes one account's sessions, one after the other."""
+    """Generator of one account's sessions."""
 
     def __init__(self, account: AccountPlan, rng: random.Random) -> None:
         self.rng = rng
@@ -143,12 +169,12 @@ class _Maker:
         self._outcomes = _Deck(OUTCOMES, rng)
         listed = round(account.listed_share * 100)
         self._listed = _Deck({True: listed, False: 100 - listed}, rng)
-        # Of the sessions that are listed, one in twenty is not in the export: only their union is whole.
+        # One in twenty of the listed sessions is not in the export, so only the union of both is complete.
         self._exported = _Deck({True: 95, False: 5}, rng)
         self._masks = [self._number() for _ in range(3)]
 
     def session(self, started_at: datetime) -> Session:
-        """A session that begins then."""
+        """Return a session that starts at this time."""
         rng = self.rng
         status = self._statuses.deal()
         session_id = uuid_at(started_at + timedelta(milliseconds=rng.randrange(-400, 400)), rng)
@@ -172,7 +198,7 @@ class _Maker:
         )
 
     def _answer_without_recordings(self, status: str) -> Answer:
-        """8x8 knows every call that was connected; of the others not all."""
+        """Return the response for a session without recordings. Only sessions that were not connected may be unknown."""
         answer = self._answers.deal()
         return Answer.NULL_LIST if answer is Answer.NOT_FOUND and status == "COMPLETED" else answer
 
@@ -220,7 +246,7 @@ class _Maker:
         )
 
     def _recordings(self, session_id: str, leg: Leg, count: int) -> Iterator[Recording]:
-        """The talk in one piece, or in two with a pause between them."""
+        """Yield the recordings of a call: the whole of it, or two parts with a pause between them."""
         if leg.connected_at is None or count == 0:
             return
         talk_s = (leg.disconnected_at - leg.connected_at).total_seconds()
@@ -237,12 +263,12 @@ class _Maker:
         recording_id = uuid_at(started_at + timedelta(milliseconds=rng.randrange(-300, 300)), rng)
         name = file_name(recording_id, started_at)
         dated = self._account.layout == "dated" or (self._account.layout == "mixed" and rng.random() < 0.4)
-        # The page's own sample lies in the folder of the day in Singapore, not of the UTC day in its name.
+        # The sample in 8x8's documentation is in the folder of the day in Singapore, not of the UTC day in its name.
         folder = f"{started_at.astimezone(_SINGAPORE).date()}/" if dated else ""
         pushed = outcome.status not in ("PROCESSING", "PROCESSING_FAILED")
         url = f"{self._account.external_base}/{session_id}/{quote(name, safe='')}"
-        told_s = rng.random()
-        wrong_s = 20 if told_s < 0.02 else 0
+        reported = rng.random()
+        wrong_s = 20 if reported < 0.02 else 0
         return Recording(
             subaccount_id=self._account.subaccount_id,
             session_id=session_id,
@@ -256,7 +282,7 @@ class _Maker:
             shape=rng.choice(sorted(SHAPES)),
             audio_seed=rng.getrandbits(31),
             reported_started_at=started_at if rng.random() < 0.25 else None,
-            reported_duration_s=round(duration_s) + wrong_s if told_s < 0.5 else None,
+            reported_duration_s=round(duration_s) + wrong_s if reported < 0.5 else None,
             session_key="sessionid" if rng.random() < 0.3 else "sessionId",
             ready_at=None if outcome.ready_after is None else started_at + outcome.ready_after,
         )

@@ -1,7 +1,6 @@
-"""What lies in landings: the bytes of a recording, and which recordings are there by now.
+"""The content of landings: the bytes of a recording, and which recordings are due.
 
-The servers are in `s3` and `sftp`. Their libraries belong to the optional extra `simulator` and are imported when a
-server starts.
+The servers are in `s3` and `sftp`. Their libraries are in the optional extra `simulator` and are imported when a server starts.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ from callarchive.simulator.world import AccountPlan, FileState, Recording, World
 
 
 def require(*modules: str) -> None:
-    """Returns when these modules of the extra can be imported. Raises ConfigurationError: what to install."""
+    """Import these modules of the extra. Raise ConfigurationError with the command to install it."""
     for module in modules:
         try:
             importlib.import_module(module)
@@ -27,28 +26,28 @@ def require(*modules: str) -> None:
 
 
 def object_bytes(recording: Recording) -> bytes:
-    """What lies in the landing for a recording, once it does."""
+    """Return the bytes of a recording's file in the landing."""
     whole = make_recording(shape=recording.shape, duration_s=recording.duration_s, seed=recording.audio_seed)
     return whole if recording.file is FileState.WHOLE else break_recording(whole, recording.file.value)
 
 
 def due_recordings(
-    world: World, landing: str, *, now: datetime, but: Collection[str] = ()
+    world: World, landing: str, *, now: datetime, exclude: Collection[str] = ()
 ) -> list[tuple[AccountPlan, Recording]]:
-    """Recordings, save those of these ids, that 8x8 has put by now into landings of that kind (`s3` or `sftp`)."""
+    """Return the recordings that 8x8 has pushed to landings of that kind (`s3` or `sftp`), without the excluded ids."""
     accounts = {account.subaccount_id: account for account in world.accounts if account.landing == landing}
     return [
         (accounts[recording.subaccount_id], recording)
         for recording in world.recordings
-        if recording.subaccount_id in accounts and recording.has_file(now) and recording.recording_id not in but
+        if recording.subaccount_id in accounts and recording.has_file(now) and recording.recording_id not in exclude
     ]
 
 
 def free_port(wanted: int = 0) -> int:
-    """The wanted port of the loopback interface if nobody has it, else one that nobody has."""
+    """Return the wanted port of the loopback interface if it is free, else another free one."""
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like the servers
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise ArchiveError("this machine has no free port")

@@ -1,7 +1,7 @@
-"""`python -m callarchive.simulator.moto_process PORT`: moto's S3 in a process of its own, until its standard input ends.
+"""`python -m callarchive.simulator.moto_process PORT`: moto's S3 server in its own process, until its standard input ends.
 
-moto keeps one memory a process, so two servers in one process would share their buckets; and it would take turns with
-the program under test for the interpreter. Its input ends when its parent closes it or dies, however that happens.
+Two moto servers in one process would share their buckets, and moto would compete with the program under test for the GIL.
+Standard input ends when the parent closes it or dies.
 """
 
 import logging
@@ -10,16 +10,16 @@ import sys
 
 
 def main() -> None:
-    """Writes the port to standard output once requests are answered."""
+    """Serve S3, and write the port to standard output once the server is ready."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it tells of every request on stderr
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it logs every request to stderr
     server = ThreadedMotoServer("127.0.0.1", int(sys.argv[1]), verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the parent reads only the port
     sys.stdin.buffer.read()
-    os._exit(0)  # its requests' threads would be waited for
+    os._exit(0)  # without waiting for the threads of open requests
 
 
 if __name__ == "__main__":

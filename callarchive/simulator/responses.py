@@ -1,7 +1,7 @@
-"""What 8x8's API says, as JSON values: the form of every answer, read off 8x8's page and OpenAPI file.
+"""The JSON bodies of 8x8's API, after its documentation page and OpenAPI file.
 
-Where those are silent (what stands in the body of a 401, 403 or 404), the form of the documented 422 is used.
-Routes and bytes are in `api`, export jobs in `exports`.
+The bodies of 401, 403 and 404 are not documented; they have the form of the documented 422. Routes are in `api`, export jobs in
+`exports`.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from callarchive.simulator.clock import iso_ms
 from callarchive.simulator.world import Answer, Recording, Session
 
 UNSET_START = "1969-12-31T23:59:59.999Z"
-"""What 8x8's page shows as `startRecordingTime`: a time stamp of -1 ms."""
+"""The unset `startRecordingTime` in 8x8's documentation: a time stamp of -1 ms."""
 
 WEBHOOK_TYPES = ("VCS", "VCA", "VSS", "VRU", "VNU")
 OK = {"statusCode": 0, "statusMessage": "ok"}
@@ -21,7 +21,7 @@ OK = {"statusCode": 0, "statusMessage": "ok"}
 
 @dataclass(frozen=True, slots=True)
 class PushConfig:
-    """Where 8x8 was told to push an account's recordings."""
+    """Where 8x8 pushes an account's recordings."""
 
     protocol: str
     host: str
@@ -33,7 +33,7 @@ class PushConfig:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where 8x8 was told to send an account's events of one type."""
+    """Where 8x8 sends an account's events of one type."""
 
     type: str
     url: str
@@ -42,11 +42,11 @@ class Webhook:
 
 
 class InvalidBodyError(Exception):
-    """A request's body is not what the route takes: answered with 422."""
+    """The request body is invalid: the response is 422."""
 
 
-def recordings_answer(session: Session | None, *, now: datetime) -> tuple[int, dict[str, Any]]:
-    """HTTP status and body for a session's recordings; null is a session that never was."""
+def recordings_response(session: Session | None, *, now: datetime) -> tuple[int, dict[str, Any]]:
+    """Return status and body for a session's recordings; `None` is an unknown session."""
     if session is None or session.answer is Answer.NOT_FOUND:
         return 404, refusal("1404", "Session not found", now=now)
     if session.answer is Answer.NULL_LIST:
@@ -59,7 +59,7 @@ def recordings_answer(session: Session | None, *, now: datetime) -> tuple[int, d
 def _recording(recording: Recording, *, now: datetime) -> dict[str, Any]:
     ready = recording.ready(now)
     start = recording.reported_started_at
-    answer: dict[str, Any] = {
+    body: dict[str, Any] = {
         "recordingId": recording.recording_id,
         recording.session_key: recording.session_id,
         "subAccountId": recording.subaccount_id,
@@ -68,12 +68,12 @@ def _recording(recording: Recording, *, now: datetime) -> dict[str, Any]:
         "startRecordingTime": iso_ms(start) if start is not None else UNSET_START,
     }
     if recording.reported_duration_s is not None:
-        answer["duration"] = recording.reported_duration_s
-    return answer
+        body["duration"] = recording.reported_duration_s
+    return body
 
 
-def push_config_answer(subaccount_id: str, config: PushConfig, *, deleted: bool = False) -> dict[str, Any]:
-    """The push configuration as it is told: whether there is a password, never which."""
+def push_config_response(subaccount_id: str, config: PushConfig, *, deleted: bool = False) -> dict[str, Any]:
+    """Return the push configuration, with whether there is a password instead of the password."""
     return {
         **({"delete": True} if deleted else {}),
         "subAccountId": subaccount_id,
@@ -88,7 +88,7 @@ def push_config_answer(subaccount_id: str, config: PushConfig, *, deleted: bool 
 
 
 def read_push_config(body: Any) -> PushConfig:
-    """The push configuration in a request's body. Raises InvalidBodyError."""
+    """Return the push configuration in a request body. Raise InvalidBodyError if it is invalid."""
     fields = _object(body)
     protocol = _text(fields, "protocol")
     port = fields.get("port")
@@ -106,14 +106,14 @@ def read_push_config(body: Any) -> PushConfig:
     )
 
 
-def webhooks_answer(subaccount_id: str, webhooks: list[Webhook]) -> dict[str, Any]:
-    """An account's webhooks: whether there is an auth header, never which."""
-    told = [webhook_answer(webhook) for webhook in webhooks]
-    return {"subAccountId": subaccount_id, "count": len(told), "webhooks": told, **OK}
+def webhooks_response(subaccount_id: str, webhooks: list[Webhook]) -> dict[str, Any]:
+    """Return an account's webhooks, with whether there is an auth header instead of the header."""
+    items = [webhook_response(webhook) for webhook in webhooks]
+    return {"subAccountId": subaccount_id, "count": len(items), "webhooks": items, **OK}
 
 
-def webhook_answer(webhook: Webhook) -> dict[str, Any]:
-    """One webhook."""
+def webhook_response(webhook: Webhook) -> dict[str, Any]:
+    """Return one webhook."""
     return {
         "type": webhook.type,
         "url": webhook.url,
@@ -123,10 +123,10 @@ def webhook_answer(webhook: Webhook) -> dict[str, Any]:
 
 
 def read_webhook(body: Any) -> Webhook:
-    """The webhook in a request's body. 8x8's guides say `active` where its OpenAPI file says `enabled`.
+    """Return the webhook in a request body. 8x8's guides have `active` where its OpenAPI file has `enabled`.
 
     Raises:
-        InvalidBodyError: the type is none of the five, the URL is none, or a field is of the wrong kind.
+        InvalidBodyError: the type, the URL or the type of a field is invalid.
     """
     fields = _object(body)
     kind = _text(fields, "type")
@@ -143,12 +143,12 @@ def read_webhook(body: Any) -> Webhook:
 
 
 def refusal(code: str, message: str, *, now: datetime) -> dict[str, Any]:
-    """An error as the voice API words it: `statusCode` is a text here and a number elsewhere."""
+    """Return an error of the voice API. Its `statusCode` is a string here and a number elsewhere."""
     return {"errorId": str(uuid.uuid4()), "statusCode": code, "statusMessage": message, "timestamp": iso_ms(now)}
 
 
 def unknown_job(*, now: datetime) -> dict[str, Any]:
-    """The error for an export job that is not known, which has a form of its own."""
+    """Return the error for an unknown export job, which has a different form."""
     return {"code": 4018, "message": "Invalid jobId", "errorId": str(uuid.uuid4()), "timestamp": iso_ms(now)}
 
 

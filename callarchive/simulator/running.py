@@ -1,7 +1,7 @@
-"""All stand-ins at once, filled, and a configuration that points to them: what the demo starts.
+"""All simulators of a world, filled, with a configuration that points to them: what the demo starts.
 
-In the directory lie afterwards `callarchive.toml`, `.env` (throw-away keys), `known_hosts`, `inbox/` (the account's own
-session files), `sftp/` (what the SFTP server serves) and `simulator.json` (ports and world, for the next start).
+The directory then has `callarchive.toml`, `.env` (random keys), `known_hosts`, `inbox/` (the account's own session files),
+`sftp/` (the files of the SFTP server) and `simulator.json` (ports and world, for the next start).
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from callarchive.domain.days import day_of
 from callarchive.domain.errors import ConfigurationError
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.clock import iso_ms
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.landings import free_port, require
 from callarchive.simulator.s3 import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SimulatedS3
 from callarchive.simulator.sftp import SimulatedSftp
@@ -41,15 +42,15 @@ _SFTP_PASSWORD = "SIMULATED_SFTP_PASSWORD"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the demo's world is made from."""
+    """The arguments of the demo's world."""
 
     seed: int
     last_day: date
     sessions_per_day: int
 
     def world(self) -> World:
-        """The two demo accounts' week that ends with `last_day`."""
-        return World.generate(
+        """Return the week of the two demo accounts that ends with `last_day`."""
+        return generate_world(
             seed=self.seed,
             accounts=DEMO_ACCOUNTS,
             first_day=self.last_day - timedelta(days=DEMO_DAYS - 1),
@@ -59,11 +60,11 @@ class Recipe:
 
 
 class Simulator:
-    """The API, S3 and SFTP of a world, running until the `with` ends. Made by `start`.
+    """The API, S3 and SFTP server of a world, running within a `with` block. Create it with `start`.
 
     Attributes:
         config: the path of the configuration.
-        environment: what it refers to: API keys, the SFTP password, AWS credentials. Also written to `.env`.
+        environment: the variables of the configuration: API keys, SFTP password, AWS credentials. Also written to `.env`.
     """
 
     def __init__(self, directory: Path, world: World, clock: Callable[[], datetime], *, export_polls: int) -> None:
@@ -92,7 +93,7 @@ class Simulator:
         self._delivered: set[str] = set()
 
     def _port(self, server: str) -> int:
-        """The port that this server had last time, if it is free; 0 lets it choose."""
+        """Return the server's last port if it is free, another free one if not, and 0 if it had none."""
         known = self._state.get("ports", {}).get(server, 0)
         return free_port(known) if known else 0
 
@@ -108,17 +109,17 @@ class Simulator:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         export_polls: int = 1,
     ) -> "Simulator":
-        """Everything runs, is filled, and is described by `directory/callarchive.toml`.
+        """Start and fill all simulators, and write `directory/callarchive.toml`.
 
-        Without any argument but the directory, what was started there before is started again: the same world, the
-        same keys and, where they are free, the same ports, so that the configuration there still holds.
+        With only the directory given, the last start there is repeated: the same world, keys and, if they are free, ports, so
+        that the configuration remains valid.
 
         Args:
-            directory: made if it is not there.
-            world: what happened; null makes the demo's week from the arguments that follow.
-            seed, last_day, sessions_per_day: the demo's; `last_day` is yesterday (UTC) by default.
-            clock: what time it is at 8x8. Hand over a `MovableClock` to move it, and call `deliver` when it has moved.
-            export_polls: how many times an export job is told as unfinished; each costs a client its pause.
+            directory: created if it does not exist.
+            world: the data; `None` generates the demo's week from the next arguments.
+            seed, last_day, sessions_per_day: of the demo's week; `last_day` is yesterday (UTC) by default.
+            clock: the time at 8x8. After moving a `MovableClock`, call `deliver`.
+            export_polls: how often the status of an export job is unfinished; a client waits after each.
 
         Raises:
             ConfigurationError: the extra `simulator` is not installed.
@@ -147,21 +148,21 @@ class Simulator:
         self.close()
 
     def close(self) -> None:
-        """Nothing runs any more; the directory stays. May be called twice."""
+        """Stop all simulators and keep the directory. May be called twice."""
         self._stack.close()
 
     def deliver(self) -> int:
-        """Recordings that are ready by now lie in their landings. Returns how many were put there by this call."""
+        """Write the recordings that became ready to their landings, and return their number."""
         now = self.clock()
         fresh = [
-            *self.s3.fill(self.world, now=now, but=self._delivered),
-            *self.sftp.fill(self.world, now=now, but=self._delivered),
+            *self.s3.fill(self.world, now=now, exclude=self._delivered),
+            *self.sftp.fill(self.world, now=now, exclude=self._delivered),
         ]
         self._delivered.update(fresh)
         return len(fresh)
 
     def _write(self, recipe: Recipe | None) -> None:
-        """Files that a user of the directory needs. A configuration edited since is left alone while it still holds."""
+        """Write the files for the user. A configuration that was edited is kept while it is still valid."""
         text = _configuration(self)
         digest = hashlib.sha256(text.encode()).hexdigest()
         if digest != self._state.get("configuration_sha256") or not self.config.exists():
@@ -178,14 +179,14 @@ class Simulator:
 
 
 def api_key_name(account: AccountPlan) -> str:
-    """The environment variable that holds the account's API key."""
+    """Return the environment variable of the account's API key."""
     return re.sub(r"\W", "_", account.subaccount_id, flags=re.ASCII).upper() + "_API_KEY"
 
 
 def _recipe(
     known: Mapping[str, Any] | None, seed: int | None, last_day: date | None, sessions_per_day: int | None
 ) -> Recipe:
-    """What was asked for, and for the rest what the last start in this directory took, and else the demo's own."""
+    """Return the given values, else those of the last start in this directory, else the demo's defaults."""
     before = known or {}
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     known_day = date.fromisoformat(before["last_day"]) if "last_day" in before else yesterday
@@ -203,14 +204,14 @@ def _read_state(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as err:
-        raise ConfigurationError(f"{file} cannot be read ({type(err).__name__}): delete it to begin anew") from err
+        raise ConfigurationError(f"{file} cannot be read ({type(err).__name__}): delete it to start over") from err
     if not isinstance(state, dict):
-        raise ConfigurationError(f"{file} is not the simulator's: delete it to begin anew")
+        raise ConfigurationError(f"{file} was not written by the simulator: delete it to start over")
     return state
 
 
 def _read_env(file: Path) -> dict[str, str]:
-    """Names and values of a `.env` that was written here."""
+    """Return the variables of a `.env` that the simulator wrote."""
     if not file.is_file():
         return {}
     pairs = (line.partition("=") for line in file.read_text(encoding="utf-8").splitlines())
@@ -218,7 +219,7 @@ def _read_env(file: Path) -> dict[str, str]:
 
 
 def _write_private(file: Path, text: str) -> None:
-    """The file holds the text and only its owner can read it."""
+    """Write a file that only its owner can read."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         os.fchmod(descriptor, 0o600)
@@ -226,7 +227,7 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _write_session_files(directory: Path, world: World) -> None:
-    """There is a file for each day of each account that has such files, if only its header: `session_id,started_at`."""
+    """Write the session files, `session_id,started_at`: one per day and account that has them, possibly without rows."""
     zone = ZoneInfo(world.timezone)
     rows: dict[str, list[str]] = {}
     for session in world.sessions:
@@ -249,7 +250,7 @@ def _configuration(simulator: Simulator) -> str:
     first_day = min(days, default=simulator.clock().date())
     folder = simulator.directory.as_uri()
     head = f"""\
-# Written by the simulator for its stand-ins on this machine; the keys in .env beside it open nothing else.
+# Written by the simulator. The keys in .env are valid only for the simulators on this machine.
 timezone   = {json.dumps(world.timezone)}
 start_date = {first_day}
 

@@ -1,7 +1,4 @@
-"""The S3 server that 8x8 pushes to, played by moto on loopback. It starts empty and can be filled.
-
-Paths are relative to an account's landing root, as in `Recording.path`.
-"""
+"""The S3 server that 8x8 pushes to: moto on loopback. Paths are relative to an account's landing root."""
 
 import select
 import subprocess
@@ -25,10 +22,10 @@ _START_S = 60.0
 
 
 class SimulatedS3:
-    """An S3 server, served by a process of its own until the `with` ends. It takes any credentials.
+    """An S3 server in its own process, served within a `with` block. It starts empty and accepts any credentials.
 
     Args:
-        port: 0 takes a free one.
+        port: 0 chooses a free one.
     """
 
     access_key_id = ACCESS_KEY_ID
@@ -49,33 +46,33 @@ class SimulatedS3:
         self.close()
 
     def start(self) -> Self:
-        """Requests are answered from now on.
+        """Start serving requests.
 
         Raises:
             ConfigurationError: the extra `simulator` is not installed.
             UnavailableError: the port is taken, or the server did not start.
         """
         require("moto", "flask", "flask_cors")
-        # moto waits for ever for a server that could not bind.
+        # moto waits forever for a server that could not bind.
         if self._wanted_port and free_port(self._wanted_port) != self._wanted_port:
-            raise UnavailableError(f"the simulated S3 cannot have port {self._wanted_port}: another program has it")
+            raise UnavailableError(f"the simulated S3 cannot use port {self._wanted_port}: another program uses it")
         self._process = process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "callarchive.simulator.moto_process", str(self._wanted_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us: we end it once we no longer need it
+            start_new_session=True,  # Ctrl-C must not stop it before we do
         )
         line = b""
         if process.stdout is not None and select.select([process.stdout], [], [], _START_S)[0]:
             line = process.stdout.readline()
         if not line.strip().isdigit():
             self.close()
-            raise UnavailableError("the simulated S3 did not start: moto's own message stands above")
+            raise UnavailableError("the simulated S3 did not start: see moto's message above")
         self._port = int(line)
         return self
 
     def close(self) -> None:
-        """The port is free and everything in it is gone. May be called twice."""
+        """Stop the server, which loses its objects. May be called twice."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -88,14 +85,14 @@ class SimulatedS3:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         if self._process is None:
             raise RuntimeError("the simulated S3 is not running: use it in a `with`")
         return self._port
 
     @property
     def endpoint_url(self) -> str:
-        """What `[accounts.s3] endpoint_url` should be."""
+        """The value for `[accounts.s3] endpoint_url`."""
         return f"http://127.0.0.1:{self.port}"
 
     @cached_property
@@ -114,48 +111,48 @@ class SimulatedS3:
         )
 
     def create_bucket(self, bucket: str) -> None:
-        """The bucket is there."""
+        """Create the bucket if it does not exist."""
         with self._lock:
             if bucket not in self._buckets:
                 self.client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
                 self._buckets.add(bucket)
 
     def put(self, account: AccountPlan, path: str, data: bytes) -> None:
-        """The object at `path` below the account's prefix is `data`, whatever was there."""
+        """Write the object at `path` below the account's prefix, replacing any other."""
         self.create_bucket(account.bucket)
         self.client.put_object(Bucket=account.bucket, Key=_key(account, path), Body=data)
 
     def overwrite(self, account: AccountPlan, path: str, data: bytes) -> None:
-        """Like `put`, for an object that is there already; raises ArchiveError when it is not."""
+        """Replace an existing object. Raise ArchiveError if it does not exist."""
         if path not in self.paths(account):
             raise ArchiveError(f"nothing to overwrite at {path}")
         self.put(account, path, data)
 
     def delete(self, account: AccountPlan, path: str) -> None:
-        """There is no object at `path`."""
+        """Delete the object at `path`, if any."""
         self.client.delete_object(Bucket=account.bucket, Key=_key(account, path))
 
     def paths(self, account: AccountPlan) -> list[str]:
-        """Every path below the account's prefix, sorted."""
+        """Return all paths below the account's prefix, sorted."""
         self.create_bucket(account.bucket)
         root = _key(account, "")
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=account.bucket, Prefix=root)
         return sorted(item["Key"].removeprefix(root) for page in pages for item in page.get("Contents", ()))
 
-    def fill(self, world: World, *, now: datetime | None = None, but: Collection[str] = ()) -> list[str]:
-        """Every ready recording of the world's S3 accounts lies in its place; accounts without one have their bucket.
+    def fill(self, world: World, *, now: datetime | None = None, exclude: Collection[str] = ()) -> list[str]:
+        """Write every ready recording of the world's S3 accounts, and create the buckets of all of them.
 
         Args:
-            now: what time it is; null means now.
-            but: ids of recordings that are left alone.
+            now: the time; `None` is the current one.
+            exclude: ids of recordings to skip.
 
         Returns:
-            ids of the recordings that were put there.
+            ids of the recordings that were written.
         """
         for account in world.accounts:
             if account.landing == "s3":
                 self.create_bucket(account.bucket)
-        due = due_recordings(world, "s3", now=now or datetime.now(UTC), but=but)
+        due = due_recordings(world, "s3", now=now or datetime.now(UTC), exclude=exclude)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda item: self.put(item[0], item[1].path, object_bytes(item[1])), due))
         return [recording.recording_id for _, recording in due]

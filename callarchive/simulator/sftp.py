@@ -1,6 +1,6 @@
-"""The SFTP server that 8x8 pushes to, played by asyncssh on loopback, serving a folder of this machine.
+"""The SFTP server that 8x8 pushes to: asyncssh on loopback, which serves a local folder as its `/`.
 
-Paths are relative to an account's landing root, as in `Recording.path`; the folder is the server's `/`.
+Paths are relative to an account's landing root, like `Recording.path`.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ _WAIT_S = 10.0
 
 
 class SimulatedSftp:
-    """An SFTP server, served until the `with` ends.
+    """An SFTP server, served within a `with` block.
 
     Args:
-        folder: what it serves; made if it is not there.
+        folder: what it serves; created if it does not exist.
         password: of the user `demo`.
-        port: 0 takes a free one.
-        host_key: a file to keep the server's key in, so that the next start shows the same; null makes a new one.
+        port: 0 chooses a free one.
+        host_key: the file that keeps the server's key for the next start; `None` creates a new key.
     """
 
     host = "127.0.0.1"
@@ -48,7 +48,7 @@ class SimulatedSftp:
         self._denied: set[str] = set()
         self._closed: set[str] = set()
         self.opened: list[str] = []
-        """Paths below the server's root of every file that was opened, in order."""
+        """The paths of all files that were opened, in order."""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -57,7 +57,7 @@ class SimulatedSftp:
         self.close()
 
     def start(self) -> Self:
-        """Connections are taken from now on. Raises ConfigurationError without the extra."""
+        """Start the server. Raise ConfigurationError if the extra is not installed."""
         require("asyncssh")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = self._key or _host_key(self._host_key_file)
@@ -72,7 +72,7 @@ class SimulatedSftp:
         return self
 
     def close(self) -> None:
-        """The port is free and every connection closed. The folder stays. May be called twice."""
+        """Stop the server and keep the folder. May be called twice."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
@@ -84,82 +84,82 @@ class SimulatedSftp:
         loop.close()
 
     def kill(self) -> None:
-        """The server is gone, in the middle of whatever it did; `restart` brings it back."""
+        """Stop listening and abort all connections, until `restart`."""
         self._run(self._stop_listening())
 
     def restart(self) -> None:
-        """Connections are taken again, on the same port and with the same key."""
+        """Listen again, on the same port and with the same key."""
         self._run(self._listen())
 
     def drop_after(self, files: int) -> None:
-        """Once so many more files were opened, opening the next one ends its connection without a word. Once."""
+        """Abort the connection that opens a file after this number of further opens, once."""
         self._opens_left = files
 
     def deny(self, account: AccountPlan, path: str) -> None:
-        """Whoever opens the file at `path` is refused it from now on; it can still be listed."""
+        """Deny opening the file at `path`. It is still listed."""
         self._denied.add(f"/{account.root}/{path}")
 
     def deny_folder(self, account: AccountPlan, path: str) -> None:
-        """The folder is as one without rights from now on: it is listed in the folder above, and nothing in it can be had."""
+        """Deny access to everything in the folder. The folder itself is still listed."""
         self._closed.add(f"/{account.root}/{path}/")
 
     def allow_all(self) -> None:
-        """Nothing is refused any more."""
+        """Remove all denials."""
         self._denied.clear()
         self._closed.clear()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         return self._port
 
     @property
     def host_key_line(self) -> str:
-        """The line for `known_hosts`."""
+        """The server's line for `known_hosts`."""
         public = self._key.export_public_key("openssh").decode().split()
         return f"[{self.host}]:{self._port} {public[0]} {public[1]}"
 
     def put(self, account: AccountPlan, path: str, data: bytes) -> None:
-        """The file at `path` below the account's folder is `data`, whatever was there."""
+        """Write the file at `path` below the account's folder, replacing any other."""
         file = self._file(account, path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
     def overwrite(self, account: AccountPlan, path: str, data: bytes) -> None:
-        """Like `put`, for a file that is there already; raises ArchiveError when it is not."""
+        """Replace an existing file. Raise ArchiveError if it does not exist."""
         if not self._file(account, path).is_file():
             raise ArchiveError(f"nothing to overwrite at {path}")
         self.put(account, path, data)
 
     def delete(self, account: AccountPlan, path: str) -> None:
-        """There is no file at `path`."""
+        """Delete the file at `path`, if any."""
         self._file(account, path).unlink(missing_ok=True)
 
     def paths(self, account: AccountPlan) -> list[str]:
-        """Every path below the account's folder, sorted."""
+        """Return all paths below the account's folder, sorted."""
         root = self._folder / account.root
         return sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
 
-    def fill(self, world: World, *, now: datetime | None = None, but: Collection[str] = ()) -> list[str]:
-        """Every ready recording of the world's SFTP accounts lies in its place; accounts without one have their folder.
+    def fill(self, world: World, *, now: datetime | None = None, exclude: Collection[str] = ()) -> list[str]:
+        """Write every ready recording of the world's SFTP accounts, and create the folders of all of them.
 
         Args:
-            now: what time it is; null means now.
-            but: ids of recordings that are left alone.
+            now: the time; `None` is the current one.
+            exclude: ids of recordings to skip.
 
         Returns:
-            ids of the recordings that were put there.
+            ids of the recordings that were written.
         """
         for account in world.accounts:
             if account.landing == "sftp":
                 (self._folder / account.root).mkdir(parents=True, exist_ok=True)
-        due = due_recordings(world, "sftp", now=now or datetime.now(UTC), but=but)
+        due = due_recordings(world, "sftp", now=now or datetime.now(UTC), exclude=exclude)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda item: self._push(*item), due))
         return [recording.recording_id for _, recording in due]
 
     def _push(self, account: AccountPlan, recording: Recording) -> None:
-        """The recording lies in its place with the time of its upload, so that filling again changes nothing."""
+        """Write a recording with the time of its upload, so that filling twice changes nothing."""
         self.put(account, recording.path, object_bytes(recording))
         uploaded_at = recording.ready_at or recording.started_at + timedelta(seconds=recording.duration_s)
         os.utime(self._file(account, recording.path), (uploaded_at.timestamp(),) * 2)
@@ -201,7 +201,7 @@ class SimulatedSftp:
         await acceptor.wait_closed()
 
     def _count_open(self, path: str) -> bool:
-        """Whether the file may be opened."""
+        """Count an open, and return whether it is allowed."""
         self.opened.append(path)
         if self._opens_left is None:
             return True
@@ -213,7 +213,7 @@ class SimulatedSftp:
 
 
 async def _finish() -> None:
-    """Nothing is left to be done in this loop, in tasks or in threads."""
+    """End all tasks and threads of the running loop."""
     loop = asyncio.get_running_loop()
     tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
     for task in tasks:
@@ -235,7 +235,7 @@ def _host_key(file: Path | None) -> Any:
 
 
 def _server_class(password: str, connections: set[Any]) -> Any:
-    """A class of its own for each server: asyncssh makes one object of it for each connection."""
+    """Return the class that asyncssh instantiates for each connection of this server."""
     import asyncssh
 
     class Server(asyncssh.SSHServer):
@@ -268,7 +268,7 @@ def _files_class(folder: Path, may_open: Any, denied: Collection[str], closed: C
                 self.channel.get_connection().abort()
                 raise asyncssh.SFTPConnectionLost("dropped")
             if path.decode(errors="replace") in denied:
-                raise asyncssh.SFTPPermissionDenied("not this one")
+                raise asyncssh.SFTPPermissionDenied("this file is denied")
             return super().open(path, pflags, attrs)
 
         def scandir(self, path: bytes) -> Any:
@@ -285,6 +285,6 @@ def _files_class(folder: Path, may_open: Any, denied: Collection[str], closed: C
 
         def _refuse_below_closed(self, path: bytes) -> None:
             if path.decode(errors="replace").startswith(tuple(closed)):
-                raise asyncssh.SFTPPermissionDenied("not this folder")
+                raise asyncssh.SFTPPermissionDenied("this folder is denied")
 
     return Files

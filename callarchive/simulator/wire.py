@@ -1,7 +1,4 @@
-"""How answers reach the client of the simulated API: an HTTP/1.1 server, and what faults do to bytes.
-
-What is answered is not known here.
-"""
+"""The HTTP/1.1 server of the simulated API, and the effects of faults on the bytes that it sends."""
 
 import json
 import socket
@@ -21,7 +18,7 @@ _MAX_BODY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and the fault that it meets on its way."""
+    """A reply, and the fault that affects it."""
 
     status: int
     body: bytes = b""
@@ -30,18 +27,18 @@ class Reply:
 
     @classmethod
     def of(cls, status: int, value: Any) -> "Reply":
-        """An answer in JSON."""
+        """Return a reply with a JSON body."""
         return cls(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
 class Answering(Protocol):
-    """What answers requests."""
+    """A function that answers requests."""
 
     def __call__(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply: ...
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Remembers its connections, so that those kept alive can be closed with it: a thread waits on each."""
+    """A server that can close its kept-alive connections, and so end their threads."""
 
     daemon_threads = False
     block_on_close = True
@@ -56,32 +53,32 @@ class HttpServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def remember(self, connection: socket.socket) -> None:
-        """The connection will be closed by `hang_up`."""
+        """Register a connection for `hang_up`."""
         with self._lock:
             self._connections.add(connection)
         if self.stopping.is_set():
             _shut(connection)
 
     def forget(self, connection: socket.socket) -> None:
-        """The connection is about to be closed by its own thread."""
+        """Deregister a connection that its own thread is about to close."""
         with self._lock:
             self._connections.discard(connection)
 
     def reset(self, connection: socket.socket) -> None:
-        """The connection will end with RST: no lingering, and no FIN before it."""
+        """End the connection with RST, without a FIN before it."""
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with self._lock:
             self._resets.add(connection)
 
     def hang_up(self) -> None:
-        """Every connection is shut, whatever was being sent, and the threads that wait on one go on."""
+        """Shut down all connections, which ends their threads."""
         self.stopping.set()
         with self._lock:
             for connection in self._connections:
                 _shut(connection)
 
     def shutdown_request(self, request: Any) -> None:
-        """Ends a connection."""
+        """End a connection."""
         with self._lock:
             to_reset = request in self._resets
             self._resets.discard(request)
@@ -91,7 +88,7 @@ class HttpServer(ThreadingHTTPServer):
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no news; anything else is a mistake here and must be seen."""
+        """Ignore clients that hung up, and print any other error, which is a bug here."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -100,11 +97,11 @@ def _shut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the other side was quicker
+        return  # the client closed it first
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection. Answers are written in one piece: a header alone would wait for the client's delayed ACK."""
+    """One connection. Replies are buffered, because a separate header would wait for the client's delayed ACK."""
 
     protocol_version = "HTTP/1.1"
     server_version = "simulated-8x8"
@@ -121,11 +118,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.forget(self.connection)
         try:
             super().finish()
-        except OSError:  # what was still to be sent has nowhere to go
+        except OSError:  # the client is gone
             self.rfile.close()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: `SimulatedApi.requests` is the log."""
+        """Log nothing: `SimulatedApi.requests` is the log."""
 
     def do_GET(self) -> None:
         self._serve()

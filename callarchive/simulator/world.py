@@ -1,10 +1,9 @@
-"""What happened in the simulated telephone network: accounts, sessions with their call legs, recordings. Pure data.
+"""The data of the simulated telephone network: accounts, sessions with their call legs, recordings.
 
-How a world is made up is in `generation`, how 8x8 would tell of it in `answers` and `exports`, where its files lie in
-`landings`. A test may build a world by hand: everything here is a frozen dataclass.
+Worlds are generated in `generation`. The API's view of them is in `responses` and `exports`, their files are in `landings`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,7 +16,7 @@ from callarchive.domain.days import day_of
 
 
 class FileState(StrEnum):
-    """What lies in the landing for a recording. All but the first two name a way of `audio.break_recording`."""
+    """The file of a recording in the landing. All but the first two are faults of `audio.break_recording`."""
 
     WHOLE = "whole"
     ABSENT = "absent"
@@ -34,7 +33,7 @@ class FileState(StrEnum):
 
 
 class Answer(StrEnum):
-    """How the API answers for a session: 8x8 does not document what one without recordings gets."""
+    """The API's response for a session. 8x8 does not document the one for a session without recordings."""
 
     RECORDINGS = "recordings"
     EMPTY_LIST = "empty_list"
@@ -44,15 +43,15 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """An 8x8 subaccount and where 8x8 pushes its recordings.
+    """An 8x8 subaccount and its landing.
 
     Attributes:
         root: S3: bucket and prefix, `bucket/prefix`. SFTP: a folder below the server's root.
-        url_base: what `externalFileUrl` begins with; empty means a host that belongs to nobody, and for S3 the prefix.
-        layout: `flat` is `{session}/{file}`, `dated` is `{YYYY-MM-DD}/{session}/{file}`, `mixed` is some of each.
-        export_offsets: whether time stamps in the CSV end in `Z`, or carry no offset at all.
-        listed_share: how many of the sessions also stand in the account's own session files, from 0 to 1.
-        session_files: where those lie below the simulator's directory; `{day}` is YYYY-MM-DD.
+        url_base: the start of `externalFileUrl`; if empty, a host that does not exist, or for S3 the bucket and prefix.
+        layout: `flat` is `{session}/{file}`, `dated` is `{YYYY-MM-DD}/{session}/{file}`, `mixed` is both.
+        export_offsets: whether time stamps in the CSV end in `Z` or have no offset.
+        listed_share: the share of sessions that are also in the account's own session files, from 0 to 1.
+        session_files: their path in the simulator's directory; `{day}` is YYYY-MM-DD.
     """
 
     subaccount_id: str
@@ -71,12 +70,12 @@ class AccountPlan:
 
     @property
     def prefix(self) -> str:
-        """The part of `root` that keys begin with on S3, without slashes at its ends."""
+        """The prefix of S3 keys, without slashes at its ends."""
         return self.root.partition("/")[2].strip("/")
 
     @property
     def external_base(self) -> str:
-        """What `externalFileUrl` begins with, without a slash at the end."""
+        """The start of `externalFileUrl`, without a trailing slash."""
         if self.url_base:
             return self.url_base.rstrip("/")
         if self.landing == "s3":
@@ -86,7 +85,7 @@ class AccountPlan:
 
 @dataclass(frozen=True, slots=True)
 class PhoneNumber:
-    """A number from a range that its country keeps for films and books: it rings nowhere."""
+    """A number from a range that is reserved for fiction and not in use."""
 
     digits: str
     country_code: str
@@ -98,7 +97,7 @@ class PhoneNumber:
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One call of a session: A reaches the masking number, B goes on from there."""
+    """One call of a session: leg A to the masking number, or leg B from there."""
 
     call_id: str
     direction: Literal["inbound", "outbound"]
@@ -117,17 +116,17 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording, what the API says of it, and what lies in the landing.
+    """A recording, with its API fields and its file in the landing.
 
     Attributes:
-        status: what the API says from `ready_at` on; before that it says PROCESSING.
-        file: what lies at `path` from `ready_at` on; before that nothing does.
+        status: in the API from `ready_at` on; before, it is PROCESSING.
+        file: at `path` from `ready_at` on; before, there is no file.
         path: below the account's landing root, raw colons, with or without a date folder.
-        external_file_url: percent-encoded colons, never a date folder; null while 8x8 has none.
-        reported_started_at: `startRecordingTime`; null stands for the unset value, -1 ms.
-        reported_duration_s: `duration`; null leaves the field out.
-        session_key: how the answer spells `sessionId`.
-        ready_at: null means always.
+        external_file_url: percent-encoded colons, never a date folder; `None` if 8x8 has none.
+        reported_started_at: `startRecordingTime`; `None` is the unset value, -1 ms.
+        reported_duration_s: `duration`; `None` omits the field.
+        session_key: the spelling of `sessionId` in the response.
+        ready_at: `None` is always.
     """
 
     subaccount_id: str
@@ -147,11 +146,11 @@ class Recording:
     ready_at: datetime | None = None
 
     def ready(self, at: datetime) -> bool:
-        """Whether 8x8 is done with it."""
+        """Return whether 8x8 has processed it."""
         return self.ready_at is None or self.ready_at <= at
 
     def has_file(self, at: datetime) -> bool:
-        """Whether anything lies in the landing for it."""
+        """Return whether it has a file in the landing."""
         return self.file is not FileState.ABSENT and self.ready(at)
 
 
@@ -160,9 +159,9 @@ class Session:
     """A Number Masking session.
 
     Attributes:
-        answer: what the API says when asked for its recordings.
-        exported: whether the log export tells of it.
-        listed: whether the account's own session files tell of it.
+        answer: the API's response for its recordings.
+        exported: whether it is in the log export.
+        listed: whether it is in the account's own session files.
     """
 
     subaccount_id: str
@@ -179,66 +178,30 @@ class Session:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that happened, ordered by account and then by time."""
+    """All accounts and sessions, ordered by account and time."""
 
     accounts: tuple[AccountPlan, ...]
     sessions: tuple[Session, ...]
     timezone: str = "UTC"
 
     def altered(self, recording: Recording, **changes: Any) -> "World":
-        """The world in which that one recording is otherwise: `world.altered(one, file=FileState.ABSENT)`."""
+        """Return the world with one recording changed: `world.altered(recording, file=FileState.ABSENT)`."""
         sessions = (
             replace(s, recordings=tuple(replace(r, **changes) if r is recording else r for r in s.recordings))
             for s in self.sessions
         )
         return replace(self, sessions=tuple(sessions))
 
-    @classmethod
-    def generate(
-        cls,
-        *,
-        seed: int,
-        accounts: Sequence[AccountPlan],
-        first_day: date,
-        last_day: date,
-        sessions_per_day: int,
-        timezone: str = "UTC",
-    ) -> "World":
-        """A world that is the same for the same arguments, and whose days stay as they are when later ones are added.
-
-        Args:
-            seed: any whole number.
-            accounts: each gets its own sessions.
-            first_day, last_day: both included, cut in `timezone`.
-            sessions_per_day: of each account.
-            timezone: an IANA name; the call centre's hours follow it too.
-        """
-        from callarchive.simulator.generation import generate_sessions
-
-        sessions = (
-            session
-            for account in accounts
-            for session in generate_sessions(
-                account,
-                seed=seed,
-                first_day=first_day,
-                last_day=last_day,
-                sessions_per_day=sessions_per_day,
-                timezone=ZoneInfo(timezone),
-            )
-        )
-        return cls(accounts=tuple(accounts), sessions=tuple(sessions), timezone=timezone)
-
     def account(self, subaccount_id: str) -> AccountPlan:
-        """The account of that id. Raises KeyError when there is none."""
+        """Return the account with this id. Raise KeyError if there is none."""
         return {account.subaccount_id: account for account in self.accounts}[subaccount_id]
 
     def sessions_of(self, subaccount_id: str) -> tuple[Session, ...]:
-        """The account's sessions, oldest first."""
+        """Return the account's sessions, oldest first."""
         return tuple(session for session in self.sessions if session.subaccount_id == subaccount_id)
 
     def sessions_on(self, day: date, *, subaccount_id: str | None = None) -> tuple[Session, ...]:
-        """Sessions whose first leg was initiated on that day, of one account or of all."""
+        """Return the sessions whose first leg was initiated on that day, of one account or of all."""
         zone = ZoneInfo(self.timezone)
         return tuple(
             session
@@ -247,12 +210,12 @@ class World:
         )
 
     def session(self, session_id: str) -> Session:
-        """The session of that id, of either case. Raises KeyError when there is none."""
+        """Return the session with this id, in any case. Raise KeyError if there is none."""
         return self._by_id[session_id.lower()]
 
     @property
     def recordings(self) -> Iterator[Recording]:
-        """Every recording that exists, also those of sessions for which the API answers 404."""
+        """All recordings, including those of sessions for which the API returns 404."""
         return (recording for session in self.sessions for recording in session.recordings)
 
     @cached_property

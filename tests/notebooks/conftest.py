@@ -9,6 +9,7 @@ import pytest
 from callarchive.archiving.connections import Connections
 from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.settings import load_settings
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.simulator.world import World
 
@@ -26,7 +27,7 @@ class ArchivedDays:
 
 @pytest.fixture(scope="module")
 def archived(tmp_path_factory: pytest.TempPathFactory) -> ArchivedDays:
-    world = World.generate(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST_DAY, last_day=LAST_DAY, sessions_per_day=24)
+    world = generate_world(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST_DAY, last_day=LAST_DAY, sessions_per_day=24)
     with (
         pytest.MonkeyPatch.context() as patch,
         Simulator.start(tmp_path_factory.mktemp("days"), world=world) as simulator,

@@ -9,8 +9,9 @@ import dagster as dg
 import pytest
 
 from callarchive.settings import Settings, load_settings
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import Simulator
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.simulator.world import AccountPlan
 from pipelines.code_location import code_location
 
 FIRST_DAY, LAST_DAY = date(2026, 10, 23), date(2026, 10, 25)
@@ -20,7 +21,7 @@ FIRST_DAY, LAST_DAY = date(2026, 10, 23), date(2026, 10, 25)
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """Simulators of 8x8, S3 and SFTP, filled, in the time zone of Berlin."""
-    world = World.generate(
+    world = generate_world(
         seed=3,
         accounts=(
             AccountPlan("acme_s3", "s3", "acme-recordings/pushed"),

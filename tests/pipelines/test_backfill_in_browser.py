@@ -24,9 +24,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import days_between
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import Simulator
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.simulator.world import AccountPlan
 
 pytestmark = [pytest.mark.live, pytest.mark.needs("chromium")]
 
@@ -108,7 +109,7 @@ class Ui:
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """`python -m pipelines.ui` on six days of two accounts, three days a run, and a browser."""
     folder = tmp_path_factory.mktemp("backfill")
-    world = World.generate(
+    world = generate_world(
         seed=3,
         accounts=(
             AccountPlan("acme_s3", "s3", "acme-recordings/pushed"),

@@ -13,8 +13,9 @@ from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of
 from callarchive.settings import load_settings
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import Simulator
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.simulator.world import AccountPlan
 from tools.running_dagster import (
     DAEMON,
     environment_with,
@@ -33,7 +34,7 @@ PATIENCE_S = 420
 @pytest.fixture
 def simulator(tmp_path: Path) -> Iterator[Simulator]:
     first_day = date(2026, 10, 10)
-    world = World.generate(
+    world = generate_world(
         seed=5,
         accounts=(AccountPlan("live_s3", "s3", "live-recordings/pushed"),),
         first_day=first_day,

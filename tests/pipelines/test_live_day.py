@@ -22,10 +22,10 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.simulator.answers import Webhook
 from callarchive.simulator.events import Event, Postman
 from callarchive.simulator.generation import file_name, uuid_at
 from callarchive.simulator.landings import free_port
+from callarchive.simulator.responses import Webhook
 from callarchive.simulator.running import Simulator
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Leg, PhoneNumber, Recording, Session, World
 from tools.running_dagster import DAEMON, environment_with, run_workers

@@ -12,8 +12,9 @@ from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import Simulator
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.simulator.world import AccountPlan
 from tools.running_dagster import DAEMON, environment_with, process_group, shipped_home
 
 NIGHTS = 4
@@ -26,7 +27,7 @@ def test_a_daemon_that_was_away_for_some_nights_archives_each_of_their_days_once
     now = datetime.now(UTC)  # the last night was at this hour, the next one is nearly a day away
     yesterday = now.date() - timedelta(days=1)
     days = [yesterday - timedelta(days=number) for number in reversed(range(NIGHTS))]
-    world = World.generate(
+    world = generate_world(
         seed=2,
         accounts=(AccountPlan("live_s3", "s3", "live-recordings/pushed"),),
         first_day=days[0],

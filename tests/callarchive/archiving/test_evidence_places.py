@@ -1,4 +1,4 @@
-"""Every place that concludes something, met by everything that proves nothing: the result is "not known".
+"""Every conclusion, tested with every fault that proves nothing: the result must be "not known".
 
 The places are those of the table in docs/explanation/guarantees.md. The faults: an HTML page with status 200, an empty body, a
 body that is cut short, no answer in time, and a refusal.
@@ -47,7 +47,7 @@ deadline_s = 2
 
 
 class Proxy:
-    """A proxy before an S3 server. While `fault` is set it spoils every answer to a read in the landing."""
+    """A proxy before an S3 server. While `fault` is set, it applies to every response to a read from the landing."""
 
     def __init__(self, endpoint_url: str) -> None:
         self.endpoint_url = endpoint_url
@@ -64,7 +64,7 @@ class Proxy:
             def answer(self) -> None:
                 path = unquote(self.path)
                 spoiled = self.command in ("GET", "HEAD") and path.startswith(f"/{BUCKET}")
-                status, headers, body = proxy.asked(self)
+                status, headers, body = proxy.forward(self)
                 fault = proxy.fault if spoiled else None
                 announced = len(body)
                 if fault == "html":
@@ -96,7 +96,7 @@ class Proxy:
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815
 
             def log_message(self, *_: object) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
             server.daemon_threads = True
@@ -109,8 +109,8 @@ class Proxy:
                 server.shutdown()
                 thread.join()
 
-    def asked(self, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
-        """What the real server answers."""
+    def forward(self, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        """Return the response of the real server."""
         length = int(handler.headers.get("Content-Length") or 0)
         request = urllib.request.Request(
             self.endpoint_url + handler.path,
@@ -148,7 +148,7 @@ def trial(start_trial: Start) -> Iterator[tuple[Any, Proxy]]:
 
 
 def archived(trial: Any) -> DaySummary | ArchiveError:
-    """Archive the day; an error that ends the run is a result here."""
+    """Archive the day, and return the summary or the error."""
     try:
         (summary,) = trial.archive()
     except ArchiveError as err:
@@ -163,9 +163,7 @@ def check_of(result: DaySummary | ArchiveError, name: str) -> Outcome | None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_landing_that_proves_nothing_makes_nothing_missing_and_resolves_nothing(
-    trial: tuple[Any, Proxy], fault: str
-) -> None:
+def test_a_faulty_landing_makes_nothing_missing_and_resolves_nothing(trial: tuple[Any, Proxy], fault: str) -> None:
     world, proxy = trial
     proxy.fault = fault
     result = archived(world)
@@ -192,7 +190,7 @@ def test_a_landing_that_proves_nothing_makes_nothing_missing_and_resolves_nothin
     assert check_of(again, "landing_objects_known") is not Outcome.PASSED
 
 
-LOOK_UPS = {
+LOOKUPS = {
     "html": Fault.answer(200, body=HTML),
     "empty": Fault.answer(200, body=b""),
     "cut": Fault.short_body(),
@@ -202,10 +200,10 @@ LOOK_UPS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_answer_that_proves_nothing_makes_no_session_final(trial: tuple[Any, Proxy], fault: str) -> None:
+def test_an_invalid_response_makes_no_session_final(trial: tuple[Any, Proxy], fault: str) -> None:
     world, _ = trial
     session = next(r for r in world.simulator.world.recordings if r.file is FileState.WHOLE).session_id
-    world.simulator.api.faults.add(LOOK_UPS[fault], match=session, times=FOREVER)
+    world.simulator.api.faults.add(LOOKUPS[fault], match=session, times=FOREVER)
     (summary,) = world.archive()
     assert not summary.failures
     assert {row["session_id"]: row["lookup_status"] for row in world.tables()["sessions"]}[session] == "error"
@@ -224,7 +222,7 @@ EXPORTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_export_that_proves_nothing_leaves_the_day_unchanged(trial: tuple[Any, Proxy], fault: str) -> None:
+def test_an_invalid_export_does_not_change_the_day(trial: tuple[Any, Proxy], fault: str) -> None:
     world, _ = trial
     world.archive()
     before = world.tables()

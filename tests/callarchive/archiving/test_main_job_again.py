@@ -15,7 +15,8 @@ from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.faults import Fault
-from callarchive.simulator.world import AccountPlan, Answer, FileState, World
+from callarchive.simulator.generation import generate_world
+from callarchive.simulator.world import AccountPlan, Answer, FileState
 
 Start = Callable[..., Any]
 DAY = date(2026, 1, 5)
@@ -68,7 +69,7 @@ def test_a_temporary_file_that_could_not_be_removed_is_gone_after_the_next_run_a
 
 def test_a_recording_that_becomes_ready_later_is_archived_by_the_next_run(start_trial: Start) -> None:
     clock = MovableClock(datetime(2026, 1, 5, 23, tzinfo=UTC))
-    world = World.generate(seed=1, accounts=one_account(), first_day=DAY, last_day=DAY, sessions_per_day=30)
+    world = generate_world(seed=1, accounts=one_account(), first_day=DAY, last_day=DAY, sessions_per_day=30)
     late = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
     trial = start_trial(world=world.altered(late, ready_at=clock() + timedelta(hours=2)), clock=clock)
     trial.archive()
@@ -81,7 +82,7 @@ def test_a_recording_that_becomes_ready_later_is_archived_by_the_next_run(start_
 
 def test_what_8x8_says_is_uploaded_is_pending_for_a_day_and_then_missing(start_trial: Start) -> None:
     clock = MovableClock(datetime(2026, 1, 6, 0, 30, tzinfo=UTC))
-    world = World.generate(seed=1, accounts=one_account(), first_day=DAY, last_day=DAY, sessions_per_day=12)
+    world = generate_world(seed=1, accounts=one_account(), first_day=DAY, last_day=DAY, sessions_per_day=12)
     absent = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
     world = world.altered(absent, file=FileState.ABSENT, status="CALLBACK_FAILED")
     trial = start_trial(world=world, clock=clock)
@@ -228,7 +229,7 @@ def test_reading_kept_answers_again_takes_no_recording_out(start_trial: Start) -
 
 
 def test_what_was_rejected_and_is_pushed_again_elsewhere_is_archived(start_trial: Start) -> None:
-    world = World.generate(seed=1, accounts=one_account(layout="flat"), first_day=DAY, last_day=DAY, sessions_per_day=8)
+    world = generate_world(seed=1, accounts=one_account(layout="flat"), first_day=DAY, last_day=DAY, sessions_per_day=8)
     whole = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
     trial = start_trial(world=world.altered(whole, file=FileState.HTML))
     trial.archive()

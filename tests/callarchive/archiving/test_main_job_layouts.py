@@ -9,6 +9,7 @@ import pytest
 
 from callarchive.simulator.audio import make_recording
 from callarchive.simulator.clock import MovableClock
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.world import AccountPlan, FileState, World
 from callarchive.storage.landing.s3.landing import S3Landing
 from callarchive.storage.landing.sftp.landing import SftpLanding
@@ -124,7 +125,7 @@ def test_no_listing_is_made_where_it_is_switched_off_or_the_day_is_not_over(
 
 def world_with(**changes: Any) -> tuple[World, Any]:
     """A day, and one of its recordings, which is altered so."""
-    world = World.generate(seed=3, accounts=S3, first_day=DAY, last_day=DAY, sessions_per_day=8)
+    world = generate_world(seed=3, accounts=S3, first_day=DAY, last_day=DAY, sessions_per_day=8)
     one = next(r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None)
     altered = world.altered(one, **changes)
     return altered, next(r for r in altered.recordings if r.recording_id == one.recording_id)

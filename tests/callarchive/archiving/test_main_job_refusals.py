@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.world import AccountPlan, FileState, Recording, World
 
 Start = Callable[..., Any]
@@ -75,7 +76,7 @@ def refusing_proxy(endpoint_url: str, is_refused: Callable[[str, str], bool]) ->
 
 def world_of(accounts: tuple[AccountPlan], *, sessions_per_day: int = 30) -> World:
     """A day on which one file was never pushed though 8x8 says so."""
-    world = World.generate(seed=3, accounts=accounts, first_day=DAY, last_day=DAY, sessions_per_day=sessions_per_day)
+    world = generate_world(seed=3, accounts=accounts, first_day=DAY, last_day=DAY, sessions_per_day=sessions_per_day)
     lost = [r for r in world.recordings if r.file is FileState.WHOLE and r.ready_at is None][-1]
     return world.altered(lost, file=FileState.ABSENT, status="UPLOAD_COMPLETED")
 

@@ -20,6 +20,7 @@ from callarchive.events.inbox.inbox import Inbox
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.events import recording_uploaded, session_summary
 from callarchive.simulator.faults import Fault
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Recording, Session, World
 from callarchive.storage.landing.s3.landing import S3Landing
 
@@ -70,7 +71,7 @@ class Days:
 
 @pytest.fixture(scope="module")
 def days() -> Days:
-    world = World.generate(seed=5, accounts=(ACCOUNT,), first_day=DAY, last_day=DAY, sessions_per_day=40)
+    world = generate_world(seed=5, accounts=(ACCOUNT,), first_day=DAY, last_day=DAY, sessions_per_day=40)
     sound = [
         session
         for session in world.sessions

@@ -22,7 +22,8 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.monitoring.status import read_status
 from callarchive.planning.look_back import requests_for_look_back
 from callarchive.settings import DagsterSettings, load_settings
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.simulator.generation import generate_world
+from callarchive.simulator.world import AccountPlan
 
 Start = Callable[..., Any]
 TzAge = Callable[..., Path]
@@ -35,7 +36,7 @@ NIGHT = datetime(2026, 1, 20, 18, tzinfo=UTC)
 
 @pytest.fixture
 def trial(start_trial: Start) -> Any:
-    world = World.generate(
+    world = generate_world(
         seed=5,
         accounts=(AccountPlan("acme_sg", "s3", "acme-recordings/calls"),),
         first_day=date(2026, 1, 5),

@@ -7,6 +7,7 @@ import pytest
 
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.clock import MovableClock
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.world import AccountPlan, World
 
 ACCOUNTS = (
@@ -18,7 +19,7 @@ KEYS = {"acme_sg": "key-of-acme", "b&b.asia": "key-of-b"}
 
 @pytest.fixture(scope="session")
 def world() -> World:
-    return World.generate(
+    return generate_world(
         seed=1, accounts=ACCOUNTS, first_day=date(2026, 3, 2), last_day=date(2026, 3, 8), sessions_per_day=25
     )
 

@@ -1,4 +1,4 @@
-"""The simulated API, asked over HTTP: routes, keys and the shapes that 8x8's page and OpenAPI file give."""
+"""The simulated API over HTTP: routes, keys and the bodies of 8x8's documentation page and OpenAPI file."""
 
 import csv
 import io
@@ -78,7 +78,7 @@ def test_recordings_have_the_documented_fields(world: World, ask: Ask) -> None:
     assert starts == {True, False}
 
 
-def test_sessions_without_recordings_are_answered_in_three_ways(world: World, ask: Ask) -> None:
+def test_there_are_three_responses_for_sessions_without_recordings(world: World, ask: Ask) -> None:
     missing = ask("GET", f"{A}/recordings/{first(world, Answer.NOT_FOUND).session_id}")
     assert missing.status_code == 404
     assert set(missing.json()) == {"errorId", "statusCode", "statusMessage", "timestamp"}
@@ -86,7 +86,7 @@ def test_sessions_without_recordings_are_answered_in_three_ways(world: World, as
     assert ask("GET", f"{A}/recordings/{first(world, Answer.NULL_LIST).session_id}").json()["recordings"] is None
 
 
-def test_a_session_is_found_in_either_case_and_only_by_its_own_account(world: World, ask: Ask) -> None:
+def test_a_session_is_found_in_any_case_and_only_in_its_own_account(world: World, ask: Ask) -> None:
     session_id = first(world, Answer.RECORDINGS).session_id
     assert ask("GET", f"{A}/recordings/{session_id.upper()}").status_code == 200
     assert ask("GET", f"{B}/recordings/{session_id}", key="key-of-b").status_code == 404
@@ -96,11 +96,11 @@ def test_a_session_is_found_in_either_case_and_only_by_its_own_account(world: Wo
 @pytest.mark.parametrize(
     "path", ["recordings/00000000-0000-1000-8000-000000000000", "messages/exports/none", "messages/download/none"]
 )
-def test_keys_are_asked_for(ask: Ask, path: str, key: str | None, status: int) -> None:
+def test_requests_without_the_right_key_are_refused(ask: Ask, path: str, key: str | None, status: int) -> None:
     assert ask("GET", f"{A}/{path}", key=key).status_code == status
 
 
-def test_an_unknown_job_has_an_error_of_its_own_form(ask: Ask) -> None:
+def test_an_unknown_job_has_a_different_error_body(ask: Ask) -> None:
     for method in ("GET", "DELETE"):
         answer = ask(method, f"{A}/messages/exports/unknown")
         assert answer.status_code == 404
@@ -108,25 +108,25 @@ def test_an_unknown_job_has_an_error_of_its_own_form(ask: Ask) -> None:
         assert answer.json()["code"] == 4018
 
 
-def test_late_recordings_are_processing_until_their_time_has_come(world: World, clock: MovableClock, ask: Ask) -> None:
+def test_late_recordings_are_processing_until_they_are_ready(world: World, clock: MovableClock, ask: Ask) -> None:
     late = next(each for each in world.recordings if each.ready_at is not None and each.subaccount_id == "acme_sg")
     assert late.ready_at is not None
 
-    def told() -> dict[str, Any]:
+    def reported() -> dict[str, Any]:
         found = ask("GET", f"{A}/recordings/{late.session_id}").json()["recordings"]
         return next(each for each in found if each["recordingId"] == late.recording_id)  # type: ignore[no-any-return]
 
     clock.set(late.ready_at - timedelta(seconds=1))
-    assert (told()["status"], told()["externalFileUrl"]) == ("PROCESSING", None)
+    assert (reported()["status"], reported()["externalFileUrl"]) == ("PROCESSING", None)
     assert not late.has_file(clock())
     clock.advance(timedelta(seconds=1))
-    assert (told()["status"], told()["externalFileUrl"]) == ("UPLOAD_COMPLETED", late.external_file_url)
+    assert (reported()["status"], reported()["externalFileUrl"]) == ("UPLOAD_COMPLETED", late.external_file_url)
     assert late.has_file(clock())
 
 
-def test_the_push_configuration_never_tells_its_password(api: SimulatedApi, ask: Ask) -> None:
-    told = {key: value for key, value in PUSH.items() if key != "password"}
-    shape = {"subAccountId": "acme_sg", **told, "passwordSet": True, "statusCode": 0, "statusMessage": "ok"}
+def test_the_push_configuration_never_contains_its_password(api: SimulatedApi, ask: Ask) -> None:
+    shown = {key: value for key, value in PUSH.items() if key != "password"}
+    shape = {"subAccountId": "acme_sg", **shown, "passwordSet": True, "statusCode": 0, "statusMessage": "ok"}
     assert ask("GET", f"{A}/recording-push-config").status_code == 404
     assert ask("POST", f"{A}/recording-push-config", json=PUSH).json() == shape
     assert ask("GET", f"{A}/recording-push-config").json() == shape
@@ -139,7 +139,7 @@ def test_the_push_configuration_never_tells_its_password(api: SimulatedApi, ask:
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"", b'{"protocol": "S3"}', b'{"protocol": "carrier pigeon"}'])
-def test_a_bad_body_is_422_with_a_status_code_in_text(ask: Ask, body: bytes) -> None:
+def test_an_invalid_body_is_422_with_a_status_code_as_string(ask: Ask, body: bytes) -> None:
     answer = ask("POST", f"{A}/recording-push-config", data=body)
     assert answer.status_code == 422
     assert set(answer.json()) == {"errorId", "statusCode", "statusMessage", "timestamp"}
@@ -148,15 +148,15 @@ def test_a_bad_body_is_422_with_a_status_code_in_text(ask: Ask, body: bytes) -> 
 
 def test_webhooks_are_created_listed_and_deleted(api: SimulatedApi, ask: Ask) -> None:
     hook = {"type": "VRU", "url": "https://hooks.example/a", "httpAuthHeader": "Bearer hush"}
-    told = {"type": "VRU", "url": "https://hooks.example/a", "enabled": True, "httpAuthHeaderAvailable": True}
-    listed = {"subAccountId": "acme_sg", "count": 1, "webhooks": [told], "statusCode": 0, "statusMessage": "ok"}
+    webhook = {"type": "VRU", "url": "https://hooks.example/a", "enabled": True, "httpAuthHeaderAvailable": True}
+    listed = {"subAccountId": "acme_sg", "count": 1, "webhooks": [webhook], "statusCode": 0, "statusMessage": "ok"}
     assert ask("GET", f"{A}/webhooks").json()["webhooks"] == []
     assert ask("POST", f"{A}/webhooks", json=hook).json() == listed
     assert ask("GET", f"{A}/webhooks").json() == listed
     assert [each.http_auth_header for each in api.webhooks("acme_sg")] == ["Bearer hush"]
     off = {"type": "VSS", "url": "https://hooks.example/b", "active": False}
     assert ask("POST", f"{A}/webhooks", json=off).json()["count"] == 2
-    gone = {"subAccountId": "acme_sg", **told, "statusCode": 0, "statusMessage": "deleted"}
+    gone = {"subAccountId": "acme_sg", **webhook, "statusCode": 0, "statusMessage": "deleted"}
     assert ask("DELETE", f"{A}/webhooks/VRU").json() == gone
     assert ask("DELETE", f"{A}/webhooks/VRU").status_code == 404
     assert [each["enabled"] for each in ask("GET", f"{A}/webhooks").json()["webhooks"]] == [False]
@@ -164,19 +164,19 @@ def test_webhooks_are_created_listed_and_deleted(api: SimulatedApi, ask: Ask) ->
 
 
 def export(ask: Ask, subaccount: str, key: str, **window: Any) -> tuple[list[str], list[str]]:
-    """The states that a job went through, and the text of its files."""
+    """Run a job, and return its states and the text of its files."""
     started = ask("POST", f"{subaccount}/messages/exports", key=key, json=window)
     assert started.status_code == 202
     assert set(started.json()) == {"jobId"}
     states: list[str] = []
     while True:
-        told = ask("GET", f"{subaccount}/messages/exports/{started.json()['jobId']}", key=key).json()
-        states.append(told["status"])
-        if told["status"] not in ("queued", "running"):
+        job = ask("GET", f"{subaccount}/messages/exports/{started.json()['jobId']}", key=key).json()
+        states.append(job["status"])
+        if job["status"] not in ("queued", "running"):
             break
         assert len(states) < 10
     texts = []
-    for link in told.get("data", ()):
+    for link in job.get("data", ()):
         path = link.split("/subaccounts/", 1)[1]
         assert ask("GET", path, key=None).status_code == 401
         answer = ask("GET", path, key=key)
@@ -185,7 +185,7 @@ def export(ask: Ask, subaccount: str, key: str, **window: Any) -> tuple[list[str
     return states, texts
 
 
-def test_an_export_tells_each_leg_of_its_window_once_in_several_files(world: World, ask: Ask) -> None:
+def test_an_export_has_each_leg_of_its_window_once_in_several_files(world: World, ask: Ask) -> None:
     states, texts = export(ask, A, "key-of-acme", **{"from": "2026-03-03", "to": "2026-03-05", "limit": 0})
     assert states == ["queued", "running", "succeeded"]
     assert len(texts) > 1
@@ -208,16 +208,16 @@ def test_an_export_tells_each_leg_of_its_window_once_in_several_files(world: Wor
         assert (row["ConnectedAt"] == "") == (row["CallStatus"] != "COMPLETED")
 
 
-def test_an_account_may_write_its_times_without_an_offset_and_leave_sessions_out(world: World, ask: Ask) -> None:
+def test_an_account_may_export_times_without_an_offset_and_omit_sessions(world: World, ask: Ask) -> None:
     window = {"from": "2026-03-02T08:00:00+08:00", "to": "2026-03-09T00:00:00Z"}
     _, texts = export(ask, B, "key-of-b", **window)
     rows = [row for text in texts for row in csv.DictReader(io.StringIO(text))]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", row["InitiatedAt"]) for row in rows)
-    told = {row["SessionId"] for row in rows}
-    assert told == {session.session_id for session in world.sessions_of("b&b.asia") if session.exported}
+    exported = {row["SessionId"] for row in rows}
+    assert exported == {session.session_id for session in world.sessions_of("b&b.asia") if session.exported}
 
 
-def test_a_limit_cuts_the_rows_and_a_window_without_calls_is_empty(ask: Ask) -> None:
+def test_a_limit_truncates_the_rows_and_a_window_without_calls_is_empty(ask: Ask) -> None:
     _, texts = export(ask, A, "key-of-acme", **{"from": "2026-03-03", "to": "2026-03-05", "limit": 7})
     assert [len(text.splitlines()) for text in texts] == [8]
     states, texts = export(ask, A, "key-of-acme", **{"from": "2020-01-01", "to": "2020-01-02"})
@@ -236,11 +236,11 @@ def test_without_a_window_the_last_seven_days_are_exported(api: SimulatedApi, cl
     "window",
     [{"from": "2026-03-05", "to": "2026-03-05"}, {"from": "yesterday"}, {"from": "2026-13-01"}, {"limit": -1}, [1]],
 )
-def test_a_window_that_makes_no_sense_is_refused(ask: Ask, window: Any) -> None:
+def test_an_invalid_window_is_rejected(ask: Ask, window: Any) -> None:
     assert ask("POST", f"{A}/messages/exports", json=window).status_code == 422
 
 
-def test_a_job_can_be_cancelled_and_links_die_after_a_month(ask: Ask, clock: MovableClock) -> None:
+def test_a_job_can_be_cancelled_and_links_expire_after_30_days(ask: Ask, clock: MovableClock) -> None:
     window = {"from": "2026-03-03", "to": "2026-03-05"}
     job_id = ask("POST", f"{A}/messages/exports", json=window).json()["jobId"]
     assert ask("GET", f"{B}/messages/exports/{job_id}", key="key-of-b").status_code == 404
@@ -249,20 +249,20 @@ def test_a_job_can_be_cancelled_and_links_die_after_a_month(ask: Ask, clock: Mov
     assert ask("GET", f"{A}/messages/exports/{job_id}").json() == {"status": "cancelled"}
 
     job_id = ask("POST", f"{A}/messages/exports", json=window).json()["jobId"]
-    told = [ask("GET", f"{A}/messages/exports/{job_id}").json() for _ in range(3)][-1]
-    assert set(told) == {"status", "data", "expires"}
-    assert datetime.fromisoformat(told["expires"]) == clock() + timedelta(days=30)
-    path = told["data"][0].split("/subaccounts/", 1)[1]
+    job = [ask("GET", f"{A}/messages/exports/{job_id}").json() for _ in range(3)][-1]
+    assert set(job) == {"status", "data", "expires"}
+    assert datetime.fromisoformat(job["expires"]) == clock() + timedelta(days=30)
+    path = job["data"][0].split("/subaccounts/", 1)[1]
     assert ask("GET", path).status_code == 200
     clock.advance(timedelta(days=31))
     assert ask("GET", path).status_code == 404
 
 
-def test_requests_are_remembered_without_their_keys(api: SimulatedApi, ask: Ask) -> None:
+def test_requests_are_recorded_without_their_keys(api: SimulatedApi, ask: Ask) -> None:
     ask("GET", f"{B}/webhooks", key="key-of-b")
     ask("POST", f"{A}/messages/exports", json={})
-    told = [(request.method, request.path) for request in api.requests]
-    assert told == [
+    recorded = [(request.method, request.path) for request in api.requests]
+    assert recorded == [
         ("GET", "/api/v1/subaccounts/b%26b.asia/webhooks"),
         ("POST", "/api/v1/subaccounts/acme_sg/messages/exports"),
     ]

@@ -1,4 +1,4 @@
-"""The simulator's recordings are what they say: sound ones decode without complaint, broken ones are broken as named."""
+"""The simulator's recordings: valid ones decode without errors, and faults break them as named."""
 
 import hashlib
 import re
@@ -36,7 +36,7 @@ def rate_of(shape: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize("duration_s", [0.4, 3, 61.7])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_recording_is_sound_and_as_long_as_asked_for(shape: str, duration_s: float) -> None:
+def test_a_recording_is_valid_and_has_the_requested_duration(shape: str, duration_s: float) -> None:
     facts = probe_mp3(make_recording(shape=shape, duration_s=duration_s, seed=4))
     assert facts.duration_s == pytest.approx(duration_s, abs=0.04)
     assert (facts.sample_rate_hz, facts.channels) == rate_of(shape)
@@ -44,19 +44,19 @@ def test_a_recording_is_sound_and_as_long_as_asked_for(shape: str, duration_s: f
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_same_seed_gives_the_same_bytes_and_another_one_others(shape: str) -> None:
+def test_the_same_seed_returns_the_same_bytes_and_another_seed_does_not(shape: str) -> None:
     made = [make_recording(shape=shape, duration_s=3, seed=seed) for seed in (*range(100), 2**31 - 1, 7)]
     assert made[7] == made[-1]
     assert len({hashlib.sha256(data).digest() for data in made}) == 101
 
 
-def test_faults_are_all_named_here() -> None:
+def test_every_fault_is_tested() -> None:
     assert set(FAULTS) == set(REASONS) | set(ISSUES)
 
 
 @pytest.mark.parametrize("fault", ISSUES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_fault_leaves_the_audio_that_it_says(shape: str, fault: str) -> None:
+def test_a_fault_leaves_the_expected_audio(shape: str, fault: str) -> None:
     issue, share = ISSUES[fault]
     facts = probe_mp3(break_recording(make_recording(shape=shape, duration_s=20, seed=8), fault))
     assert facts.audio_issue is issue
@@ -65,12 +65,12 @@ def test_a_fault_leaves_the_audio_that_it_says(shape: str, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", REASONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_came_in_place_of_audio_is_refused(shape: str, fault: str) -> None:
+def test_files_without_audio_are_rejected(shape: str, fault: str) -> None:
     with pytest.raises(NotAudioError, match=REASONS[fault].replace("(", r"\(").replace(")", r"\)")):
         probe_mp3(break_recording(make_recording(shape=shape, duration_s=5, seed=9), fault))
 
 
-def test_clips_are_small_and_their_frames_borrow_no_bytes_from_earlier_ones() -> None:
+def test_clips_are_small_and_have_no_bit_reservoir() -> None:
     clips = [clip.read_bytes() for clip in (files("callarchive.simulator") / "clips").iterdir()]
     assert len(clips) >= 6
     assert sum(map(len, clips)) <= 400_000
@@ -91,7 +91,7 @@ def ffmpeg(data: bytes, path: Path, *options: str) -> subprocess.CompletedProces
 
 @pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize("shape", SHAPES)
-def test_ffmpeg_decodes_a_recording_without_complaint(shape: str, tmp_path: Path) -> None:
+def test_ffmpeg_decodes_a_recording_without_errors(shape: str, tmp_path: Path) -> None:
     data = make_recording(shape=shape, duration_s=12.34, seed=10)
     rate, channels = rate_of(shape)
     done = ffmpeg(data, tmp_path / "x.mp3", "-v", "warning", "-f", "s16le")
@@ -102,7 +102,7 @@ def test_ffmpeg_decodes_a_recording_without_complaint(shape: str, tmp_path: Path
 
 @pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_recording_sounds_like_speech_and_not_like_silence(shape: str, tmp_path: Path) -> None:
+def test_a_recording_has_the_loudness_of_speech(shape: str, tmp_path: Path) -> None:
     data = make_recording(shape=shape, duration_s=12, seed=10)
     said = ffmpeg(data, tmp_path / "x.mp3", "-v", "info", "-af", "volumedetect", "-f", "null").stderr.decode()
     mean_db = float(said.split("mean_volume: ")[1].split()[0])
@@ -111,7 +111,7 @@ def test_a_recording_sounds_like_speech_and_not_like_silence(shape: str, tmp_pat
 
 @pytest.mark.needs("ffmpeg")
 @pytest.mark.parametrize("fault", ISSUES)
-def test_ffmpeg_hears_as_much_of_a_broken_recording_as_the_walk(fault: str, tmp_path: Path) -> None:
+def test_ffmpeg_and_the_frame_walk_agree_on_the_duration_of_a_broken_recording(fault: str, tmp_path: Path) -> None:
     for shape in SHAPES:
         data = break_recording(make_recording(shape=shape, duration_s=6, seed=11), fault)
         rate, channels = rate_of(shape)

@@ -1,4 +1,4 @@
-"""Each fault as a client meets it on the wire, and how faults are counted."""
+"""Each fault as a client sees it, and how faults are counted."""
 
 import http.client
 import json
@@ -34,14 +34,14 @@ def client() -> Iterator[requests.Session]:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 502, 503])
-def test_a_status_shows_as_often_as_asked(
+def test_a_status_applies_the_planned_number_of_times(
     api: SimulatedApi, client: requests.Session, url: str, session_id: str, status: int
 ) -> None:
     api.faults.add(Fault.answer(status), match=session_id, times=2)
     assert [client.get(url, timeout=10).status_code for _ in range(3)] == [status, status, 200]
 
 
-def test_too_many_requests_says_when_to_come_again(api: SimulatedApi, client: requests.Session, url: str) -> None:
+def test_too_many_requests_has_retry_after(api: SimulatedApi, client: requests.Session, url: str) -> None:
     api.faults.add(Fault.too_many_requests(retry_after=86400))
     answer = client.get(url, timeout=10)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "86400")
@@ -56,7 +56,7 @@ def test_too_many_requests_says_when_to_come_again(api: SimulatedApi, client: re
         (Fault.answer(body=b"{", headers={"Content-Type": "application/json"}), "application/json", b"{"),
     ],
 )
-def test_any_body_can_be_answered(
+def test_a_reply_can_have_any_body(
     api: SimulatedApi, client: requests.Session, url: str, fault: Fault, content_type: str, content: bytes
 ) -> None:
     api.faults.add(fault)
@@ -87,7 +87,7 @@ def test_a_short_body_ends_before_its_content_length(api: SimulatedApi, url: str
     connection.close()
 
 
-def test_a_body_without_a_length_may_be_cut_in_silence(api: SimulatedApi, url: str) -> None:
+def test_a_body_without_a_length_may_be_truncated_unnoticed(api: SimulatedApi, url: str) -> None:
     api.faults.add(Fault.no_length())
     api.faults.add(Fault.no_length(at_bytes=10))
     connection, answer = raw_get(url)
@@ -108,7 +108,7 @@ def test_a_reset_breaks_the_body(api: SimulatedApi, url: str) -> None:
     connection.close()
 
 
-def test_a_stall_outlasts_the_clients_patience_but_not_the_server(world: World, session_id: str) -> None:
+def test_a_stall_outlasts_the_timeout_of_the_client_but_not_the_server(world: World, session_id: str) -> None:
     with SimulatedApi(world, keys={"acme_sg": "key-of-acme"}) as api:
         api.faults.add(Fault.stall(at_bytes=10))
         connection, answer = raw_get(f"{api.url}/api/v1/subaccounts/acme_sg/recordings/{session_id}", timeout_s=0.2)
@@ -120,12 +120,12 @@ def test_a_stall_outlasts_the_clients_patience_but_not_the_server(world: World, 
     assert time.monotonic() - began < 60  # an hour of stalling was not waited for
 
 
-def test_a_stall_that_ends_gives_the_rest(api: SimulatedApi, client: requests.Session, url: str) -> None:
+def test_the_rest_follows_after_a_stall(api: SimulatedApi, client: requests.Session, url: str) -> None:
     api.faults.add(Fault.stall(seconds=0.01))
     assert client.get(url, timeout=10).json()["statusCode"] == 0
 
 
-def test_a_drip_comes_byte_by_byte_and_is_whole(api: SimulatedApi, client: requests.Session, url: str) -> None:
+def test_a_drip_is_sent_byte_by_byte_and_complete(api: SimulatedApi, client: requests.Session, url: str) -> None:
     whole = client.get(url, timeout=10).content
     api.faults.add(Fault.drip(seconds_per_byte=0.0001))
     answer = client.get(url, timeout=10, stream=True)
@@ -136,7 +136,7 @@ def test_a_drip_comes_byte_by_byte_and_is_whole(api: SimulatedApi, client: reque
     assert len(pieces) > 10
 
 
-def test_a_delay_is_only_late(api: SimulatedApi, client: requests.Session, url: str) -> None:
+def test_a_delayed_reply_is_unchanged(api: SimulatedApi, client: requests.Session, url: str) -> None:
     api.faults.add(Fault.delay(0.05))
     began = time.monotonic()
     assert client.get(url, timeout=10).status_code == 200
@@ -144,26 +144,26 @@ def test_a_delay_is_only_late(api: SimulatedApi, client: requests.Session, url: 
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled", "error", "empty"])
-def test_an_export_job_ends_as_asked(api: SimulatedApi, client: requests.Session, outcome: str) -> None:
+def test_an_export_job_has_the_planned_outcome(api: SimulatedApi, client: requests.Session, outcome: str) -> None:
     api.faults.add(Fault.export_job(outcome), match="exports")  # type: ignore[arg-type]
     exports = f"{api.url}/api/v1/subaccounts/acme_sg/messages/exports"
     window = {"from": "2026-03-03", "to": "2026-03-05"}
     for expected in (outcome, "succeeded"):
         job_id = client.post(exports, json=window, timeout=10).json()["jobId"]
-        told = [client.get(f"{exports}/{job_id}", timeout=10).json() for _ in range(3)]
-        assert [each["status"] for each in told] == ["queued", "running", expected]
+        jobs = [client.get(f"{exports}/{job_id}", timeout=10).json() for _ in range(3)]
+        assert [each["status"] for each in jobs] == ["queued", "running", expected]
 
 
-def test_links_of_an_expired_export_are_dead(api: SimulatedApi, client: requests.Session) -> None:
+def test_links_of_an_expired_export_are_404(api: SimulatedApi, client: requests.Session) -> None:
     api.faults.add(Fault.export_job("expired"))
     exports = f"{api.url}/api/v1/subaccounts/acme_sg/messages/exports"
     job_id = client.post(exports, json={"from": "2026-03-03", "to": "2026-03-05"}, timeout=10).json()["jobId"]
-    told = [client.get(f"{exports}/{job_id}", timeout=10).json() for _ in range(3)][-1]
-    assert told["status"] == "succeeded"
-    assert client.get(told["data"][0], timeout=10).status_code == 404
+    job = [client.get(f"{exports}/{job_id}", timeout=10).json() for _ in range(3)][-1]
+    assert job["status"] == "succeeded"
+    assert client.get(job["data"][0], timeout=10).status_code == 404
 
 
-def test_faults_meet_only_what_they_match(api: SimulatedApi, client: requests.Session, url: str) -> None:
+def test_faults_apply_only_to_matching_requests(api: SimulatedApi, client: requests.Session, url: str) -> None:
     for match in ("download", "exports", "push-config", "webhooks", "b&b.asia", "POST"):
         api.faults.add(Fault.answer(500), match=match, times=FOREVER)
     base = f"{api.url}/api/v1/subaccounts"
@@ -185,7 +185,7 @@ def test_faults_meet_only_what_they_match(api: SimulatedApi, client: requests.Se
     assert client.get(f"{base}/acme_sg/webhooks", timeout=10).status_code == 200
 
 
-def test_a_fault_may_wait_and_several_come_in_the_order_in_which_they_were_added() -> None:
+def test_faults_can_be_deferred_and_apply_in_the_order_in_which_they_were_added() -> None:
     faults = Faults()
     faults.add(Fault.answer(500), after=1)
     faults.add(Fault.answer(502), match="get", times=2)
@@ -193,6 +193,6 @@ def test_a_fault_may_wait_and_several_come_in_the_order_in_which_they_were_added
     assert [None if fault is None else fault.status for fault in taken] == [502, 500, 502, None]
 
 
-def test_a_fault_that_shows_no_times_is_refused() -> None:
+def test_a_fault_with_zero_times_is_rejected() -> None:
     with pytest.raises(ValueError, match="times"):
         Faults().add(Fault.answer(500), match=ANY, times=0)

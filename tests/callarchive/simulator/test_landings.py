@@ -1,4 +1,4 @@
-"""The simulated stores, used with boto3 and paramiko as any client would."""
+"""The simulated stores, used with boto3 and paramiko."""
 
 import socket
 import subprocess
@@ -67,12 +67,12 @@ def expected_paths(world: World, subaccount_id: str) -> list[str]:
 
 
 def few_days(world: World) -> World:
-    """The world's first two days: enough to show that filling works."""
+    """Return the first two days of the world, which are enough to test filling."""
     days = [datetime(2026, 3, day, tzinfo=UTC).date() for day in (2, 3)]
     return World(accounts=world.accounts, sessions=tuple(s for day in days for s in world.sessions_on(day)))
 
 
-def test_s3_is_filled_with_what_8x8_would_have_pushed(world: World, s3: SimulatedS3) -> None:
+def test_s3_is_filled_with_the_recordings_that_8x8_would_have_pushed(world: World, s3: SimulatedS3) -> None:
     short = few_days(world)
     account = world.account("acme_sg")
     put = s3.fill(short, now=NOW)
@@ -90,7 +90,7 @@ def test_s3_is_filled_with_what_8x8_would_have_pushed(world: World, s3: Simulate
     assert answer["Body"].read() == object_bytes(recording)
     assert ":" in recording.path
     client.close()
-    assert s3.fill(short, now=NOW, but=put) == []
+    assert s3.fill(short, now=NOW, exclude=put) == []
 
 
 def test_s3_objects_can_be_put_overwritten_and_deleted(s3: SimulatedS3) -> None:
@@ -104,7 +104,7 @@ def test_s3_objects_can_be_put_overwritten_and_deleted(s3: SimulatedS3) -> None:
     assert s3.paths(account) == []
 
 
-def test_s3_leaves_its_port_and_its_buckets_behind_when_it_closes() -> None:
+def test_s3_frees_its_port_and_loses_its_buckets_when_it_closes() -> None:
     account = AccountPlan("fleeting", "s3", "fleeting-bucket/p")
     port = free_port()
     with SimulatedS3(port=port) as first:
@@ -117,7 +117,9 @@ def test_s3_leaves_its_port_and_its_buckets_behind_when_it_closes() -> None:
         second.client.list_objects_v2(Bucket="fleeting-bucket")
 
 
-def test_sftp_is_filled_with_what_8x8_would_have_pushed(world: World, sftp: SimulatedSftp, tmp_path: Path) -> None:
+def test_sftp_is_filled_with_the_recordings_that_8x8_would_have_pushed(
+    world: World, sftp: SimulatedSftp, tmp_path: Path
+) -> None:
     short = few_days(world)
     account = world.account("b&b.asia")
     put = sftp.fill(short, now=NOW)
@@ -126,7 +128,7 @@ def test_sftp_is_filled_with_what_8x8_would_have_pushed(world: World, sftp: Simu
     with connect(sftp, tmp_path / "known_hosts") as client, client.open_sftp() as files:
         assert files.file(f"/upload/{recording.path}").read() == object_bytes(recording)
     assert sftp.opened == [f"/upload/{recording.path}"]
-    assert sftp.fill(short, now=NOW, but=put) == []
+    assert sftp.fill(short, now=NOW, exclude=put) == []
 
 
 def test_sftp_files_can_be_put_overwritten_and_deleted(sftp: SimulatedSftp, tmp_path: Path) -> None:
@@ -144,12 +146,12 @@ def test_sftp_files_can_be_put_overwritten_and_deleted(sftp: SimulatedSftp, tmp_
     assert sftp.paths(account) == []
 
 
-def test_sftp_wants_its_password(sftp: SimulatedSftp, tmp_path: Path) -> None:
+def test_sftp_requires_its_password(sftp: SimulatedSftp, tmp_path: Path) -> None:
     with pytest.raises(paramiko.AuthenticationException):
         connect(sftp, tmp_path / "known_hosts", password="guess")
 
 
-def test_sftp_keeps_its_key_in_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+def test_sftp_stores_its_key_in_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
     key = tmp_path / "key"
     lines = []
     for _ in range(2):
@@ -161,7 +163,7 @@ def test_sftp_keeps_its_key_in_a_file_that_only_its_owner_reads(tmp_path: Path) 
         assert another.host_key_line.split()[1:] != lines[0]
 
 
-def test_sftp_can_be_killed_and_comes_back_on_its_port(sftp: SimulatedSftp, tmp_path: Path) -> None:
+def test_sftp_can_be_killed_and_restarted_on_its_port(sftp: SimulatedSftp, tmp_path: Path) -> None:
     account = AccountPlan("other", "sftp", "up")
     sftp.put(account, "a.mp3", b"x")
     port = sftp.port
@@ -179,7 +181,7 @@ def test_sftp_can_be_killed_and_comes_back_on_its_port(sftp: SimulatedSftp, tmp_
         assert files.stat("/up/a.mp3").st_size == 1
 
 
-def test_sftp_drops_a_connection_once_after_so_many_files(sftp: SimulatedSftp, tmp_path: Path) -> None:
+def test_sftp_drops_a_connection_once_after_a_number_of_files(sftp: SimulatedSftp, tmp_path: Path) -> None:
     account = AccountPlan("other", "sftp", "up")
     for number in range(3):
         sftp.put(account, f"{number}.mp3", b"x")
@@ -200,12 +202,12 @@ def test_sftp_drops_a_connection_once_after_so_many_files(sftp: SimulatedSftp, t
         assert opened.read() == b"x"
 
 
-def test_a_library_that_is_not_there_is_named_with_what_to_install() -> None:
+def test_a_missing_library_is_named_with_the_extra_to_install() -> None:
     with pytest.raises(ConfigurationError, match=r"no_such_module.*callarchive\[simulator\]"):
         require("no_such_module")
 
 
-def test_a_wanted_port_is_given_when_it_is_free_and_another_when_it_is_not() -> None:
+def test_a_wanted_port_is_returned_if_free_and_another_one_if_not() -> None:
     port = free_port()
     assert free_port(port) == port
     with socket.create_server(("127.0.0.1", port)):
@@ -240,7 +242,7 @@ def test_s3_ends_when_its_parent_is_killed() -> None:
     assert free_port(port) == port
 
 
-def test_two_s3_servers_at_once_have_nothing_in_common(s3: SimulatedS3) -> None:
+def test_two_s3_servers_do_not_share_buckets(s3: SimulatedS3) -> None:
     account = AccountPlan("twin", "s3", "twin-bucket")
     s3.put(account, "a.mp3", b"one")
     with SimulatedS3() as other:
@@ -248,7 +250,7 @@ def test_two_s3_servers_at_once_have_nothing_in_common(s3: SimulatedS3) -> None:
         assert (s3.paths(account), other.paths(account)) == (["a.mp3"], ["b.mp3"])
 
 
-def test_s3_says_so_when_its_port_is_taken() -> None:
+def test_a_port_in_use_is_an_error_of_s3() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UnavailableError, match=str(port)):

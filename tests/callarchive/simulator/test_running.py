@@ -1,4 +1,4 @@
-"""All stand-ins together: what is written, what is kept for the next start, and that the whole can be used as written."""
+"""All simulators together: the files that they write, and the state that the next start reuses."""
 
 import csv
 import json
@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from callarchive.simulator.clock import MovableClock
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.landings import object_bytes
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.simulator.world import FileState, World
@@ -38,10 +39,10 @@ def configuration(simulator: Simulator) -> dict[str, Any]:
 
 
 def small_world() -> World:
-    return World.generate(seed=5, accounts=DEMO_ACCOUNTS, first_day=LAST_DAY, last_day=LAST_DAY, sessions_per_day=4)
+    return generate_world(seed=5, accounts=DEMO_ACCOUNTS, first_day=LAST_DAY, last_day=LAST_DAY, sessions_per_day=4)
 
 
-def test_the_configuration_names_what_runs(demo: Simulator) -> None:
+def test_the_configuration_points_to_the_running_servers(demo: Simulator) -> None:
     written = configuration(demo)
     assert written["timezone"] == "UTC"
     assert written["start_date"] == LAST_DAY - timedelta(days=6)
@@ -62,7 +63,7 @@ def test_the_configuration_names_what_runs(demo: Simulator) -> None:
         assert answer.status_code == 200
 
 
-def test_no_secret_stands_in_the_configuration_and_env_is_private(demo: Simulator) -> None:
+def test_the_configuration_has_no_secret_and_env_is_private(demo: Simulator) -> None:
     env_file = demo.directory / ".env"
     assert env_file.stat().st_mode & 0o777 == 0o600
     assert dict(line.split("=", 1) for line in env_file.read_text().splitlines()) == demo.environment
@@ -71,7 +72,7 @@ def test_no_secret_stands_in_the_configuration_and_env_is_private(demo: Simulato
     assert not [name for name, value in demo.environment.items() if value in written]
 
 
-def test_known_hosts_holds_the_key_that_the_server_shows(demo: Simulator) -> None:
+def test_known_hosts_has_the_key_of_the_server(demo: Simulator) -> None:
     host, kind, key = (demo.directory / "known_hosts").read_text().split()
     assert host == f"[127.0.0.1]:{demo.sftp.port}"
     assert f"{host} {kind} {key}" == demo.sftp.host_key_line
@@ -95,7 +96,7 @@ def test_the_demos_week_is_small_enough_to_start_in_seconds(demo: Simulator) -> 
     assert sum(len(object_bytes(each)) for each in files) < 150_000_000
 
 
-def test_late_files_are_delivered_when_their_time_has_come(demo: Simulator) -> None:
+def test_late_files_are_delivered_once_they_are_ready(demo: Simulator) -> None:
     clock = demo.clock
     assert isinstance(clock, MovableClock)
     late = [each for each in demo.world.recordings if each.ready_at is not None]
@@ -120,7 +121,7 @@ def test_the_next_start_in_the_same_directory_is_the_same(tmp_path: Path) -> Non
         assert (tmp_path / "known_hosts").read_text() == written["known_hosts"]
 
 
-def test_a_port_that_was_taken_meanwhile_is_replaced_and_written_down(tmp_path: Path) -> None:
+def test_a_port_in_use_is_replaced_and_stored(tmp_path: Path) -> None:
     with Simulator.start(tmp_path, world=small_world()):
         ports = json.loads((tmp_path / "simulator.json").read_text())["ports"]
     with socket.create_server(("127.0.0.1", ports["s3"])), Simulator.start(tmp_path, world=small_world()) as again:
@@ -139,15 +140,15 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "callarchive.simulator", "--directory", str(tmp_path), "--sessions-per-day", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        told = {}
+        printed = {}
         for line in process.stdout:
             if "Ctrl-C" in line:
                 break
             name, _, place = line.strip().rpartition(" ")
-            told[name.strip()] = place
+            printed[name.strip()] = place
         try:
-            assert told["configuration"] == str(tmp_path / "callarchive.toml")
-            assert requests.get(f"{told['8x8 API']}/", timeout=10).status_code == 401
+            assert printed["configuration"] == str(tmp_path / "callarchive.toml")
+            assert requests.get(f"{printed['8x8 API']}/", timeout=10).status_code == 401
         finally:
             process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
@@ -155,7 +156,7 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("ffmpeg")
-def test_whole_recordings_can_be_decoded_in_their_full_length(demo: Simulator) -> None:
+def test_whole_recordings_decode_to_their_full_duration(demo: Simulator) -> None:
     by_shape = {each.shape: each for each in demo.world.recordings if each.file is FileState.WHOLE}
     assert len(by_shape) > 1
     ffmpeg = shutil.which("ffmpeg", path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin")

@@ -1,4 +1,4 @@
-"""The invented world: the same for the same seed, and as 8x8's documents say that real ones look."""
+"""The generated world: reproducible from its seed, and consistent with 8x8's documentation."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.simulator.generation import OUTCOMES
+from callarchive.simulator.generation import OUTCOMES, generate_world
 from callarchive.simulator.world import AccountPlan, Answer, FileState, World
 
 FIRST, LAST = date(2026, 3, 2), date(2026, 3, 8)
@@ -23,17 +23,17 @@ def seconds_between_uuid_and(at: datetime, identifier: str) -> float:
 
 
 def test_the_same_arguments_give_the_same_world(world: World) -> None:
-    again = World.generate(seed=1, accounts=world.accounts, first_day=FIRST, last_day=LAST, sessions_per_day=25)
+    again = generate_world(seed=1, accounts=world.accounts, first_day=FIRST, last_day=LAST, sessions_per_day=25)
     assert again == world
 
 
 def test_another_seed_gives_another_world(world: World) -> None:
-    other = World.generate(seed=2, accounts=world.accounts, first_day=FIRST, last_day=LAST, sessions_per_day=25)
+    other = generate_world(seed=2, accounts=world.accounts, first_day=FIRST, last_day=LAST, sessions_per_day=25)
     assert not {session.session_id for session in world.sessions} & {session.session_id for session in other.sessions}
 
 
-def test_adding_days_or_accounts_leaves_what_was_there_as_it_was(world: World) -> None:
-    longer = World.generate(
+def test_adding_days_or_accounts_does_not_change_the_others(world: World) -> None:
+    longer = generate_world(
         seed=1,
         accounts=[*world.accounts, AccountPlan("third", "s3", "third-bucket")],
         first_day=FIRST,
@@ -59,7 +59,7 @@ def test_ids_are_unique_version_1_uuids_of_the_time_of_the_call(world: World) ->
     assert max(seconds_between_uuid_and(each.started_at, each.recording_id) for each in world.recordings) < 1
 
 
-def test_a_week_shows_every_outcome_and_is_mostly_healthy(world: World) -> None:
+def test_a_week_has_every_outcome_and_is_mostly_healthy(world: World) -> None:
     seen = Counter((each.status, each.file, each.ready_at is not None) for each in world.recordings)
     assert set(seen) == {(each.status, each.file, each.ready_after is not None) for each in OUTCOMES}
     healthy = sum(count for (_, file, _), count in seen.items() if file is FileState.WHOLE)
@@ -70,7 +70,7 @@ def test_shares_are_percentages() -> None:
     assert sum(OUTCOMES.values()) == 100
 
 
-def test_a_week_shows_every_answer_of_the_api(world: World) -> None:
+def test_a_week_has_every_response_of_the_api(world: World) -> None:
     assert {session.answer for session in world.sessions} == set(Answer)
 
 
@@ -80,7 +80,7 @@ def test_only_completed_sessions_are_recorded_and_some_of_them_are_not(world: Wo
     assert {number for completed, number in counts if completed} == {0, 1, 2}
 
 
-def test_a_recording_lies_within_its_call(world: World) -> None:
+def test_a_recording_is_within_its_call(world: World) -> None:
     for session in world.sessions:
         for recording in session.recordings:
             ended_at = recording.started_at + timedelta(seconds=recording.duration_s)
@@ -111,7 +111,7 @@ def test_sessions_that_begin_just_before_midnight_have_their_second_leg_after_it
 
 def test_days_are_cut_in_the_time_zone_even_where_clocks_change() -> None:
     zone = ZoneInfo("Europe/London")
-    autumn = World.generate(
+    autumn = generate_world(
         seed=3,
         accounts=[AccountPlan("uk", "s3", "uk-bucket")],
         first_day=date(2026, 10, 25),  # 25 hours long
@@ -126,7 +126,7 @@ def test_days_are_cut_in_the_time_zone_even_where_clocks_change() -> None:
 
 
 @pytest.mark.parametrize("subaccount_id", ["acme_sg", "b&b.asia"])
-def test_paths_and_urls_have_8x8s_two_spellings(world: World, subaccount_id: str) -> None:
+def test_paths_have_raw_colons_and_urls_have_encoded_ones(world: World, subaccount_id: str) -> None:
     time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     for session in world.sessions_of(subaccount_id):
         for each in session.recordings:
@@ -137,7 +137,7 @@ def test_paths_and_urls_have_8x8s_two_spellings(world: World, subaccount_id: str
                 assert re.search(rf"/{tail}$", unquote(each.external_file_url))
 
 
-def test_layouts_put_date_folders_where_they_say(world: World) -> None:
+def test_layouts_determine_date_folders(world: World) -> None:
     dated = {
         account.layout: {
             each.path.count("/") for s in world.sessions_of(account.subaccount_id) for each in s.recordings
@@ -152,13 +152,13 @@ def test_some_date_folders_differ_from_the_utc_day_in_the_name(world: World) -> 
     assert any(each.path[:10] != each.started_at.date().isoformat() for each in dated)
 
 
-def test_of_listed_sessions_some_stand_only_in_the_files(world: World) -> None:
+def test_some_listed_sessions_are_only_in_the_files(world: World) -> None:
     kinds = {(session.exported, session.listed) for session in world.sessions_of("b&b.asia")}
     assert kinds == {(True, False), (True, True), (False, True)}
     assert {(session.exported, session.listed) for session in world.sessions_of("acme_sg")} == {(True, False)}
 
 
-def test_phone_numbers_stay_out_of_reprs(world: World) -> None:
+def test_reprs_have_no_phone_numbers(world: World) -> None:
     digits = {leg.destination.digits for session in world.sessions for leg in session.legs}
     text = repr(world)
     assert not [number for number in digits if number in text]

@@ -11,8 +11,8 @@ import pytest
 from callarchive.archiving.connections import Connections
 from callarchive.monitoring.doctor import Finding, Verdict, conclusion, examine, likely_cause, machine
 from callarchive.settings import load_settings
-from callarchive.simulator.answers import PushConfig
 from callarchive.simulator.faults import FOREVER, Fault
+from callarchive.simulator.responses import PushConfig
 
 Start = Callable[..., Any]
 PASSWORD = "not-the-sftp-password"

@@ -17,8 +17,8 @@ from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.monitoring.doctor import Finding, Verdict, examine, likely_cause
 from callarchive.settings import load_settings
-from callarchive.simulator.answers import PushConfig
 from callarchive.simulator.faults import FOREVER, Fault
+from callarchive.simulator.responses import PushConfig
 
 Start = Callable[..., Any]
 HEADER = "Bearer of-the-receiver"

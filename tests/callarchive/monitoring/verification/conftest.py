@@ -16,8 +16,9 @@ from callarchive.monitoring.verification import Defect, VerifiedDay, days_in_ran
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import DEMO_ACCOUNTS
-from callarchive.simulator.world import FileState, World
+from callarchive.simulator.world import FileState
 
 Row = dict[str, Any]
 FIRST, SECOND, THIRD = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7)
@@ -78,7 +79,7 @@ class Archived:
 @pytest.fixture
 def archived(start_trial: Callable[..., Any]) -> Archived:
     clock = MovableClock(datetime(2026, 1, 8, 1, tzinfo=UTC))
-    world = World.generate(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST, last_day=THIRD, sessions_per_day=8)
+    world = generate_world(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST, last_day=THIRD, sessions_per_day=8)
     whole = [r for r in world.recordings if r.started_at.date() == FIRST and r.file is FileState.WHOLE]
     world = world.altered(whole[0], file=FileState.HTML)
     trial = start_trial(world=world, clock=clock)
