@@ -1,0 +1,26 @@
+"""Tables on a narrow terminal."""
+
+import re
+
+import pytest
+
+from callarchive.cli.output import Output
+
+
+def test_days_and_numbers_stay_whole_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"COLUMNS": "98", "FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    states = ("archived", "pending", "missing", "rejected", "failed", "not uploaded")
+    headings = ("day", "sessions", *states, "MB", "hours", "fetched", "lookups failed")
+    rows = [
+        ("2026-01-05", 1044, 25, 0, 2, 0, 0, 2, 12.3, 1.0, 25, 0),
+        ("all", 2088, 50, 0, 4, 0, 0, 4, 24.6, 2.0, 50, 0),
+    ]
+    Output(config=None, json=False, quiet=False).print_table("Archived days", headings, rows)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 98
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    assert [row[:2] for row in cells] == [["2026-01-05", "1,044"], ["all", "2,088"]]
+    assert [row[8] for row in cells] == ["12.3", "24.6"]
