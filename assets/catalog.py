@@ -1,6 +1,4 @@
-"""The tables that readers use: sessions, recordings and reconciliation, with the checks that show whether the day is
-accounted for.
-"""
+"""The tables that readers use: sessions, recordings and reconciliation, with the checks of each."""
 
 from assets.collection import recording_files, recording_metadata, session_ids
 from assets.table_assets import table_asset

@@ -26,6 +26,7 @@ MEANING = (
 def newest_day_archived(
     context: dg.AssetCheckExecutionContext, connections: dg.ResourceParam[Connections]
 ) -> dg.AssetCheckResult:
+    """Return whether the day that should be archived by now is."""
     found = evaluate(context.instance, connections.settings, now=connections.clock())
     return dg.AssetCheckResult(
         passed=found.passed, severity=found.severity, description=found.description, metadata=found.metadata

@@ -53,7 +53,7 @@ class Endpoint(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(
-            asyncio.Transport, transport
+            "asyncio.Transport", transport
         )  # uvloop's transport is not a subclass; both set TCP_NODELAY
         for data in self._early:
             self.transport.write(data)

@@ -95,7 +95,7 @@ def query_catalog(catalog: str) -> None:
 
 def query_pandas(catalog: str) -> None:
     """Compute the query's result from the frame of `Catalog.pandas`."""
-    import pandas  # noqa: F401
+    import pandas  # noqa: F401, ICN001
 
     from callarchive.catalog.parquet_catalog import Catalog
 

@@ -48,10 +48,10 @@ def _look_back(context: dg.ScheduleEvaluationContext, settings: Settings) -> lis
         requests = requests_for_look_back(catalog, settings, at=at, is_busy=busy_days(context, backfills=True))
         left_behind = days_left_behind(catalog, settings, at=at)
     except ArchiveError as err:
-        context.log.warning(f"could not look back: {err}")
+        context.log.warning("could not look back: %s", err)
         return []
     if left_behind:
         context.log.info(
-            f"{left_behind} days since start_date are not archived and too old for the schedule: backfill them"
+            "%d days since start_date are not archived and too old for the schedule: backfill them", left_behind
         )
     return [run_request(request) for request in requests]

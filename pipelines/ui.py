@@ -102,7 +102,7 @@ def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
     # `dg dev`, its successor, requires its own project layout and adds nothing here.
     quiet = ["-W", "ignore:Function `dev_command` is superseded"]
     command = [*quiet, "-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
-    dagster = subprocess.Popen(  # noqa: S603
+    dagster = subprocess.Popen(
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
         # Empty, PYTHONTZPATH means the package tzdata alone, from each process's start: see callarchive.runtime.time_zones.
         # While an edited configuration is not valid, a backfill waits. Dagster's default is to fail it.

@@ -176,7 +176,7 @@ def encode(clip: Clip, wav: Path, mp3: Path) -> None:
             *clip.options,
             str(mp3),
         ]
-    subprocess.run(command, check=True, timeout=120)  # noqa: S603
+    subprocess.run(command, check=True, timeout=120)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def process_group(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the program in its own process group, and kill the whole group with SIGKILL on exit."""
     with log.open("ab") as out:
-        leader = subprocess.Popen(words, env=environment, stdout=out, stderr=out, process_group=0)  # noqa: S603
+        leader = subprocess.Popen(words, env=environment, stdout=out, stderr=out, process_group=0)
     try:
         yield leader
     finally:

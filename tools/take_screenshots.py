@@ -124,9 +124,7 @@ def _ui(folder: Path, environment: dict[str, str]) -> Iterator[str]:
     port = free_port(0)
     command = [sys.executable, "-m", "pipelines.ui", "--port", str(port)]
     with (folder / "ui.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + _PATIENCE_S

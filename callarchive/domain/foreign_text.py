@@ -131,10 +131,10 @@ _NUMBER = re.compile(
 
 
 def cleaned(text: str, *, limit: int = 300) -> str:
-    """Return the text as one line of printable characters, without credentials and phone numbers, cut to `limit` characters.
+    r"""Return the text as one line of printable characters, without credentials and phone numbers, cut to `limit` characters.
 
     Terminal escape sequences are removed, line ends and tabs become spaces; any other character that is not printable
-    (controls, bidirectional overrides, lone surrogates) is written as its escape, `\\u{202e}`. Cleaning twice changes nothing.
+    (controls, bidirectional overrides, lone surrogates) is written as its escape, `\u{202e}`. Cleaning twice changes nothing.
     """
     text = printable(mask_text(_ESCAPE_SEQUENCE.sub("", _bounded(text))))
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -39,10 +39,12 @@ class MaskingPolicy(Protocol):
     """What an account configures: `phone_numbers` is drop, hash or keep; `phone_hash_key` keys the hash."""
 
     @property
-    def phone_numbers(self) -> str: ...
+    def phone_numbers(self) -> str:
+        """`drop`, `hash` or `keep`."""
 
     @property
-    def phone_hash_key(self) -> _Secret | None: ...
+    def phone_hash_key(self) -> _Secret | None:
+        """The key of the hash; `None` unless `hash`."""
 
 
 def phone_number_mask(account: MaskingPolicy) -> PhoneNumberMask:

@@ -126,7 +126,7 @@ class _Crew(Generic[Item, Result]):
                 return
             try:
                 outcome: tuple[list[Result], BaseException | None] = ([self._work(item[0], self._stop)], None)
-            except BaseException as err:
+            except BaseException as err:  # noqa: BLE001 - it is raised in the thread that waits
                 outcome = ([], err)
             self._outcomes.put(outcome)
             if self._adaptive is not None:
@@ -143,7 +143,7 @@ class _Crew(Generic[Item, Result]):
                 return []
             try:
                 item = next(self._items)
-            except BaseException as err:
+            except BaseException as err:  # noqa: BLE001 - it is raised in the thread that waits
                 self._exhausted = True
                 self._outcomes.put(([], None if isinstance(err, StopIteration) else err))
                 self._changed.notify_all()

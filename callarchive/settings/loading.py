@@ -54,7 +54,7 @@ def load_settings(path: Path | str | None = None) -> Settings:
         settings = Settings.model_validate(tree, context={BASE_FOLDER: file.parent})
     except ValidationError as err:
         raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err, overridden))) from None
-    settings._path = file
+    settings._path = file  # noqa: SLF001 - set here alone, after validation
     return settings
 
 

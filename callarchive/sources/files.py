@@ -69,9 +69,9 @@ class FilesSessions:
         """Yield the file as a seekable stream."""
         if file.startswith("s3://"):
             with tempfile.TemporaryFile() as copy:
-                self._copy_from_s3(file, cast(BinaryIO, copy))
+                self._copy_from_s3(file, cast("BinaryIO", copy))
                 copy.seek(0)
-                yield cast(BinaryIO, copy)
+                yield cast("BinaryIO", copy)
             return
         path = Path(file)
         try:

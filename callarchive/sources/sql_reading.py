@@ -91,7 +91,7 @@ class Reading:
                 for batch in rows.partitions(_ROWS_AT_ONCE):
                     self._put([tuple(row) for row in batch])
             self._put(None)
-        except BaseException as err:
+        except BaseException as err:  # noqa: BLE001 - it is raised in the thread that waits
             self._put(err)
 
     def _put(self, item: Any) -> None:

@@ -87,5 +87,5 @@ def _plain(setting: str, value: str | None) -> str | None:
     return value
 
 
-def _set(is_set: bool) -> str:
+def _set(is_set: bool) -> str:  # noqa: FBT001
     return "set" if is_set else "not set"

@@ -42,9 +42,9 @@ def instance_at(
     home: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dg.DagsterInstance]:
     """Yield the Dagster instance as a process on that machine sees it."""
-    for name in environment:
+    for name, value in environment.items():
         if name.startswith("DAGSTER_"):
-            monkeypatch.setenv(name, environment[name])
+            monkeypatch.setenv(name, value)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
 

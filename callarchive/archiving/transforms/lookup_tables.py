@@ -43,9 +43,9 @@ class LookupRows:
 
     def include(self, other: "LookupRows") -> None:
         """Add all rows of another instance, which must not be used afterwards."""
-        other._pack()
-        self._lookup_tables += other._lookup_tables
-        self._recording_tables += other._recording_tables
+        other._pack()  # noqa: SLF001 - of the same class
+        self._lookup_tables += other._lookup_tables  # noqa: SLF001
+        self._recording_tables += other._recording_tables  # noqa: SLF001
 
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """Return the rows of `lookups` and of `recording_metadata`."""

@@ -188,7 +188,7 @@ class Receiver:
         """Return whether there is room for a request, after dropping incomplete requests of addresses with too many."""
         if self._make_room():
             give_up_at = time.monotonic() + _ROOM_WITHIN_S
-            while self._in_flight >= self._settings.max_in_flight and time.monotonic() < give_up_at:
+            while self._in_flight >= self._settings.max_in_flight and time.monotonic() < give_up_at:  # noqa: ASYNC110 - a counter, no event
                 await asyncio.sleep(0.005)
         return self._in_flight < self._settings.max_in_flight
 

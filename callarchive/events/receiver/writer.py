@@ -108,7 +108,7 @@ class Writer:
         begun_at = time.monotonic()
         try:
             new = self._inbox.add([(account, event) for account, event, _ in batch])
-        except BaseException as err:
+        except BaseException as err:  # noqa: BLE001 - it is raised in the thread that waits
             if isinstance(err, StoreError) and len(batch) > 1:
                 # One event that the database rejects must not block the others in its batch.
                 half = len(batch) // 2

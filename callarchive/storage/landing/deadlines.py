@@ -52,7 +52,7 @@ def ended_by(ends_at: float, work: Callable[[], T], *, name: str) -> T:
     def run() -> None:
         try:
             done.put((work(), None))
-        except BaseException as err:
+        except BaseException as err:  # noqa: BLE001 - it is raised in the thread that waits
             done.put((None, err))
 
     Thread(target=run, name=name, daemon=True).start()

@@ -87,9 +87,11 @@ def paths_from(place: str, *, session_id: str, root: str) -> list[str]:
         if at > 0 and _DATE.fullmatch(parts[at - 1]):
             tails.append(parts[at - 1 :])
     root_parts = [part for part in root.split("/") if part]
-    for skipped in range(2):  # a path-style S3 URL begins with the bucket
-        if root_parts and parts[skipped : skipped + len(root_parts)] == root_parts:
-            tails.append(parts[skipped + len(root_parts) :])
+    tails.extend(
+        parts[skipped + len(root_parts) :]
+        for skipped in range(2)  # a path-style S3 URL begins with the bucket
+        if root_parts and parts[skipped : skipped + len(root_parts)] == root_parts
+    )
     tails.append(parts)
     tails += [parts[-2:], parts[-1:]]
     return list(dict.fromkeys("/".join(tail) for tail in tails if tail))

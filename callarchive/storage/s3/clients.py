@@ -174,7 +174,7 @@ def _routes(endpoint: str) -> "ClientConfig":
 
 def _authorities(session: boto3.Session) -> "ClientConfig":
     """Return the option for boto3's CA bundle (AWS_CA_BUNDLE or the profile's ca_bundle), if there is one."""
-    bundle = session._session.get_config_variable("ca_bundle")
+    bundle = session._session.get_config_variable("ca_bundle")  # noqa: SLF001 - boto3 has no other way to read it
     if not bundle:
         return {}
     try:

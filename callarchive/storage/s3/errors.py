@@ -10,7 +10,7 @@ from botocore.exceptions import (
     ClientError,
     ConfigNotFound,
     ConfigParseError,
-    ConnectionError,
+    ConnectionError,  # noqa: A004 - botocore's
     CredentialRetrievalError,
     HTTPClientError,
     InvalidRegionError,

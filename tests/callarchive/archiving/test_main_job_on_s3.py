@@ -111,9 +111,8 @@ def through(trial: Any, endpoint: str, *sections: str) -> None:
     lines, section = [], ""
     for line in trial.config.read_text().splitlines():
         section = line if line.startswith("[") else section
-        if section in {f"[{name}]" for name in sections} and line.startswith("s3 ="):
-            line = line.replace(trial.simulator.s3.endpoint_url, endpoint)
-        lines.append(line)
+        moved = section in {f"[{name}]" for name in sections} and line.startswith("s3 =")
+        lines.append(line.replace(trial.simulator.s3.endpoint_url, endpoint) if moved else line)
     trial.config.write_text("\n".join(lines))
 
 

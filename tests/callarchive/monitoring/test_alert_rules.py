@@ -321,7 +321,7 @@ def test_alerts_have_no_personal_data_even_if_numbers_are_kept(start_trial: Star
     world = trial.simulator.world
     numbers = {n.digits for s in world.sessions for leg in s.legs for n in (leg.source, leg.destination) if n}
     assert len(numbers) > 30
-    spoken = sorted(numbers)[0]
+    spoken = min(numbers)
     for session in world.sessions[:4]:
         body = {"message": f"no route to +{spoken}, {spoken} or call_{spoken}"}
         trial.simulator.api.faults.add(Fault.answer(500, body=body), match=session.session_id, times=FOREVER)

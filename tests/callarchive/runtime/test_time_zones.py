@@ -17,7 +17,8 @@ from callarchive.runtime.time_zones import ZoneData, data_in_use, machine_zone, 
 
 TzAge = Callable[..., Path]
 Use = Callable[[Path | None], None]
-LOADED = "import {module}, zoneinfo, json; from datetime import datetime as d; " + (
+LOADED = (
+    "import {module}, zoneinfo, json; from datetime import datetime as d; "
     "print(json.dumps([zoneinfo.TZPATH, str(d(2026, 1, 5, tzinfo=zoneinfo.ZoneInfo('Africa/Casablanca')).utcoffset())]))"
 )
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Self
 
 import paramiko
 
@@ -222,7 +223,7 @@ class Caller:
         self._bell = threading.Lock()
         self._bell.acquire()
 
-    def __enter__(self) -> "Caller":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -280,7 +280,7 @@ class Faulty(Endpoint):
         log_ins: every attempt to log in, as (kind, user).
     """
 
-    host_key: paramiko.PKey = field(default_factory=lambda: paramiko.ECDSAKey.generate())
+    host_key: paramiko.PKey = field(default_factory=paramiko.ECDSAKey.generate)
     size_lie: int = 0
     reply_max: int | None = None
     ends_at: int | None = None
