@@ -36,13 +36,14 @@ test-live: setup  ## run days with Dagster's daemon, Celery workers and the rece
 coverage: setup  ## run the tests and print branch coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
-check: setup  ## run ruff, mypy, import-linter, deptry and shellcheck
+check: setup  ## run ruff, mypy, import-linter, deptry, shellcheck and the word list
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/shellcheck .ci/run findings/*.sh
+	$(BIN)/python tools/check_words.py
 
 docs: setup  ## build the site in docs/_build/html; warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -d docs/_build/doctrees docs docs/_build/html

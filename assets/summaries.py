@@ -86,7 +86,7 @@ def summarize_forecast(figures: Sequence[Compared]) -> Summary:
                 "from": _rounded(item.forecast.low),
                 "to": _rounded(item.forecast.high),
                 "came": _rounded(item.actual),
-                "where the forecast comes from": item.forecast.told,
+                "where the forecast comes from": item.forecast.source,
             }
         )
         for item in figures

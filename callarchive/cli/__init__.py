@@ -103,7 +103,7 @@ def main() -> None:
     except ArchiveError as err:
         print_error(err)
         sys.exit(err.exit_code)
-    except Exception as err:
+    except Exception as err:  # noqa: BLE001 - whatever it is, the user gets a message and an exit code
         print_unexpected_error(err, with_frames=_is_very_verbose(words))
         sys.exit(1)
     except SystemExit as end:

@@ -63,8 +63,8 @@ def _step_rows(step: "Step") -> list[tuple[str, str, str]]:
     """Return a row for the step, then one for each fact; a list has one for each item."""
     rows = [(step.name, step.state.value, step.detail)]
     for name, value in step.facts.items():
-        for item in value if isinstance(value, list) else [value]:
-            rows.append(("", "", f"{name}: {_fact(item)}"))
+        items = value if isinstance(value, list) else [value]
+        rows.extend(("", "", f"{name}: {_fact(item)}") for item in items)
     return rows
 
 

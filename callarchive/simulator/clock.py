@@ -17,6 +17,7 @@ class MovableClock:
         self._at = at
 
     def __call__(self) -> datetime:
+        """Return the time that the clock shows."""
         with self._lock:
             return datetime.now(UTC) if self._at is None else self._at
 

@@ -87,7 +87,9 @@ class Postman:
             headers = {"Content-Type": "application/json"}
             if hook.http_auth_header:
                 headers["Authorization"] = hook.http_auth_header
-            request = urllib.request.Request(hook.url, json.dumps(event.body).encode(), headers, method="POST")
+            request = urllib.request.Request(  # noqa: S310 - the receiver on this machine
+                hook.url, json.dumps(event.body).encode(), headers, method="POST"
+            )
             try:
                 with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
                     taken = response.status == 200

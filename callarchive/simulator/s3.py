@@ -56,7 +56,7 @@ class SimulatedS3:
         # moto waits forever for a server that could not bind.
         if self._wanted_port and free_port(self._wanted_port) != self._wanted_port:
             raise UnavailableError(f"the simulated S3 cannot use port {self._wanted_port}: another program uses it")
-        self._process = process = subprocess.Popen(  # noqa: S603
+        self._process = process = subprocess.Popen(
             [sys.executable, "-m", "callarchive.simulator.moto_process", str(self._wanted_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -34,7 +34,8 @@ class Reply:
 class Answering(Protocol):
     """A function that answers requests."""
 
-    def __call__(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply: ...
+    def __call__(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply:
+        """Return the response to a request."""
 
 
 class HttpServer(ThreadingHTTPServer):
@@ -121,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # the client is gone
             self.rfile.close()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server gives it
         """Log nothing: `SimulatedApi.requests` is the log."""
 
     def do_GET(self) -> None:

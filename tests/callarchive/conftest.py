@@ -212,7 +212,7 @@ class Exchange:
     """A request on its way to a real S3 server, then the server's answer on its way back.
 
     Attributes:
-        status: 0 until the server has answered; whoever sets it before keeps the request from the server.
+        status: 0 until the server has answered; a test that sets it earlier keeps the request from the server.
     """
 
     method: str
