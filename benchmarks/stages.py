@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from typing import Any
+from unittest.mock import patch
 
 from callarchive.cli import prepare_process
 
@@ -74,10 +75,9 @@ def main() -> None:
                     if step.table.name in names:
                         watch.timed(step.table.name, step.run)(connections, day)
         else:
-            day_run.DAY_STEPS = tuple(
-                replace(step, write=watch.timed(STAGES[step.table.name], step.write)) for step in DAY_STEPS
-            )
-            watch.timed("day", archive_day)(connections, day)
+            timed = tuple(replace(step, write=watch.timed(STAGES[step.table.name], step.write)) for step in DAY_STEPS)
+            with patch.object(day_run, "DAY_STEPS", timed):
+                watch.timed("day", archive_day)(connections, day)
     json.dump(watch.spent, sys.stdout)
 
 

@@ -127,7 +127,7 @@ def transfer_parts(paths: str, processes: str, threads: str, *parts: str) -> Non
 
     wanted: list[str] = json.loads(Path(paths).read_text(encoding="utf-8"))
     connections = Connections(load_settings(None))
-    children = []
+    children: list[int] = []
     share = int(processes) - 1
     for number in range(share):  # before any thread runs and anything is connected
         child = os.fork()

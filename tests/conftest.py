@@ -192,7 +192,7 @@ class PostgresqlServer:
         self.call("pg_ctl", "-m", "immediate", "stop")
 
     def call(self, program: str, *words: str) -> None:
-        command = [self.programs / program, "-D", self.data / "db", *words]
+        command: list[Path | str] = [self.programs / program, "-D", self.data / "db", *words]
         subprocess.run(command, check=True, cwd=self.data, capture_output=True, **self.user)
 
     @contextmanager

@@ -257,7 +257,7 @@ def by_polars(root: str) -> dict[str, Result]:
 
     results = {}
     for table in PUBLIC_TABLES:
-        schema = pl.Schema(pl.from_arrow(table.schema.empty_table()).schema)
+        schema = pl.DataFrame(table.schema.empty_table()).schema
         frame = pl.scan_parquet(
             f"{root}/{table.name}",
             schema=schema,

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import requests
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from callarchive.archiving.connections import Connections
 from callarchive.cli.day_results import archive_days
@@ -29,7 +29,7 @@ from callarchive.simulator.running import Simulator
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 LARGEST_BYTES = 150_000
-_SIZE = {"width": 1400, "height": 1000}
+_SIZE: ViewportSize = {"width": 1400, "height": 1000}
 _PATIENCE_S = 120
 
 

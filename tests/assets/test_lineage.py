@@ -46,9 +46,11 @@ def rows_of(table: Table, **columns: list[object]) -> pa.Table:
     ids = {"subaccount_id": [f"acme_{number % 2}" for number in range(8)]}
     ids |= {name: [uuid(number) for number in range(8)] for name in ("session_id", "recording_id")}
     given = ids | columns
-    return pa.table(
-        [given.get(c.name) or [value(c, number) for number in range(8)] for c in table.columns], schema=table.schema
-    )
+    rows = [
+        {c.name: given[c.name][number] if c.name in given else value(c, number) for c in table.columns}
+        for number in range(8)
+    ]
+    return pa.Table.from_pylist(rows, schema=table.schema)
 
 
 # Starts: as 8x8's API says, from the object's name, from the URL's.

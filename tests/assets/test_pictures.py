@@ -25,11 +25,12 @@ def picture(text: str, alternative: str) -> Image.Image:
 def area(image: Image.Image, colour: tuple[int, int, int]) -> int:
     """How many pixels are of that colour, or nearly: a palette shifts it a little."""
     pixels = image.getcolors(maxcolors=1 << 20) or []
-    return sum(
-        count
-        for count, seen in pixels
-        if all(abs(a - b) < 12 for a, b in zip(seen, colour, strict=True))  # type: ignore[arg-type]
-    )
+    near: list[int] = []
+    for count, seen in pixels:
+        assert isinstance(seen, tuple)
+        if all(abs(a - b) < 12 for a, b in zip(seen, colour, strict=True)):
+            near.append(count)
+    return sum(near)
 
 
 def days(recording_counts: dict[str, tuple[int, ...]], *, unknown: frozenset[date] = frozenset()) -> RecentDays:

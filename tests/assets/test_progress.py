@@ -2,7 +2,6 @@ import logging
 
 import pytest
 
-from assets import progress
 from assets.progress import LoggedProgress
 
 
@@ -10,7 +9,7 @@ def test_a_line_is_logged_every_15_seconds_and_not_for_every_item(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("assets.progress.time.monotonic", lambda: now[0])
     progress_log = LoggedProgress(logging.getLogger("progress"))
     with caplog.at_level(logging.INFO, logger="progress"):
         progress_log.begin("acme_sg lookups", 40)

@@ -38,7 +38,7 @@ def test_an_asset_says_what_a_row_is_and_who_owns_it(name: str) -> None:
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_the_columns_shown_are_those_of_the_files(table: Table) -> None:
     shown = column_schema(table).columns
-    in_files = [(field.name, str(field.type), field.metadata[b"meaning"].decode()) for field in table.schema]
+    in_files = [(field.name, str(field.type), (field.metadata or {})[b"meaning"].decode()) for field in table.schema]
     assert [(c.name, c.type, (c.description or "").partition(" ← ")[0]) for c in shown[:-1]] == in_files
     assert shown[-1].name == "call_date"
     assert {c.name for c in shown if not c.constraints.nullable} == set(table.key)

@@ -10,6 +10,7 @@ from benchmarks.corpus import Corpus
 from benchmarks.days import Limits, set_up
 from benchmarks.peers import find_peers
 from benchmarks.processes import BenchmarkError, Contender, Measured, measure, run_rounds
+from benchmarks.servers import SftpPlace
 
 
 def test_a_remote_day_is_looked_up_transferred_archived_and_rerun(corpus: Corpus, home: Path) -> None:
@@ -31,6 +32,7 @@ def test_peers_copy_a_day_on_sftp(corpus: Corpus, home: Path, monkeypatch: pytes
     monkeypatch.setattr("benchmarks.peers._install", lambda package, home: False)
     peers = find_peers(home)
     with set_up(home, corpus, kind="sftp", round_trip_ms=2) as day:
+        assert isinstance(day.place, SftpPlace)
         day.copy(peers.sftp(day.place, day.copied))
         day.copy(peers.lftp(day.place, day.copied))
         short = replace(day, corpus=replace(corpus, samples=corpus.samples[1:]))

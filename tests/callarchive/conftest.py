@@ -144,11 +144,9 @@ def seaweedfs_endpoint() -> Iterator[str]:
         "volume.max": 400,
         "master.telemetry": "false",
     }
-    command = [
-        shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"),
-        "server",
-        "-s3",
-    ]
+    program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert program is not None
+    command = [program, "server", "-s3"]
     with (data / "log").open("wb") as log:
         server = subprocess.Popen(
             [*command, *(f"-{name}={value}" for name, value in options.items())], stdout=log, stderr=log, cwd=data

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -164,7 +164,7 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun
     return found.status
 
 
-def check_runs(instance: dg.DagsterInstance, records: list[Any], *, killed_run: str, days: list[date]) -> None:
+def check_runs(instance: dg.DagsterInstance, records: Sequence[Any], *, killed_run: str, days: list[date]) -> None:
     """Assert that every day has one successful run, that only the killed one has two, and that no run ran twice."""
     by_day: dict[str, list[Any]] = {}
     for record in records:

@@ -53,7 +53,7 @@ def test_a_restart_of_the_daemon_ends_no_run_and_one_of_the_code_server_starts_i
     (home / "dagster.yaml").write_bytes((SHIPPED / "dagster.yaml").read_bytes())
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text((SHIPPED / "workspace.yaml").read_text().replace("4266", str(port)))
-    here = {
+    here: dict[str, Any] = {
         "port": port,
         "workspace": workspace,
         "environment": {**trial.process_environment(), "DAGSTER_HOME": str(home)},

@@ -40,7 +40,7 @@ def test_a_daemon_that_was_away_for_some_nights_archives_each_of_their_days_once
         simulator.config.write_text(f"{head}[dagster]\nschedule_hour = {now.hour}\n\n{marker}{accounts}")
         environment = environment_with(simulator.environment, config=simulator.config, home=home)
         dagster = Path(sys.executable).with_name("dagster")
-        words = [dagster, "schedule", "start", "nightly", "-m", "pipelines.definitions"]
+        words: list[Path | str] = [dagster, "schedule", "start", "nightly", "-m", "pipelines.definitions"]
         subprocess.run(words, env=environment, check=True, capture_output=True, timeout=120)
         catalog = Catalog.open(simulator.directory / "catalog")
         with dg.DagsterInstance.from_config(str(home)) as instance:

@@ -1,7 +1,7 @@
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -203,7 +203,7 @@ class Scheduler:
         for error in self.steps(at):
             assert error is None, error
 
-    def steps(self, at: datetime) -> Iterator[Any]:
+    def steps(self, at: datetime) -> Generator[Any, None, None]:
         """The same, a step at a time."""
         log = logging.getLogger("nights")
         return launch_scheduled_runs(self._workspace, log, iteration_times={}, end_datetime_utc=at)
@@ -235,6 +235,7 @@ class InThisProcess(WorkspaceLoadTarget):
 def scheduler(settings: Settings, home: Path, *, switched_on_at: datetime) -> Iterator[Scheduler]:
     home.mkdir()
     shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), home)
+    assert settings.path is not None
     definitions = settings.path.with_name("nightly_location.py")
     definitions.write_text(
         "from pathlib import Path\n"

@@ -183,9 +183,9 @@ def test_a_faulty_landing_makes_nothing_missing_and_resolves_nothing(trial: tupl
 
     proxy.fault = fault
     again = archived(world)
-    states = {row["recording_id"]: row["archive_status"] for row in world.tables()["recordings"]}
-    assert {id_ for id_, state in states.items() if state == "archived"} == kept
-    assert "missing" not in states.values()
+    state_of = {row["recording_id"]: row["archive_status"] for row in world.tables()["recordings"]}
+    assert {id_ for id_, state in state_of.items() if state == "archived"} == kept
+    assert "missing" not in state_of.values()
     assert [row for row in world.tables()["reconciliation"] if row["kind"] == "orphan_object"] == orphans
     assert check_of(again, "landing_objects_known") is not Outcome.PASSED
 

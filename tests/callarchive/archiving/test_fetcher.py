@@ -128,6 +128,9 @@ class MemoryLanding:
     def sample(self) -> Evidence[LandingObject]:
         return next((Present(self.describe(path)) for path in self.objects), Absent("empty"))
 
+    def uri_of(self, path: str) -> str:
+        return f"{self.uri}/{path}"
+
     def close(self) -> None:
         """There is nothing to let go of."""
 

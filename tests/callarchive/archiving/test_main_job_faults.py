@@ -18,7 +18,7 @@ import pytest
 
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import AccessDeniedError, StoreError
-from callarchive.simulator.faults import Fault
+from callarchive.simulator.faults import Fault, JobOutcome
 from callarchive.simulator.world import AccountPlan, Answer, FileState
 from callarchive.storage.stores.local import LocalStore
 
@@ -203,7 +203,7 @@ def test_a_refused_key_stops_the_run_at_once_with_one_error_and_exit_code_3(star
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled", "error"])
-def test_a_log_export_that_fails_fails_the_day_and_leaves_its_tables(start_trial: Start, outcome: str) -> None:
+def test_a_log_export_that_fails_fails_the_day_and_leaves_its_tables(start_trial: Start, outcome: JobOutcome) -> None:
     trial = start_trial(sessions_per_day=6, accounts=one_account())
     trial.archive()
     before = trial.tables()

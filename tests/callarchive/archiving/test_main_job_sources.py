@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -22,6 +22,7 @@ from callarchive.simulator.events import recording_uploaded, session_summary
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.generation import generate_world
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Recording, Session, World
+from callarchive.storage.landing import Listing
 from callarchive.storage.landing.s3.landing import S3Landing
 
 Start = Callable[..., Any]
@@ -134,7 +135,7 @@ def listings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     listing = S3Landing.list
 
-    def count(self: S3Landing, folder: str) -> Sequence[Any]:
+    def count(self: S3Landing, folder: str) -> Listing:
         counted[folder] += 1
         return listing(self, folder)
 

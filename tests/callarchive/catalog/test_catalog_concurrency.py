@@ -35,8 +35,8 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 
 def by_arrow(catalog: Catalog) -> list[tuple[int, str]]:
-    found = catalog.arrow("status_stats", columns=["recording_count", "archive_status"])
-    return list(zip(found["recording_count"].to_pylist(), found["archive_status"].to_pylist(), strict=True))
+    found = catalog.arrow("status_stats", columns=["recording_count", "archive_status"]).to_pylist()
+    return [(row["recording_count"], row["archive_status"]) for row in found]
 
 
 def by_partition(catalog: Catalog) -> list[tuple[int, str]]:

@@ -132,8 +132,8 @@ def sha256_of(zone: str) -> str:
 
 def test_processes_with_different_time_zone_data_store_bounds_and_report_moved_days(trial: Any, tz_age: TzAge) -> None:
     environment = trial.process_environment()
-    trial.process_environment = lambda: {**environment, "PYTHONTZPATH": str(folder)}
     folder = tz_age(ZONE, TEN, version="2025b")
+    trial.process_environment = lambda: {**environment, "PYTHONTZPATH": str(folder)}
     span = ("--from", "2026-01-04", "--to", "2026-01-06")
     archived = trial.run("archive", *span)
     assert archived.returncode in (0, 4), archived.stderr

@@ -111,7 +111,10 @@ def in_pandas(frame: pd.DataFrame) -> tuple[int, int, float, int]:
 
 
 def in_polars(frame: pl.DataFrame) -> tuple[int, int, float, int]:
-    return frame.height, frame["size_bytes"].sum(), frame["duration_s"].sum(), frame["duration_mismatch"].sum()
+    size_bytes, duration_s, mismatches = (
+        frame[name].sum() for name in ("size_bytes", "duration_s", "duration_mismatch")
+    )
+    return frame.height, int(size_bytes), float(duration_s), int(mismatches)
 
 
 # --- external readers ------------------------------------------------------------------------------------------------
@@ -228,7 +231,12 @@ def test_a_partition_is_one_day_in_the_tables_schema(catalog: Catalog, day: date
 def test_a_partition_with_other_types_is_cast_to_the_schema(empty_catalog: Catalog) -> None:
     catalog = empty_catalog
     rows = [{"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 7, "written_by": "another program"}]
-    schema = pa.schema([("recording_count", pa.int32()), ("total_s", pa.int32()), ("subaccount_id", pa.large_string())])
+    types: dict[str, pa.DataType] = {
+        "recording_count": pa.int32(),
+        "total_s": pa.int32(),
+        "subaccount_id": pa.large_string(),
+    }
+    schema = pa.schema(types)
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema.append(pa.field("written_by", pa.string()))), buffer)
     catalog.store.replace(schemas.DURATION_STATS.partition_path(FULL), buffer.getvalue())
@@ -353,7 +361,7 @@ class Watched:
 def written(catalog: Catalog, rows: list[Row]) -> bool:
     """Return whether replacing the full day's partition with these rows wrote a file."""
     store = Watched(catalog.store)
-    assert Catalog(store).replace_partition(RECORDINGS, FULL, rows) == len(rows)  # type: ignore[arg-type]
+    assert Catalog(store).replace_partition(RECORDINGS, FULL, rows) == len(rows)
     assert catalog.partition(RECORDINGS, FULL).equals(to_arrow(RECORDINGS, rows))
     return store.replaced == [RECORDINGS.partition_path(FULL)]
 
@@ -392,7 +400,7 @@ def without(name: str) -> pa.Schema:
     return pa.schema([field for field in RECORDINGS.schema if field.name != name])
 
 
-OLDER_FILES = {
+OLDER_FILES: dict[str, dict[str, Any]] = {
     "other compression": {"compression": "snappy"},
     "a column less": {"schema": without("audio_issue_detail")},
     "columns in another order": {"schema": pa.schema(list(RECORDINGS.schema)[::-1])},
@@ -405,7 +413,7 @@ OLDER_FILES = {
 def test_a_file_with_the_same_rows_in_an_older_format_is_rewritten(tmp_path: Path, older: str) -> None:
     catalog = Catalog.open(tmp_path)
     rows = to_arrow(RECORDINGS, [recording(n) for n in range(20)]).to_pylist()
-    form = {"compression": "zstd", "schema": RECORDINGS.schema, **OLDER_FILES[older]}
+    form: dict[str, Any] = {"compression": "zstd", "schema": RECORDINGS.schema, **OLDER_FILES[older]}
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=form["schema"]), buffer, compression=form["compression"])
     catalog.store.replace(RECORDINGS.partition_path(FULL), buffer.getvalue())

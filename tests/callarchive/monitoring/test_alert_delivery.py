@@ -307,7 +307,7 @@ def test_an_unset_secret_is_named_by_its_key_and_fails_no_run(
         "smtp": {"host": "h", "username": "u", "password": {"env": "NO_PASS"}, "sender": "a@b", "recipients": ["c@d"]},
     }
     with pytest.raises(ConfigurationError) as caught:
-        check_channels(AlertSettings(**settings))
+        check_channels(AlertSettings.model_validate(settings))
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
         "alerts.webhook.url",
         "alerts.webhook.auth_header",

@@ -96,10 +96,12 @@ def clock() -> MovableClock:
 def alerts(sinks: tuple[Http, Smtp], folder: Path, clock: MovableClock, **more: Any) -> Alerts:
     web, post = sinks
     smtp = {"host": "127.0.0.1", "port": post.server_address[1], "security": "none"}
-    settings = AlertSettings(
-        webhook={"url": f"http://127.0.0.1:{web.server_port}/{TOKEN}"},
-        smtp={**smtp, "sender": "a@acme.example", "recipients": ["b@acme.example"]},
-        **more,
+    settings = AlertSettings.model_validate(
+        {
+            "webhook": {"url": f"http://127.0.0.1:{web.server_port}/{TOKEN}"},
+            "smtp": {**smtp, "sender": "a@acme.example", "recipients": ["b@acme.example"]},
+            **more,
+        }
     )
     return Alerts(settings, store=open_store(f"file://{folder}/catalog"), clock=clock)
 
@@ -192,7 +194,9 @@ def test_redirects_are_not_followed(sinks: Any, tmp_path: Path, clock: MovableCl
 def test_mail_is_not_sent_without_starttls(sinks: Any, tmp_path: Path, clock: MovableClock) -> None:
     _, post = sinks
     smtp = {"host": "127.0.0.1", "port": post.server_address[1], "sender": "a@b", "recipients": ["c@d"]}
-    alerts_ = Alerts(AlertSettings(smtp=smtp), store=open_store(f"file://{tmp_path}/c"), clock=clock)
+    alerts_ = Alerts(
+        AlertSettings.model_validate({"smtp": smtp}), store=open_store(f"file://{tmp_path}/c"), clock=clock
+    )
     assert alerts_.send_test(alert())["smtp"] == "alerts.smtp: 127.0.0.1 rejected the mail: SMTPNotSupportedError"
     assert post.mails == []
 

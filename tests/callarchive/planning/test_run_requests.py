@@ -32,7 +32,7 @@ def test_the_first_event_of_a_quiet_day_starts_a_run_at_once() -> None:
 def test_a_busy_hour_makes_a_handful_of_runs_and_the_last_event_is_in_one() -> None:
     memory, asked, number = EventMemory(), [], 0
     for tick in range(3 * 60):  # three ticks a minute, 28 events each
-        news = []
+        news: list[tuple[int, date | None]] = []
         for _ in range(28):
             number += 1
             news.append((number, DAY))

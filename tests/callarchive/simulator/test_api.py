@@ -114,7 +114,7 @@ def test_late_recordings_are_processing_until_they_are_ready(world: World, clock
 
     def reported() -> dict[str, Any]:
         found = ask("GET", f"{A}/recordings/{late.session_id}").json()["recordings"]
-        return next(each for each in found if each["recordingId"] == late.recording_id)  # type: ignore[no-any-return]
+        return next(each for each in found if each["recordingId"] == late.recording_id)
 
     clock.set(late.ready_at - timedelta(seconds=1))
     assert (reported()["status"], reported()["externalFileUrl"]) == ("PROCESSING", None)
@@ -280,7 +280,9 @@ def test_connections_are_kept_alive_and_end_with_the_server(world: World) -> Non
             ports = set()
             for _ in range(3):
                 answer = client.get(f"{api.url}/x", stream=True, timeout=10)
-                ports.add(answer.raw.connection.sock.getsockname()[1])
+                connection = answer.raw.connection
+                assert connection is not None
+                ports.add(connection.sock.getsockname()[1])
                 assert answer.json()["statusCode"] == "1401"
             assert len(ports) == 1
         with pytest.raises(requests.ConnectionError):

@@ -157,8 +157,8 @@ def test_bare_ids_in_a_list_of_all_days_are_dated_by_their_uuid_or_reported(
     kind: str, tmp_path: Path, uuid1_at: Callable[..., str]
 ) -> None:
     of_day, of_next, old, ahead = (
-        uuid1_at(datetime(*at, tzinfo=UTC))
-        for at in ((2026, 11, 1, 23, 59, 59), (2026, 11, 2), (2014, 12, 31), (2026, 11, 23))
+        uuid1_at(datetime.fromisoformat(f"{at}+00:00"))
+        for at in ("2026-11-01T23:59:59", "2026-11-02T00:00:00", "2014-12-31T00:00:00", "2026-11-23T00:00:00")
     )
     ids_there = [of_day, of_next, A, old, ahead, of_day.upper()]
     if kind == "parquet":
@@ -252,7 +252,7 @@ def test_an_endpoint_that_does_not_respond_is_an_outage(
 
 
 BARE = A.replace("-", "")
-UNUSABLE = {
+UNUSABLE: dict[str, Any] = {
     "a.csv": f"session_id\n{BARE}\n{BARE}\n".encode(),
     "utf16.csv": f"session_id\n{A}\n{B}\n".encode("utf-16-le"),
     "column.csv": f"call,session_id\n{A},17\n{B},18\n".encode(),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
-from callarchive.settings import PushSettings, WebhookSettings
+from callarchive.settings import PushSettings, Secret, WebhookSettings
 from callarchive.voice_api.account_setup import AccountSetup, PushConfig, RejectedError, WebhookRegistration
 from callarchive.voice_api.push_config import differs, push_differences
 from callarchive.voice_api.webhook_registrations import register_webhooks, webhook_drift
@@ -284,7 +284,7 @@ URL = "https://hooks.example/webhooks/acme_sg"
     ],
 )
 def test_drift_is_described(hook: WebhookRegistration, header: bool, problems: tuple[str, ...]) -> None:
-    wanted = WebhookSettings(url=URL, auth_header={"env": "HOOK"} if header else None)
+    wanted = WebhookSettings(url=URL, auth_header=Secret(env="HOOK") if header else None)
     (drift,) = webhook_drift(wanted, [hook], types=["VRU"])
     assert (drift.ours, drift.problems) == (True, problems)
 

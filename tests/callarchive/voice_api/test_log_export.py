@@ -8,6 +8,7 @@ import shutil
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -237,7 +238,7 @@ def test_an_incomplete_file_is_downloaded_again(job, make_client, reply, fault):
 
 
 TWO = CSV + b"f35e3d0e-065a-11ec-b119-676cb2bc33ef,2\r\n"
-MAY_BE_CUT = {
+MAY_BE_CUT: dict[str, dict[str, Any]] = {
     "no end announced": {"body": TWO, "framing": "close"},
     "cut at a line, no end announced": {"body": CSV, "framing": "close"},
     "packed, no end announced": {"body": gzip.compress(TWO), "framing": "close"},

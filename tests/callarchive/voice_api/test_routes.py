@@ -39,7 +39,9 @@ def test_a_proxy_for_plain_http_receives_the_whole_url_and_one_for_tls_does_not(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     assert routes.to("http://h.example/a").target("http://h.example/a") == "http://h.example/a"
     assert routes.to("https://h.example/a").target("https://h.example/a") == "/a"
-    assert (routes.to("https://h.example/b").pool.proxy or "").host == "127.0.0.1"
+    proxy = routes.to("https://h.example/b").pool.proxy
+    assert proxy is not None
+    assert proxy.host == "127.0.0.1"
 
 
 def test_a_missing_ca_bundle_is_an_error(monkeypatch, tmp_path):

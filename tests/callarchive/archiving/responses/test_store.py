@@ -62,7 +62,7 @@ def save(answers, *lookups, account="acme_sg", mask=keep):
 def text_of(folder):
     """Return every stored byte, unpacked."""
     return b"".join(
-        pa.CompressedInputStream(pa.OSFile(str(path)), "zstd").read() for path in sorted(folder.rglob("*.zst"))
+        pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd").read() for path in sorted(folder.rglob("*.zst"))
     ).decode()
 
 

@@ -352,7 +352,8 @@ def test_a_rerun_with_nothing_new_leaves_the_partition_untouched(world: World) -
     ],
 )
 def test_only_a_connected_call_with_a_final_lookup_lacks_a_recording(world: World, values: Row, is_row: bool) -> None:
-    world.session(**{"lookup_status": "no_recordings", "recording_count": 0} | values)
+    row: Row = {"lookup_status": "no_recordings", "recording_count": 0}
+    world.session(**row | values)
     world.reconcile(TWO_DAYS_LATER + timedelta(days=9))
     assert [row["kind"] for row in world.rows()] == ["connected_call_without_recording"] * is_row
 

@@ -103,8 +103,7 @@ def test_a_wrong_host_key_is_the_first_cause(trial: Any) -> None:
     for link in ("demo_sftp: host key", "demo_sftp: destination with the pushed credentials"):
         assert found[link].verdict is Verdict.BROKEN
         assert "ssh-keyscan" in found[link].detail
-        assert found[link].advice is not None
-        assert "pin the key" in found[link].advice
+        assert "pin the key" in (found[link].advice or "")
     assert "demo_sftp: landing" not in found, "nothing is sent to a server that may be another"
     assert likely_cause(list(found.values())) is found["demo_sftp: host key"]
 

@@ -419,7 +419,7 @@ def a_day_is_put_in_the_place_of_another(days: Any) -> tuple[Defect, str]:
 
 
 def quarantined(days: Any) -> Path:
-    return days.file(days.recording(archive_status="rejected")["quarantine_uri"])  # type: ignore[no-any-return]
+    return days.file(days.recording(archive_status="rejected")["quarantine_uri"])
 
 
 @tampering

@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import asyncssh
 import paramiko
 import psutil
 import pytest
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED, OPEN_SUCCEEDED
+from paramiko.server import InteractiveQuery
+from paramiko.sftp import SFTP_EOF, SFTP_PERMISSION_DENIED
 
 from callarchive.settings import AccountSettings, TransferSettings
 from callarchive.storage.landing.sftp.landing import SftpLanding
@@ -321,30 +324,30 @@ class _Gate(paramiko.ServerInterface):
 
     def check_auth_none(self, username: str) -> int:
         self.faulty.log_ins.append(("none", username))
-        return paramiko.AUTH_FAILED
+        return AUTH_FAILED
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self.faulty.log_ins.append(("publickey", username))
-        return paramiko.AUTH_FAILED
+        return AUTH_FAILED
 
     def check_auth_password(self, username: str, password: str) -> int:
         self.faulty.log_ins.append(("password", username))
         if self.faulty.cuts_off_log_ins:
             self.transport.close()
         right = password == PASSWORD and not self.faulty.questions
-        return paramiko.AUTH_SUCCESSFUL if right else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if right else AUTH_FAILED
 
-    def check_auth_interactive(self, username: str, submethods: str) -> paramiko.InteractiveQuery:
-        return paramiko.InteractiveQuery("", "", *((question, False) for question in self.faulty.questions))
+    def check_auth_interactive(self, username: str, submethods: str) -> InteractiveQuery:
+        return InteractiveQuery("", "", *((question, False) for question in self.faulty.questions))
 
     def check_auth_interactive_response(self, responses: list[str]) -> int:
-        return paramiko.AUTH_SUCCESSFUL if list(responses) == [PASSWORD] else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if list(responses) == [PASSWORD] else AUTH_FAILED
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if self.sessions >= self.faulty.sessions_max:
-            return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+            return OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         self.sessions += 1
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
         if self.faulty.subsystem_hangs:
@@ -380,9 +383,9 @@ class _FaultyFiles(paramiko.SFTPServerInterface):
         try:
             attributes = paramiko.SFTPAttributes.from_stat(self._place(path).lstat())
         except OSError as err:
-            return paramiko.SFTPServer.convert_errno(err.errno)
+            return paramiko.SFTPServer.convert_errno(err.errno or 0)
         if self._place(path).is_file():
-            attributes.st_size += self.faulty.size_lie
+            attributes.st_size = (attributes.st_size or 0) + self.faulty.size_lie
         return attributes
 
     lstat = stat
@@ -392,18 +395,19 @@ class _FaultyFiles(paramiko.SFTPServerInterface):
         if self.faulty.hangs_up_after is not None and self.opened > self.faulty.hangs_up_after:
             self.transport.close()
         if Path(path).name in self.faulty.denied:
-            return paramiko.SFTP_PERMISSION_DENIED
+            return SFTP_PERMISSION_DENIED
         try:
             handle = _FaultyHandle(flags)
             handle.readfile = self._place(path).open("rb")
         except OSError as err:
-            return paramiko.SFTPServer.convert_errno(err.errno)
+            return paramiko.SFTPServer.convert_errno(err.errno or 0)
         handle.files = self
         return handle
 
 
 class _FaultyHandle(paramiko.SFTPHandle):
     files: _FaultyFiles
+    readfile: BinaryIO  # read by paramiko
 
     def read(self, offset: int, length: int) -> Any:
         faulty = self.files.faulty
@@ -414,7 +418,7 @@ class _FaultyHandle(paramiko.SFTPHandle):
             faulty.over.wait(20)
         if faulty.ends_at is not None:
             if offset >= faulty.ends_at:
-                return paramiko.SFTP_EOF
+                return SFTP_EOF
             length = min(length, faulty.ends_at - offset)
         if faulty.drips_at is not None and offset >= faulty.drips_at:
             faulty.over.wait(0.05)

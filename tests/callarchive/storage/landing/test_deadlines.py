@@ -11,7 +11,7 @@ from callarchive.storage.landing.deadlines import Patience, ended_by
 def test_work_that_ends_in_time_returns_its_result_or_raises_its_error() -> None:
     assert ended_by(time.monotonic() + 10, lambda: 3, name="w") == 3
     with pytest.raises(KeyError, match="mine"):
-        ended_by(time.monotonic() + 10, lambda: {}["mine"], name="w")
+        ended_by(time.monotonic() + 10, lambda: dict[str, int]()["mine"], name="w")
 
 
 def test_work_that_does_not_end_is_abandoned() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.archiving.connections import utc_now
+from callarchive.domain.days import utc_now
 from callarchive.domain.errors import ObjectNotFoundError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.domain.landing_objects import LandingObject
@@ -255,6 +255,9 @@ class MemoryLanding:
 
     def sample(self) -> Evidence[LandingObject]:
         return next((Present(item) for item in self.objects.values()), Absent("empty"))
+
+    def uri_of(self, path: str) -> str:
+        return f"{self.uri}/{path}"
 
     def close(self) -> None:
         """There is nothing to let go of."""
@@ -499,7 +502,7 @@ def test_not_found_reports_why_the_url_was_refused() -> None:
 
 def test_an_unreachable_landing_is_not_an_absent_file() -> None:
     class Unreachable(MemoryLanding):
-        def list(self, folder: str) -> list[LandingObject]:
+        def list(self, folder: str) -> Listing:
             raise UnavailableError("no answer")
 
     with pytest.raises(UnavailableError):

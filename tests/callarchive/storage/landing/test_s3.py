@@ -385,7 +385,7 @@ def read_from(answer: Callable[[socket.socket, str], None], **transfer: float) -
     limits = {"stall_timeout_s": 0.3, "deadline_s": 1.0, **transfer}
     with ExitStack() as closers:
         liar = closers.enter_context(Liar(answer))
-        landing = closers.enter_context(closing(landing_at(liar.endpoint, "root", **limits)))
+        landing = closers.enter_context(closing(landing_at(liar.endpoint, "root", bucket=BUCKET, **limits)))
         return b"".join(closers.enter_context(landing.open("day/a.mp3"))), liar
 
 
@@ -460,7 +460,7 @@ def test_no_response_is_an_outage() -> None:
 def test_a_drip_is_cut_off_at_the_deadline() -> None:
     def answer(connection: socket.socket, _: str) -> None:
         connection.sendall(answer_with(b"", length=10_000))
-        for _ in range(300):
+        for _byte in range(300):
             connection.sendall(b"x")
             liar.pause(0.1)
 

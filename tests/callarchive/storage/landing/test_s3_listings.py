@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from callarchive.domain.errors import AccessDeniedError, AnswerError, ArchiveError, UnavailableError
-from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
+from callarchive.domain.evidence import Absent, Present, Unknown
 from callarchive.settings import AccountSettings, S3Settings, Secret, TransferSettings
 from callarchive.storage.landing import Listing
 from callarchive.storage.landing.s3.landing import S3Landing
@@ -349,7 +349,7 @@ def test_a_landing_that_is_refused_as_a_whole_is_an_error(
 
 def test_an_object_that_a_listing_lacks_is_confirmed_before_it_is_absent(store: Store, landing: S3Landing) -> None:
     store.listing = lambda query: honest(query, KEYS[1:])
-    stats: dict[str, Evidence[object]] = {**landing.stat_many([*PATHS, "2026-11-01/session/9.mp3"])}
+    stats = landing.stat_many([*PATHS, "2026-11-01/session/9.mp3"])
     assert {path for path, finding in stats.items() if isinstance(finding, Present)} == set(PATHS)
     assert isinstance(stats["2026-11-01/session/9.mp3"], Absent)
 

@@ -148,7 +148,7 @@ def test_openssh_killed_under_many_downloads_ends_all_of_them(openssh: Any, open
                 chunks = iter(download)
                 next(chunks)
                 begun.wait(10)
-                for _ in chunks:
+                for _chunk in chunks:
                     time.sleep(0.001)
         except (TransferError, UnavailableError) as err:
             return err

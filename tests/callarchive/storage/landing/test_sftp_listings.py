@@ -1,6 +1,7 @@
 """Listings of SFTP servers that refuse a folder, never end, loop, drip, or omit attributes."""
 
 import itertools
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import asyncssh
 import paramiko
 import pytest
-from paramiko.sftp import CMD_NAME
+from paramiko.sftp import CMD_NAME, SFTP_FAILURE, SFTP_NO_SUCH_FILE, SFTP_PERMISSION_DENIED
 
 from callarchive.domain.errors import AccessDeniedError, ArchiveError
 from callarchive.domain.evidence import Absent, Present, Unknown
@@ -17,6 +18,7 @@ from callarchive.storage.landing.sftp.landing import SftpLanding
 from callarchive.storage.landing.sftp.messages import LSTAT, OPENDIR, READDIR
 
 OpenLanding = Callable[..., SftpLanding]
+Server: Any = paramiko.SFTPServer  # its stubs lack the methods that are overridden here
 HONEST = [f"2026-11-0{day}/session/{number}.mp3" for day in (1, 3) for number in range(3)]
 LYING = "2026-11-02"
 
@@ -27,7 +29,7 @@ def write(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"mp3")
 
 
-class Lying(paramiko.SFTPServer):
+class Lying(Server):
     """Answers requests about the folder LYING by `lie(self, number)`, if that returns true, and is honest otherwise."""
 
     about: ClassVar[int] = READDIR
@@ -78,8 +80,8 @@ LYING_SERVERS: dict[str, tuple[Callable[[Lying, int], bool], int, str]] = {
     "the same entries again": (lambda server, n: server.names(n, "a.mp3", "b.mp3"), 2, "the same entries again"),
     "dots": (lambda server, n: server.names(n, ".", ".."), 0, "the same entries again"),
     "nothing": (lambda server, n: server.names(n), 0, "the same entries again"),
-    "failure": (lambda server, n: server.status(n, paramiko.SFTP_FAILURE), 0, "status 4"),
-    "denied": (lambda server, n: server.status(n, paramiko.SFTP_PERMISSION_DENIED), 0, "denies permission"),
+    "failure": (lambda server, n: server.status(n, SFTP_FAILURE), 0, "status 4"),
+    "denied": (lambda server, n: server.status(n, SFTP_PERMISSION_DENIED), 0, "denies permission"),
 }
 
 
@@ -135,7 +137,7 @@ def test_a_folder_that_ends_every_session_leaves_a_gap(faulty: Any, open_landing
     assert landing.list("").gaps == ()
 
 
-@pytest.mark.parametrize("code", [paramiko.SFTP_PERMISSION_DENIED, paramiko.SFTP_FAILURE, paramiko.SFTP_NO_SUCH_FILE])
+@pytest.mark.parametrize("code", [SFTP_PERMISSION_DENIED, SFTP_FAILURE, SFTP_NO_SUCH_FILE])
 def test_a_folder_that_is_not_opened_is_unknown_and_others_are_listed(
     faulty: Any, open_landing: OpenLanding, code: int
 ) -> None:
@@ -148,8 +150,9 @@ def test_a_folder_that_is_not_opened_is_unknown_and_others_are_listed(
     assert landing.list(LYING).gaps == listing.gaps
     found = landing.existing_folders(["2026-11-01", LYING, "2026-11-04"])
     assert found["2026-11-01"] == Present(landing.uri_of("2026-11-01"))
-    assert isinstance(found[LYING], Unknown)
-    assert landing.uri_of(LYING) in found[LYING].reason
+    unknown = found[LYING]
+    assert isinstance(unknown, Unknown)
+    assert landing.uri_of(LYING) in unknown.reason
     assert found["2026-11-04"] == Absent("the server says that there is no such file")
     assert isinstance(landing.sample(), Present)
 
@@ -171,7 +174,7 @@ def test_a_folder_that_vanishes_before_it_is_opened_is_absent(faulty: Any, open_
 @pytest.mark.parametrize("about", [OPENDIR, LSTAT])
 def test_a_root_that_is_refused_is_an_error(faulty: Any, open_landing: OpenLanding, about: int) -> None:
     write(faulty.files, f"{LYING}/hidden.mp3")
-    faulty.protocol = lying(lambda server, number: server.status(number, paramiko.SFTP_PERMISSION_DENIED), about=about)
+    faulty.protocol = lying(lambda server, number: server.status(number, SFTP_PERMISSION_DENIED), about=about)
     landing = open_landing(faulty, path=f"/{LYING}")
     for action in (lambda: landing.list(""), landing.check, landing.sample):
         with pytest.raises(ArchiveError) as caught:
@@ -182,11 +185,12 @@ def test_a_root_that_is_refused_is_an_error(faulty: Any, open_landing: OpenLandi
 
 def test_a_refused_object_does_not_affect_others(faulty: Any, open_landing: OpenLanding) -> None:
     write(faulty.files, *HONEST, LYING)
-    faulty.protocol = lying(lambda server, number: server.status(number, paramiko.SFTP_PERMISSION_DENIED), about=LSTAT)
+    faulty.protocol = lying(lambda server, number: server.status(number, SFTP_PERMISSION_DENIED), about=LSTAT)
     stats = open_landing(faulty).stat_many([HONEST[0], LYING, "none.mp3"])
     assert isinstance(stats[HONEST[0]], Present)
-    assert isinstance(stats[LYING], Unknown)
-    assert "denies permission" in stats[LYING].reason
+    unknown = stats[LYING]
+    assert isinstance(unknown, Unknown)
+    assert "denies permission" in unknown.reason
     assert isinstance(stats["none.mp3"], Absent)
 
 
@@ -214,9 +218,9 @@ class Following(asyncssh.SFTPServer):
     def lstat(self, path: bytes) -> Any:
         return self.stat(path)
 
-    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:  # type: ignore[override]
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
         async for entry in super().scandir(path):
-            attributes = self.stat(path + b"/" + entry.filename)
+            attributes: Any = self.stat(path + b"/" + os.fsencode(entry.filename))
             yield asyncssh.SFTPName(entry.filename, "", asyncssh.SFTPAttrs.from_local(attributes))
 
 

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import paramiko
 import pytest
@@ -13,19 +14,19 @@ from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNot
 from callarchive.storage.landing.sftp.messages import ATTRS, DATA, HANDLE, NAME, STATUS, Reply, SessionLostError
 
 
-def attributes(**values: int) -> paramiko.SFTPAttributes:
+def attributes(**values: int) -> Any:  # typed loosely: the stubs lack `_pack`, and have `attr` hold texts
     made = paramiko.SFTPAttributes()
     for name, value in values.items():
         setattr(made, name, value)
     return made
 
 
-def reply(kind: int, *fields: object) -> Reply:
+def reply(kind: int, *fields: Any) -> Reply:
     """A reply whose body was packed by paramiko."""
     message = paramiko.Message()
     for item in fields:
         if isinstance(item, paramiko.SFTPAttributes):
-            item._pack(message)
+            item._pack(message)  # type: ignore[attr-defined]  # the stubs lack it
         elif isinstance(item, bytes):
             message.add_string(item)
         else:

@@ -216,7 +216,7 @@ def account_with(*, landing: str = "sftp://push@sftp.example.com", **sftp: Any) 
 
 
 @pytest.fixture
-def encrypted(tmp_path: Path) -> dict[str, Path]:
+def encrypted(tmp_path: Path) -> dict[str, Any]:
     """A private key with the passphrase "sesame", and an empty known_hosts."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(tmp_path / "key", passphrase="sesame", rounds=1, ignore_few_rounds=True)
@@ -224,7 +224,7 @@ def encrypted(tmp_path: Path) -> dict[str, Path]:
     return {"private_key": tmp_path / "key", "known_hosts": tmp_path / "known_hosts"}
 
 
-def test_settings_that_can_be_read_pass(encrypted: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_can_be_read_pass(encrypted: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "sesame")
     check_sftp_settings(account_with(**encrypted, passphrase={"env": "SECRET"}))
     check_sftp_settings(account_with(known_hosts=encrypted["known_hosts"], password={"env": "SECRET"}))
@@ -243,7 +243,7 @@ def test_settings_that_can_be_read_pass(encrypted: dict[str, Path], monkeypatch:
     ],
 )
 def test_setting_that_cannot_be_used_is_named_with_its_account(
-    encrypted: dict[str, Path], monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], said: str
+    encrypted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], said: str
 ) -> None:
     monkeypatch.setenv("WRONG", "open-barley")
     with pytest.raises(ConfigurationError, match=rf"^account acme_sg: {said}") as refused:

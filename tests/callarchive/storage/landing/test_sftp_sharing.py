@@ -12,12 +12,14 @@ from typing import Any
 import asyncssh
 import paramiko
 import pytest
+from paramiko.sftp import SFTP_FAILURE
 
 from callarchive.domain.errors import TransferError
 from callarchive.storage.landing.sftp.landing import SftpLanding
 from callarchive.storage.landing.sftp.messages import OPENDIR, READ
 
 OpenLanding = Callable[..., SftpLanding]
+Server: Any = paramiko.SFTPServer  # its stubs lack the methods that are overridden here
 
 
 def read(landing: SftpLanding, path: str) -> bytes:
@@ -37,7 +39,7 @@ def one_session(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("callarchive.storage.landing.sftp.session_pool.CALLERS_PER_SESSION", 1000)
 
 
-class Shuffling(paramiko.SFTPServer):
+class Shuffling(Server):
     """Answers the reads of all files only when a last one is asked, of a single byte, and the latest first."""
 
     held: list[tuple[int, bytes]]
@@ -53,7 +55,7 @@ class Shuffling(paramiko.SFTPServer):
             self.held = []
 
 
-class Ignoring(paramiko.SFTPServer):
+class Ignoring(Server):
     """Never answers a read of stuck.mp3, and everything else at once."""
 
     def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
@@ -80,7 +82,7 @@ class Narrow(asyncssh.SFTPServer):
         super().close(file_obj)
 
 
-class FewFolders(paramiko.SFTPServer):
+class FewFolders(Server):
     """Has no more than five folders open, and never opens the one named locked."""
 
     most = 0
@@ -88,7 +90,7 @@ class FewFolders(paramiko.SFTPServer):
     def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
         refused = len(self.folder_table) >= 5 or message.get_remainder().endswith(b"locked")
         if kind == OPENDIR and refused:
-            self._send_status(number, paramiko.SFTP_FAILURE)
+            self._send_status(number, SFTP_FAILURE)
             return
         super()._process(kind, number, message)
         FewFolders.most = max(FewFolders.most, len(self.folder_table))

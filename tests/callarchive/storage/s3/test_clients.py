@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +102,26 @@ def test_aws_is_contacted_at_the_buckets_own_host_unless_its_name_has_a_dot() ->
     assert opened(settings, "dotted.bucket").config["endpoint"] == "https://s3.ap-southeast-1.amazonaws.com"
 
 
+def client_options(settings: S3Settings) -> Mapping[str, object]:
+    options = opened(settings).client_options
+    assert options is not None
+    return {**options}
+
+
 @pytest.mark.usefixtures("keys")
 def test_plain_http_is_used_only_where_it_is_configured() -> None:
-    assert opened(S3Settings(endpoint_url="http://127.0.0.1:9000")).client_options["allow_http"] == "true"
-    assert opened(S3Settings(endpoint_url="https://127.0.0.1:9000")).client_options["allow_http"] == "false"
+    assert client_options(S3Settings(endpoint_url="http://127.0.0.1:9000"))["allow_http"] == "true"
+    assert client_options(S3Settings(endpoint_url="https://127.0.0.1:9000"))["allow_http"] == "false"
 
 
 @pytest.mark.usefixtures("keys")
 def test_the_proxy_and_its_exceptions_in_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = S3Settings(region="eu-west-1")
-    assert opened(settings).client_options["proxy_excludes"] == "bucket.s3.eu-west-1.amazonaws.com"
+    assert client_options(settings)["proxy_excludes"] == "bucket.s3.eu-west-1.amazonaws.com"
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.acme.example:3128")
-    assert opened(settings).client_options["proxy_url"] == "http://proxy.acme.example:3128"
+    assert client_options(settings)["proxy_url"] == "http://proxy.acme.example:3128"
     monkeypatch.setenv("NO_PROXY", ".amazonaws.com")
-    assert opened(settings).client_options["proxy_url"] != "http://proxy.acme.example:3128"
+    assert client_options(settings)["proxy_url"] != "http://proxy.acme.example:3128"
 
 
 def test_without_credentials_the_first_use_names_the_variables(endpoint: str) -> None:

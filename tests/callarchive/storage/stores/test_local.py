@@ -103,13 +103,14 @@ Dying = Callable[[Path, str, int, str], bool]
 def dying() -> Iterator[Dying]:
     """Return a function that runs an action in a process that kills itself, and returns whether it did."""
     server = subprocess.Popen([sys.executable, "-c", DYING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    assert server.stdout is not None
+    requests, responses = server.stdin, server.stdout
+    assert requests is not None
+    assert responses is not None
 
     def do(root: Path, action: str, number: int, when: str) -> bool:
-        server.stdin.write(f"{root}\t{action}\t{number}\t{when}\n")
-        server.stdin.flush()
-        code = int(server.stdout.readline())
+        requests.write(f"{root}\t{action}\t{number}\t{when}\n")
+        requests.flush()
+        code = int(responses.readline())
         assert code in (0, -signal.SIGKILL)
         return code != 0
 
