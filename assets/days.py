@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -23,7 +23,7 @@ Step = Callable[[Connections, date], "StepReport"]
 Summary = dict[str, dg.MetadataValue]
 
 
-def run_days(context: dg.AssetExecutionContext, connections: Connections, step: Step) -> dg.MaterializeResult:
+def run_days(context: dg.AssetExecutionContext, connections: Connections, step: Step) -> dg.MaterializeResult[Any]:
     """Run the step on every day of this run, and materialize each day with its own metadata.
 
     Raises:
@@ -167,7 +167,7 @@ def _run_later_steps(context: dg.AssetExecutionContext, connections: Connections
                 break
             context.log.warning("%s: %s", key, err)
     for evaluation in check_evaluations(verdicts):
-        context.log_event(evaluation)  # type: ignore[arg-type]  # takes them, though its annotation does not say so
+        context.log_event(evaluation)
 
 
 def _stop_if_blocked(verdicts: Iterable["CheckResult"]) -> None:

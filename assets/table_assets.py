@@ -38,7 +38,7 @@ def table_asset(
         check_specs=check_specs(table),
         pool=pool,
     )
-    def write(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:
+    def write(context: dg.AssetExecutionContext, connections: dg.ResourceParam[Connections]) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows only the bare class
         return run_days(context, connections, day_steps(context)[table.name])
 
     return write

@@ -46,7 +46,8 @@ class WatchedCeleryRunLauncher(CeleryRunLauncher):
             default_value=_LOST_AFTER_S,
             description="After how many seconds a run that no worker has is lost.",
         )
-        return {**super().config_type(), "lost_after_seconds": lost_after}
+        options: Any = super().config_type()
+        return {**options, "lost_after_seconds": lost_after}
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return RUNNING while a worker has the run's task, or may have it, and FAILED when none has had it for too long.

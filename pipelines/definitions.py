@@ -10,11 +10,15 @@ from callarchive.runtime.memory import use_system_memory
 from callarchive.settings import load_settings
 from pipelines.code_location import code_location
 
+
+class MisconfiguredError(click.ClickException):
+    """A configuration error: Dagster's command line prints the message of click's errors, and a long traceback of others."""
+
+    exit_code = ConfigurationError.exit_code
+
+
 use_system_memory()  # only code servers and our runs load this
 try:
     defs = code_location(load_settings())
 except ConfigurationError as err:
-    # Dagster's command line prints only the message of click's errors; for others it prints sixty lines of traceback.
-    misconfigured = click.ClickException(str(err))
-    misconfigured.exit_code = err.exit_code
-    raise misconfigured from None
+    raise MisconfiguredError(str(err)) from None
