@@ -184,7 +184,7 @@ def mask_credentials(text: str) -> str:
 
 
 def mask_numbers(text: str) -> str:
-    """Return the text with everything that looks like a phone number replaced by `***`."""
+    """Return the text with its phone numbers, as the module's docstring defines them, replaced by `***`."""
     if not _NUMBER.search(text):
         return text
     parts, at = [], 0

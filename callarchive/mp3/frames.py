@@ -138,6 +138,7 @@ def _read_xing(frame: bytes, at: int) -> LengthClaim:
         size_bytes = _uint(frame, at)
         at += 4
     at += 100 * bool(flags & 4) + 4 * bool(flags & 8)
+    # An encoder's name opens an optional extension; 21 bytes on, it has two 12-bit counts of samples: delay and padding.
     delays = frame[at + 21 : at + 24]
     if frame[at : at + 4] not in (b"LAME", b"Lavf", b"Lavc") or len(delays) < 3:
         return LengthClaim(kind, frame_count, size_bytes)

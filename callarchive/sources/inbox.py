@@ -11,7 +11,7 @@ from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.events.inbox.queries import InboxSession
 from callarchive.sources.gathering import SourceContext
-from callarchive.sources.row_values import session_status
+from callarchive.sources.row_values import parse_status
 
 _LONGEST_CALL_S = 31 * 86_400
 
@@ -66,7 +66,7 @@ class InboxSessions:
             session,
             started_at=summary.started_at if plausible(summary.started_at, now=now) else None,
             ended_at=summary.ended_at if plausible(summary.ended_at, now=now) else None,
-            session_status=session_status(summary.session_status or ""),
+            session_status=parse_status(summary.session_status or ""),
             call_count=summary.call_count,
             call_duration_s=lasted_s if lasted_s is not None and 0 <= lasted_s <= _LONGEST_CALL_S else None,
             source_number=mask(summary.source_number),

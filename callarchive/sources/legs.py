@@ -129,7 +129,7 @@ class Legs:
 
     def _add_status(self, text: str, last: tuple[datetime, datetime, str], problems: list[str]) -> None:
         """Keep the status of the last leg that has one."""
-        status = row_values.session_status(text)
+        status = row_values.parse_status(text)
         if status is None:
             if text.strip():
                 problems.append(f"SessionStatus is not a word: {row_values.shown(text)}")
@@ -137,7 +137,7 @@ class Legs:
             self._last, self.status = last, status
 
     def _add_duration(self, text: str, problems: list[str]) -> None:
-        seconds = row_values.number(text)
+        seconds = row_values.parse_number(text)
         if seconds is None or not 0 <= seconds <= 31 * 86400:
             problems.append(f"DurationInSec is not a duration: {row_values.shown(text)}")
         elif self.duration_s is None or seconds > self.duration_s:
@@ -146,7 +146,7 @@ class Legs:
     def _add_price(self, text: str, currency: str, problems: list[str]) -> None:
         """Add to the sum; a price in another currency, or an unreadable one, makes the sum unknown."""
         currency = currency.strip().upper()
-        price = row_values.price(text)
+        price = row_values.parse_price(text)
         if price is None or len(currency) > 10:
             if text.strip():
                 self._bad_price = True
@@ -160,7 +160,7 @@ class Legs:
         self._price = price if self._price is None else self._price + price
 
     def _add_count(self, text: str, problems: list[str]) -> None:
-        count = row_values.number(text)
+        count = row_values.parse_number(text)
         if count is None or not 0 <= count <= 1_000_000 or count != int(count):
             problems.append(f"call_count is not a number of calls: {row_values.shown(text)}")
         else:

@@ -28,6 +28,7 @@ class _Watch:
         self.timed_out = False
 
     def abort(self) -> None:
+        """Fail the read in progress by shutting its socket down, and record that the deadline is the reason."""
         self.timed_out = True
         if self.socket is not None:
             # The base class's method: SSLSocket's own also drops its TLS state while another thread reads.

@@ -84,23 +84,23 @@ class FileCheck:
         expected = {path: file for row in rows for path, file in expected_files(row).items()}
         checked.findings += [finding for row in rows for finding in self._contradictions(row)]
         segments = {path_segment(account) for account in [*self._configured, *(r["subaccount_id"] for r in rows)]}
-        for above, files in (("", expected), (f"{QUARANTINE}/", quarantined)):
-            accounts = segments | set(self._account_folders(above, checked))
+        for prefix, files in (("", expected), (f"{QUARANTINE}/", quarantined)):
+            accounts = segments | set(self._account_folders(prefix, checked))
             self._compare(
-                [f"{above}{name}/call_date={self._day}" for name in sorted(accounts)],
+                [f"{prefix}{name}/call_date={self._day}" for name in sorted(accounts)],
                 files,
                 checked,
-                known=known if above else None,
+                known=known if prefix else None,
             )
         return checked
 
-    def _account_folders(self, above: str, checked: CheckedFiles) -> list[str]:
+    def _account_folders(self, prefix: str, checked: CheckedFiles) -> list[str]:
+        """Return the account folders that exist in the archive, or in the quarantine (if `prefix` is its folder)."""
         try:
-            names = self._store.folders(above.rstrip("/"))
+            return [*self._store.folders(QUARANTINE)] if prefix else self._archive.account_folders()
         except _UNREADABLE as err:
             checked.not_checked.append(f"extra files of accounts that no row names: {err}")
             return []
-        return [name for name in names if above or not name.startswith("_")]
 
     def _compare(
         self,

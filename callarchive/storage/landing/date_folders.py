@@ -92,10 +92,11 @@ class DateFolders:
         with self._lock:
             known = self._indexes.get(name)
             if known is None or (known.best is None and pages_max is None):
-                known = self._indexes[name] = self._index_of(name, pages_max)
+                known = self._indexes[name] = self._read_index(name, pages_max)
             return known.best is not None
 
-    def _index_of(self, name: str, pages_max: int | None) -> _Index:
+    def _read_index(self, name: str, pages_max: int | None) -> _Index:
+        """List the folder; give up if it has more than `pages_max` pages."""
         listed_at, gaps = self._clock(), tuple[Gap, ...]()
         found: dict[str, LandingObject] = {}
         for number, page in enumerate(self._landing.pages(name)):
