@@ -10,7 +10,7 @@ sessions = table_asset(
     schemas.SESSIONS,
     group=GROUP,
     deps=[session_ids, recording_metadata],
-    about="Number Masking sessions: the facts of the call, its sources, the result of the lookup, the number of recordings.",
+    about="Details of the call, the sources that list it, the result of the lookup at 8x8, the number of recordings.",
 )
 
 recordings = table_asset(
@@ -27,8 +27,8 @@ reconciliation = table_asset(
     schemas.RECONCILIATION,
     group=GROUP,
     deps=[sessions, recordings, recording_files],
-    about="""Open and resolved ones, each with its reason and when it was first seen.
+    about="""Each has its reason and the time when it was first seen.
 
-Connected calls without a recording, recordings without a file, objects in the landing that no recording names, files in the
-archive without a row and rows without a file, events without a session, duration mismatches.""",
+Connected calls without a recording, recordings without a file, objects in the landing without a recording, files in the
+archive without a row, rows without a file, events without a session, sessions that 8x8 does not know, duration mismatches.""",
 )

@@ -8,7 +8,7 @@ GROUP = "collection"
 session_ids = table_asset(
     schemas.SESSION_IDS,
     group=GROUP,
-    about="United from all of the account's sources: 8x8's log export, webhook events, files and SQL queries.",
+    about="Merged from all of the account's sources: 8x8's log export, webhook events, files and SQL queries.",
 )
 
 recording_metadata = table_asset(
@@ -18,8 +18,8 @@ recording_metadata = table_asset(
     pool="api",
     about="""The status of each recording, and where 8x8 uploaded it.
 
-A final session is not looked up again: its recordings are all archived, or 8x8 named none after the grace time. The results of
-lookups are in `_steps/lookups`.""",
+A final session is not looked up again: its recordings are all archived, or 8x8 twice reported that there are none.
+The results of lookups are in `_steps/lookups`.""",
 )
 
 recording_files = table_asset(
@@ -29,5 +29,5 @@ recording_files = table_asset(
     pool="landing",
     about="""The verified mp3, its hash and measured duration, or why there is none.
 
-A file that is kept, and whose object is unchanged in the landing, is not downloaded again.""",
+A file that is already archived is not downloaded again if its object in the landing is unchanged.""",
 )

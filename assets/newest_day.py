@@ -41,11 +41,11 @@ def evaluate(instance: dg.DagsterInstance, settings: Settings, *, now: datetime)
     if day is None:
         description = "no day is due yet"
     elif archived_at is None:
-        description = f"{day} should be archived by now and never was"
+        description = f"{day} is due but was never archived"
     elif passed:
         description = f"{day} was archived on {archived_at:%Y-%m-%d at %H:%M} UTC"
     else:
-        description = f"{day} was archived last on {archived_at:%Y-%m-%d at %H:%M} UTC, while it was not over"
+        description = f"{day} was archived last on {archived_at:%Y-%m-%d at %H:%M} UTC, before the day was over"
     return dg.AssetCheckEvaluation(
         asset_key=reconciliation.key,
         check_name=NAME,

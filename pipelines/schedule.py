@@ -22,7 +22,7 @@ def nightly(settings: Settings, job: Any) -> dg.ScheduleDefinition:
         cron_schedule=f"0 {settings.dagster.schedule_hour} * * *",
         execution_timezone=settings.timezone,
         description="Archive yesterday, missed days, and recent days that may have changed. "
-        "Off by default: switch it on where Dagster runs permanently.",
+        "Off by default: turn it on where Dagster runs permanently.",
         default_status=dg.DefaultScheduleStatus.STOPPED,
     )
     def night(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:

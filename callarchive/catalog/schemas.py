@@ -170,7 +170,7 @@ LOOKUPS = Table(
         Column("unreachable", FLAG, "whether 8x8 gave no response at all"),
         _at(
             "negative_since",
-            "since when 8x8 has reported no recording or an unknown session, in valid responses after the grace time; "
+            "since when 8x8 has reported no recording or an unknown session, in valid responses after the grace period; "
             "NULL if it has not",
         ),
     ),

@@ -35,7 +35,7 @@ app = typer.Typer(
 )
 app.command("archive", short_help="Archive a day or a range of days.")(archive.archive)
 app.command("forecast", short_help="Estimate the size, cost and time of archiving.")(forecast.forecast)
-app.command("doctor", short_help="Check the whole set-up and suggest fixes.")(doctor.doctor)
+app.command("doctor", short_help="Check the whole setup and suggest fixes.")(doctor.doctor)
 app.add_typer(push_config.push_config_app, name="push-config", short_help="Manage where 8x8 pushes recordings.")
 app.add_typer(webhooks.webhooks_app, name="webhooks", short_help="Manage webhooks at 8x8; run the receiver.")
 app.command("status", short_help="Show the last days and recordings at risk.")(status.status)

@@ -1,4 +1,4 @@
-"""`callarchive doctor`: check the set-up."""
+"""`callarchive doctor`: check the setup."""
 
 import typer
 
@@ -6,9 +6,9 @@ from callarchive.cli.output import Output
 
 
 def doctor(context: typer.Context) -> None:
-    """Check the whole set-up, from 8x8's configuration to the catalog, and suggest how to fix what is broken.
+    """Check the whole setup, from 8x8's configuration to the catalog, and suggest how to fix what is broken.
 
-    Checks API keys, the push configuration at 8x8, the destination with the pushed credentials, webhooks, the receiver,
+    Checks API keys, the push configuration at 8x8, the push destination and its credentials, webhooks, the receiver,
     landings, host keys, session files, the inbox, archive and catalog, disk space and the clock. Ends with the likely cause,
     the next command, and what could not be checked. Exits with 1 if a check failed. Run it after each configuration change.
 

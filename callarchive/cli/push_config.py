@@ -59,7 +59,7 @@ def show(context: typer.Context, account: Account = None) -> None:
     output.print_table("Recording push configuration at 8x8", headings, rows)
 
 
-@push_config_app.command("plan", short_help="Compare it with the configuration file.")
+@push_config_app.command("plan", short_help="Compare 8x8 with the configuration file.")
 def plan(context: typer.Context, account: Account = None) -> None:
     """Show how the recording push configuration at 8x8 differs from [accounts.push]. Changes nothing."""
     from callarchive.voice_api.push_config import differs, push_differences
@@ -119,7 +119,7 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
         raise typer.Exit(1)
 
 
-@push_config_app.command("delete", short_help="Delete it at 8x8.")
+@push_config_app.command("delete", short_help="Delete the configuration at 8x8.")
 def delete(context: typer.Context, account: Account = None, yes: Yes = False) -> None:
     """Delete the recording push configuration at 8x8. New recordings are then not pushed anywhere."""
     output: Output = context.obj

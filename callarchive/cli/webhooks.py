@@ -84,7 +84,7 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
         raise typer.Exit(1)
 
 
-@webhooks_app.command("unregister", short_help="Remove our webhooks.")
+@webhooks_app.command("unregister", short_help="Remove the configured webhooks.")
 def unregister(context: typer.Context, account: Account = None, types: Types = None, yes: Yes = False) -> None:
     """Remove the VRU and VSS webhooks at 8x8 that have the URL of [accounts.webhooks].
 

@@ -93,7 +93,7 @@ RECONCILIATION_CHECKS = {
             Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING,
             "connected_calls_recorded",
             Level.WARNING,
-            "8x8 lists a recording for every connected call. It need not: callRecording may have been off.",
+            "8x8 lists a recording for every connected call. Calls with callRecording off have none.",
         ),
         (
             Discrepancy.RECORDING_WITHOUT_FILE,
@@ -157,7 +157,7 @@ CHECKS: tuple[Check, ...] = (
         schemas.SESSIONS,
         Level.ERROR,
         "The latest run archived every account: its sessions are known, 8x8 responded, its landing was reachable. "
-        "An account that failed has the rows of an earlier run.",
+        "A failed account keeps the rows of an earlier run.",
     ),
     Check(
         "lookups_succeeded",
@@ -169,8 +169,8 @@ CHECKS: tuple[Check, ...] = (
         "accounts_known",
         schemas.SESSIONS,
         Level.ERROR,
-        "No account with ten or more sessions got 404 for all of them, or no recording for any of ten or more connected "
-        "calls. A wrong subaccount or URL would cause that.",
+        "8x8 knows at least one session of every account with ten or more, and lists a recording for at least one of ten "
+        "or more connected calls. A wrong subaccount or URL fails this check.",
     ),
     Check(
         "negative_answers_usual",
@@ -201,7 +201,8 @@ CHECKS: tuple[Check, ...] = (
         "recordings_in_landing",
         schemas.RECORDINGS,
         Level.ERROR,
-        "No account with three or more recordings lacks the files of all of them. A wrong landing would cause that.",
+        "Every account with three or more recordings past the grace period has a file for one of them at least. "
+        "A wrong landing fails this check.",
     ),
     Check(
         "durations_plausible",

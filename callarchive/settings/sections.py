@@ -122,7 +122,7 @@ class LookupSettings(Section):
         deadline_s: the limit for one session, retries included, in seconds.
         retry_after_max_s: a longer Retry-After is not waited for; the next run looks the session up again.
         export_deadline_s: the limit for 8x8 to produce a day's log export, in seconds.
-        recheck: "all" looks up final sessions again too. A session is final once it was looked up after the grace time
+        recheck: "all" looks up final sessions again too. A session is final once it was looked up after the grace period
             (transfer.missing_after_hours) and all its recordings are archived, or 8x8 reported twice, a day apart, that it
             has none.
     """
@@ -172,7 +172,7 @@ class ReconciliationLimits(Section):
 
     Attributes:
         connected_call_without_recording: connected calls for which 8x8 has no recording.
-        recording_without_file: recordings that are not archived after the grace time.
+        recording_without_file: recordings that are not archived after the grace period.
         orphan_object: objects in the landing without a recording.
         file_without_row: files in the archive without a row.
         row_without_file: rows whose file is missing or has a different size.
@@ -258,7 +258,7 @@ class AlertSettings(Section):
 
     Attributes:
         repeat_after_hours: the same alert is repeated after this many hours at the earliest.
-        max_per_hour: the maximum number of alerts per hour; the last one says that more are held back.
+        max_per_hour: the maximum number of alerts per hour; the last one announces that more are held back.
         countdown_hours: an alert is raised for recordings that 8x8 keeps for less than this many hours.
     """
 
@@ -277,7 +277,7 @@ class ForecastSettings(Section):
         price_per_gb: the price of reading 1 GB (1,000,000,000 bytes) from a landing.
         price_per_1000_api_calls: the price of 1,000 requests to the 8x8 API.
         currency: the currency of the prices, for display.
-        history_days: how many archived days, the nearest ones, the estimate is based on.
+        history_days: the number of archived days, the nearest ones, that the estimate is based on.
     """
 
     price_per_1000_requests: float | None = Field(default=None, ge=0, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""Run simulators of 8x8's API, S3 and SFTP until Ctrl-C, to try a set-up on them."""
+"""Run simulators of 8x8's API, S3 and SFTP until Ctrl-C, to try a setup on them."""
 
 import argparse
 import signal

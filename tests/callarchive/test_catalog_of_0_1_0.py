@@ -294,7 +294,7 @@ def test_days_of_0_1_0_run_again_without_a_download_or_a_change(upgrade: Upgrade
     summaries = upgrade.trial.archive(*DAYS[:2])
     assert [(day.fetched_count, day.unchanged_count) for day in summaries] == [(0, 6), (0, 2)]
     assert upgrade.trial.look_up_count() == 5 + 3, (
-        "what has no file on the 5th; all of the 6th, seen within its grace time"
+        "what has no file on the 5th; all of the 6th, seen within its grace period"
     )
     after = upgrade.tables()
     assert not [row for path, rows in tables.items() for row in rows if row not in after[path]]
@@ -302,7 +302,7 @@ def test_days_of_0_1_0_run_again_without_a_download_or_a_change(upgrade: Upgrade
     assert added == [
         ("reconciliation/call_date=2026-01-05", "session_not_found"),
         ("reconciliation/call_date=2026-01-06", "recording_without_file"),
-    ], "time passed: the second negative response came a day after the first, and a grace time is over"
+    ], "time passed: the second negative response came a day after the first, and a grace period is over"
     assert upgrade.archived_files() == files
     assert [(alert["kind"], alert["key"]) for alert in upgrade.alerts.received] == [
         ("checks_failed", "2026-01-05"),

@@ -19,7 +19,7 @@ _STEPS = """\
 ## Internal tables
 
 These tables pass data between the steps of a day. They are below `_steps/` in the catalog, which Parquet readers skip, and
-they explain how a public row came about. Only the tables above are stable.
+they explain where a public row comes from. Only the tables above are stable.
 """
 
 

@@ -86,13 +86,13 @@ def look_up_recordings(
     reread: bool = False,
     progress: Progress | None = None,
 ) -> StepReport:
-    """Write `lookups`, how 8x8 answered for every session of the day, and `recording_metadata`, the recordings that it named.
+    """Write `lookups`, 8x8's response for every session of the day, and `recording_metadata`, the recordings that it listed.
 
-    A session is final, and not looked up again unless `lookups.recheck` is "all", if it was looked up after its grace time and
-    every recording that 8x8 named is archived; also if 8x8 named none, or did not know the session, in two responses at least a
-    day apart. After the first of these it is not looked up until that day is over. A recording that an earlier lookup named
-    stays, and so does one that only a webhook event names. Responses that a killed or failed run left less than an hour ago are
-    used instead of new lookups.
+    A session is final, and not looked up again unless `lookups.recheck` is "all", if it was looked up after its grace period
+    and every recording that 8x8 listed is archived; also if 8x8 listed none, or did not know the session, in two responses at
+    least a day apart. After the first of these it is not looked up until that day is over. A recording that an earlier lookup
+    listed stays, and so does one that only a webhook event names. Responses that a killed or failed run left less than an
+    hour ago are used instead of new lookups.
 
     An account whose API key is refused, or for which 8x8 gives no readable response, keeps its rows; see `account_failures`.
 

@@ -63,7 +63,7 @@ def final(
 ) -> Column:
     """Return for each row of `session_ids` whether no further lookup is needed; never NULL.
 
-    A session is final if it was looked up after the grace time, and every recording ever listed for it, by the API or by an
+    A session is final if it was looked up after the grace period, and every recording ever listed for it, by the API or by an
     event, is archived. A response without recordings must be confirmed: see `confirmed_negatives`.
 
     Args:
@@ -85,7 +85,7 @@ def final(
 def confirmed_negatives(lookups: pa.Table) -> Column:
     """Return for each row of `lookups` whether two negative responses, including the latest, are at least a day apart.
 
-    Only valid 8x8 responses after the grace time count. No response counts in rows of older versions, which did not check
+    Only valid 8x8 responses after the grace period count. No response counts in rows of older versions, which did not check
     whether it was valid.
     """
     again_at = pc.add(lookups["negative_since"], pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))
@@ -158,7 +158,7 @@ def _is_negative(lookups: pa.Table) -> Column:
 
 
 def _grace_over_at(sessions: pa.Table, *, day_end: datetime, grace: timedelta) -> Column:
-    """Return when the grace time of each session is over."""
+    """Return when the grace period of each session is over."""
     day_ends_at = pa.scalar(day_end, pa.timestamp("us", "UTC"))
     call_ended_at = pc.coalesce(sessions["ended_at"], sessions["started_at"], day_ends_at)
     return pc.add(call_ended_at, pa.scalar(grace, pa.duration("us")))

@@ -138,7 +138,7 @@ def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table,
 def recordings_without_file(
     recordings: pa.Table, sessions: pa.Table, *, day_end: datetime, grace: timedelta, now: datetime
 ) -> tuple[pa.Table, list[str]]:
-    """Return recordings not archived after the grace time, and the keys of those within it.
+    """Return recordings not archived after the grace period, and the keys of those within it.
 
     The arguments are those of `calls_without_recording`.
     """
@@ -146,7 +146,7 @@ def recordings_without_file(
     call = sessions["started_at"].take(matching_rows(keys_of(lacking, SESSION), among=keys_of(sessions, SESSION)))
     call_at = pc.coalesce(lacking["started_at"], call, _at(day_end))
     over = pc.or_(
-        pc.equal(lacking["archive_status"], ArchiveStatus.MISSING.value),  # set only after the grace time
+        pc.equal(lacking["archive_status"], ArchiveStatus.MISSING.value),  # set only after the grace period
         pc.less_equal(call_at, _at(now - grace)),
     )
     kind, young = Discrepancy.RECORDING_WITHOUT_FILE, lacking.filter(pc.invert(over))

@@ -1,4 +1,4 @@
-"""Checks of the set-up, from the configuration to the catalog, each with advice if it fails.
+"""Checks of the setup, from the configuration to the catalog, each with advice if it fails.
 
 Reads little. Writes an object of a few bytes to the archive, the catalog, and the push destination if its credentials are
 known, and removes it again.

@@ -1,4 +1,4 @@
-"""Two accounts at a simulated API that validates every exchange about their set-up against JSON schemas."""
+"""Two accounts at a simulated API that validates every exchange about their setup against JSON schemas."""
 
 import json
 import os

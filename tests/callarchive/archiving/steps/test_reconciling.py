@@ -435,7 +435,7 @@ def test_only_an_answer_that_names_a_recording_resolves_it(world: World, status:
         ("erased", 9 * GRACE, False),
     ],
 )
-def test_a_recording_that_is_not_archived_after_the_grace_time_has_no_file(
+def test_a_recording_that_is_not_archived_after_the_grace_period_has_no_file(
     world: World, state: str, age: timedelta, is_row: bool
 ) -> None:
     world.session()

@@ -75,7 +75,7 @@ def is_final(found, *, states=None, account="acme", **session):
     ).to_pylist() == [True]
 
 
-def test_a_session_is_final_when_recordings_listed_after_the_grace_time_are_archived():
+def test_a_session_is_final_when_recordings_listed_after_the_grace_period_are_archived():
     found = lookup(ONE, LookupStatus.OK, "a", "b")
     assert is_final(found, states={"a": "archived", "b": "archived"})
     assert not is_final(found, states={"a": "archived"})
@@ -102,7 +102,7 @@ def settled(*looks, states=None, named=(), **day):
 
 
 @pytest.mark.parametrize("status", [LookupStatus.NO_RECORDINGS, LookupStatus.NOT_FOUND])
-def test_two_negative_responses_a_day_apart_after_the_grace_time_are_final(status):
+def test_two_negative_responses_a_day_apart_after_the_grace_period_are_final(status):
     early, first = lookup(ONE, status, at=LATE - timedelta(seconds=1)), lookup(ONE, status)
     soon = lookup(ONE, status, at=LATE + timedelta(hours=23, minutes=59))
     second = lookup(ONE, status, at=LATE + DAY)
@@ -129,7 +129,7 @@ def test_an_error_in_between_changes_nothing_and_an_ok_resets_negative_since():
     assert since(lookup(ONE, error), second) == LATE + DAY
 
 
-def test_a_response_from_the_future_or_before_the_grace_time_is_not_the_first():
+def test_a_response_from_the_future_or_before_the_grace_period_is_not_the_first():
     ahead = lookup(ONE, LookupStatus.NOT_FOUND, at=LATE + 300 * DAY)
     assert since(ahead, lookup(ONE, LookupStatus.NOT_FOUND)) == LATE
     _, metadata = answers()
@@ -207,7 +207,7 @@ def test_sessions_and_files_of_another_account_with_the_same_ids_do_not_count():
     assert found.to_pylist() == [False]
 
 
-def test_the_grace_time_starts_at_the_calls_end_or_start_or_the_days_end():
+def test_the_grace_period_starts_at_the_calls_end_or_start_or_the_days_end():
     found, kept = lookup(ONE, LookupStatus.OK, "a", at=LATE), {"a": "archived"}
     assert is_final(found, states=kept, ended_at=END, started_at=END + timedelta(hours=9))
     assert is_final(found, states=kept, ended_at=None, started_at=END)
