@@ -138,7 +138,7 @@ def test_no_secret_and_no_phone_number_is_anywhere_that_we_write(start_trial: St
                 data = path.read_bytes()
                 written.append(path.name)
                 if path.suffix == ".zst":
-                    data = pa.input_stream(data, compression="zstd").read()
+                    data = pa.input_stream(path, compression="zstd").read()
                 if path.suffix == ".parquet":
                     written.append(repr(pq.ParquetFile(path).read().to_pylist()))
                 written.append(data.decode("latin-1"))
