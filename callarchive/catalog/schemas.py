@@ -194,7 +194,7 @@ RECORDING_METADATA = Table(
         _text("external_file_url", "where 8x8 uploaded the file, according to its API"),
         _seconds("duration_api_s", "duration from the API, seconds"),
         _at("started_at_api", "startRecordingTime; NULL if unset"),
-        Column("only_by_event", FLAG, "true if only a webhook event names the recording; NULL if the API does"),
+        Column("only_by_event", FLAG, "true if only a webhook event reports the recording; NULL if the API lists it"),
     ),
     public=False,
 )
@@ -394,7 +394,7 @@ ACCOUNT_FAILURES = Table(
 
 UNKNOWNS = Table(
     "unknowns",
-    grain="one row per check that the latest run could not decide, and reason",
+    grain="one row per check that the latest run could not decide, and per reason",
     key=("subaccount_id", "question", "reason"),
     columns=(
         _ACCOUNT,
