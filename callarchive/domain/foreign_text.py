@@ -166,7 +166,10 @@ def printable(text: str) -> str:
 
 def mask_text(text: str) -> str:
     """Return the text without credentials and phone numbers. Control characters and length are not changed."""
-    return mask_numbers(mask_credentials(text))
+    without_credentials = mask_credentials(text)
+    masked = mask_numbers(without_credentials)
+    # A masked number can leave a user and a password in front of an `@` that did not look like them before.
+    return masked if masked == without_credentials else mask_credentials(masked)
 
 
 def mask_credentials(text: str) -> str:

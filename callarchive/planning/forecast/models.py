@@ -65,7 +65,7 @@ class Figure:
             return self.bases[0][0].value
         return "; ".join(f"{basis.value}: {many(count, 'day', 'days')}" for basis, count in self.bases)
 
-    def scaled(self, factor: float, *, plus: float = 0.0) -> "Figure":
+    def scaled(self, factor: float, *, plus: float = 0) -> "Figure":
         """Return the figure times `factor` plus `plus`; an unknown one unchanged."""
         if self.value is None:
             return self
