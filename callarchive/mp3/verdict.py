@@ -138,11 +138,11 @@ def _broken_claim(scan: ScanResult, claim: LengthClaim, around: Surroundings) ->
         if claim.frame_count <= scan.frame_count + _CLAIM_TOLERANCE_FRAMES:
             return None
         claimed_s = claim.frame_count * scan.samples_per_frame / scan.sample_rate_hz
-        return f"the {claim.kind} header claims {claimed_s:.2f} s, {scan.raw_duration_s:.2f} s are there"
+        return f"the {claim.kind} header claims {claimed_s:.2f} s, the file has {scan.raw_duration_s:.2f} s"
     there = around.size_bytes - (scan.begin or 0)
     if claim.size_bytes is None or claim.size_bytes * 0.99 <= there + _CLAIM_TOLERANCE_BYTES:
         return None
-    return f"the {claim.kind} header claims {claim.size_bytes} bytes, {there} are there"
+    return f"the {claim.kind} header claims {claim.size_bytes} bytes, the file has {there}"
 
 
 def _broken(scan: ScanResult, around: Surroundings) -> tuple[str, ...]:
@@ -152,16 +152,16 @@ def _broken(scan: ScanResult, around: Surroundings) -> tuple[str, ...]:
         details.append("the tag that opens the file claims bytes that hold audio, which players pass over")
     leading_bytes = (scan.begin or 0) - around.scanned_from
     if leading_bytes > _LEADING_JUNK_BYTES and not around.follows_tag:
-        details.append(f"the first {leading_bytes} bytes are no mp3 frames")
+        details.append(f"the first {leading_bytes} bytes are not mp3 frames")
     if scan.first_gap is not None:
         gap = scan.first_gap
         more = scan.gap_count - 1
         details.append(
-            f"{gap.size_bytes} bytes at byte {gap.offset} ({gap.at_s:.2f} s) are no mp3 frames"
+            f"{gap.size_bytes} bytes at byte {gap.offset} ({gap.at_s:.2f} s) are not mp3 frames"
             + (f", and {scan.gap_bytes - gap.size_bytes} bytes in {more} more places" if more else "")
         )
     trailing_bytes = around.scanned_to - scan.rest_offset
     is_cut = scan.cut_frame_bytes is not None
     if trailing_bytes > _TRAILING_JUNK_BYTES and not (scan.rest_is_zero or is_cut or _has_all_claimed_frames(scan)):
-        details.append(f"the last {trailing_bytes} bytes, from byte {scan.rest_offset} on, are no mp3 frames")
+        details.append(f"the last {trailing_bytes} bytes, from byte {scan.rest_offset} on, are not mp3 frames")
     return tuple(details)

@@ -30,7 +30,7 @@ class RecordingStates:
             return self.without_file(item, earlier, ArchiveStatus.MISSING, late)
         if not status.uploaded:
             raw = item.recording.api_status_raw or "nothing"
-            error = f"8x8 says {ascii(raw)[1:-1]}; {reason}"
+            error = f"8x8 reports {ascii(raw)[1:-1]}; {reason}"
             return self.without_file(item, earlier, ArchiveStatus.NOT_UPLOADED, error)
         if self._day.clock() - item.call_at < timedelta(hours=self._day.transfer.missing_after_hours):
             return self.without_file(item, earlier, ArchiveStatus.PENDING, reason)

@@ -65,7 +65,7 @@ def _asked(store: Store, suspects: Sequence[SuspectFile]) -> list[Evidence[Store
 
 
 def _with_other_size(suspect: SuspectFile, size_bytes: int, archive_root: str) -> Row:
-    reason = f"the file has {size_bytes} bytes, its row says {suspect.size_bytes}"
+    reason = f"the file has {size_bytes} bytes, its row has {suspect.size_bytes}"
     return row_without_file(suspect, reason=reason, archive_root=archive_root)
 
 

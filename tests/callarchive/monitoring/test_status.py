@@ -55,7 +55,7 @@ def archive(folder: Path, days: list[date], *, hours: float = 24, lacking: dict[
         names = [str(UUID(int=(day.toordinal() << 40) + n + 1)) for n in range((lacking or {}).get(day, 0))]
         own = [{"subaccount_id": "acme_singapore", "session_id": name} for name in names]
         answers = {"lookup_status": "ok", "sources": ["log_export"], "recording_count": 1}
-        outcome = {"archive_status": "not_uploaded", "error": "8x8 says so"}
+        outcome = {"archive_status": "not_uploaded", "error": "8x8 reports UPLOAD_FAILED"}
         catalog.replace_partition(schemas.SESSIONS, day, [{**row, **answers} for row in own])
         catalog.replace_partition(
             schemas.RECORDINGS,

@@ -221,13 +221,13 @@ def test_zeros_after_all_declared_frames_are_padding() -> None:
 def test_other_bytes_between_frames_are_damage(hole: bytes) -> None:
     facts = probe_mp3(PHONE * 100 + hole + PHONE * 100)
     assert facts.audio_issue is AudioIssue.DAMAGED
-    assert facts.issue_detail == f"{len(hole)} bytes at byte 14400 (7.20 s) are no mp3 frames"
+    assert facts.issue_detail == f"{len(hole)} bytes at byte 14400 (7.20 s) are not mp3 frames"
     assert facts.duration_s == pytest.approx(199 * 0.072)
 
 
 def test_several_gaps_are_summed() -> None:
     facts = probe_mp3((PHONE * 50 + NOISE[:500]) * 3 + PHONE * 50)
-    assert facts.issue_detail == "500 bytes at byte 7200 (3.60 s) are no mp3 frames, and 1000 bytes in 2 more places"
+    assert facts.issue_detail == "500 bytes at byte 7200 (3.60 s) are not mp3 frames, and 1000 bytes in 2 more places"
     assert facts.frame_count == 4 * 50 - 3
 
 

@@ -475,7 +475,7 @@ def test_versions_are_known_files_and_are_missed_when_they_are_gone(world: World
     world.reconcile()
     assert {row["subject"]: row["reason"] for row in world.rows()} == {
         older: "the archive has no such file",
-        newer: "the file has 5 bytes, its row says 1000",
+        newer: "the file has 5 bytes, its row has 1000",
     }
 
 
@@ -1080,7 +1080,7 @@ def test_a_file_of_another_size_is_a_finding_though_the_listing_lacks_it(
     world.keep(path, size_bytes=KEPT - 1)
     hide(world.store, path, monkeypatch=monkeypatch)
     world.reconcile()
-    assert [row["reason"] for row in world.rows()] == ["the file has 999 bytes, its row says 1000"]
+    assert [row["reason"] for row in world.rows()] == ["the file has 999 bytes, its row has 1000"]
     assert THERE in unknowns(world)
 
 
