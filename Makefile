@@ -4,6 +4,9 @@ BIN := .venv/bin
 DEMO_DIR ?= .demo
 BENCH_DIR ?= .bench
 
+# Tests and benchmarks start hundreds of processes: without bytecode files each would compile the project again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo ui test test-live coverage check docs bench bench-quick lock clean
 
 help:  ## list the targets
