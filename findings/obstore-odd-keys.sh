@@ -8,7 +8,7 @@
 # of the listing. `head` of the other keys works. The marker `day/` that consoles create for an empty folder is listed as `day`,
 # without its slash, with size 0; `head` of that name finds nothing.
 #
-# Why this matters for an archive of recordings: one stray key, written by anybody, makes every listing of the landing fail, and a
+# Why this matters for an archive of recordings: one odd key, written by anybody, makes every listing of the landing fail, and a
 # folder marker looks like an empty file that disappears when it is read. Workaround: list with boto3, or list the folders below
 # the odd key one by one.
 #
