@@ -18,6 +18,12 @@ LATEST_PLAUSIBLE_AHEAD = timedelta(days=2)
 """The most that another clock may be ahead of ours."""
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
+_WRITTEN = re.compile(
+    r"(?:urn:)?(?:uuid:)?[{(\[<]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[})\]>]?",
+    re.ASCII | re.IGNORECASE,
+)
+_INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u2060\ufeff]+")
+_HYPHENS = re.compile(r"[\u2010-\u2015\u2212]")
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
@@ -40,6 +46,18 @@ def parse_id(text: object, *, kind: str) -> str:
         return text.lower()
     shown = ascii(text)
     raise InvalidIdError(f"not a {kind} (a UUID): {shown if len(shown) <= 60 else shown[:57] + '...'}")
+
+
+def plain_id(text: str) -> str:
+    """Return the UUID as 8x8 writes it; other text unchanged.
+
+    Databases and spreadsheets write it in braces, without hyphens, as `urn:uuid:...`, with typographic hyphens, or with
+    no-break and invisible spaces around it.
+    """
+    if is_uuid(text):
+        return text
+    found = _WRITTEN.fullmatch(_HYPHENS.sub("-", _INVISIBLE.sub("", text[:200])))
+    return "-".join(found.groups()) if found else text
 
 
 def ids_in(text: str) -> list[str]:

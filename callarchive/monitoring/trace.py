@@ -18,7 +18,7 @@ from callarchive.catalog.schemas import Table
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ObjectNotFoundError, StoreError, UnavailableError
 from callarchive.domain.foreign_text import MASK, cleaned
-from callarchive.domain.identifiers import parse_id, uuid_time
+from callarchive.domain.identifiers import parse_id, plain_id, uuid_time
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, mask_json
 from callarchive.events.inbox.events import payload_to_keep
@@ -72,7 +72,7 @@ def find(connections: Connections, text: str) -> list[Trace]:
         InvalidIdError: The text is not an id.
         UnavailableError, StoreError: The catalog cannot be read; or the inbox, if the catalog does not have the id.
     """
-    wanted = parse_id(text, kind="session or recording id")
+    wanted = parse_id(plain_id(text), kind="session or recording id")
     found = _rows_with(connections, schemas.SESSIONS, "session_id", wanted)
     if not found:
         for row in _rows_with(connections, schemas.RECORDINGS, "recording_id", wanted):

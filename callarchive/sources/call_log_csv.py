@@ -66,6 +66,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 """For each fact its possible columns, the first one present is used: 8x8's name, then the catalog's."""
 
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\r\n\w"])"?[,;\s]*', re.IGNORECASE)
+"""The line by which Excel learns the delimiter of a CSV. Exports for Excel begin with it."""
+
 _DECORATION = re.compile(r"[\s_\-\x00\ufeff'\"]+")
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Za-z][A-Za-z _\-]{0,40}[0-9]{0,2}")
 
@@ -120,9 +123,12 @@ def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
 
 
 def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
-    header_at = 1
+    header_at, delimiter = 1, ""
     for header_line in lines:
-        if header_line.strip():
+        separator = None if delimiter else _SEPARATOR_LINE.fullmatch(header_line)
+        if separator:
+            delimiter = separator[1]
+        elif header_line.strip():
             break
         lines.begin_record()
         header_at += 1
@@ -131,7 +137,7 @@ def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
             raise SourceError(_endless(file, header_at))
         return
     lines.push_back([header_line])
-    records = _records(lines, line=header_at, delimiter=_delimiter(header_line), file=file)
+    records = _records(lines, line=header_at, delimiter=delimiter or _delimiter(header_line), file=file)
     _, header, _ = next(records)
     places = column_places(header, file=file)
     width = len(header)

@@ -3,9 +3,11 @@
 Finds and opens a day's file. Rows are read in `call_log_csv` and `id_lists`.
 """
 
+import gzip
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from callarchive.settings import S3Settings
 from callarchive.sources.call_log_csv import LogRow, read_call_log
 from callarchive.sources.gathering import Gathering, SourceContext
 from callarchive.sources.id_lists import read_jsonl, read_parquet, read_txt
+from callarchive.sources.text_files import open_as_utf8
 
 _DAY = "{day}"
 _READERS: dict[str, Callable[..., Iterator[LogRow]]] = {
@@ -58,8 +61,11 @@ class FilesSessions:
         read = _READERS[PurePosixPath(file).suffix.lower()]
         try:
             with self._opened(file) as stream:
-                for row in read(stream, file=file):
+                rows = stream if read is read_parquet else open_as_utf8(stream, file=file)
+                for row in read(rows, file=file):
                     gathering.add(row, file=file)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as err:
+            raise SourceError(f"{file} is a damaged or truncated gzip file: write it again") from err
         except OSError as err:
             raise SourceError(f"{file} cannot be read: {err.strerror or type(err).__name__}") from err
         return gathering.usable_findings(file)

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 from callarchive.domain.days import day_of, parse_timestamp
 from callarchive.domain.errors import InvalidIdError, SourceError
 from callarchive.domain.foreign_text import mask_text
-from callarchive.domain.identifiers import parse_id, plausible, uuid_time
+from callarchive.domain.identifiers import parse_id, plain_id, plausible, uuid_time
 from callarchive.domain.models import Findings, Session
 from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.sources import row_values
-from callarchive.sources.call_log_csv import LogRow
+from callarchive.sources.call_log_csv import LegFacts, LogRow
 from callarchive.sources.legs import Legs
 from callarchive.sources.problems import Problems
 
@@ -91,7 +91,7 @@ class Gathering:
                 self._set_aside(row, file, flaw)
                 return
             try:
-                session_id = parse_id(row_values.unquoted(facts.session_id), kind="session id")
+                session_id = _session_id(facts)
             except InvalidIdError as err:
                 reason = str(err) if facts.session_id.strip() else "has no session id"
                 self._set_aside(row, file, reason if flaw is None else f"{flaw}; {reason}")
@@ -136,10 +136,9 @@ class Gathering:
                 for file, line, reason in self._first_reasons
             )
         )
-        hint = "; it looks like UTF-16: save it as UTF-8" if "\\x00" in reasons else ""
         raise SourceError(
             f"{place}: none of its {self._row_count} rows names a session, so the day's sessions are unknown"
-            f" ({reasons}){hint}"
+            f" ({reasons})"
         )
 
     def _is_of_day(self, session_id: str, legs: Legs) -> bool:
@@ -186,7 +185,7 @@ class Gathering:
             at = parse_timestamp(row.facts.started_at)
             if not plausible(at, now=self._now):
                 try:
-                    at = uuid_time(parse_id(row_values.unquoted(row.facts.session_id), kind="session id"))
+                    at = uuid_time(_session_id(row.facts))
                 except InvalidIdError:
                     at = None
             if at is not None and plausible(at, now=self._now) and day_of(at, self._context.timezone) != self._day:
@@ -196,3 +195,7 @@ class Gathering:
     def _remember(self, file: str, line: int, reason: str) -> None:
         if len(self._first_reasons) < _FIRST_REASONS:
             self._first_reasons.append((file, line, reason))
+
+
+def _session_id(facts: LegFacts) -> str:
+    return parse_id(plain_id(row_values.unquoted(facts.session_id)), kind="session id")

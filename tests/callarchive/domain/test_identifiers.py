@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callarchive.domain.errors import InvalidIdError
-from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, path_segment, plausible, uuid_time
+from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id, path_segment, plain_id, plausible, uuid_time
 
 ID = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
 
@@ -153,3 +153,14 @@ def test_two_accounts_never_share_a_folder(accounts: list[str]) -> None:
     assert first != second
     assert not {first, second} & {".", ".."}
     assert not first.startswith((".", "_"))
+
+
+@given(st.uuids(), st.sampled_from(["{%s}", "urn:uuid:%s", "(%s)", "\u00a0%s\u200b", "UUID:%s"]), st.booleans())
+def test_ids_in_other_notations_become_8x8s(value: uuid.UUID, notation: str, hyphens: bool) -> None:
+    written = notation % (str(value) if hyphens else value.hex)
+    assert plain_id(written) == plain_id(written.upper()).lower() == str(value)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "17", "x" * 10_000, "{%s" % ("0" * 31), "0" * 33])
+def test_text_that_is_no_id_stays(text: str) -> None:
+    assert plain_id(text) == text

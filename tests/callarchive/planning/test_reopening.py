@@ -43,6 +43,7 @@ def test_a_clock_behind_that_of_8x8_gives_no_negative_age() -> None:
 def test_a_day_is_reopened_until_everything_is_final_or_given_up(start_trial: Start) -> None:
     clock = MovableClock(datetime(2026, 1, 6, 1, 0, tzinfo=UTC))
     trial = start_trial(sessions_per_day=25, clock=clock)
+    trial.configure("[reopen]\nmax_age_days = 3\ngrowth = 2")
     trial.archive()
     runs = 1
     with trial.connections() as connections:
@@ -55,11 +56,11 @@ def test_a_day_is_reopened_until_everything_is_final_or_given_up(start_trial: St
             trial.archive()
             runs += 1
             assert runs < 60
-    assert clock() <= datetime(2026, 1, 6, tzinfo=UTC) + timedelta(days=15)
+    assert clock() <= datetime(2026, 1, 6, tzinfo=UTC) + timedelta(days=4)
     states = {row["api_status"]: row for row in trial.tables()["recordings"] if row["archive_status"] != "archived"}
     assert "pending" not in {row["archive_status"] for row in states.values()}
     assert states["PROCESSING"]["archive_status"] == "missing"
-    assert "after 14 days: given up" in states["PROCESSING"]["error"]
+    assert "after 3 days: given up" in states["PROCESSING"]["error"]
 
 
 def test_a_catalog_without_days_has_none_to_reopen(start_trial: Start) -> None:
