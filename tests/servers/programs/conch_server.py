@@ -34,10 +34,9 @@ class Avatar(ConchUser):
         return FilePath(folder)
 
     def _runAsUser(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        calls = [(call, args, kwargs)] if callable(call) else call
-        for function, *rest in calls:
-            result = function(*(rest[0] if rest else ()), **(rest[1] if len(rest) > 1 else {}))
-        return result
+        if callable(call):
+            return call(*args, **kwargs)
+        return [function(*arguments) for function, arguments in call][-1]
 
 
 @implementer(IRealm)
@@ -52,7 +51,7 @@ SSHFactory.publicKeys = {key.sshType(): key.public()}
 SSHFactory.privateKeys = {key.sshType(): key}
 factory = SSHFactory()
 checker = InMemoryUsernamePasswordDatabaseDontUse()
-checker.addUser(user, password.encode())
+checker.addUser(user.encode(), password.encode())
 factory.portal = Portal(Realm(), [checker])
 reactor.listenTCP(int(port), factory, interface="127.0.0.1")
 reactor.run()
