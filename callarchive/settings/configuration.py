@@ -105,6 +105,11 @@ class Settings(Section):
         if problems:
             raise ConfigurationError("\n".join(problems))
 
+    def doubtful_secrets(self) -> list[str]:
+        """Return "key: doubt" for each secret of the main job that looks wrong, as with quotation marks around it."""
+        found = [(key, secret.doubt()) for key, secret in _main_job_secrets(self) if secret is not None]
+        return [f"{key}: {doubt}" for key, doubt in found if doubt is not None]
+
 
 def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret | None]]:
     found: list[tuple[str, Secret | None]] = []

@@ -67,6 +67,16 @@ class Secret(Section):
             raise ConfigurationError(f"{place} is not set")
         return text
 
+    def doubt(self) -> str | None:
+        """Return what looks wrong with the secret, although it may be right; `None` without a doubt."""
+        text = self.reveal()
+        name = self.env or self.file
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            return f"the value of {name} begins and ends with a quotation mark, which is sent as a part of it"
+        if text != text.strip():
+            return f"the value of {name} begins or ends with white space, which is sent as a part of it"
+        return None
+
 
 def unset_secrets(secrets: Iterable[tuple[str, Secret | None]]) -> list[str]:
     """Return "key: reason" for each of these secrets that is not set. None is a secret that is not configured."""

@@ -18,6 +18,9 @@ def examine(connections: Connections) -> Iterator[Finding]:
     """Yield the finding of each check, from 8x8 inwards."""
     settings = connections.settings
     yield Finding("configuration", Verdict.OK, f"{settings.path}, {len(settings.accounts)} accounts, secrets are set")
+    if doubts := settings.doubtful_secrets():
+        advice = "remove them, unless they belong to the secret; docker --env-file, for one, keeps quotation marks"
+        yield Finding("secrets", Verdict.WARNING, "; ".join(doubts), advice)
     for account in settings.accounts:
         yield from to_the_end(f"{account.subaccount_id}: remaining checks", accounts.findings(connections, account))
     yield from to_the_end("this machine: remaining checks", machine.findings(connections))

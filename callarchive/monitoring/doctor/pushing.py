@@ -25,7 +25,8 @@ def pushed_destination(account: AccountSettings) -> str:
 
 
 def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
-    from callarchive.storage.landing.sftp.connection import Server, connect
+    from callarchive.storage.landing.sftp.connection import connect
+    from callarchive.storage.landing.sftp.server import Server
 
     if account.sftp is None:
         raise ConfigurationError("accounts.sftp.known_hosts is required: no password is sent to an unknown host")

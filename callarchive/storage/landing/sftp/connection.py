@@ -7,17 +7,16 @@ import logging
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
 
 import paramiko
 
-from callarchive.domain.errors import AccessDeniedError, UnavailableError
-from callarchive.domain.foreign_text import cleaned
-from callarchive.settings import SftpSettings
+from callarchive.domain.errors import UnavailableError
 from callarchive.storage.landing.sftp.credentials import read_password
-from callarchive.storage.landing.sftp.host_keys import SSH_PORT, read_known_hosts
+from callarchive.storage.landing.sftp.greeting import GreetedSocket, why_no_ssh
+from callarchive.storage.landing.sftp.host_keys import read_known_hosts
+from callarchive.storage.landing.sftp.login import EXPIRED, log_in, reason_of
 from callarchive.storage.landing.sftp.messages import SessionLostError
+from callarchive.storage.landing.sftp.server import Server
 from callarchive.storage.landing.sftp.session import SftpSession
 
 _LIBRARY_LOG = "callarchive.storage.landing.sftp.landing.wire"
@@ -37,46 +36,6 @@ _MACS = (
 
 class SessionRefusedError(UnavailableError):
     """The server refuses one more session on this connection, which stays usable."""
-
-
-class LogInCutOffError(UnavailableError):
-    """The connection ended during our log-in: some servers refuse one like that, and a retry may lock us out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """An SFTP server, and how to log in to it.
-
-    Attributes:
-        account: the subaccount_id, for messages.
-        stall_timeout_s: how long a session waits for data.
-    """
-
-    host: str
-    port: int
-    user: str
-    account: str
-    settings: SftpSettings = field(repr=False)
-    stall_timeout_s: float
-
-    @classmethod
-    def from_landing(cls, landing: str, *, account: str, settings: SftpSettings, stall_timeout_s: float) -> "Server":
-        """Return the server in `sftp://user@host:port/path`; the user is percent-decoded."""
-        parts = urlsplit(landing)
-        return cls(
-            host=parts.hostname or "",
-            port=parts.port or SSH_PORT,
-            user=unquote(parts.username or "", errors="strict"),
-            account=account,
-            settings=settings,
-            stall_timeout_s=stall_timeout_s,
-        )
-
-    @property
-    def uri(self) -> str:
-        """The server's URL, without the user."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"sftp://{host}" if self.port == SSH_PORT else f"sftp://{host}:{self.port}"
 
 
 class Connection:
@@ -110,7 +69,7 @@ class Connection:
         except paramiko.ChannelException as err:
             raise SessionRefusedError(f"{self._server.uri} refuses to open a session: {err}") from err
         except (OSError, EOFError, paramiko.SSHException) as err:
-            raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
+            raise UnavailableError(f"{self._server.uri} opened no session: {reason_of(err)}") from err
         session = SftpSession(channel, stall_timeout_s=self._server.stall_timeout_s)
         # paramiko waits for the subsystem's reply without a limit; closing the channel ends it.
         watchdog = threading.Timer(timeout_s, session.close)
@@ -120,18 +79,36 @@ class Connection:
             channel.invoke_subsystem("sftp")
             session.start(deadline=deadline)
         except (OSError, EOFError, paramiko.SSHException, SessionLostError) as err:
+            # No limit on sessions can be the reason. OpenSSH opens the channel even if it has no such subsystem.
+            why = self._why_no_sftp(session, err) if not self._worked and time.monotonic() < deadline else None
             session.close()
-            if not self._worked and time.monotonic() < deadline:
-                # No limit on sessions can be the reason. OpenSSH opens the channel even if it has no such subsystem.
-                raise SessionRefusedError(
-                    f"{self._server.uri}: the server let us in but offers no SFTP ({_said(err)}): is the sftp subsystem "
-                    f"on, and may user {self._server.user!r} use it?"
-                ) from err
-            raise SessionRefusedError(f"{self._server.uri} did not start its sftp subsystem: {_said(err)}") from err
+            if why is not None:
+                raise SessionRefusedError(why) from err
+            raise SessionRefusedError(f"{self._server.uri} did not start its sftp subsystem: {reason_of(err)}") from err
         finally:
             watchdog.cancel()
         self._worked = True
         return session
+
+    def _why_no_sftp(self, session: SftpSession, err: BaseException) -> str:
+        """Return why the first session speaks no SFTP."""
+        greeting = session.greeting()
+        user = f"user {self._server.user!r}"
+        if EXPIRED.search(greeting):
+            return (
+                f"{self._server.uri}: the password of {user} has expired, so the server starts no SFTP: {greeting!r}. "
+                "Log in once with ssh and set a new one"
+            )
+        if greeting:
+            return (
+                f"{self._server.uri}: the server let us in but offers no SFTP: it sends text in its place: {greeting!r}. "
+                f"If a login script of {user} prints it (.bashrc, .profile, a forced command), have it print nothing "
+                f"without a terminal; if it is a refusal, have the server's owner let {user} use SFTP"
+            )
+        return (
+            f"{self._server.uri}: the server let us in but offers no SFTP ({reason_of(err)}): is the sftp subsystem "
+            f"on, and may {user} use it? Or has its password expired?"
+        )
 
     def _open_channel(self, timeout_s: float) -> paramiko.Channel:
         if self._broken:
@@ -154,7 +131,7 @@ class Connection:
         try:
             client = paramiko.SFTPClient.from_transport(self._transport)
         except (OSError, EOFError, paramiko.SSHException) as err:
-            raise UnavailableError(f"{self._server.uri} opened no session: {_said(err)}") from err
+            raise UnavailableError(f"{self._server.uri} opened no session: {reason_of(err)}") from err
         if client is None:
             raise UnavailableError(f"{self._server.uri} opened no session")
         channel = client.get_channel()
@@ -183,10 +160,13 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
     settings = server.settings
     pinned = read_known_hosts(settings.known_hosts, host=server.host, port=server.port, account=server.account)
     password = read_password(settings, account=server.account)
+    began = time.monotonic()
     try:
-        sock = socket.create_connection((server.host, server.port), timeout=settings.timeout_s)
+        sock = GreetedSocket.connect_to(server.host, server.port, timeout_s=settings.timeout_s)
+    except ConnectionResetError as err:
+        raise UnavailableError(_no_agreement(server, b"", err, after_s=time.monotonic() - began)) from err
     except (OSError, UnicodeError) as err:
-        raise UnavailableError(f"{server.uri} cannot be reached: {_said(err)}") from err
+        raise UnavailableError(f"{server.uri} cannot be reached: {reason_of(err)}") from err
     transport = _transport(sock)
     try:
         options = transport.get_security_options()
@@ -200,16 +180,24 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
             # start_client returns without an error after a time-out; this raises then.
             shown = transport.get_remote_server_key()
         except (OSError, EOFError, paramiko.SSHException) as err:
-            raise UnavailableError(
-                f"{server.uri} did not agree on an SSH connection within {settings.timeout_s:g} s: {_said(err)}"
-            ) from err
+            after_s = time.monotonic() - began
+            raise UnavailableError(_no_agreement(server, sock.greeting, err, after_s=after_s)) from err
         pinned.verify(shown.get_name(), shown.asbytes())
-        _log_in(transport, server, password=password, key=key)
+        log_in(transport, server, password=password, key=key)
         transport.set_keepalive(_KEEPALIVE_S)
     except BaseException:
         _shut(transport)
         raise
     return Connection(transport, server)
+
+
+def _no_agreement(server: Server, greeting: bytes, err: BaseException, *, after_s: float) -> str:
+    timeout_s = server.settings.timeout_s
+    wrong = why_no_ssh(greeting, after_s=after_s, timeout_s=timeout_s)
+    if wrong is not None:
+        return f"{server.uri} {wrong}"
+    when = f"within {timeout_s:g} s" if after_s >= timeout_s else f"and the attempt ended after {after_s:.1f} s"
+    return f"{server.uri} did not agree on an SSH connection {when}: {reason_of(err)}"
 
 
 def _transport(sock: socket.socket) -> paramiko.Transport:
@@ -225,50 +213,8 @@ def _transport(sock: socket.socket) -> paramiko.Transport:
     return transport
 
 
-def _log_in(transport: paramiko.Transport, server: Server, *, password: str | None, key: paramiko.PKey | None) -> None:
-    began = time.monotonic()
-    means, name = ("this private key", "private_key") if key is not None else ("this password", "password")
-    check = f"check the user in accounts.landing and accounts.sftp.{name}"
-    try:
-        if key is not None:
-            more = transport.auth_publickey(server.user, key)
-        else:
-            # Falls back to keyboard-interactive if the server offers it with a single prompt.
-            more = transport.auth_password(server.user, password or "")
-    except paramiko.BadAuthenticationType as err:
-        offered = ", ".join(err.allowed_types)
-        raise AccessDeniedError(
-            f"account {server.account}: {server.uri} does not let user {server.user!r} log in with {means}; "
-            f"it offers: {offered}"
-        ) from err
-    except (OSError, EOFError, paramiko.SSHException) as err:
-        # paramiko raises the same for a refusal, a closed connection and a time-out.
-        if time.monotonic() - began >= server.settings.timeout_s:
-            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
-        if not transport.is_active():
-            # OpenSSH with MaxAuthTries 1 refuses like this; other servers do when they are full.
-            raise LogInCutOffError(
-                f"account {server.account}: {server.uri} closed the connection when user {server.user!r} showed {means}: "
-                f"the log-in may have been refused; {check}"
-            ) from err
-        if not isinstance(err, paramiko.AuthenticationException):
-            raise UnavailableError(f"{server.uri} did not answer our log-in: {_said(err)}") from err
-        raise AccessDeniedError(
-            f"account {server.account}: {server.uri} does not accept user {server.user!r} with {means}: {check}"
-        ) from err
-    if more:
-        raise AccessDeniedError(
-            f"account {server.account}: {server.uri} accepts {means} of user {server.user!r} and asks for more "
-            f"({', '.join(more)}): not supported"
-        )
-
-
 def _shut(transport: paramiko.Transport) -> None:
     # An abandoned handshake leaves a timer running, which would delay the end of the program.
     transport.packetizer.complete_handshake()
     transport.close()
     transport.sock.close()
-
-
-def _said(err: BaseException) -> str:
-    return cleaned(str(err), limit=200).rstrip(".") or type(err).__name__

@@ -1,6 +1,7 @@
 """The password or private key of an account for its SFTP server, read as the settings say. Nothing is contacted."""
 
 import io
+import re
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -8,7 +9,29 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.foreign_text import cleaned
 from callarchive.settings import Secret, SftpSettings
+
+_FORMS: tuple[tuple[str, str], ...] = (
+    (
+        r"PuTTY-User-Key-File",
+        "it is a PuTTY key (.ppk): convert it with puttygen KEY.ppk -O private-openssh -o KEY, or with PuTTYgen's Conversions",
+    ),
+    (
+        r"(sk-)?(ssh|ecdsa)-\S+ AAAA|-+ ?BEGIN (SSH2 |RSA )?PUBLIC KEY",
+        "it is the public key (.pub): name the private key, usually the same file name without .pub",
+    ),
+    (r"-+BEGIN CERTIFICATE", "it is a certificate, not the private key"),
+    (r"---- BEGIN SSH2 ENCRYPTED", "it is a key of ssh.com's format: convert it with ssh-keygen -i -f KEY"),
+    (
+        r"['\"\s]*-+BEGIN .*-+\\+[rn]",
+        "it has the two characters \\n in place of line ends: write it with line ends, as printf '%b' \"$KEY\" > FILE does",
+    ),
+    (r"LS0tLS1CRUdJTi", "it is a key in base64: decode it with base64 -d"),
+    (r"['\"\s]*-+BEGIN [^\r\n]*-+END", "it has lost its line ends: copy the key again, line by line"),
+    (r"\xff\xfe|\xfe\xff|.?\0", "it is UTF-16 text: save it as ASCII or UTF-8"),
+)
+"""How a file that is no readable private key begins, and what it is."""
 
 
 def read_password(settings: SftpSettings, *, account: str) -> str | None:
@@ -46,9 +69,11 @@ def load_private_key(settings: SftpSettings, *, account: str) -> paramiko.PKey |
                 raise ConfigurationError(f"{place} is encrypted: name accounts.sftp.passphrase") from err
             loaded = load(data, None)  # the key needs no passphrase
     except (ValueError, UnsupportedAlgorithm) as err:
-        wrong = (
+        wrong = _form_of(data) or (
             "it is no private key, or damaged" if passphrase is None else "wrong accounts.sftp.passphrase, or damaged"
         )
+        if isinstance(err, UnsupportedAlgorithm):
+            wrong = f"{cleaned(str(err))}; use an RSA, ECDSA or Ed25519 key"
         raise ConfigurationError(f"{place} cannot be read: {wrong}") from err
     kind: type[paramiko.PKey]
     if isinstance(loaded, rsa.RSAPrivateKey):
@@ -73,3 +98,9 @@ def _reveal(secret: Secret | None, named: str) -> str | None:
         return secret.reveal()
     except ConfigurationError as err:
         raise ConfigurationError(f"{named}: {err}") from err
+
+
+def _form_of(data: bytes) -> str | None:
+    """Return what the file is, judging by its beginning, and the next step; `None` if it is none of the known forms."""
+    text = data[:10_000].removeprefix(b"\xef\xbb\xbf").decode("latin-1").lstrip()
+    return next((what for form, what in _FORMS if re.match(form, text)), None)

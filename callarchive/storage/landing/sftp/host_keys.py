@@ -5,6 +5,7 @@ The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". The file is never 
 
 import base64
 import binascii
+import codecs
 import fnmatch
 import hashlib
 import hmac
@@ -15,6 +16,8 @@ from pathlib import Path
 from callarchive.domain.errors import ConfigurationError, HostKeyError
 
 SSH_PORT = 22
+_KEY_TYPES = ("ssh-rsa", "ssh-ed25519", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-")
+_IGNORED_MAX = 3
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -26,6 +29,7 @@ class PinnedKeys:
         account: the subaccount_id, for messages.
         keys: (key type, key blob) in the file's order, without revoked ones.
         revoked: blobs that are refused for any server.
+        ignored: lines that seem to be meant for the server and pin nothing, with the reason.
     """
 
     host: str
@@ -34,6 +38,7 @@ class PinnedKeys:
     path: Path
     keys: tuple[tuple[str, bytes], ...]
     revoked: frozenset[bytes]
+    ignored: tuple[str, ...] = ()
 
     def preferred(self, offered: tuple[str, ...]) -> tuple[str, ...]:
         """Return the algorithms in `offered`, those with pinned keys first, like ssh(1).
@@ -64,7 +69,8 @@ class PinnedKeys:
                 f"{shown}, which is none of those pinned in {self.path}: its key was changed, or it is another server. "
                 f"{ask}: {unpin} && {pin}"
             )
-        raise HostKeyError(f"{shown}, and {self.path} holds no key of that server. {ask}: {pin}")
+        ignored = f" ({'; '.join(self.ignored)})" if self.ignored else ""
+        raise HostKeyError(f"{shown}, and {self.path} holds no key of that server{ignored}. {ask}: {pin}")
 
 
 def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> PinnedKeys:
@@ -72,20 +78,27 @@ def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> Pinne
 
     As in ssh(1), a server on another port than 22 is looked up as `[host]:port`, and as `host` only if there is no such
     line. Lines with @cert-authority are ignored: host certificates are not supported, so the server's plain key must be
-    pinned. Invalid lines are ignored.
+    pinned. Invalid lines are ignored. A byte order mark of UTF-8 is skipped.
 
     Raises:
         ConfigurationError: the file cannot be read, or a @revoked line is invalid.
     """
     place = f"account {account}: accounts.sftp.known_hosts: {path}"
+    pin = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {shlex.quote(str(path))}"
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as err:  # a ValueError is text that is no UTF-8, or a NUL in the name
+        data = path.read_bytes()
+    except (OSError, ValueError) as err:  # a ValueError is a NUL in the name
         reason = getattr(err, "strerror", None) or type(err).__name__
-        pin = f"ssh-keyscan -p {port} {shlex.quote(host)} >> {shlex.quote(str(path))}"
         raise ConfigurationError(
             f"{place} cannot be read ({reason}). Make it with: {pin}, and have the server's owner confirm the fingerprint"
         ) from err
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise ConfigurationError(
+            f"{place} cannot be read: it is UTF-16 text, as > and >> of Windows PowerShell write it, which ssh does not "
+            f"read either. Remove it and write it as ASCII (| Out-File -Encoding ascii), or with: {pin}"
+        )
+    text = data.decode("utf-8-sig", "replace")
+    ignored: list[str] = []
     exact: list[tuple[str, bytes]] = []
     without_port: list[tuple[str, bytes]] = []
     revoked: set[bytes] = set()
@@ -95,9 +108,17 @@ def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> Pinne
             continue
         marker = fields.pop(0) if fields[0].startswith("@") else ""
         if marker not in ("", "@revoked"):
+            if marker == "@cert-authority" and fields and _names_any(fields[0], host, port):
+                ignored.append(f"line {number} is of a @cert-authority: host certificates are not supported")
             continue
         blob = _blob(fields)
         if blob is None:
+            if not marker and fields[0].startswith(_KEY_TYPES):
+                ignored.append(
+                    f"line {number} begins with the key: the host's name, and a space, are missing before it"
+                )
+            elif not marker and _names_any(fields[0], host, port):
+                ignored.append(f"the key in line {number} is cut or damaged")
             if marker == "@revoked":
                 raise ConfigurationError(f"{place}, line {number}: the revoked key is unreadable")
             continue
@@ -109,7 +130,15 @@ def read_known_hosts(path: Path, *, host: str, port: int, account: str) -> Pinne
         elif port != SSH_PORT and _names(fields[0], host):
             without_port.append((fields[1], blob))
     keys = tuple(key for key in exact or without_port if key[1] not in revoked)
-    return PinnedKeys(host=host, port=port, account=account, path=path, keys=keys, revoked=frozenset(revoked))
+    return PinnedKeys(
+        host=host,
+        port=port,
+        account=account,
+        path=path,
+        keys=keys,
+        revoked=frozenset(revoked),
+        ignored=tuple(ignored[:_IGNORED_MAX]),
+    )
 
 
 def fingerprint(blob: bytes) -> str:
@@ -153,6 +182,10 @@ def _names(patterns: str, name: str) -> bool:
                 return False
             found = True
     return found
+
+
+def _names_any(patterns: str, host: str, port: int) -> bool:
+    return _names(patterns, host_name(host, port)) or _names(patterns, host)
 
 
 def _hashes(hashed: str, name: str) -> bool:

@@ -16,12 +16,13 @@ from callarchive.runtime.retry import Backoff, retry
 from callarchive.settings import AccountSettings, TransferSettings
 from callarchive.storage.landing import Download, Listing
 from callarchive.storage.landing.deadlines import Patience
-from callarchive.storage.landing.sftp.connection import Connection, Server, connect
+from callarchive.storage.landing.sftp.connection import Connection, connect
 from callarchive.storage.landing.sftp.credentials import load_private_key, read_password
 from callarchive.storage.landing.sftp.download import SftpDownload
 from callarchive.storage.landing.sftp.host_keys import read_known_hosts
 from callarchive.storage.landing.sftp.messages import READ_SIZE_MAX, SessionLostError
 from callarchive.storage.landing.sftp.open_files import OpenFiles
+from callarchive.storage.landing.sftp.server import Server
 from callarchive.storage.landing.sftp.session import SftpSession
 from callarchive.storage.landing.sftp.session_pool import SessionPool
 from callarchive.storage.landing.sftp.tree import SftpTree

@@ -44,6 +44,11 @@ class PacketReader:
             body = memoryview(bytes(body))  # a small reply must not keep a large buffer alive
         return self._received[begin], number, body
 
+    def text(self) -> bytes:
+        """Return what was received and is no packet, if it is text: a packet begins with a NUL, its length's first byte."""
+        unread = self._received[self._read_to :]
+        return b"" if unread[:1] in (b"", b"\0") else unread
+
     def _gather(self, count: int) -> None:
         """Receive until `_received` has at least this many unread bytes."""
         missing = count - (len(self._received) - self._read_to)

@@ -15,6 +15,7 @@ from typing import Self
 
 import paramiko
 
+from callarchive.domain.foreign_text import cleaned
 from callarchive.storage.landing.sftp.messages import (
     CLOSE,
     INIT,
@@ -76,6 +77,10 @@ class SftpSession:
         self._channel.settimeout(self.stall_timeout_s)
         self._packets.waits_for_ever = True
         threading.Thread(target=self._dispatch, name="sftp-replies", daemon=True).start()
+
+    def greeting(self) -> str:
+        """Return the text that the server sent in place of a packet; empty if it sent none."""
+        return cleaned(self._packets.text().decode("utf-8", "replace").strip())
 
     def exchange(self, requests: Sequence[tuple[int, bytes]], *, deadline: float) -> list[Reply]:
         """Send all requests, and return their replies in the same order.

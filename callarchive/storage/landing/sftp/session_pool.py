@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from callarchive.domain.errors import ArchiveError, UnavailableError
 from callarchive.runtime.retry import Backoff
-from callarchive.storage.landing.sftp.connection import Connection, LogInCutOffError, SessionRefusedError
+from callarchive.storage.landing.sftp.connection import Connection, SessionRefusedError
+from callarchive.storage.landing.sftp.login import LogInCutOffError
 from callarchive.storage.landing.sftp.session import SftpSession
 
 CALLERS_PER_SESSION = 8

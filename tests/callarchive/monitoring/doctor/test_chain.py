@@ -61,6 +61,21 @@ def pushed_everywhere(trial: Any) -> None:
     configs["demo_sftp"] = PushConfig("SFTP", "203.0.113.7", 22, "pushuser", "/upload", "x")
 
 
+def test_quotes_kept_around_secrets_are_a_warning(trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "secrets" not in found_by(trial)
+    names = sorted(trial.simulator.environment)
+    quoted = next(name for name in names if "SFTP" in name and "PASSWORD" in name)
+    monkeypatch.setenv(quoted, f'"{trial.simulator.environment[quoted]}"')
+    found = found_by(trial)
+    assert found["secrets"].verdict is Verdict.WARNING
+    assert (
+        f"accounts.1.sftp.password: the value of {quoted} begins and ends with a quotation mark"
+        in found["secrets"].detail
+    )
+    assert found["demo_sftp: landing"].verdict is Verdict.BROKEN
+    assert f"the value of {quoted} begins and ends" in found["demo_sftp: landing"].detail
+
+
 def test_without_faults_all_checks_pass(trial: Any) -> None:
     pushed_everywhere(trial)
     found = found_by(trial)

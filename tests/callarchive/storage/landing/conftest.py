@@ -175,7 +175,7 @@ def _until_listening(port: int) -> None:
 # asyncssh
 
 
-class _PasswordServer(asyncssh.SSHServer):
+class PasswordServer(asyncssh.SSHServer):
     def __init__(self, connections: list[asyncssh.SSHServerConnection]) -> None:
         self.connections = connections
 
@@ -208,7 +208,10 @@ def asyncssh_server(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
         return asyncio.run_coroutine_threadsafe(wait(), loop).result(10)
 
     def start(
-        *, key_types: tuple[str, ...] = ("ssh-ed25519",), behaviour: type[asyncssh.SFTPServer] = asyncssh.SFTPServer
+        *,
+        key_types: tuple[str, ...] = ("ssh-ed25519",),
+        behaviour: type[asyncssh.SFTPServer] = asyncssh.SFTPServer,
+        gate: type[PasswordServer] = PasswordServer,
     ) -> Endpoint:
         home = tmp_path / f"asyncssh-{len(acceptors)}"
         files = home / "files"
@@ -218,7 +221,7 @@ def asyncssh_server(tmp_path: Path) -> Iterator[Callable[..., Endpoint]]:
             asyncssh.listen(
                 "127.0.0.1",
                 0,
-                server_factory=lambda: _PasswordServer(connections),
+                server_factory=lambda: gate(connections),
                 server_host_keys=keys,
                 sftp_factory=lambda channel: behaviour(channel, chroot=os.fsencode(files)),
             )

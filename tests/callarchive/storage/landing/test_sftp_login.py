@@ -14,10 +14,10 @@ import pytest
 
 from callarchive.domain.errors import AccessDeniedError, ConfigurationError, HostKeyError
 from callarchive.settings import SftpSettings
-from callarchive.storage.landing.sftp.connection import Server
 from callarchive.storage.landing.sftp.credentials import load_private_key
 from callarchive.storage.landing.sftp.host_keys import fingerprint, read_known_hosts
 from callarchive.storage.landing.sftp.landing import SftpLanding
+from callarchive.storage.landing.sftp.server import Server
 
 OpenLanding = Callable[..., SftpLanding]
 

@@ -13,14 +13,18 @@ import pytest
 
 from callarchive.domain.errors import AccessDeniedError, ArchiveError, ConfigurationError, UnavailableError
 from callarchive.settings import AccountSettings, SftpSettings
-from callarchive.storage.landing.sftp.connection import Connection, Server, SessionRefusedError, connect
+from callarchive.storage.landing.sftp.connection import Connection, SessionRefusedError, connect
 from callarchive.storage.landing.sftp.landing import SftpLanding, check_sftp_settings
+from callarchive.storage.landing.sftp.server import Server
 
 OpenLanding = Callable[..., SftpLanding]
 
 THREADS = 16
 ATTEMPTS = 4
-OFFERS_NO_SFTP = "the server let us in but offers no SFTP .*: is the sftp subsystem on, and may user '.*' use it"
+OFFERS_NO_SFTP = (
+    "the server let us in but offers no SFTP"
+    "( .*: is the sftp subsystem on, and may user '.*' use it|: it sends text in its place: 'This account .*user '.*' use SFTP)"
+)
 
 
 def besiege(landing: SftpLanding) -> list[ArchiveError]:
