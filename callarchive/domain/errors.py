@@ -95,6 +95,12 @@ class UnavailableError(ArchiveError):
     retryable = True
 
 
+class RejectedRequestError(UnavailableError):
+    """A store rejects a request and would reject it again: a disabled KMS key, a service that is not S3."""
+
+    retryable = False
+
+
 class ArchiveDeniedError(AccessDeniedError):
     """The archive's own store rejects our credentials, so no recording can be archived."""
 
@@ -151,6 +157,12 @@ class TransferError(ArchiveError):
     """A recording's bytes were too few, too many, too slow, or not those that the store describes."""
 
     retryable = True
+
+
+class ColdObjectError(TransferError):
+    """The object is in an archive storage class of S3, such as GLACIER, and must be restored before it can be read."""
+
+    retryable = False
 
 
 class StoreError(ArchiveError):

@@ -1,7 +1,7 @@
 """Objects of a landing."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -37,9 +37,14 @@ class LandingObject:
     evidence: SourceEvidence | None = field(default=None, compare=False)
 
     def same_as(self, *, size_bytes: int, etag: str | None, modified_at: datetime | None) -> bool:
-        """Return whether this is, judging by the ETag or else the modification time, the object with these values."""
+        """Return whether this is, judging by the ETag or else the modification time, the object with these values.
+
+        Responses to GET have whole seconds, listings may have fractions. Where one of them lacks a value, it decides nothing.
+        """
         if self.size_bytes != size_bytes:
             return False
         if self.etag is not None and etag is not None:
             return self.etag == etag
-        return self.modified_at == modified_at
+        if self.modified_at is None or modified_at is None:
+            return True
+        return abs(self.modified_at - modified_at) < timedelta(seconds=1)

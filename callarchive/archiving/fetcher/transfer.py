@@ -63,14 +63,13 @@ class Transfers:
                 raise  # the next recording would fail as well
             except ArchiveError as err:
                 log.info("recording %s, attempt %d: %s", item.recording.recording_id, attempt, err)
-                if isinstance(err, (UnavailableError, TransferError)):
+                if err.retryable and isinstance(err, (UnavailableError, TransferError)):
                     self._day.concurrency.on_throttled()
                 if isinstance(err, UnavailableError):
                     self._day.landing.check()  # raises, and ends the run, unless only this object is unavailable
-                if attempt == attempts:
-                    return self._states.without_file(
-                        item, earlier, ArchiveStatus.FAILED, f"after {attempt} attempts: {err}"
-                    )
+                if attempt == attempts or not err.retryable:
+                    error = f"after {attempt} attempts: {err}" if err.retryable else str(err)
+                    return self._states.without_file(item, earlier, ArchiveStatus.FAILED, error)
                 if stop.wait(_BACKOFF.pause_s(attempt)):
                     raise StoppedError from None
         raise AssertionError("attempts is at least 1")
@@ -116,7 +115,9 @@ class Transfers:
                 stop=stop,
             )
             source = download.object
+        before = earlier.kept.archive_path if earlier is not None and earlier.kept is not None else None
         with self._day.counts.lock:
+            self._day.counts.fetched_again_count += isinstance(kept, KeptFile) and kept.archive_path == before
             self._day.counts.fetched_count += 1
             self._day.counts.fetched_bytes += source.size_bytes
             self._day.counts.size_only_count += source.evidence is SourceEvidence.SIZE

@@ -98,7 +98,7 @@ def _fetch_accounts(
         finally:
             journal.flush()
             account_day.refusals.log()
-            _log_size_only(account_day)
+            _log_oddities(account_day)
         counts.update(_counted(account_day.counts))
     return counts, errors
 
@@ -179,14 +179,22 @@ def _wanted(day: CatalogDay, named: pa.Table, known: pa.Table, comparison: Compa
         yield Wanted(row["session_id"], recording, file, call_at, file_path=row["file_path"], uploaded=uploaded)
 
 
-def _log_size_only(account_day: AccountDay) -> None:
-    if account_day.counts.size_only_count:
+def _log_oddities(account_day: AccountDay) -> None:
+    counts, of_day = account_day.counts, f"{account_day.subaccount_id}, {account_day.date}"
+    if counts.size_only_count:
         log.warning(
-            "%s, %s: the store keeps no hash of %d recordings that were read, so only their size confirms the bytes"
+            "%s: the store keeps no hash of %d recordings that were read, so only their size confirms the bytes"
             " (source_evidence is size)",
-            account_day.subaccount_id,
-            account_day.date,
-            account_day.counts.size_only_count,
+            of_day,
+            counts.size_only_count,
+        )
+    if counts.fetched_again_count > counts.unchanged_count:
+        log.warning(
+            "%s: %d recordings were downloaded again and have the same bytes as in the archive: %s reports other ETags or"
+            " modification times than before. If this repeats, compare two listings of it (docs/stores.md)",
+            of_day,
+            counts.fetched_again_count,
+            account_day.landing.uri,
         )
 
 

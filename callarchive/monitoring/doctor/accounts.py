@@ -6,7 +6,7 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from callarchive.archiving.connections import Connections
-from callarchive.domain.errors import ArchiveError, HostKeyError, UnavailableError
+from callarchive.domain.errors import ArchiveError, ColdObjectError, HostKeyError, UnavailableError
 from callarchive.domain.evidence import Absent, Unknown
 from callarchive.monitoring.doctor.findings import Finding, Verdict
 from callarchive.monitoring.doctor.pushing import pushed_destination
@@ -257,6 +257,13 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
         with landing.open(found.value.path) as download:
             next(islice(download, 1), b"")
         yield Finding(link, Verdict.OK, f"{landing.uri} can be listed and read")
+    except ColdObjectError as err:
+        yield Finding(
+            link,
+            Verdict.WARNING,
+            f"{landing.uri} can be listed, but its first object could not be read: {err}",
+            "archive recordings before the bucket's lifecycle rule moves them, then callarchive doctor",
+        )
     except HostKeyError as err:
         yield Finding(host_key, Verdict.BROKEN, str(err), _PIN)
         what = f"{account.subaccount_id}: landing's contents"

@@ -1,8 +1,10 @@
 """Translate errors of botocore and obstore to ours. S3's error codes (`ExpiredToken`) take precedence over the HTTP status."""
 
+import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from botocore.exceptions import (
@@ -26,10 +28,11 @@ from callarchive.domain.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ArchiveError,
+    ColdObjectError,
     ConfigurationError,
     ObjectNotFoundError,
+    RejectedRequestError,
     StoreError,
-    TransferError,
     UnavailableError,
 )
 from callarchive.domain.foreign_text import cleaned
@@ -54,12 +57,54 @@ _DENIED = {
 }
 _PERMISSION: dict[Doing, str] = {
     "reading": "the credentials need s3:GetObject; without s3:ListBucket a missing object is answered so too",
-    "listing": "the credentials need s3:ListBucket on the bucket",
+    "listing": "the credentials need s3:ListBucket on the bucket; a requester-pays bucket refuses all but its owner so too",
     "writing": "the credentials need s3:PutObject (and a KMS key's kms:GenerateDataKey)",
     "deleting": "the credentials need s3:DeleteObject, and no retention may hold the object",
 }
+_KMS: dict[Doing, str] = {"writing": "kms:GenerateDataKey"}
+_ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
+_UNSPECIFIC = ("", "AccessDenied", "Forbidden", "Unauthorized")
+_SAYS_NOTHING = re.compile(r"(access denied|forbidden|unauthorized)?\W*", re.IGNORECASE)
 _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+_ELEMENT = re.compile(r"<(Code|Message|Region|StorageClass|AccessTier)>([^<]{1,2000})</")
+_TRANSIENT = re.compile(r"Timeout|Throttl|SlowDown|TooMany|LimitExceeded|Digest|IncompleteBody|SHA256Mismatch")
+"""Codes with a status below 500 that a retry may cure."""
+_TRANSIENT_STATUSES = (408, 425, 429)
 _NO_ROOM = ("QuotaExceeded", "EntityTooLarge", "XMinioStorageFull", "InsufficientCapacity")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An error response.
+
+    Attributes:
+        code: S3's error code; empty if there is none.
+        details: the other elements of S3's XML.
+        has_body: false for HEAD, whose responses never name a code.
+    """
+
+    status: int | None
+    code: str
+    details: Mapping[str, str]
+    has_body: bool = True
+
+    @property
+    def message(self) -> str:
+        return cleaned(self.details.get("Message", ""), limit=300).rstrip(". ")
+
+    @property
+    def shown(self) -> str:
+        """The code, with S3's message if that says more."""
+        if not self.code:
+            return f"HTTP {self.status}"
+        return self.code if _SAYS_NOTHING.fullmatch(self.message) else f"{self.code}: {self.message}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request would be answered in the same way later."""
+        status = self.status or 0
+        is_theirs = status >= 500 and status != 501
+        return not is_theirs and status not in _TRANSIENT_STATUSES and not _TRANSIENT.search(self.code)
 
 
 class ConflictError(UnavailableError):
@@ -74,9 +119,14 @@ def no_credentials() -> str:
 def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
     """Return our error for one of botocore's. The message contains no secret."""
     if isinstance(err, ClientError):
-        code = cleaned(str(err.response.get("Error", {}).get("Code", "")), limit=60)
+        details = {name: str(value) for name, value in err.response.get("Error", {}).items()}
+        code = cleaned(details.get("Code", ""), limit=60)
         status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return _answered(code, status, place=place, doing=doing)
+        # Without S3's XML, botocore's code is the status.
+        answer = _Answer(
+            status, "" if code.isdigit() else code, details, has_body=not err.operation_name.startswith("Head")
+        )
+        return _answered(answer, place=place, doing=doing)
     name = type(err).__name__
     if isinstance(err, (NoCredentialsError, PartialCredentialsError)):
         return AccessDeniedError(f"{place}: {no_credentials()}")
@@ -117,10 +167,11 @@ def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveErr
     elif isinstance(err, UnauthenticatedError):
         status = 401
     if status is not None:
-        code = re.search(r"<Code>([\w.]{1,60})</Code>", text)
-        return _answered(code[1] if code else "", status, place=place, doing=doing)
+        details = {name: html.unescape(value) for name, value in _ELEMENT.findall(text)}
+        code = cleaned(details.get("Code", ""), limit=60)
+        return _answered(_Answer(status, code, details), place=place, doing=doing)
     if "BareRedirect" in text or "redirect without LOCATION" in text:
-        return _answered("PermanentRedirect", 301, place=place, doing=doing)
+        return _answered(_Answer(301, "PermanentRedirect", {}), place=place, doing=doing)
     return UnavailableError(f"{place}: {broken_because(err)}")
 
 
@@ -145,25 +196,68 @@ def broken_because(err: Exception) -> str:
     return "the connection failed"
 
 
-def _answered(code: str, status: int | None, *, place: str, doing: Doing) -> ArchiveError:
-    """Return the error for a response. `code` is S3's error code; for HEAD, which has no body, the status."""
-    shown = code if code and not code.isdigit() else f"HTTP {status}"
+def cold_object(place: str, *, storage_class: str, tier: str = "", restore: str = "") -> ColdObjectError:
+    """Return the error for an object that must be restored.
+
+    Args:
+        storage_class, tier: as S3 names them; `tier` is that of Intelligent-Tiering.
+        restore: the header `x-amz-restore` of HEAD.
+    """
+    where = f"storage class {cleaned(storage_class, limit=60)}" if storage_class else "an archive storage class"
+    if tier:
+        where = f"{where}, tier {cleaned(tier, limit=60)}"
+    if 'ongoing-request="true"' in restore:
+        return ColdObjectError(f"{place}: it is in {where} and is being restored: archive the day again afterwards")
+    return ColdObjectError(
+        f"{place}: it is in {where}: restore it in S3 first (aws s3api restore-object, see docs/stores.md), "
+        "then archive the day again"
+    )
+
+
+def _answered(answer: _Answer, *, place: str, doing: Doing) -> ArchiveError:
+    """Return the error for an error response."""
+    code, status, shown = answer.code, answer.status, answer.shown
     if code == "NoSuchBucket":
         return ConfigurationError(f"{place}: there is no such bucket: check its name, the endpoint and the region")
     if code in _OTHER_REGION or status == 301:
-        return ConfigurationError(f"{place}: the bucket is in another region or at another endpoint: set s3.region")
+        region = cleaned(answer.details.get("Region", ""), limit=60)
+        where = f"in {region}" if region else "in another region or at another endpoint"
+        return ConfigurationError(f"{place}: the bucket is {where}: set s3.region")
     if code == "PreconditionFailed" or status == 412:
         return AlreadyExistsError(f"{place}: the name is taken")
     if code == "ConditionalRequestConflict" or status == 409:
         return ConflictError(f"{place}: another write to it is under way ({shown})")
     if code == "InvalidObjectState":
-        return TransferError(f"{place}: it is in an archive storage class: restore it in S3 first")
+        details = answer.details
+        return cold_object(place, storage_class=details.get("StorageClass", ""), tier=details.get("AccessTier", ""))
     if code in _DENIED:
         return AccessDeniedError(f"{place}: {_DENIED[code]} ({code})")
     if code == "AccessDenied" or status in (401, 403):
-        return AccessDeniedError(f"{place}: access denied while {doing} ({shown}): {_PERMISSION[doing]}")
+        advice = _advice(answer, doing)
+        return AccessDeniedError(f"{place}: access denied while {doing} ({shown}){f': {advice}' if advice else ''}")
     if status == 404:
         return ObjectNotFoundError(f"{place}: there is no such object")
     if code in _NO_ROOM or status == 507:
         return StoreError(f"{place}: there is no room for it ({shown})")
-    return UnavailableError(f"{place}: S3 answered {shown} while {doing}")
+    error = f"{place}: S3 answered {code or shown} while {doing}"
+    if code and code != shown:
+        error = f"{error} ({answer.message})"
+    if not answer.is_final:
+        return UnavailableError(error)
+    advice = _advice(answer, doing)
+    return RejectedRequestError(f"{error}: {advice}" if advice else error)
+
+
+def _advice(answer: _Answer, doing: Doing) -> str:
+    """Return the next step after a refusal: what S3 names, else the permission that is usually missing; may be empty."""
+    if answer.has_body and not answer.code:
+        return "there is no S3 error code, so a proxy or another service answered: check endpoint_url"
+    action = _ACTION.search(answer.message)
+    if action is not None and not action[1].startswith("kms:"):
+        return f"the credentials need {action[1]}, and no policy may deny it"
+    if re.search(r"\bkms\b|ciphertext", f"{answer.code} {answer.message}", re.IGNORECASE):
+        needed = action[1] if action is not None else _KMS.get(doing, "kms:Decrypt")
+        return f"the credentials need {needed} on the KMS key, which must be enabled; see also the key's own policy"
+    if re.search(r"requester.?pays|request-?payer", answer.message, re.IGNORECASE):
+        return "the bucket is requester-pays: use credentials of the bucket's owner, or turn Requester Pays off"
+    return _PERMISSION[doing] if answer.code in _UNSPECIFIC and answer.status in (401, 403) else ""

@@ -24,8 +24,10 @@ from callarchive.catalog.rows import file_row
 from callarchive.catalog.schemas import RECORDING_FILES
 from callarchive.domain.errors import (
     AccessDeniedError,
+    ColdObjectError,
     HostKeyError,
     ObjectNotFoundError,
+    RejectedRequestError,
     StoreError,
     TransferError,
     UnavailableError,
@@ -33,6 +35,7 @@ from callarchive.domain.errors import (
 from callarchive.domain.evidence import Absent, Evidence, Present
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ApiRecording, ApiStatus, ArchiveStatus, RecordingFile
+from callarchive.runtime.adaptive_limit import Adaptive
 from callarchive.runtime.retry import Backoff
 from callarchive.settings import TransferSettings
 from callarchive.simulator.audio import break_recording, make_recording
@@ -176,6 +179,7 @@ class Run:
         self.landing = MemoryLanding()
         self.archive = RecordingArchive(LocalStore(f"file://{root}"), clock=lambda: LATE)
         self.counts = FetchCounts()
+        self.limit = Adaptive(1)
         self.recorded: list[RecordingFile] = []
 
     def day(self, transfer: TransferSettings, *, now: datetime = LATE) -> AccountDay:
@@ -194,7 +198,7 @@ class Run:
         """The states by recording id; each recording is settled once."""
         day = self.day(TransferSettings(attempts=attempts), now=now)
         fetcher = Fetcher(day)
-        self.counts, self.recorded = day.counts, []
+        self.counts, self.limit, self.recorded = day.counts, day.concurrency, []
         known = [w.earlier for w in wanted if w.earlier is not None]
         comparison = compare(day, to_arrow(RECORDING_FILES, [file_row(file) for file in known]))
         unchanged = [file for file in known if file.recording_id in comparison.unchanged_ids]
@@ -517,6 +521,20 @@ def test_a_transfer_that_breaks_every_time_is_failed_with_its_reason(run: Run, e
     assert run.landing.opened[place(1)] == 2
     assert files[recording_id(2)].archive_status is ArchiveStatus.ARCHIVED, "its neighbour is not affected"
     assert list(run.kept().values()) == [OTHER]
+
+
+@pytest.mark.parametrize(
+    "error", [ColdObjectError("GLACIER: restore it"), RejectedRequestError("KMS.DisabledException")]
+)
+def test_what_cannot_change_by_waiting_is_one_attempt_and_no_congestion(run: Run, error: Exception) -> None:
+    run.landing.objects = {place(number): SOUND for number in range(1, 9)}
+    run.landing.faults = {path: [error] for path in run.landing.objects}
+    files = run.fetch(*[wanted(number) for number in range(1, 9)], attempts=4)
+    assert {(file.archive_status, file.error) for file in files.values()} == {(ArchiveStatus.FAILED, str(error))}
+    assert set(run.landing.opened.values()) == {1}
+    assert run.limit.limit == run.landing.concurrency
+    again = run.fetch(*[wanted(number, earlier=files[recording_id(number)]) for number in range(1, 9)])
+    assert {file.archive_status for file in again.values()} == {ArchiveStatus.ARCHIVED}
 
 
 def test_what_a_server_says_of_a_failed_transfer_is_cleaned_before_it_is_kept(run: Run) -> None:

@@ -91,7 +91,8 @@ class S3Bucket:
                 connections=self._connections,
                 read_timeout_s=self._transfer.stall_timeout_s,
             )
-            self._opened_client.meta.events.register_first("before-parse.s3.*", read_listing)
+            # Only a wildcard for the service runs before botocore's own handlers.
+            self._opened_client.meta.events.register_first("before-parse.*.ListObjectsV2", read_listing)
         return self._opened_client
 
     def described(self, entry: Listed) -> LandingObject | None:

@@ -4,13 +4,14 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import obstore
 
-from callarchive.domain.errors import ConfigurationError, TransferError
+from callarchive.domain.errors import ArchiveError, ColdObjectError, ConfigurationError, TransferError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject, SourceEvidence
 from callarchive.settings import AccountSettings, TransferSettings
@@ -18,6 +19,7 @@ from callarchive.storage.landing import NOT_LISTED, Listing
 from callarchive.storage.landing.places import date_folder_of
 from callarchive.storage.landing.s3.bucket import S3Bucket
 from callarchive.storage.landing.s3.listing import S3Listing
+from callarchive.storage.landing.s3.pages import bare_etag
 from callarchive.storage.landing.s3.questions import S3Questions
 from callarchive.storage.s3 import clients as s3_clients
 from callarchive.storage.s3 import errors as s3_errors
@@ -80,14 +82,15 @@ class S3Landing:
         except s3_errors.OBSTORE_ERRORS as err:
             if "MissingContentLength" in str(err):
                 raise TransferError(f"{place}: {s3_errors.broken_because(err)}") from None
-            raise s3_errors.translate_obstore(err, place=place, doing="reading") from None
+            error = s3_errors.translate_obstore(err, place=place, doing="reading")
+            raise (self._cold(path) or error if isinstance(error, ColdObjectError) else error) from None
         meta = result.meta
         modified_at = meta["last_modified"]
         described = LandingObject(
             path=path,
             uri=place,
             size_bytes=meta["size"],
-            etag=(meta["e_tag"] or "").strip('"') or None,
+            etag=bare_etag(meta["e_tag"]) or None,
             modified_at=None if modified_at == _NEVER else modified_at,
         )
         return S3Download(described, result, landing=self, ends_at=ends_at)
@@ -138,10 +141,10 @@ class S3Landing:
         """Close connections; a later use connects again."""
         self._bucket.close()
 
-    def confirm(self, download: LandingObject, md5_hex: str) -> SourceEvidence:
-        """Return the evidence for a complete body whose MD5 is not the ETag of its response.
+    def confirm(self, download: LandingObject, md5_hex: str) -> LandingObject:
+        """Return the object with the evidence for a complete body whose MD5 is not the ETag of its response.
 
-        It is from HEAD, or from a listing where HEAD has no ETag.
+        It is from HEAD, or from a listing where HEAD has no ETag; so are the ETag and the time that its response lacks.
 
         Raises:
             TransferError: the object has another size or hash, or has changed.
@@ -149,23 +152,37 @@ class S3Landing:
         head = self._bucket.head(download.path)
         if head is None:
             raise TransferError(f"{download.uri}: the object is gone since it was read")
-        size_bytes, etag = head.get("ContentLength"), head.get("ETag", "").strip('"')
+        size_bytes, etag = head.get("ContentLength"), bare_etag(head.get("ETag"))
+        modified_at = download.modified_at or head.get("LastModified")
         if not etag or size_bytes is None:
             key = self._bucket.key(download.path)
             for entry in self._bucket.page(key, MaxKeys=1).entries:
                 if entry.key == key:
                     etag = etag or entry.etag
+                    modified_at = modified_at or entry.modified_at
                     size_bytes = entry.size_bytes if size_bytes is None else size_bytes
         if size_bytes != download.size_bytes:
             raise TransferError(f"{download.uri}: {download.size_bytes} bytes came, the store says {size_bytes}")
         if etag and download.etag is not None and etag != download.etag:
             raise TransferError(f"{download.uri}: the object changed while it was read")
         etag = etag or download.etag or ""
-        if etag.lower() == md5_hex.lower():
-            return SourceEvidence.MD5
-        if _MD5.fullmatch(etag) and _etag_is_md5(head):
+        evidence = SourceEvidence.MD5 if etag.lower() == md5_hex.lower() else SourceEvidence.SIZE
+        if evidence is SourceEvidence.SIZE and _MD5.fullmatch(etag) and _etag_is_md5(head):
             raise TransferError(f"{download.uri}: the bytes that came have MD5 {md5_hex}, its ETag says {etag}")
-        return SourceEvidence.SIZE
+        return replace(download, etag=etag or None, modified_at=modified_at, evidence=evidence)
+
+    def _cold(self, path: str) -> ColdObjectError | None:
+        """Return the error for an object that must be restored, by HEAD, which alone shows that a restore is in progress."""
+        with suppress(ArchiveError):
+            head = self._bucket.head(path) or {}
+            if storage_class := head.get("StorageClass"):
+                return s3_errors.cold_object(
+                    self._bucket.place(path),
+                    storage_class=storage_class,
+                    tier=head.get("ArchiveStatus", ""),
+                    restore=head.get("Restore", ""),
+                )
+        return None
 
     def _stat(self, path: str, *, is_unlisted: bool) -> Evidence[LandingObject]:
         """Request the object's description. `is_unlisted`: a listing past its key did not show it."""
@@ -179,7 +196,7 @@ class S3Landing:
                 path=path,
                 uri=self._bucket.place(path),
                 size_bytes=head["ContentLength"],
-                etag=head.get("ETag", "").strip('"') or None,
+                etag=bare_etag(head.get("ETag")) or None,
                 modified_at=head.get("LastModified"),
             )
         )
@@ -234,9 +251,10 @@ class S3Download:
 
     def verify_md5(self, md5_hex: str) -> None:
         """Compare the received bytes with the store's hash, else with the object's size."""
-        is_the_etag = self.object.etag is not None and self.object.etag.lower() == md5_hex.lower()
-        evidence = SourceEvidence.MD5 if is_the_etag else self._landing.confirm(self.object, md5_hex)
-        self.object = replace(self.object, evidence=evidence)
+        if self.object.etag is not None and self.object.etag.lower() == md5_hex.lower():
+            self.object = replace(self.object, evidence=SourceEvidence.MD5)
+        else:
+            self.object = self._landing.confirm(self.object, md5_hex)
 
 
 def _etag_is_md5(head: dict[str, Any]) -> bool:

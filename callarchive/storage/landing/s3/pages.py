@@ -50,21 +50,23 @@ class BrokenOffError(Exception):
     """A listing that did not end properly. The message is the end of a sentence."""
 
 
-def read_listing(
-    operation_model: Any, response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_event: Any
-) -> None:
+def read_listing(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_event: Any) -> None:
     """Parse a response to ListObjectsV2 instead of botocore, which gets an empty listing.
 
-    This handles botocore's event `before-parse.s3.*`. A response that is no listing, such as a web page, is unchanged: botocore
-    parses it as an empty listing, and `page_from` rejects it.
+    This handles botocore's event `before-parse.*.ListObjectsV2`, before botocore's own handlers. Other XML is unchanged:
+    botocore parses it as S3's error or as an empty listing, which `page_from` rejects. What is no XML, such as a login page,
+    never reaches botocore, which would retry it.
     """
-    if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != 200:
+    if response_dict["status_code"] != 200:
         return
     with suppress(ET.ParseError, KeyError, ValueError):
         root = ET.fromstring(response_dict["body"])  # noqa: S314 - as botocore itself does
         page = _page(root, region=response_dict["headers"].get("x-amz-bucket-region"))
         response_dict["body"] = b"<ListBucketResult/>"
         customized_response_dict["Page"] = page
+        return
+    if not response_dict["body"].lstrip().lower().startswith((b"<?xml", b"<listbucketresult", b"<error")):
+        response_dict["body"] = b"<ListBucketResult/>"
 
 
 def _page(root: ET.Element, *, region: str | None) -> Page:
@@ -88,7 +90,7 @@ def _page(root: ET.Element, *, region: str | None) -> Page:
             Listed(
                 decoded(fields["Key"]),
                 int(fields["Size"]),
-                fields.get("ETag", "").strip('"'),
+                bare_etag(fields.get("ETag")),
                 datetime.fromisoformat(fields["LastModified"]) if "LastModified" in fields else None,
             )
             for fields in listed
@@ -98,6 +100,11 @@ def _page(root: ET.Element, *, region: str | None) -> Page:
         token=values.get("NextContinuationToken") or None,
         region=region,
     )
+
+
+def bare_etag(etag: str | None) -> str:
+    """Return the ETag without quotes, and without the mark that compressing proxies add; empty if there is none."""
+    return (etag or "").removeprefix("W/").strip('"')
 
 
 def _decoded(key: str) -> str:
@@ -113,7 +120,8 @@ def page_from(answer: dict[str, Any], *, prefix: str) -> Page:
     """
     page = answer.get("Page")
     if not isinstance(page, Page):
-        raise AnswerError("the answer is no listing of a bucket")
+        kind = answer["ResponseMetadata"]["HTTPHeaders"].get("content-type", "")
+        raise AnswerError(f"the answer is no listing of a bucket{f' but {kind}' if kind else ''}")
     if not all(entry.key.startswith(prefix) for entry in page.entries) or not all(
         folder.startswith(prefix) and folder.endswith("/") for folder in page.folders
     ):

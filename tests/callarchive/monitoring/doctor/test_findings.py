@@ -120,6 +120,16 @@ def test_a_missing_bucket_is_a_fault_of_the_landing(trial: Any) -> None:
     assert cause.advice == "check accounts.0.landing, then callarchive doctor"
 
 
+def test_a_landing_whose_oldest_objects_are_in_glacier_is_usable(trial: Any) -> None:
+    account = next(account for account in trial.simulator.world.accounts if account.landing == "s3")
+    trial.simulator.s3.client.put_object(
+        Bucket=account.bucket, Key=f"{account.prefix}/2020-01-01/a.mp3", Body=b"x", StorageClass="GLACIER"
+    )
+    landing = found_by(trial)["demo_s3: landing"]
+    assert landing.verdict is Verdict.WARNING
+    assert "storage class GLACIER" in landing.detail
+
+
 def test_rejected_pushed_credentials_are_named(trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with_section(trial, "demo_sftp", sftp_push(trial))
     monkeypatch.setenv("PUSH_PASSWORD", "of-nobody")

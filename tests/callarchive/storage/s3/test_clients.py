@@ -18,10 +18,10 @@ from callarchive.domain.errors import (
     AccessDeniedError,
     AlreadyExistsError,
     ArchiveError,
+    ColdObjectError,
     ConfigurationError,
     ObjectNotFoundError,
     StoreError,
-    TransferError,
     UnavailableError,
 )
 from callarchive.settings import S3Settings
@@ -177,7 +177,7 @@ def test_failed_renewal_of_credentials_is_not_an_outage() -> None:
         ("404", 404, ObjectNotFoundError),
         ("NoSuchBucket", 404, ConfigurationError),
         ("PermanentRedirect", 301, ConfigurationError),
-        ("InvalidObjectState", 403, TransferError),
+        ("InvalidObjectState", 403, ColdObjectError),
         ("PreconditionFailed", 412, AlreadyExistsError),
         ("ConditionalRequestConflict", 409, ConflictError),
         ("SlowDown", 503, UnavailableError),
