@@ -50,7 +50,7 @@ def why_no_ssh(greeting: bytes, *, after_s: float, timeout_s: float) -> str | No
         after_s: when the connection ended, or when it was given up.
     """
     where = "check the host and port in accounts.landing"
-    if _IS_SSH.search(greeting):
+    if _IS_SSH.search(greeting) or (greeting and b"SSH-2.0-".startswith(greeting)):
         return None
     for form, what in _FORMS:
         if form.match(greeting):
@@ -59,8 +59,8 @@ def why_no_ssh(greeting: bytes, *, after_s: float, timeout_s: float) -> str | No
         return f"did not greet as an SSH server but says {_quoted(greeting)}: {where}"
     if after_s >= timeout_s:
         return (
-            f"accepted the connection and sent nothing for {timeout_s:g} s; "
-            f"a server that waits for its client, such as HTTPS, does so: {where}"
+            f"did not agree on an SSH connection within {timeout_s:g} s: it sent nothing, as servers do that wait for their "
+            f"client (HTTPS) or are overloaded; {where}"
         )
     return (
         f"closed the connection after {after_s:.1f} s without a word: it, or a firewall before it, may block this "
