@@ -105,18 +105,16 @@ class _DoneDay:
 
 
 def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
-    from assets.summaries import summarize, summarize_forecast, summarize_risks
+    from assets.summaries import summarize, summarize_risks
     from callarchive.monitoring.alert_rules import alert_on_day
     from callarchive.monitoring.at_risk import at_risk
     from callarchive.monitoring.evaluation import run_checks
-    from callarchive.planning.forecast.comparing import compare_day
 
     settings = connections.settings
     report = step(connections, day)
     summary = summarize(connections.catalog, report)
     if report.table is schemas.RECORDINGS:
         summary |= summarize_risks(at_risk(connections.catalog, settings, now=connections.clock(), days=[day]))
-        summary |= summarize_forecast(compare_day(connections, day))
     verdicts = run_checks(
         connections.catalog,
         day,

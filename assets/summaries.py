@@ -21,7 +21,6 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.monitoring.at_risk import AtRisk, support_text
 from callarchive.monitoring.recent_days import recent_days
-from callarchive.planning.forecast.comparing import Compared
 
 Summary = dict[str, dg.MetadataValue]
 
@@ -72,32 +71,6 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
         summary["loss_countdown"] = _bare_table(columns, records)
         summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{support_text(items[:_ATTENTION])}\n```")
     return summary
-
-
-def summarize_forecast(figures: Sequence[Compared]) -> Summary:
-    """Return what `callarchive forecast` predicted for the day, and the actual figures; empty without a forecast."""
-    names = ("account", "figure", "forecast", "from", "to", "came", "where the forecast comes from")
-    records = [
-        dg.TableRecord(
-            {
-                "account": item.subaccount_id,
-                "figure": item.name,
-                "forecast": _rounded(item.forecast.value),
-                "from": _rounded(item.forecast.low),
-                "to": _rounded(item.forecast.high),
-                "came": _rounded(item.actual),
-                "where the forecast comes from": item.forecast.source,
-            }
-        )
-        for item in figures
-    ]
-    if not records:
-        return {}
-    return {"forecast": _bare_table(names, records)}
-
-
-def _rounded(number: float | None) -> str:
-    return "not known" if number is None else f"{number:,.0f}" if number == round(number) else f"{number:,.2f}"
 
 
 def _nothing(_: Catalog, __: StepReport, ___: pa.Table) -> Summary:

@@ -72,7 +72,7 @@ def _set_global_options(
     ] = False,
 ) -> None:
     begin_logging(verbose=verbose, quiet=quiet)
-    context.obj = Output(config=config, json=json_output, quiet=quiet)
+    context.obj = Output(config=config, json=json_output, quiet=quiet, verbose=verbose)
 
 
 def _interrupt(*_: object) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callarchive.cli.days import FirstDay, LastDay
+from callarchive.cli.days import FirstDay, LastDay, day_range
 from callarchive.cli.output import Output, print_error
 from callarchive.domain.errors import AccountsFailedError
 from callarchive.domain.evidence import Outcome
@@ -94,9 +94,7 @@ def _range(day: datetime | None, first: datetime | None, last: datetime | None) 
         raise typer.BadParameter("give either --day or both --from and --to", param_hint="--day")
     if day is not None:
         return day.date(), day.date()
-    if first is None or last is None or last < first:
-        raise typer.BadParameter("give both, with --from not after --to", param_hint="--from/--to")
-    return first.date(), last.date()
+    return day_range(first, last)
 
 
 def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:

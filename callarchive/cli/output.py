@@ -42,6 +42,7 @@ class Output:
     config: Path | None
     json: bool
     quiet: bool
+    verbose: int = 0
 
     def settings(self) -> "Settings":
         """Return the settings of the file that `--config`, `CALLARCHIVE_CONFIG` or the working directory gives."""

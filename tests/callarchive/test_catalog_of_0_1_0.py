@@ -328,5 +328,3 @@ def test_runs_that_0_1_0_did_not_finish_are_finished_and_the_next_day_follows(up
     assert [(day["file_count"], day["defects"]) for day in verified["days"]] == [
         (count, []) for count in (7, 3, 4, 4, 2)
     ]
-    compared = upgrade.ask("forecast", "--from", str(DAYS[2]), "--to", str(DAYS[4]), "--compare")
-    assert (compared["made_at"], compared["days"]) == ("2026-01-08T06:00:00+00:00", [str(day) for day in DAYS[2:]])

@@ -1,7 +1,8 @@
-"""Make a forecast from the catalog, the landings and archived days nearby. 8x8 is not contacted."""
+"""Make a forecast from the catalog, the landings and archived days nearby. 8x8 is not contacted, and nothing is written."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -13,25 +14,83 @@ from callarchive.archiving.transforms.orphans import accounts_sharing
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.domain.days import day_of, days_between
-from callarchive.planning.forecast.archived_days import SETTLED, ArchivedDay, archived_day
-from callarchive.planning.forecast.history import History, merge
-from callarchive.planning.forecast.landing_days import LandingDays, Listed, list_days
-from callarchive.planning.forecast.models import (
-    ALL,
-    FIGURES,
-    AccountForecast,
-    Basis,
-    DayForecast,
+from callarchive.planning.forecast.archived_days import SETTLED, ArchivedDay, History, archived_day
+from callarchive.planning.forecast.figures import (
+    CATALOG,
+    LANDING,
+    LEAST_CATALOG,
+    LEAST_LANDING,
     Figure,
-    Forecast,
-    sum_of,
+    Ratio,
+    at_least,
+    counted,
+    total,
+    unknown,
 )
-from callarchive.planning.forecast.spending import api_calls, cost, requests, time_and_basis
-from callarchive.settings import AccountSettings
+from callarchive.planning.forecast.landing_days import LandingDays, Listed
+from callarchive.settings import AccountSettings, Settings
+
+_EXPORT_CALLS = 3
+"""The least for a day's log export: start, status, download. While 8x8 prepares it, there are more status calls."""
+
+Figures = dict[str, Figure]
+"""Figures by name:
+
+- sessions: that the session sources will list; look_ups: those that will be looked up at 8x8's API.
+- recordings, size_bytes, audio_s: with a file in the landing or the archive.
+- settled: recordings that are archived already, or are not audio; fetch_count, fetch_bytes: those left to fetch.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountForecast:
+    """An account's range, or that of all accounts together, as `all`.
+
+    Attributes:
+        archived_share: the share of recordings that are archived already, from 0 to 1; None without recordings.
+        figures: those of the days, and api_calls, requests (of S3), time_s, and cost if there are prices.
+        time_rests_on, history: the sources as text.
+        notes: further remarks.
+    """
+
+    subaccount_id: str
+    archived_share: float | None
+    figures: Figures
+    time_rests_on: str
+    history: str
+    notes: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return the account's forecast for JSON."""
+        figures = {name: figure.document() for name, figure in self.figures.items()}
+        return {**{name: getattr(self, name) for name in self.__slots__}, "figures": figures}
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The forecast of a range of days, both included."""
+
+    first: date
+    last: date
+    made_at: datetime
+    archived_days: tuple[date, ...]
+    currency: str
+    accounts: tuple[AccountForecast, ...]
+    total: AccountForecast
+
+    def document(self) -> dict[str, Any]:
+        """Return the forecast for JSON."""
+        return {
+            **{name: getattr(self, name) for name in ("first", "last", "made_at", "archived_days")},
+            "days": (self.last - self.first).days + 1,
+            "currency": self.currency or None,
+            "accounts": [account.document() for account in self.accounts],
+            "total": self.total.document(),
+        }
 
 
 def forecast(connections: Connections, first: date, last: date, *, listing: bool = True) -> Forecast:
-    """Return the forecast for the days from `first` to `last`, both included. Nothing is written.
+    """Return the forecast for the days from `first` to `last`.
 
     Args:
         listing: whether to list landings. Without, only archived days are counted, and the others come from history.
@@ -39,45 +98,31 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
     Raises:
         ArchiveError: The catalog cannot be read, or a landing cannot be listed.
     """
-    made_at = connections.clock()
-    catalog, settings = connections.catalog, connections.settings
+    made_at, settings, catalog = connections.clock(), connections.settings, connections.catalog
     archived = set(catalog.days(schemas.SESSIONS))
-    nearest = sorted(archived, key=lambda day: (_distance(day, first, last), day))[: settings.forecast.history_days]
+    nearest = sorted(archived, key=lambda day: (max(first - day, day - last, timedelta()), day))
+    nearest = nearest[: settings.forecast.history_days]
     in_range = [day for day in days_between(first, last) if day in archived]
     outcomes = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
-    due_lookups = {
-        day: count_values(sessions_to_ask(connections.catalog_day(day))["subaccount_id"]) for day in in_range
-    }
+    due = {day: count_values(sessions_to_ask(connections.catalog_day(day))["subaccount_id"]) for day in in_range}
     settled = _Settled(connections, archived)
+    today = day_of(made_at, settings.zone)
     accounts = []
     for account in settings.accounts:
+        id_ = account.subaccount_id
+        history = History({day: outcomes[day].get(id_, ArchivedDay()) for day in nearest})
         landing = connections.landings.of(account) if listing else None
-        listed = None if landing is None else list_days(landing, first, last, zone=settings.zone, now=made_at)
-        days = _Days(
-            account,
-            outcomes,
-            due_lookups,
-            listed,
-            settled,
-            merge({day: outcomes[day] for day in nearest}, account.subaccount_id),
-        )
-        today = day_of(made_at, settings.zone)
-        accounts.append(
-            _account(connections, account, [days.of(day, today=today) for day in days_between(first, last)], days)
-        )
-    return Forecast(
-        first=first,
-        last=last,
-        made_at=made_at,
-        archived_days=tuple(in_range),
-        accounts=tuple(accounts),
-        total=_total(accounts),
-        currency=settings.forecast.currency,
-    )
-
-
-def _distance(day: date, first: date, last: date) -> int:
-    return max((first - day).days, (day - last).days, 0)
+        listed = None if landing is None else LandingDays(landing, first, last, zone=settings.zone, now=made_at)
+        days = []
+        for day in days_between(first, last):
+            objects = None if listed is None or day >= today else listed.of(day, settled=settled.around(day))
+            if day in due:
+                days.append(_archived(outcomes[day].get(id_, ArchivedDay()), due[day].get(id_, 0), objects, history))
+            else:
+                days.append(_expected(history, day) if objects is None else _over(objects, history, day))
+        notes = tuple(_notes(settings, account, listed))
+        accounts.append(_account(settings, account, days, history, notes))
+    return Forecast(first, last, made_at, tuple(in_range), settings.forecast.currency, tuple(accounts), _all(accounts))
 
 
 class _Settled:
@@ -98,191 +143,129 @@ class _Settled:
         return list(ids.chunks)
 
 
-class _Days:
-    """The days of one account."""
-
-    def __init__(
-        self,
-        account: AccountSettings,
-        outcomes: Mapping[date, Mapping[str, ArchivedDay]],
-        due_lookups: Mapping[date, Mapping[str, int]],
-        listed: LandingDays | None,
-        settled: _Settled,
-        history: History,
-    ) -> None:
-        self.listed, self.history = listed, history
-        self._id, self._outcomes, self._due_lookups, self._settled = (
-            account.subaccount_id,
-            outcomes,
-            due_lookups,
-            settled,
-        )
-
-    def of(self, day: date, *, today: date) -> DayForecast:
-        """Return the forecast of the day: counted if it was archived, or is over and listed; else from history."""
-        objects = None
-        if self.listed is not None and day <= today:
-            objects = self.listed.of(day, settled=self._settled.around(day))
-        if day in self._due_lookups:
-            return self._archived(self._outcomes[day].get(self._id), self._due_lookups[day].get(self._id, 0), objects)
-        if objects is not None and day < today:
-            return self._over(day, objects)
-        return self._expected(day, objects)
-
-    def _archived(self, outcome: ArchivedDay | None, lookup_count: int, objects: Listed | None) -> DayForecast:
-        session_count, found_count = (outcome.session_count, outcome.found_count) if outcome else (0, 0)
-        size_bytes, audio_s = (outcome.size_bytes, outcome.audio_s) if outcome else (0, 0.0)
-        if objects is None:
-            fetch = fetch_bytes = Figure.unknown()
-            more = _least_in_catalog
-        else:
-            fetch = Figure.counted(objects.fetch_count, Basis.LANDING)
-            fetch_bytes = Figure.counted(objects.fetch_bytes, Basis.LANDING)
-            more = _in_catalog
-        left, left_bytes = (objects.fetch_count, objects.fetch_bytes) if objects else (0, 0)
-        left_s = self._seconds(Figure.counted(left_bytes, Basis.LANDING))
-        return DayForecast(
-            sessions=_in_catalog(session_count),
-            look_ups=_in_catalog(lookup_count),
-            recordings=more(found_count + left),
-            settled_count=found_count,
-            fetch_count=fetch,
-            fetch_bytes=fetch_bytes,
-            size_bytes=more(size_bytes + left_bytes),
-            audio_s=_in_catalog(audio_s) if not left_bytes else _added(left_s, audio_s),
-        )
-
-    def _over(self, day: date, objects: Listed) -> DayForecast:
-        """Forecast a day that is over and was never archived."""
-        sessions = self.history.sessions_on(day)
-        if objects.session_count and self.history.sessions_per_recorded is not None:
-            sessions = self.history.sessions_per_recorded.of(Figure.counted(objects.session_count, Basis.LANDING))
-        if sessions.value is None and objects.session_count:
-            sessions = Figure.least(objects.session_count, Basis.LEAST_LANDING)
-        if not objects.session_count and sessions.value is not None:  # perhaps there were none
-            sessions = Figure.likely(sessions.value, 0, sessions.high or sessions.value)
-        size = Figure.counted(objects.size_bytes, Basis.LANDING)
-        return DayForecast(
-            sessions=_no_less(sessions, objects.session_count),
-            look_ups=_no_less(sessions, objects.session_count),
-            recordings=Figure.counted(objects.recording_count, Basis.LANDING),
-            settled_count=objects.recording_count - objects.fetch_count,
-            fetch_count=Figure.counted(objects.fetch_count, Basis.LANDING),
-            fetch_bytes=Figure.counted(objects.fetch_bytes, Basis.LANDING),
-            size_bytes=size,
-            audio_s=self._seconds(size),
-        )
-
-    def _expected(self, day: date, objects: Listed | None) -> DayForecast:
-        """Forecast a day that is not over, or was not listed."""
-        objects = objects or Listed()
-        history = self.history
-        sessions = _no_less(history.sessions_on(day), objects.session_count)
-        recordings = size = Figure.unknown()
-        if sessions.value is not None and history.recordings_per_session is not None:
-            recordings = _no_less(history.recordings_per_session.of(sessions), objects.recording_count)
-        elif objects.recording_count:
-            recordings = Figure.least(objects.recording_count, Basis.LEAST_LANDING)
-        if recordings.value is not None and history.bytes_per_recording is not None:
-            size = _no_less(history.bytes_per_recording.of(recordings), objects.size_bytes)
-        elif objects.size_bytes:
-            size = Figure.least(objects.size_bytes, Basis.LEAST_LANDING)
-        return DayForecast(
-            sessions=sessions,
-            look_ups=sessions,
-            recordings=recordings,
-            settled_count=objects.recording_count - objects.fetch_count,
-            fetch_count=recordings,
-            fetch_bytes=size,
-            size_bytes=size,
-            audio_s=self._seconds(size),
-        )
-
-    def _seconds(self, size: Figure) -> Figure:
-        if size.value == 0 and size.high == 0:
-            return size
-        per_byte = self.history.seconds_per_byte
-        return Figure.unknown() if size.value is None or per_byte is None else per_byte.of(size)
+def _archived(outcome: ArchivedDay, look_up_count: int, objects: Listed | None, history: History) -> Figures:
+    """Forecast a day in the catalog: what it has, and what the landing has beyond that."""
+    left = objects or Listed()
+    bound, source = (at_least, LEAST_CATALOG) if objects is None else (counted, CATALOG)
+    audio = counted(outcome.audio_s, CATALOG)
+    if left.fetch_bytes:
+        new = counted(left.fetch_bytes, LANDING).times(history.seconds_per_byte)
+        audio = at_least(outcome.audio_s, LEAST_CATALOG) if new.value is None else new.scaled(1, plus=outcome.audio_s)
+    return {
+        "sessions": counted(outcome.session_count, CATALOG),
+        "look_ups": counted(look_up_count, CATALOG),
+        "recordings": bound(outcome.found_count + left.fetch_count, source),
+        "settled": counted(outcome.found_count, CATALOG),
+        "fetch_count": unknown() if objects is None else counted(objects.fetch_count, LANDING),
+        "fetch_bytes": unknown() if objects is None else counted(objects.fetch_bytes, LANDING),
+        "size_bytes": bound(outcome.size_bytes + left.fetch_bytes, source),
+        "audio_s": audio,
+    }
 
 
-def _in_catalog(value: float) -> Figure:
-    return Figure.counted(value, Basis.CATALOG)
+def _over(objects: Listed, history: History, day: date) -> Figures:
+    """Forecast a listed day that is over and was never archived."""
+    if objects.session_count:
+        sessions = counted(objects.session_count, LANDING).times(history.sessions_per_recorded)
+        if sessions.value is None:
+            sessions = at_least(objects.session_count, LEAST_LANDING)
+    else:  # perhaps there were none
+        sessions = history.sessions_on(day)
+        sessions = Figure(sessions.value, None if sessions.value is None else 0, sessions.high, sessions.days)
+    size = counted(objects.size_bytes, LANDING)
+    return {
+        "sessions": sessions,
+        "look_ups": sessions,
+        "recordings": counted(objects.recording_count, LANDING),
+        "settled": counted(objects.recording_count - objects.fetch_count, LANDING),
+        "fetch_count": counted(objects.fetch_count, LANDING),
+        "fetch_bytes": counted(objects.fetch_bytes, LANDING),
+        "size_bytes": size,
+        "audio_s": size.times(history.seconds_per_byte),
+    }
 
 
-def _least_in_catalog(value: float) -> Figure:
-    return Figure.least(value, Basis.LEAST_CATALOG)
-
-
-def _added(figure: Figure, more: float) -> Figure:
-    if figure.value is None or figure.low is None:
-        return _least_in_catalog(more) if more else figure
-    return figure.scaled(1, plus=more)
-
-
-def _no_less(figure: Figure, seen: float) -> Figure:
-    """Return the figure, raised to at least what is there already."""
-    if figure.value is None or figure.low is None:
-        return Figure.least(seen, Basis.LEAST_LANDING) if seen else figure
-    high = figure.high if figure.high is None else max(figure.high, seen)
-    return Figure(max(figure.value, seen), max(figure.low, seen), high, figure.bases)
+def _expected(history: History, day: date) -> Figures:
+    """Forecast a day that is not over, or was not listed."""
+    sessions = history.sessions_on(day)
+    recordings = sessions.times(history.recordings_per_session)
+    size = recordings.times(history.bytes_per_recording)
+    return {
+        "sessions": sessions,
+        "look_ups": sessions,
+        "recordings": recordings,
+        "settled": counted(0, CATALOG),
+        "fetch_count": recordings,
+        "fetch_bytes": size,
+        "size_bytes": size,
+        "audio_s": size.times(history.seconds_per_byte),
+    }
 
 
 def _account(
-    connections: Connections, account: AccountSettings, days: Sequence[DayForecast], counted: _Days
+    settings: Settings, account: AccountSettings, days: Sequence[Figures], history: History, notes: tuple[str, ...]
 ) -> AccountForecast:
-    settings, history = connections.settings, counted.history
-    figures = {name: sum_of(getattr(day, name) for day in days) for name in FIGURES}
-    calls, s3_requests = (
-        api_calls(account, figures["look_ups"], day_count=len(days)),
-        requests(settings, account, figures),
+    figures = {name: total(day[name] for day in days) for name in days[0]}
+    has_export = any(source.kind == "log_export" for source in account.session_sources)
+    figures["api_calls"] = figures["look_ups"].scaled(1, plus=_EXPORT_CALLS * len(days) if has_export else 0)
+    s3 = sum(place.startswith("s3://") for place in (account.landing, settings.archive.url))
+    figures["requests"] = figures["fetch_count"].scaled(s3)
+    figures["time_s"] = _time(account.requests_per_second, history, figures)
+    prices = settings.forecast
+    parts = [
+        figures[name].scaled(price / per)
+        for name, price, per in (
+            ("api_calls", prices.price_per_1000_api_calls, 1000),
+            ("requests", prices.price_per_1000_requests, 1000),
+            ("fetch_bytes", prices.price_per_gb, 1e9),
+        )
+        if price is not None
+    ]
+    if parts:
+        figures["cost"] = total(parts, partial=False)
+    pace = f"lookups {'at the cap' if history.s_per_look_up is None else 'as measured, up to the cap'}"
+    fetching = (
+        "too few recordings to measure downloads" if history.fetch_s_per_byte is None else "downloads as measured"
     )
-    time_s, basis = time_and_basis(account, history, figures)
-    return AccountForecast(
-        subaccount_id=account.subaccount_id,
-        days=tuple(days),
-        figures=figures,
-        settled_count=sum(day.settled_count for day in days),
-        settled_share=_share(days),
-        api_calls=calls,
-        requests=s3_requests,
-        cost=cost(settings.forecast, calls=calls, requests=s3_requests, fetch_bytes=figures["fetch_bytes"]),
-        time_s=time_s,
-        time_basis=basis,
-        history=history.description,
-        notes=tuple(_notes(connections, account, counted.listed)),
-    )
+    return _summed(account.subaccount_id, figures, f"{pace}; {fetching}", history.description, notes)
 
 
-def _share(days: Iterable[DayForecast]) -> float | None:
-    listed = list(days)
-    recordings = sum_of(day.recordings for day in listed)
-    return sum(day.settled_count for day in listed) / recordings.value if recordings.value else None
+def _time(cap: float, history: History, figures: Figures) -> Figure:
+    """Return the seconds of lookups and downloads; only a lower bound if downloads were never measured."""
+    measured, fastest = history.s_per_look_up, 1 / cap
+    if measured is None:
+        looking_up = figures["look_ups"].scaled(fastest)
+        looking_up = Figure(looking_up.value, looking_up.low, None, looking_up.days)
+    else:
+        paces = (max(fastest, pace) for pace in (measured.value, measured.low, measured.high))
+        looking_up = figures["look_ups"].times(Ratio(*paces))
+    return total((looking_up, figures["fetch_bytes"].times(history.fetch_s_per_byte)), partial=False)
 
 
-def _notes(connections: Connections, account: AccountSettings, listed: LandingDays | None) -> Iterable[str]:
+def _notes(settings: Settings, account: AccountSettings, listed: LandingDays | None) -> Iterator[str]:
     if listed is None:
         yield "the landing was not listed"
-    elif listed.undated_count:
+        return
+    if listed.undated_count:
         yield f"{listed.undated_count} mp3s of the landing are in no day: no recording id or no time in their names"
-    others = [id_ for id_ in accounts_sharing(account, connections.settings.accounts) if id_ != account.subaccount_id]
-    if listed is not None and others:
+    others = [id_ for id_ in accounts_sharing(account, settings.accounts) if id_ != account.subaccount_id]
+    if others:
         yield f"its landing is shared with {', '.join(others)}: its objects are counted for each"
 
 
-def _total(accounts: Sequence[AccountForecast]) -> AccountForecast:
+def _all(accounts: Sequence[AccountForecast]) -> AccountForecast:
     """Return the sums over all accounts, which are archived one after the other."""
-    costs = [account.cost for account in accounts if account.cost is not None]
-    return AccountForecast(
-        subaccount_id=ALL,
-        days=(),
-        figures={name: sum_of(account.figures[name] for account in accounts) for name in FIGURES},
-        settled_count=sum(account.settled_count for account in accounts),
-        settled_share=_share(day for account in accounts for day in account.days),
-        api_calls=sum_of(account.api_calls for account in accounts),
-        requests=sum_of(account.requests for account in accounts),
-        cost=sum_of(costs) if costs else None,
-        time_s=sum_of(account.time_s for account in accounts),
-        time_basis="the accounts one after the other",
-        history="; ".join(f"{account.subaccount_id}: {account.history}" for account in accounts),
-        notes=(),
-    )
+    names = dict.fromkeys(name for account in accounts for name in account.figures)
+    figures = {
+        name: total((a.figures[name] for a in accounts), partial=name not in ("time_s", "cost")) for name in names
+    }
+    history = "; ".join(f"{account.subaccount_id}: {account.history}" for account in accounts)
+    return _summed("all", figures, "the accounts one after the other", history, ())
+
+
+def _summed(
+    subaccount_id: str, figures: Mapping[str, Figure], time_rests_on: str, history: str, notes: Iterable[str]
+) -> AccountForecast:
+    recordings, settled = figures["recordings"].value, figures["settled"].value or 0
+    share = settled / recordings if recordings else None
+    return AccountForecast(subaccount_id, share, dict(figures), time_rests_on, history, tuple(notes))

@@ -1,30 +1,30 @@
 """Recordings, sessions and bytes in a landing by day, counted from its listing. No object is read.
 
-A day's objects are stored as three columns of fixed width, about 80 bytes each: a year of a busy landing has a few million.
+Objects are stored in Arrow columns, about 90 bytes each: a year of a busy landing has a few million.
 """
 
 import logging
-from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from callarchive.catalog.arrow_columns import Column, pc
+from callarchive.catalog.arrow_columns import pc
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import plausible, uuid_time
-from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Landing
 from callarchive.storage.landing.contents import is_of_other_days, object_time, recording_id_in, session_id_in
 
 log = logging.getLogger(__name__)
 
-_ID_BYTES = 36
-_NO_SESSION = b"\0" * _ID_BYTES
+_TYPES = {"day": pa.date32(), "recording_id": pa.string(), "session_id": pa.string(), "size_bytes": pa.int64()}
+_OBJECTS = pa.schema([pa.field(name, kind) for name, kind in _TYPES.items()])
+_BATCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +38,20 @@ class Listed:
     fetch_bytes: int = 0
 
 
-class _Day:
-    def __init__(self) -> None:
-        self.recordings, self.sessions, self.sizes = bytearray(), bytearray(), array("q")
-
-
 class LandingDays:
-    """A listing by day, from `list_days`.
+    """A landing's listing by day.
 
     Attributes:
         undated_count: mp3s without a known time or recording id, which no day counts.
     """
 
-    def __init__(self, *, first: date, last: date, zone: ZoneInfo, now: datetime) -> None:
-        self.undated_count = 0
-        self._first, self._last, self._zone, self._now = first, last, zone, now
-        self._days: dict[date, _Day] = {}
-
-    def add(self, item: LandingObject) -> None:
-        """Count the object if it is an mp3 of one of the days."""
-        if item.path[-4:].lower() != ".mp3":
-            return
-        recording_id, session_id = recording_id_in(item.path), session_id_in(item.path)
-        # A call belongs to the day of its start, which is in the session's id; its recording may start after midnight.
-        at = None if session_id is None else uuid_time(session_id)
-        if not plausible(at, now=self._now):
-            at = object_time(item, now=self._now)
-        if recording_id is None or at is None:
-            self.undated_count += 1
-            return
-        day = day_of(at, self._zone)
-        if self._first <= day <= self._last:
-            rows = self._days.setdefault(day, _Day())
-            rows.recordings += recording_id.encode()
-            rows.sessions += _NO_SESSION if session_id is None else session_id.encode()
-            rows.sizes.append(item.size_bytes)
+    def __init__(self, landing: Landing, first: date, last: date, *, zone: ZoneInfo, now: datetime) -> None:
+        """List the landing. Raise ArchiveError if that fails."""
+        rows = _rows(landing, first, last, zone=zone, now=now)
+        batches = iter(lambda: list(islice(rows, _BATCH)), [])
+        tables = [pa.Table.from_pylist(batch, schema=_OBJECTS) for batch in batches]
+        self._objects = pa.concat_tables([_OBJECTS.empty_table(), *tables])
+        self.undated_count = self._objects["day"].null_count
 
     def of(self, day: date, *, settled: Collection[Any]) -> Listed:
         """Return the day's recordings. If a recording has several objects, the largest counts.
@@ -80,39 +59,33 @@ class LandingDays:
         Args:
             settled: Arrow arrays of ids of recordings that are not fetched again.
         """
-        rows = self._days.get(day)
-        if rows is None:
-            return Listed()
-        table = pa.table({"id": _ids(rows.recordings), "size": pa.array(rows.sizes, pa.int64())})
-        once = table.group_by("id", use_threads=False).aggregate([("size", "max")])
+        objects = self._objects.filter(pc.equal(self._objects["day"], pa.scalar(day)))
+        once = objects.group_by("recording_id", use_threads=False).aggregate([("size_bytes", "max")])
         known = pa.chunked_array(list(settled), pa.string())
-        left = once.filter(pc.invert(pc.is_in(once["id"], value_set=known)))
-        sessions = pc.unique(_ids(rows.sessions))
+        left = once.filter(pc.invert(pc.is_in(once["recording_id"], value_set=known)))
         return Listed(
             recording_count=len(once),
-            size_bytes=pc.sum(once["size_max"]).as_py(),
-            session_count=len(sessions.filter(pc.not_equal(sessions, _NO_SESSION.decode()))),
+            size_bytes=pc.sum(once["size_bytes_max"]).as_py() or 0,
+            session_count=pc.count_distinct(objects["session_id"]).as_py(),
             fetch_count=len(left),
-            fetch_bytes=pc.sum(left["size_max"]).as_py() or 0,
+            fetch_bytes=pc.sum(left["size_bytes_max"]).as_py() or 0,
         )
 
 
-def _ids(packed: bytearray) -> Column:
-    count = len(packed) // _ID_BYTES
-    offsets = pa.array(range(0, len(packed) + 1, _ID_BYTES), pa.int32()).buffers()[1]
-    return pa.Array.from_buffers(pa.string(), count, [None, offsets, pa.py_buffer(packed)])
-
-
-def list_days(landing: Landing, first: date, last: date, *, zone: ZoneInfo, now: datetime) -> LandingDays:
-    """List the landing, and return the recordings of these days.
-
-    Raises:
-        ArchiveError: The landing cannot be listed.
-    """
-    found = LandingDays(first=first, last=last, zone=zone, now=now)
+def _rows(landing: Landing, first: date, last: date, *, zone: ZoneInfo, now: datetime) -> Iterator[dict[str, Any]]:
+    """Yield a row for each mp3 of these days, and an empty one for each without a known time or recording id."""
     for page in landing.pages("", skip=partial(is_of_other_days, first=first, last=last)):
-        for item in page.objects:
-            found.add(item)
         for gap in page.gaps:
             log.warning("not counted: %s", gap)
-    return found
+        for item in page.objects:
+            if not item.path.lower().endswith(".mp3"):
+                continue
+            recording_id, session_id = recording_id_in(item.path), session_id_in(item.path)
+            # A call belongs to the day of its start, which is in the session's id; its recording may start after midnight.
+            at = None if session_id is None else uuid_time(session_id)
+            if not plausible(at, now=now):
+                at = object_time(item, now=now)
+            if recording_id is None or at is None:
+                yield {}
+            elif first <= (day := day_of(at, zone)) <= last:
+                yield dict(zip(_OBJECTS.names, (day, recording_id, session_id, item.size_bytes), strict=True))

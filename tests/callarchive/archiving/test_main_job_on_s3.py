@@ -65,7 +65,7 @@ def test_find_verify_status_doctor_and_forecast_work_on_s3_as_on_a_disk(trial: A
     with trial.connections() as connections:
         total = forecast(connections, DAY, DAY).total
     assert total.figures["fetch_count"].value == 0
-    assert total.requests.value == 0
+    assert total.figures["requests"].value == 0
     assert total.figures["recordings"].value == summary.recordings["archived"] + summary.recordings.get("rejected", 0)
 
     client.delete_object(Bucket=BUCKET, Key=key_of(gone["archive_uri"]))

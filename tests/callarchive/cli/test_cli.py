@@ -64,7 +64,6 @@ def test_the_version_is_that_of_the_package() -> None:
         ("forecast",),
         ("forecast", "--from", "2026-01-06", "--to", "2026-01-05"),
         ("forecast", "--from", "0001-01-01", "--to", "9999-12-31"),
-        ("forecast", "--from", "2026-01-05", "--to", "2026-01-06", "--compare", "--no-listing"),
         ("no-such-command",),
         ("verify", "--sample", "0"),
         ("verify", "--sample", "2"),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 
 from callarchive.domain.landing_objects import LandingObject
-from callarchive.planning.forecast.landing_days import LandingDays, Listed, list_days
+from callarchive.planning.forecast.landing_days import LandingDays, Listed
 from callarchive.simulator.generation import file_name, uuid_at
 from callarchive.storage.landing import Listing
 
@@ -30,7 +30,7 @@ class InMemory:
 
 
 def listed(objects: dict[str, int], first: date = DAY, last: date = DAY) -> LandingDays:
-    return list_days(InMemory(objects), first, last, zone=SINGAPORE, now=NOW)  # type: ignore[arg-type]
+    return LandingDays(InMemory(objects), first, last, zone=SINGAPORE, now=NOW)  # type: ignore[arg-type]
 
 
 def test_a_recording_counts_once_and_its_largest_object_for_its_bytes() -> None:
