@@ -14,7 +14,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from callarchive.simulator import responses
-from callarchive.simulator.exports import BadWindowError, ExportJob, ExportJobs
+from callarchive.simulator.exports import BadWindowError, ExportJobs
 from callarchive.simulator.faults import Faults
 from callarchive.simulator.responses import InvalidBodyError, PushConfig, Webhook
 from callarchive.simulator.wire import HttpServer, Reply
@@ -108,11 +108,6 @@ class SimulatedApi:
         with self._lock:
             return tuple(self._requests)
 
-    @property
-    def export_jobs(self) -> tuple[ExportJob, ...]:
-        """All export jobs so far, with their state."""
-        return self._exports.jobs
-
     def push_config(self, subaccount_id: str) -> PushConfig | None:
         """Return the account's push configuration, including the password."""
         with self._lock:
@@ -170,8 +165,7 @@ class SimulatedApi:
                 case ("POST", "messages", "exports"):
                     fault = self.faults.take(tags, starts_job=True)
                     outcome = fault.job if fault is not None else None
-                    job = self._exports.start(account, _json(body), outcome=outcome, now=now)
-                    return Reply.of(202, {"jobId": job.job_id})
+                    return Reply.of(202, {"jobId": self._exports.start(account, _json(body), outcome=outcome)})
                 case ("GET", "messages", "exports", job_id):
                     link_base = f"{self.url}/api/v1/subaccounts/{account}/messages/download/"
                     status = self._exports.status(account, job_id, world=self._world, link_base=link_base, now=now)

@@ -6,16 +6,15 @@ Routes are in `api`.
 
 import csv
 import io
-import re
 import secrets
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Literal
 
 from callarchive.simulator.clock import iso_ms
 from callarchive.simulator.faults import JobOutcome
-from callarchive.simulator.world import AccountPlan, Leg, PhoneNumber, Session, World
+from callarchive.simulator.world import AccountPlan, Leg, Session, World
 
 COLUMNS = (
     "SessionId", "CallId", "AccountId", "SubAccountId", "Direction",
@@ -31,7 +30,7 @@ LINKS_LIVE = timedelta(days=30)
 
 
 class BadWindowError(Exception):
-    """`from`, `to` or `limit` is invalid, or `from` is not before `to`."""
+    """`from` or `to` is invalid, or `from` is not before `to`."""
 
 
 @dataclass(slots=True)
@@ -44,10 +43,8 @@ class ExportJob:
     """
 
     subaccount_id: str
-    job_id: str
     from_at: datetime
     to_at: datetime
-    limit: int
     outcome: JobOutcome | None
     polls_left: int
     status: JobStatus = "queued"
@@ -70,20 +67,14 @@ class ExportJobs:
         self._jobs: dict[str, ExportJob] = {}
         self._files: dict[str, tuple[ExportJob, bytes]] = {}
 
-    @property
-    def jobs(self) -> tuple[ExportJob, ...]:
-        """All jobs, in the order in which they were started."""
-        with self._lock:
-            return tuple(self._jobs.values())
-
-    def start(self, subaccount_id: str, body: Any, *, outcome: JobOutcome | None, now: datetime) -> ExportJob:
-        """Start a job. Raise BadWindowError if the request is invalid."""
-        from_at, to_at, limit = _window(body, now=now)
+    def start(self, subaccount_id: str, body: Any, *, outcome: JobOutcome | None) -> str:
+        """Start a job and return its id. Raise BadWindowError if the request is invalid."""
+        from_at, to_at = _window(body)
         job_id = secrets.token_hex(32)
-        job = ExportJob(subaccount_id, job_id, from_at, to_at, limit, outcome, self._polls)
+        job = ExportJob(subaccount_id, from_at, to_at, outcome, self._polls)
         with self._lock:
             self._jobs[job_id] = job
-        return job
+        return job_id
 
     def status(self, subaccount_id: str, job_id: str, *, world: World, link_base: str, now: datetime) -> Any:
         """Return the status body of a job, `None` if it is unknown. Each call advances the job."""
@@ -125,8 +116,6 @@ class ExportJobs:
             job.status = job.outcome
             return
         rows = export_rows(world, job.subaccount_id, from_at=job.from_at, to_at=job.to_at)
-        if job.limit:
-            rows = rows[: job.limit]
         job.status = "succeeded" if rows else "empty"
         job.expires_at = now - timedelta(seconds=1) if job.outcome == "expired" else now + LINKS_LIVE
         for start in range(0, len(rows), self._rows_per_file):
@@ -150,7 +139,7 @@ def export_rows(world: World, subaccount_id: str, *, from_at: datetime, to_at: d
 
 
 def csv_file(rows: list[dict[str, str]]) -> bytes:
-    """Return the rows as a CSV file with a header."""
+    """Return the rows as a CSV file with a header. Columns without a value are empty."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
@@ -170,66 +159,36 @@ def _row(account: AccountPlan, session: Session, leg: Leg) -> dict[str, str]:
         "AccountId": f"{account.subaccount_id}_account",
         "SubAccountId": account.subaccount_id,
         "Direction": leg.direction,
-        **_endpoint("Source", leg.source),
-        **_endpoint("Destination", leg.destination),
+        "SourceCountryCode": leg.source.country_code,
+        "SourceEndpoint": leg.source.digits,
+        "DestinationCountryCode": leg.destination.country_code,
+        "DestinationEndpoint": leg.destination.digits,
         "InitiatedAt": stamp(leg.initiated_at),
         "ConnectedAt": stamp(leg.connected_at),
         "DisconnectedAt": stamp(leg.disconnected_at),
         "DurationInSec": str(leg.duration_s),
         "Product": "NumberMasking",
-        "BillingUnit": "60",
-        "BillingIncrement": "60+60",
-        "BillableDurationInSec": str(-(-leg.duration_s // 60) * 60),
-        "UnitPrice": str(leg.unit_price),
-        "UnitPriceCurrency": "USD",
-        "TotalPriceOfCall": str(leg.total_price),
         "CallType": "PSTN",
-        "SipStatus": str(leg.sip_status),
         "SessionStatus": session.status,
         "CallStatus": leg.status,
-        "TTSLength": "",
         "MOS": "" if leg.mos is None else str(leg.mos),
-        "Content": "",
     }
 
 
-def _endpoint(side: str, number: PhoneNumber) -> dict[str, str]:
-    return {
-        f"{side}CountryCode": number.country_code,
-        f"{side}Country": number.country,
-        f"{side}Operator": number.operator,
-        f"{side}MCC": number.mcc,
-        f"{side}MNC": number.mnc,
-        f"{side}Endpoint": number.digits,
-    }
-
-
-def _window(body: Any, *, now: datetime) -> tuple[datetime, datetime, int]:
-    """Return `from`, `to` and `limit` of a request. The default is the last seven days, without a limit."""
-    fields = {} if body is None else body
-    if not isinstance(fields, dict):
+def _window(body: Any) -> tuple[datetime, datetime]:
+    """Return `from` and `to` of a request."""
+    if not isinstance(body, dict):
         raise BadWindowError("Invalid JSON request body")
-    today = datetime.combine(now.date(), time.min, tzinfo=UTC)
-    from_at = _instant(fields.get("from"), today - timedelta(days=7))
-    to_at = _instant(fields.get("to"), today)
-    limit = fields.get("limit", 0)
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        raise BadWindowError("Invalid limit")
+    from_at, to_at = _instant(body.get("from")), _instant(body.get("to"))
     if from_at >= to_at:
         raise BadWindowError("from must be less than to")
-    return from_at, to_at, limit
+    return from_at, to_at
 
 
-def _instant(text: Any, default: datetime) -> datetime:
+def _instant(text: Any) -> datetime:
     """Parse a date as its first instant in UTC, and a time without an offset as UTC."""
-    if text is None:
-        return default
-    if not isinstance(text, str):
-        raise BadWindowError("Invalid datetime")
     try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            return datetime.combine(date.fromisoformat(text), time.min, tzinfo=UTC)
         at = datetime.fromisoformat(text)
-    except ValueError as err:
+    except (TypeError, ValueError) as err:
         raise BadWindowError("Invalid datetime") from err
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

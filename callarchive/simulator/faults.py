@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, Literal
 
 JobOutcome = Literal["failed", "cancelled", "error", "empty", "expired"]
-Break = Literal["short", "no_length", "reset", "stall", "drip"]
+Break = Literal["short", "no_length", "reset", "stall"]
 
 FOREVER = None
 ANY = "any"
@@ -25,7 +25,7 @@ class Fault:
         body: replaces the body of the reply, unless `None`.
         broken: how sending the body fails.
         at_bytes: the number of bytes of the body before it fails; `None` is half of them.
-        seconds: the duration of a stall, or the time per byte of a drip.
+        seconds: the duration of a stall.
         job: the outcome of the export job that the request starts.
         rows: truncates a call log file to this number of rows, with a matching Content-Length.
     """
@@ -58,11 +58,6 @@ class Fault:
         return cls.answer(429, body={"message": "Too many requests"}, headers=headers)
 
     @classmethod
-    def redirect(cls, to: str, *, status: int = 302) -> "Fault":
-        """Redirect to a URL."""
-        return cls.answer(status, headers={"Location": to})
-
-    @classmethod
     def short_body(cls, *, at_bytes: int | None = None) -> "Fault":
         """Send the right Content-Length, but close the connection before the body ends."""
         return cls(broken="short", at_bytes=at_bytes)
@@ -81,11 +76,6 @@ class Fault:
     def stall(cls, *, seconds: float = 3600.0, at_bytes: int | None = None) -> "Fault":
         """Pause within the body, then send the rest."""
         return cls(broken="stall", seconds=seconds, at_bytes=at_bytes)
-
-    @classmethod
-    def drip(cls, *, seconds_per_byte: float) -> "Fault":
-        """Send the body byte by byte, so that no single read times out."""
-        return cls(broken="drip", seconds=seconds_per_byte)
 
     @classmethod
     def delay(cls, seconds: float) -> "Fault":

@@ -62,16 +62,14 @@ OUTCOMES: Mapping[Outcome, int] = {
 _STATUSES = {"COMPLETED": 78, "NO_ANSWER": 11, "BUSY": 5, "CANCELED": 3, "FAILED": 2, "ERROR": 1}
 _RECORDING_COUNTS = {1: 88, 2: 5, 0: 7}  # none: callRecording was off for that call
 _ANSWERS_WITHOUT_RECORDINGS = {Answer.EMPTY_LIST: 70, Answer.NULL_LIST: 20, Answer.NOT_FOUND: 10}
-_SIP = {"COMPLETED": 200, "NO_ANSWER": 480, "BUSY": 486, "CANCELED": 487, "FAILED": 503, "ERROR": 500}
 
 _RANGES = (
     # Reserved for fiction by regulators: NANPA 555-01xx, Ofcom 07700 900xxx, ARCEP 06 39 98 xx xx, ComReg 020 91x xxxx.
-    ("120255501", 2, "1", "United States", "Example Wireless", "310", "410"),
-    ("447700900", 3, "44", "United Kingdom", "Example Mobile", "234", "15"),
-    ("3363998", 4, "33", "France", "Exemple Mobile", "208", "01"),
-    ("3532091", 5, "353", "Ireland", "Example Eireann", "272", "01"),
+    ("120255501", 2, "1"),
+    ("447700900", 3, "44"),
+    ("3363998", 4, "33"),
+    ("3532091", 5, "353"),
 )
-_PRICES = {"1": "0.0110", "44": "0.0275", "33": "0.0320", "353": "0.0400"}
 
 
 class _Deck(Generic[_Card]):
@@ -227,8 +225,6 @@ class _Maker:
     ) -> Leg:
         initiated_at, connected_at, disconnected_at = times
         duration_s = math.ceil((disconnected_at - connected_at).total_seconds()) if connected_at else 0
-        price = Decimal(_PRICES[destination.country_code])
-        minutes = Decimal(math.ceil(duration_s / 60))
         return Leg(
             call_id=uuid_at(initiated_at, self.rng),
             direction="inbound" if direction == "inbound" else "outbound",
@@ -239,9 +235,6 @@ class _Maker:
             disconnected_at=disconnected_at,
             duration_s=duration_s,
             status=status,
-            sip_status=_SIP[status],
-            unit_price=price,
-            total_price=price * minutes,
             mos=Decimal(self.rng.randrange(350, 450)) / 100 if connected_at else None,
         )
 
@@ -288,7 +281,5 @@ class _Maker:
         )
 
     def _number(self) -> PhoneNumber:
-        start, free_digits, country_code, *rest = self.rng.choice(_RANGES)
-        country, operator, mcc, mnc = rest
-        digits = f"{start}{self.rng.randrange(10**free_digits):0{free_digits}d}"
-        return PhoneNumber(digits, country_code, country, operator, mcc, mnc)
+        start, free_digits, country_code = self.rng.choice(_RANGES)
+        return PhoneNumber(f"{start}{self.rng.randrange(10**free_digits):0{free_digits}d}", country_code)

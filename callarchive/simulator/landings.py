@@ -1,4 +1,4 @@
-"""The content of landings: the bytes of a recording, and which recordings are due.
+"""The content of landings: the bytes of a recording, and pushing those that are due.
 
 The servers are in `s3` and `sftp`. Their libraries are in the optional extra `simulator` and are imported when a server starts.
 """
@@ -6,7 +6,8 @@ The servers are in `s3` and `sftp`. Their libraries are in the optional extra `s
 import contextlib
 import importlib
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError
@@ -31,16 +32,25 @@ def object_bytes(recording: Recording) -> bytes:
     return whole if recording.file is FileState.WHOLE else break_recording(whole, recording.file.value)
 
 
-def due_recordings(
-    world: World, landing: str, *, now: datetime, exclude: Collection[str] = ()
-) -> list[tuple[AccountPlan, Recording]]:
-    """Return the recordings that 8x8 has pushed to landings of that kind (`s3` or `sftp`), without the excluded ids."""
+def push_due(
+    world: World,
+    landing: str,
+    push: Callable[[AccountPlan, Recording], None],
+    *,
+    now: datetime,
+    exclude: Collection[str],
+    threads: int,
+) -> list[str]:
+    """Push the recordings that are ready to the landings of that kind (`s3` or `sftp`), and return their ids."""
     accounts = {account.subaccount_id: account for account in world.accounts if account.landing == landing}
-    return [
-        (accounts[recording.subaccount_id], recording)
+    due = [
+        recording
         for recording in world.recordings
         if recording.subaccount_id in accounts and recording.has_file(now) and recording.recording_id not in exclude
     ]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda recording: push(accounts[recording.subaccount_id], recording), due))
+    return [recording.recording_id for recording in due]
 
 
 def free_port(wanted: int = 0) -> int:

@@ -4,15 +4,13 @@ import select
 import subprocess
 import sys
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
-from threading import Lock
 from typing import Any, Self
 
-from callarchive.domain.errors import ArchiveError, UnavailableError
-from callarchive.simulator.landings import due_recordings, free_port, object_bytes, require
-from callarchive.simulator.world import AccountPlan, World
+from callarchive.domain.errors import UnavailableError
+from callarchive.simulator.landings import free_port, object_bytes, push_due, require
+from callarchive.simulator.world import AccountPlan, Recording, World
 
 REGION = "ap-southeast-1"
 ACCESS_KEY_ID = "simulated-access-key"
@@ -37,7 +35,6 @@ class SimulatedS3:
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
         self._buckets: set[str] = set()
-        self._lock = Lock()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -112,21 +109,14 @@ class SimulatedS3:
 
     def create_bucket(self, bucket: str) -> None:
         """Create the bucket if it does not exist."""
-        with self._lock:
-            if bucket not in self._buckets:
-                self.client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-                self._buckets.add(bucket)
+        if bucket not in self._buckets:
+            self.client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+            self._buckets.add(bucket)
 
     def put(self, account: AccountPlan, path: str, data: bytes) -> None:
         """Write the object at `path` below the account's prefix, replacing any other."""
         self.create_bucket(account.bucket)
         self.client.put_object(Bucket=account.bucket, Key=_key(account, path), Body=data)
-
-    def overwrite(self, account: AccountPlan, path: str, data: bytes) -> None:
-        """Replace an existing object. Raise ArchiveError if it does not exist."""
-        if path not in self.paths(account):
-            raise ArchiveError(f"nothing to overwrite at {path}")
-        self.put(account, path, data)
 
     def delete(self, account: AccountPlan, path: str) -> None:
         """Delete the object at `path`, if any."""
@@ -139,23 +129,18 @@ class SimulatedS3:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=account.bucket, Prefix=root)
         return sorted(item["Key"].removeprefix(root) for page in pages for item in page.get("Contents", ()))
 
-    def fill(self, world: World, *, now: datetime | None = None, exclude: Collection[str] = ()) -> list[str]:
-        """Write every ready recording of the world's S3 accounts, and create the buckets of all of them.
+    def fill(self, world: World, *, now: datetime, exclude: Collection[str] = ()) -> list[str]:
+        """Write every recording of the world's S3 accounts that is ready now, and return the ids.
 
-        Args:
-            now: the time; `None` is the current one.
-            exclude: ids of recordings to skip.
-
-        Returns:
-            ids of the recordings that were written.
+        The buckets of all accounts are created. `exclude` has ids of recordings to skip.
         """
         for account in world.accounts:
             if account.landing == "s3":
                 self.create_bucket(account.bucket)
-        due = due_recordings(world, "s3", now=now or datetime.now(UTC), exclude=exclude)
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda item: self.put(item[0], item[1].path, object_bytes(item[1])), due))
-        return [recording.recording_id for _, recording in due]
+        return push_due(world, "s3", self._push, now=now, exclude=exclude, threads=4)
+
+    def _push(self, account: AccountPlan, recording: Recording) -> None:
+        self.put(account, recording.path, object_bytes(recording))
 
 
 def _key(account: AccountPlan, path: str) -> str:

@@ -7,14 +7,12 @@ import asyncio
 import hmac
 import os
 from collections.abc import Collection, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
-from callarchive.domain.errors import ArchiveError
-from callarchive.simulator.landings import due_recordings, object_bytes, require
+from callarchive.simulator.landings import object_bytes, push_due, require
 from callarchive.simulator.world import AccountPlan, Recording, World
 
 USER = "demo"
@@ -44,7 +42,6 @@ class SimulatedSftp:
         self._thread: Thread | None = None
         self._acceptor: Any = None
         self._connections: set[Any] = set()
-        self._opens_left: int | None = None
         self._denied: set[str] = set()
         self._closed: set[str] = set()
         self.opened: list[str] = []
@@ -91,10 +88,6 @@ class SimulatedSftp:
         """Listen again, on the same port and with the same key."""
         self._run(self._listen())
 
-    def drop_after(self, files: int) -> None:
-        """Abort the connection that opens a file after this number of further opens, once."""
-        self._opens_left = files
-
     def deny(self, account: AccountPlan, path: str) -> None:
         """Deny opening the file at `path`. It is still listed."""
         self._denied.add(f"/{account.root}/{path}")
@@ -125,12 +118,6 @@ class SimulatedSftp:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
-    def overwrite(self, account: AccountPlan, path: str, data: bytes) -> None:
-        """Replace an existing file. Raise ArchiveError if it does not exist."""
-        if not self._file(account, path).is_file():
-            raise ArchiveError(f"nothing to overwrite at {path}")
-        self.put(account, path, data)
-
     def delete(self, account: AccountPlan, path: str) -> None:
         """Delete the file at `path`, if any."""
         self._file(account, path).unlink(missing_ok=True)
@@ -140,23 +127,15 @@ class SimulatedSftp:
         root = self._folder / account.root
         return sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
 
-    def fill(self, world: World, *, now: datetime | None = None, exclude: Collection[str] = ()) -> list[str]:
-        """Write every ready recording of the world's SFTP accounts, and create the folders of all of them.
+    def fill(self, world: World, *, now: datetime, exclude: Collection[str] = ()) -> list[str]:
+        """Write every recording of the world's SFTP accounts that is ready now, and return the ids.
 
-        Args:
-            now: the time; `None` is the current one.
-            exclude: ids of recordings to skip.
-
-        Returns:
-            ids of the recordings that were written.
+        The folders of all accounts are created. `exclude` has ids of recordings to skip.
         """
         for account in world.accounts:
             if account.landing == "sftp":
                 (self._folder / account.root).mkdir(parents=True, exist_ok=True)
-        due = due_recordings(world, "sftp", now=now or datetime.now(UTC), exclude=exclude)
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda item: self._push(*item), due))
-        return [recording.recording_id for _, recording in due]
+        return push_due(world, "sftp", self._push, now=now, exclude=exclude, threads=2)
 
     def _push(self, account: AccountPlan, recording: Recording) -> None:
         """Write a recording with the time of its upload, so that filling twice changes nothing."""
@@ -183,7 +162,7 @@ class SimulatedSftp:
             self._port,
             server_host_keys=[self._key],
             server_factory=_server_class(self._password, self._connections),
-            sftp_factory=_files_class(self._folder, self._count_open, self._denied, self._closed),
+            sftp_factory=_files_class(self._folder, self.opened, self._denied, self._closed),
             allow_scp=False,
             reuse_address=True,
         )
@@ -199,17 +178,6 @@ class SimulatedSftp:
             connection.abort()
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
         await acceptor.wait_closed()
-
-    def _count_open(self, path: str) -> bool:
-        """Count an open, and return whether it is allowed."""
-        self.opened.append(path)
-        if self._opens_left is None:
-            return True
-        if self._opens_left == 0:
-            self._opens_left = None
-            return False
-        self._opens_left -= 1
-        return True
 
 
 async def _finish() -> None:
@@ -255,36 +223,31 @@ def _server_class(password: str, connections: set[Any]) -> Any:
     return Server
 
 
-def _files_class(folder: Path, may_open: Any, denied: Collection[str], closed: Collection[str]) -> Any:
+def _files_class(folder: Path, opened: list[str], denied: Collection[str], closed: Collection[str]) -> Any:
     import asyncssh
+
+    def allowed(path: bytes) -> bytes:
+        if path.decode(errors="replace").startswith(tuple(closed)):
+            raise asyncssh.SFTPPermissionDenied("this folder is denied")
+        return path
 
     class Files(asyncssh.SFTPServer):
         def __init__(self, chan: Any) -> None:
             super().__init__(chan, chroot=str(folder).encode())
 
         def open(self, path: bytes, pflags: int, attrs: Any) -> object:
-            self._refuse_below_closed(path)
-            if not may_open(path.decode(errors="replace")):
-                self.channel.get_connection().abort()
-                raise asyncssh.SFTPConnectionLost("dropped")
-            if path.decode(errors="replace") in denied:
+            opened.append(path.decode(errors="replace"))
+            if opened[-1] in denied:
                 raise asyncssh.SFTPPermissionDenied("this file is denied")
-            return super().open(path, pflags, attrs)
+            return super().open(allowed(path), pflags, attrs)
 
         def scandir(self, path: bytes) -> Any:
-            self._refuse_below_closed(path.rstrip(b"/") + b"/")
-            return super().scandir(path)
+            return super().scandir(allowed(path.rstrip(b"/") + b"/"))
 
         def stat(self, path: bytes) -> Any:
-            self._refuse_below_closed(path)
-            return super().stat(path)
+            return super().stat(allowed(path))
 
         def lstat(self, path: bytes) -> Any:
-            self._refuse_below_closed(path)
-            return super().lstat(path)
-
-        def _refuse_below_closed(self, path: bytes) -> None:
-            if path.decode(errors="replace").startswith(tuple(closed)):
-                raise asyncssh.SFTPPermissionDenied("this folder is denied")
+            return super().lstat(allowed(path))
 
     return Files

@@ -5,15 +5,18 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Lock
+from threading import Event
 from typing import Any, Protocol
 
 from callarchive.simulator.faults import Fault
 
 _MAX_BODY_BYTES = 1 << 20
+_RESET = struct.pack("ii", 1, 0)
+"""The linger option with which closing a socket sends RST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,11 @@ class Reply:
         return cls(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
-class Answering(Protocol):
+class Answer(Protocol):
     """A function that answers requests."""
 
     def __call__(self, method: str, target: str, *, authorization: str | None, body: bytes) -> Reply:
-        """Return the response to a request."""
+        """Return the reply."""
 
 
 class HttpServer(ThreadingHTTPServer):
@@ -45,46 +48,29 @@ class HttpServer(ThreadingHTTPServer):
     block_on_close = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], answer: Answering) -> None:
+    def __init__(self, address: tuple[str, int], answer: Answer) -> None:
         self.answer = answer
         self.stopping = Event()
         self._connections: set[socket.socket] = set()
-        self._resets: set[socket.socket] = set()
-        self._lock = Lock()
         super().__init__(address, _Handler)
 
-    def remember(self, connection: socket.socket) -> None:
-        """Register a connection for `hang_up`."""
-        with self._lock:
-            self._connections.add(connection)
-        if self.stopping.is_set():
-            _shut(connection)
-
-    def forget(self, connection: socket.socket) -> None:
-        """Deregister a connection that its own thread is about to close."""
-        with self._lock:
-            self._connections.discard(connection)
-
-    def reset(self, connection: socket.socket) -> None:
-        """End the connection with RST, without a FIN before it."""
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        with self._lock:
-            self._resets.add(connection)
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in its own thread."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
 
     def hang_up(self) -> None:
-        """Shut down all connections, which ends their threads."""
+        """After `shutdown`, end all connections and so their threads."""
         self.stopping.set()
-        with self._lock:
-            for connection in self._connections:
-                _shut(connection)
+        for connection in list(self._connections):
+            with suppress(OSError):  # the client closed it first
+                connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:
         """End a connection."""
-        with self._lock:
-            to_reset = request in self._resets
-            self._resets.discard(request)
-        if to_reset:
-            self.close_request(request)
+        self._connections.discard(request)
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(_RESET)) == _RESET:
+            self.close_request(request)  # without the FIN of a shutdown before it
         else:
             super().shutdown_request(request)
 
@@ -92,13 +78,6 @@ class HttpServer(ThreadingHTTPServer):
         """Ignore clients that hung up, and print any other error, which is a bug here."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # the client closed it first
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,12 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: HttpServer
 
-    def setup(self) -> None:
-        super().setup()
-        self.server.remember(self.connection)
-
     def finish(self) -> None:
-        self.server.forget(self.connection)
         try:
             super().finish()
         except OSError:  # the client is gone
@@ -156,22 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = b"" if self.command == "HEAD" else reply.body
         if fault.broken is None:
             self.wfile.write(body)
-        elif fault.broken == "drip":
-            self._drip(body, fault.seconds)
-        else:
-            self._send_broken(body, fault)
-
-    def _drip(self, body: bytes, seconds_per_byte: float) -> None:
-        for position in range(len(body)):
-            self.wfile.write(body[position : position + 1])
-            self.wfile.flush()
-            if self.server.stopping.wait(seconds_per_byte):
-                return
-
-    def _send_broken(self, body: bytes, fault: Fault) -> None:
+            return
         whole = fault.broken == "no_length" and fault.at_bytes is None
-        half = len(body) if whole else len(body) // 2
-        at = half if fault.at_bytes is None else fault.at_bytes
+        at = len(body) if whole else len(body) // 2 if fault.at_bytes is None else fault.at_bytes
         self.wfile.write(body[:at])
         self.wfile.flush()
         if fault.broken == "stall":
@@ -180,4 +141,4 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.close_connection = True
         if fault.broken == "reset":
-            self.server.reset(self.connection)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

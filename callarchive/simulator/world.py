@@ -89,10 +89,6 @@ class PhoneNumber:
 
     digits: str
     country_code: str
-    country: str
-    operator: str
-    mcc: str
-    mnc: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +104,6 @@ class Leg:
     disconnected_at: datetime
     duration_s: int
     status: str
-    sip_status: int
-    unit_price: Decimal
-    total_price: Decimal
     mos: Decimal | None = None
 
 

@@ -85,7 +85,7 @@ def uuid_at(at: datetime, number: int) -> str:
 
 
 def phone_number(number: int) -> PhoneNumber:
-    return PhoneNumber(f"447700900{number:03}", "44", "United Kingdom", "Example Mobile", "234", "15")
+    return PhoneNumber(f"447700900{number:03}", "44")
 
 
 def make_session(number: int, call: Call) -> Session:
@@ -103,9 +103,6 @@ def make_session(number: int, call: Call) -> Session:
             disconnected_at=times[2],
             duration_s=10,
             status="COMPLETED",
-            sip_status=200,
-            unit_price=Decimal("0.0275"),
-            total_price=Decimal("0.0275"),
             mos=Decimal("4.1"),
         )
         for leg in range(2)

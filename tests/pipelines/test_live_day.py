@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ OUTCOMES: tuple[tuple[str, FileState, float | None, str], ...] = (
 def live_world(begun_at: datetime) -> World:
     """Sessions that began in the last minute, or begin in the next half."""
     rng = random.Random(4)
-    numbers = PhoneNumber("12025550123", "1", "United States", "Example", "310", "410")
+    numbers = PhoneNumber("12025550123", "1")
     sessions = []
     for number in range(SESSIONS):
         at = begun_at + timedelta(milliseconds=rng.randrange(-60_000, 30_000))
@@ -76,9 +75,6 @@ def live_world(begun_at: datetime) -> World:
             disconnected_at=ended_at,
             duration_s=5,
             status="COMPLETED",
-            sip_status=200,
-            unit_price=Decimal("0.01"),
-            total_price=Decimal("0.01"),
         )
         recordings: tuple[Recording, ...] = ()
         kind = number % (len(OUTCOMES) + 1)

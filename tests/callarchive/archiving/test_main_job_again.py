@@ -99,7 +99,7 @@ def test_bytes_that_differ_later_at_the_source_become_a_version_beside_the_first
     before = next(row for row in trial.tables()["recordings"] if row["archive_status"] == "archived")
     path = before["source_uri"].removeprefix("s3://acme-recordings/calls/")
     other = make_recording(shape=SHAPES[0], duration_s=33.0, seed=99)
-    trial.simulator.s3.overwrite(trial.simulator.world.accounts[0], path, other)
+    trial.simulator.s3.put(trial.simulator.world.accounts[0], path, other)
     kept_before = trial.files()
     trial.archive()
     after = next(row for row in trial.tables()["recordings"] if row["recording_id"] == before["recording_id"])

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from callarchive.domain.errors import ArchiveError, ConfigurationError, UnavailableError
+from callarchive.domain.errors import ConfigurationError, UnavailableError
 from callarchive.simulator.landings import free_port, object_bytes, require
 from callarchive.simulator.s3 import SimulatedS3
 from callarchive.simulator.sftp import SimulatedSftp
@@ -96,10 +96,8 @@ def test_s3_is_filled_with_the_recordings_that_8x8_would_have_pushed(world: Worl
 def test_s3_objects_can_be_put_overwritten_and_deleted(s3: SimulatedS3) -> None:
     account = AccountPlan("other", "s3", "other-bucket")
     s3.put(account, "a/b.mp3", b"one")
-    s3.overwrite(account, "a/b.mp3", b"two")
+    s3.put(account, "a/b.mp3", b"two")
     assert s3.client.get_object(Bucket="other-bucket", Key="a/b.mp3")["Body"].read() == b"two"
-    with pytest.raises(ArchiveError, match=r"a/c\.mp3"):
-        s3.overwrite(account, "a/c.mp3", b"two")
     s3.delete(account, "a/b.mp3")
     assert s3.paths(account) == []
 
@@ -134,14 +132,12 @@ def test_sftp_is_filled_with_the_recordings_that_8x8_would_have_pushed(
 def test_sftp_files_can_be_put_overwritten_and_deleted(sftp: SimulatedSftp, tmp_path: Path) -> None:
     account = AccountPlan("other", "sftp", "up/load")
     sftp.put(account, "a/b.mp3", b"one")
-    sftp.overwrite(account, "a/b.mp3", b"two")
+    sftp.put(account, "a/b.mp3", b"two")
     with connect(sftp, tmp_path / "known_hosts") as client, client.open_sftp() as files:
         assert files.file("/up/load/a/b.mp3").read() == b"two"
         assert files.listdir("/up/load") == ["a"]
         with pytest.raises(OSError, match=r"."):
             files.stat("/../" + str(tmp_path))
-    with pytest.raises(ArchiveError, match=r"a/c\.mp3"):
-        sftp.overwrite(account, "a/c.mp3", b"two")
     sftp.delete(account, "a/b.mp3")
     assert sftp.paths(account) == []
 
@@ -179,27 +175,6 @@ def test_sftp_can_be_killed_and_restarted_on_its_port(sftp: SimulatedSftp, tmp_p
     assert sftp.port == port
     with connect(sftp, tmp_path / "known_hosts") as client, client.open_sftp() as files:
         assert files.stat("/up/a.mp3").st_size == 1
-
-
-def test_sftp_drops_a_connection_once_after_a_number_of_files(sftp: SimulatedSftp, tmp_path: Path) -> None:
-    account = AccountPlan("other", "sftp", "up")
-    for number in range(3):
-        sftp.put(account, f"{number}.mp3", b"x")
-    sftp.drop_after(2)
-    with connect(sftp, tmp_path / "known_hosts") as client:
-        files = client.open_sftp()
-        for number in range(2):
-            with files.open(f"/up/{number}.mp3") as opened:
-                assert opened.read() == b"x"
-        with pytest.raises((OSError, EOFError, paramiko.SSHException)):
-            files.open("/up/2.mp3")
-        files.close()
-    with (
-        connect(sftp, tmp_path / "known_hosts") as client,
-        client.open_sftp() as files,
-        files.open("/up/2.mp3") as opened,
-    ):
-        assert opened.read() == b"x"
 
 
 def test_a_missing_library_is_named_with_the_extra_to_install() -> None:

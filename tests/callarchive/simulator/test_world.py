@@ -4,7 +4,6 @@ import re
 import uuid
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -96,7 +95,6 @@ def test_legs_add_up(world: World) -> None:
             answered = leg.status == "COMPLETED"
             assert (leg.connected_at is not None) == answered
             assert (leg.duration_s > 0) == answered
-            assert (leg.total_price > Decimal(0)) == answered
             assert leg.source.digits.startswith(leg.source.country_code)
 
 

@@ -91,6 +91,6 @@ def archived(start_trial: Callable[..., Any]) -> Archived:
     )
     path = changed["source_uri"].removeprefix("s3://demo-recordings/my-recordings-path/")
     other = make_recording(shape=SHAPES[0], duration_s=33.0, seed=99)
-    trial.simulator.s3.overwrite(trial.simulator.world.accounts[0], path, other)
+    trial.simulator.s3.put(trial.simulator.world.accounts[0], path, other)
     trial.archive()
     return Archived(trial)
