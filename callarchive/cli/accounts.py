@@ -20,13 +20,6 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 _Section = TypeVar("_Section")
 
 
-def open_connections(output: Output) -> "Connections":
-    """Return the connections of the configuration. Nothing is contacted or created yet."""
-    from callarchive.archiving.connections import Connections
-
-    return Connections(output.settings())
-
-
 def chosen_accounts(connections: "Connections", wanted: str | None) -> "list[AccountSettings]":
     """Return all accounts, or only the wanted one. Raise ConfigurationError if it does not exist."""
     accounts = list(connections.settings.accounts)
@@ -47,14 +40,7 @@ def accounts_with(
     name: str,
     keys: str,
 ) -> "list[tuple[AccountSettings, _Section]]":
-    """Return the chosen accounts that have an optional section, with the section.
-
-    Args:
-        section: returns an account's section.
-        connections: to the configured accounts.
-        wanted: the only account to choose.
-        name: the section, for messages.
-        keys: the keys of the section, for the message that asks to add it.
+    """Return the chosen accounts that have an optional section, with the section. `keys` are its keys, for messages.
 
     Raises:
         ConfigurationError: no account has it, or the wanted one does not.

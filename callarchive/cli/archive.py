@@ -1,13 +1,14 @@
 """`callarchive archive`: archive a day or a range of days, and report the results."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callarchive.cli.days import FirstDay, LastDay, day_range
+from callarchive.cli.days import FirstDay, LastDay, day_option, day_range
 from callarchive.cli.output import Output, print_error
 from callarchive.domain.errors import AccountsFailedError
 from callarchive.domain.evidence import Outcome
@@ -16,16 +17,14 @@ from callarchive.domain.plurals import many
 if TYPE_CHECKING:
     from callarchive.cli.day_results import DayFailure, DaySummary
 
-_STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded", "erased")
+_STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded")
 _SHOWN = 30
 _CHECKS_FAILED = 4
 
 
 def archive(
     context: typer.Context,
-    day: Annotated[
-        datetime | None, typer.Option("--day", help="A single day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-    ] = None,
+    day: Annotated[datetime | None, day_option("--day", "A single day.")] = None,
     first: FirstDay = None,
     last: LastDay = None,
     recheck: Annotated[
@@ -100,21 +99,13 @@ def _range(day: datetime | None, first: datetime | None, last: datetime | None) 
 def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
     from callarchive.cli.day_results import DaySummary
 
-    days = []
+    days: list[dict[str, Any]] = []
     for result in results:
         if isinstance(result, DaySummary):
-            checks = [
-                {
-                    "name": check.name,
-                    "table": check.table.name,
-                    "outcome": check.outcome,
-                    "passed": check.passed,
-                    "summary": check.summary,
-                }
-                for check in result.checks
-            ]
-            fields = {name: getattr(result, name) for name in result.__dataclass_fields__ if name != "checks"}
-            days.append({**fields, "error": None, "checks": checks})
+            names = ("name", "outcome", "passed", "summary")
+            checks = [{name: getattr(c, name) for name in names} | {"table": c.table.name} for c in result.checks]
+            fields = {name: getattr(result, name) for name in result.__dataclass_fields__}
+            days.append(fields | {"error": None, "checks": checks})
         else:
             days.append({"day": result.day, "error": str(result.error)})
     return {"days": days, "failed_days": [d["day"] for d in days if d["error"] is not None]}
@@ -129,45 +120,40 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
         return
 
     done = [result for result in results if isinstance(result, DaySummary)]
-    failures = [result for result in results if isinstance(result, DayFailure)]
-    if done:
-        output.print_table(
-            "Archived days",
-            (
-                "day",
-                "sessions",
-                *(state.replace("_", " ") for state in _STATES[:-1]),
-                "MB",
-                "hours",
-                "fetched",
-                "lookups failed",
-            ),
-            [_row(str(summary.day), summary) for summary in done]
-            + ([_row("all", _total(done))] if len(done) > 1 else []),
-        )
+    states = (state.replace("_", " ") for state in _STATES)
+    totals = [_row("all", _total(done))] if len(done) > 1 else []
     attention = [item for summary in done for item in summary.attention]
-    if attention:
-        output.print_table(
+    hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
+    checks = [check for summary in done for check in summary.checks if not check.passed]
+    failures = [result for result in results if isinstance(result, DayFailure)]
+    tables: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = [
+        (
+            "Archived days",
+            ("day", "sessions", *states, "MB", "hours", "fetched", "lookups failed"),
+            [_row(str(summary.day), summary) for summary in done] + totals,
+        ),
+        (
             "Needs attention",
             ("day", "account", "what", "state", "why"),
             [(item.day, item.subaccount_id, item.concerns, item.state, item.reason) for item in attention[:_SHOWN]],
-        )
-        hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
-        if hidden:
-            output.print_text(f"... and {hidden} more: --json lists up to 200 per day, the catalog all")
-    not_passed = [check for summary in done for check in summary.checks if not check.passed]
-    for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
-        rows = [(check.day, check.name, check.summary) for check in not_passed if check.outcome is outcome]
-        if rows:
-            output.print_table(title, ("day", "check", "finding"), rows)
-    if failures:
-        output.print_table("Failed days", ("day", "why"), [(f.day, str(f.error)) for f in failures])
-    failed_accounts = [
-        (summary.day, failure.subaccount_id, failure.reason) for summary in done for failure in summary.failures
+        ),
+        *(
+            (title, ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in checks if c.outcome is outcome])
+            for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED))
+        ),
+        ("Failed days", ("day", "why"), [(failure.day, str(failure.error)) for failure in failures]),
+        (
+            "Failed accounts",
+            ("day", "account", "why"),
+            [(summary.day, failure.subaccount_id, failure.reason) for summary in done for failure in summary.failures],
+        ),
     ]
-    if failed_accounts:
-        output.print_table("Failed accounts", ("day", "account", "why"), failed_accounts)
-    if not (failures or attention or not_passed):
+    for title, headings, rows in tables:
+        if rows:
+            output.print_table(title, headings, rows)
+        if title == "Needs attention" and hidden:
+            output.print_text(f"... and {hidden} more: --json lists up to 200 per day, the catalog all")
+    if not (failures or attention or checks):
         output.print_text("Everything is accounted for.")
 
 
@@ -175,7 +161,7 @@ def _row(name: str, summary: "DaySummary") -> tuple[object, ...]:
     return (
         name,
         summary.session_count,
-        *(summary.recordings.get(state, 0) for state in _STATES[:-1]),
+        *(summary.recordings.get(state, 0) for state in _STATES),
         summary.size_bytes / 1e6,
         summary.duration_s / 3600,
         summary.fetched_count,

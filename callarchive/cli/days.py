@@ -1,14 +1,18 @@
-"""The options `--from` and `--to` of the commands that take a range of days."""
+"""The options whose values are days."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-FirstDay = Annotated[
-    datetime | None, typer.Option("--from", help="First day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-]
-LastDay = Annotated[datetime | None, typer.Option("--to", help="Last day.", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")]
+
+def day_option(name: str, description: str) -> Any:
+    """Return an option whose value is a day."""
+    return typer.Option(name, help=description, formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+
+
+FirstDay = Annotated[datetime | None, day_option("--from", "First day.")]
+LastDay = Annotated[datetime | None, day_option("--to", "Last day.")]
 
 
 def day_range(first: datetime | None, last: datetime | None) -> tuple[date, date]:

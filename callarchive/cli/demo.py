@@ -10,6 +10,7 @@ import typer
 
 from callarchive.catalog.schemas import PUBLIC_TABLES
 from callarchive.cli.archive import exit_for_failures, print_results
+from callarchive.cli.days import day_option
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:
@@ -28,12 +29,7 @@ def demo(
         Path,
         typer.Option("--directory", "-d", metavar="DIR", help="Directory for the simulators, archive and catalog."),
     ] = Path(".demo"),
-    last_day: Annotated[
-        datetime | None,
-        typer.Option(
-            "--last-day", help="Last day of the week (default: yesterday).", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD"
-        ),
-    ] = None,
+    last_day: Annotated[datetime | None, day_option("--last-day", "Last day of the week (default: yesterday).")] = None,
     sessions_per_day: Annotated[
         int | None,
         typer.Option("--sessions", min=1, max=20_000, help="Sessions per account and day.", show_default=False),
@@ -76,11 +72,16 @@ def demo(
 
 def _print_places(output: Output, catalog: "Catalog", *, directory: Path, took_s: float) -> None:
     root = catalog.store.url.removeprefix("file://")
-    output.print_text(f"\nArchive        {Path(root).parent / 'archive'}")
     tables = ",".join(table.name for table in PUBLIC_TABLES)
-    output.print_text(f"Parquet files  {root}/{{{tables}}}/call_date=*/*.parquet")
-    output.print_text(f"Configuration  {directory / 'callarchive.toml'}")
-    output.print_text(f"\nA query in DuckDB, with a view for each table:\n\n{_QUERY}\n")
+    output.print_text(f"""
+Archive        {Path(root).parent / "archive"}
+Parquet files  {root}/{{{tables}}}/call_date=*/*.parquet
+Configuration  {directory / "callarchive.toml"}
+
+A query in DuckDB, with a view for each table:
+
+{_QUERY}
+""")
     answer = catalog.duckdb().sql(_QUERY)
     output.print_table("", answer.columns, answer.fetchall())
     output.print_text(f"\nDone in {took_s:.0f} s. To explore the week in Dagster's UI:  make ui")

@@ -16,11 +16,10 @@ def doctor(context: typer.Context) -> None:
     Example:
         callarchive doctor
     """
-    from callarchive.archiving.connections import Connections
     from callarchive.monitoring.doctor import Verdict, conclusion, examine, likely_cause
 
     output: Output = context.obj
-    with Connections(output.settings()) as connections:
+    with output.connections() as connections:
         findings = list(examine(connections))
     if output.json:
         output.print_json(

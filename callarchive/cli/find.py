@@ -24,12 +24,11 @@ def find(
     Example:
         callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
     """
-    from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ConfigurationError, InvalidIdError
     from callarchive.monitoring.trace import find as find_traces
 
     output: Output = context.obj
-    with Connections(output.settings()) as connections:
+    with output.connections() as connections:
         try:
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:

@@ -50,14 +50,13 @@ def forecast(
         callarchive forecast --from 2026-01-01 --to 2026-03-31
         callarchive forecast --from 2026-01-01 --to 2026-03-31 --json > forecast.json
     """
-    from callarchive.archiving.connections import Connections
     from callarchive.planning.forecast.forecasting import forecast as forecast_of
 
     output: Output = context.obj
     begin, end = day_range(first, last)
     if (end - begin).days >= _MAX_DAYS:
         raise typer.BadParameter(f"at most {_MAX_DAYS} days", param_hint="--from/--to")
-    with Connections(output.settings()) as connections:
+    with output.connections() as connections:
         made = forecast_of(connections, begin, end, listing=not no_listing)
     if output.json:
         output.print_json({"forecast": made.document()})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bars
 
+    from callarchive.archiving.connections import Connections
     from callarchive.settings import Settings
 
 _WIDTH_OFF_TERMINAL = 180
@@ -49,6 +50,12 @@ class Output:
         from callarchive.settings import load_settings
 
         return load_settings(self.config)
+
+    def connections(self) -> "Connections":
+        """Return the connections of the configuration. Nothing is contacted or created yet."""
+        from callarchive.archiving.connections import Connections
+
+        return Connections(self.settings())
 
     def print_json(self, value: object) -> None:
         """Print one JSON document to stdout. Dataclasses become objects, dates ISO 8601 strings."""

@@ -11,7 +11,6 @@ from callarchive.cli.accounts import (
     chosen_accounts,
     confirm,
     json_at_the_end,
-    open_connections,
     require_secrets,
     set_or_not,
 )
@@ -34,7 +33,7 @@ push_config_app = typer.Typer(
 def show(context: typer.Context, account: Account = None) -> None:
     """Show the recording push configuration at 8x8. 8x8 returns only whether a password is set."""
     output: Output = context.obj
-    with open_connections(output) as connections:
+    with output.connections() as connections:
         found = [
             (a.subaccount_id, connections.voice(a).setup.push_config()) for a in chosen_accounts(connections, account)
         ]
@@ -65,7 +64,7 @@ def plan(context: typer.Context, account: Account = None) -> None:
     from callarchive.voice_api.push_config import differs, push_differences
 
     output: Output = context.obj
-    with open_connections(output) as connections:
+    with output.connections() as connections:
         planned = [
             (a.subaccount_id, push_differences(wanted, connections.voice(a).setup.push_config()))
             for a, wanted in _pushing(connections, account)
@@ -96,7 +95,7 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
     output: Output = context.obj
     done: list[dict[str, object]] = []
     failed = []
-    with open_connections(output) as connections, json_at_the_end(output, "accounts", done):
+    with output.connections() as connections, json_at_the_end(output, "accounts", done):
         chosen = list(_pushing(connections, account))
         require_secrets(connections, ((a, "push.password", wanted.password) for a, wanted in chosen))
         for a, wanted in chosen:
@@ -124,7 +123,7 @@ def delete(context: typer.Context, account: Account = None, yes: Yes = False) ->
     """Delete the recording push configuration at 8x8. New recordings are then not pushed anywhere."""
     output: Output = context.obj
     done: list[dict[str, object]] = []
-    with open_connections(output) as connections, json_at_the_end(output, "accounts", done):
+    with output.connections() as connections, json_at_the_end(output, "accounts", done):
         for a in chosen_accounts(connections, account):
             name = a.subaccount_id
             confirm(f"Delete the push configuration of {name}? 8x8 will not push new recordings anywhere.", yes=yes)

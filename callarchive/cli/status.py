@@ -40,14 +40,13 @@ def status(
         callarchive status
         callarchive status --from 2026-11-01 --to 2026-11-07 --json
     """
-    from callarchive.archiving.connections import Connections
     from callarchive.catalog.schemas import SESSIONS
     from callarchive.domain.days import day_of, days_between
     from callarchive.monitoring.at_risk import support_text as text_of
     from callarchive.monitoring.status import read_status
 
     output: Output = context.obj
-    with Connections(output.settings()) as connections:
+    with output.connections() as connections:
         settings = connections.settings
         today = day_of(connections.clock(), settings.zone)
         # Today is not over yet, so a missing archive run means nothing.

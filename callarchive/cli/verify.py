@@ -2,19 +2,14 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from callarchive.cli.days import FirstDay, LastDay
 from callarchive.cli.output import Output
 from callarchive.domain.plurals import many
-
-if TYPE_CHECKING:
-    from callarchive.monitoring.verification import VerifiedDay
 
 _NO_TRACE = "no table, API response or file of the day exists: it was never archived, or it was removed"
 
@@ -41,9 +36,8 @@ def verify(
         callarchive verify --from 2026-10-01 --to 2026-10-31
         callarchive verify --sample 0.05
     """
-    from callarchive.archiving.connections import Connections
     from callarchive.domain.errors import ArchiveError
-    from callarchive.monitoring.verification import days_in_range, verify_days
+    from callarchive.monitoring.verification import Defect, days_in_range, verify_days
 
     if sample <= 0:
         raise typer.BadParameter("must be above 0", param_hint="--sample")
@@ -53,93 +47,67 @@ def verify(
     if sample < 1 and seed is None:
         seed = secrets.randbelow(1_000_000)
     output: Output = context.obj
-    with Connections(output.settings()) as connections, output.progress() as progress:
+    with output.connections() as connections, output.progress() as progress:
         days = days_in_range(connections, begin, end)
         verified = list(verify_days(connections, list(days.known), sample=sample, seed=seed, progress=progress))
         places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
-    verification = Verification(verified, days.unknown, sample=sample, seed=seed)
+    found = sorted(
+        [
+            *((day.day, str(defect), what) for day in verified for defect, what in day.defects),
+            *((day, "removed", _NO_TRACE) for day in days.unknown),
+        ],
+        key=lambda item: item[0],
+    )
+    not_checked = [(day.day, reason) for day in verified for reason in day.not_checked]
+    counts = Counter(kind for _, kind, _ in found)
+    kinds = {defect.value: counts[defect.value] for defect in Defect}
+    checked = {
+        "days": len(verified),
+        "rows": sum(day.row_count for day in verified),
+        "files": sum(day.file_count for day in verified),
+        "files_read": sum(day.read_count for day in verified),
+        "bytes_read": sum(day.read_bytes for day in verified),
+    }
     if output.json:
-        output.print_json(verification.document())
-    elif verified:
-        for line in verification.lines():
-            output.print_text(line)
-    if not verified:
-        wanted = (
-            "no day" if begin is None and end is None else f"no day from {begin or 'the first'} to {end or 'the last'}"
+        output.print_json(
+            {
+                "days": verified,
+                "days_without_trace": days.unknown,
+                "checked": checked,
+                "findings_by_kind": kinds,
+                "not_checked": [f"{day}: {reason}" for day, reason in not_checked],
+                "sample": sample,
+                "seed": seed,
+            }
         )
-        raise ArchiveError(f"{wanted} is archived in {places}")
-    if not verification.clean:
+    elif verified:
+        _print_report(output, found, not_checked, checked, kinds, seed)
+    if not verified:
+        span = "" if begin is None and end is None else f" from {begin or 'the first'} to {end or 'the last'}"
+        raise ArchiveError(f"no day{span} is archived in {places}")
+    if found or not_checked:
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The findings of a range of days.
-
-    Attributes:
-        unknown_days: days in the range without any data.
-        seed: selects the sampled files; `None` if all files were read.
-    """
-
-    days: "Sequence[VerifiedDay]"
-    unknown_days: Sequence[date]
-    sample: float
-    seed: int | None
-
-    @property
-    def clean(self) -> bool:
-        """Whether days were compared completely and without a finding."""
-        return bool(self.days) and not self._findings and not self._not_checked
-
-    @property
-    def _findings(self) -> list[tuple[date, str, str]]:
-        found = [(day.day, str(defect), what) for day in self.days for defect, what in day.defects]
-        return sorted([*found, *((day, "removed", _NO_TRACE) for day in self.unknown_days)], key=lambda item: item[0])
-
-    @property
-    def _not_checked(self) -> list[tuple[date, str]]:
-        return [(day.day, reason) for day in self.days for reason in day.not_checked]
-
-    @property
-    def _kinds(self) -> dict[str, int]:
-        from callarchive.monitoring.verification import Defect
-
-        counts = Counter(kind for _, kind, _ in self._findings)
-        return {defect.value: counts[defect.value] for defect in Defect}
-
-    def document(self) -> dict[str, Any]:
-        """Return the JSON document. It counts every kind of finding, even if the count is 0."""
-        return {
-            "days": self.days,
-            "days_without_trace": [str(day) for day in self.unknown_days],
-            "checked": {
-                "days": len(self.days),
-                "rows": sum(day.row_count for day in self.days),
-                "files": sum(day.file_count for day in self.days),
-                "files_read": sum(day.read_count for day in self.days),
-                "bytes_read": sum(day.read_bytes for day in self.days),
-            },
-            "findings_by_kind": self._kinds,
-            "not_checked": [f"{day}: {reason}" for day, reason in self._not_checked],
-            "sample": self.sample,
-            "seed": self.seed,
-        }
-
-    def lines(self) -> list[str]:
-        """Return the report as text: a line per finding, then a summary."""
-        checked = self.document()["checked"]
-        findings, not_checked = self._findings, self._not_checked
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self._kinds.items() if count)
-        summary = (
-            f"{many(checked['days'], 'day', 'days')}, {many(checked['rows'], 'row', 'rows')},"
-            f" {many(checked['files'], 'file', 'files')}, {checked['files_read']:,} of them read"
-            f" ({checked['bytes_read'] / 1e6:,.1f} MB{'' if self.seed is None else f', --seed {self.seed}'}):"
-            f" {many(len(findings), 'defect', 'defects')}"
-        )
-        return [
-            *(f"{kind}  {day}  {what}" for day, kind, what in findings),
-            *(f"not checked  {day}  {reason}" for day, reason in not_checked),
-            summary
-            + (f" ({kinds})" if kinds else "")
-            + (f", {many(len(not_checked), 'item', 'items')} not checked" if not_checked else ""),
-        ]
+def _print_report(
+    output: Output,
+    found: list[tuple[date, str, str]],
+    not_checked: list[tuple[date, str]],
+    checked: dict[str, int],
+    kinds: dict[str, int],
+    seed: int | None,
+) -> None:
+    """Print a line per finding, then a summary."""
+    for day, kind, what in found:
+        output.print_text(f"{kind}  {day}  {what}")
+    for day, reason in not_checked:
+        output.print_text(f"not checked  {day}  {reason}")
+    named = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+    output.print_text(
+        f"{many(checked['days'], 'day', 'days')}, {many(checked['rows'], 'row', 'rows')},"
+        f" {many(checked['files'], 'file', 'files')}, {checked['files_read']:,} of them read"
+        f" ({checked['bytes_read'] / 1e6:,.1f} MB{'' if seed is None else f', --seed {seed}'}):"
+        f" {many(len(found), 'defect', 'defects')}"
+        + (f" ({named})" if named else "")
+        + (f", {many(len(not_checked), 'item', 'items')} not checked" if not_checked else "")
+    )

@@ -12,7 +12,6 @@ from callarchive.cli.accounts import (
     chosen_accounts,
     confirm,
     json_at_the_end,
-    open_connections,
     require_secrets,
     set_or_not,
 )
@@ -41,7 +40,7 @@ def list_webhooks(context: typer.Context, account: Account = None, types: Types 
 
     output: Output = context.obj
     chosen = _types(types)
-    with open_connections(output) as connections:
+    with output.connections() as connections:
         compared = [
             (a, webhook_drift(a.webhooks, connections.voice(a).setup.webhooks(), types=chosen))
             for a in chosen_accounts(connections, account)
@@ -66,7 +65,7 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
     output: Output = context.obj
     named = _types(types)
     done: list[tuple[str, list[WebhookDrift]]] = []
-    with open_connections(output) as connections:
+    with output.connections() as connections:
         chosen = list(_hooked(connections, account))
         require_secrets(connections, ((a, "webhooks.auth_header", wanted.auth_header) for a, wanted in chosen))
         try:
@@ -94,7 +93,7 @@ def unregister(context: typer.Context, account: Account = None, types: Types = N
 
     output: Output = context.obj
     done: list[dict[str, object]] = []
-    with open_connections(output) as connections, json_at_the_end(output, "webhooks", done):
+    with output.connections() as connections, json_at_the_end(output, "webhooks", done):
         for a in chosen_accounts(connections, account):
             setup = connections.voice(a).setup
             there = {hook.type: hook for hook in setup.webhooks()}
