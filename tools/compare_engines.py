@@ -1,12 +1,13 @@
 """Run the same queries on a small catalog in every available engine, and fail if any result differs.
 
-The catalog contains all public tables over four days: one written by an older version, without newer columns, two full ones
-and an empty one. For every column, the queries compute counts, sums, extremes and distinct values, using the statements of
-`callarchive.catalog.ddl` for SQL engines. The expected results are computed in plain Python from the rows that were written.
-Processes run with Singapore's time zone, to detect engines that interpret timestamps as local.
+The catalog contains all public tables over five days: the first and the last written by an older version, without newer
+columns, two full ones and an empty one. The engines read it by the statements of `callarchive.catalog.ddl`, which
+docs/engines.md shows. For every column, the queries compute counts, sums, extremes, distinct values and the local day of
+timestamps. The expected results are computed in plain Python from the rows that were written. Processes run with Singapore's
+time zone, to detect engines that interpret timestamps as local or display them without a zone.
 
-DuckDB, Polars, pandas and pyarrow come from this environment. DataFusion, ClickHouse (chdb) and, with --spark, Spark are
-installed into a separate environment below --directory.
+DuckDB, Polars, pandas and pyarrow come from this environment. The other engines, Spark only with --spark, and the oldest
+supported versions are installed into separate environments below --directory.
 """
 
 import argparse
@@ -21,19 +22,33 @@ import tempfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from callarchive.catalog.ddl import statements
+from callarchive.catalog.ddl import FIRST, statements
 from callarchive.catalog.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, TEXT, TEXTS, TIMESTAMP, Table
 
-OLD, FULL, EMPTY, LAST = date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 5)
+OLD, FULL, EMPTY, LAST, RERUN = (date(2025, 12, 31), *(date(2026, 1, day) for day in (1, 2, 5, 7)))
+OLD_FILES = (OLD, RERUN)
+WITH_ROWS = (OLD, FULL, LAST, RERUN)
+ZONE = "Asia/Singapore"
 ROWS = 120
 HERE = ("duckdb", "polars", "pandas", "pyarrow")
-ELSEWHERE = {"datafusion": "datafusion", "clickhouse": "chdb"}
-SPARK = {"spark": "pyspark"}
+NEWEST = {"datafusion": "datafusion==55.0.0", "clickhouse": "chdb==4.4.0", "daft": "daft==0.7.26"}
+SPARK = {"spark": "pyspark==4.3.0"}
+OLDEST = {
+    "duckdb": "duckdb==1.1.3",
+    "polars": "polars==1.32.3",
+    "pandas": "pandas==2.2.3",
+    "pyarrow": "pyarrow==18.1.0",
+    "datafusion": "datafusion==43.1.0",
+}
+"""The oldest versions that docs/engines.md names. Wheels of later ones exist for Python 3.11 to 3.13."""
 
 Row = dict[str, Any]
 Result = dict[str, Any]
@@ -66,9 +81,9 @@ def rows_of(table: Table, day: date) -> list[Row]:
 
 
 def columns_of(table: Table, day: date) -> list[str]:
-    """Return the columns of the day's file: the oldest file lacks the last columns, except those of the key."""
+    """Return the columns of the day's file: an old file lacks the last columns, except those of the key."""
     names = [column.name for column in table.columns]
-    return [n for n in names if n in table.key or n not in names[-3:]] if day == OLD else names
+    return [n for n in names if n in table.key or n not in names[-3:]] if day in OLD_FILES else names
 
 
 def write_catalog(root: Path) -> None:
@@ -82,11 +97,12 @@ def write_catalog(root: Path) -> None:
     for table in PUBLIC_TABLES:
         for day in (FULL, EMPTY, LAST):
             catalog.replace_partition(table, day, rows_of(table, day))
-        schema = pa.schema([table.schema.field(name) for name in columns_of(table, OLD)])
-        rows = [{name: row[name] for name in schema.names} for row in rows_of(table, OLD)]
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
-        catalog.store.replace(table.partition_path(OLD), buffer.getvalue())
+        for day in OLD_FILES:
+            schema = pa.schema([table.schema.field(name) for name in columns_of(table, day)])
+            rows = [{name: row[name] for name in schema.names} for row in rows_of(table, day)]
+            buffer = io.BytesIO()
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer, compression="zstd")
+            catalog.store.replace(table.partition_path(day), buffer.getvalue())
 
 
 # --- the queries ------------------------------------------------------------------------------------------------------
@@ -99,7 +115,8 @@ def measured(values: Iterable[Any], kind: str) -> list[Any]:
         return [len(known), len(set(known))]
     if kind == TIMESTAMP:
         micros = [(value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for value in known]
-        return [len(known), min(micros, default=None), max(micros, default=None)]
+        local = [str(value.astimezone(ZoneInfo(ZONE)).date()) for value in known]
+        return [len(known), min(micros), max(micros), min(local), max(local)]
     if kind == TEXTS:  # no count: ClickHouse has no NULL arrays
         return [sum(len(value) for value in known)]
     return [len(known), str(Decimal(str(sum(known))).normalize())]
@@ -114,27 +131,37 @@ def expected() -> dict[str, Result]:
                 column.name: row[column.name] if column.name in columns_of(table, day) else None
                 for column in table.columns
             }
-            for day in (OLD, FULL, EMPTY, LAST)
+            for day in WITH_ROWS
             for row in rows_of(table, day)
         ]
         results[table.name] = {
-            "days": {str(day): ROWS for day in (OLD, FULL, LAST)},
-            "since": 2 * ROWS,
+            "days": {str(day): ROWS for day in WITH_ROWS},
+            "since": 3 * ROWS,
             **{column.name: measured((row[column.name] for row in rows), column.type) for column in table.columns},
         }
     return results
 
 
 SQL = {
-    "duckdb": {"micros": "epoch_us({})", "length": "len({})"},
+    "duckdb": {
+        "micros": "epoch_us({})",
+        "local": f"cast(cast({{}} at time zone '{ZONE}' as date) as varchar)",
+        "length": "len({})",
+    },
     "spark": {
         "micros": "unix_micros({})",
+        "local": "date_format({}, 'yyyy-MM-dd')",  # in the session's zone, which is the process's
         "length": "case when {0} is null then 0 else size({0}) end",
         "distinct": "size(collect_set({}))",  # count(distinct) over twenty columns copies each row twenty times
     },
-    "clickhouse": {"micros": "toUnixTimestamp64Micro({})", "length": "length({})"},
+    "clickhouse": {
+        "micros": "toUnixTimestamp64Micro({})",
+        "local": f"toString(toDate({{}}, '{ZONE}'))",
+        "length": "length({})",
+    },
     "datafusion": {
         "micros": "cast(arrow_cast({}, 'Timestamp(Microsecond, Some(\"UTC\"))') as bigint)",
+        "local": f"cast(cast(to_local_time({{}} at time zone '{ZONE}') as date) as varchar)",
         "length": "cardinality({})",
     },
 }
@@ -153,7 +180,8 @@ def queries(table: Table, engine: str) -> tuple[str, str, str]:
         if column.type == TEXT:
             measures.append(functions.get("distinct", "count(distinct {})").format(name))
         elif column.type == TIMESTAMP:
-            measures += [functions["micros"].format(f"{extreme}({name})") for extreme in ("min", "max")]
+            for function in ("micros", "local"):
+                measures += [functions[function].format(f"{extreme}({name})") for extreme in ("min", "max")]
         elif column.type == FLAG:
             measures.append(f"sum(case when {name} then 1 else 0 end)")
         else:
@@ -176,8 +204,8 @@ def result_of(table: Table, by_day: Any, since: Any, measures: Any) -> Result:
         elif column.type == TEXT:
             result[column.name] = [int(values.pop(0)), int(values.pop(0))]
         elif column.type == TIMESTAMP:
-            count, *extremes = (values.pop(0) for _ in range(3))
-            result[column.name] = [int(count), *(None if value is None else int(value) for value in extremes)]
+            count, least, most, first, last = (values.pop(0) for _ in range(5))
+            result[column.name] = [int(count), int(least), int(most), str(first), str(last)]
         else:
             count, total = values.pop(0), values.pop(0)
             result[column.name] = [int(count), str(Decimal(str(total or 0)).normalize())]
@@ -204,6 +232,7 @@ def by_datafusion(root: str) -> dict[str, Result]:
     from datafusion import SessionContext
 
     context = SessionContext()
+    context.sql(FIRST["datafusion"].rstrip(";\n"))
     results = {}
     for table in PUBLIC_TABLES:
         context.sql(statements("datafusion", table, root))
@@ -252,46 +281,29 @@ def by_spark(root: str) -> dict[str, Result]:
     return results
 
 
-def by_polars(root: str) -> dict[str, Result]:
-    import polars as pl
-
+def by_python(engine: str, root: str) -> dict[str, Result]:
+    """Run the Python statements of `callarchive.catalog.ddl` and measure what they read."""
+    scope: dict[str, Any] = {}
+    exec(FIRST[engine], scope)
     results = {}
     for table in PUBLIC_TABLES:
-        schema = pl.DataFrame(table.schema.empty_table()).schema
-        frame = pl.scan_parquet(
-            f"{root}/{table.name}",
-            schema=schema,
-            missing_columns="insert",
-            hive_partitioning=True,
-            hive_schema={"call_date": pl.Date},
-        ).collect()
-        results[table.name] = _of_arrow(table, frame.to_arrow())
+        exec(statements(engine, table, root), scope)
+        results[table.name] = _of_arrow(table, AS_ARROW[engine](scope[table.name]))
     return results
 
 
-def by_pandas(root: str) -> dict[str, Result]:
-    import pandas as pd
+def _of_pandas(frame: Any) -> Any:
     import pyarrow as pa
 
-    results = {}
-    for table in PUBLIC_TABLES:
-        schema = table.schema.append(pa.field("call_date", pa.date32()))
-        frame = pd.read_parquet(f"{root}/{table.name}", schema=schema, dtype_backend="pyarrow")
-        results[table.name] = _of_arrow(table, pa.Table.from_pandas(frame, preserve_index=False))
-    return results
+    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
-def by_pyarrow(root: str) -> dict[str, Result]:
-    import pyarrow as pa
-    import pyarrow.dataset as ds
-
-    results = {}
-    for table in PUBLIC_TABLES:
-        schema = table.schema.append(pa.field("call_date", pa.date32()))
-        results[table.name] = _of_arrow(
-            table, ds.dataset(f"{root}/{table.name}", schema=schema, partitioning="hive").to_table()
-        )
-    return results
+AS_ARROW: dict[str, Callable[[Any], Any]] = {
+    "polars": lambda frame: frame.collect().to_arrow(),
+    "pandas": _of_pandas,
+    "pyarrow": lambda dataset: dataset.to_table(),
+    "daft": lambda frame: frame.to_arrow(),
+}
 
 
 def _of_arrow(table: Table, rows: Any) -> Result:
@@ -309,14 +321,12 @@ def _of_arrow(table: Table, rows: Any) -> Result:
     }
 
 
-RUNNERS = {
+RUNNERS: dict[str, Callable[[str], dict[str, Result]]] = {
     "duckdb": by_duckdb,
-    "polars": by_polars,
-    "pandas": by_pandas,
-    "pyarrow": by_pyarrow,
     "datafusion": by_datafusion,
     "clickhouse": by_clickhouse,
     "spark": by_spark,
+    **{engine: partial(by_python, engine) for engine in AS_ARROW},
 }
 
 
@@ -346,7 +356,7 @@ def run_engines(
     """
     command = [str(python), __file__, "--answer", ",".join(engines), "--root", str(root)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "TZ": "Asia/Singapore"}, timeout=600
+        command, capture_output=True, text=True, check=False, env={**os.environ, "TZ": ZONE}, timeout=600
     )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[2:4])} failed:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
@@ -381,14 +391,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="callarchive-engines-") as folder:
         root = Path(folder, "catalog")
         write_catalog(root)
-        results = run_engines(HERE, root)
-        packages = {**ELSEWHERE, **(SPARK if options.spark else {})}
-        python = _environment((options.directory or Path(folder)) / "engines", packages.values())
-        for engine in packages:
-            results |= run_engines([engine], root, python=python)
-    for engine, tables in results.items():
-        found = differences(engine, tables)
-        print(f"{engine}: {'differs' if found else 'agrees'}")
+        results = {f"{engine} {version(engine)}": found for engine, found in run_engines(HERE, root).items()}
+        newest = {**NEWEST, **(SPARK if options.spark else {})}
+        for name, packages in (("newest", newest), ("oldest", OLDEST)):
+            python = _environment((options.directory or Path(folder)) / name, packages.values())
+            for engine, package in packages.items():
+                results[f"{engine} {package.partition('==')[2]}"] = run_engines([engine], root, python=python)[engine]
+    for reader, tables in results.items():
+        found = differences(reader, tables)
+        print(f"{reader}: {'differs' if found else 'agrees'}")
         faults += found
     for fault in faults:
         print(fault, file=sys.stderr)

@@ -1,9 +1,10 @@
-"""SQL that defines the public tables in Athena, Trino, BigQuery, Spark, DuckDB, ClickHouse and DataFusion.
+"""Statements that define the public tables: SQL for engines, Python for data frame libraries.
 
-`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints the statements. Each names all columns, so columns
-that files of older versions lack are NULL.
+`python -m callarchive.catalog.ddl athena s3://bucket/catalog` prints them. Each names all columns with their types, so
+columns that files of older versions lack are NULL, whichever file comes first.
 """
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 
@@ -47,6 +48,33 @@ _CLICKHOUSE = {
     TIMESTAMP: "Nullable(DateTime64(6, 'UTC'))",
     PRICE: "Nullable(Decimal(18, 6))",
     TEXTS: "Array(Nullable(String))",  # ClickHouse arrays are never NULL: it reads an empty one
+}
+_POLARS = {
+    TEXT: "pl.String",
+    COUNT: "pl.Int64",
+    NUMBER: "pl.Float64",
+    FLAG: "pl.Boolean",
+    TIMESTAMP: 'pl.Datetime("us", "UTC")',
+    PRICE: "pl.Decimal(18, 6)",
+    TEXTS: "pl.List(pl.String)",
+}
+_PYARROW = {
+    TEXT: "pa.string()",
+    COUNT: "pa.int64()",
+    NUMBER: "pa.float64()",
+    FLAG: "pa.bool_()",
+    TIMESTAMP: 'pa.timestamp("us", "UTC")',
+    PRICE: "pa.decimal128(18, 6)",
+    TEXTS: "pa.list_(pa.string())",
+}
+_DAFT = {
+    TEXT: "DataType.string()",
+    COUNT: "DataType.int64()",
+    NUMBER: "DataType.float64()",
+    FLAG: "DataType.bool()",
+    TIMESTAMP: 'DataType.timestamp("us", "UTC")',
+    PRICE: "DataType.decimal128(18, 6)",
+    TEXTS: "DataType.list(DataType.string())",
 }
 
 
@@ -127,6 +155,50 @@ def _datafusion(table: Table, root: str) -> str:
     )
 
 
+def _polars(table: Table, root: str) -> str:
+    return (
+        f"{table.name} = pl.scan_parquet(\n"
+        f"    {_python_text(f'{root}/{table.folder}/')},\n"
+        f"    schema={_python_dict(table, _POLARS)},\n"
+        '    missing_columns="insert",\n'
+        '    extra_columns="ignore",\n'
+        "    hive_partitioning=True,\n"
+        '    hive_schema={"call_date": pl.Date},\n'
+        ")\n"
+    )
+
+
+def _pandas(table: Table, root: str) -> str:
+    return (
+        f"{table.name} = pd.read_parquet(\n"
+        f"    {_python_text(f'{root}/{table.folder}')},\n"
+        f"    schema={_arrow_schema(table)},\n"
+        '    dtype_backend="pyarrow",\n'
+        ")\n"
+    )
+
+
+def _pyarrow(table: Table, root: str) -> str:
+    return (
+        f"{table.name} = ds.dataset(\n"
+        f"    {_python_text(f'{root}/{table.folder}')},\n"
+        f"    schema={_arrow_schema(table)},\n"
+        '    partitioning="hive",\n'
+        ")\n"
+    )
+
+
+def _daft(table: Table, root: str) -> str:
+    return (
+        f"{table.name} = daft.read_parquet(\n"
+        f"    {_python_text(f'{root}/{table.folder}/*/*.parquet')},\n"
+        f"    schema={_python_dict(table, _DAFT)},\n"
+        "    infer_schema=False,\n"
+        "    hive_partitioning=True,\n"
+        ")\n"
+    )
+
+
 ENGINES: Mapping[str, Callable[[Table, str], str]] = {
     "athena": _athena,
     "trino": _trino,
@@ -135,11 +207,23 @@ ENGINES: Mapping[str, Callable[[Table, str], str]] = {
     "duckdb": _duckdb,
     "clickhouse": _clickhouse,
     "datafusion": _datafusion,
+    "polars": _polars,
+    "pandas": _pandas,
+    "pyarrow": _pyarrow,
+    "daft": _daft,
 }
+FIRST: Mapping[str, str] = {
+    "datafusion": "set datafusion.execution.time_zone = 'UTC';\n",
+    "polars": "import polars as pl\n",
+    "pandas": "import pandas as pd\nimport pyarrow as pa\n",
+    "pyarrow": "import pyarrow as pa\nimport pyarrow.dataset as ds\n",
+    "daft": "import daft\nfrom daft import DataType\n",
+}
+"""What a session runs once, before the statements."""
 
 
 def statements(engine: str, table: Table, root: str) -> str:
-    """Return the SQL that defines the table in the engine.
+    """Return the SQL or Python that defines the table in the engine; `FIRST` runs before it.
 
     Args:
         engine: one of `ENGINES`.
@@ -157,12 +241,28 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def _python_dict(table: Table, types: Mapping[str, str]) -> str:
+    columns = "".join(f'        "{column.name}": {types[column.type]},\n' for column in table.columns)
+    return f"{{\n{columns}    }}"
+
+
+def _arrow_schema(table: Table) -> str:
+    columns = "".join(f'            ("{column.name}", {_PYARROW[column.type]}),\n' for column in table.columns)
+    return f'pa.schema(\n        [\n{columns}            ("call_date", pa.date32()),\n        ]\n    )'
+
+
+def _python_text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def main(arguments: list[str]) -> int:
     """Print the statements of all public tables for one engine, and return the exit code."""
     if len(arguments) != 2 or arguments[0].lower() not in ENGINES:
         sys.stderr.write(f"usage: python -m callarchive.catalog.ddl {'|'.join(ENGINES)} CATALOG-URL\n")
         return 2
-    sys.stdout.write("\n".join(statements(arguments[0].lower(), table, arguments[1]) for table in PUBLIC_TABLES))
+    engine = arguments[0].lower()
+    parts = [FIRST[engine]] if engine in FIRST else []
+    sys.stdout.write("\n".join([*parts, *(statements(engine, table, arguments[1]) for table in PUBLIC_TABLES)]))
     return 0
 
 

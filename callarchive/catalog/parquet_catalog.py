@@ -120,7 +120,9 @@ class Catalog:
         return ds.dataset(
             [f"{root}{file}" for file in files],
             schema=schema,
-            format="parquet",
+            format=ds.ParquetFileFormat(
+                default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+            ),
             filesystem=filesystem,
             partitioning=ds.partitioning(pa.schema([schema.field("call_date")]), flavor="hive"),
             partition_base_dir=f"{root}{table.folder}",

@@ -36,19 +36,21 @@ def root(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_duckdb_polars_pandas_and_pyarrow_read_what_was_written(tool: ModuleType, root: Path) -> None:
     oldest = pq.read_schema(root / RECORDINGS.partition_path(tool.OLD))
     assert len(oldest.names) < len(RECORDINGS.columns), "the first file is an old one"
+    newest = pq.read_schema(max((root / "recordings").rglob("*.parquet")))
+    assert newest.names == oldest.names, "the last file is an old one too"
     results = tool.run_engines(tool.HERE, root)
     assert [results[engine].keys() for engine in tool.HERE] == [{t.name for t in PUBLIC_TABLES}] * 4
     assert [fault for engine in tool.HERE for fault in tool.differences(engine, results[engine])] == []
 
 
 def test_a_missing_row_and_a_wrong_value_are_differences(tool: ModuleType, root: Path) -> None:
-    right = tool.by_pyarrow(str(root))
+    right = tool.by_python("pyarrow", str(root))
     assert tool.differences("pyarrow", right) == []
     file = root / RECORDINGS.partition_path(tool.LAST)
     whole = file.read_bytes()
     rows = pq.ParquetFile(file).read()
     pq.write_table(rows.slice(1), file)
-    found = tool.differences("pyarrow", tool.by_pyarrow(str(root)))
+    found = tool.differences("pyarrow", tool.by_python("pyarrow", str(root)))
     file.write_bytes(whole)
     assert any(fault.startswith("pyarrow: recordings.days: ") for fault in found)
     right["sessions"]["started_at"][1] += 8 * 3600 * 1_000_000

@@ -435,6 +435,20 @@ def test_a_damaged_file_is_rewritten(catalog: Catalog, damage: bytes | None) -> 
     assert catalog.store.read(path) == whole
 
 
+def test_a_flipped_byte_of_a_page_is_damage(catalog: Catalog) -> None:
+    path = RECORDINGS.partition_path(FULL)
+    whole = catalog.store.read(path)
+    chunk = pq.ParquetFile(io.BytesIO(whole)).metadata.row_group(0).column(RECORDINGS.schema.names.index("sha256"))
+    at = chunk.dictionary_page_offset or chunk.data_page_offset
+    flipped = bytearray(whole)
+    flipped[at + chunk.total_compressed_size // 2] ^= 1
+    catalog.store.replace(path, bytes(flipped))
+    with pytest.raises(StoreError, match=r"part-0\.parquet is damaged"):
+        catalog.partition(RECORDINGS, FULL)
+    with pytest.raises(OSError, match="CRC"):
+        catalog.arrow("recordings")
+
+
 def test_an_unchanged_partition_is_synced(local_catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr("callarchive.catalog.parquet_catalog.sync_folder", synced.append)
