@@ -4,22 +4,35 @@ import json
 import re
 from itertools import islice
 
-_SIGNATURES = (
+_CONTAINERS = (
     (b"OggS", "Ogg"),
     (b"fLaC", "FLAC"),
     (b"#!AMR", "AMR"),
     (b"caff", "CAF"),
     (b"FORM", "AIFF"),
-    (b".snd", "Sun audio"),
+    (b".snd", "Sun audio (AU)"),
+    (b"dns.", "Sun audio (AU)"),
+    (b"RIFX", "RIFF"),
+    (b"riff\x2e\x91\xcf\x11", "Wave64"),
     (b"\x1a\x45\xdf\xa3", "Matroska or WebM"),
     (b"\x00\x00\x01\xba", "an MPEG program stream"),
     (b"\x30\x26\xb2\x75", "Windows Media"),
-    (b"\x1f\x8b", "gzip"),
+    (b"FLV\x01", "FLV"),
+    (b".RMF", "RealMedia"),
+    (b"NIST_1A", "NIST SPHERE"),
+    (b"Creative Voice File", "VOC"),
+    (b"\x1f\x8b\x08", "gzip"),
     (b"PK\x03\x04", "a ZIP archive"),
-    (b"%PDF", "PDF"),
-    (b"\x89PNG", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
 )
+_DOCUMENTS = ((b"%PDF", "PDF"), (b"\x89PNG", "PNG"), (b"\xff\xd8\xff", "JPEG"))
+# The types of the first atom of MP4 and its relatives, of which older files (QuickTime) have no `ftyp`.
+_MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof")
+_BRANDS = ((b"qt", "MOV (QuickTime)"), (b"3g", "3GP"), (b"M4", "M4A (MP4)"))
+_ADTS_SYNC = (b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9")
+_FRAMES_IN_A_ROW = 3
+_GSM_FRAME_BYTES = 33
+_MARKS = 12
+_TS_PACKET_BYTES = 188
 # A free-format header: sync, valid version and layer, bitrate index 0, valid sampling frequency index.
 _FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\x0b]", re.DOTALL)
 _FREE_FORMAT_CANDIDATES = 8
@@ -27,14 +40,42 @@ _FREE_FORMAT_LONGEST_BYTES = 8192
 
 
 def container_of(head: bytes) -> str | None:
-    """Return the name of another format whose signature the first bytes have, or None."""
+    """Return the name of another audio format, container or archive that the first bytes identify, or None.
+
+    Such a file is not an mp3, though it may contain the frames of one.
+    """
     if head.startswith(b"RIFF"):
-        return "WAV" if head[8:12] == b"WAVE" else "RIFF"
-    if head[4:8] == b"ftyp":
-        return "MP4"
-    if head[:1] == b"\xff" and head[1:2] in (b"\xf0", b"\xf1", b"\xf8", b"\xf9"):
+        return {b"WAVE": "WAV", b"AVI ": "AVI"}.get(head[8:12], "RIFF")
+    if head[4:8] in _MP4_ATOMS:
+        brand = head[8:12] if head[4:8] == b"ftyp" else b"qt"
+        return next((name for begin, name in _BRANDS if brand.startswith(begin)), "MP4")
+    if _is_adts(head):
         return "AAC"
-    return next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
+    if len(head) >= _MARKS * _GSM_FRAME_BYTES and _has_at_intervals(head, _GSM_FRAME_BYTES, 0xF0, 0xD0):
+        return "GSM"
+    if len(head) >= _MARKS * _TS_PACKET_BYTES and _has_at_intervals(head, _TS_PACKET_BYTES, 0xFF, 0x47):
+        return "an MPEG transport stream"
+    return next((name for signature, name in _CONTAINERS if head.startswith(signature)), None)
+
+
+def document_of(head: bytes) -> str | None:
+    """Return the name of a format of documents or pictures, whose bytes may also be left over from a tag, or None."""
+    return next((name for signature, name in _DOCUMENTS if head.startswith(signature)), None)
+
+
+def _is_adts(head: bytes) -> bool:
+    """Return whether frames of AAC follow each other by the lengths in their headers."""
+    at = 0
+    for _ in range(_FRAMES_IN_A_ROW):
+        if head[at : at + 2] not in _ADTS_SYNC or len(head) < at + 6:
+            return False
+        at += (head[at + 3] & 3) << 11 | head[at + 4] << 3 | head[at + 5] >> 5
+    return at > 0
+
+
+def _has_at_intervals(head: bytes, interval: int, mask: int, value: int) -> bool:
+    """Return whether the frames or packets of a format without a signature have its mark."""
+    return all(byte & mask == value for byte in head[: _MARKS * interval : interval])
 
 
 def describe_non_audio(head: bytes) -> str:
@@ -43,7 +84,9 @@ def describe_non_audio(head: bytes) -> str:
         return "empty"
     if not head.strip(b"\0"):
         return "zero bytes where mp3 frames should be"
-    return container_of(head) or _describe_text(head) or _describe_bytes(head)
+    if head.startswith(_ADTS_SYNC):
+        return "is AAC, not mp3"
+    return document_of(head) or _describe_text(head) or _describe_bytes(head)
 
 
 def _describe_text(head: bytes) -> str | None:

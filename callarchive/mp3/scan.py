@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from callarchive.mp3.frames import LONGEST_FRAME_BYTES, LengthClaim, Stream, channels_of, read_length_claim, stream_of
+from callarchive.mp3.main_data import main_data_of
 from callarchive.mp3.tags import tag_length_bytes
 
 # Any valid version and layer; a bitrate that is neither free nor forbidden.
@@ -48,7 +49,7 @@ class ScanResult:
         cut_frame_bytes: the existing and the expected bytes of the last frame if it is incomplete.
         rest_offset: the offset after the last frame and the tags that follow it.
         rest_is_zero: whether only zero bytes follow (the first three may belong to a frame header).
-        last_frame_zeroed: whether the last complete frame ends in zero bytes, as after being overwritten with zeros.
+        last_bytes: the last bytes of the last complete frame, and of those before it.
     """
 
     sample_rate_hz: int = 0
@@ -66,7 +67,7 @@ class ScanResult:
     cut_frame_bytes: tuple[int, int] | None = None
     rest_offset: int = 0
     rest_is_zero: bool = True
-    last_frame_zeroed: bool = False
+    last_bytes: bytes = b""
 
     @property
     def raw_duration_s(self) -> float:
@@ -153,7 +154,7 @@ class FrameScan:
         result.samples[stream.sample_rate_hz] += frame_count * stream.samples
         result.audio_bytes += end - begin
         result.end = result.rest_offset = self.offset + end
-        result.last_frame_zeroed = not any(data[end - 4 : end])
+        result.last_bytes = data[max(begin, end - 2 * LONGEST_FRAME_BYTES) : end]
 
     def _note_first(self, data: bytes, at: int, stream: Stream) -> None:
         """Record the properties of the first frame."""
@@ -234,13 +235,14 @@ class FrameScan:
         if offset == result.end:
             return at
         gap_bytes = offset - result.rest_offset
-        if gap_bytes > 0:
-            result.gap_count += 1
-            result.gap_bytes += gap_bytes
-            result.first_gap = result.first_gap or Gap(result.rest_offset, result.raw_duration_s, gap_bytes)
-        # A frame's data begin in the frames before it (the bit reservoir). Decoders that have lost those, after damage or a
-        # tag, output nothing for the first frame.
-        return after
+        if gap_bytes <= 0:  # only tags, which leave the decoder's state as it is
+            return at
+        result.gap_count += 1
+        result.gap_bytes += gap_bytes
+        result.first_gap = result.first_gap or Gap(result.rest_offset, result.raw_duration_s, gap_bytes)
+        main_data = main_data_of(data[at:after])
+        # Decoders that have lost the earlier frames, where the data of this one begin, output nothing for it.
+        return after if main_data is not None and main_data.borrowed_bytes else at
 
 
 def _frames_alike(data: bytes, at: int, length: int) -> int:

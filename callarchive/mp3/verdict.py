@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from callarchive.domain.errors import NotAudioError
 from callarchive.domain.models import AudioIssue, Mp3Facts
 from callarchive.mp3.frames import LengthClaim, read_length_claim
-from callarchive.mp3.lookalikes import container_of, describe_non_audio
+from callarchive.mp3.lookalikes import container_of, describe_non_audio, document_of
+from callarchive.mp3.main_data import ends_overwritten
 from callarchive.mp3.scan import ScanResult
 
-# Encoders differ by a frame or two in whether they count the header frame and the last, partly filled frames.
+# Encoders differ by a frame or two in whether they count the header frame and the last, partly filled frames. The size that
+# they declare decides, if there is one.
 _CLAIM_TOLERANCE_FRAMES = 3
-_CLAIM_TOLERANCE_BYTES = 1024
+_HEADER_FRAMES = 1
 # More than this after the last frame is not a leftover of editing but overwritten audio.
 _TRAILING_JUNK_BYTES = 1024
 # File systems and download tools pad with zeros to a block. Zeros that overwrote audio begin within a frame.
@@ -31,6 +33,7 @@ class Surroundings:
         scanned_from, scanned_to: offsets; before and after them are tags.
         follows_tag: whether the file begins with a tag.
         tag_claims_audio: whether the declared length of that tag is wrong, because it includes frames.
+        wave_claims_bytes, wave_missing_bytes: of a WAVE file's audio, by its header; 0 if it is no WAVE file.
     """
 
     head: bytes
@@ -39,6 +42,8 @@ class Surroundings:
     scanned_to: int
     follows_tag: bool
     tag_claims_audio: bool
+    wave_claims_bytes: int = 0
+    wave_missing_bytes: int = 0
 
 
 def judge(scan: ScanResult, around: Surroundings) -> Mp3Facts:
@@ -68,17 +73,18 @@ def judge(scan: ScanResult, around: Surroundings) -> Mp3Facts:
 
 
 def _refuse_non_audio(scan: ScanResult, around: Surroundings) -> None:
+    if (container := container_of(around.head)) is not None:
+        raise NotAudioError(f"is {container}, not mp3")
     if not scan.frame_count:
         claim = scan.claim or read_length_claim(around.head)
         if claim is not None:
             raise NotAudioError(f"no frames but the {claim.kind} header")
         raise NotAudioError(describe_non_audio(around.head))
     other_bytes = around.scanned_to - around.scanned_from - scan.audio_bytes
-    # Random bytes sometimes end in two frames; videos and archives contain mp3 frames in small pieces.
+    # Random bytes sometimes end in two frames; documents and pictures contain mp3 frames by coincidence.
     accident = scan.frame_count < 3 and scan.claim is None
-    container = container_of(around.head)
-    if other_bytes > scan.audio_bytes and (accident or container):
-        raise NotAudioError(container or describe_non_audio(around.head))
+    if other_bytes > scan.audio_bytes and (accident or document_of(around.head)):
+        raise NotAudioError(describe_non_audio(around.head))
 
 
 def _duration_s(scan: ScanResult, around: Surroundings) -> float:
@@ -112,12 +118,16 @@ def _ends_in_zeros(scan: ScanResult, around: Surroundings) -> bool:
     if not scan.rest_is_zero or scan.rest_offset != scan.end or _has_all_claimed_frames(scan):
         return False
     mean_frame_bytes = scan.audio_bytes / scan.frame_count
-    return zero_bytes > _ZERO_PADDING_BYTES or (scan.last_frame_zeroed and zero_bytes >= mean_frame_bytes)
+    return zero_bytes > _ZERO_PADDING_BYTES or (zero_bytes >= mean_frame_bytes and ends_overwritten(scan.last_bytes))
 
 
 def _cut_short(scan: ScanResult, around: Surroundings) -> tuple[str, ...]:
     """Return the signs that the file is truncated."""
     details = []
+    if around.wave_missing_bytes * scan.frame_count >= scan.audio_bytes:
+        details.append(
+            f"the WAV header claims {around.wave_claims_bytes} bytes of audio, {around.wave_missing_bytes} of them are missing"
+        )
     if scan.claim is not None and (claimed := _broken_claim(scan, scan.claim, around)):
         details.append(claimed)
     if scan.cut_frame_bytes is not None:
@@ -134,15 +144,24 @@ def _cut_short(scan: ScanResult, around: Surroundings) -> tuple[str, ...]:
 
 
 def _broken_claim(scan: ScanResult, claim: LengthClaim, around: Surroundings) -> str | None:
-    if claim.frame_count is not None:
-        if claim.frame_count <= scan.frame_count + _CLAIM_TOLERANCE_FRAMES:
+    begin, there = scan.begin or 0, scan.end - (scan.begin or 0)
+    # Some encoders include the tags in the size.
+    size_is_right = claim.size_bytes in (there, around.size_bytes - begin, around.size_bytes)
+    if claim.frame_count is None:
+        if claim.size_bytes is None or size_is_right or claim.size_bytes - there < scan.audio_bytes / scan.frame_count:
             return None
-        claimed_s = claim.frame_count * scan.samples_per_frame / scan.sample_rate_hz
-        return f"the {claim.kind} header claims {claimed_s:.2f} s, the file has {scan.raw_duration_s:.2f} s"
-    there = around.size_bytes - (scan.begin or 0)
-    if claim.size_bytes is None or claim.size_bytes * 0.99 <= there + _CLAIM_TOLERANCE_BYTES:
+        return f"the {claim.kind} header claims {claim.size_bytes} bytes, the file has {there}"
+    if claim.size_bytes is None:
+        tolerance_frames = _HEADER_FRAMES
+    else:
+        tolerance_frames = _CLAIM_TOLERANCE_FRAMES if size_is_right or claim.size_bytes < there else 0
+    if claim.frame_count <= scan.frame_count + tolerance_frames:
         return None
-    return f"the {claim.kind} header claims {claim.size_bytes} bytes, the file has {there}"
+    claimed_s = claim.frame_count * scan.samples_per_frame / scan.sample_rate_hz
+    return (
+        f"the {claim.kind} header claims {claim.frame_count} frames ({claimed_s:.2f} s), "
+        f"the file has {scan.frame_count} ({scan.raw_duration_s:.2f} s)"
+    )
 
 
 def _broken(scan: ScanResult, around: Surroundings) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from callarchive.domain.models import Mp3Facts
 from callarchive.mp3.scan import FrameScan
 from callarchive.mp3.tags import end_of_audio, tag_length_bytes
 from callarchive.mp3.verdict import Surroundings, judge
+from callarchive.mp3.wave import WaveChunks, begins_wave
 
 _BLOCK_BYTES = 128 * 1024
 # A tag at the end of the file is found from its end, so the last bytes are held back until more arrive. Longer tags have
@@ -28,6 +29,7 @@ class Mp3Walk:
         self._opening_tag: FrameScan | None = None
         self._tag_claims_audio = False
         self._scan: FrameScan | None = None
+        self._wave: WaveChunks | None = None
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """Process the next chunk."""
@@ -49,19 +51,31 @@ class Mp3Walk:
         """
         last = b"".join(self._waiting)
         size_bytes = self._offset + len(last)
-        self._walk(last, end_of_audio(last))
+        end = end_of_audio(last)
+        self._walk(last[:end], end)
+        if self._wave is not None and self._wave.other_format is not None:
+            raise NotAudioError(f"is {self._wave.other_format}, not mp3")
         if self._scan is not None:
-            return judge(self._scan.finish(), self._surroundings(size_bytes, self._scan))
+            return judge(self._scan.finish(), self._surroundings(size_bytes, self._scan, bytes_behind=len(last) - end))
         if self._opening_tag is not None and self._opening_tag_left:
             self._tag_claims_audio = True
             scan = self._opening_tag.finish()
             if scan.frame_count:
                 return judge(scan, self._surroundings(size_bytes, self._opening_tag))
+        if self._wave is not None:
+            raise NotAudioError("WAV without mp3 frames")
         raise NotAudioError("tags, and no audio behind them" if last else "empty")
 
     def _walk(self, data: bytes, end: int) -> None:
-        """Pass the bytes before `end` to the scan that they belong to."""
+        """Pass the audio before `end` on; of a WAVE file, the chunk `data`."""
         at = 0
+        while at < end:
+            step, is_audio = self._wave.step(data, at, end) if self._wave is not None else (end - at, True)
+            at = self._walk_audio(data, at, at + step) if is_audio else at + step
+        self._offset += end
+
+    def _walk_audio(self, data: bytes, at: int, end: int) -> int:
+        """Pass the bytes before `end` to the scan that they belong to, and return where they end or a WAVE file begins."""
         while at < end:
             if self._opening_tag is not None and self._opening_tag_left:
                 step = min(self._opening_tag_left, end - at)
@@ -75,17 +89,19 @@ class Mp3Walk:
                 step = 0
                 self._opening_tag_left = tag_bytes
                 self._opening_tag = FrameScan(offset=self._offset + at)
+            elif self._scan is None and self._wave is None and begins_wave(data, at):
+                self._wave = WaveChunks()
+                return at
             else:
                 if self._scan is None:
                     self._scan = FrameScan(offset=self._offset + at)
-                    end_of_block = at - at % _BLOCK_BYTES + _BLOCK_BYTES
-                    self._head = data[at : min(end, end_of_block, at + _HEAD_BYTES)]
+                    self._head = data[at : at + _HEAD_BYTES]
                 step = end - at
                 self._scan.feed(data[at:end])
             at += step
-        self._offset += end
+        return at
 
-    def _surroundings(self, size_bytes: int, scan: FrameScan) -> Surroundings:
+    def _surroundings(self, size_bytes: int, scan: FrameScan, *, bytes_behind: int = 0) -> Surroundings:
         return Surroundings(
             head=self._head,
             size_bytes=size_bytes,
@@ -93,4 +109,6 @@ class Mp3Walk:
             scanned_to=scan.offset,
             follows_tag=self._opening_tag is not None,
             tag_claims_audio=self._tag_claims_audio,
+            wave_claims_bytes=self._wave.claimed_bytes if self._wave is not None else 0,
+            wave_missing_bytes=self._wave.missing_bytes - bytes_behind if self._wave is not None else 0,
         )

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from itertools import repeat
 
 import pytest
 from hypothesis import given, settings
@@ -138,8 +139,7 @@ def test_tags_between_concatenated_files_are_no_damage() -> None:
     whole = id3v2(NOISE) + PHONE * 50 + ID3V1
     facts = probe_mp3(whole * 3)
     assert facts.audio_issue is None
-    # Behind a tag a decoder has lost what the frame borrows from the ones before it.
-    assert facts.frame_count == 3 * 50 - 2
+    assert facts.frame_count == 3 * 50
 
 
 def test_the_header_frame_is_not_counted_and_its_delays_are_subtracted() -> None:
@@ -149,6 +149,48 @@ def test_the_header_frame_is_not_counted_and_its_delays_are_subtracted() -> None
     assert facts.duration_s == pytest.approx((100 * 576 - 576 - 1000) / 16000)
     assert (facts.frame_count, facts.bitrate_kbps, facts.audio_issue) == (100, pytest.approx(32), None)
     assert probe_mp3(vbri_frame(frames=100, size=360 + len(body)) + body).duration_s == pytest.approx(3.6)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [ID3V1, id3v2(NOISE), ape(version=1000), ape(version=2000) + ID3V1, lyrics3() + ID3V1, ID3V1 + id3v2(b"x" * 50)],
+)
+def test_no_frame_is_left_out_at_tags_between_pieces(between: bytes) -> None:
+    piece = info_frame(frames=60, size=360 + 60 * 144) + WIDE * 60
+    facts = probe_mp3(between.join([piece] * 20))
+    # Decoders play the header frames of all pieces but the first.
+    assert facts.frame_count == 20 * 61 - 1
+    assert facts.audio_issue is None
+
+
+def test_a_frame_behind_a_gap_counts_if_it_borrows_no_data() -> None:
+    independent = bytes.fromhex("ffe328c4") + bytes(1) + b"\x11" * 139
+    assert probe_mp3(PHONE * 50 + NOISE + independent * 50).frame_count == 100
+    assert probe_mp3(PHONE * 50 + NOISE + PHONE * 50).frame_count == 99
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+@pytest.mark.parametrize("behind", [b"", ID3V1])
+def test_whole_frames_that_are_missing_of_the_declared_ones_mean_truncated(missing: int, behind: bytes) -> None:
+    claims = info_frame(frames=100, size=360 + 100 * 144)
+    facts = probe_mp3(claims + WIDE * (100 - missing) + behind)
+    assert facts.audio_issue is AudioIssue.TRUNCATED
+    assert facts.issue_detail == (
+        f"the Info header claims 100 frames (3.60 s), the file has {100 - missing} ({3.6 - missing * 0.036:.2f} s)"
+    )
+    facts = probe_mp3(info_frame(size=360 + 100 * 144) + WIDE * (100 - missing) + behind)
+    assert facts.audio_issue is AudioIssue.TRUNCATED
+
+
+@pytest.mark.parametrize("size", [360 + 100 * 144, 360 + 100 * 144 + 128, 310 + 360 + 100 * 144 + 128])
+def test_a_count_that_includes_the_header_frame_is_no_issue_if_the_size_is_right(size: int) -> None:
+    for header in (info_frame(frames=101, size=size), info_frame(size=size), info_frame(frames=101)):
+        assert probe_mp3(id3v2(b"x" * 300) + header + WIDE * 100 + ID3V1).audio_issue is None
+
+
+def test_the_first_of_joined_pieces_declares_only_its_own_length() -> None:
+    joined = info_frame(frames=50, size=360 + 50 * 144) + WIDE * 50 + info_frame(frames=70, size=360 + 70 * 144)
+    assert probe_mp3(joined + WIDE * 70).audio_issue is None
 
 
 @pytest.mark.parametrize("count", [1, 97, 99, 101, 103])
@@ -212,6 +254,36 @@ def test_a_tail_overwritten_with_zeros_is_truncated(zero_bytes: int) -> None:
     assert probe_mp3(PHONE * 100 + PHONE[:2] + bytes(6000)).audio_issue is AudioIssue.TRUNCATED
 
 
+def frame_with(*, size_bits: int, borrowed_bytes: int = 0, own: bytes) -> bytes:
+    """Return a frame of 16 kbit/s at 8 kHz, mono, whose side information says where its data are."""
+    side = borrowed_bytes << 64 | size_bits << 51 | 0x1234
+    return bytes.fromhex("ffe328c4") + side.to_bytes(9, "big") + own.ljust(131, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("last", "lost"),
+    [
+        (frame_with(size_bits=800, own=b"\x55" * 100), False),
+        (frame_with(size_bits=805, own=b"\x55" * 101), False),
+        (frame_with(size_bits=0, own=b""), False),
+        (frame_with(size_bits=800, own=b"\x55" * 100 + b"LAME3.100"), False),
+        (frame_with(size_bits=804, own=b"\x55" * 100 + (int.from_bytes(b"\x05LAME") << 4).to_bytes(5, "big")), False),
+        (frame_with(size_bits=800, borrowed_bytes=100, own=b""), False),
+        (frame_with(size_bits=900, borrowed_bytes=100, own=b"\x55" * 13), False),
+        (frame_with(size_bits=800, own=b"\x55" * 90), True),
+        (frame_with(size_bits=900, borrowed_bytes=90, own=b"\x55" * 10), True),
+        (frame_with(size_bits=800, own=b"\x55" * 120), True),  # data of the next frames
+        (frame_with(size_bits=400, borrowed_bytes=100, own=b""), True),
+        (PHONE[:4] + bytes(140), True),
+    ],
+)
+def test_zeros_in_the_last_frame_are_lost_data_only_where_its_data_are(last: bytes, lost: bool) -> None:
+    for padding in (500, 4000):
+        facts = probe_mp3(PHONE * 50 + last + bytes(padding))
+        assert facts.frame_count == 51
+        assert facts.audio_issue is (AudioIssue.TRUNCATED if lost else None)
+
+
 def test_zeros_after_all_declared_frames_are_padding() -> None:
     facts = probe_mp3(info_frame(frames=100) + WIDE * 100 + bytes(100_000))
     assert (facts.duration_s, facts.audio_issue) == (pytest.approx(3.6), None)
@@ -268,11 +340,11 @@ def test_a_tag_that_includes_audio_is_skipped_and_reported() -> None:
         (b'{"message": "not found"}', "JSON"),
         (b'[{"id": 1, "cut', "JSON"),
         (b"The recording was moved.\r\n", "plain text"),
-        (b"RIFF\x24\x08\0\0WAVEfmt " + NOISE, "WAV"),
-        (b"OggS\0\x02" + NOISE, "Ogg"),
-        (b"fLaC" + NOISE, "FLAC"),
-        (b"\0\0\0\x20ftypM4A " + NOISE, "MP4"),
-        (b"\xff\xf1\x50\x80" + NOISE, "AAC"),
+        (b"RIFF\x24\x08\0\0WAVEfmt \x10\0\0\0\1\0" + NOISE, "is WAV (PCM), not mp3"),
+        (b"OggS\0\x02" + NOISE, "is Ogg, not mp3"),
+        (b"fLaC" + NOISE, "is FLAC, not mp3"),
+        (b"\0\0\0\x20ftypM4A " + NOISE, "is M4A (MP4), not mp3"),
+        (b"\xff\xf1\x50\x80" + NOISE, "is AAC, not mp3"),
         (NOISE, "no known format, no two mp3 frames in a row"),
         (PHONE, "no known format, no two mp3 frames in a row"),
         (b"\xff" * 3000, "no known format, no two mp3 frames in a row"),
@@ -288,13 +360,113 @@ def test_a_tag_that_includes_audio_is_skipped_and_reported() -> None:
             "free-format mp3 (bitrate index 0), which is not supported",
         ),
         (NOISE + PHONE + PHONE, "no known format, no two mp3 frames in a row"),
-        (b"\x1a\x45\xdf\xa3" + (PHONE * 4 + NOISE) * 5, "Matroska or WebM"),
+        (b"\x1a\x45\xdf\xa3" + (PHONE * 4 + NOISE) * 5, "is Matroska or WebM, not mp3"),
     ],
 )
 def test_other_bytes_than_audio_are_rejected_by_name(data: bytes, reason: str) -> None:
     with pytest.raises(NotAudioError) as caught:
         probe_mp3(data)
     assert str(caught.value) == reason
+
+
+def chunk(name: bytes, content: bytes, *, claimed: int | None = None) -> bytes:
+    size = len(content) if claimed is None else claimed
+    return name + size.to_bytes(4, "little") + content + bytes(len(content) % 2)
+
+
+def wave(*chunks: bytes, tag: int = 0x55, outer: bytes = b"RIFF") -> bytes:
+    body = b"WAVE" + chunk(b"fmt ", tag.to_bytes(2, "little") + bytes(28)) + b"".join(chunks)
+    return outer + min(len(body), 0xFFFFFFFF).to_bytes(4, "little") + body
+
+
+BODY = PHONE * 100
+DS64 = chunk(b"ds64", bytes(8) + len(BODY).to_bytes(8, "little") + bytes(12))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wave(chunk(b"data", BODY)),
+        wave(chunk(b"LIST", NOISE * 40), chunk(b"data", BODY)),
+        wave(chunk(b"JUNK", bytes(400_000)), chunk(b"data", BODY), chunk(b"LIST", NOISE * 40)),
+        wave(chunk(b"LIST", b"odd"), chunk(b"data", BODY)),
+        wave(chunk(b"LIST", b"odd")[:-1], chunk(b"data", BODY)),
+        wave(chunk(b"data", PHONE[77:] + BODY), chunk(b"LIST", NOISE * 20)),
+        wave(chunk(b"data", BODY, claimed=0)),
+        wave(chunk(b"data", BODY, claimed=0xFFFFFFFF)),
+        wave(chunk(b"data", BODY, claimed=0x7FFFF000)),
+        wave(chunk(b"data", BODY, claimed=4096)),
+        wave(DS64, chunk(b"data", BODY, claimed=0xFFFFFFFF), chunk(b"LIST", NOISE * 20), outer=b"RF64"),
+        wave(DS64, chunk(b"data", BODY, claimed=0xFFFFFFFF), outer=b"BW64"),
+        wave(chunk(b"data", BODY + ID3V1)),
+        wave(chunk(b"data", BODY)) + ID3V1,
+        id3v2(b"x" * 500) + wave(chunk(b"data", BODY)),
+        wave(chunk(b"data", id3v2(b"x" * 500) + BODY)),
+    ],
+)
+def test_an_mp3_in_a_wave_file_is_scanned_without_the_other_chunks(data: bytes) -> None:
+    for size in (len(data), 1000):
+        facts = walk_in_chunks(data, repeat(size))
+        assert isinstance(facts, Mp3Facts)
+        assert (facts.frame_count, facts.audio_issue) == (100, None)
+
+
+def test_the_extensible_format_of_a_wave_file_is_read() -> None:
+    guid = b"\x55" + bytes(15)
+    fmt = chunk(b"fmt ", b"\xfe\xff" + bytes(22) + guid)
+    assert probe_mp3(b"RIFF\0\0\0\0WAVE" + fmt + chunk(b"data", BODY)).frame_count == 100
+
+
+@pytest.mark.parametrize("outer", [b"RIFF", b"RF64"])
+def test_a_wave_file_without_all_of_its_declared_audio_is_truncated(outer: bytes) -> None:
+    size = {"claimed": 0xFFFFFFFF} if outer == b"RF64" else {}
+    data = wave(chunk(b"LIST", b"x" * 50), DS64, chunk(b"data", BODY, **size), outer=outer)
+    facts = probe_mp3(data[: -40 * 144])
+    assert (facts.frame_count, facts.audio_issue) == (60, AudioIssue.TRUNCATED)
+    assert facts.issue_detail == "the WAV header claims 14400 bytes of audio, 5760 of them are missing"
+    assert probe_mp3(data[: -40 * 144] + ID3V1).audio_issue is AudioIssue.TRUNCATED
+
+
+FRAMES_INSIDE = PHONE * 200
+GSM = (b"\xd5" + bytes(range(32))) * 50
+ADTS = (bytes.fromhex("fff15080") + (7 + 100 << 5 | 0x1F).to_bytes(2, "big") + b"\xfc" + b"a" * 100) * 30
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\0\0\0\x20ftypisom" + bytes(20), "MP4"),
+        (b"\0\0\0\x20ftypM4A " + bytes(20), "M4A (MP4)"),
+        (b"\0\0\0\x14ftypqt  " + bytes(8), "MOV (QuickTime)"),
+        (b"\0\0\0\x08wide\0\0\xff\xffmdat", "MOV (QuickTime)"),
+        (b"\0\0\xff\xffmoov\0\0\0\x6cmvhd", "MOV (QuickTime)"),
+        (b"\0\0\0\x18ftyp3gp4" + bytes(12), "3GP"),
+        (b"caff\0\1\0\0desc", "CAF"),
+        (b"RIFF\xff\xff\0\0AVI LIST", "AVI"),
+        (b"RIFF\xff\xff\0\0CDXA", "RIFF"),
+        (wave(tag=1), "WAV (PCM)"),
+        (wave(tag=0x31), "WAV (GSM)"),
+        (wave(tag=7), "WAV (mu-law)"),
+        (b"\x1a\x45\xdf\xa3\x93\x42\x82\x88matroska", "Matroska or WebM"),
+        (b"OggS\0\x02", "Ogg"),
+        (b"fLaC\0\0\0\x22", "FLAC"),
+        (b"#!AMR\n", "AMR"),
+        (b"#!AMR-WB\n", "AMR"),
+        (b".snd\0\0\0\x18", "Sun audio (AU)"),
+        (b"FORM\0\0\xff\xffAIFF", "AIFF"),
+        (b"FLV\1\4\0\0\0\x09", "FLV"),
+        (b"PK\3\4\x14\0\0\0\0\0", "a ZIP archive"),
+        (GSM, "GSM"),
+        (ADTS, "AAC"),
+        (id3v2(b"x" * 30) + ADTS, "AAC"),
+        ((b"G" + bytes(187)) * 20, "an MPEG transport stream"),
+    ],
+)
+def test_a_container_is_rejected_by_name_whatever_it_contains(head: bytes, name: str) -> None:
+    for content in (b"", FRAMES_INSIDE, NOISE + FRAMES_INSIDE, FRAMES_INSIDE[:-50], bytes(5000)):
+        with pytest.raises(NotAudioError) as caught:
+            probe_mp3(head + content)
+        assert str(caught.value) == f"is {name}, not mp3"
 
 
 def walk_in_chunks(data: bytes, sizes: Iterator[int]) -> Mp3Facts | str:
@@ -337,6 +509,8 @@ PARTS = st.sampled_from(
         b"<html>",
         b'{"a":',
         b"RIFF",
+        wave(chunk(b"LIST", NOISE[:300]), chunk(b"data", PHONE * 9)),
+        wave(chunk(b"data", PHONE * 9, claimed=90_000)),
     ]
 )
 
