@@ -25,7 +25,7 @@ _CONTAINERS = (
     (b"PK\x03\x04", "a ZIP archive"),
 )
 _DOCUMENTS = ((b"%PDF", "PDF"), (b"\x89PNG", "PNG"), (b"\xff\xd8\xff", "JPEG"))
-# The types of the first atom of MP4 and its relatives, of which older files (QuickTime) have no `ftyp`.
+# The types of the first atom of MP4 and its relatives. Older files (QuickTime) have no `ftyp`.
 _MP4_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"moof")
 _BRANDS = ((b"qt", "MOV (QuickTime)"), (b"3g", "3GP"), (b"M4", "M4A (MP4)"))
 _ADTS_SYNC = (b"\xff\xf0", b"\xff\xf1", b"\xff\xf8", b"\xff\xf9")
@@ -42,7 +42,7 @@ _FREE_FORMAT_LONGEST_BYTES = 8192
 def container_of(head: bytes) -> str | None:
     """Return the name of another audio format, container or archive that the first bytes identify, or None.
 
-    Such a file is not an mp3, though it may contain the frames of one.
+    The file is not an mp3, though it may contain the frames of one.
     """
     if head.startswith(b"RIFF"):
         return {b"WAVE": "WAV", b"AVI ": "AVI"}.get(head[8:12], "RIFF")

@@ -11,7 +11,7 @@ from callarchive.mp3.frames import LONGEST_FRAME_BYTES, channels_of, stream_of
 
 # Coded values end in a few zero bytes at most.
 _ZEROS_IN_DATA_BYTES = 4
-# A frame's header, its CRC, and the first bytes of the side information, of which one is not 0 even in a silent frame.
+# A frame's header, its CRC, and the first bytes of the side information: not all 0 even in a silent frame.
 _LONGEST_HEADER_BYTES = 9
 
 
