@@ -33,6 +33,7 @@ from callarchive.storage.landing.sftp.session import SftpSession
 
 _FOLDERS_AT_ONCE = 128
 """The most open folders. A server with a lower limit refuses the others without a reason."""
+_PROBES = 3
 _REPEATS_MAX = 8
 """The most READDIRs in a row without a new entry. Two are always in flight."""
 
@@ -79,10 +80,18 @@ class SftpFolders:
         return Gap(folder, self.uri_of(folder), reason)
 
     def root(self, session: SftpSession, deadline: float) -> bytes:
-        """Return the landing's real path on the server, with links resolved. Requested once."""
+        """Return the landing's real path on the server, with links resolved. Requested once.
+
+        The root is opened three times in the same round trip: a server that mixes up open files shows it before any is read.
+        """
         if self._real_root is None:
             place = string(self._asked_root)
-            real, stated = session.exchange([(REALPATH, place), (STAT, place)], deadline=deadline)
+            probes = min(_PROBES, session.handles_max or _PROBES)
+            requests = [(REALPATH, place), (STAT, place), *[(OPENDIR, place)] * probes]
+            real, stated, *opened = session.exchange(requests, deadline=deadline)
+            for reply in opened:
+                if reply.kind == HANDLE:
+                    session.close_handle(reply.handle(self.uri))
             hint = "check accounts.landing: its path is absolute on the server"
             try:
                 attributes = stated.attributes(self.uri)
@@ -137,7 +146,8 @@ class SftpFolders:
 
         Each folder is in `handles` or `findings` of one group.
         """
-        left, at_once = deque(folders), _FOLDERS_AT_ONCE
+        most = min(_FOLDERS_AT_ONCE, session.handles_max or _FOLDERS_AT_ONCE)
+        left, at_once = deque(folders), most
         while left:
             group = [left.popleft() for _ in range(min(at_once, len(left)))]
             opened = self.open_all(session, group, deadline)
@@ -147,7 +157,7 @@ class SftpFolders:
             left.extend(opened.refused)
             if opened.handles or opened.findings:
                 yield opened
-            fewer, more = max(1, len(opened.handles) or len(group) // 2), min(2 * at_once, _FOLDERS_AT_ONCE)
+            fewer, more = max(1, len(opened.handles) or len(group) // 2), min(2 * at_once, most)
             at_once = fewer if opened.refused else more
 
     def open_all(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Opened:

@@ -18,6 +18,7 @@ import paramiko
 from callarchive.domain.foreign_text import cleaned
 from callarchive.storage.landing.sftp.messages import (
     CLOSE,
+    HANDLE,
     INIT,
     READ_SIZE_MAX,
     VERSION,
@@ -39,18 +40,24 @@ class SftpSession:
         read_size: the size of one READ, learned from the server's replies.
         stall_timeout_s: how long a caller waits without a reply.
         silent: whether a caller timed out; the connection may be dead, too.
+        handles_max: how many handles may be open at once; `None` if there is no limit.
+        handles_kept_apart: how many were open when the server gave one of them to another file; `None` as long as it has not.
     """
 
     def __init__(self, channel: paramiko.Channel, *, stall_timeout_s: float) -> None:
         self.read_size = READ_SIZE_MAX
         self.stall_timeout_s = stall_timeout_s
         self.silent = False
+        self.handles_max: int | None = None
+        self.handles_kept_apart: int | None = None
         self._channel = channel
         self._outbox: list[bytes] = []
         self._sending = threading.Lock()
         self._booking = threading.Lock()  # guards what follows up to `_loss`; held for moments only
         self._number = 0
         self._callers: dict[int, Caller | None] = {}  # by request, in order; None: the reply is dropped
+        self._handles: set[bytes] = set()  # open at the server
+        self._closing: dict[int, bytes] = {}  # by request
         self._due = 0  # number of awaited replies
         self._loss: SessionLostError | None = None
         self._retired = False
@@ -99,7 +106,7 @@ class SftpSession:
         While others wait for replies, the request is sent with their next one.
         """
         with contextlib.suppress(SessionLostError):
-            self.post([(CLOSE, string(handle))], None)
+            self.post([(CLOSE, string(handle))], None, closes=handle)
             if not self._due:
                 self._send_outbox()
 
@@ -126,7 +133,9 @@ class SftpSession:
         self._send_outbox()
         return numbers
 
-    def post(self, requests: Sequence[tuple[int, bytes]], caller: "Caller | None") -> range:
+    def post(
+        self, requests: Sequence[tuple[int, bytes]], caller: "Caller | None", *, closes: bytes | None = None
+    ) -> range:
         """Queue requests to be sent with the next ones. Replies are dropped if `caller` is `None`."""
         with self._booking:
             if self._loss is not None:
@@ -136,6 +145,8 @@ class SftpSession:
             numbers = range(self._number + 1, self._number + 1 + len(requests))
             self._number += len(requests)
             self._callers.update(dict.fromkeys(numbers, caller))
+            if closes is not None:
+                self._closing[numbers[0]] = closes
             if caller is not None:
                 self._due += len(requests)
                 caller.due += len(requests)
@@ -191,12 +202,23 @@ class SftpSession:
                 with self._booking:
                     if number not in self._callers:
                         raise not_sftp(f"it answers request {number}, which was not made")
+                    reply = Reply(request=number, kind=kind, body=body)
+                    if kind == HANDLE:
+                        self._keep_apart(reply.handle(""))
+                    self._handles.discard(self._closing.pop(number, b""))
                     caller = self._callers.pop(number)
                     if caller is not None:
                         self._due -= 1
-                        caller.receive(Reply(request=number, kind=kind, body=body))
+                        caller.receive(reply)
         except SessionLostError as err:
             self._lose(err)
+
+    def _keep_apart(self, handle: bytes) -> None:
+        """Note an open handle. Raise SessionLostError if it is already open: reads from it would mix two files up."""
+        if handle in self._handles:
+            self.handles_kept_apart = len(self._handles)
+            raise SessionLostError("the server gave the handle of an open file to another one")
+        self._handles.add(handle)
 
     def _lose(self, loss: SessionLostError) -> None:
         """End the session, with this error if it is the first, and wake its callers."""

@@ -3,6 +3,9 @@
 One session carries many downloads. A second one helps with servers that process each session's requests in sequence, a second
 connection on lines where one TCP stream is slow. Servers limit both (OpenSSH: MaxSessions 10 per connection, MaxStartups 10
 connections that have not logged in yet), so they are opened one after the other, and threads share what the server allows.
+
+A server that gives the handle of an open file to another one (Erlang's: to the third) cannot be shared: from then on each
+session has one thread, which opens no more files and folders at once than the server kept apart.
 """
 
 import logging
@@ -74,7 +77,8 @@ class SessionPool:
     ) -> None:
         self._connect = connect
         self._uri = uri
-        self._sessions_max = math.ceil(callers_max / CALLERS_PER_SESSION)
+        self._callers_max = callers_max
+        self._handles_max: int | None = None
         self._attempts = attempts
         self._backoff = backoff
         self._outage_s = outage_s
@@ -108,6 +112,7 @@ class SessionPool:
                     self._changed.wait(left_s)
                     session = self._find(outages)
                 if session is not None:
+                    session.handles_max = self._handles_max
                     return session
                 self._growing = True
             try:
@@ -131,7 +136,11 @@ class SessionPool:
                 if session in slot.callers:
                     slot.callers[session] -= 1
                     slot.retired = slot.retired or session.silent
-            if not session.usable:
+            if session.handles_kept_apart is not None and session.handles_max == self._handles_max:
+                kept_apart = session.handles_kept_apart
+                self._handles_max = max(1, min(kept_apart, (self._handles_max or kept_apart + 1) - 1))
+                _log.info("%s: mixes up open files; at most %d at once in a session", self._uri, self._handles_max)
+            if not session.usable or self._handles_max:
                 self._changed.notify_all()
         if not session.usable:
             self._prune()
@@ -158,6 +167,11 @@ class SessionPool:
             raise UnavailableError(f"{self._uri}: the landing was closed")
         serving = self._serving()
         usable = [(callers, slot, one) for slot in serving for one, callers in slot.callers.items() if one.usable]
+        if self._handles_max:
+            free = [found for found in usable if not found[0]]
+            if usable and not free:
+                return None
+            usable = free
         if usable:
             callers, slot, session = min(usable, key=lambda found: found[0])
             if callers >= CALLERS_PER_SESSION and not self._growing and self._has_room():
@@ -177,7 +191,8 @@ class SessionPool:
     def _has_room(self) -> bool:
         """Return whether one more session may be tried. The lock is held."""
         serving = self._serving()
-        if sum(slot.session_count for slot in serving) >= self._sessions_max:
+        callers_per_session = 1 if self._handles_max else CALLERS_PER_SESSION
+        if sum(slot.session_count for slot in serving) >= math.ceil(self._callers_max / callers_per_session):
             return False
         return len(serving) < self._connections_max or any(slot.session_count < slot.room for slot in serving)
 
