@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -144,7 +144,7 @@ class Server:
         version: returns the installed version.
         run: starts it in an empty folder of its own; yields an empty landing; stops it.
         needs: programs, or files below `.servers/`.
-        refuses: whether `Files.refuse` works.
+        refuses: what it refuses after `Files.refuse`: a "file"; a "folder", when it is listed; a "path" in that folder.
         pinned: whether its version is pinned in this folder; Debian's differ between machines.
         remark: for the table.
     """
@@ -152,8 +152,8 @@ class Server:
     name: str
     version: Callable[[], str]
     run: Callable[[Path], AbstractContextManager[Place]]
-    needs: Sequence[str]
-    refuses: bool = False
+    needs: Sequence[str] = ()
+    refuses: Collection[str] = ()
     pinned: bool = True
     remark: str = ""
 
