@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.settings import load_settings
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.generation import generate_world
-from callarchive.simulator.landings import due_recordings, object_bytes
+from callarchive.simulator.landings import object_bytes
 from callarchive.simulator.world import AccountPlan, Answer, FileState, Recording, World
 from tests.servers.running import Place
 
@@ -100,7 +100,7 @@ def day_at(place: Place, home: Path, *, stores: str = "") -> Iterator[Day]:
     """
     world = whole_day(place.kind, place.landing.partition("//")[2])
     expected = {}
-    for _, recording in due_recordings(world, place.kind, now=datetime.now(UTC)):
+    for recording in world.recordings:
         data = object_bytes(recording)
         place.files.put(recording.path, data)
         expected[recording.recording_id] = hashlib.sha256(data).hexdigest()
