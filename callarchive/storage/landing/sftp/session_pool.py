@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from callarchive.domain.errors import ArchiveError, UnavailableError
+from callarchive.domain.errors import AccessDeniedError, ArchiveError, UnavailableError
 from callarchive.runtime.retry import Backoff
 from callarchive.storage.landing.sftp.connection import Connection, SessionRefusedError
 from callarchive.storage.landing.sftp.login import LogInCutOffError
@@ -62,7 +62,7 @@ class SessionPool:
         callers_max: the number of threads, which limits the number of sessions.
         attempts: the most attempts at a connection, or at the first session on one, before the server counts as unavailable.
         backoff: the pauses between attempts.
-        outage_s: how long no thread tries a server that counts as unavailable.
+        outage_s: how long no thread tries a server that counts as unavailable or refused our log-in.
     """
 
     def __init__(
@@ -244,11 +244,11 @@ class SessionPool:
             slot.connection.close()  # it may have been added after the others were closed
 
     def _note_outage(self, err: ArchiveError) -> None:
-        """Raise this error in waiting threads, and an UnavailableError for a while in new ones. The lock is held."""
+        """Raise this error in waiting threads, and for a while in new ones. The lock is held."""
         self._outages += 1
         self._outage = err
         self._useless_in_a_row = 0
-        if isinstance(err, UnavailableError):
+        if isinstance(err, UnavailableError | AccessDeniedError):
             self._outage_until = time.monotonic() + self._outage_s
 
     def _try_connecting(self) -> Connection | None:
