@@ -1,7 +1,7 @@
 """Make a forecast from the catalog, the landings and archived days nearby. 8x8 is not contacted, and nothing is written."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,7 @@ from callarchive.archiving.steps.looking_up import sessions_to_ask
 from callarchive.archiving.transforms.orphans import accounts_sharing
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
+from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of, days_between
 from callarchive.planning.forecast.archived_days import SETTLED, ArchivedDay, History, archived_day
 from callarchive.planning.forecast.figures import (
@@ -47,23 +48,29 @@ class AccountForecast:
     """An account's range, or that of all accounts together, as `all`.
 
     Attributes:
-        archived_share: the share of recordings that are archived already, from 0 to 1; None without recordings.
         figures: those of the days, and api_calls, requests (of S3), time_s, and cost if there are prices.
         time_rests_on, history: the sources as text.
         notes: further remarks.
     """
 
     subaccount_id: str
-    archived_share: float | None
     figures: Figures
     time_rests_on: str
     history: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def archived_share(self) -> float | None:
+        """The share of recordings that are archived already, from 0 to 1; None without recordings."""
+        recordings, settled = self.figures["recordings"].value, self.figures["settled"].value
+        return (settled or 0) / recordings if recordings else None
+
     def document(self) -> dict[str, Any]:
         """Return the account's forecast for JSON."""
-        figures = {name: figure.document() for name, figure in self.figures.items()}
-        return {**{name: getattr(self, name) for name in self.__slots__}, "figures": figures}
+        return {
+            **{name: getattr(self, name) for name in (*self.__slots__, "archived_share")},
+            "figures": {name: figure.document() for name, figure in self.figures.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
     in_range = [day for day in days_between(first, last) if day in archived]
     outcomes = {day: archived_day(catalog, day) for day in {*nearest, *in_range}}
     due = {day: count_values(sessions_to_ask(connections.catalog_day(day))["subaccount_id"]) for day in in_range}
-    settled = _Settled(connections, archived)
+    settled = _settled(catalog, archived)
     today = day_of(made_at, settings.zone)
     accounts = []
     for account in settings.accounts:
@@ -115,32 +122,31 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
         listed = None if landing is None else LandingDays(landing, first, last, zone=settings.zone, now=made_at)
         days = []
         for day in days_between(first, last):
-            objects = None if listed is None or day >= today else listed.of(day, settled=settled.around(day))
+            objects = None if listed is None or day > today else listed.of(day, settled=settled(day))
             if day in due:
                 days.append(_archived(outcomes[day].get(id_, ArchivedDay()), due[day].get(id_, 0), objects, history))
+            elif objects is None or day == today:
+                days.append(_expected(history, day))
             else:
-                days.append(_expected(history, day) if objects is None else _over(objects, history, day))
+                days.append(_over(objects, history, day))
         notes = tuple(_notes(settings, account, listed))
         accounts.append(_account(settings, account, days, history, notes))
     return Forecast(first, last, made_at, tuple(in_range), settings.forecast.currency, tuple(accounts), _all(accounts))
 
 
-class _Settled:
-    """The recordings of a day and its neighbours that need not be fetched."""
+def _settled(catalog: Catalog, archived: set[date]) -> Callable[[date], list[Any]]:
+    """Return a function that returns the ids of the recordings of a day and its neighbours that need not be fetched."""
 
-    def __init__(self, connections: Connections, archived: set[date]) -> None:
-        self._catalog, self._archived = connections.catalog, archived
-        self._of_day = lru_cache(maxsize=4)(self._read)
+    @lru_cache(maxsize=4)
+    def of_day(day: date) -> list[Any]:
+        rows = catalog.partition(schemas.RECORDING_FILES, day, columns=("recording_id", "archive_status"))
+        return list(rows["recording_id"].filter(pc.is_in(rows["archive_status"], value_set=pa.array(SETTLED))).chunks)
 
-    def around(self, day: date) -> list[Any]:
+    def around(day: date) -> list[Any]:
         near = (day + timedelta(days=offset) for offset in (-1, 0, 1))
-        return [chunk for other in near if other in self._archived for chunk in self._of_day(other)]
+        return [chunk for other in near if other in archived for chunk in of_day(other)]
 
-    def _read(self, day: date) -> list[Any]:
-        columns = ("recording_id", "archive_status")
-        rows = self._catalog.partition(schemas.RECORDING_FILES, day, columns=columns)
-        ids = rows["recording_id"].filter(pc.is_in(rows["archive_status"], value_set=pa.array(SETTLED)))
-        return list(ids.chunks)
+    return around
 
 
 def _archived(outcome: ArchivedDay, look_up_count: int, objects: Listed | None, history: History) -> Figures:
@@ -152,14 +158,16 @@ def _archived(outcome: ArchivedDay, look_up_count: int, objects: Listed | None, 
         new = counted(left.fetch_bytes, LANDING).times(history.seconds_per_byte)
         audio = at_least(outcome.audio_s, LEAST_CATALOG) if new.value is None else new.scaled(1, plus=outcome.audio_s)
     return {
-        "sessions": counted(outcome.session_count, CATALOG),
+        **_day(
+            counted(outcome.session_count, CATALOG),
+            bound(outcome.found_count + left.fetch_count, source),
+            bound(outcome.size_bytes + left.fetch_bytes, source),
+            audio,
+            settled=outcome.found_count,
+        ),
         "look_ups": counted(look_up_count, CATALOG),
-        "recordings": bound(outcome.found_count + left.fetch_count, source),
-        "settled": counted(outcome.found_count, CATALOG),
         "fetch_count": unknown() if objects is None else counted(objects.fetch_count, LANDING),
         "fetch_bytes": unknown() if objects is None else counted(objects.fetch_bytes, LANDING),
-        "size_bytes": bound(outcome.size_bytes + left.fetch_bytes, source),
-        "audio_s": audio,
     }
 
 
@@ -171,17 +179,13 @@ def _over(objects: Listed, history: History, day: date) -> Figures:
             sessions = at_least(objects.session_count, LEAST_LANDING)
     else:  # perhaps there were none
         sessions = history.sessions_on(day)
-        sessions = Figure(sessions.value, None if sessions.value is None else 0, sessions.high, sessions.days)
-    size = counted(objects.size_bytes, LANDING)
+        sessions = replace(sessions, low=None if sessions.value is None else 0)
+    recordings, size = counted(objects.recording_count, LANDING), counted(objects.size_bytes, LANDING)
+    settled = objects.recording_count - objects.fetch_count
     return {
-        "sessions": sessions,
-        "look_ups": sessions,
-        "recordings": counted(objects.recording_count, LANDING),
-        "settled": counted(objects.recording_count - objects.fetch_count, LANDING),
+        **_day(sessions, recordings, size, size.times(history.seconds_per_byte), settled=settled),
         "fetch_count": counted(objects.fetch_count, LANDING),
         "fetch_bytes": counted(objects.fetch_bytes, LANDING),
-        "size_bytes": size,
-        "audio_s": size.times(history.seconds_per_byte),
     }
 
 
@@ -190,15 +194,19 @@ def _expected(history: History, day: date) -> Figures:
     sessions = history.sessions_on(day)
     recordings = sessions.times(history.recordings_per_session)
     size = recordings.times(history.bytes_per_recording)
+    return _day(sessions, recordings, size, size.times(history.seconds_per_byte))
+
+
+def _day(sessions: Figure, recordings: Figure, size: Figure, audio_s: Figure, *, settled: int = 0) -> Figures:
     return {
         "sessions": sessions,
         "look_ups": sessions,
         "recordings": recordings,
-        "settled": counted(0, CATALOG),
+        "settled": counted(settled, CATALOG),
         "fetch_count": recordings,
         "fetch_bytes": size,
         "size_bytes": size,
-        "audio_s": size.times(history.seconds_per_byte),
+        "audio_s": audio_s,
     }
 
 
@@ -227,15 +235,14 @@ def _account(
     fetching = (
         "too few recordings to measure downloads" if history.fetch_s_per_byte is None else "downloads as measured"
     )
-    return _summed(account.subaccount_id, figures, f"{pace}; {fetching}", history.description, notes)
+    return AccountForecast(account.subaccount_id, figures, f"{pace}; {fetching}", history.description, notes)
 
 
 def _time(cap: float, history: History, figures: Figures) -> Figure:
     """Return the seconds of lookups and downloads; only a lower bound if downloads were never measured."""
     measured, fastest = history.s_per_look_up, 1 / cap
     if measured is None:
-        looking_up = figures["look_ups"].scaled(fastest)
-        looking_up = Figure(looking_up.value, looking_up.low, None, looking_up.days)
+        looking_up = replace(figures["look_ups"].scaled(fastest), high=None)
     else:
         paces = (max(fastest, pace) for pace in (measured.value, measured.low, measured.high))
         looking_up = figures["look_ups"].times(Ratio(*paces))
@@ -260,12 +267,4 @@ def _all(accounts: Sequence[AccountForecast]) -> AccountForecast:
         name: total((a.figures[name] for a in accounts), partial=name not in ("time_s", "cost")) for name in names
     }
     history = "; ".join(f"{account.subaccount_id}: {account.history}" for account in accounts)
-    return _summed("all", figures, "the accounts one after the other", history, ())
-
-
-def _summed(
-    subaccount_id: str, figures: Mapping[str, Figure], time_rests_on: str, history: str, notes: Iterable[str]
-) -> AccountForecast:
-    recordings, settled = figures["recordings"].value, figures["settled"].value or 0
-    share = settled / recordings if recordings else None
-    return AccountForecast(subaccount_id, share, dict(figures), time_rests_on, history, tuple(notes))
+    return AccountForecast("all", figures, "the accounts one after the other", history)
