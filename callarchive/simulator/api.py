@@ -36,13 +36,8 @@ class Request:
 class SimulatedApi:
     """8x8's Voice API for the accounts of a world, served within a `with` block.
 
-    Args:
-        world: the data. `replace_world` replaces it while the server runs.
-        keys: the bearer key of each subaccount.
-        port: 0 chooses a free one.
-        clock: the time at 8x8, which decides which recordings are ready and which links have expired.
-        export_polls: how often the status of an export job is queued or running before the job ends.
-        export_rows_per_file: more rows are split into several files.
+    `keys` are the bearer keys of the subaccounts; port 0 is a free one. The clock decides which recordings are ready and which
+    links have expired. An export job is unfinished for `export_polls` requests.
     """
 
     def __init__(
@@ -99,7 +94,7 @@ class SimulatedApi:
 
     @property
     def url(self) -> str:
-        """The value for `api_url` in a configuration."""
+        """The value for `api_url`."""
         return f"http://127.0.0.1:{self.port}"
 
     @property

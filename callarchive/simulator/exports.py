@@ -53,12 +53,7 @@ class ExportJob:
 
 
 class ExportJobs:
-    """All export jobs of a simulated API. Thread-safe.
-
-    Args:
-        polls: how often the status of a job is unfinished.
-        rows_per_file: more rows are split into several files.
-    """
+    """All export jobs of a simulated API, each unfinished for this number of polls. Thread-safe."""
 
     def __init__(self, *, polls: int, rows_per_file: int) -> None:
         self._polls = polls

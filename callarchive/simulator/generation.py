@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import timezone as fixed_offset
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
@@ -95,33 +95,17 @@ def generate_world(
     sessions_per_day: int,
     timezone: str = "UTC",
 ) -> World:
-    """Return the world of these arguments. Its days do not change if later ones are added.
+    """Return the world of these arguments. Adding accounts or days does not change the others.
 
-    Args:
-        seed: any integer.
-        accounts: each gets its own sessions.
-        first_day, last_day: both inclusive, in `timezone`.
-        sessions_per_day: of each account.
-        timezone: an IANA name. The call centre's hours follow it too.
+    Each account has its own sessions. The days, both inclusive, and the call centre's hours are those of the time zone.
     """
-    days = list(days_between(first_day, last_day))
-    sessions = (
-        session
-        for account in accounts
-        for session in _sessions(account, seed, days, sessions_per_day, ZoneInfo(timezone))
-    )
+    sessions = []
+    for account in accounts:
+        maker = _Maker(account, random.Random(f"{seed}/{account.subaccount_id}"))
+        for day in days_between(first_day, last_day):
+            starts = _starts(*day_bounds(day, ZoneInfo(timezone)), sessions_per_day, maker.rng)
+            sessions += [maker.session(started_at) for started_at in starts]
     return World(accounts=tuple(accounts), sessions=tuple(sessions), timezone=timezone)
-
-
-def _sessions(
-    account: AccountPlan, seed: int, days: Sequence[date], sessions_per_day: int, timezone: ZoneInfo
-) -> Iterator[Session]:
-    """Yield the account's sessions, oldest first."""
-    maker = _Maker(account, random.Random(f"{seed}/{account.subaccount_id}"))
-    for day in days:
-        begin, end = day_bounds(day, timezone)
-        for started_at in _starts(begin, end, sessions_per_day, maker.rng):
-            yield maker.session(started_at)
 
 
 def uuid_at(at: datetime, rng: random.Random) -> str:
@@ -209,30 +193,28 @@ class _Maker:
         ended_at = _cut_to_ms(b_answered_at + timedelta(seconds=talk_s))
         leg_status = "FAILED" if status == "ERROR" else status
         a_connected_at = started_at + timedelta(milliseconds=700) if status == "COMPLETED" else None
-        leg_a = self._leg("inbound", caller, mask, (started_at, a_connected_at, ended_at), leg_status)
+        leg_a = self._leg("inbound", (caller, mask), (started_at, a_connected_at, ended_at), leg_status)
         if status in ("CANCELED", "ERROR"):
             return (leg_a,)
         b_connected_at = b_answered_at if status == "COMPLETED" else None
-        return leg_a, self._leg("outbound", mask, callee, (b_initiated_at, b_connected_at, ended_at), leg_status)
+        return leg_a, self._leg("outbound", (mask, callee), (b_initiated_at, b_connected_at, ended_at), leg_status)
 
     def _leg(
         self,
-        direction: str,
-        source: PhoneNumber,
-        destination: PhoneNumber,
+        direction: Literal["inbound", "outbound"],
+        numbers: tuple[PhoneNumber, PhoneNumber],
         times: tuple[datetime, datetime | None, datetime],
         status: str,
     ) -> Leg:
         initiated_at, connected_at, disconnected_at = times
         duration_s = math.ceil((disconnected_at - connected_at).total_seconds()) if connected_at else 0
         return Leg(
-            call_id=uuid_at(initiated_at, self.rng),
-            direction="inbound" if direction == "inbound" else "outbound",
-            source=source,
-            destination=destination,
-            initiated_at=initiated_at,
-            connected_at=connected_at,
-            disconnected_at=disconnected_at,
+            uuid_at(initiated_at, self.rng),
+            direction,
+            *numbers,
+            initiated_at,
+            connected_at,
+            disconnected_at,
             duration_s=duration_s,
             status=status,
             mos=Decimal(self.rng.randrange(350, 450)) / 100 if connected_at else None,

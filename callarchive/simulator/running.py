@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from dotenv import dotenv_values
+
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ConfigurationError
 from callarchive.simulator.api import SimulatedApi
@@ -37,6 +39,7 @@ DEMO_DAYS = 7
 DEMO_SESSIONS_PER_DAY = 22
 DEMO_SEED = 8
 
+_SESSION_FILES = "inbox/sessions-{day}.csv"
 _SFTP_PASSWORD = "SIMULATED_SFTP_PASSWORD"
 
 
@@ -73,7 +76,7 @@ class Simulator:
         self.clock = clock
         self.config = directory / CONFIG_NAME
         self._state = _read_state(directory)
-        known = _read_env(directory / ".env")
+        known = dotenv_values(directory / ".env")
         names = [_SFTP_PASSWORD, *(api_key_name(account) for account in world.accounts)]
         self.environment: Mapping[str, str] = {
             **{name: known.get(name) or secrets.token_hex(20) for name in names},
@@ -112,14 +115,8 @@ class Simulator:
         """Start and fill all simulators, and write `directory/callarchive.toml`.
 
         With only the directory given, the last start there is repeated: the same world, keys and, if they are free, ports, so
-        that the configuration remains valid.
-
-        Args:
-            directory: created if it does not exist.
-            world: the data; `None` generates the demo's week from the next arguments.
-            seed, last_day, sessions_per_day: of the demo's week; `last_day` is yesterday (UTC) by default.
-            clock: the time at 8x8. After moving a `MovableClock`, call `deliver`.
-            export_polls: how often the status of an export job is unfinished; a client waits after each.
+        that the configuration remains valid. Without a world, it is the demo's week, which ends yesterday (UTC) by default.
+        After moving a `MovableClock`, call `deliver`. An export job is unfinished for `export_polls` requests.
 
         Raises:
             ConfigurationError: the extra `simulator` is not installed.
@@ -200,22 +197,11 @@ def _recipe(
 def _read_state(directory: Path) -> dict[str, Any]:
     file = directory / STATE_NAME
     try:
-        state = json.loads(file.read_text(encoding="utf-8"))
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, TypeError) as err:
         raise ConfigurationError(f"{file} cannot be read ({type(err).__name__}): delete it to start over") from err
-    if not isinstance(state, dict):
-        raise ConfigurationError(f"{file} was not written by the simulator: delete it to start over")
-    return state
-
-
-def _read_env(file: Path) -> dict[str, str]:
-    """Return the variables of a `.env` that the simulator wrote."""
-    if not file.is_file():
-        return {}
-    pairs = (line.partition("=") for line in file.read_text(encoding="utf-8").splitlines())
-    return {name: value for name, _, value in pairs if value}
 
 
 def _write_private(file: Path, text: str) -> None:
@@ -235,7 +221,7 @@ def _write_session_files(directory: Path, world: World) -> None:
         if account.listed_share == 0:
             continue
         day = day_of(session.started_at, zone).isoformat()
-        lines = rows.setdefault(account.session_files.replace("{day}", day), [])
+        lines = rows.setdefault(_SESSION_FILES.replace("{day}", day), [])
         if session.listed:
             lines.append(f"{session.session_id},{iso_ms(session.started_at)}\n")
     for file, lines in rows.items():
@@ -284,7 +270,7 @@ known_hosts = "known_hosts"
 """
     sources = '[[accounts.session_sources]]\nkind = "log_export"\n'
     if account.listed_share > 0:
-        sources += f'\n[[accounts.session_sources]]\nkind = "files"\npath = "{account.session_files}"\n'
+        sources += f'\n[[accounts.session_sources]]\nkind = "files"\npath = "{_SESSION_FILES}"\n'
     return f"""
 [[accounts]]
 subaccount_id = "{account.subaccount_id}"

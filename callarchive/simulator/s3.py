@@ -20,11 +20,7 @@ _START_S = 60.0
 
 
 class SimulatedS3:
-    """An S3 server in its own process, served within a `with` block. It starts empty and accepts any credentials.
-
-    Args:
-        port: 0 chooses a free one.
-    """
+    """An S3 server in its own process, within a `with` block. It starts empty; port 0 is a free one; any key is valid."""
 
     access_key_id = ACCESS_KEY_ID
     secret_access_key = SECRET_ACCESS_KEY
@@ -43,12 +39,7 @@ class SimulatedS3:
         self.close()
 
     def start(self) -> Self:
-        """Start serving requests.
-
-        Raises:
-            ConfigurationError: the extra `simulator` is not installed.
-            UnavailableError: the port is taken, or the server did not start.
-        """
+        """Start serving requests. Raise UnavailableError if the port is taken or the server did not start."""
         require("moto", "flask", "flask_cors")
         # moto waits forever for a server that could not bind.
         if self._wanted_port and free_port(self._wanted_port) != self._wanted_port:
@@ -130,10 +121,7 @@ class SimulatedS3:
         return sorted(item["Key"].removeprefix(root) for page in pages for item in page.get("Contents", ()))
 
     def fill(self, world: World, *, now: datetime, exclude: Collection[str] = ()) -> list[str]:
-        """Write every recording of the world's S3 accounts that is ready now, and return the ids.
-
-        The buckets of all accounts are created. `exclude` has ids of recordings to skip.
-        """
+        """Write the recordings of S3 accounts that are ready, except those with these ids, and return their ids."""
         for account in world.accounts:
             if account.landing == "s3":
                 self.create_bucket(account.bucket)

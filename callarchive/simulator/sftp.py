@@ -7,6 +7,7 @@ import asyncio
 import hmac
 import os
 from collections.abc import Collection, Coroutine
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -20,13 +21,9 @@ _WAIT_S = 10.0
 
 
 class SimulatedSftp:
-    """An SFTP server, served within a `with` block.
+    """An SFTP server of a folder for the user `demo`, within a `with` block, on a free port if that is 0.
 
-    Args:
-        folder: what it serves; created if it does not exist.
-        password: of the user `demo`.
-        port: 0 chooses a free one.
-        host_key: the file that keeps the server's key for the next start; `None` creates a new key.
+    The file `host_key` keeps the server's key for the next start.
     """
 
     host = "127.0.0.1"
@@ -40,6 +37,7 @@ class SimulatedSftp:
         self._key: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
+        self._stop: asyncio.Event
         self._acceptor: Any = None
         self._connections: set[Any] = set()
         self._denied: set[str] = set()
@@ -58,9 +56,10 @@ class SimulatedSftp:
         require("asyncssh")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._key = self._key or _host_key(self._host_key_file)
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="simulated-sftp")
+        running: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = Thread(target=asyncio.run, args=(self._serve(running),), name="simulated-sftp")
         self._thread.start()
+        self._loop = running.result(_WAIT_S)
         try:
             self.restart()
         except BaseException:
@@ -70,15 +69,10 @@ class SimulatedSftp:
 
     def close(self) -> None:
         """Stop the server and keep the folder. May be called twice."""
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
-            return
-        self.kill()
-        self._run(_finish())
-        self._loop = self._thread = None
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        loop, self._loop = self._loop, None
+        if loop is not None and self._thread is not None:
+            loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
 
     def kill(self) -> None:
         """Stop listening and abort all connections, until `restart`."""
@@ -128,10 +122,7 @@ class SimulatedSftp:
         return sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
 
     def fill(self, world: World, *, now: datetime, exclude: Collection[str] = ()) -> list[str]:
-        """Write every recording of the world's SFTP accounts that is ready now, and return the ids.
-
-        The folders of all accounts are created. `exclude` has ids of recordings to skip.
-        """
+        """Write the recordings of SFTP accounts that are ready, except those with these ids, and return their ids."""
         for account in world.accounts:
             if account.landing == "sftp":
                 (self._folder / account.root).mkdir(parents=True, exist_ok=True)
@@ -151,6 +142,13 @@ class SimulatedSftp:
             coroutine.close()
             raise RuntimeError("the simulated SFTP server is not running: use it in a `with`")
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_WAIT_S)
+
+    async def _serve(self, running: Future[asyncio.AbstractEventLoop]) -> None:
+        """Keep the loop running until it is stopped."""
+        self._stop = asyncio.Event()
+        running.set_result(asyncio.get_running_loop())
+        await self._stop.wait()
+        await self._stop_listening()
 
     async def _listen(self) -> None:
         import asyncssh
@@ -178,16 +176,6 @@ class SimulatedSftp:
             connection.abort()
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
         await acceptor.wait_closed()
-
-
-async def _finish() -> None:
-    """End all tasks and threads of the running loop."""
-    loop = asyncio.get_running_loop()
-    tasks = asyncio.all_tasks(loop) - {asyncio.current_task(loop)}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await loop.shutdown_default_executor()
 
 
 def _host_key(file: Path | None) -> Any:

@@ -24,11 +24,7 @@ class FileState(StrEnum):
     CUT_MID_FRAME = "cut_mid_frame"
     ZERO_TAIL = "zero_tail"
     HOLE = "hole"
-    WRONG_XING_COUNT = "wrong_xing_count"
-    FREE_FORMAT = "free_format"
     HTML = "html"
-    JSON = "json"
-    RANDOM = "random"
     EMPTY = "empty"
 
 
@@ -47,21 +43,17 @@ class AccountPlan:
 
     Attributes:
         root: S3: bucket and prefix, `bucket/prefix`. SFTP: a folder below the server's root.
-        url_base: the start of `externalFileUrl`; if empty, a host that does not exist, or for S3 the bucket and prefix.
         layout: `flat` is `{session}/{file}`, `dated` is `{YYYY-MM-DD}/{session}/{file}`, `mixed` is both.
         export_offsets: whether time stamps in the CSV end in `Z` or have no offset.
         listed_share: the share of sessions that are also in the account's own session files, from 0 to 1.
-        session_files: their path in the simulator's directory; `{day}` is YYYY-MM-DD.
     """
 
     subaccount_id: str
     landing: Literal["s3", "sftp"]
     root: str
-    url_base: str = ""
     layout: Literal["flat", "dated", "mixed"] = "mixed"
     export_offsets: bool = True
     listed_share: float = 0.0
-    session_files: str = "inbox/sessions-{day}.csv"
 
     @property
     def bucket(self) -> str:
@@ -75,9 +67,7 @@ class AccountPlan:
 
     @property
     def external_base(self) -> str:
-        """The start of `externalFileUrl`, without a trailing slash."""
-        if self.url_base:
-            return self.url_base.rstrip("/")
+        """The start of `externalFileUrl`, without a trailing slash: a host that does not exist, or a bucket and prefix."""
         if self.landing == "s3":
             return f"https://{self.bucket}.s3.ap-southeast-1.amazonaws.com/{self.prefix}".rstrip("/")
         return "https://recordings.example"

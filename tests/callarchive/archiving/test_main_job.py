@@ -213,7 +213,7 @@ def without_times(row: dict[str, Any], root: str) -> dict[str, Any]:
 def expected_state(recording: Any) -> str:
     if recording.status == "PROCESSING":
         return "pending"
-    if recording.file in (FileState.HTML, FileState.EMPTY, FileState.JSON, FileState.RANDOM, FileState.FREE_FORMAT):
+    if recording.file in (FileState.HTML, FileState.EMPTY):
         return "rejected"
     if recording.file is not FileState.ABSENT:
         return "archived"
