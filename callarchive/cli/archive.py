@@ -1,8 +1,6 @@
 """`callarchive archive`: archive a day or a range of days, and report the results."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,7 +119,8 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
 
     done = [result for result in results if isinstance(result, DaySummary)]
     states = (state.replace("_", " ") for state in _STATES)
-    totals = [_row("all", _total(done))] if len(done) > 1 else []
+    rows_of_days = [_row(summary) for summary in done]
+    totals = [("all", *map(sum, zip(*rows_of_days, strict=True)))] if len(done) > 1 else []
     attention = [item for summary in done for item in summary.attention]
     hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
     checks = [check for summary in done for check in summary.checks if not check.passed]
@@ -130,7 +129,7 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
         (
             "Archived days",
             ("day", "sessions", *states, "MB", "hours", "fetched", "lookups failed"),
-            [_row(str(summary.day), summary) for summary in done] + totals,
+            [*((summary.day, *row) for summary, row in zip(done, rows_of_days, strict=True)), *totals],
         ),
         (
             "Needs attention",
@@ -157,30 +156,12 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
         output.print_text("Everything is accounted for.")
 
 
-def _row(name: str, summary: "DaySummary") -> tuple[object, ...]:
+def _row(summary: "DaySummary") -> tuple[float, ...]:
     return (
-        name,
         summary.session_count,
         *(summary.recordings.get(state, 0) for state in _STATES),
         summary.size_bytes / 1e6,
         summary.duration_s / 3600,
         summary.fetched_count,
         summary.lookups.get("error", 0),
-    )
-
-
-def _total(done: "list[DaySummary]") -> "DaySummary":
-    lookups: Counter[str] = Counter()
-    recordings: Counter[str] = Counter()
-    for summary in done:
-        lookups.update(summary.lookups)
-        recordings.update(summary.recordings)
-    return replace(
-        done[0],
-        session_count=sum(s.session_count for s in done),
-        lookups=dict(lookups),
-        recordings=dict(recordings),
-        size_bytes=sum(s.size_bytes for s in done),
-        duration_s=sum(s.duration_s for s in done),
-        fetched_count=sum(s.fetched_count for s in done),
     )

@@ -20,6 +20,7 @@ from callarchive.domain.plurals import many
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
     from callarchive.settings import AccountSettings, PushSettings
+    from callarchive.voice_api.account_setup import PushConfig
     from callarchive.voice_api.push_config import PushDifference
 
 push_config_app = typer.Typer(
@@ -40,22 +41,8 @@ def show(context: typer.Context, account: Account = None) -> None:
     if output.json:
         output.print_json({"accounts": [{"subaccount_id": name, "push_config": config} for name, config in found]})
         return
-    rows = [
-        (
-            name,
-            config.protocol,
-            config.host,
-            None if config.port is None else str(config.port),
-            config.username,
-            set_or_not(config.password_set),
-            config.path,
-        )
-        if config is not None
-        else (name, "not set", "", "", "", "", "")
-        for name, config in found
-    ]
     headings = ("account", "protocol", "host", "port", "username", "password", "path")
-    output.print_table("Recording push configuration at 8x8", headings, rows)
+    output.print_table("Recording push configuration at 8x8", headings, [_row(*item) for item in found])
 
 
 @push_config_app.command("plan", short_help="Compare 8x8 with the configuration file.")
@@ -70,14 +57,8 @@ def plan(context: typer.Context, account: Account = None) -> None:
             for a, wanted in _pushing(connections, account)
         ]
     if output.json:
-        output.print_json(
-            {
-                "accounts": [
-                    {"subaccount_id": name, "differs": differs(differences), "settings": differences}
-                    for name, differences in planned
-                ]
-            }
-        )
+        accounts = [{"subaccount_id": name, "differs": differs(found), "settings": found} for name, found in planned]
+        output.print_json({"accounts": accounts})
         return
     for name, differences in planned:
         _print_plan(output, name, differences)
@@ -131,6 +112,13 @@ def delete(context: typer.Context, account: Account = None, yes: Yes = False) ->
             done.append({"subaccount_id": name, "deleted": deleted})
             if not output.json:
                 output.print_text(f"{name}: {'deleted' if deleted else 'no configuration was set'}")
+
+
+def _row(name: str, at: "PushConfig | None") -> tuple[object, ...]:
+    if at is None:
+        return (name, "not set", *[""] * 5)
+    port = None if at.port is None else str(at.port)
+    return (name, at.protocol, at.host, port, at.username, set_or_not(at.password_set), at.path)
 
 
 def _pushing(connections: "Connections", wanted: str | None) -> "list[tuple[AccountSettings, PushSettings]]":

@@ -163,24 +163,14 @@ def _print_webhooks(output: Output, found: "Sequence[tuple[str, list[WebhookDrif
     if output.json:
         output.print_json({"accounts": [{"subaccount_id": name, "webhooks": drift} for name, drift in found]})
         return
-    rows = [
-        (
-            name,
-            hook.type,
-            hook.url or "",
-            "yes" if hook.enabled else "no",
-            set_or_not(hook.has_auth_header),
-            _verdict(hook),
-        )
-        for name, drift in found
-        for hook in drift
-    ]
     output.print_table(
-        "Webhooks at 8x8", ("account", "type", "url", "enabled", "auth header", "compared with the configuration"), rows
+        "Webhooks at 8x8",
+        ("account", "type", "url", "enabled", "auth header", "compared with the configuration"),
+        [_row(name, hook) for name, drift in found for hook in drift],
     )
 
 
-def _verdict(hook: "WebhookDrift") -> str:
-    if not hook.ours:
-        return "not ours"
-    return "; ".join(hook.problems) or "matches"
+def _row(name: str, hook: "WebhookDrift") -> tuple[object, ...]:
+    verdict = ("; ".join(hook.problems) or "matches") if hook.ours else "not ours"
+    enabled = "yes" if hook.enabled else "no"
+    return (name, hook.type, hook.url or "", enabled, set_or_not(hook.has_auth_header), verdict)
