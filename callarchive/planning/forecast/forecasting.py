@@ -218,7 +218,7 @@ def _account(
     figures["api_calls"] = figures["look_ups"].scaled(1, plus=_EXPORT_CALLS * len(days) if has_export else 0)
     s3 = sum(place.startswith("s3://") for place in (account.landing, settings.archive.url))
     figures["requests"] = figures["fetch_count"].scaled(s3)
-    figures["time_s"] = _time(account.requests_per_second, history, figures)
+    figures["time_s"] = archiving_time(account.requests_per_second, history, figures)
     prices = settings.forecast
     parts = [
         figures[name].scaled(price / per)
@@ -238,7 +238,7 @@ def _account(
     return AccountForecast(account.subaccount_id, figures, f"{pace}; {fetching}", history.description, notes)
 
 
-def _time(cap: float, history: History, figures: Figures) -> Figure:
+def archiving_time(cap: float, history: History, figures: Figures) -> Figure:
     """Return the seconds of lookups and downloads; only a lower bound if downloads were never measured."""
     measured, fastest = history.s_per_look_up, 1 / cap
     if measured is None:

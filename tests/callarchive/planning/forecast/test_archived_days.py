@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import pytest
+
 from callarchive.planning.forecast.archived_days import ArchivedDay, History, Pace
 from callarchive.planning.forecast.figures import (
     CATALOG,
@@ -16,6 +18,7 @@ from callarchive.planning.forecast.figures import (
     total,
     unknown,
 )
+from callarchive.planning.forecast.forecasting import archiving_time
 
 MONDAY = date(2026, 1, 5)
 
@@ -73,3 +76,19 @@ def test_a_sum_with_an_unknown_day_has_no_upper_bound() -> None:
     assert total([certain, likely, unknown()]) == Figure(15, 13, None, {CATALOG: 1, HISTORY: 1, UNKNOWN: 1})
     assert total([certain, likely, unknown()], partial=False).value is None
     assert total([unknown()] * 2) == Figure(None, None, None, {UNKNOWN: 2})
+
+
+def test_time_comes_from_measured_paces_below_the_cap() -> None:
+    figures = {"look_ups": Figure(1000, 800, 1200, {HISTORY: 1}), "fetch_bytes": counted(6e6, LANDING)}
+    without = archiving_time(50, History({}), figures)
+    assert (without.value, without.low, without.high) == (None, 16, None)
+    fetching = Pace(2e6, 20, 1.0)
+    slow, fast = Pace(40, 40, 4.0), Pace(400, 400, 4.0)  # 10 and 100 lookups a second
+    days = {
+        MONDAY + timedelta(days=n): a_day(1, look_up_pace=p, fetch_pace=fetching)
+        for n, p in enumerate((slow, slow, fast))
+    }
+    measured = archiving_time(50, History(days), figures)
+    assert measured.value == pytest.approx(1000 / 40 + 3)
+    assert measured.low == pytest.approx(800 / 50 + 3), "not faster than the cap"
+    assert measured.high == pytest.approx(1200 / 10 + 3)
