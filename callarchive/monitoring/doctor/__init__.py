@@ -29,9 +29,11 @@ def examine(connections: Connections) -> Iterator[Finding]:
 
 def likely_cause(findings: Sequence[Finding]) -> Finding | None:
     """Return the finding to start with: the first broken check, on which later ones depend; else the first warning."""
-    broken = [finding for finding in findings if finding.verdict is Verdict.BROKEN]
-    doubtful = [finding for finding in findings if finding.verdict is Verdict.WARNING]
-    return next(iter([*broken, *doubtful]), None)
+    for verdict in (Verdict.BROKEN, Verdict.WARNING):
+        for finding in findings:
+            if finding.verdict is verdict:
+                return finding
+    return None
 
 
 def conclusion(findings: Sequence[Finding]) -> list[str]:
@@ -40,10 +42,8 @@ def conclusion(findings: Sequence[Finding]) -> list[str]:
     cause = likely_cause(findings)
     if cause is not None:
         lines += [f"Start with {cause.link}: {cause.detail}", f"Next: {cause.advice}"]
-    unknown = [finding for finding in findings if finding.verdict is Verdict.NOT_CHECKED]
+    unknown = [finding.link for finding in findings if finding.verdict is Verdict.NOT_CHECKED]
     if unknown:
-        count = f"{many(len(unknown), 'check', 'checks')} not possible: {', '.join(f.link for f in unknown)}."
+        count = f"{many(len(unknown), 'check', 'checks')} not possible: {', '.join(unknown)}."
         lines.append(f"{'All other checks passed, but ' if cause is None else ''}{count}")
-    if not findings:
-        lines.append("Nothing was checked.")
-    return lines or ["All checks passed."]
+    return lines or ["All checks passed." if findings else "Nothing was checked."]

@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from callarchive.domain.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError, HostKeyError
 
 log = logging.getLogger(__name__)
+
+_PIN = (
+    "ask the server's owner about the fingerprint, pin the key with the command of the finding, then callarchive doctor"
+)
 
 
 class Verdict(StrEnum):
@@ -34,6 +38,15 @@ class Finding:
     detail: str
     advice: str | None = None
 
+    @classmethod
+    def of(cls, link: str, result: "Result") -> "Finding":
+        """Return the result of a check as its finding."""
+        return cls(link, Verdict.OK, result) if isinstance(result, str) else cls(link, *result)
+
+
+Result = str | tuple[Verdict, str, str]
+"""What a check found: the detail if all is well, else verdict, detail and advice."""
+
 
 def to_the_end(link: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Yield the findings. An error becomes one more finding, so that the remaining checks still run."""
@@ -45,9 +58,14 @@ def to_the_end(link: str, findings: Iterable[Finding]) -> Iterator[Finding]:
         log.debug("%s", link, exc_info=err)
 
 
-def tried(link: str, work: Callable[[], str], advice: str) -> Finding:
-    """Return OK with the result of `work`, or BROKEN with its error and the advice."""
+def tried(link: str, check: Callable[[], Result], advice: str) -> Finding:
+    """Return the result of the check, or BROKEN with its error and the advice."""
     try:
-        return Finding(link, Verdict.OK, work())
+        return Finding.of(link, check())
     except ArchiveError as err:
-        return Finding(link, Verdict.BROKEN, str(err), advice)
+        return broken(link, err, advice)
+
+
+def broken(link: str, error: ArchiveError, advice: str) -> Finding:
+    """Return BROKEN with the error and the advice; a host key's error needs its own."""
+    return Finding(link, Verdict.BROKEN, str(error), _PIN if isinstance(error, HostKeyError) else advice)

@@ -2,18 +2,23 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ArchiveError
-from callarchive.monitoring.doctor.findings import Finding, Verdict, tried
+from callarchive.monitoring.doctor.findings import Finding, Result, Verdict, broken, tried
 from callarchive.storage.stores import Store
 from callarchive.storage.stores.opening import local_folder
+
+if TYPE_CHECKING:
+    from callarchive.events.inbox.queries import Change
 
 _FULL_BELOW = 0.01
 _NEARLY_FULL_BELOW = 0.10
@@ -31,8 +36,9 @@ def findings(connections: Connections) -> Iterator[Finding]:
     for name, store in (("archive", connections.archive.store), ("catalog", connections.catalog.store)):
         advice = f"check {name}.url and its permissions, then callarchive doctor"
         yield tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
-        yield from _room(name, store)
-    yield from _clock(connections)
+        if (folder := local_folder(store)) is not None:
+            yield Finding.of(f"{name}: disk space", _room(name, folder))
+    yield Finding.of("clock", _clock(connections))
 
 
 def _writable(store: Store, *, locks: bool) -> str:
@@ -49,26 +55,19 @@ def _writable(store: Store, *, locks: bool) -> str:
     return f"{store.url} stores, returns and removes an object, and supports {guarantees}"
 
 
-def _room(name: str, store: Store) -> Iterator[Finding]:
-    folder = local_folder(store)
-    if folder is None:
-        return
+def _room(name: str, folder: Path) -> Result:
     while not folder.exists():
         folder = folder.parent
     try:
         usage = shutil.disk_usage(folder)
     except OSError as err:
         why = f"{folder}: {err.strerror or type(err).__name__}"
-        yield Finding(f"{name}: disk space", Verdict.NOT_CHECKED, why, f"check {name}.url, then callarchive doctor")
-        return
+        return Verdict.NOT_CHECKED, why, f"check {name}.url, then callarchive doctor"
     share = usage.free / usage.total if usage.total else 0.0
     space = f"{usage.free / 1e9:,.1f} GB free of {usage.total / 1e9:,.1f} GB"
     if share < _FULL_BELOW:
-        yield Finding(f"{name}: disk space", Verdict.BROKEN, space, "free some space, or move it to a larger disk")
-    elif share < _NEARLY_FULL_BELOW:
-        yield Finding(f"{name}: disk space", Verdict.WARNING, space, "plan for a larger disk")
-    else:
-        yield Finding(f"{name}: disk space", Verdict.OK, space)
+        return Verdict.BROKEN, space, "free some space, or move it to a larger disk"
+    return (Verdict.WARNING, space, "plan for a larger disk") if share < _NEARLY_FULL_BELOW else space
 
 
 def _inbox(connections: Connections) -> Iterator[Finding]:
@@ -77,11 +76,14 @@ def _inbox(connections: Connections) -> Iterator[Finding]:
         inbox = connections.inbox()
         if inbox is None:
             return
-        latest = inbox.latest_number()
-        changes = inbox.changes(max(0, latest - _LATEST_CHANGES))
+        changes = inbox.changes(max(0, inbox.latest_number() - _LATEST_CHANGES))
     except ArchiveError as err:
-        yield Finding("inbox", Verdict.BROKEN, str(err), "check inbox.url, then callarchive doctor")
+        yield broken("inbox", err, "check inbox.url, then callarchive doctor")
         return
+    yield Finding.of("inbox: lag", _lag(connections, changes))
+
+
+def _lag(connections: Connections, changes: Sequence["Change"]) -> Result:
     now, zone = connections.clock(), connections.settings.zone
     listed: dict[object, set[tuple[str, str]]] = {}
     waiting = []
@@ -93,25 +95,22 @@ def _inbox(connections: Connections) -> Iterator[Finding]:
             try:
                 rows = connections.catalog.partition(schemas.SESSIONS, day, columns=schemas.SESSIONS.key)
             except ArchiveError as err:
-                yield Finding("inbox: lag", Verdict.BROKEN, str(err), f"callarchive archive --day {day}")
-                return
+                return Verdict.BROKEN, str(err), f"callarchive archive --day {day}"
             listed[day] = set(zip(*(rows[name].to_pylist() for name in schemas.SESSIONS.key), strict=True))
         if (change.subaccount_id, change.session_id) not in listed[day]:
             waiting.append(now - change.received_at)
     if waiting and max(waiting) > _LAGGING_AFTER:
         minutes = max(waiting) / timedelta(minutes=1)
-        yield Finding(
-            "inbox: lag",
+        return (
             Verdict.WARNING,
             f"{len(waiting)} of the last {len(changes)} events are not in a table yet, the oldest for {minutes:,.0f} minutes",
             'set dagster.sensors = "on" and run the Dagster daemon, or callarchive archive their days; '
             "an account needs a source of kind inbox",
         )
-    else:
-        yield Finding("inbox: lag", Verdict.OK, f"{len(waiting)} of the last {len(changes)} events wait for a run")
+    return f"{len(waiting)} of the last {len(changes)} events wait for a run"
 
 
-def _clock(connections: Connections) -> Iterator[Finding]:
+def _clock(connections: Connections) -> Result:
     """Compare this machine's clock with the `Date` header of the first account's API."""
     import requests
 
@@ -121,13 +120,10 @@ def _clock(connections: Connections) -> Iterator[Finding]:
         api_time = parsedate_to_datetime(response.headers["Date"])
     except (requests.RequestException, KeyError, ValueError, TypeError):
         why = f"{account.api_url} sends no time to compare with"
-        yield Finding("clock", Verdict.NOT_CHECKED, why, "timedatectl; then callarchive doctor")
-        return
+        return Verdict.NOT_CHECKED, why, "timedatectl; then callarchive doctor"
     off = abs(connections.clock() - api_time)
     detail = f"{off.total_seconds():.0f} s from that of {account.api_url}"
-    if off > _CLOCK_BROKEN:
-        yield Finding("clock", Verdict.BROKEN, detail, "set this machine's clock: run an NTP client")
-    elif off > _CLOCK_OFF:
-        yield Finding("clock", Verdict.WARNING, detail, "set this machine's clock: run an NTP client")
-    else:
-        yield Finding("clock", Verdict.OK, detail)
+    if off > _CLOCK_OFF:
+        verdict = Verdict.BROKEN if off > _CLOCK_BROKEN else Verdict.WARNING
+        return verdict, detail, "set this machine's clock: run an NTP client"
+    return detail

@@ -12,15 +12,12 @@ _PREFIX = ".callarchive-doctor-"
 _BYTES = b"callarchive doctor"
 
 
-def pushed_destination(account: AccountSettings) -> str:
+def pushed_destination(account: AccountSettings, push: PushSettings) -> str:
     """Write a small object with the pushed credentials, remove it, and return what was done.
 
     Raises:
         AccessDeniedError, HostKeyError, UnavailableError, ConfigurationError: It could not be written.
     """
-    push = account.push
-    if push is None:
-        raise ConfigurationError("accounts.push is not set")
     return _by_sftp(account, push) if push.protocol == "SFTP" else _by_s3(account, push)
 
 
@@ -46,28 +43,22 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
         raise AccessDeniedError(f"{_shown(push)} cannot log in with accounts.push.password") from None
     with closing(connected) as connection:
         client = connection.client()
+        file = None
         try:
-            file = client.open(path, "wx")
-        except (OSError, EOFError) as err:
-            raise _unwritable(push, err) from None
-        try:
-            with file:
+            with client.open(path, "wx") as file:
                 file.write(_BYTES)
         except (OSError, EOFError) as err:
-            with suppress(OSError, EOFError):
-                client.remove(path)
-            raise _unwritable(push, err) from None
+            if file is not None:
+                with suppress(OSError, EOFError):
+                    client.remove(path)
+            reason = getattr(err, "strerror", None) or type(err).__name__
+            raise AccessDeniedError(f"{_shown(push)} can log in, but not write to {push.path}: {reason}") from None
         try:
             client.remove(path)
         except (OSError, EOFError):
             # 8x8 need not have permission to delete; the file's name explains it.
             return f"{_shown(push)} can write to {push.path}; {path} could not be removed"
     return f"{_shown(push)} can write to {push.path} and remove"
-
-
-def _unwritable(push: PushSettings, err: Exception) -> AccessDeniedError:
-    reason = getattr(err, "strerror", None) or type(err).__name__
-    return AccessDeniedError(f"{_shown(push)} can log in, but not write to {push.path}: {reason}")
 
 
 def _shown(push: PushSettings) -> str:
