@@ -115,14 +115,7 @@ def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
     summary = summarize(connections.catalog, report)
     if report.table is schemas.RECORDINGS:
         summary |= summarize_risks(at_risk(connections.catalog, settings, now=connections.clock(), days=[day]))
-    verdicts = run_checks(
-        connections.catalog,
-        day,
-        limits=settings.checks,
-        transfer=settings.transfer,
-        landings=settings.landings,
-        table=report.table,
-    )
+    verdicts = run_checks(connections.catalog, day, settings, table=report.table)
     alert_on_day(connections, day, verdicts, table=report.table)
     return _DoneDay(summary, verdicts, report.failures)
 

@@ -56,9 +56,7 @@ def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, 
         )
     verdicts: list[CheckResult] = []
     for day in described:
-        verdicts += run_checks(
-            catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings, table=table
-        )
+        verdicts += run_checks(catalog, day, settings, table=table)
     for evaluation in check_evaluations(verdicts):
         instance.report_runless_asset_event(evaluation)
     return len(unseen)

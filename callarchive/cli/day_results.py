@@ -118,7 +118,7 @@ def _summary(connections: Connections, day: date, reports: Mapping[str, StepRepo
     for account, count in without_files.items():
         reason = f"{no_files_message(account, count, settings.landings)}: check accounts.landing"
         failures += (AccountFailure.of(account, schemas.RECORDING_FILES.name, ObjectNotFoundError(reason)),)
-    checks = run_checks(catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings)
+    checks = run_checks(catalog, day, settings)
     return DaySummary(
         day=day,
         session_count=len(sessions),

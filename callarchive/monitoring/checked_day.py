@@ -1,7 +1,6 @@
-"""What the checks read of a day: columns of its tables, the thresholds, and what its run could not determine."""
+"""What the checks read of a day: columns of its tables, the settings, and what its run could not determine."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,8 +9,9 @@ import pyarrow as pa
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.schemas import Table
 from callarchive.monitoring.checks import Check
-from callarchive.settings import CheckSettings, TransferSettings
+from callarchive.settings import Settings
 
 SESSION_KEY = ("subaccount_id", "session_id")
 RECORDING_KEY = ("subaccount_id", "recording_id")
@@ -39,7 +39,6 @@ _RECONCILIATION_COLUMNS = (*SESSION_KEY, "kind", "subject", "reason", "state")
 _CHECKED_TABLES = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION, schemas.MISSING_SESSIONS)
 
 
-@dataclass(frozen=True)
 class CheckedDay:
     """A day's tables and the thresholds.
 
@@ -48,52 +47,26 @@ class CheckedDay:
         absent: names of checked tables without a partition of the day; they have no rows.
     """
 
-    catalog: Catalog
-    call_date: date
-    session_ids: pa.Table
-    problems: pa.Table
-    sessions: pa.Table
-    metadata: pa.Table
-    recordings: pa.Table
-    reconciliation: pa.Table
-    failures: pa.Table
-    unknowns: pa.Table
-    missing: pa.Table
-    limits: CheckSettings
-    tolerance_s: float
-    grace: timedelta
-    landings: Mapping[str, str]
-    absent: frozenset[str]
+    def __init__(self, catalog: Catalog, day: date, settings: Settings) -> None:
+        def rows(table: Table, *columns: str) -> pa.Table:
+            return catalog.partition(table, day, columns=columns or None)
 
-    @classmethod
-    def read(
-        cls,
-        catalog: Catalog,
-        day: date,
-        *,
-        limits: CheckSettings,
-        transfer: TransferSettings,
-        landings: Mapping[str, str],
-    ) -> "CheckedDay":
-        """Return the day from the catalog."""
-        return cls(
-            catalog=catalog,
-            call_date=day,
-            session_ids=catalog.partition(schemas.SESSION_IDS, day, columns=SESSION_KEY),
-            problems=catalog.partition(schemas.SESSION_PROBLEMS, day),
-            sessions=catalog.partition(schemas.SESSIONS, day, columns=_SESSION_COLUMNS),
-            metadata=catalog.partition(schemas.RECORDING_METADATA, day, columns=RECORDING_KEY),
-            recordings=catalog.partition(schemas.RECORDINGS, day, columns=_RECORDING_COLUMNS),
-            reconciliation=catalog.partition(schemas.RECONCILIATION, day, columns=_RECONCILIATION_COLUMNS),
-            failures=catalog.partition(schemas.ACCOUNT_FAILURES, day, columns=("subaccount_id", "reason")),
-            unknowns=catalog.partition(schemas.UNKNOWNS, day),
-            missing=catalog.partition(schemas.MISSING_SESSIONS, day),
-            absent=frozenset(table.name for table in _CHECKED_TABLES if not catalog.has(table, day)),
-            limits=limits,
-            tolerance_s=transfer.duration_tolerance_s,
-            grace=timedelta(hours=transfer.missing_after_hours),
-            landings=landings,
-        )
+        self.catalog = catalog
+        self.call_date = day
+        self.session_ids = rows(schemas.SESSION_IDS, *SESSION_KEY)
+        self.problems = rows(schemas.SESSION_PROBLEMS)
+        self.sessions = rows(schemas.SESSIONS, *_SESSION_COLUMNS)
+        self.metadata = rows(schemas.RECORDING_METADATA, *RECORDING_KEY)
+        self.recordings = rows(schemas.RECORDINGS, *_RECORDING_COLUMNS)
+        self.reconciliation = rows(schemas.RECONCILIATION, *_RECONCILIATION_COLUMNS)
+        self.failures = rows(schemas.ACCOUNT_FAILURES, "subaccount_id", "reason")
+        self.unknowns = rows(schemas.UNKNOWNS)
+        self.missing = rows(schemas.MISSING_SESSIONS)
+        self.absent = frozenset(table.name for table in _CHECKED_TABLES if not catalog.has(table, day))
+        self.limits = settings.checks
+        self.tolerance_s = settings.transfer.duration_tolerance_s
+        self.grace = timedelta(hours=settings.transfer.missing_after_hours)
+        self.landings = settings.landings
 
     def current(self, rows: pa.Table) -> pa.Table:
         """Return the rows of the accounts that the latest run archived. Tables may have older rows of the others."""

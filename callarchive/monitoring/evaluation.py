@@ -1,9 +1,8 @@
 """Evaluation of the checks on a day. See `checks` for the catalogue and `verdicts` for the function of each check."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from heapq import nsmallest
-from types import MappingProxyType
 
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
@@ -11,30 +10,18 @@ from callarchive.domain.evidence import Outcome
 from callarchive.monitoring.checked_day import CheckedDay
 from callarchive.monitoring.checks import CHECKS, CheckResult
 from callarchive.monitoring.verdicts import VERDICTS, Verdict
-from callarchive.settings import CheckSettings, TransferSettings
+from callarchive.settings import Settings
 
 _EXAMPLES = 20
 _REASONS = 3
 
 
-def run_checks(
-    catalog: Catalog,
-    day: date,
-    *,
-    limits: CheckSettings,
-    transfer: TransferSettings,
-    landings: Mapping[str, str] = MappingProxyType({}),
-    table: Table | None = None,
-) -> list[CheckResult]:
-    """Return the result of every check on the day, or of the checks on one table.
-
-    Args:
-        landings: the accounts' landings by subaccount_id, for messages.
-    """
+def run_checks(catalog: Catalog, day: date, settings: Settings, *, table: Table | None = None) -> list[CheckResult]:
+    """Return the result of every check on the day, or of the checks on one table."""
     checks = [check for check in CHECKS if table is None or check.table is table]
     if not checks:
         return []
-    checked_day = CheckedDay.read(catalog, day, limits=limits, transfer=transfer, landings=landings)
+    checked_day = CheckedDay(catalog, day, settings)
     results = []
     for check in checks:
         verdict = VERDICTS[check.name](checked_day)

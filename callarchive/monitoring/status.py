@@ -89,9 +89,7 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
     open_rows: Counter[str] = Counter()
     for day in known:
         account_days += _accounts(connections, day)
-        checks = run_checks(
-            catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings
-        )
+        checks = run_checks(catalog, day, settings)
         failing += [FailingCheck(day, check.name, check.summary, check.outcome) for check in checks if not check.passed]
         open_rows.update(_open_rows(connections, day))
     risk_days = {*known, *(archived.intersection(days_at_risk(settings, now=now)) if all_at_risk else ())}

@@ -105,10 +105,7 @@ def _trace(connections: Connections, session: Row) -> Trace:
     except (StoreError, UnavailableError) as err:  # the rest is still shown
         inbox_error = str(err)
     reconciled = _reconciled(connections, day, session, rows)
-    settings = connections.settings
-    checks = run_checks(
-        connections.catalog, day, limits=settings.checks, transfer=settings.transfer, landings=settings.landings
-    )
+    checks = run_checks(connections.catalog, day, connections.settings)
     failed = {check.name: check.summary for check in checks if not check.passed}
     steps = list(session_steps(session, events=events, answer=answer, inbox_error=inbox_error))
     day_steps = [reconciliation_step(reconciled), checks_step(failed, run=len(checks))]

@@ -163,9 +163,7 @@ def test_a_day_of_an_older_version_is_not_checked(trial: Any) -> None:
     path = trial.config.parent / "catalog" / schemas.MISSING_SESSIONS.partition_path("2026-01-05")
     path.unlink()
     with trial.connections() as connections:
-        results = run_checks(
-            catalog, trial.days[0], limits=connections.settings.checks, transfer=connections.settings.transfer
-        )
+        results = run_checks(catalog, trial.days[0], connections.settings)
     (check,) = [result for result in results if result.name == "sources_complete"]
     assert check.outcome is Outcome.NOT_CHECKED
     assert "archive it again" in check.summary

@@ -18,7 +18,7 @@ from callarchive.domain.evidence import Outcome
 from callarchive.domain.models import Discrepancy
 from callarchive.monitoring.checks import CHECKS, RECONCILIATION_CHECKS, CheckResult
 from callarchive.monitoring.evaluation import run_checks
-from callarchive.settings import CheckSettings, ReconciliationLimits, TransferSettings
+from callarchive.settings import CheckSettings, ReconciliationLimits, Settings
 
 Row = dict[str, Any]
 Day = dict[str, list[Row]]
@@ -70,6 +70,10 @@ def write_by_hand(catalog: Catalog, table: Table, rows: list[Row]) -> None:
     catalog.store.replace(table.partition_path(DAY), buffer.getvalue())
 
 
+def settings(limits: CheckSettings) -> Settings:
+    return Settings.model_construct(checks=limits, accounts=())
+
+
 def verdicts(
     tmp_path: Path, day: Day, *, limits: CheckSettings = NO_TOLERANCE, leave_out: Table | None = None
 ) -> dict[str, CheckResult]:
@@ -77,7 +81,7 @@ def verdicts(
     for table in TABLES:
         if table is not leave_out:
             write_by_hand(catalog, table, day[table.name])
-    results = run_checks(catalog, DAY, limits=limits, transfer=TransferSettings())
+    results = run_checks(catalog, DAY, settings(limits))
     return {result.name: result for result in results}
 
 
@@ -339,7 +343,7 @@ def test_the_checks_of_one_table_can_run_alone(tmp_path: Path) -> None:
     catalog = Catalog.open(tmp_path)
     for table in TABLES:
         write_by_hand(catalog, table, sound_day()[table.name])
-    results = run_checks(catalog, DAY, limits=NO_TOLERANCE, transfer=TransferSettings(), table=schemas.RECORDINGS)
+    results = run_checks(catalog, DAY, settings(NO_TOLERANCE), table=schemas.RECORDINGS)
     assert [result.name for result in results] == [c.name for c in CHECKS if c.table is schemas.RECORDINGS]
 
 
@@ -423,7 +427,7 @@ def usual(tmp_path: Path, today: list[Row], *, before: list[tuple[int, int]], ac
         rows = answered(account, count, negative=negative, day=earlier)
         catalog.replace_partition(schemas.SESSIONS, earlier, rows)
     catalog.replace_partition(schemas.SESSIONS, DAY, today)
-    results = run_checks(catalog, DAY, limits=CheckSettings(), transfer=TransferSettings(), table=schemas.SESSIONS)
+    results = run_checks(catalog, DAY, settings(CheckSettings()), table=schemas.SESSIONS)
     return next(result for result in results if result.name == "negative_answers_usual")
 
 
@@ -473,7 +477,7 @@ def test_ten_connected_calls_without_any_recording_are_a_wrong_account(tmp_path:
 
     def passes(rows: list[Row]) -> bool:
         catalog.replace_partition(schemas.SESSIONS, DAY, rows)
-        results = run_checks(catalog, DAY, limits=CheckSettings(), transfer=TransferSettings(), table=schemas.SESSIONS)
+        results = run_checks(catalog, DAY, settings(CheckSettings()), table=schemas.SESSIONS)
         return next(result.passed for result in results if result.name == "accounts_known")
 
     assert not passes(answered("acme", 10, negative=10))
