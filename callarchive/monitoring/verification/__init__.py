@@ -3,8 +3,7 @@
 Neither 8x8 nor a landing is contacted.
 """
 
-from callarchive.monitoring.verification.days import DaysFound, days_in_range, days_to_verify
 from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
-from callarchive.monitoring.verification.verifying import verify_days
+from callarchive.monitoring.verification.verifying import DaysFound, days_in_range, verify_days
 
-__all__ = ["DaysFound", "Defect", "Finding", "VerifiedDay", "days_in_range", "days_to_verify", "verify_days"]
+__all__ = ["DaysFound", "Defect", "Finding", "VerifiedDay", "days_in_range", "verify_days"]

@@ -1,7 +1,8 @@
 """Comparison of two tables with the same key: rows removed, added and edited."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
 
 import pyarrow as pa
@@ -41,32 +42,17 @@ class Differences:
 
     def findings(self, *, source: str) -> list[Finding]:
         """Return a finding for each row. `source` names what the expected rows were computed from."""
-        name = self.table.name
         found = [
-            Finding(Defect.REMOVED, f"{name} {cleaned_path(key)}: the row is missing, but {source} have it")
-            for key in self.removed
+            *((Defect.REMOVED, key, f"the row is missing, but {source} have it") for key in self.removed),
+            *((Defect.ADDED, key, f"the row is not in {source}") for key in self.added),
+            *((Defect.ADDED, key, "the row is duplicated") for key in self.doubled),
+            *((Defect.EDITED, key, "; ".join(starmap(_edit, cells.items()))) for key, cells in self.edited.items()),
         ]
-        found += [
-            Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is not in {source}") for key in self.added
-        ]
-        found += [Finding(Defect.ADDED, f"{name} {cleaned_path(key)}: the row is duplicated") for key in self.doubled]
-        for key, cells in self.edited.items():
-            cells_text = "; ".join(
-                f"{column} differs"
-                if column in _PRIVATE
-                else f"{column} is {_shown(is_now)} and should be {_shown(expected)}"
-                for column, (is_now, expected) in cells.items()
-            )
-            found.append(Finding(Defect.EDITED, f"{name} {cleaned_path(key)}: {cells_text}"))
-        return found
+        return [Finding(defect, f"{self.table.name} {cleaned_path(key)}: {text}") for defect, key, text in found]
 
 
-def differences(table: Table, found: pa.Table, expected: pa.Table, *, columns: Iterable[str]) -> Differences:
-    """Compare rows by the table's key, and the given columns of rows in both.
-
-    Args:
-        columns: the columns to compare besides the key.
-    """
+def differences(table: Table, found: pa.Table, expected: pa.Table, *, columns: Collection[str]) -> Differences:
+    """Compare rows by the table's key, and these columns of rows in both."""
     keys, wanted = keys_of(found, table.key), keys_of(expected, table.key)
     result = Differences(
         table,
@@ -78,8 +64,7 @@ def differences(table: Table, found: pa.Table, expected: pa.Table, *, columns: I
     both = found.filter(pc.is_valid(numbers))
     beside = expected.take(numbers.drop_null())
     both_keys = keys_of(both, table.key)
-    compared = set(columns) - set(table.key)
-    for name in (name for name in table.schema.names if name in compared):
+    for name in [name for name in table.schema.names if name in columns and name not in table.key]:
         differ = pc.invert(_same(both[name].combine_chunks(), beside[name].combine_chunks()))
         if not pc.any(differ).as_py():
             continue
@@ -101,6 +86,12 @@ def _same(one: Column, other: Column) -> Column:
     else:
         equal = pc.equal(one, other)
     return pc.or_(pc.fill_null(equal, False), pc.and_(pc.is_null(one), pc.is_null(other)))
+
+
+def _edit(column: str, values: tuple[Any, Any]) -> str:
+    if column in _PRIVATE:
+        return f"{column} differs"
+    return "{} is {} and should be {}".format(column, *map(_shown, values))
 
 
 def _shown(value: object) -> str:

@@ -3,7 +3,7 @@
 Findings from landings and the inbox cannot be computed again here, and resolved rows leave nothing elsewhere.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from callarchive.archiving.transforms import reconciliation
 from callarchive.archiving.transforms.reconciliation import OPEN, RESOLVED
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import keys_of, pc
+from callarchive.catalog.rows import Row
 from callarchive.domain.days import day_bounds
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.domain.models import ArchiveStatus, Discrepancy
@@ -36,31 +37,25 @@ def compare_reconciliation(
     rows = found.rows.to_pylist()
     findings = [_finding(row, text) for row in rows if (text := _contradiction(row)) is not None]
     open_rows = [row for row in rows if row["state"] == OPEN]
-    open_keys = {_key(row["subaccount_id"], row["kind"], row["subject"]) for row in open_rows}
+    open_keys = {_key(row) for row in open_rows}
     findings += [
-        Finding(
-            Defect.REMOVED, f"reconciliation {cleaned_path(key)}: the row is not open, but the other tables prove it"
-        )
+        Finding(Defect.REMOVED, f"reconciliation {cleaned_path(key)}: the row is not open, but other tables prove it")
         for key in _proven(connections, tables, sessions=sessions, recordings=recordings)
         if key not in open_keys
     ]
-    kept = {key for key, status in _states(recordings).items() if status == ArchiveStatus.ARCHIVED}
-    sessions_of = dict(
-        zip(
-            keys_of(recordings, reconciliation.RECORDING).to_pylist(), recordings["session_id"].to_pylist(), strict=True
-        )
-    )
+    columns = (recordings[name].to_pylist() for name in ("archive_status", "session_id"))
+    keys = keys_of(recordings, reconciliation.RECORDING).to_pylist()
+    known = dict(zip(keys, zip(*columns, strict=True), strict=True))
     for row in open_rows:
-        key = f"{row['subaccount_id']}/{row['recording_id']}"
-        of_recording = row["kind"] in (Discrepancy.RECORDING_WITHOUT_FILE, Discrepancy.DURATION_MISMATCH)
-        if row["kind"] == Discrepancy.RECORDING_WITHOUT_FILE and key in kept:
+        if row["kind"] not in (Discrepancy.RECORDING_WITHOUT_FILE, Discrepancy.DURATION_MISMATCH):
+            continue
+        status, session_id = known.get(f"{row['subaccount_id']}/{row['recording_id']}", (None, row["session_id"]))
+        if row["kind"] == Discrepancy.RECORDING_WITHOUT_FILE and status == ArchiveStatus.ARCHIVED:
             findings.append(_finding(row, "it is open, but the recording is archived"))
-        elif of_recording and row["recording_id"] != row["subject"]:
+        elif row["recording_id"] != row["subject"]:
             findings.append(_finding(row, f"recording_id is {cleaned_path(str(row['recording_id']))}"))
-        elif of_recording and key in sessions_of and sessions_of[key] != row["session_id"]:
-            findings.append(
-                _finding(row, f"session_id is {cleaned_path(str(row['session_id']))}, not {sessions_of[key]}")
-            )
+        elif row["session_id"] != session_id:
+            findings.append(_finding(row, f"session_id is {cleaned_path(str(row['session_id']))}, not {session_id}"))
     return findings
 
 
@@ -80,23 +75,14 @@ def _proven(connections: Connections, tables: DayTables, *, sessions: pa.Table, 
     silent, _ = reconciliation.calls_without_recording(
         sessions,
         recordings,
-        day_end=_end_of(connections, tables.day),
+        day_end=day_bounds(tables.day, settings.zone)[1],
         grace=max(timedelta(hours=settings.transfer.missing_after_hours), _ANY_GRACE),
     )
     keys += reconciliation.reconciliation_keys(Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING, silent, "subject")
     return sorted(keys)
 
 
-def _end_of(connections: Connections, day: date) -> datetime:
-    return day_bounds(day, connections.settings.zone)[1]
-
-
-def _states(recordings: pa.Table) -> dict[str, str]:
-    keys = keys_of(recordings, reconciliation.RECORDING).to_pylist()
-    return dict(zip(keys, recordings["archive_status"].to_pylist(), strict=True))
-
-
-def _contradiction(row: dict[str, object]) -> str | None:
+def _contradiction(row: Row) -> str | None:
     if row["state"] not in (OPEN, RESOLVED):
         return f"state is {cleaned_path(str(row['state']))}"
     if (row["state"] == OPEN) != (row["resolved_at"] is None):
@@ -104,10 +90,9 @@ def _contradiction(row: dict[str, object]) -> str | None:
     return None
 
 
-def _key(*parts: object) -> str:
-    return "/".join(str(part) for part in parts)
+def _key(row: Row) -> str:
+    return "/".join(str(row[name]) for name in schemas.RECONCILIATION.key)
 
 
-def _finding(row: dict[str, object], text: str) -> Finding:
-    key = _key(row["subaccount_id"], row["kind"], row["subject"])
-    return Finding(Defect.EDITED, f"reconciliation {cleaned_path(key)}: {text}")
+def _finding(row: Row, text: str) -> Finding:
+    return Finding(Defect.EDITED, f"reconciliation {cleaned_path(_key(row))}: {text}")

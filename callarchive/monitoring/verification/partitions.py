@@ -77,21 +77,17 @@ class DayTables:
     def check_presence(self) -> None:
         """Add findings for missing tables, and for files that belong to no table."""
         there = [table for table in _ALWAYS_WRITTEN if self.present(table)]
-        if not self.unfinished:
-            lacking = [table for table in _ALWAYS_WRITTEN if table not in there]
-            if not there:
-                self._remove(
-                    f"{self._catalog.store.url}: there is no table of {self.day}, but there are files or responses"
-                )
-            for table in lacking if there else ():
-                self._remove(
-                    f"{self._catalog.partition_uri(table, self.day)}: {table.name} has no partition of the day"
-                )
+        gone = [
+            f"{self._catalog.partition_uri(table, self.day)}: {table.name} has no partition of the day"
+            for table in _ALWAYS_WRITTEN
+            if table not in there
+        ]
+        if not there:
+            gone = [f"{self._catalog.store.url}: there is no table of {self.day}, but there are files or responses"]
+        for what in () if self.unfinished else gone:
+            self.findings.append(Finding(Defect.REMOVED, f"{what}: restore it, or archive {self.day} again"))
         for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES):
             self._check_folder(table)
-
-    def _remove(self, what: str) -> None:
-        self.findings.append(Finding(Defect.REMOVED, f"{what}: restore it, or archive {self.day} again"))
 
     def _check_folder(self, table: Table) -> None:
         path = table.partition_path(self.day)

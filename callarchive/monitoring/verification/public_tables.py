@@ -32,7 +32,7 @@ class PublicTables:
     def __init__(self, connections: Connections, day_tables: DayTables, files: pa.Table) -> None:
         self._tables = day_tables
         self._files = files
-        self._root = connections.archive.store.uri("_")[:-1]
+        self._root = connections.archive.root_uri
         self._tolerance_s = connections.settings.transfer.duration_tolerance_s
         self._now = connections.clock()
         self.sessions: pa.Table | None = None
@@ -42,25 +42,18 @@ class PublicTables:
         """Return the differences. Absent and unreadable tables are not compared here."""
         if self._tables.damaged(*_STEPS) or not all(self._tables.present(table) for table in _STEPS[:3]):
             return []
-        rows = {table.name: self._tables.rows(table) for table in _STEPS}
-        self.sessions = _in_order(
-            schemas.SESSIONS,
-            public_tables.sessions_table(
-                sessions=rows[schemas.SESSION_IDS.name],
-                lookups=rows[schemas.LOOKUPS.name],
-                metadata=rows[schemas.RECORDING_METADATA.name],
-            ),
-        )
-        findings = self._compare_sessions(self.sessions, rows[schemas.LOOKUPS.name])
+        session_ids, lookups, metadata = (self._tables.rows(table) for table in _STEPS[:3])
+        sessions = public_tables.sessions_table(sessions=session_ids, lookups=lookups, metadata=metadata)
+        self.sessions = _in_order(schemas.SESSIONS, sessions)
+        findings = self._compare_sessions(self.sessions, lookups)
         archived_below = self._archive_root()
         self.recordings = self._computed(self._now, archived_below)
         findings += self._compare_recordings(self.recordings, archived_below)
-        statistics = (
-            (schemas.STATUS_STATS, public_tables.status_stats_table(self.recordings)),
-            (schemas.DURATION_STATS, public_tables.duration_stats_table(self.recordings)),
-        )
-        for table, expected in statistics:
-            found = self._differences(table, _in_order(table, expected))
+        for table, computed in (
+            (schemas.STATUS_STATS, public_tables.status_stats_table),
+            (schemas.DURATION_STATS, public_tables.duration_stats_table),
+        ):
+            found = self._differences(table, _in_order(table, computed(self.recordings)))
             findings += [] if found is None else found.findings(source=_SOURCE)
         return findings
 
@@ -72,12 +65,9 @@ class PublicTables:
 
     def _unwritten(self) -> set[str]:
         """Return the columns that step tables of an older version lack, and that cannot be computed."""
-        lacking: set[str] = set()
-        for table in (*_STEPS, schemas.RECORDING_FILES):
-            partition = self._tables.partition(table)
-            if partition is not None:
-                lacking.update(set(table.schema.names) - partition.columns)
-        return lacking
+        tables = (*_STEPS, schemas.RECORDING_FILES)
+        found = [(table, partition) for table in tables if (partition := self._tables.partition(table)) is not None]
+        return {name for table, partition in found for name in table.schema.names if name not in partition.columns}
 
     def _compare_sessions(self, expected: pa.Table, lookups: pa.Table) -> list[Finding]:
         found = self._differences(schemas.SESSIONS, expected)
@@ -95,33 +85,29 @@ class PublicTables:
         fetched = set(keys_of(self._files, _RECORDING).to_pylist())
         findings = []
         for key, cells in list(found.edited.items()):
-            if key not in fetched and "archive_status" in cells:
-                findings.append(
-                    Finding(
-                        Defect.REMOVED,
-                        f"recording_files {key}: the row is missing, but recordings has {cells['archive_status'][0]}",
-                    )
-                )
+            if key in fetched:
+                continue
+            if "archive_status" in cells:
+                what = f"the row is missing, but recordings has {cells['archive_status'][0]}"
+                findings.append(Finding(Defect.REMOVED, f"recording_files {key}: {what}"))
                 del found.edited[key]
-            elif key not in fetched:
+            else:
                 found.without(key, "error")
         self._allow_earlier_clock(found, archived_below)
         self._allow_other_tolerance(found)
         return findings + found.findings(source=_SOURCE)
 
     def _computed(self, now: datetime, archived_below: str) -> pa.Table:
-        return _in_order(
-            schemas.RECORDINGS,
-            public_tables.recordings_table(
-                metadata=self._tables.rows(schemas.RECORDING_METADATA),
-                files=self._files.select(list(public_tables.FILE_COLUMNS)),
-                events=self._tables.rows(schemas.RECORDING_EVENTS).select(list(public_tables.EVENT_COLUMNS)),
-                call_date=self._tables.day,
-                now=now,
-                archive_root=archived_below,
-                tolerance_s=self._tolerance_s,
-            ),
+        recordings = public_tables.recordings_table(
+            metadata=self._tables.rows(schemas.RECORDING_METADATA),
+            files=self._files.select(list(public_tables.FILE_COLUMNS)),
+            events=self._tables.rows(schemas.RECORDING_EVENTS).select(list(public_tables.EVENT_COLUMNS)),
+            call_date=self._tables.day,
+            now=now,
+            archive_root=archived_below,
+            tolerance_s=self._tolerance_s,
         )
+        return _in_order(schemas.RECORDINGS, recordings)
 
     def _archive_root(self) -> str:
         """Return the common start of the URIs of archived files, which differs from today's if the archive was moved."""

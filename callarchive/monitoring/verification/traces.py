@@ -68,12 +68,10 @@ def removed_from_responses(catalog: Catalog, tables: DayTables) -> list[Finding]
     """
     if tables.damaged(schemas.SESSION_IDS, schemas.RECORDING_METADATA, schemas.LOOKUPS):
         return []
-    around = (tables.day - _DAY, tables.day + _DAY)
-    sessions = _keys(catalog, schemas.SESSION_IDS, around) | set(
-        keys_of(tables.rows(schemas.SESSION_IDS), _SESSION).to_pylist()
-    )
-    recordings = _keys(catalog, schemas.RECORDING_METADATA, around) | set(
-        keys_of(tables.rows(schemas.RECORDING_METADATA), _RECORDING).to_pylist()
+    sessions, recordings = (
+        _keys(catalog, table, (tables.day - _DAY, tables.day + _DAY))
+        | set(keys_of(tables.rows(table), table.key).to_pylist())
+        for table in (schemas.SESSION_IDS, schemas.RECORDING_METADATA)
     )
     lookups = tables.rows(schemas.LOOKUPS)
     columns = (lookups[name].to_pylist() for name in ("lookup_status", "looked_up_at"))
@@ -86,19 +84,17 @@ def removed_from_responses(catalog: Catalog, tables: DayTables) -> list[Finding]
             key = f"{account}/{session_id}"
             if key not in sessions:
                 findings.append(_removed(schemas.SESSION_IDS, key, "a stored response of 8x8 names its recordings"))
+            listed = {f"{account}/{recording.recording_id}": None for recording in lookup.recordings}
             findings += [
-                _removed(
-                    schemas.RECORDING_METADATA, f"{account}/{recording.recording_id}", "a stored response names it"
-                )
-                for recording in lookup.recordings
-                if f"{account}/{recording.recording_id}" not in recordings
+                _removed(schemas.RECORDING_METADATA, lost, "a stored response names it")
+                for lost in listed
+                if lost not in recordings
             ]
             if key in known:
                 findings += _edited(key, known[key], lookup)
     except StoreError as err:
-        findings.append(
-            Finding(Defect.UNREADABLE, f"{catalog.store.uri(lookups_path(tables.day))}: not checked: {err}")
-        )
+        place = catalog.store.uri(lookups_path(tables.day))
+        findings.append(Finding(Defect.UNREADABLE, f"{place}: not checked: {err}"))
     return findings
 
 
@@ -110,23 +106,18 @@ def removed_from_call_logs(connections: Connections, tables: DayTables) -> list[
     sessions: set[str] | None = None
     findings: list[Finding] = []
     for account in connections.settings.accounts:
-        name = account.subaccount_id
-        if name in tables.failed_accounts or not isinstance(
-            catalog.store.stat(call_log_path(tables.day, name)), Present
-        ):
+        name, path = account.subaccount_id, call_log_path(tables.day, account.subaccount_id)
+        if name in tables.failed_accounts or not isinstance(catalog.store.stat(path), Present):
             continue
         if sessions is None:
             sessions = _keys(catalog, schemas.SESSION_IDS, (tables.day - _DAY, tables.day, tables.day + _DAY))
         sources = [source for source in connections.sources(account, reread=True) if source.kind == "log_export"]
         try:
-            named = {
-                f"{name}/{session.session_id}" for source in sources for session in source.find(tables.day).sessions
-            }
+            found = [session for source in sources for session in source.find(tables.day).sessions]
         except ArchiveError as err:
-            place = catalog.store.uri(call_log_path(tables.day, name))
-            findings.append(Finding(Defect.UNREADABLE, f"{place}: not checked: {err}"))
+            findings.append(Finding(Defect.UNREADABLE, f"{catalog.store.uri(path)}: not checked: {err}"))
             continue
-        lost = sorted(named - sessions)
+        lost = sorted({f"{name}/{session.session_id}" for session in found} - sessions)
         findings += [_removed(schemas.SESSION_IDS, key, "the stored call log names it") for key in lost]
     return findings
 

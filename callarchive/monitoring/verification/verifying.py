@@ -1,19 +1,22 @@
-"""Verification of one day after the other: its files and its tables."""
+"""The days to verify, and the verification of one after the other: its files and its tables."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.recording_archive import QUARANTINE
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
+from callarchive.domain.days import days_between
 from callarchive.domain.errors import ArchiveError, ConfigurationError
-from callarchive.domain.identifiers import path_segment
 from callarchive.monitoring.verification.discrepancies import compare_reconciliation
-from callarchive.monitoring.verification.files import CheckedFiles, FileCheck, quarantined_files
+from callarchive.monitoring.verification.files import CheckedFiles, FileCheck
 from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
 from callarchive.monitoring.verification.partitions import DayTables
 from callarchive.monitoring.verification.public_tables import PublicTables
@@ -23,11 +26,72 @@ from callarchive.monitoring.verification.traces import (
     removed_from_steps,
 )
 from callarchive.runtime.worker_pool import Progress
+from callarchive.storage.stores import Store
 
 _NAMED_BY = ("subaccount_id", "session_id", "recording_id", "archive_status", "archive_path", "quarantine_uri")
 _KEPT = (*_NAMED_BY, "size_bytes", "sha256", "versions", "versions_sha256")
 _UNEXPECTED = (pa.ArrowException, ValueError, TypeError, KeyError, IndexError, AttributeError)
 """Errors raised for tables with values that no run would write."""
+
+
+@dataclass(frozen=True)
+class DaysFound:
+    """The days of a range.
+
+    Attributes:
+        known: days with a table, a response or a file, oldest first.
+        unknown: days of the range without any, although earlier and later days have tables.
+    """
+
+    known: tuple[date, ...]
+    unknown: tuple[date, ...]
+
+
+def days_in_range(connections: Connections, first: date | None = None, last: date | None = None) -> DaysFound:
+    """Return the days from `first` to `last`, both included; None means the first or last known day.
+
+    Raises:
+        ArchiveError: The catalog or the archive cannot be listed.
+    """
+    in_tables = _days_of_tables(connections.catalog.store)
+    known = sorted(
+        day
+        for day in in_tables | _days_of_files(connections.archive.store)
+        if (first is None or day >= first) and (last is None or day <= last)
+    )
+    if not known or not in_tables:
+        return DaysFound(tuple(known), ())
+    begin, end = max(first or date.min, min(in_tables)), min(last or date.max, max(in_tables))
+    return DaysFound(tuple(known), tuple(day for day in days_between(begin, end) if day not in known))
+
+
+def _days_of_files(archive: Store) -> set[date]:
+    days: set[date] = set()
+    for above in ("", QUARANTINE):
+        for account in archive.folders(above):
+            if above or not account.startswith("_"):
+                days |= _days_in(archive.folders(f"{above}/{account}" if above else account))
+    return days
+
+
+def _days_of_tables(catalog: Store) -> set[date]:
+    """Return the days in the tables. Files are listed too, because not every bucket lists folders."""
+    tables = [table.folder for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES)]
+    days: set[date] = set()
+    for folder in (*tables, "_answers/lookups", "_answers/call_log"):
+        days |= _days_in(catalog.folders(folder))
+    days |= _days_in(
+        part for item in catalog.list(schemas.RECORDING_FILES.folder) for part in item.path.split("/")[-2:-1]
+    )
+    return days
+
+
+def _days_in(names: Iterable[str]) -> set[date]:
+    days = set()
+    for name in names:
+        with suppress(ValueError):
+            days.add(date.fromisoformat(name.removeprefix("call_date=")))
+    return days
 
 
 def verify_days(
@@ -81,10 +145,8 @@ def _verify(
         findings.append(Finding(Defect.UNREADABLE, what))
     checked = CheckedFiles(not_checked=[f"files of {day}: recording_files cannot be read"])
     if files is not None:
-        rows = list(rows_in(files.select(list(_KEPT))))
-        known = {f"{path_segment(row['subaccount_id'])}/{row['recording_id']}" for row in rows}
         check = FileCheck(connections, day, sample=sample, chance=chance, progress=progress)
-        checked = check.compare(rows, quarantined_files(rows), known)
+        checked = check.compare(list(rows_in(files.select(list(_KEPT)))))
     return VerifiedDay(
         day,
         checked.file_count,
