@@ -61,18 +61,10 @@ class OpenFindings:
         Args:
             sessions, recordings: the day's rows, with the columns that `reconciliation` reads.
         """
-        kept: list[str] = []
         calls = self.of(Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING)
-        if calls:
-            here = _pairs(sessions, "session_id")
-            gone = [row for row in calls if (row["subaccount_id"], row["session_id"]) not in here]
-            kept += self._named_nowhere(gone, "session_id")
-        lacking = [*self.of(Discrepancy.RECORDING_WITHOUT_FILE), *self.of(Discrepancy.DURATION_MISMATCH)]
-        if lacking:
-            here = _pairs(recordings, "recording_id")
-            gone = [row for row in lacking if (row["subaccount_id"], row["recording_id"]) not in here]
-            kept += self._named_nowhere(gone, "recording_id")
         differing = self.of(Discrepancy.DURATION_MISMATCH)
+        lacking = [*self.of(Discrepancy.RECORDING_WITHOUT_FILE), *differing]
+        kept = self._gone(calls, sessions, "session_id") + self._gone(lacking, recordings, "recording_id")
         if differing:
             alone = _pairs(recordings.filter(pc.less(_durations_known(recordings), 2)), "recording_id")
             kept += [_key(row) for row in differing if (row["subaccount_id"], row["recording_id"]) in alone]
@@ -100,14 +92,8 @@ class OpenFindings:
             path = row["subject"]
             if path in named or path in listed or not _is_plain(path):
                 continue  # a row names it, or it is found again, or its exact name is not known
-            finding = self._archived(path)
-            if not isinstance(finding, Absent):
+            if (why := self._why_not_absent(path)) is not None:
                 kept.append(_key(row))
-                why = (
-                    finding.reason
-                    if isinstance(finding, Unknown)
-                    else "it is there, and the archive's listing lacks it"
-                )
                 reasons.append((row["subaccount_id"], f"{row['place']}: {why}"))
         is_erased = pc.equal(files["archive_status"], ArchiveStatus.ERASED.value)
         erased = _pairs(files.filter(is_erased), "recording_id")
@@ -129,19 +115,17 @@ class OpenFindings:
         """
         if doubt is not None:
             return [_key(row) for row in left], []
+        kept, reasons = list[str](), list[str]()
         plain = [row for row in left if _is_plain(row["subject"])]  # for the others the listing is enough
-        if not plain:
-            return [], []
         findings = _stated(landing, [row["subject"] for row in plain])
-        kept = [row for row in plain if not isinstance(findings[row["subject"]], Absent)]
-        reasons = [
-            finding.reason
-            if isinstance(finding, Unknown)
-            else f"the listing of {landing.uri} lacks {row['place']}, which is there"
-            for row in kept
-            if not isinstance(finding := findings[row["subject"]], Absent)
-        ]
-        return [_key(row) for row in kept], reasons
+        for row in plain:
+            finding = findings[row["subject"]]
+            if isinstance(finding, Absent):
+                continue
+            kept.append(_key(row))
+            there = f"the listing of {landing.uri} lacks {row['place']}, which is there"
+            reasons.append(finding.reason if isinstance(finding, Unknown) else there)
+        return kept, reasons
 
     def doubt_about(self, account: AccountSettings, landing: Landing, contents: LandingContents) -> str | None:
         """Return why the listing is no evidence, as the end of a sentence; None if nothing contradicts it.
@@ -149,43 +133,39 @@ class OpenFindings:
         Objects that were read, that the landing still has, and that the listing lacks contradict it.
         """
         lacking = self._read_and_not_listed(account, contents)
-        if lacking:
-            findings = _stated(landing, [path for path, _ in lacking[:_SOURCES_ASKED]])
-            for path, finding in findings.items():
-                if isinstance(finding, Present) and not _is_newer(finding.value, contents):
+        for path, finding in _stated(landing, lacking[:_SOURCES_ASKED]).items():
+            if isinstance(finding, Present):
+                arrived_at = finding.value.modified_at
+                if arrived_at is not None and arrived_at <= contents.listed_at - _SLACK:
                     return f"the listing of {landing.uri} lacks {landing.uri_of(path)}, which this run has read or compared"
         if not contents.object_count and self.of(Discrepancy.ORPHAN_OBJECT, account.subaccount_id):
             return f"the listing of {landing.uri} shows no object at all"
         return None
 
-    def _read_and_not_listed(self, account: AccountSettings, contents: LandingContents) -> list[tuple[str, Any]]:
+    def _read_and_not_listed(self, account: AccountSettings, contents: LandingContents) -> list[str]:
         """Return the sources of the day's archived recordings that the listing should show and lacks, latest read first."""
         columns = ("subaccount_id", "archive_status", "source_path", "archived_at")
         files = TransferJournal(self._day.catalog, self._day.date).known(columns)
-        is_ours = pc.and_(
-            pc.equal(files["subaccount_id"], account.subaccount_id),
-            pc.equal(files["archive_status"], ArchiveStatus.ARCHIVED.value),
+        unlisted = files.filter(
+            (pc.field("subaccount_id") == account.subaccount_id)
+            & (pc.field("archive_status") == ArchiveStatus.ARCHIVED.value)
+            & pc.field("source_path").is_valid()
+            & ~pc.field("source_path").isin(pa.array(contents.paths(self._day.date), pa.string()))
         )
-        ours = files.filter(pc.and_(is_ours, files["source_path"].is_valid()))
-        unlisted = pc.invert(
-            pc.is_in(ours["source_path"], value_set=pa.array(contents.paths(self._day.date), pa.string()))
-        )
-        suspects = {row["source_path"]: row["archived_at"] for row in ours.filter(unlisted).to_pylist()}
-        suspects = {path: at for path, at in suspects.items() if self._is_listed_if_there(path, contents)}
+        suspects = {
+            row["source_path"]: row["archived_at"]
+            for row in unlisted.to_pylist()
+            if _is_listed_if_there(row["source_path"], contents)
+        }
         if suspects:
             for path in contents.every_path():
                 suspects.pop(path, None)
-        return sorted(suspects.items(), key=lambda item: (item[1] is not None, item[1]), reverse=True)
+        return sorted(suspects, key=lambda path: (suspects[path] is not None, suspects[path]), reverse=True)
 
-    def _is_listed_if_there(self, path: str, contents: LandingContents) -> bool:
-        if not path.lower().endswith(".mp3") or any(gap.may_hide(path) for gap in contents.gaps):
-            return False
-        parts = path.split("/")[:-1]
-        folders = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-        return not any(is_of_other_days(folder, first=contents.first, last=contents.last) for folder in folders)
-
-    def _named_nowhere(self, rows: Sequence[Row], column: str) -> list[str]:
-        """Return the keys of the rows whose id no neighbouring day has for the row's account."""
+    def _gone(self, rows: Sequence[Row], known: pa.Table, column: str) -> list[str]:
+        """Return the keys of the rows whose id neither `known` nor a neighbouring day has for the row's account."""
+        here = _pairs(known, column) if rows else set()
+        rows = [row for row in rows if (row["subaccount_id"], row[column]) not in here]
         kept: list[str] = []
         accounts = {account.subaccount_id for account in self._day.settings.accounts}
         for subaccount_id in sorted({row["subaccount_id"] for row in rows}):
@@ -196,15 +176,23 @@ class OpenFindings:
             kept += [_key(row) for row in own if row[column] in unknown]
         return kept
 
-    def _archived(self, path: str) -> Evidence[str]:
+    def _why_not_absent(self, path: str) -> str | None:
+        """Return why the archive's file may still be there; None if the store reports that it is not."""
         try:
-            for _ in self._archive.open(path):
-                break
-        except (ObjectNotFoundError, PlaceRefusedError) as err:
-            return Absent(str(err))
+            next(iter(self._archive.open(path)), b"")
+        except (ObjectNotFoundError, PlaceRefusedError):
+            return None
         except ArchiveError as err:
-            return Unknown(str(err))
-        return Present(path)
+            return str(err)
+        return "it is there, and the archive's listing lacks it"
+
+
+def _is_listed_if_there(path: str, contents: LandingContents) -> bool:
+    if not path.lower().endswith(".mp3") or any(gap.may_hide(path) for gap in contents.gaps):
+        return False
+    parts = path.split("/")[:-1]
+    folders = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return not any(is_of_other_days(folder, first=contents.first, last=contents.last) for folder in folders)
 
 
 def _stated(landing: Landing, paths: Sequence[str]) -> dict[str, Evidence[LandingObject]]:
@@ -220,11 +208,6 @@ def _stated(landing: Landing, paths: Sequence[str]) -> dict[str, Evidence[Landin
         return findings | (landing.stat_many(asked) if asked else {})
     except ArchiveError as err:
         return findings | dict.fromkeys(asked, Unknown(str(err)))
-
-
-def _is_newer(item: LandingObject, contents: LandingContents) -> bool:
-    """Return whether the object may have arrived after the listing began."""
-    return item.modified_at is None or item.modified_at > contents.listed_at - _SLACK
 
 
 def _is_plain(subject: str) -> bool:

@@ -147,7 +147,7 @@ class _Search:
         kept, reasons = self.open.without_proof_in_archive(stored, files)
         self.unknown += kept
         self.unknowns += [(account, "archive_files_known", reason) for account, reason in reasons]
-        lost, doubts = rows_without_file(archive.store, orphans.suspect_files(stored, files))
+        lost, doubts = rows_without_file(archive, orphans.suspect_files(stored, files))
         self.unknowns += [(account, "archive_files_there", cleaned(reason)) for account, reason in doubts]
         return [*orphans.files_without_row(stored, files, archive_root=archive.root_uri), *lost]
 

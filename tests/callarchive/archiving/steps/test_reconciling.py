@@ -1088,12 +1088,12 @@ def test_beyond_the_bound_the_listing_is_believed_only_if_no_answer_contradicts_
     suspects = [
         SuspectFile("acme_sg", session_id(n), recording_id(n), f"acme_sg/{n}.mp3", 1000, None) for n in range(4)
     ]
-    rows, doubts = rows_without_file(world.store, suspects, asked_max=2)
+    rows, doubts = rows_without_file(world.connections.archive, suspects, asked_max=2)
     assert ([row["subject"] for row in rows], doubts) == ([f"acme_sg/{n}.mp3" for n in range(4)], [])
     assert {row["reason"] for row in rows[:2]} == {"the archive has no such file"}
     assert {row["reason"] for row in rows[2:]} == {"the archive's listing has no such file"}
     world.keep("acme_sg/1.mp3")
-    rows, doubts = rows_without_file(world.store, suspects, asked_max=2)
+    rows, doubts = rows_without_file(world.connections.archive, suspects, asked_max=2)
     assert [row["subject"] for row in rows] == ["acme_sg/0.mp3"]
     ((account, reason),) = doubts
     assert account == "acme_sg"
@@ -1111,7 +1111,7 @@ def test_a_store_that_does_not_answer_is_not_asked_for_every_file(
 
     monkeypatch.setattr(world.store, "stat", stat)
     suspects = [SuspectFile("acme_sg", "s", "r", f"acme_sg/{n}.mp3", 1000, None) for n in range(100)]
-    rows, doubts = rows_without_file(world.store, suspects)
+    rows, doubts = rows_without_file(world.connections.archive, suspects)
     assert (rows, len(doubts), len(asked)) == ([], 1, 5)
 
 
