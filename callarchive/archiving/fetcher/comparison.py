@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from callarchive.archiving.fetcher.account_day import AccountDay
-from callarchive.archiving.fetcher.wanted import FetchCounts
+from callarchive.archiving.fetcher.account_day import AccountDay, FetchCounts
 from callarchive.catalog.arrow_columns import pc
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown

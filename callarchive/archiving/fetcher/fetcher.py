@@ -11,12 +11,10 @@ from dataclasses import replace
 from functools import partial
 from threading import Event
 
-from callarchive.archiving.fetcher.account_day import AccountDay
+from callarchive.archiving.fetcher.account_day import AccountDay, Wanted
 from callarchive.archiving.fetcher.comparison import Comparison
 from callarchive.archiving.fetcher.listed import ListingSearch, Unsettled
-from callarchive.archiving.fetcher.states import RecordingStates
 from callarchive.archiving.fetcher.transfer import Transfers
-from callarchive.archiving.fetcher.wanted import Wanted
 from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.models import ApiStatus, ArchiveStatus, RecordingFile
 from callarchive.runtime.worker_pool import in_threads
@@ -31,8 +29,7 @@ class Fetcher:
     def __init__(self, day: AccountDay) -> None:
         self._day = day
         self._finder = ObjectFinder(day.landing, day.date_folders, root=day.root, day=day.date)
-        self._states = RecordingStates(day)
-        self._transfers = Transfers(day, self._states)
+        self._transfers = Transfers(day)
         self._search = ListingSearch(day, self._finder, self._transfers)
 
     @contextmanager
@@ -75,12 +72,12 @@ class Fetcher:
                     "%s is missing from the archive or has another size: it is downloaded again",
                     self._day.archive.store.uri(earlier.kept.archive_path),
                 )
-                earlier = replace(earlier, kept=None, source=None)
+                item = replace(item, earlier=replace(earlier, kept=None, source=None))
         recording = item.recording
         if recording.api_status is ApiStatus.PROCESSING and not item.uploaded:
-            state = self._states.without_object(item, earlier, "8x8 is still processing it")
+            state = self._transfers.without_object(item, "8x8 is still processing it")
             is_lost = state.archive_status is ArchiveStatus.MISSING and self._day.listing is not None
-            return Unsettled(item, earlier, state) if is_lost else state
+            return Unsettled(item, state) if is_lost else state
         open_object = partial(
             self._finder.open,
             session_id=item.session_id,
@@ -90,19 +87,19 @@ class Fetcher:
         )
         tried = frozenset[str]()
         try:
-            state = self._transfers.transfer(item, earlier, stop, open_object)
+            state = self._transfers.transfer(item, stop, open_object)
         except ObjectNotFoundError as err:
-            state = self._states.without_object(item, earlier, str(err))
+            state = self._transfers.without_object(item, str(err))
         except UnseenError as err:
-            state = self._transfers.denied(item, earlier, err, err.gaps)
+            state = self._transfers.denied(item, err, err.gaps)
             tried = frozenset(gap.folder for gap in err.gaps)
         except AccessDeniedError as err:
             log.warning("%s", err)
-            return self._transfers.denied(item, earlier, err, [])
+            return self._transfers.denied(item, err, [])
         else:
             if state.archive_status is not ArchiveStatus.REJECTED or state.source is None:
                 return state
             tried = frozenset([state.source.path])
         if self._day.listing is None or state.kept is not None:
             return state
-        return Unsettled(item, earlier, state, tried)
+        return Unsettled(item, state, tried)

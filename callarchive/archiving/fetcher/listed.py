@@ -11,9 +11,8 @@ from functools import partial
 from threading import Event
 from urllib.parse import unquote
 
-from callarchive.archiving.fetcher.account_day import AccountDay
+from callarchive.archiving.fetcher.account_day import AccountDay, Wanted
 from callarchive.archiving.fetcher.transfer import Transfers
-from callarchive.archiving.fetcher.wanted import Wanted
 from callarchive.domain.errors import AccessDeniedError, ObjectNotFoundError
 from callarchive.domain.evidence import Present, Unknown
 from callarchive.domain.foreign_text import cleaned
@@ -39,17 +38,8 @@ class Unsettled:
     """
 
     item: Wanted
-    earlier: RecordingFile | None
     state: RecordingFile
     tried: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """An unsettled recording with the objects that the listing shows of it, best last."""
-
-    unsettled: Unsettled
-    paths: tuple[str, ...]
 
 
 class ListingSearch:
@@ -81,7 +71,7 @@ class ListingSearch:
     ) -> Generator[RecordingFile, None, None]:
         if not unsettled:
             return
-        elsewhere: list[_Elsewhere] = []
+        elsewhere: list[tuple[Unsettled, Sequence[str]]] = []
         contents = Unknown("no listing is made") if self._day.listing is None else self._day.listing()
         shown: dict[str, list[str]] = {}
         if isinstance(contents, LandingContents):
@@ -90,14 +80,14 @@ class ListingSearch:
         for one in unsettled:
             paths = [path for path in shown.get(one.item.recording.recording_id, ()) if path not in one.tried]
             if paths:
-                elsewhere.append(_Elsewhere(one, self._best_last(one.item, paths)))
+                elsewhere.append((one, self._best_last(one.item, paths)))
                 continue
             state = self._not_listed(one, contents)
             record(state)
             yield state
 
-        def settle(found: _Elsewhere, stop: Event) -> RecordingFile:
-            file = self._from_elsewhere(found, stop)
+        def settle(found: tuple[Unsettled, Sequence[str]], stop: Event) -> RecordingFile:
+            file = self._from_elsewhere(*found, stop)
             record(file)
             return file
 
@@ -105,10 +95,10 @@ class ListingSearch:
         with in_threads(settle, elsewhere, concurrency=self._day.concurrency, name=name) as files:
             yield from files
 
-    def _best_last(self, item: Wanted, paths: Sequence[str]) -> tuple[str, ...]:
+    def _best_last(self, item: Wanted, paths: Sequence[str]) -> Sequence[str]:
         """Return the paths in the order in which to keep them, one of each two equal objects."""
         if len(paths) == 1:
-            return tuple(paths)
+            return paths
         findings = self._day.landing.stat_many(paths)
         objects = [finding.value for finding in findings.values() if isinstance(finding, Present)]
         named = (item.recording.external_file_url or "").rpartition("/")[2]
@@ -117,23 +107,23 @@ class ListingSearch:
         distinct: dict[tuple[int, str], str] = {}
         for one in best_first:
             distinct.setdefault((one.size_bytes, one.etag or one.path), one.path)
-        return tuple(reversed(distinct.values())) or tuple(paths)
+        return list(reversed(distinct.values())) or paths
 
-    def _from_elsewhere(self, found: _Elsewhere, stop: Event) -> RecordingFile:
+    def _from_elsewhere(self, one: Unsettled, paths: Sequence[str], stop: Event) -> RecordingFile:
         """Keep what the listing shows of the recording, all of it where objects differ; the best one is its file."""
-        item, earlier, state = found.unsettled.item, found.unsettled.earlier, found.unsettled.state
-        for path in found.paths:
+        item, state = one.item, one.state
+        for path in paths:
             try:
-                file = self._transfers.transfer(item, earlier, stop, partial(self._day.landing.open, path))
+                file = self._transfers.transfer(item, stop, partial(self._day.landing.open, path))
             except ObjectNotFoundError:
                 continue
             except AccessDeniedError as err:
-                file = self._transfers.denied(item, earlier, err, [gap_of(self._day.landing, path, err)])
+                file = self._transfers.denied(item, err, [gap_of(self._day.landing, path, err)])
             if file.archive_status is ArchiveStatus.ARCHIVED:
                 self._finder.learn(path, session_id=item.session_id)
                 log.info("recording %s was found at %s", item.recording.recording_id, self._day.landing.uri_of(path))
             if file.archive_status is ArchiveStatus.ARCHIVED or state.archive_status is not ArchiveStatus.ARCHIVED:
-                earlier, state = file, file
+                item, state = replace(item, earlier=file), file
         if state.archive_status is ArchiveStatus.ARCHIVED:
             with self._day.counts.lock:
                 self._day.counts.elsewhere_count += 1

@@ -8,10 +8,9 @@ from datetime import timedelta
 import pyarrow as pa
 
 from callarchive.archiving.catalog_day import CatalogDay
-from callarchive.archiving.fetcher.account_day import AccountDay
+from callarchive.archiving.fetcher.account_day import AccountDay, Wanted, call_time
 from callarchive.archiving.fetcher.comparison import COMPARED, Comparison, compare
 from callarchive.archiving.fetcher.fetcher import Fetcher
-from callarchive.archiving.fetcher.wanted import FetchCounts, Wanted, call_time
 from callarchive.archiving.landings import Landings, landing_root
 from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
@@ -44,12 +43,6 @@ def fetch_recordings(
     progress: Progress | None = None,
 ) -> StepReport:
     """Write `recording_files`: what the archive holds of every recording of the day, or why it holds nothing.
-
-    An account whose landing cannot be reached does not prevent the others' recordings from being archived; see
-    `account_failures`.
-
-    Args:
-        failures: the accounts that the steps before could not archive.
 
     Raises:
         AccessDeniedError, HostKeyError, UnavailableError: no account could be archived.
@@ -98,8 +91,7 @@ def _fetch_accounts(
         finally:
             journal.flush()
             account_day.refusals.log()
-            _log_oddities(account_day)
-        counts.update(_counted(account_day.counts))
+        counts.update(_counted(account_day))
     return counts, errors
 
 
@@ -158,9 +150,8 @@ def _wanted(day: CatalogDay, named: pa.Table, known: pa.Table, comparison: Compa
     sessions = day.required_rows(schemas.SESSION_IDS, columns=[*_SESSION, "started_at"])
     numbers = matching_rows(keys_of(named, _SESSION), among=keys_of(sessions, _SESSION))
     named = named.append_column("started_at", sessions["started_at"].take(numbers))
-    named = named.append_column(
-        "known_number", matching_rows(keys_of(named, _RECORDING), among=keys_of(known, _RECORDING))
-    )
+    known_numbers = matching_rows(keys_of(named, _RECORDING), among=keys_of(known, _RECORDING))
+    named = named.append_column("known_number", known_numbers)
     events = day.rows(schemas.RECORDING_EVENTS, columns=[*_RECORDING, *_OF_EVENTS])
     for name, column in event_columns(named, events, _OF_EVENTS).items():
         named = named.append_column(name, column)
@@ -168,37 +159,26 @@ def _wanted(day: CatalogDay, named: pa.Table, known: pa.Table, comparison: Compa
     for row in rows_in(named):
         recording, number = recording_from(row), row["known_number"]
         uploaded = row["event_status"] is not None and ApiStatus(row["event_status"]).uploaded
-        call_at = call_time(
-            recording=recording,
-            session_started_at=row["started_at"],
-            day=day.date,
-            day_end=day_end,
-            now=day.clock(),
-        )
+        call_at = call_time(recording, row["started_at"], day=day.date, day_end=day_end, now=day.clock())
         file = None if number is None else file_from(known.slice(number, 1).to_pylist()[0])
         yield Wanted(row["session_id"], recording, file, call_at, file_path=row["file_path"], uploaded=uploaded)
 
 
-def _log_oddities(account_day: AccountDay) -> None:
-    counts, of_day = account_day.counts, f"{account_day.subaccount_id}, {account_day.date}"
+def _counted(day: AccountDay) -> dict[str, int]:
+    """Return the counts for the report, and log what is odd about them."""
+    counts, of_day = day.counts, f"{day.subaccount_id}, {day.date}"
     if counts.size_only_count:
         log.warning(
             "%s: the store keeps no hash of %d recordings that were read, so only their size confirms the bytes"
             " (source_evidence is size)",
-            of_day,
-            counts.size_only_count,
+            *(of_day, counts.size_only_count),
         )
     if counts.fetched_again_count > counts.unchanged_count:
         log.warning(
             "%s: %d recordings were downloaded again and have the same bytes as in the archive: %s reports other ETags or"
             " modification times than before. If this repeats, compare two listings of it (docs/stores.md)",
-            of_day,
-            counts.fetched_again_count,
-            account_day.landing.uri,
+            *(of_day, counts.fetched_again_count, day.landing.uri),
         )
-
-
-def _counted(counts: FetchCounts) -> dict[str, int]:
     elsewhere = {"found_elsewhere": counts.elsewhere_count} if counts.elsewhere_count else {}
     return {
         "fetched": counts.fetched_count,

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from threading import Event
@@ -27,7 +26,7 @@ from callarchive.archiving.transforms.lookup_tables import (
 )
 from callarchive.archiving.transforms.recording_events import named_by_api, with_recordings_of_events
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc
+from callarchive.catalog.arrow_columns import count_values, keys_of, matching_rows, pc
 from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import UnreadableError, field_of, parse_json
@@ -52,29 +51,18 @@ _LEFT_IS_GOOD = timedelta(hours=1)
 _SESSION = schemas.SESSION_IDS.key
 
 
-@dataclass(frozen=True)
 class _Known:
     """What the day's tables say of its sessions and their recordings before the lookups."""
 
-    sessions: pa.Table
-    lookups: pa.Table
-    named: pa.Table
-    events: pa.Table
+    def __init__(self, day: CatalogDay) -> None:
+        self.sessions = day.required_rows(schemas.SESSION_IDS, columns=(*_SESSION, "started_at", "ended_at"))
+        self.lookups = day.rows(schemas.LOOKUPS)
+        self.named = named_by_api(day.rows(schemas.RECORDING_METADATA))
+        self.events = day.rows(schemas.RECORDING_EVENTS)
 
-    @classmethod
-    def of(cls, day: CatalogDay) -> "_Known":
-        """Raise ArchiveError if the day's sessions have not been written."""
-        return cls(
-            sessions=day.required_rows(schemas.SESSION_IDS, columns=(*_SESSION, "started_at", "ended_at")),
-            lookups=day.rows(schemas.LOOKUPS),
-            named=named_by_api(day.rows(schemas.RECORDING_METADATA)),
-            events=day.rows(schemas.RECORDING_EVENTS),
-        )
-
-    @property
-    def metadata(self) -> pa.Table:
-        """The recordings that the API or events named."""
-        return with_recordings_of_events(self.named, self.events, sessions=self.sessions)
+    def with_events(self, named: pa.Table) -> pa.Table:
+        """Return the recordings that the API named with those that only events name."""
+        return with_recordings_of_events(named, self.events, sessions=self.sessions)
 
 
 def look_up_recordings(
@@ -103,7 +91,7 @@ def look_up_recordings(
     Raises:
         AccessDeniedError, UnavailableError: that is so for every account. Responses that came are in the response store.
     """
-    known = _Known.of(day)
+    known = _Known(day)
     accounts = active_accounts(day.settings.accounts, failures)
     answered = LookupRows()
     if reread:
@@ -128,9 +116,7 @@ def _write(
         new_lookups, known.lookups, sessions=known.sessions, day_end=day.bounds[1], grace=day.grace
     )
     # In this order: an `ok` without its recordings, after a kill in between, would look final and never be looked up again.
-    count = day.replace(
-        schemas.RECORDING_METADATA, with_recordings_of_events(named, known.events, sessions=known.sessions)
-    )
+    count = day.replace(schemas.RECORDING_METADATA, known.with_events(named))
     day.replace(schemas.LOOKUPS, lookups)
     counts = {**count_values(lookups["lookup_status"]), "asked": asked_count}
     return StepReport(schemas.RECORDING_METADATA, day.date, count, counts, failures)
@@ -142,8 +128,7 @@ def sessions_to_ask(day: CatalogDay) -> pa.Table:
     Raises:
         ArchiveError: the day was never archived, or the catalog cannot be read.
     """
-    known = _Known.of(day)
-    return _to_ask(day, known.sessions, lookups=known.lookups, metadata=known.metadata)
+    return _to_ask(day, _Known(day), day.settings.accounts)
 
 
 def _look_up(
@@ -155,27 +140,23 @@ def _look_up(
     voice: Callable[[AccountSettings], "VoiceClient"],
     progress: Progress,
 ) -> tuple[int, dict[str, ArchiveError]]:
-    """Look up the accounts' sessions that are not final, and add the responses to `answered`.
+    """Look up the accounts' sessions that are not final, and add the responses of accounts that did not fail to `answered`.
 
-    Returns:
-        The number of sessions looked up, and why accounts failed, by subaccount_id: their responses are not in `answered`.
-
-    Raises:
-        StoreError: responses cannot be kept.
+    Return the number of sessions looked up, and why accounts failed, by subaccount_id.
     """
     lookups = known.lookups
-    to_ask = _to_ask(day, _of_accounts(accounts, known.sessions), lookups=lookups, metadata=known.metadata)
-    to_ask = _without_left(day.clock(), journal, to_ask, lookups, answered)
+    to_ask = _without_left(day.clock(), journal, _to_ask(day, known, accounts), lookups, answered)
+    readable = lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value))
     errors: dict[str, ArchiveError] = {}
     for account in accounts:
-        own: list[Any] = _of(to_ask, account)["session_id"].to_pylist()
+        own: list[Any] = _of_accounts([account], to_ask)["session_id"].to_pylist()
         answers = LookupRows()
-        readable = len(_of(lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value)), account))
         progress.begin(f"{account.subaccount_id} {day.date} lookups", len(own))
         concurrency = day.settings.lookups.concurrency
         try:
             with _answers(voice(account), account, own, concurrency, progress) as arriving:
-                _take(arriving, account, len(own), journal, answers, readable_count=readable)
+                readable_count = len(_of_accounts([account], readable))
+                _take(arriving, account, len(own), journal, answers, readable_count=readable_count)
         except FOR_ALL_ACCOUNTS:
             raise
         except ArchiveError as err:
@@ -191,28 +172,23 @@ def _of_accounts(accounts: Sequence[AccountSettings], sessions: pa.Table) -> pa.
     return sessions.filter(pc.is_in(sessions["subaccount_id"], value_set=ids))
 
 
-def _of(sessions: pa.Table, account: AccountSettings) -> pa.Table:
-    return sessions.filter(pc.equal(sessions["subaccount_id"], account.subaccount_id))
-
-
-def _to_ask(day: CatalogDay, sessions: pa.Table, *, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
-    """Return the sessions that are not final, without those whose second lookup is not due yet."""
-    asking = _of_accounts(day.settings.accounts, sessions)
+def _to_ask(day: CatalogDay, known: _Known, accounts: Sequence[AccountSettings]) -> pa.Table:
+    """Return the accounts' sessions that are not final, without those whose second lookup is not due yet."""
+    asking = _of_accounts(accounts, known.sessions)
     if day.settings.lookups.recheck == "all":
         return asking
-    files = TransferJournal(day.catalog, day.date).known((*schemas.RECORDING_FILES.key, "archive_status"))
-    _, day_end = day.bounds
-    is_final: Column = final(asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=day.grace)
-    asking = asking.filter(pc.invert(is_final))
-    second_at = second_lookup_at(
-        asking, lookups=lookups, metadata=metadata, files=files, day_end=day_end, grace=day.grace
-    )
-    now = pa.scalar(day.clock(), pa.timestamp("us", "UTC"))
+    tables: dict[str, Any] = {
+        "lookups": known.lookups,
+        "metadata": known.with_events(known.named),
+        "files": TransferJournal(day.catalog, day.date).known((*schemas.RECORDING_FILES.key, "archive_status")),
+        "day_end": day.bounds[1],
+        "grace": day.grace,
+    }
+    asking = asking.filter(pc.invert(final(asking, **tables)))
+    second_at = second_lookup_at(asking, **tables)
+    now, longest = pa.scalar(day.clock(), pa.timestamp("us", "UTC")), pa.scalar(BETWEEN_NEGATIVES, pa.duration("us"))
     # A first response from the future was dated by a wrong clock: it does not delay the next one.
-    waits = pc.and_(
-        pc.greater(second_at, now),
-        pc.less_equal(second_at, pc.add(now, pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))),
-    )
+    waits = pc.and_(pc.greater(second_at, now), pc.less_equal(second_at, pc.add(now, longest)))
     return asking.filter(pc.invert(pc.fill_null(waits, False)))
 
 
@@ -224,10 +200,11 @@ def _without_left(
     A good one is no error, is younger than an hour, and is newer than the tables: of a run that completed, and was killed while
     it tidied up, none is.
     """
-    good: dict[str, tuple[str, Lookup]] = {}
-    for (subaccount_id, session_id), lookup in journal.left():
-        if lookup.status is not LookupStatus.ERROR and now - _LEFT_IS_GOOD <= lookup.looked_up_at <= now:
-            good[f"{subaccount_id}/{session_id}"] = subaccount_id, lookup
+    good = {
+        "/".join(key): (key[0], lookup)
+        for key, lookup in journal.left()
+        if lookup.status is not LookupStatus.ERROR and now - _LEFT_IS_GOOD <= lookup.looked_up_at <= now
+    }
     if not good:
         return to_ask
     keys = keys_of(to_ask, _SESSION)
@@ -251,15 +228,10 @@ def _take(
     *,
     readable_count: int,
 ) -> None:
-    """Keep the responses for the account's sessions as they arrive.
+    """Keep the responses for the account's `count` sessions as they arrive.
 
-    Args:
-        count: the number of sessions.
-        readable_count: for how many of the day's sessions 8x8 gave a readable response in earlier runs. A few more that it
-            cannot answer are rows then, not an outage.
-
-    Raises:
-        UnavailableError: 8x8 could not be reached for any of them, or gave no readable response.
+    Raise UnavailableError if 8x8 could not be reached for any, or gave no readable response. If it gave some in earlier runs
+    of the day (`readable_count`), a few more sessions that it cannot answer are rows, not an outage.
     """
     unreachable_count = unreadable_count = 0
     error = None
@@ -305,9 +277,8 @@ def _answers(
             silent = silent + 1 if answer.unreachable else 0
             yield answer
             if silent >= _UNREACHABLE_IN_A_ROW:
-                raise UnavailableError(
-                    f"{account.api_url} gave no answer for {silent} sessions in a row: {answer.error}"
-                )
+                why = f"gave no answer for {silent} sessions in a row: {answer.error}"
+                raise UnavailableError(f"{account.api_url} {why}")
 
     with in_threads(ask, session_ids, concurrency=concurrency, name=f"lookup-{account.subaccount_id}") as answers:
         yield watched(answers)
@@ -331,12 +302,5 @@ def _read_kept(
                 wanted.remove(key)
     for key in sorted(wanted.difference(keys_of(lookups, _SESSION).to_pylist())):
         subaccount_id, _, session_id = key.partition("/")
-        answered.add(
-            subaccount_id,
-            Lookup(
-                session_id=session_id,
-                status=LookupStatus.ERROR,
-                looked_up_at=day.clock(),
-                error="no answer of 8x8 is kept for this session: archive the day without --reread",
-            ),
-        )
+        error = "no answer of 8x8 is kept for this session: archive the day without --reread"
+        answered.add(subaccount_id, Lookup(session_id, LookupStatus.ERROR, day.clock(), error=error))

@@ -14,10 +14,9 @@ from threading import Event
 
 import pytest
 
-from callarchive.archiving.fetcher.account_day import AccountDay
+from callarchive.archiving.fetcher.account_day import AccountDay, FetchCounts, Wanted, call_time
 from callarchive.archiving.fetcher.comparison import Comparison, compare
 from callarchive.archiving.fetcher.fetcher import Fetcher
-from callarchive.archiving.fetcher.wanted import FetchCounts, Wanted, call_time
 from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.catalog.parquet_files import to_arrow
 from callarchive.catalog.rows import file_row
@@ -660,7 +659,7 @@ def test_the_calls_time_is_the_recordings_else_the_sessions_else_the_days_end() 
     silent = replace(named, external_file_url=None)
 
     def at(recording: ApiRecording, session_started_at: datetime | None) -> datetime:
-        return call_time(recording=recording, session_started_at=session_started_at, day=DAY, day_end=end, now=LATE)
+        return call_time(recording, session_started_at, day=DAY, day_end=end, now=LATE)
 
     assert at(dated, session_at) == CALL_AT
     assert at(named, session_at) == datetime(2026, 11, 1, 8, tzinfo=UTC)
