@@ -1,4 +1,4 @@
-"""A day of the catalog as the steps see it: its tables, the settings, and the time."""
+"""A day of the catalog, with the settings and the clock of the run that works on it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CatalogDay:
-    """A day of a catalog, with the settings and the clock of the run that works on it."""
+    """A day of a catalog as the steps see it."""
 
     date: date
     catalog: "Catalog"

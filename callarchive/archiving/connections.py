@@ -1,8 +1,4 @@
-"""Everything that a run talks to, opened when first needed and closed together.
-
-Only the command line, the Dagster resources and the tuple of steps unpack it. Importing it is cheap: what costs (pyarrow,
-requests, boto3, paramiko) is imported where it is first opened.
-"""
+"""Everything that a run talks to, opened when first needed and closed together. Importing it is cheap."""
 
 import logging
 from collections.abc import Iterator
@@ -92,11 +88,7 @@ class Connections:
             return self._voices[account.subaccount_id]
 
     def inbox(self) -> "Inbox | None":
-        """Return the inbox of webhook events; None until a receiver has created it.
-
-        Raises:
-            UnavailableError, StoreError, ConfigurationError: it cannot be opened.
-        """
+        """Return the inbox of webhook events; None until a receiver has created it. Raises ArchiveError."""
         url = self.settings.inbox.url
         if url.startswith(_SQLITE) and not Path(url.removeprefix(_SQLITE)).exists():
             return None  # before SQLAlchemy costs 0.2 s of import
@@ -111,9 +103,6 @@ class Connections:
         """Remove old events that their days have ingested, and return their number. Only the first call does anything.
 
         Events that an older version stored unredacted are cleaned first.
-
-        Raises:
-            UnavailableError, StoreError: the inbox or the catalog cannot be read.
         """
         inbox = self.inbox()
         if inbox is None or self._pruned:
@@ -158,9 +147,12 @@ class Connections:
         Raises:
             ConfigurationError: the catalog's days are cut in another time zone.
         """
-        self._require_same_zone()
         from callarchive.archiving.transfer_journal import journal_folder
+        from callarchive.catalog.zone import require_same_zone
 
+        if not self._zone_is_checked:
+            require_same_zone(self.catalog, self.settings, now=self.clock())
+            self._zone_is_checked = True
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
             for folder in (*self.catalog.day_folders(day), *self.responses.day_folders(day), journal_folder(day)):
@@ -177,14 +169,6 @@ class Connections:
             try:
                 held.enter_context(self.day_lock(day))
             except ConfigurationError as err:
-                log.warning(
-                    "%s is read without its lock, so a run at the same time may look like a defect: %s", day, err
-                )
+                why = "is read without its lock, so a run at the same time may look like a defect"
+                log.warning("%s %s: %s", day, why, err)
             yield
-
-    def _require_same_zone(self) -> None:
-        if not self._zone_is_checked:
-            from callarchive.catalog.zone import require_same_zone
-
-            require_same_zone(self.catalog, self.settings, now=self.clock())
-            self._zone_is_checked = True

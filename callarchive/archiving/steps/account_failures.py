@@ -45,15 +45,9 @@ def active_accounts(accounts: Sequence[AccountSettings], failures: Sequence[Acco
 def keep_failures(
     day: CatalogDay, table: Table, errors: Mapping[str, ArchiveError], *, earlier: Sequence[AccountFailure] = ()
 ) -> tuple[AccountFailure, ...]:
-    """Record the failures of a step and return them with those of the steps before it, ordered by account.
+    """Record the failures of the step that writes `table`, and return them with those of the steps before, by account.
 
-    Args:
-        table: what the step writes.
-        errors: by subaccount_id.
-        earlier: failures of the steps before it; those of an earlier run of this step are replaced.
-
-    Raises:
-        ArchiveError: the first of the errors, when no account is left.
+    Raise the first of the errors when no account is left.
     """
     others = [failure for failure in earlier if failure.step != table.name and failure.subaccount_id not in errors]
     new = [AccountFailure.of(account, table.name, error) for account, error in errors.items()]

@@ -39,15 +39,10 @@ class StepInputs:
     """
 
     connections: Connections
-    day: date
+    day: CatalogDay
     failures: tuple[AccountFailure, ...]
     reread: bool
     progress: Progress
-
-    @property
-    def catalog_day(self) -> CatalogDay:
-        """The day as the steps see it."""
-        return self.connections.catalog_day(self.day)
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,8 @@ class DayStep:
         """
         if failures is None:
             failures = account_failures(connections.catalog, day)
-        report = self.write(StepInputs(connections, day, failures, reread, progress or NoProgress()))
+        catalog_day = connections.catalog_day(day)
+        report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress()))
         counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
         log.info("%s: %s: %d rows%s", day, self.table.name, report.row_count, f" ({counts})" if counts else "")
         release_unused(report.row_count)
@@ -83,7 +79,7 @@ class DayStep:
 def _find_sessions(given: StepInputs) -> StepReport:
     connections = given.connections
     return find_sessions(
-        given.catalog_day,
+        given.day,
         sources=partial(connections.sources, reread=given.reread),
         open_inbox=connections.inbox,
         prune_inbox=connections.prune_inbox,
@@ -93,7 +89,7 @@ def _find_sessions(given: StepInputs) -> StepReport:
 
 def _look_up_recordings(given: StepInputs) -> StepReport:
     return look_up_recordings(
-        given.catalog_day,
+        given.day,
         responses=given.connections.responses,
         voice=given.connections.voice,
         failures=given.failures,
@@ -103,39 +99,22 @@ def _look_up_recordings(given: StepInputs) -> StepReport:
 
 
 def _fetch_recordings(given: StepInputs) -> StepReport:
+    archive, landings = given.connections.archive, given.connections.landings
     return fetch_recordings(
-        given.catalog_day,
-        archive=given.connections.archive,
-        landings=given.connections.landings,
-        failures=given.failures,
-        progress=given.progress,
+        given.day, archive=archive, landings=landings, failures=given.failures, progress=given.progress
     )
-
-
-def _write_sessions(given: StepInputs) -> StepReport:
-    return write_sessions(given.catalog_day, failures=given.failures)
 
 
 def _write_recordings(given: StepInputs) -> StepReport:
     archive_root = given.connections.archive.root_uri
-    return write_recordings(given.catalog_day, archive_root=archive_root, failures=given.failures)
-
-
-def _write_status_stats(given: StepInputs) -> StepReport:
-    return write_status_stats(given.catalog_day, failures=given.failures)
-
-
-def _write_duration_stats(given: StepInputs) -> StepReport:
-    return write_duration_stats(given.catalog_day, failures=given.failures)
+    return write_recordings(given.day, archive_root=archive_root, failures=given.failures)
 
 
 def _write_reconciliation(given: StepInputs) -> StepReport:
+    connections, failures = given.connections, given.failures
+    archive, landings = connections.archive, connections.landings
     return write_reconciliation(
-        given.catalog_day,
-        archive=given.connections.archive,
-        landings=given.connections.landings,
-        open_inbox=given.connections.inbox,
-        failures=given.failures,
+        given.day, archive=archive, landings=landings, open_inbox=connections.inbox, failures=failures
     )
 
 
@@ -143,9 +122,9 @@ DAY_STEPS = (
     DayStep(schemas.SESSION_IDS, _find_sessions),
     DayStep(schemas.RECORDING_METADATA, _look_up_recordings),
     DayStep(schemas.RECORDING_FILES, _fetch_recordings),
-    DayStep(schemas.SESSIONS, _write_sessions),
+    DayStep(schemas.SESSIONS, lambda given: write_sessions(given.day, failures=given.failures)),
     DayStep(schemas.RECORDINGS, _write_recordings),
-    DayStep(schemas.STATUS_STATS, _write_status_stats),
-    DayStep(schemas.DURATION_STATS, _write_duration_stats),
+    DayStep(schemas.STATUS_STATS, lambda given: write_status_stats(given.day, failures=given.failures)),
+    DayStep(schemas.DURATION_STATS, lambda given: write_duration_stats(given.day, failures=given.failures)),
     DayStep(schemas.RECONCILIATION, _write_reconciliation),
 )

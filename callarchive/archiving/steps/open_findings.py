@@ -171,8 +171,7 @@ class OpenFindings:
         for subaccount_id in sorted({row["subaccount_id"] for row in rows}):
             around = NeighbouringDays(self._day.catalog, self._day.date, ignored_accounts=accounts - {subaccount_id})
             own = [row for row in rows if row["subaccount_id"] == subaccount_id]
-            ids = {row[column] for row in own}
-            unknown = around.unknown_sessions(ids) if column == "session_id" else around.unknown_recordings(ids)
+            unknown = around.unknown_ids(column, {row[column] for row in own})
             kept += [_key(row) for row in own if row[column] in unknown]
         return kept
 

@@ -78,17 +78,13 @@ def write_reconciliation(
     if day.is_settled:
         rows += search.landings() + search.events()
     else:
-        search.cannot_tell(Discrepancy.ORPHAN_OBJECT)
-        search.cannot_tell(Discrepancy.EVENT_WITHOUT_SESSION)
-        for question in (_LANDING, _EVENTS):
-            search.not_known(question, "the day was not over when it was archived")
+        search.leave_open(Discrepancy.ORPHAN_OBJECT, _LANDING, "the day was not over when it was archived")
+        search.leave_open(Discrepancy.EVENT_WITHOUT_SESSION, _EVENTS, "the day was not over when it was archived")
     keep_unknowns(day, search.unknowns)
+    found = (silent, not_found, lacking, differing, orphans.found_table(rows))
     table = reconciliation.reconciled(
         without_failed(earlier, failures),
-        [
-            without_failed(found, failures)
-            for found in (silent, not_found, lacking, differing, orphans.found_table(rows))
-        ],
+        [without_failed(rows, failures) for rows in found],
         now=now,
         unknown_kinds=search.unknown_kinds,
         unknown=[*may_be_named, *may_be_known, *young, *search.unknown],
@@ -158,22 +154,19 @@ class _Search:
         rows: list[Row] = []
         for account in self._accounts:
             landing, contents = self._landings.of(account), self._contents(account)
-            found: list[tuple[str, str]] = []
-            doubts: list[str] = []
+            found: dict[str, str] = {}
             if isinstance(contents, Unknown):
-                doubts.append(contents.reason)
+                doubts = [contents.reason]
             else:
-                objects = [
-                    (path, landing.uri_of(path)) for path in self._nameless(account, contents.paths(self._day.date))
-                ]
-                found = [item for item in objects if item[1] not in found_uris]
-                found_uris.update(uri for _, uri in objects)
-                doubts += map(str, contents.gaps_of(self._day.date))
+                paths = self._nameless(account, contents.paths(self._day.date))
+                found = {path: uri for path in paths if (uri := landing.uri_of(path)) not in found_uris}
+                found_uris.update(found.values())
+                doubts = [str(gap) for gap in contents.gaps_of(self._day.date)]
                 if doubt := self.open.doubt_about(account, landing, contents):
                     doubts.append(doubt)
                 if doubts:
                     log.warning("%s: the landing was searched only in part: %s", account.subaccount_id, doubts[0])
-            new = orphans.orphan_rows(account.subaccount_id, found, landing_uri=landing.uri)
+            new = orphans.orphan_rows(account.subaccount_id, found.items(), landing_uri=landing.uri)
             rows += new
             shown = {row["subject"] for row in new}
             left = [
@@ -182,13 +175,10 @@ class _Search:
                 if row["subject"] not in shown and row["place"] not in found_uris
             ]
             nameless = set(self._nameless(account, [row["subject"] for row in left])) if left else set()
-            kept, reasons = self.open.orphans_without_proof(
-                landing,
-                [row for row in left if row["subject"] in nameless],
-                doubt=doubts[0] if doubts else None,
-            )
+            left = [row for row in left if row["subject"] in nameless]
+            kept, reasons = self.open.orphans_without_proof(landing, left, doubt=doubts[0] if doubts else None)
             self.unknown += kept
-            for reason in dict.fromkeys([*doubts, *reasons]):
+            for reason in (*doubts, *reasons):
                 self.unknowns.append((account.subaccount_id, _LANDING, cleaned(reason, limit=1024)))
         return rows
 
@@ -203,8 +193,7 @@ class _Search:
                 rows += self._events(inbox, account)
         except ArchiveError as err:
             log.warning("events were not compared with sessions: %s", err)
-            self.cannot_tell(kind)
-            self.not_known(_EVENTS, str(err))
+            self.leave_open(kind, _EVENTS, str(err))
             return []
         if inbox is None:
             for account in self._accounts:
@@ -212,8 +201,9 @@ class _Search:
                     self.unknowns.append((account.subaccount_id, _EVENTS, "there is no inbox at inbox.url yet"))
         return rows
 
-    def not_known(self, question: str, reason: str) -> None:
-        """Record that the question is open for every account."""
+    def leave_open(self, kind: Discrepancy, question: str, reason: str) -> None:
+        """Leave rows of that kind unchanged, and the question unanswered for every account."""
+        self.cannot_tell(kind)
         self.unknowns += [(account.subaccount_id, question, cleaned(reason, limit=1024)) for account in self._accounts]
 
     def cannot_tell(self, kind: Discrepancy, *, but: Collection[str] = ()) -> None:
@@ -244,14 +234,9 @@ class _Search:
 
     def _events(self, inbox: "Inbox | None", account: AccountSettings) -> list[Row]:
         """Return those of one account. Open ones are checked again: their events may have been pruned since."""
-        kind, account_id = Discrepancy.EVENT_WITHOUT_SESSION, account.subaccount_id
-        open_rows = self._earlier.filter(
-            pc.and_(
-                pc.and_(pc.equal(self._earlier["kind"], kind.value), pc.equal(self._earlier["state"], OPEN)),
-                pc.equal(self._earlier["subaccount_id"], account_id),
-            )
-        ).select(["session_id", "recording_id"])
-        ids: set[tuple[Any, Any]] = {(row["session_id"], row["recording_id"]) for row in open_rows.to_pylist()}
+        account_id = account.subaccount_id
+        open_rows = self.open.of(Discrepancy.EVENT_WITHOUT_SESSION, account_id)
+        ids: set[tuple[Any, Any]] = {(row["session_id"], row["recording_id"]) for row in open_rows}
         if inbox is not None:
             begin, end = self._day.bounds
             session_ids = [session.session_id for session in inbox.sessions(account_id, begin, end)]
@@ -260,10 +245,10 @@ class _Search:
             latest = self._day.clock() - SETTLED_AFTER
             ids |= {(r.session_id, r.recording_id) for r in recordings if r.first_received_at <= latest}
         around = NeighbouringDays(self._day.catalog, self._day.date, ignored_accounts=self._others([account_id]))
-        no_session = around.unknown_sessions({session_id for session_id, _ in ids})
+        no_session = around.unknown_ids("session_id", {session_id for session_id, _ in ids})
         # One row for a session that no table names, and none for each of its recordings.
         recording_ids = {id_ for session_id, id_ in ids if id_ is not None and session_id not in no_session}
-        no_row = around.unknown_recordings(recording_ids)
+        no_row = around.unknown_ids("recording_id", recording_ids)
         rows = [
             orphans.event_row(account_id, session_id=session_id, recording_id=recording_id)
             for session_id, recording_id in sorted(ids, key=str)

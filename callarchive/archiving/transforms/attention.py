@@ -55,19 +55,16 @@ class AttentionList:
         for row in rows_in(self.recordings):
             yield Attention(self.day, row["subaccount_id"], f"recording {row['recording_id']}", *_trouble(row))
         for row in rows_in(self.sessions):
-            yield Attention(
-                self.day, row["subaccount_id"], f"session {row['session_id']}", "lookup failed", row["lookup_error"]
-            )
+            session = f"session {row['session_id']}"
+            yield Attention(self.day, row["subaccount_id"], session, "lookup failed", row["lookup_error"])
 
 
 def needs_attention(
     day: date, *, sessions: pa.Table | None = None, recordings: pa.Table | None = None
 ) -> AttentionList:
     """Return the items in rows of `sessions` and `recordings` with the columns above."""
-    if recordings is None:
-        recordings = schemas.RECORDINGS.schema.empty_table()
-    if sessions is None:
-        sessions = schemas.SESSIONS.schema.empty_table()
+    recordings = schemas.RECORDINGS.schema.empty_table() if recordings is None else recordings
+    sessions = schemas.SESSIONS.schema.empty_table() if sessions is None else sessions
     intact = pc.and_(
         pc.equal(pc.fill_null(recordings["archive_status"], ""), "archived"),
         pc.and_(recordings["audio_issue"].is_null(), pc.invert(pc.fill_null(recordings["duration_mismatch"], False))),

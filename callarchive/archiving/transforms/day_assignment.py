@@ -23,26 +23,20 @@ from callarchive.domain.phone_numbers import PhoneNumberMask
 
 _SESSION = schemas.SESSION_IDS.key
 _NUMBERS = ("source_number", "destination_number")
-_FACTS = tuple(
-    column.name for column in schemas.SESSION_IDS.columns if column.name not in (*_SESSION, *_NUMBERS, "sources")
-)
-
+_NOT_KEPT = (*_SESSION, *_NUMBERS, "sources")
 _INBOX = "inbox"
 """The source kind of webhook events. No other kind's name contains it."""
-
 _FILES = "files"
 """The source kind whose file may date a session independently of its start."""
 
 
 @dataclass(frozen=True)
 class AssignedSessions:
-    """The sessions of a day.
+    """The sessions of a day, as rows of `session_ids`; `carried_count` of them are no longer listed by any source.
 
     Attributes:
-        rows: rows of `session_ids`.
         elsewhere: sessions rejected because they belong to another day, with their accounts. Excludes sessions on this day
             only because a midnight moved: they stay on the day where they were archived.
-        carried_count: number of rows that no source lists any more.
     """
 
     rows: pa.Table
@@ -93,13 +87,10 @@ def assign_sessions(
     if len(carried):
         leaves = _confirmed_without_recordings(catalog, day, carried, accounts=list(masks))
         leaves = pc.and_not(leaves, _of_other_days(carried, leaves, day=day, zone=zone))
-        carried = carried.filter(
-            pc.or_(pc.invert(leaves), pc.match_substring(joined_lists(carried["sources"]), _INBOX))
-        )
+        of_events = pc.match_substring(joined_lists(carried["sources"]), _INBOX)
+        carried = carried.filter(pc.or_(pc.invert(leaves), of_events))
         rows = pa.concat_tables([rows, _masked(carried, masks)])
-    if len(untouched):
-        rows = pa.concat_tables([rows, untouched])
-    return AssignedSessions(rows, elsewhere, len(carried))
+    return AssignedSessions(pa.concat_tables([rows, untouched]), elsewhere, len(carried))
 
 
 def _left_by_midnight(catalog: Catalog, sessions: pa.Table, day: date, zone: ZoneInfo) -> frozenset[tuple[str, str]]:
@@ -113,11 +104,8 @@ def _left_by_midnight(catalog: Catalog, sessions: pa.Table, day: date, zone: Zon
     wanted = {key: at for key, at in starts(sessions.filter(pc.invert(from_files))).items() if day_of(at, zone) == day}
     if not wanted:
         return frozenset()
-    columns = (*_SESSION, "started_at")
-    held = [
-        starts(catalog.partition(schemas.SESSION_IDS, day + timedelta(days=offset), columns=columns))
-        for offset in (-1, 1)
-    ]
+    columns, around = (*_SESSION, "started_at"), (day - timedelta(days=1), day + timedelta(days=1))
+    held = [starts(catalog.partition(schemas.SESSION_IDS, other, columns=columns)) for other in around]
     return frozenset(key for key, at in wanted.items() if any(rows.get(key) == at for rows in held))
 
 
@@ -128,17 +116,16 @@ def _set_aside(
     found = []
     columns = (sessions[name].to_pylist() for name in (*_SESSION, "sources"))
     for account, session_id, sources, day in zip(*columns, days.to_pylist(), strict=True):
-        if (account, session_id) in ignored:
-            continue
-        reason = f"session {session_id} belongs to {day} already"
-        found.append((account, RowProblem(", ".join(sources), f"call_date={day}", None, reason)))
+        if (account, session_id) not in ignored:
+            reason = f"session {session_id} belongs to {day} already"
+            found.append((account, RowProblem(", ".join(sources), f"call_date={day}", None, reason)))
     return found
 
 
 def _with_earlier_facts(sessions: pa.Table, before: pa.Table, *, places: Column) -> pa.Table:
     """Return the sessions with NULLs filled from `before`, where `places` has the index of each session's row."""
     columns: dict[str, Any] = {
-        name: pc.coalesce(sessions[name], before[name].take(places)) if name in _FACTS else sessions[name]
+        name: sessions[name] if name in _NOT_KEPT else pc.coalesce(sessions[name], before[name].take(places))
         for name in sessions.column_names
     }
     columns["sources"] = _with_inbox(sessions["sources"], before["sources"].take(places))

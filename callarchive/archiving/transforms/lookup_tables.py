@@ -35,9 +35,7 @@ class LookupRows:
     def add(self, subaccount_id: str, lookup: Lookup) -> None:
         """Add the lookup of a session. Add each session only once."""
         self._lookups.append(lookup_row(subaccount_id, lookup))
-        self._recordings += [
-            metadata_row(subaccount_id, lookup.session_id, recording) for recording in lookup.recordings
-        ]
+        self._recordings += [metadata_row(subaccount_id, lookup.session_id, one) for one in lookup.recordings]
         if len(self._lookups) >= _BATCH:
             self._pack()
 
@@ -142,15 +140,11 @@ def recordings_with_earlier(new: pa.Table, earlier: pa.Table, *, sessions: pa.Ta
     rows = rows.sort_by([(name, "ascending") for name in (*_RECORDING, "session_id")])
     first = matching_rows(keys_of(rows, _RECORDING), among=keys_of(rows, _RECORDING))
     is_first = pc.equal(first, pa.array(range(len(rows)), first.type))
-    kept_under = rows["session_id"].take(first).filter(pc.invert(is_first)).to_pylist()
-    for row, session_id in zip(rows.filter(pc.invert(is_first)).to_pylist(), kept_under, strict=True):
-        log.warning(
-            "recording %s is listed for the sessions %s and %s: assigned to the first",
-            row["recording_id"],
-            session_id,
-            row["session_id"],
-        )
-    return rows.filter(is_first)
+    rows = rows.append_column("assigned_to", rows["session_id"].take(first))
+    for row in rows.filter(pc.invert(is_first)).to_pylist():
+        ids = row["recording_id"], row["assigned_to"], row["session_id"]
+        log.warning("recording %s is listed for the sessions %s and %s: assigned to the first", *ids)
+    return rows.filter(is_first).drop_columns("assigned_to")
 
 
 def _is_negative(lookups: pa.Table) -> Column:

@@ -43,12 +43,7 @@ class AccountSources:
     def of(
         cls, account: AccountSettings, found: Sequence[tuple[str, Findings]], *, day_end: datetime, now: datetime
     ) -> "AccountSources":
-        """Return the sources of the account.
-
-        Args:
-            found: kind and findings of each source.
-            day_end: the end of the day.
-        """
+        """Return the sources of the account. `found` has the kind and findings of each."""
         kinds = {
             source.kind
             for source in account.session_sources
@@ -78,9 +73,7 @@ def missing_sessions(
     session that the export dropped always is.
 
     Args:
-        before: rows of `session_ids` before this run.
-        named: rows of `session_ids` from the sources.
-        settled: rows of `session_ids` after this run.
+        before, named, settled: rows of `session_ids` before this run, from the sources, and after this run.
         sources: by subaccount_id, the sources of the accounts that could be read.
         unread: the other accounts. Their rows do not change.
     """
@@ -101,11 +94,9 @@ def missing_sessions(
             own = sources.get(account)
             if own is None or source not in own.kinds or f"{account}/{session_id}/{source}" in still_named:
                 continue
-            if session_id in own.other_days.get(source, ()):
-                continue
-            if source in _LISTS and f"{account}/{session_id}" not in present:
-                continue
-            missing[account, session_id, source] = reason
+            has_left = source in _LISTS and f"{account}/{session_id}" not in present
+            if not has_left and session_id not in own.other_days.get(source, ()):
+                missing[account, session_id, source] = reason
     return [
         dict(zip(schemas.MISSING_SESSIONS.schema.names, (*key, missing[key]), strict=True)) for key in sorted(missing)
     ]

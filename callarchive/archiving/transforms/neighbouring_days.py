@@ -55,16 +55,10 @@ class NeighbouringDays:
         found: list[Any] = left["path"].to_pylist()
         return found
 
-    def unknown_sessions(self, session_ids: Iterable[str]) -> set[str]:
-        """Return the ids that are in no day's `sessions`."""
-        return self._unknown(_SESSION_IDS, session_ids)
-
-    def unknown_recordings(self, recording_ids: Iterable[str]) -> set[str]:
-        """Return the ids that are in no day's `recordings`."""
-        return self._unknown(_RECORDING_IDS, recording_ids)
-
-    def _unknown(self, columns: Sequence[TableColumn], values: Iterable[str]) -> set[str]:
-        left = pa.array(set(values), pa.string())
+    def unknown_ids(self, column: str, ids: Iterable[str]) -> set[str]:
+        """Return those of the session ids or recording ids, which the column's name tells apart, that no day has."""
+        columns = _SESSION_IDS if column == "session_id" else _RECORDING_IDS
+        left = pa.array(set(ids), pa.string())
         for days in self._stages:
             if not len(left):
                 break
@@ -86,9 +80,8 @@ class NeighbouringDays:
 
     def _rows(self, days: Sequence[date] | None, table: Table, column: str, wanted: Column) -> Iterator[pa.Table]:
         columns = ["subaccount_id", column]
-        if days is not None:
-            for day in days:
-                yield self._catalog.partition(table, day, columns=columns)
-            return
-        around = self._catalog.dataset(table, self._day - _REACH, self._day + _REACH)
-        yield around.to_table(columns=columns, filter=pc.field(column).isin(wanted))
+        for day in days or ():
+            yield self._catalog.partition(table, day, columns=columns)
+        if days is None:
+            around = self._catalog.dataset(table, self._day - _REACH, self._day + _REACH)
+            yield around.to_table(columns=columns, filter=pc.field(column).isin(wanted))

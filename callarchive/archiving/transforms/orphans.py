@@ -4,6 +4,7 @@ Names in landings and in the archive may be arbitrary: control characters and po
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,13 +65,12 @@ def accounts_sharing(account: AccountSettings, accounts: Sequence[AccountSetting
 
 def orphan_rows(subaccount_id: str, objects: Iterable[tuple[str, str]], *, landing_uri: str) -> list[Row]:
     """Return findings for objects, given as path and URI, that belong to no known recording."""
+    root, reason = landing_uri.rstrip("/"), "the catalog has no recording for this object on the days around it"
     places = [
-        (subaccount_id, path, uri if cleaned_path(path) == path else f"{landing_uri.rstrip('/')}/{cleaned_path(path)}")
+        (subaccount_id, path, uri if cleaned_path(path) == path else f"{root}/{cleaned_path(path)}")
         for path, uri in objects
     ]
-    return _rows_of_paths(
-        Discrepancy.ORPHAN_OBJECT, places, reason="the catalog has no recording for this object on the days around it"
-    )
+    return _rows_of_paths(Discrepancy.ORPHAN_OBJECT, places, reason=reason)
 
 
 def orphan_keys(subaccount_id: str, paths: Iterable[str]) -> list[str]:
@@ -90,13 +90,7 @@ def stored_table(objects: Iterable[StoredObject]) -> pa.Table:
 
 
 def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -> list[Row]:
-    """Return findings for files of the day that no row of `recording_files` has, not even as a version.
-
-    Args:
-        stored: the archive's objects, see `stored_table`.
-        files: `recording_files`, at least `FILE_COLUMNS`.
-        archive_root: prefix that turns a path in the archive into a URI.
-    """
+    """Return findings for files of the day, in `stored_table`, that no row of `recording_files` has, not even as a version."""
     is_named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(files)]
     unnamed_bytes: list[Any] = stored["path"].filter(pc.invert(pc.or_(*is_named))).to_pylist()
     unnamed = sorted(path.decode(errors="surrogateescape") for path in unnamed_bytes)
@@ -105,12 +99,7 @@ def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -
 
 
 def suspect_files(stored: pa.Table, files: pa.Table) -> list[SuspectFile]:
-    """Return files of rows, including versions, that the listing lacks or has with another size.
-
-    Args:
-        stored: the archive's objects, see `stored_table`.
-        files: `recording_files`, at least `FILE_COLUMNS`.
-    """
+    """Return files of rows of `recording_files`, including versions, that the listing lacks or has with another size."""
     kept = rows_where(files, pc.not_equal(files["archive_status"], ArchiveStatus.ERASED.value))
     is_archived = pc.equal(kept["archive_status"], ArchiveStatus.ARCHIVED.value)
     archived_paths, versions = _named_paths(kept)
@@ -129,37 +118,24 @@ def suspect_files(stored: pa.Table, files: pa.Table) -> list[SuspectFile]:
         for path, size_bytes in expected.items():
             listed = present.get(path)
             if listed is None or size_bytes not in (None, listed):
-                account_id, session_id, recording_id = row["subaccount_id"], row["session_id"], row["recording_id"]
-                found[path] = SuspectFile(account_id, session_id, recording_id, path, size_bytes, listed)
+                ids = row["subaccount_id"], row["session_id"], row["recording_id"]
+                found[path] = SuspectFile(*ids, path, size_bytes, listed)
     return list(found.values())
 
 
 def row_without_file(suspect: SuspectFile, *, reason: str, archive_root: str) -> Row:
     """Return the finding that the file is missing or has another size."""
-    return {
-        "subaccount_id": suspect.subaccount_id,
-        "kind": Discrepancy.ROW_WITHOUT_FILE.value,
-        "subject": suspect.path,
-        "session_id": suspect.session_id,
-        "recording_id": suspect.recording_id,
-        "place": archive_root + suspect.path,
-        "reason": reason,
-    }
+    ids, place = (suspect.session_id, suspect.recording_id), archive_root + suspect.path
+    return _row(Discrepancy.ROW_WITHOUT_FILE, suspect.subaccount_id, suspect.path, *ids, place, reason)
 
 
 def event_row(subaccount_id: str, *, session_id: str, recording_id: str | None) -> Row:
     """Return the finding that only events name this session, or this recording of it."""
-    return {
-        "subaccount_id": subaccount_id,
-        "kind": Discrepancy.EVENT_WITHOUT_SESSION.value,
-        "subject": recording_id or session_id,
-        "session_id": session_id,
-        "recording_id": recording_id,
-        "place": None,
-        "reason": "a webhook event names the session, but no session source lists it on the days around it"
-        if recording_id is None
-        else "a webhook event names the recording, but 8x8's API does not list it for the session",
-    }
+    reason = "a webhook event names the recording, but 8x8's API does not list it for the session"
+    if recording_id is None:
+        reason = "a webhook event names the session, but no session source lists it on the days around it"
+    subject = recording_id or session_id
+    return _row(Discrepancy.EVENT_WITHOUT_SESSION, subaccount_id, subject, session_id, recording_id, None, reason)
 
 
 def found_table(rows: Sequence[Row]) -> pa.Table:
@@ -170,26 +146,21 @@ def found_table(rows: Sequence[Row]) -> pa.Table:
 def _rows_of_paths(kind: Discrepancy, places: Sequence[tuple[str, str, str]], *, reason: str) -> list[Row]:
     """Return a row for each (account, path, URI). Paths that become equal when cleaned share a row, which has their count."""
     rows: dict[tuple[str, str], Row] = {}
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for subaccount_id, path, uri in places:
         key = subaccount_id, cleaned_path(path)
-        counts[key] = counts.get(key, 0) + 1
-        rows.setdefault(
-            key,
-            {
-                "subaccount_id": subaccount_id,
-                "kind": kind.value,
-                "subject": key[1],
-                "session_id": session_id_in(path),
-                "recording_id": recording_id_in(path),
-                "place": uri,
-                "reason": reason,
-            },
-        )
+        counts[key] += 1
+        if key not in rows:
+            rows[key] = _row(kind, *key, session_id_in(path), recording_id_in(path), uri, reason)
     for key, count in counts.items():
         if count > 1:
             rows[key]["reason"] += f"; {count} paths with this name after masking"
     return list(rows.values())
+
+
+def _row(kind: Discrepancy, subaccount_id: str, *values: str | None) -> Row:
+    """Return a finding; `values` are subject, session_id, recording_id, place and reason."""
+    return dict(zip(FOUND.names, (subaccount_id, kind.value, *values), strict=True))
 
 
 def _named_paths(files: pa.Table) -> tuple[Column, Column]:
