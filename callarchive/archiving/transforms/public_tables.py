@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from callarchive.archiving.transforms.recording_events import event_columns
-from callarchive.catalog.arrow_columns import Column, key_counts, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.arrow_columns import Column, is_true, key_counts, keys_of, matching_rows, pc, rows_at
 from callarchive.catalog.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
 from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.domain.models import ArchiveStatus
@@ -40,12 +40,7 @@ EVENT_COLUMNS = (*_RECORDING, "duration_event_s")
 
 
 def sessions_table(*, sessions: pa.Table, lookups: pa.Table, metadata: pa.Table) -> pa.Table:
-    """Return `sessions`: the rows of `session_ids` with their lookups. A session that was not looked up is an error.
-
-    Args:
-        sessions: `session_ids`.
-        metadata: `recording_metadata`, at least the key of the session.
-    """
+    """Return `sessions`: the rows of `session_ids` with their lookups. A session that was not looked up is an error."""
     keys = keys_of(sessions, _SESSION)
     rows = matching_rows(keys, among=keys_of(lookups, _SESSION))
     is_looked_up = pc.is_valid(rows)
@@ -80,14 +75,10 @@ def recordings_table(
     rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
     is_fetched = pc.is_valid(rows)
     file = rows_at(files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]), rows)
-    started_at, started_at_source = _starts(
-        metadata, pc.coalesce(file["source_path"], metadata["external_file_url"]), call_date=call_date, now=now
-    )
-    columns: dict[str, Column] = {
-        name: metadata[name] for name in RECORDINGS.schema.names if name in metadata.column_names
-    }
-    columns |= {name: file[name] for name in _COPIED_FROM_FILE}
-    columns |= {
+    file_names = pc.coalesce(file["source_path"], metadata["external_file_url"])
+    started_at, started_at_source = _starts(metadata, file_names, call_date=call_date, now=now)
+    columns: dict[str, Column] = {name: metadata[name] for name in metadata.column_names}
+    columns |= {name: file[name] for name in _COPIED_FROM_FILE} | {
         "archive_status": pc.if_else(is_fetched, file["archive_status"], ArchiveStatus.PENDING.value),
         "error": pc.if_else(is_fetched, file["error"], "not downloaded yet"),
         "started_at": started_at,
@@ -96,9 +87,8 @@ def recordings_table(
         **event_columns(metadata, events, ("duration_event_s",)),
         "versions": _uri_lists(archive_root, file["versions"].combine_chunks()),
     }
-    columns["duration_mismatch"] = _mismatches(
-        columns["duration_s"], (columns["duration_api_s"], columns["duration_event_s"]), tolerance_s
-    )
+    reported_s = columns["duration_api_s"], columns["duration_event_s"]
+    columns["duration_mismatch"] = _mismatches(columns["duration_s"], reported_s, tolerance_s)
     return pa.table([columns[name] for name in RECORDINGS.schema.names], schema=RECORDINGS.schema)
 
 
@@ -114,29 +104,24 @@ def status_stats_table(recordings: pa.Table) -> pa.Table:
 
 def duration_stats_table(recordings: pa.Table) -> pa.Table:
     """Return `duration_stats` of the accounts with archived recordings. Percentiles are linearly interpolated."""
-    measured = recordings.filter(
-        pc.and_(
-            pc.equal(recordings["archive_status"], ArchiveStatus.ARCHIVED.value), recordings["duration_s"].is_valid()
-        )
-    )
+    is_archived = pc.equal(recordings["archive_status"], ArchiveStatus.ARCHIVED.value)
+    measured = recordings.filter(pc.and_(is_archived, recordings["duration_s"].is_valid()))
     rows = []
     for subaccount_id in measured["subaccount_id"].unique().to_pylist():
-        own = measured.filter(pc.equal(measured["subaccount_id"], subaccount_id))
-        values_s = own["duration_s"].to_numpy()
-        p50, p90, p95, p99 = (float(value) for value in np.quantile(values_s, [0.5, 0.9, 0.95, 0.99]))
+        values_s = measured.filter(pc.equal(measured["subaccount_id"], subaccount_id))["duration_s"].to_numpy()
         total_s = math.fsum(values_s)  # exact, so it does not depend on the order of rows
+        quantiles = zip(
+            ("p50_s", "p90_s", "p95_s", "p99_s"), np.quantile(values_s, [0.5, 0.9, 0.95, 0.99]), strict=True
+        )
         rows.append(
             {
                 "subaccount_id": subaccount_id,
                 "recording_count": len(values_s),
                 "total_s": total_s,
-                "min_s": float(values_s.min()),
+                "min_s": values_s.min(),
                 "mean_s": total_s / len(values_s),
-                "p50_s": p50,
-                "p90_s": p90,
-                "p95_s": p95,
-                "p99_s": p99,
-                "max_s": float(values_s.max()),
+                **dict(quantiles),
+                "max_s": values_s.max(),
             }
         )
     return pa.Table.from_pylist(rows, schema=DURATION_STATS.schema)
@@ -149,10 +134,8 @@ def _starts(metadata: pa.Table, file_names: Column, *, call_date: date, now: dat
         file_names: names of the objects, or of the URLs if no object was found.
     """
     by_api = metadata["started_at_api"].combine_chunks()
-    latest = pa.scalar(now + LATEST_PLAUSIBLE_AHEAD, by_api.type)
-    is_plausible = pc.and_(
-        pc.greater_equal(by_api, pa.scalar(EARLIEST_PLAUSIBLE_AT, by_api.type)), pc.less_equal(by_api, latest)
-    ).fill_null(False)
+    earliest, latest = (pa.scalar(at, by_api.type) for at in (EARLIEST_PLAUSIBLE_AT, now + LATEST_PLAUSIBLE_AHEAD))
+    is_plausible = is_true(pc.and_(pc.greater_equal(by_api, earliest), pc.less_equal(by_api, latest)))
     others = pc.invert(is_plausible)
     names: list[str | None] = file_names.filter(others).to_pylist()
     ids: list[Any] = metadata["recording_id"].filter(others).to_pylist()

@@ -5,6 +5,7 @@ For discrepancies with landings, the archive and the inbox, see `orphans`; for I
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import Any
 
 import pyarrow as pa
@@ -90,17 +91,13 @@ def calls_without_recording(
         _mapped(silent["lookup_status"], _WHY_NO_RECORDING),
         ", and ",
     )
-    found = _found(kind, silent, subject=silent["session_id"], session_id=silent["session_id"], reason=reason)
-    return found, reconciliation_keys(kind, undecided, "session_id")
+    return _of_sessions(kind, silent, reason), reconciliation_keys(kind, undecided, "session_id")
 
 
 def are_connected(sessions: pa.Table) -> Column:
     """Return for each session whether its call was connected.
 
     It was if it has a duration and no unanswered status, or if it is COMPLETED and its duration is unknown.
-
-    Args:
-        sessions: rows with at least call_duration_s and session_status.
     """
     lasting_s, status = sessions["call_duration_s"], sessions["session_status"]
     unanswered = pc.is_in(status, value_set=pa.array(_UNANSWERED))
@@ -123,16 +120,10 @@ def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table,
     unknown = pc.and_(is_true(pc.equal(status, LookupStatus.NOT_FOUND.value)), confirmed)
     undecided = sessions.filter(pc.and_not(pc.invert(unknown), is_true(pc.equal(status, LookupStatus.OK.value))))
     rows = sessions.filter(unknown)
-    sources = joined_lists(rows["sources"], ", ")
+    twice = "8x8 reported the session as unknown twice, a day apart, though sources list it: "
     lasted = pc.binary_join_element_wise(", and the call lasted ", _seconds(rows["call_duration_s"]), " s", "")
-    reason = pc.binary_join_element_wise(
-        "8x8 reported the session as unknown twice, a day apart, though sources list it: ",
-        sources,
-        pc.fill_null(lasted, ""),
-        "",
-    )
-    found = _found(kind, rows, subject=rows["session_id"], session_id=rows["session_id"], reason=reason)
-    return found, reconciliation_keys(kind, undecided, "session_id")
+    reason = pc.binary_join_element_wise(twice, joined_lists(rows["sources"], ", "), pc.fill_null(lasted, ""), "")
+    return _of_sessions(kind, rows, reason), reconciliation_keys(kind, undecided, "session_id")
 
 
 def recordings_without_file(
@@ -153,15 +144,7 @@ def recordings_without_file(
     lacking = lacking.filter(over)
     why = _mapped(lacking["archive_status"], _WHY_NO_FILE)
     reason = pc.binary_join_element_wise(why, lacking["error"], ": ", null_handling="skip")
-    found = _found(
-        kind,
-        lacking,
-        subject=lacking["recording_id"],
-        session_id=lacking["session_id"],
-        recording_id=lacking["recording_id"],
-        place=lacking["source_uri"],
-        reason=reason,
-    )
+    found = _of_recordings(kind, lacking, place=lacking["source_uri"], reason=reason)
     return found, reconciliation_keys(kind, young, "recording_id")
 
 
@@ -173,34 +156,22 @@ def disagreeing_durations(recordings: pa.Table, sessions: pa.Table, *, tolerance
     rows = rows_where(recordings, pc.not_equal(recordings["archive_status"], ArchiveStatus.ERASED.value))
     numbers = matching_rows(keys_of(rows, SESSION), among=keys_of(sessions, SESSION))
     call_s = sessions["call_duration_s"].take(numbers)
-    durations_s = {
-        "measured": rows["duration_s"],
-        "8x8's API": rows["duration_api_s"],
-        "event": rows["duration_event_s"],
-    }
-    names = list(durations_s)
-    off: Column = pc.greater(
-        pc.subtract(rows["duration_s"], call_s), pc.max_element_wise(pc.multiply(call_s, 0.1), tolerance_s)
-    )
-    off = pc.and_(is_true(off), is_true(pc.equal(rows["archive_status"], ArchiveStatus.ARCHIVED.value)))
-    for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
-        apart_s = pc.abs(pc.subtract(durations_s[one], durations_s[other]))
-        off = pc.or_(off, is_true(pc.greater(apart_s, tolerance_s)))
-    rows, reported = rows.filter(off), {name: seconds.filter(off).to_pylist() for name, seconds in durations_s.items()}
-    calls: list[Any] = call_s.filter(off).to_pylist()
+    longer_s, allowed_s = pc.subtract(rows["duration_s"], call_s), pc.multiply(call_s, 0.1)
+    off: Column = is_true(pc.greater(longer_s, pc.max_element_wise(allowed_s, tolerance_s)))
+    off = pc.and_(off, is_true(pc.equal(rows["archive_status"], ArchiveStatus.ARCHIVED.value)))
+    for one, other in combinations((rows["duration_s"], rows["duration_api_s"], rows["duration_event_s"]), 2):
+        off = pc.or_(off, is_true(pc.greater(pc.abs(pc.subtract(one, other)), tolerance_s)))
+    rows, calls = rows.filter(off), list[Any](call_s.filter(off).to_pylist())
     reasons = [
-        _disagreement(dict(zip(reported, seconds, strict=True)), lasted_s, tolerance_s)
-        for *seconds, lasted_s in zip(*reported.values(), calls, strict=True)
+        _disagreement(
+            {"measured": row["duration_s"], "8x8's API": row["duration_api_s"], "event": row["duration_event_s"]},
+            lasted_s,
+            tolerance_s,
+        )
+        for row, lasted_s in zip(rows.to_pylist(), calls, strict=True)
     ]
-    return _found(
-        Discrepancy.DURATION_MISMATCH,
-        rows,
-        subject=rows["recording_id"],
-        session_id=rows["session_id"],
-        recording_id=rows["recording_id"],
-        place=rows["archive_uri"],
-        reason=pa.array(reasons, pa.string()),
-    )
+    reason = pa.array(reasons, pa.string())
+    return _of_recordings(Discrepancy.DURATION_MISMATCH, rows, place=rows["archive_uri"], reason=reason)
 
 
 def reconciled(
@@ -256,14 +227,21 @@ def _found(kind: Discrepancy, rows: pa.Table, **columns: Column) -> pa.Table:
     return pa.table([given.get(f.name, pa.nulls(len(rows), f.type)) for f in FOUND], schema=FOUND)
 
 
+def _of_sessions(kind: Discrepancy, rows: pa.Table, reason: Column) -> pa.Table:
+    return _found(kind, rows, subject=rows["session_id"], session_id=rows["session_id"], reason=reason)
+
+
+def _of_recordings(kind: Discrepancy, rows: pa.Table, **columns: Column) -> pa.Table:
+    id_ = rows["recording_id"]
+    return _found(kind, rows, subject=id_, session_id=rows["session_id"], recording_id=id_, **columns)
+
+
 def _disagreement(durations_s: dict[str, float | None], call_s: float | None, tolerance_s: float) -> str:
     """Describe which durations differ and by how much, then list them all."""
     known = {name: seconds for name, seconds in durations_s.items() if seconds is not None}
-    names = list(known)
     differing = [
         f"{one} and {other} differ by {abs(known[one] - known[other]):.1f} s"
-        for number, one in enumerate(names)
-        for other in names[number + 1 :]
+        for one, other in combinations(known, 2)
         if abs(known[one] - known[other]) > tolerance_s
     ]
     measured_s = durations_s["measured"]

@@ -1,12 +1,12 @@
 """The table `recording_events`: webhook events of a day's recordings. The inbox is pruned; events stored here stay."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from callarchive.catalog.arrow_columns import Column, keys_of, matching_rows, pc, rows_at
+from callarchive.catalog.arrow_columns import Column, is_true, keys_of, matching_rows, pc, rows_at, rows_where
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import RECORDING_EVENTS, RECORDING_METADATA
 from callarchive.domain.payloads import PROGRESS
@@ -20,22 +20,16 @@ _RECORDING = RECORDING_EVENTS.key
 
 
 def inbox_events(inbox: "Inbox", sessions: pa.Table) -> pa.Table:
-    """Return rows of `recording_events` for these sessions from the inbox.
-
-    Raises:
-        UnavailableError, StoreError: the inbox cannot be read.
-    """
+    """Return rows of `recording_events` for these sessions from the inbox."""
     accounts: list[str] = pc.unique(sessions["subaccount_id"]).to_pylist()
     tables = [_account_events(inbox, account, sessions) for account in accounts]
     return pa.concat_tables([RECORDING_EVENTS.schema.empty_table(), *tables])
 
 
 def write_recording_events(catalog: Catalog, day: date, new: pa.Table | None, *, sessions: pa.Table) -> int:
-    """Merge new rows into `recording_events`, and return the row count. A day without any events gets no partition.
+    """Merge new rows, if there are any, into `recording_events`, and return the row count.
 
-    Args:
-        new: rows of the table; None if there is no inbox or it cannot be read.
-        sessions: the day's `session_ids`.
+    A day without any events gets no partition.
     """
     earlier = catalog.partition(RECORDING_EVENTS, day)
     new = RECORDING_EVENTS.schema.empty_table() if new is None else new
@@ -70,10 +64,7 @@ def merged_events(new: pa.Table, earlier: pa.Table) -> pa.Table:
 
 def named_by_api(metadata: pa.Table) -> pa.Table:
     """Return the rows of `recording_metadata` that 8x8's API lists."""
-    by_event = metadata["only_by_event"]
-    return (
-        metadata if by_event.null_count == len(by_event) else metadata.filter(pc.invert(pc.fill_null(by_event, False)))
-    )
+    return rows_where(metadata, pc.invert(is_true(metadata["only_by_event"])))
 
 
 def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions: pa.Table) -> pa.Table:
@@ -97,11 +88,10 @@ def with_recordings_of_events(metadata: pa.Table, events: pa.Table, *, sessions:
     return pa.concat_tables([metadata, pa.table(columns, schema=schema)])
 
 
-def event_columns(recordings: pa.Table, events: pa.Table, names: Iterable[str]) -> dict[str, Column]:
+def event_columns(recordings: pa.Table, events: pa.Table, names: Sequence[str]) -> dict[str, Column]:
     """Return these columns of the events of each recording; NULL if it has none."""
     rows = matching_rows(keys_of(recordings, _RECORDING), among=keys_of(events, _RECORDING))
-    found = rows_at(events.select(list(names)), rows)
-    return {name: found[name] for name in found.column_names}
+    return dict(zip(names, rows_at(events.select(list(names)), rows).columns, strict=True))
 
 
 def _account_events(inbox: "Inbox", account: str, sessions: pa.Table) -> pa.Table:
