@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import pyarrow.compute as pc
@@ -35,7 +37,7 @@ from callarchive.monitoring.trace_steps import (
 )
 
 _RESPONSE_CHARS = 16 * 1024
-_FILE_COLUMNS = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions", "versions_sha256")
+_FILE_COLUMNS = ("source_size_bytes", "source_etag", "source_modified_at", "frame_count", "versions_sha256")
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,12 @@ def find(connections: Connections, text: str) -> list[Trace]:
         UnavailableError, StoreError: The catalog cannot be read; or the inbox, if the catalog does not have the id.
     """
     wanted = parse_id(plain_id(text), kind="session or recording id")
-    found = _rows_with(connections, schemas.SESSIONS, "session_id", wanted)
+    found = _rows_with(connections, schemas.SESSIONS, session_id=wanted)
     if not found:
-        for row in _rows_with(connections, schemas.RECORDINGS, "recording_id", wanted):
-            day = row["call_date"]
-            sessions = _rows_with(connections, schemas.SESSIONS, "session_id", row["session_id"], days=[day])
+        for row in _rows_with(connections, schemas.RECORDINGS, recording_id=wanted):
             # Another account may have a session with the same id, which is not this recording's.
-            found += [session for session in sessions if session["subaccount_id"] == row["subaccount_id"]]
+            own = {name: row[name] for name in schemas.SESSIONS.key}
+            found += _rows_with(connections, schemas.SESSIONS, day=row["call_date"], **own)
     if found:
         return [_trace(connections, session) for session in found]
     return _known_by_events(connections, wanted)
@@ -92,16 +93,11 @@ def _trace(connections: Connections, session: Row) -> Trace:
     account, session_id = session["subaccount_id"], session["session_id"]
     lookup: Lookup | None = connections.responses.load_lookups(day).get((account, session_id))
     answer = None if lookup is None or lookup.body is None else cleaned(lookup.body, limit=_RESPONSE_CHARS)
-    rows = [
-        row
-        for row in _rows_with(connections, schemas.RECORDINGS, "session_id", session_id, days=[day])
-        if row["subaccount_id"] == account
-    ]
+    rows = _rows_with(connections, schemas.RECORDINGS, day=day, subaccount_id=account, session_id=session_id)
     recordings = tuple(_recording(connections, day, row, session) for row in rows)
-    events: list[Row] = []
-    inbox_error = None
+    events, inbox_error = list[Row](), None
     try:
-        events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
+        events = _events(connections, session_id, account)
     except (StoreError, UnavailableError) as err:  # the rest is still shown
         inbox_error = str(err)
     reconciled = _reconciled(connections, day, session, rows)
@@ -110,14 +106,7 @@ def _trace(connections: Connections, session: Row) -> Trace:
     steps = list(session_steps(session, events=events, answer=answer, inbox_error=inbox_error))
     day_steps = [reconciliation_step(reconciled), checks_step(failed, run=len(checks))]
     all_steps = [*steps, *(step for found in recordings for step in _named(found)), *day_steps]
-    return Trace(
-        call_date=day,
-        session=session,
-        answer=answer,
-        links=(*steps, *day_steps),
-        recordings=recordings,
-        broken_at=broken_at(all_steps),
-    )
+    return Trace(day, session, answer, (*steps, *day_steps), recordings, broken_at(all_steps))
 
 
 def _named(recording: Row) -> list[Step]:
@@ -134,15 +123,12 @@ def _recording(connections: Connections, day: date, row: Row, session: Row) -> R
     recording = {**row, "file_state": None}
     versions: list[Row] = []
     if file is not None:
-        recording |= {name: file[name] for name in _FILE_COLUMNS if name != "versions"}
+        recording |= {name: file[name] for name in _FILE_COLUMNS}
         if file["archive_path"] is not None:
             recording["file_state"] = _state_of(connections, file["archive_path"], file["sha256"])
+        uri_of = connections.archive.store.uri
         versions = [
-            {
-                "uri": connections.archive.store.uri(path),
-                "sha256": sha256,
-                "state": _state_of(connections, path, sha256),
-            }
+            {"uri": uri_of(path), "sha256": sha256, "state": _state_of(connections, path, sha256)}
             for path, sha256 in zip(file["versions"] or (), file["versions_sha256"] or (), strict=False)
         ]
     steps = recording_steps(recording, versions=versions, call_duration_s=session["call_duration_s"])
@@ -168,56 +154,47 @@ def _reconciled(connections: Connections, day: date, session: Row, recordings: I
 
 def _known_by_events(connections: Connections, wanted: str) -> list[Trace]:
     """Return traces of sessions that only events in the inbox name."""
-    events = _events(connections, [wanted])
-    found = sorted({(event["subaccount_id"], event["session_id"]) for event in events if event["session_id"]})
-    return [
-        trace
-        for account, session_id in found
-        for trace in (
-            _without_recording(connections, account, session_id, wanted)
-            or [_unarchived(connections, account, session_id)]
-        )
-    ]
+    events = _events(connections, wanted)
+    traces: list[Trace] = []
+    for account, session_id in sorted(
+        {(row["subaccount_id"], row["session_id"]) for row in events if row["session_id"]}
+    ):
+        sessions = _rows_with(connections, schemas.SESSIONS, subaccount_id=account, session_id=session_id)
+        traces += [_without_recording(connections, session, wanted) for session in sessions]
+        if not sessions:
+            traces.append(_unarchived(connections, account, session_id))
+    return traces
 
 
-def _without_recording(connections: Connections, account: str, session_id: str, recording_id: str) -> list[Trace]:
+def _without_recording(connections: Connections, session: Row, recording_id: str) -> Trace:
     """Return the trace of a session in the catalog with a recording that only an event names."""
-    found = []
-    for session in _rows_with(connections, schemas.SESSIONS, "session_id", session_id):
-        if session["subaccount_id"] != account:
-            continue
-        trace = _trace(connections, session)
-        detail = f"an event names it, 8x8's last response did not: callarchive archive --day {trace.call_date}"
-        step = Step(f"recording {recording_id}", StepState.BROKEN, detail)
-        steps = (*trace.links[:-2], step, *trace.links[-2:])
-        found.append(replace(trace, links=steps, broken_at=broken_at(steps)))
-    return found
+    trace = _trace(connections, session)
+    detail = f"an event names it, 8x8's last response did not: callarchive archive --day {trace.call_date}"
+    step = Step(f"recording {recording_id}", StepState.BROKEN, detail)
+    steps = (*trace.links[:-2], step, *trace.links[-2:])
+    return replace(trace, links=steps, broken_at=broken_at(steps))
 
 
 def _unarchived(connections: Connections, account: str, session_id: str) -> Trace:
-    events = [event for event in _events(connections, [session_id]) if event["subaccount_id"] == account]
     inbox = connections.inbox()
     at = None if inbox is None else inbox.call_at(account, session_id)
     day = None if at is None else day_of(at, connections.settings.zone)
     if day is None:
         detail = "the session's day is unknown, so no day has it"
     elif connections.catalog.has(schemas.SESSIONS, day):
-        detail = (
-            f"{day} was archived without the session: does the account have a source of kind inbox? Archive it again"
-        )
+        why = "does the account have a source of kind inbox? Archive it again"
+        detail = f"{day} was archived without the session: {why}"
     else:
         detail = f"{day} has not been archived: callarchive archive --day {day}"
-    steps = (events_step(events), Step("sessions", StepState.BROKEN, detail))
+    steps = (events_step(_events(connections, session_id, account)), Step("sessions", StepState.BROKEN, detail))
     session = {"subaccount_id": account, "session_id": session_id}
     return Trace(day, session, None, steps, (), broken_at(steps))
 
 
-def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
-    """Return the events of these ids in the inbox, oldest first."""
+def _events(connections: Connections, identifier: str, account: str | None = None) -> list[Row]:
+    """Return the events with this id in the inbox, of one account or of all, oldest first."""
     inbox = connections.inbox()
-    if inbox is None:
-        return []
-    found = {event.number: event for identifier in identifiers for event in inbox.events_of(identifier)}
+    found = {} if inbox is None else {event.number: event for event in inbox.events_of(identifier)}
     return [
         {
             "number": number,
@@ -228,9 +205,11 @@ def _events(connections: Connections, identifiers: Iterable[str]) -> list[Row]:
             "first_received_at": event.first_received_at,
             "last_received_at": event.last_received_at,
             "delivery_count": event.delivery_count,
-            "payload": _without_numbers(payload_to_keep(event.payload)),
+            # Every number field is masked: a short number does not look like one.
+            "payload": json.dumps(mask_json(json.loads(payload_to_keep(event.payload)), _masked), ensure_ascii=False),
         }
         for number, event in sorted(found.items())
+        if account in (None, event.subaccount_id)
     ]
 
 
@@ -239,23 +218,15 @@ def _masked(number: Any) -> Any:
     return number if number is None or str(number).startswith(HASH_PREFIX) else MASK
 
 
-def _without_numbers(payload: str) -> str:
-    """Return the payload with every number field masked: a short number does not look like one."""
-    return json.dumps(mask_json(json.loads(payload), _masked), ensure_ascii=False)
-
-
-def _rows_with(
-    connections: Connections, table: Table, column: str, value: str, *, days: list[date] | None = None
-) -> list[Row]:
-    """Return the rows with this value in the column. Days near the time in the id are read first."""
-    at = uuid_time(value)
-    tries: list[list[date] | None] = [days] if days is not None else [None]
-    if days is None and at is not None:
-        tries.insert(0, [at.date() + timedelta(days=offset) for offset in (-1, 0, 1)])
-    for near in tries:
-        first, last = (near[0], near[-1]) if near else (None, None)
-        dataset = connections.catalog.dataset(table, first, last)
-        rows: list[Row] = dataset.to_table(filter=pc.field(column) == value).to_pylist()
+def _rows_with(connections: Connections, table: Table, *, day: date | None = None, **values: str) -> list[Row]:
+    """Return the rows with these values: of the day, else of days near the time in the id, else of any day."""
+    wanted = reduce(and_, (pc.field(name) == value for name, value in values.items()))
+    at = uuid_time(values.get("recording_id") or values["session_id"])
+    spans: list[tuple[date | None, date | None]] = [(day, day)]
+    if day is None and at is not None:
+        spans.insert(0, (at.date() - timedelta(days=1), at.date() + timedelta(days=1)))
+    for first, last in spans:
+        rows: list[Row] = connections.catalog.dataset(table, first, last).to_table(filter=wanted).to_pylist()
         if rows:
             return rows
     return []

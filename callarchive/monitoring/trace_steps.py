@@ -1,7 +1,4 @@
-"""The steps of a trace, from the sources of a session to the checks of its day, and the state of each.
-
-Pure functions over rows of the catalog and states of files. See `trace` for collecting them.
-"""
+"""The steps of a trace, from the sources of a session to the checks of its day: pure functions over rows of the catalog."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,21 +50,12 @@ _WITHOUT_BYTES = {"pending": StepState.WAITING, "missing": StepState.BROKEN, "no
 def session_steps(
     session: Row, *, events: Sequence[Row], answer: str | None, inbox_error: str | None = None
 ) -> Iterator[Step]:
-    """Yield the steps of sources, events and 8x8's response.
-
-    Args:
-        session: a row of `sessions`.
-        events: the session's events in the inbox, oldest first.
-        answer: 8x8's last response, unchanged, if one is stored.
-        inbox_error: why the inbox could not be read; None if it could.
-    """
-    sources = list(session["sources"] or ())
-    yield Step(
-        "named by",
-        StepState.HOLDS if sources else StepState.BROKEN,
-        ", ".join(sources) or "no source lists the session any more",
-        _present(session, _CALL_FACTS),
-    )
+    """Yield the steps of sources, events (oldest first) and 8x8's response (`answer`, unchanged, if one is stored)."""
+    sources, call = list(session["sources"] or ()), _present(session, _CALL_FACTS)
+    if sources:
+        yield Step("named by", StepState.HOLDS, ", ".join(sources), call)
+    else:
+        yield Step("named by", StepState.BROKEN, "no source lists the session any more", call)
     yield events_step(events, inbox_error=inbox_error)
     status = session["lookup_status"]
     detail = {
@@ -94,9 +82,7 @@ def events_step(events: Sequence[Row], *, inbox_error: str | None = None) -> Ste
 def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s: float | None) -> Iterator[Step]:
     """Yield the steps of a recording: 8x8's status, object, transfer, file, audio, durations and later versions.
 
-    Args:
-        recording: a row of `recordings` with `file_state` and columns of `recording_files`.
-        versions: path, hash and state of every version, oldest first.
+    The recording is a row of `recordings` with `file_state` and columns of `recording_files`.
     """
     yield _status_step(recording)
     yield from _file_steps(recording)
@@ -110,12 +96,7 @@ def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s:
 
 
 def checks_step(failed: Mapping[str, str], *, run: int) -> Step:
-    """Return the step of the day's checks. It never breaks the trace: a failed check need not affect this session.
-
-    Args:
-        failed: the summary of every check that failed or was not checked, by its name.
-        run: the number of checks.
-    """
+    """Return the step of the day's checks. It never breaks the trace: a failed check need not affect this session."""
     if not failed:
         return Step("checks of the day", StepState.HOLDS, f"all {run} passed")
     detail = f"{len(failed)} of {run} did not pass on that day, which need not affect this session"
@@ -128,9 +109,8 @@ def reconciliation_step(rows: Sequence[Row]) -> Step:
     if not open_rows:
         return Step("reconciliation", StepState.HOLDS, "nothing is open")
     detail = "; ".join(f"{row['kind']}: {row['reason']}" for row in open_rows)
-    return Step(
-        "reconciliation", StepState.BROKEN, detail, {"open since": min(row["first_seen_at"] for row in open_rows)}
-    )
+    since = {"open since": min(row["first_seen_at"] for row in open_rows)}
+    return Step("reconciliation", StepState.BROKEN, detail, since)
 
 
 def broken_at(steps: Sequence[Step]) -> str | None:
@@ -160,9 +140,8 @@ def _file_steps(recording: Row) -> Iterator[Step]:
     if status in _WITHOUT_BYTES:
         yield Step("object in the landing", _WITHOUT_BYTES[status], f"{status}: {recording['error']}", object_facts)
         return
-    by_size = recording.get("source_evidence") == "size"
     detail = "was found and read"
-    if by_size:
+    if recording.get("source_evidence") == "size":
         detail += "; only its size confirms the bytes, because the store has no hash"
     yield Step("object in the landing", StepState.HOLDS, detail, object_facts)
     if status == "erased":
@@ -173,13 +152,12 @@ def _file_steps(recording: Row) -> Iterator[Step]:
         yield Step("transfer", StepState.BROKEN, f"{status}: {recording['error']}", facts)
         return
     yield Step("transfer", StepState.HOLDS, f"{recording['size_bytes']} bytes", _present(recording, ("archived_at",)))
-    intact = recording["file_state"] == "intact"
-    yield Step(
-        "file in the archive",
-        StepState.HOLDS if intact else StepState.BROKEN,
-        "its hash is unchanged" if intact else f"the archived file is {recording['file_state']}",
-        _present(recording, ("archive_uri", "size_bytes", "sha256")),
-    )
+    facts = _present(recording, ("archive_uri", "size_bytes", "sha256"))
+    if recording["file_state"] == "intact":
+        yield Step("file in the archive", StepState.HOLDS, "its hash is unchanged", facts)
+    else:
+        detail = f"the archived file is {recording['file_state']}"
+        yield Step("file in the archive", StepState.BROKEN, detail, facts)
 
 
 def _audio_step(recording: Row) -> Step:
