@@ -62,24 +62,25 @@ class AlertMemory:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def update(self, change: Callable[[Sent], Sent]) -> None:
-        """Replace the state by what `change` returns for it.
+    def update(self, change: Callable[[Sent], tuple[bool, Sent]]) -> bool:
+        """Replace the state by the one that `change` returns for it, and return the other value.
 
         The state is locked meanwhile, unless the catalog cannot be locked. Never raises: errors are logged.
         """
         url = self._store.url
-        after: Sent | None = None
+        changed: tuple[bool, Sent] | None = None
         try:
             with self._store.lock(_LOCK, wait_s=_LOCK_WAIT_S):
                 before = self._read()
-                after = change(before.joined(_UNSAVED.get(url, _NOTHING)))
-                if after != before:
-                    self._store.replace(_STATE, after.to_json())
+                changed = change(before.joined(_UNSAVED.get(url, _NOTHING)))
+                if changed[1] != before:
+                    self._store.replace(_STATE, changed[1].to_json())
                 _UNSAVED.pop(url, None)
-                return
+                return changed[0]
         except ArchiveError as err:
             log.warning("only this process remembers which alerts were sent: %s", err)
-        _UNSAVED[url] = after if after is not None else change(_UNSAVED.get(url, _NOTHING))
+        result, _UNSAVED[url] = changed if changed is not None else change(_UNSAVED.get(url, _NOTHING))
+        return result
 
     def _read(self) -> Sent:
         """Return the saved state. A damaged file counts as empty: a repeated alert is better than none."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from callarchive.archiving.connections import Connections
 from callarchive.catalog.schemas import RECORDINGS, Table
-from callarchive.domain.days import SETTLED_AFTER, day_bounds
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.identifiers import ids_in
@@ -42,18 +41,18 @@ def alert_on_day(
     Args:
         table: the table that was just written; None for all of them.
     """
-    alerts = alerts_of(connections)
+    alerts, settings = alerts_of(connections), connections.settings
     if not alerts.channels:
         return
     checks = list(checks)
-    accounts = {account.subaccount_id for account in connections.settings.accounts}
+    accounts = {account.subaccount_id for account in settings.accounts}
     failing = [check for check in checks if check.is_error]
     if failing:
         title = f"{day}: {many(len(failing), 'check fails', 'checks fail')}"
         alerts.send(_check_alert("checks_failed", day, title, failing, accounts))
-    turned_off = () if connections.settings.reconciliation.list_landing else ("landing_objects_known",)
+    turned_off = () if settings.reconciliation.list_landing else ("landing_objects_known",)
     not_checked = [check for check in checks if check.outcome is Outcome.NOT_CHECKED and check.name not in turned_off]
-    if not_checked and connections.clock() >= day_bounds(day, connections.settings.zone)[1] + SETTLED_AFTER:
+    if not_checked and connections.catalog_day(day).is_settled:
         title = f"{day}: {many(len(not_checked), 'check', 'checks')} without a result"
         alerts.send(_check_alert("not_checked", day, title, not_checked, accounts))
     if table is None or table is RECORDINGS:
@@ -102,9 +101,6 @@ def _name(item: "AtRisk") -> str:
 
 
 def _line(item: "AtRisk") -> str:
-    hours = item.hours_left
-    left = f"{hours:.1f} h left" if hours >= 0 else f"{-hours:.1f} h overdue"
-    return (
-        f"{item.subaccount_id}: session {item.session_id}, recording {item.recording_id or 'not known'}: "
-        f"{item.state}, {left}: {item.next_step}"
-    )
+    left = f"{abs(item.hours_left):.1f} h {'left' if item.hours_left >= 0 else 'overdue'}"
+    what = f"session {item.session_id}, recording {item.recording_id or 'not known'}"
+    return f"{item.subaccount_id}: {what}: {item.state}, {left}: {item.next_step}"

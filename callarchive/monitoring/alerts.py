@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned
@@ -88,11 +89,9 @@ class Alerts:
         self._clock = clock
         self._channels: dict[str, Callable[[Alert], None]] = {}
         if settings.webhook is not None:
-            webhook = settings.webhook
-            self._channels["webhook"] = lambda alert: post(webhook, alert)
+            self._channels["webhook"] = partial(post, settings.webhook)
         if settings.smtp is not None:
-            smtp = settings.smtp
-            self._channels["smtp"] = lambda alert: mail(smtp, alert)
+            self._channels["smtp"] = partial(mail, settings.smtp)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -104,17 +103,7 @@ class Alerts:
 
         Never raises: errors are logged.
         """
-        if not self._channels:
-            return False
-        accepted = False
-
-        def send(sent: Sent) -> Sent:
-            nonlocal accepted
-            accepted, sent = self._send(alert, sent)
-            return sent
-
-        self._memory.update(send)
-        return accepted
+        return bool(self._channels) and self._memory.update(partial(self._send, alert))
 
     def send_test(self, alert: Alert) -> dict[str, str | None]:
         """Send the alert through every channel, without limits. Return each channel's error, or None."""
@@ -140,15 +129,14 @@ class Alerts:
         if left <= 0:
             log.warning("alert held back, too many were sent within the hour: %s", cleaned(alert.title))
             return False, replace(sent, held=sent.held + 1)
-        notes = []
-        if sent.held:
-            notes.append(f"{sent.held} alerts before this one were held back.")
-        if left == 1:
-            notes.append("More within the hour are held back: run callarchive status for the current state.")
+        held_back = (f"{sent.held} alerts before this one were held back.",) if sent.held else ()
+        last = (
+            ("More within the hour are held back: run callarchive status for the current state.",) if left == 1 else ()
+        )
         sent_at = dict(sent.sent_at)
         for name in owed:
             try:
-                self._channels[name](replace(alert, notes=tuple(notes)))
+                self._channels[name](replace(alert, notes=held_back + last))
             except ArchiveError as err:
                 log.error("alert %r was not delivered by %s: %s", cleaned(alert.title), name, err)
             else:
@@ -159,11 +147,7 @@ class Alerts:
 
 
 def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
-    """Post the alert as JSON: kind, key, title, text (title and lines, for chat programs), lines.
-
-    Raises:
-        ChannelError: It was not accepted.
-    """
+    """Post the alert as JSON: kind, key, title, text (title and lines, for chat programs), lines. Raises ChannelError."""
     import requests
 
     from callarchive.voice_api.failures import describe_failure
@@ -177,7 +161,7 @@ def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
         "text": alert.text,
         "lines": alert.shown_lines,
     }
-    reason = "not attempted"
+    reason = ""
     for _ in range(_ATTEMPTS):
         try:
             # Only the status is needed; an endless body would block the run.
@@ -203,11 +187,7 @@ def post(webhook: AlertWebhookSettings, alert: Alert) -> None:
 
 
 def mail(smtp: SmtpSettings, alert: Alert) -> None:
-    """Send the alert by mail.
-
-    Raises:
-        ChannelError: The server is unreachable, its certificate is invalid, or it rejected the mail.
-    """
+    """Send the alert by mail. Raises ChannelError."""
     import smtplib
     import socket
     import ssl
@@ -235,17 +215,17 @@ def mail(smtp: SmtpSettings, alert: Alert) -> None:
             server.send_message(message)
             with suppress(smtplib.SMTPException, OSError):  # the mail is accepted already
                 server.quit()
-    except smtplib.SMTPAuthenticationError:
-        raise ChannelError(f"alerts.smtp: {smtp.host} rejected alerts.smtp.username and password") from None
-    except smtplib.SMTPException as err:
-        raise ChannelError(f"alerts.smtp: {smtp.host} rejected the mail: {type(err).__name__}") from None
-    except ssl.SSLCertVerificationError as err:
-        raise ChannelError(f"alerts.smtp: {smtp.host}: invalid certificate: {err.verify_message}") from None
-    except socket.gaierror:
-        raise ChannelError(f"alerts.smtp: {smtp.host} cannot be resolved") from None
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or type(err).__name__
-        raise ChannelError(f"alerts.smtp: {smtp.host}, port {smtp.port}: {reason}") from None
+    except (OSError, ValueError) as err:  # smtplib's and ssl's errors are OSErrors
+        reason = f", port {smtp.port}: {getattr(err, 'strerror', None) or type(err).__name__}"
+        if isinstance(err, smtplib.SMTPAuthenticationError):
+            reason = " rejected alerts.smtp.username and password"
+        elif isinstance(err, smtplib.SMTPException):
+            reason = f" rejected the mail: {type(err).__name__}"
+        elif isinstance(err, ssl.SSLCertVerificationError):
+            reason = f": invalid certificate: {err.verify_message}"
+        elif isinstance(err, socket.gaierror):
+            reason = " cannot be resolved"
+        raise ChannelError(f"alerts.smtp: {smtp.host}{reason}") from None
 
 
 def check_channels(settings: AlertSettings) -> None:

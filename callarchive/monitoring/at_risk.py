@@ -6,7 +6,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from callarchive.catalog import schemas
 from callarchive.catalog.rows import Row
@@ -66,12 +66,10 @@ def at_risk(
 ) -> list[AtRisk]:
     """Return the recordings at risk: those with the least time left first, then the overdue ones, latest first.
 
-    Args:
-        days: the days to check; by default those whose recordings 8x8 may still have.
+    By default, the days whose recordings 8x8 may still have are checked.
     """
-    if days is None:
-        days = days_at_risk(settings, now=now)
-    found = [item for day in days for item in _of_day(catalog, settings, day, now)]
+    checked = days_at_risk(settings, now=now) if days is None else days
+    found = [item for day in checked for item in _of_day(catalog, settings, day, now)]
     return sorted(found, key=lambda item: (item.hours_left < 0, abs(item.hours_left), item.session_id))
 
 
@@ -87,11 +85,10 @@ def support_text(items: Sequence[AtRisk]) -> str:
     items = [item for item in items if item.state != TRANSFER_FAILED]
     if not items:
         return ""
-    lines = [
-        "Hello,",
-        "",
-        "these recordings of our calls were not delivered to us. Please push them again or let us know their state:",
-    ]
+    please = (
+        "these recordings of our calls were not delivered to us. Please push them again or let us know their state:"
+    )
+    lines = ["Hello,", "", please]
     for account in sorted({item.subaccount_id for item in items}):
         lines += ["", f"Subaccount {account}:"]
         lines += [
@@ -116,48 +113,37 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
     failed = pc.equal(pc.fill_null(sessions["lookup_status"], ""), "error")
     session_rows: list[Row] = sessions.filter(pc.or_(affected, failed)).to_pylist()
     retention = {a.subaccount_id: timedelta(hours=a.push_retention_hours) for a in settings.accounts}
-    default = timedelta(hours=24)
     _, day_end = day_bounds(day, settings.zone)
     calls = {(row["subaccount_id"], row["session_id"]): (row["ended_at"], row["started_at"]) for row in session_rows}
 
-    def risk(row: Row, ended_at: datetime, **details: Any) -> AtRisk:
-        deadline_at = ended_at + retention.get(row["subaccount_id"], default)
+    def risk(row: Row, ended_at: datetime, *, state: str, reason: str | None, next_step: str) -> AtRisk:
+        deadline_at = ended_at + retention.get(row["subaccount_id"], timedelta(hours=24))
         return AtRisk(
             subaccount_id=row["subaccount_id"],
             call_date=day,
             session_id=row["session_id"],
+            recording_id=row.get("recording_id"),
+            archive_status=row.get("archive_status"),
+            state=state,
             call_ended_at=ended_at,
             deadline_at=deadline_at,
             hours_left=(deadline_at - now) / timedelta(hours=1),
-            **details,
+            reason=reason or "",
+            next_step=next_step,
         )
 
     for row in session_rows:
         if row["lookup_status"] == "error":
-            yield risk(
-                row,
-                row["ended_at"] or row["started_at"] or day_end,
-                recording_id=None,
-                archive_status=None,
-                state="lookup failed",
-                reason=row["lookup_error"] or "",
-                next_step=f"callarchive archive --day {day}",
-            )
+            ended_at = row["ended_at"] or row["started_at"] or day_end
+            next_step = f"callarchive archive --day {day}"
+            yield risk(row, ended_at, state="lookup failed", reason=row["lookup_error"], next_step=next_step)
     for row in recordings.to_pylist():
         call_ended_at, call_started_at = calls.get((row["subaccount_id"], row["session_id"]), (None, None))
         ended_at = call_ended_at or _end_of(row) or call_started_at or day_end
-        state, next_step = _advice(row, day)
         if row["archive_status"] == "pending" and now - ended_at < STUCK_AFTER:
             continue
-        yield risk(
-            row,
-            ended_at,
-            recording_id=row["recording_id"],
-            archive_status=row["archive_status"],
-            state=state,
-            reason=row["error"] or "",
-            next_step=next_step,
-        )
+        state, next_step = _advice(row, day)
+        yield risk(row, ended_at, state=state, reason=row["error"], next_step=next_step)
 
 
 def _end_of(row: Row) -> datetime | None:
@@ -170,10 +156,8 @@ def _advice(row: Row, day: date) -> tuple[str, str]:
     status, api_status = row["archive_status"], row["api_status"]
     if status == "failed":
         return TRANSFER_FAILED, f"callarchive archive --day {day}"
-    if api_status == "PROCESSING":
-        return "PROCESSING", "ask 8x8's support: callarchive status --support-text"
     if api_status == "UPLOAD_FAILED":
         return "UPLOAD_FAILED", "callarchive doctor, then ask 8x8's support to push again"
-    if status == "not_uploaded":
+    if api_status == "PROCESSING" or status == "not_uploaded":
         return str(api_status), "ask 8x8's support: callarchive status --support-text"
     return f"{api_status}, not found", "callarchive doctor: does 8x8 push to the configured landing?"

@@ -4,7 +4,6 @@ A gateway that responds instead of 8x8, a wrong account or an outage behind the 
 Only responses after the grace period count: before that, a recording may be late.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from math import ceil, sqrt
@@ -59,12 +58,7 @@ class Rise:
 
 
 def shares_of(sessions: pa.Table, day: date, *, grace: timedelta) -> dict[str, Share]:
-    """Return the share of each account.
-
-    Args:
-        sessions: rows of `sessions` with at least `COLUMNS`.
-        grace: how long after the call 8x8 may still list a recording.
-    """
+    """Return the share of each account in rows of `sessions` with at least `COLUMNS`."""
     responses = sessions.filter(pc.and_(_in_time(sessions, day, grace), _is_in(sessions, _RESPONSES)))
     counts = count_values(responses["subaccount_id"])
     negative = count_values(responses.filter(_is_in(responses, _NEGATIVES))["subaccount_id"])
@@ -84,7 +78,11 @@ def rises(catalog: Catalog, day: date, shares: dict[str, Share], *, grace: timed
     }
     known: dict[str, list[float]] = {account: [] for account in suspects}
     open_ones = set(suspects)
-    for earlier in _earlier_days(catalog, day, grace=grace):
+    for back in range(1, EARLIER_DAYS + 1):
+        if not open_ones:
+            break
+        before = day - timedelta(days=back)
+        earlier = shares_of(catalog.partition(schemas.SESSIONS, before, columns=COLUMNS), before, grace=grace)
         for account in open_ones:
             if account in earlier and earlier[account].session_count >= LEAST_SESSIONS:
                 known[account].append(earlier[account].value)
@@ -93,22 +91,13 @@ def rises(catalog: Catalog, day: date, shares: dict[str, Share], *, grace: timed
             for account in open_ones
             if sum(_is_usual(suspects[account], value, allowed) for value in known[account]) <= EARLIER_DAYS // 10
         }
-        if not open_ones:
-            break
     found = []
     for account in sorted(open_ones):
         values = sorted(known[account])
-        if values:
-            usual = values[ceil(0.9 * len(values)) - 1]
-            if not _is_usual(suspects[account], usual, allowed):
-                found.append(Rise(account, suspects[account], usual, len(values)))
+        usual = values[ceil(0.9 * len(values)) - 1] if values else 1.0
+        if not _is_usual(suspects[account], usual, allowed):
+            found.append(Rise(account, suspects[account], usual, len(values)))
     return found
-
-
-def _earlier_days(catalog: Catalog, day: date, *, grace: timedelta) -> Iterator[dict[str, Share]]:
-    for back in range(1, EARLIER_DAYS + 1):
-        earlier = day - timedelta(days=back)
-        yield shares_of(catalog.partition(schemas.SESSIONS, earlier, columns=COLUMNS), earlier, grace=grace)
 
 
 def _is_usual(share: Share, usual: float, allowed: float) -> bool:

@@ -81,6 +81,8 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
     Raises:
         StoreError, UnavailableError: The catalog cannot be read.
     """
+    from callarchive.catalog.arrow_columns import count_values, pc
+
     settings, catalog, now = connections.settings, connections.catalog, connections.clock()
     archived = set(catalog.days(schemas.SESSIONS))
     known = [day for day in days if day in archived]
@@ -91,7 +93,8 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
         account_days += _accounts(connections, day)
         checks = run_checks(catalog, day, settings)
         failing += [FailingCheck(day, check.name, check.summary, check.outcome) for check in checks if not check.passed]
-        open_rows.update(_open_rows(connections, day))
+        rows = catalog.partition(schemas.RECONCILIATION, day, columns=("kind", "state"))
+        open_rows.update(count_values(rows.filter(pc.field("state") == "open")["kind"]))
     risk_days = {*known, *(archived.intersection(days_at_risk(settings, now=now)) if all_at_risk else ())}
     statistics: list[AccountStatistics] = []
     inbox_error = None
@@ -101,6 +104,7 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
             statistics = inbox.statistics()
     except (StoreError, UnavailableError) as err:  # the rest is still shown
         inbox_error = str(err)
+    reviewed = recent_days_to_review(settings, archived, now=now) if all_at_risk else known
     return Status(
         first=days[0],
         last=days[-1],
@@ -111,9 +115,7 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
         at_risk=tuple(at_risk(catalog, settings, now=now, days=sorted(risk_days))),
         last_events={account.subaccount_id: account.last_received_at for account in statistics},
         inbox_error=inbox_error,
-        moved=review_bounds(
-            catalog, settings, recent_days_to_review(settings, archived, now=now) if all_at_risk else known
-        ).moved,
+        moved=review_bounds(catalog, settings, reviewed).moved,
     )
 
 
@@ -123,25 +125,11 @@ def _accounts(connections: Connections, day: date) -> list[AccountDay]:
     catalog = connections.catalog
     sessions = catalog.partition(schemas.SESSIONS, day, columns=("subaccount_id", "lookup_status"))
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=("subaccount_id", "archive_status"))
-    counts = count_values(sessions["subaccount_id"])
     found = []
     for account in connections.settings.accounts:
-        own = sessions.filter(pc.equal(sessions["subaccount_id"], account.subaccount_id))
-        kept = recordings.filter(pc.equal(recordings["subaccount_id"], account.subaccount_id))
-        found.append(
-            AccountDay(
-                day=day,
-                subaccount_id=account.subaccount_id,
-                session_count=counts.get(account.subaccount_id, 0),
-                failed_lookups=count_values(own["lookup_status"]).get("error", 0),
-                recordings=count_values(kept["archive_status"]),
-            )
-        )
+        is_own = pc.field("subaccount_id") == account.subaccount_id
+        own, kept = sessions.filter(is_own), recordings.filter(is_own)
+        failed_lookups = count_values(own["lookup_status"]).get("error", 0)
+        by_status = count_values(kept["archive_status"])
+        found.append(AccountDay(day, account.subaccount_id, len(own), failed_lookups, by_status))
     return found
-
-
-def _open_rows(connections: Connections, day: date) -> dict[str, int]:
-    from callarchive.catalog.arrow_columns import count_values, pc
-
-    rows = connections.catalog.partition(schemas.RECONCILIATION, day, columns=("kind", "state"))
-    return count_values(rows.filter(pc.equal(rows["state"], "open"))["kind"])
