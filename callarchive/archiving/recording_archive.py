@@ -6,7 +6,7 @@ Only complete, hashed, scanned and durable files get a name that ends in `.mp3`.
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import Event
@@ -98,7 +98,7 @@ class RecordingArchive:
             except NotAudioError as err:
                 path = f"{QUARANTINE}/{folder}/{recording_id}.{digest[:16]}.bin"
                 with _archive_errors():
-                    self._commit_once(staging, path)
+                    _commit_once(staging, path)
                 return Rejection(reason=str(err), quarantine_uri=self.store.uri(path))
             with _archive_errors():
                 path = self._commit_version(staging, f"{folder}/{recording_id}", digest)
@@ -121,19 +121,17 @@ class RecordingArchive:
         except AlreadyExistsError:
             if self.sha256_of(first) == digest:
                 return first
-        self._commit_once(staging, version)
+        _commit_once(staging, version)
         if self.sha256_of(version) != digest:
-            raise AlreadyExistsError(
-                f"{self.store.uri(version)} does not match the hash in its name: move it away and archive the day again"
-            )
+            why = "does not match the hash in its name: move it away and archive the day again"
+            raise AlreadyExistsError(f"{self.store.uri(version)} {why}")
         return version
 
-    def _commit_once(self, staging: Staging, path: str) -> None:
-        """Commit under a name with the bytes' hash: if it is taken, an earlier run was killed after writing it."""
-        try:
-            staging.commit(path)
-        except AlreadyExistsError:
-            return
+
+def _commit_once(staging: Staging, path: str) -> None:
+    """Commit under a name with the bytes' hash: if it is taken, an earlier run was killed after writing it."""
+    with suppress(AlreadyExistsError):
+        staging.commit(path)
 
 
 def first_version_of(path: str) -> str:
@@ -157,10 +155,9 @@ def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, st
             md5.update(chunk)
         walk.feed(chunk)
         size_bytes += len(chunk)
-    if size_bytes != download.object.size_bytes:
-        raise TransferError(
-            f"{download.object.uri}: received {size_bytes} bytes, expected {download.object.size_bytes}"
-        )
+    expected_bytes = download.object.size_bytes
+    if size_bytes != expected_bytes:
+        raise TransferError(f"{download.object.uri}: received {size_bytes} bytes, expected {expected_bytes}")
     if md5 is not None:
         download.verify_md5(md5.hexdigest())
     return size_bytes, sha256.hexdigest(), walk

@@ -64,11 +64,8 @@ class TransferJournal:
         rows = pa.concat_tables(packs)
         last = last_of_each(rows, RECORDING_FILES.key)
         parts: dict[str, Column] = dict(zip(rows.column_names, rows.columns, strict=True))
-        del packs, pack, rows
-        known: dict[str, Column] = {}
-        for name in columns or RECORDING_FILES.schema.names:
-            known[name] = parts.pop(name).take(last)
-        return pa.table(known)
+        del packs, pack, rows  # each column is freed once its rows are taken
+        return pa.table({name: parts.pop(name).take(last) for name in columns or RECORDING_FILES.schema.names})
 
     def add(self, file: RecordingFile) -> None:
         """Queue the file's row for the next piece, and write the piece if it is due. Thread-safe."""

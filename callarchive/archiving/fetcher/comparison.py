@@ -54,11 +54,7 @@ def compare(day: AccountDay, known: "pa.Table") -> Comparison:
     A source that is gone removes nothing that we hold; one that was no audio may be elsewhere by now. A source that cannot be
     read casts no doubt on anything: it is counted as not compared, and its place is added to the refusals.
 
-    Args:
-        known: rows of `recording_files` of this account's day, with at least the columns `COMPARED`.
-
-    Raises:
-        AccessDeniedError, HostKeyError: the landing refuses us.
+    Raise AccessDeniedError or HostKeyError if the landing as a whole refuses us.
     """
     landing, counts = day.landing, day.counts
     sizes = day.archive.sizes(day.subaccount_id, day.date, _texts(known["archive_path"]))
@@ -109,8 +105,7 @@ def _sources_now(known: "pa.Table", landing: Landing, counts: FetchCounts) -> di
 
 def _texts(column: "Column") -> list[str]:
     """Return the values of the column that are not NULL."""
-    texts: list[str] = column.drop_null().to_pylist()
-    return texts
+    return list(column.drop_null().to_pylist())
 
 
 def _rows(known: "pa.Table") -> Iterator[tuple[Any, ...]]:

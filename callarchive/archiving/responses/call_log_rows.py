@@ -11,24 +11,10 @@ from callarchive.domain.phone_numbers import PhoneNumberMask, keeps_numbers, mas
 
 _LONGEST_FIELD = 64 * 1024 * 1024
 _MOST_LINES = 1000
-_IDS_TIMES_AND_AMOUNTS = frozenset(
-    (
-        "callid",
-        "accountid",
-        "subaccountid",
-        "initiatedat",
-        "connectedat",
-        "disconnectedat",
-        "durationinsec",
-        "billabledurationinsec",
-        "billingincrement",
-        "unitprice",
-        "totalpriceofcall",
-        "sipstatus",
-        "ttslength",
-        "mos",
-    )
-)
+_IDS_TIMES_AND_AMOUNTS = {
+    *("callid", "accountid", "subaccountid", "initiatedat", "connectedat", "disconnectedat", "durationinsec"),
+    *("billabledurationinsec", "billingincrement", "unitprice", "totalpriceofcall", "sipstatus", "ttslength", "mos"),
+}
 """Columns whose digits are never a phone number. A SessionId cannot be mistaken for one."""
 
 _DELIMITERS = (",", ";", "\t", "|")

@@ -12,7 +12,6 @@ from datetime import date
 from functools import reduce
 from itertools import groupby
 from operator import itemgetter
-from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
@@ -40,13 +39,7 @@ class ResponseJournal:
     """
 
     def __init__(
-        self,
-        store: Store,
-        day: date,
-        *,
-        masks: Mapping[str, PhoneNumberMask],
-        piece: int = 1000,
-        piece_s: float = 2.0,
+        self, store: Store, day: date, *, masks: Mapping[str, PhoneNumberMask], piece: int = 1000, piece_s: float = 2.0
     ) -> None:
         self._store = store
         self._day = day
@@ -61,12 +54,9 @@ class ResponseJournal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            if self._merges:
-                self._merge()
-            else:
-                self.flush()
+            (self._merge if self._merges else self.flush)()
             return
         try:
             self.flush()
@@ -87,10 +77,9 @@ class ResponseJournal:
     def add(self, subaccount_id: str, lookup: Lookup) -> None:
         """Queue the response for the next piece, and write the piece if it is due. Raises StoreError."""
         mask = self._masks.get(subaccount_id, lambda _: None)
-        key = (subaccount_id, lookup.session_id)
         if not self._waiting:
             self._begun_at = time.monotonic()
-        self._waiting.append((key, line_of(subaccount_id, lookup, mask)))
+        self._waiting.append(((subaccount_id, lookup.session_id), line_of(subaccount_id, lookup, mask)))
         if len(self._waiting) >= self._piece or time.monotonic() - self._begun_at > self._piece_s:
             self.flush()
 
@@ -192,6 +181,5 @@ def _naming_damaged(store: Store, path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as err:
-        raise StoreError(
-            f"{store.uri(path)} is damaged ({type(err).__name__}): remove it and archive the day again"
-        ) from err
+        why = f"is damaged ({type(err).__name__}): remove it and archive the day again"
+        raise StoreError(f"{store.uri(path)} {why}") from err

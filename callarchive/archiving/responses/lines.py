@@ -1,7 +1,4 @@
-"""Lookups as lines of JSON: conversion, precedence, and packing.
-
-A line has the response as received, with phone numbers masked. Reading the line parses the response again.
-"""
+"""Lookups as lines of JSON: responses as received, with phone numbers masked. Reading a line parses its response again."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -46,22 +43,16 @@ def key_of(line: bytes) -> Key:
 def lookup_of(line: bytes) -> tuple[Key, Lookup]:
     """Return the key and the lookup of a line. A response body is parsed again. Raises as `key_of`."""
     row = json.loads(line)
+    session_id, http_status, body = row["session_id"], row["http_status"], row["body"]
     looked_up_at = parse_timestamp(row["looked_up_at"])
     if looked_up_at is None:
         raise ValueError("no timestamp")
-    key = row["subaccount_id"], row["session_id"]
-    if row["body"] is not None and row["http_status"] is not None:
-        return key, read_lookup(
-            session_id=row["session_id"], http_status=row["http_status"], body=row["body"], looked_up_at=looked_up_at
-        )
-    return key, Lookup(
-        session_id=row["session_id"],
-        status=LookupStatus(row["status"]),
-        looked_up_at=looked_up_at,
-        error=row["error"],
-        http_status=row["http_status"],
-        unreachable=row["unreachable"],
-    )
+    if body is not None and http_status is not None:
+        lookup = read_lookup(session_id=session_id, http_status=http_status, body=body, looked_up_at=looked_up_at)
+    else:
+        facts = {name: row[name] for name in ("error", "http_status", "unreachable")}
+        lookup = Lookup(session_id, LookupStatus(row["status"]), looked_up_at, **facts)
+    return (row["subaccount_id"], session_id), lookup
 
 
 def status_when_kept(line: bytes) -> str:
@@ -89,11 +80,7 @@ def packed(lines: Iterable[bytes]) -> bytes:
 
 
 def unpacked(data: bytes) -> Iterator[bytes]:
-    """Yield the lines of a frame, unpacking at most 64 KiB ahead.
-
-    Raises:
-        OSError, pa.ArrowException, ValueError: the frame is damaged.
-    """
+    """Yield the lines of a frame, unpacking at most 64 KiB ahead. Raises OSError, pa.ArrowException or ValueError."""
     if not data:  # pyarrow accepts it as an empty stream, but even no lines pack into a frame
         raise ValueError("empty object")
     rest = b""

@@ -48,11 +48,7 @@ class ResponseStore:
         return dict(self.lookups(day))
 
     def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: PhoneNumberMask) -> None:
-        """Replace the account's call log of the day with these CSV files, which may be none.
-
-        Args:
-            mask: applied to columns of phone numbers. If it keeps numbers, the column Content is kept too.
-        """
+        """Replace the account's call log of the day with these CSV files, with phone numbers masked."""
         try:
             data = _packed(files, mask)
         except OSError as err:
@@ -61,26 +57,19 @@ class ResponseStore:
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
-        """Provide the stored CSV files in a temporary folder, or None if no call log is stored.
-
-        Raises:
-            StoreError: the object is damaged.
-        """
+        """Provide the stored CSV files in a temporary folder, or None if no call log is stored. Raises StoreError."""
         path = call_log_path(day, subaccount_id)
         try:
             data = self._store.read(path)
         except ObjectNotFoundError:
-            data = None
-        if data is None:
             yield None
             return
         with ExitStack() as stack:
             try:
                 folder = stack.enter_context(temporary_folder("callarchive-log-"))
             except OSError as err:
-                raise StoreError(
-                    f"cannot create a temporary folder for the call log: {err.strerror}; check TMPDIR"
-                ) from err
+                why = f"{err.strerror}; check TMPDIR"
+                raise StoreError(f"cannot create a temporary folder for the call log: {why}") from err
             yield self._unpack(data, folder, path)
 
     def _unpack(self, data: bytes, folder: Path, path: str) -> list[Path]:

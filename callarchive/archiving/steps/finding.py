@@ -43,13 +43,6 @@ def find_sessions(
 
     Also write `recording_events`: what webhook events report of their recordings, even for accounts without the source `inbox`.
     An account with a source that cannot be read keeps its rows; see `account_failures`. On reruns, see `day_assignment`.
-
-    Args:
-        neighbours_lock: returns the lock under which sessions are assigned to one of two neighbouring days.
-
-    Raises:
-        SourceError, ExportError, AccessDeniedError, UnavailableError: the sessions of no account can be known. The partition
-            stays unchanged.
     """
     accounts, catalog = day.settings.accounts, day.catalog
     tables: list[pa.Table] = [schemas.SESSION_IDS.schema.empty_table()]
@@ -77,7 +70,7 @@ def find_sessions(
     masks = {account.subaccount_id: kept_number_guard(account) for account in accounts}
     with neighbours_lock():
         before = day.rows(schemas.SESSION_IDS, columns=(*schemas.SESSION_IDS.key, "sources"))
-        settled = assign_sessions(catalog, day.date, named, masks=masks, zone=day.settings.zone, unread=list(errors))
+        settled = assign_sessions(catalog, day.date, named, masks=masks, zone=day.settings.zone, unread=errors)
         rows, carried = settled.rows, settled.carried_count
         missing = missing_sessions(
             catalog,
@@ -86,7 +79,7 @@ def find_sessions(
             named=named,
             settled=rows,
             sources=by_account,
-            unread=list(errors),
+            unread=errors,
             now=now,
         )
         # Before session_ids: a run that is killed between the two leaves the next one all that it needs.
@@ -104,19 +97,15 @@ def find_sessions(
     if carried:
         log.warning("%s: %d sessions stay though no source names them any more", day.date, carried)
     new_problems = [problem_row(account, n, p) for n, (account, p) in enumerate(problems) if account not in errors]
-    earlier_problems = [
-        row for row in catalog.rows(schemas.SESSION_PROBLEMS, day.date) if row["subaccount_id"] in errors
-    ]
+    earlier_problems = [row for row in day.rows(schemas.SESSION_PROBLEMS).to_pylist() if row["subaccount_id"] in errors]
     day.replace(schemas.SESSION_PROBLEMS, new_problems + earlier_problems)
     _settle_with_inbox(day, open_inbox, prune_inbox, None if not_ingested else latest_event)
-    source_counts = count_values(pc.list_flatten(rows["sources"]))
-    return StepReport(
-        schemas.SESSION_IDS,
-        day.date,
-        count,
-        {**source_counts, "rows_set_aside": len(problems), "carried_over": carried},
-        failures,
-    )
+    counts = {
+        **count_values(pc.list_flatten(rows["sources"])),
+        "rows_set_aside": len(problems),
+        "carried_over": carried,
+    }
+    return StepReport(schemas.SESSION_IDS, day.date, count, counts, failures)
 
 
 def _ingest_events(
@@ -148,18 +137,13 @@ def _latest_event(open_inbox: Callable[[], "Inbox | None"]) -> int | None:
 
 
 def _settle_with_inbox(
-    day: CatalogDay,
-    open_inbox: Callable[[], "Inbox | None"],
-    prune_inbox: Callable[[], int],
-    latest_event: int | None,
+    day: CatalogDay, open_inbox: Callable[[], "Inbox | None"], prune_inbox: Callable[[], int], latest_event: int | None
 ) -> None:
     """Record in the inbox up to which event the day is complete, and prune it. A failure there does not fail the day."""
     try:
         if latest_event and (inbox := open_inbox()) is not None:
             inbox.mark_ingested(day.date, latest_event)
-        count = prune_inbox()
+        if count := prune_inbox():
+            log.info("%d old events that their days have ingested were removed from the inbox", count)
     except ArchiveError as err:
         log.warning("old events stay in the inbox: %s", err)
-        return
-    if count:
-        log.info("%d old events that their days have ingested were removed from the inbox", count)

@@ -24,11 +24,7 @@ def write_sessions(day: CatalogDay, *, failures: Sequence[AccountFailure]) -> St
 
 
 def write_recordings(day: CatalogDay, *, archive_root: str, failures: Sequence[AccountFailure]) -> StepReport:
-    """Write `recordings`: one row per recording that 8x8 named for the day, with what the archive has of it.
-
-    Args:
-        archive_root: what the URIs of the archive's files begin with.
-    """
+    """Write `recordings`: one row per recording that 8x8 named for the day, with what the archive has of it."""
     recordings = public_tables.recordings_table(
         metadata=day.required_rows(schemas.RECORDING_METADATA),
         files=day.required_rows(schemas.RECORDING_FILES, columns=public_tables.FILE_COLUMNS),
@@ -43,15 +39,13 @@ def write_recordings(day: CatalogDay, *, archive_root: str, failures: Sequence[A
 
 def write_status_stats(day: CatalogDay, *, failures: Sequence[AccountFailure]) -> StepReport:
     """Write `status_stats`: the number of the day's `recordings` by account and states."""
-    columns = (*schemas.STATUS_STATS.key, "size_bytes", "duration_s")
-    recordings = day.required_rows(schemas.RECORDINGS, columns=columns)
+    recordings = day.required_rows(schemas.RECORDINGS, columns=(*schemas.STATUS_STATS.key, "size_bytes", "duration_s"))
     return _write(day, schemas.STATUS_STATS, public_tables.status_stats_table(recordings), failures)
 
 
 def write_duration_stats(day: CatalogDay, *, failures: Sequence[AccountFailure]) -> StepReport:
     """Write `duration_stats`: the durations of the day's archived recordings by account."""
-    columns = ("subaccount_id", "archive_status", "duration_s")
-    recordings = day.required_rows(schemas.RECORDINGS, columns=columns)
+    recordings = day.required_rows(schemas.RECORDINGS, columns=("subaccount_id", "archive_status", "duration_s"))
     return _write(day, schemas.DURATION_STATS, public_tables.duration_stats_table(recordings), failures)
 
 
