@@ -28,10 +28,7 @@ _SQLITE = "sqlite:///"
 class Connections:
     """The archive, the catalog, and each account's API client and landing. A context manager; thread-safe.
 
-    Its repr contains no secret.
-
-    Raises:
-        ConfigurationError: a secret is not set. Nothing has been contacted then.
+    Raises ConfigurationError if a secret is not set, before anything is contacted. Its repr contains no secret.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
@@ -142,10 +139,7 @@ class Connections:
     def day_lock(self, day: date) -> Iterator[None]:
         """Hold the day's lock, which serializes runs on the same catalog. Waits up to an hour for a run in progress.
 
-        Temporary files that killed runs left beside the day's tables and responses are removed.
-
-        Raises:
-            ConfigurationError: the catalog's days are cut in another time zone.
+        Removes temporary files that killed runs left. Raises ConfigurationError if the catalog's days are of another zone.
         """
         from callarchive.archiving.transfer_journal import journal_folder
         from callarchive.catalog.zone import require_same_zone

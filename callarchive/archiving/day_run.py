@@ -12,11 +12,7 @@ from callarchive.runtime.worker_pool import Progress
 def run_day(
     connections: Connections, day: date, *, reread: bool = False, progress: Progress | None = None
 ) -> dict[str, StepReport]:
-    """Run all steps on a day whose lock the caller holds. Return their reports by table name.
-
-    Raises:
-        ArchiveError: a step failed for every account; see the step.
-    """
+    """Run all steps on a day whose lock the caller holds. Return their reports by table name. Raises ArchiveError."""
     reports: dict[str, StepReport] = {}
     failures: tuple[AccountFailure, ...] = ()
     for step in DAY_STEPS:

@@ -51,10 +51,9 @@ class Landings:
             return self._date_folders.setdefault(account.subaccount_id, DateFolders(landing, clock=self._clock))
 
     def contents(self, account: AccountSettings, day: date) -> "LandingContents":
-        """Return the landing's objects of the day's calls. A bucket is listed for a month at once, and again after 15 minutes.
+        """Return the landing's objects of the day's calls. Raises ArchiveError.
 
-        Raises:
-            ArchiveError: the landing cannot be listed.
+        A bucket is listed for a month at once, and again after 15 minutes.
         """
         from callarchive.storage.landing.contents import GOOD_FOR, list_contents
 

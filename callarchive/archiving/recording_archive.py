@@ -83,10 +83,7 @@ class RecordingArchive:
         The bytes are read once: hashed, scanned and written as they arrive. If the name is taken, the existing file is kept
         if it has the same bytes; otherwise the object becomes a version, `{recording_id}.{16 hex digits of the hash}.mp3`.
 
-        Raises:
-            TransferError: size or hash differ from those in the landing. Nothing is stored.
-            StoreError, ArchiveDeniedError, ArchiveUnavailableError: the object cannot be written.
-            StoppedError: `stop` was set.
+        Raises TransferError if size or hash differ from the landing's: nothing is stored.
         """
         folder = f"{self.day_folder(subaccount_id, day)}/{session_id}"
         with _archive_errors():

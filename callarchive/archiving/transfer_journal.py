@@ -32,10 +32,6 @@ class TransferJournal:
     """The files that a transfer in progress has processed, as Parquet pieces with the schema of `recording_files`.
 
     A rerun recognizes files downloaded after the last piece by their bytes: see `RecordingArchive.keep`.
-
-    Args:
-        piece: maximum number of recordings in a piece.
-        piece_s: seconds after which a smaller piece is written.
     """
 
     def __init__(self, catalog: Catalog, day: date, *, piece: int = 256, piece_s: float = 0.5) -> None:

@@ -1,7 +1,4 @@
-"""Which alerts were sent, by which channel and when: a file in the catalog, so that all processes share the limits.
-
-If the catalog cannot be written (a full disk, an outage), this process keeps the state in memory instead.
-"""
+"""Which alerts were sent: a file in the catalog, shared by all processes, or this one's memory if it cannot be written."""
 
 import json
 import logging
@@ -22,13 +19,7 @@ _LOCK_WAIT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The alerts that were sent.
-
-    Attributes:
-        sent_at: when, ISO 8601 with an offset, by channel and mark of the alert.
-        recent: when each alert of the last hour was sent.
-        held: number of alerts held back since the last one was sent.
-    """
+    """The alerts sent by channel and mark, those of the last hour (times ISO 8601), and the number held back since the last."""
 
     sent_at: dict[str, str]
     recent: tuple[str, ...]
@@ -63,10 +54,7 @@ class AlertMemory:
         self._store = store
 
     def update(self, change: Callable[[Sent], tuple[bool, Sent]]) -> bool:
-        """Replace the state by the one that `change` returns for it, and return the other value.
-
-        The state is locked meanwhile, unless the catalog cannot be locked. Never raises: errors are logged.
-        """
+        """Replace the locked state by the one that `change` returns for it, and return the other value. Never raises."""
         url = self._store.url
         changed: tuple[bool, Sent] | None = None
         try:

@@ -1,7 +1,4 @@
-"""What raises an alert: a failed day, failing checks, recordings at risk of being lost or missing.
-
-The command line and the Dagster assets call it. See `alerts` for how, and how often, alerts are sent.
-"""
+"""What raises an alert: a failed day, failing checks, recordings at risk of being lost or missing. See `alerts` for how."""
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
@@ -36,10 +33,7 @@ def alert_on_day(
 ) -> None:
     """Send alerts about the day's failing checks and, if its recordings were written, about those at risk or missing.
 
-    Never raises: the day is archived.
-
-    Args:
-        table: the table that was just written; None for all of them.
+    Never raises: the day is archived. `table` was just written; None for all of them.
     """
     alerts, settings = alerts_of(connections), connections.settings
     if not alerts.channels:

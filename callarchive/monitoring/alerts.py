@@ -33,10 +33,7 @@ class Alert:
     Attributes:
         kind: run_failed, checks_failed, not_checked, countdown, missing, test.
         key: the subject; the same kind and key are not sent again before `alerts.repeat_after_hours`.
-        title: one line.
-        lines: the details.
-        about: names of the items in the alert. The alert is sent again as soon as there is a new item, but not when
-            there are fewer.
+        about: names of the items in the alert, which is sent again as soon as there is a new one, but not when there are fewer.
         notes: about the alerts themselves.
     """
 
@@ -77,11 +74,7 @@ class ChannelError(ArchiveError):
 
 
 class Alerts:
-    """The configured channels.
-
-    Args:
-        store: the catalog's, for the memory of sent alerts.
-    """
+    """The configured channels. The catalog's store has the memory of sent alerts."""
 
     def __init__(self, settings: AlertSettings, *, store: Store, clock: Callable[[], datetime]) -> None:
         self._settings = settings
@@ -99,10 +92,7 @@ class Alerts:
         return tuple(self._channels)
 
     def send(self, alert: Alert) -> bool:
-        """Send the alert, unless it was sent before or too many were. Return whether a channel accepted it.
-
-        Never raises: errors are logged.
-        """
+        """Send the alert, unless it was sent before or too many were. Return whether a channel accepted it. Never raises."""
         return bool(self._channels) and self._memory.update(partial(self._send, alert))
 
     def send_test(self, alert: Alert) -> dict[str, str | None]:

@@ -40,12 +40,7 @@ _CHECKED_TABLES = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION,
 
 
 class CheckedDay:
-    """A day's tables and the thresholds.
-
-    Attributes:
-        catalog: for the check that compares the day with earlier ones.
-        absent: names of checked tables without a partition of the day; they have no rows.
-    """
+    """A day's tables and the thresholds. Tables named in `absent` have no partition of the day, and no rows."""
 
     def __init__(self, catalog: Catalog, day: date, settings: Settings) -> None:
         def rows(table: Table, *columns: str) -> pa.Table:
@@ -77,8 +72,7 @@ class CheckedDay:
     def unknown_reasons(self, check: Check) -> list[str]:
         """Return why the check has no answer, or none for some accounts; empty if it has.
 
-        An account that the latest run could not archive has rows of an earlier run, or none. No check but
-        `accounts_archived`, which fails, can be evaluated for it.
+        Only `accounts_archived` can be evaluated for an account that the latest run could not archive: its rows are older.
         """
         if check.table.name in self.absent:
             return [f"{check.table.name} has no partition of the day yet"]

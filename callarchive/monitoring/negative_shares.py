@@ -44,12 +44,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """An account whose share is far above its usual one.
-
-    Attributes:
-        usual: the 90th percentile of the earlier days.
-        day_count: number of earlier days compared.
-    """
+    """An account whose share is far above its usual one, the 90th percentile of `day_count` earlier days."""
 
     subaccount_id: str
     share: Share

@@ -73,13 +73,9 @@ class Status:
 
 
 def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: bool = False) -> Status:
-    """Return the status of these days. Contacts neither 8x8 nor a landing.
+    """Return the status of these days, and with `all_at_risk` of earlier ones whose recordings 8x8 may still have.
 
-    Args:
-        all_at_risk: include earlier days whose recordings 8x8 may still have.
-
-    Raises:
-        StoreError, UnavailableError: The catalog cannot be read.
+    Contacts neither 8x8 nor a landing. Raises StoreError or UnavailableError if the catalog cannot be read.
     """
     from callarchive.catalog.arrow_columns import count_values, pc
 

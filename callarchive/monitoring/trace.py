@@ -70,9 +70,7 @@ class Trace:
 def find(connections: Connections, text: str) -> list[Trace]:
     """Return the traces of the session or recording with this id; empty if neither the catalog nor the inbox has it.
 
-    Raises:
-        InvalidIdError: The text is not an id.
-        UnavailableError, StoreError: The catalog cannot be read; or the inbox, if the catalog does not have the id.
+    Raises InvalidIdError if the text is no id, StoreError or UnavailableError if the catalog or a needed inbox cannot be read.
     """
     wanted = parse_id(plain_id(text), kind="session or recording id")
     found = _rows_with(connections, schemas.SESSIONS, session_id=wanted)

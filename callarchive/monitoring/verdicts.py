@@ -147,9 +147,6 @@ def accounts_without_files(recordings: pa.Table) -> dict[str, int]:
     """Return the accounts all of whose recordings are missing, with their number.
 
     One or two missing recordings may be a bad day. If three or more are missing and nothing was found, the landing is wrong.
-
-    Args:
-        recordings: rows of `recordings` with at least subaccount_id and archive_status.
     """
     counts = count_values(recordings["subaccount_id"])
     missing = recordings.filter(pc.equal(recordings["archive_status"], "missing"))

@@ -37,12 +37,7 @@ _ROWS_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Comparison:
-    """What archive and landing hold now of what earlier runs kept.
-
-    Attributes:
-        archived_sizes: sizes of the kept files that are in the archive, in bytes, by path.
-        unchanged_ids: ids of recordings for which there is nothing to do: kept and unchanged, or erased.
-    """
+    """Sizes in bytes of the kept files that are in the archive, by path, and ids of recordings that need nothing."""
 
     archived_sizes: Mapping[str, int]
     unchanged_ids: frozenset[str]

@@ -1,7 +1,6 @@
 """From 8x8's responses to the archive: settle every recording of one account's day, many at a time.
 
-An error of one recording becomes its state; an error that the next recording would share (credentials, an unreachable landing,
-a full disk) ends the run.
+An error of one recording becomes its state; one that the next recording would share ends the run.
 """
 
 import logging
@@ -38,16 +37,8 @@ class Fetcher:
     ) -> Iterator[Iterator[RecordingFile]]:
         """Return an iterator over the state of every wanted recording, in the order in which they are settled.
 
-        Leaving the block stops the transfers.
-
-        Args:
-            wanted: the recordings with something to do; consumed as transfers begin.
-            record: called with each state by the thread that settled it, even for those in progress when the block is left.
-
-        Raises, while iterating:
-            AccessDeniedError, HostKeyError: the landing or the archive refuses us.
-            UnavailableError: the landing cannot be reached.
-            StoreError: the archive cannot take a write.
+        Leaving the block stops the transfers. `record` is called with each state by the thread that settled it, even then.
+        Iterating raises AccessDeniedError, HostKeyError, UnavailableError or StoreError if the landing or the archive fails.
         """
 
         def settle(item: Wanted, stop: Event) -> RecordingFile | Unsettled:

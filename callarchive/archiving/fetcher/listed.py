@@ -1,7 +1,6 @@
-"""Search for the recordings that are in none of the places that 8x8's responses name, by the landing's listing.
+"""Search of the landing's listing for the recordings that are in none of the places that 8x8's responses name.
 
-What the listing shows elsewhere is transferred from there. A recording that it does not show is missing only if no gap of the
-listing may hide it.
+One that it does not show is missing only if no gap of the listing may hide it.
 """
 
 import logging
@@ -30,12 +29,7 @@ _FIRST_LISTED, _LISTED_AT_ONCE = 8, 1000
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A recording that is in none of the places that 8x8's responses name.
-
-    Attributes:
-        state: its state if the landing's listing does not show it elsewhere.
-        tried: paths that need not be tried again.
-    """
+    """A recording in no place that 8x8 names: its state if the listing does not show it, and paths already tried."""
 
     item: Wanted
     state: RecordingFile

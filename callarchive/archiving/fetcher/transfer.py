@@ -49,9 +49,7 @@ class Transfers:
     ) -> RecordingFile:
         """Return the state that the object's bytes, or an error with them, give the recording.
 
-        Raises:
-            ObjectNotFoundError, UnseenError, AccessDeniedError: there is no such object, or it is refused.
-            ArchiveError: the next recording would fail as well.
+        Raises ObjectNotFoundError, UnseenError and AccessDeniedError, and errors that the next recording would share.
         """
         attempts = self._day.transfer.attempts
         for attempt in range(1, attempts + 1):
@@ -76,9 +74,7 @@ class Transfers:
         """Return the state of a recording whose object, or the place where it may be, is refused.
 
         What 8x8 itself reports as not uploaded stays so: that is urgent, and the refusal does not contradict it.
-
-        Raises:
-            AccessDeniedError: the landing as a whole is refused, or no object can be read at all.
+        Raises AccessDeniedError if the landing as a whole is refused, or no object can be read at all.
         """
         if isinstance(err, ArchiveDeniedError):
             raise err

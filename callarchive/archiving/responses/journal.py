@@ -1,6 +1,6 @@
 """The journal of a day's lookups: small durable pieces during a run, merged into one object at its end.
 
-A run that is killed or fails leaves its pieces, and the next run reads them instead of repeating the lookups.
+A run that is killed or fails leaves its pieces for the next run.
 """
 
 import heapq

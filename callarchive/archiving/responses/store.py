@@ -1,7 +1,6 @@
 """The response store: responses of 8x8's API per day, from which a day can be parsed again without 8x8.
 
-It has one object per day for lookups (`zstd -d`), and one per day and account for call logs (`tar --zstd`), below
-`_answers/`, which Parquet readers skip. Phone numbers are masked before they are written.
+One object per day for lookups (`zstd -d`), and one per day and account for call logs (`tar --zstd`), numbers masked.
 """
 
 import csv

@@ -31,12 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What a run of a day gives to each step.
-
-    Attributes:
-        failures: the accounts that the steps before could not archive.
-        reread: use the API responses kept from earlier runs instead of asking 8x8.
-    """
+    """What a run of a day gives to each step: also the accounts that failed in earlier steps, and whether not to ask 8x8."""
 
     connections: Connections
     day: CatalogDay
@@ -61,11 +56,7 @@ class DayStep:
         reread: bool = False,
         progress: Progress | None = None,
     ) -> StepReport:
-        """Run the step on a day whose lock the caller holds, and log what it wrote.
-
-        Args:
-            failures: those of the step before; None reads them from the catalog.
-        """
+        """Run the step on a day whose lock the caller holds, and log what it wrote; `failures` are by default the catalog's."""
         if failures is None:
             failures = account_failures(connections.catalog, day)
         catalog_day = connections.catalog_day(day)

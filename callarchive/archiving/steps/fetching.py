@@ -44,9 +44,7 @@ def fetch_recordings(
 ) -> StepReport:
     """Write `recording_files`: what the archive holds of every recording of the day, or why it holds nothing.
 
-    Raises:
-        AccessDeniedError, HostKeyError, UnavailableError: no account could be archived.
-        StoreError: the archive accepts no more writes. What was archived before is in the journal and is not fetched again.
+    Raises ArchiveError if no account could be archived; what was archived is in the journal and is not downloaded again.
     """
     metadata = day.required_rows(schemas.RECORDING_METADATA)
     journal = TransferJournal(day.catalog, day.date)

@@ -80,16 +80,9 @@ def look_up_recordings(
     and every recording that 8x8 listed is archived; also if 8x8 listed none, or did not know the session, in two responses at
     least a day apart. After the first of these it is not looked up until that day is over. A recording that an earlier lookup
     listed stays, and so does one that only a webhook event names. Responses that a killed or failed run left less than an
-    hour ago are used instead of new lookups.
+    hour ago are used instead of new lookups; with `reread`, kept responses are used alone.
 
     An account whose API key is refused, or for which 8x8 gives no readable response, keeps its rows; see `account_failures`.
-
-    Args:
-        failures: the accounts that the step before could not archive.
-        reread: use the responses kept from earlier runs instead of asking 8x8.
-
-    Raises:
-        AccessDeniedError, UnavailableError: that is so for every account. Responses that came are in the response store.
     """
     known = _Known(day)
     accounts = active_accounts(day.settings.accounts, failures)
@@ -123,11 +116,7 @@ def _write(
 
 
 def sessions_to_ask(day: CatalogDay) -> pa.Table:
-    """Return the sessions of an archived day that would be looked up if the day were archived again now. Contacts nobody.
-
-    Raises:
-        ArchiveError: the day was never archived, or the catalog cannot be read.
-    """
+    """Return the sessions that would be looked up if the archived day were archived again now. Contacts nobody."""
     return _to_ask(day, _Known(day), day.settings.accounts)
 
 

@@ -1,7 +1,6 @@
 """Evidence on which findings of earlier runs are resolved: each is proven to fit now, or it stays open.
 
-That this run did not make a finding again does not resolve it: a listing may be incomplete, a source may name fewer sessions.
-`reconciling` opens findings.
+That this run did not make a finding again proves nothing: a listing may be incomplete. `reconciling` opens findings.
 """
 
 from collections.abc import Sequence
@@ -35,12 +34,7 @@ _SLACK = timedelta(minutes=5)
 
 
 class OpenFindings:
-    """The rows of a day's `reconciliation` that earlier runs left open.
-
-    Args:
-        archive: the store of the archive.
-        earlier: the table's rows.
-    """
+    """The rows of a day's `reconciliation` that earlier runs left open."""
 
     def __init__(self, day: CatalogDay, archive: Store, earlier: pa.Table) -> None:
         self._day = day
@@ -57,9 +51,6 @@ class OpenFindings:
         """Return the keys of rows about sessions and recordings that no table names any more: nothing proves that they fit.
 
         They include a recording whose durations disagreed and that no longer has two to compare.
-
-        Args:
-            sessions, recordings: the day's rows, with the columns that `reconciliation` reads.
         """
         calls = self.of(Discrepancy.CONNECTED_CALL_WITHOUT_RECORDING)
         differing = self.of(Discrepancy.DURATION_MISMATCH)
@@ -75,9 +66,6 @@ class OpenFindings:
 
         A file without a row fits if a row names it, or if the store reports its own path as absent; a row without a file if the
         file is listed, or its recording is erased.
-
-        Args:
-            stored, files: see `orphans.stored_table` and `orphans.FILE_COLUMNS`.
         """
         kept, reasons = list[str](), list[tuple[str, str]]()
         unnamed = self.of(Discrepancy.FILE_WITHOUT_ROW)
@@ -107,12 +95,7 @@ class OpenFindings:
     def orphans_without_proof(
         self, landing: Landing, left: Sequence[Row], *, doubt: str | None
     ) -> tuple[list[str], list[str]]:
-        """Return the keys of these orphans that are not proven gone, and why.
-
-        Args:
-            left: open rows that no recording is known for and that the listing does not show.
-            doubt: why the landing's listing is no evidence; None if it is.
-        """
+        """Return the keys of those orphans in `left` that are not proven gone, and why. `doubt`: the listing is no evidence."""
         if doubt is not None:
             return [_key(row) for row in left], []
         kept, reasons = list[str](), list[str]()

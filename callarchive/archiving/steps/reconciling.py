@@ -54,10 +54,7 @@ def write_reconciliation(
 ) -> StepReport:
     """Write `reconciliation`: a row for every discrepancy of the day, open or resolved.
 
-    A landing or an inbox that cannot be read is a warning: its open rows stay open.
-
-    Raises:
-        AccessDeniedError, UnavailableError, StoreError: the archive cannot be listed, or the catalog accepts no write.
+    A landing or an inbox that cannot be read is a warning: its open rows stay open. Raises ArchiveError for the archive.
     """
     columns = (*reconciliation.SESSION_COLUMNS, "sources")
     sessions = day.required_rows(schemas.SESSIONS, columns=columns)

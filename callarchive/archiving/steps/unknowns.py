@@ -7,14 +7,7 @@ from callarchive.catalog.schemas import UNKNOWNS
 
 
 def keep_unknowns(day: CatalogDay, unknowns: Iterable[tuple[str, str, str]]) -> None:
-    """Replace what earlier runs of the day could not determine.
-
-    Args:
-        unknowns: (subaccount_id, question, reason); the question is the name of a check, the reason the end of a sentence.
-
-    Raises:
-        StoreError: the catalog accepts no write.
-    """
+    """Replace what earlier runs of the day could not determine: (subaccount_id, name of a check, end of a sentence)."""
     rows = [dict(zip(UNKNOWNS.key, unknown, strict=True)) for unknown in sorted(set(unknowns))]
     if day.catalog.rows(UNKNOWNS, day.date) != rows:
         day.replace(UNKNOWNS, rows)

@@ -63,11 +63,7 @@ def final(
 
     A session is final if it was looked up after the grace period, and every recording ever listed for it, by the API or by an
     event, is archived. A response without recordings must be confirmed: see `confirmed_negatives`.
-
-    Args:
-        files: `recording_files`, at least its key and archive_status.
-        day_end: used for sessions with neither end nor start.
-        grace: how long after the call 8x8 may still add a recording.
+    `day_end` is used for sessions with neither end nor start.
     """
     keys = keys_of(sessions, _SESSION)
     lookup = rows_at(lookups.select(_LOOKUP_COLUMNS), matching_rows(keys, among=keys_of(lookups, _SESSION)))

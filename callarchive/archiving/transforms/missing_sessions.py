@@ -29,12 +29,7 @@ _NAMED_BY_EVENTS = "webhook events name it"
 
 @dataclass(frozen=True)
 class AccountSources:
-    """The sources of an account that can show which sessions are missing.
-
-    Attributes:
-        kinds: kinds of the sources that reach back to the day, except `inbox`, which is pruned.
-        other_days: by kind, ids of the sessions that the source lists for other days.
-    """
+    """The kinds of an account's sources that reach back to the day, and the ids that each kind lists for other days."""
 
     kinds: frozenset[str]
     other_days: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -67,15 +62,11 @@ def missing_sessions(
     unread: Collection[str],
     now: datetime,
 ) -> list[Row]:
-    """Return the rows of `missing_sessions` for the day, ordered by key.
+    """Return the rows of `missing_sessions` for the day, ordered by key; those of accounts in `unread` do not change.
 
     A session that the user's own list dropped and that has no recording at 8x8 has left the day, so it is not missing. A
-    session that the export dropped always is.
-
-    Args:
-        before, named, settled: rows of `session_ids` before this run, from the sources, and after this run.
-        sources: by subaccount_id, the sources of the accounts that could be read.
-        unread: the other accounts. Their rows do not change.
+    session that the export dropped always is. `before`, `named` and `settled` are rows of `session_ids` before this run, from
+    the sources, and after this run.
     """
     earlier = {
         (row["subaccount_id"], row["session_id"], row["source"]): row["reason"]

@@ -29,11 +29,7 @@ _SESSION_IDS: tuple[TableColumn, ...] = ((schemas.SESSIONS, "session_id"),)
 
 
 class NeighbouringDays:
-    """A day of the catalog and the 31 days before and after it.
-
-    Args:
-        ignored_accounts: accounts whose rows do not count.
-    """
+    """A day of the catalog and the 31 days before and after it, without the rows of `ignored_accounts`."""
 
     def __init__(self, catalog: Catalog, day: date, *, ignored_accounts: Collection[str] = ()) -> None:
         self._catalog = catalog
@@ -56,7 +52,7 @@ class NeighbouringDays:
         return found
 
     def unknown_ids(self, column: str, ids: Iterable[str]) -> set[str]:
-        """Return those of the session ids or recording ids, which the column's name tells apart, that no day has."""
+        """Return those of the ids that no day has; `column` is session_id or recording_id."""
         columns = _SESSION_IDS if column == "session_id" else _RECORDING_IDS
         left = pa.array(set(ids), pa.string())
         for days in self._stages:

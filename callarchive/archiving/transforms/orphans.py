@@ -36,12 +36,7 @@ FILE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class SuspectFile:
-    """A file of a row that the archive's listing lacks or has with another size.
-
-    Attributes:
-        size_bytes: size in the row; None for a version.
-        listed_size_bytes: size in the listing; None if it lacks the file.
-    """
+    """A file of a row (which has no size for versions) that the archive's listing lacks or has with another size."""
 
     subaccount_id: str
     session_id: str

@@ -66,11 +66,7 @@ def recordings_table(
 ) -> pa.Table:
     """Return `recordings`: the rows of `recording_metadata` with their files and events.
 
-    Args:
-        files: `recording_files`, at least `FILE_COLUMNS`.
-        events: `recording_events`, at least `EVENT_COLUMNS`.
-        archive_root: prefix that turns a path in the archive into a URI.
-        tolerance_s: difference between a reported and the measured duration above which it is flagged.
+    `tolerance_s` is the difference between a reported and the measured duration above which it is flagged.
     """
     rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
     is_fetched = pc.is_valid(rows)
@@ -128,11 +124,7 @@ def duration_stats_table(recordings: pa.Table) -> pa.Table:
 
 
 def _starts(metadata: pa.Table, file_names: Column, *, call_date: date, now: datetime) -> tuple[Column, Column]:
-    """Return when each recording started, and the source: the API if plausible, else determined row by row.
-
-    Args:
-        file_names: names of the objects, or of the URLs if no object was found.
-    """
+    """Return when each recording started, and the source: the API if plausible, else its file's name or id, row by row."""
     by_api = metadata["started_at_api"].combine_chunks()
     earliest, latest = (pa.scalar(at, by_api.type) for at in (EARLIEST_PLAUSIBLE_AT, now + LATEST_PLAUSIBLE_AHEAD))
     is_plausible = is_true(pc.and_(pc.greater_equal(by_api, earliest), pc.less_equal(by_api, latest)))

@@ -70,11 +70,7 @@ def calls_without_recording(
 ) -> tuple[pa.Table, list[str]]:
     """Return connected calls without a recording at 8x8, and the keys of calls for which it may still list one.
 
-    Args:
-        sessions: the day's rows, at least `SESSION_COLUMNS`.
-        recordings: the day's rows, at least `RECORDING_COLUMNS`.
-        day_end: used for sessions with neither end nor start.
-        grace: how long after the call 8x8 may still add a recording.
+    `day_end` is used for sessions with neither end nor start; `grace` is how long 8x8 may still add a recording.
     """
     has_one = pc.is_in(keys_of(sessions, SESSION), value_set=keys_of(recordings, SESSION))
     silent = sessions.filter(pc.and_not(are_connected(sessions), has_one))
@@ -110,11 +106,7 @@ def are_connected(sessions: pa.Table) -> Column:
 def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table, list[str]]:
     """Return sessions that 8x8's recordings API does not know, and the keys of those that it may know.
 
-    Only a response that lists a recording resolves an open row. Any other one leaves it open.
-
-    Args:
-        sessions: the day's rows, at least `SESSION_COLUMNS` and `sources`.
-        confirmed: whether two responses a day apart were negative, for each session: see `confirmed_negatives`.
+    Only a response that lists a recording resolves an open row. `confirmed`: see `confirmed_negatives`.
     """
     kind, status = Discrepancy.SESSION_NOT_FOUND, sessions["lookup_status"]
     unknown = pc.and_(is_true(pc.equal(status, LookupStatus.NOT_FOUND.value)), confirmed)
@@ -129,10 +121,7 @@ def sessions_not_found(sessions: pa.Table, confirmed: Column) -> tuple[pa.Table,
 def recordings_without_file(
     recordings: pa.Table, sessions: pa.Table, *, day_end: datetime, grace: timedelta, now: datetime
 ) -> tuple[pa.Table, list[str]]:
-    """Return recordings not archived after the grace period, and the keys of those within it.
-
-    The arguments are those of `calls_without_recording`.
-    """
+    """Return recordings not archived after the grace period, and the keys of those within it."""
     lacking = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_WITHOUT_FILE)))
     call = sessions["started_at"].take(matching_rows(keys_of(lacking, SESSION), among=keys_of(sessions, SESSION)))
     call_at = pc.coalesce(lacking["started_at"], call, _at(day_end))
@@ -187,10 +176,8 @@ def reconciled(
     A finding keeps its `first_seen_at`, even if it was resolved in between. Unchanged findings give unchanged rows.
 
     Args:
-        earlier: the day's earlier rows.
         found: tables with the columns `FOUND` and unique keys.
-        unknown_kinds: (subaccount_id, kind) that this run could not check: open rows stay open.
-        unknown: keys of rows that this run could not check, in the form of `reconciliation_keys`.
+        unknown_kinds, unknown: (subaccount_id, kind) and `reconciliation_keys` that this run could not check: rows stay open.
     """
     key = RECONCILIATION.key
     rows = pa.concat_tables([FOUND.empty_table(), *found])

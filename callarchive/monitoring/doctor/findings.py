@@ -25,13 +25,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check.
-
-    Attributes:
-        link: what was checked, with its account if it has one.
-        detail: what was found, or why it was not checked.
-        advice: the next step; None if there is none.
-    """
+    """The result of a check: what was checked, what was found (or why it was not checked), and the next step, if any."""
 
     link: str
     verdict: Verdict

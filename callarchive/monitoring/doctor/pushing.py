@@ -13,11 +13,7 @@ _BYTES = b"callarchive doctor"
 
 
 def pushed_destination(account: AccountSettings, push: PushSettings) -> str:
-    """Write a small object with the pushed credentials, remove it, and return what was done.
-
-    Raises:
-        AccessDeniedError, HostKeyError, UnavailableError, ConfigurationError: It could not be written.
-    """
+    """Write a small object with the pushed credentials, remove it, and return what was done. Raises ArchiveError."""
     return _by_sftp(account, push) if push.protocol == "SFTP" else _by_s3(account, push)
 
 

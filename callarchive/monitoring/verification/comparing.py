@@ -20,12 +20,7 @@ _SHOWN = 80
 
 @dataclass
 class Differences:
-    """How the found rows differ from the expected ones.
-
-    Attributes:
-        removed, added, doubled: keys, their parts joined by `/`.
-        edited: the actual and the expected value by key and column.
-    """
+    """How the found rows differ from the expected ones, by key; `edited` has the actual and the expected value by column."""
 
     table: Table
     removed: list[str] = field(default_factory=list)

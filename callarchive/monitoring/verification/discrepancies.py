@@ -1,7 +1,4 @@
-"""The rows of `reconciliation` that other tables of the day prove.
-
-Findings from landings and the inbox cannot be computed again here, and resolved rows leave nothing elsewhere.
-"""
+"""The rows of `reconciliation` that other tables prove: not those from landings or the inbox, and not resolved ones."""
 
 from datetime import timedelta
 
@@ -26,11 +23,7 @@ _ANY_GRACE = timedelta(days=7)
 def compare_reconciliation(
     connections: Connections, tables: DayTables, *, sessions: pa.Table, recordings: pa.Table
 ) -> list[Finding]:
-    """Return findings for missing rows that the tables prove, and for rows that they disprove.
-
-    Args:
-        sessions, recordings: computed from the step tables.
-    """
+    """Return findings for missing rows that tables computed from the step tables prove, and for rows that they disprove."""
     found = tables.partition(schemas.RECONCILIATION)
     if found is None:
         return []

@@ -23,11 +23,7 @@ _SOURCE = "the step tables"
 
 
 class PublicTables:
-    """Comparison of the public tables of one day.
-
-    Attributes:
-        sessions, recordings: computed from the step tables; None if one of those cannot be read.
-    """
+    """Comparison of a day's public tables. `sessions` and `recordings` are None if a step table cannot be read."""
 
     def __init__(self, connections: Connections, day_tables: DayTables, files: pa.Table) -> None:
         self._tables = day_tables

@@ -1,7 +1,4 @@
-"""Other traces of a day's rows: tables of later steps, webhook events, and stored responses of 8x8.
-
-They remain if a row is removed together with everything computed from it.
-"""
+"""Other traces of a day's rows, which remain if a row is removed together with everything computed from it."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
@@ -31,9 +28,7 @@ _DAY = timedelta(days=1)
 def removed_from_steps(tables: DayTables, files: pa.Table, *, accounts: Sequence[str]) -> list[Finding]:
     """Return findings for rows missing in the step tables that a later step's table or an event names.
 
-    Args:
-        files: `recording_files` with the rows of the journal.
-        accounts: the configured accounts; recordings of others need not have been fetched.
+    `files` has the rows of the journal. Recordings of accounts that are not configured need not have been fetched.
     """
     findings: list[Finding] = []
     for table, names, by in (

@@ -36,23 +36,14 @@ _UNEXPECTED = (pa.ArrowException, ValueError, TypeError, KeyError, IndexError, A
 
 @dataclass(frozen=True)
 class DaysFound:
-    """The days of a range.
-
-    Attributes:
-        known: days with a table, a response or a file, oldest first.
-        unknown: days of the range without any, although earlier and later days have tables.
-    """
+    """The days of a range, oldest first: those with data, and those without any although earlier and later days have tables."""
 
     known: tuple[date, ...]
     unknown: tuple[date, ...]
 
 
 def days_in_range(connections: Connections, first: date | None = None, last: date | None = None) -> DaysFound:
-    """Return the days from `first` to `last`, both included; None means the first or last known day.
-
-    Raises:
-        ArchiveError: The catalog or the archive cannot be listed.
-    """
+    """Return the days from `first` to `last`; None means the first or last known day. Raises ArchiveError."""
     in_tables = _days_of_tables(connections.catalog.store)
     known = sorted(
         day
@@ -97,16 +88,13 @@ def _days_in(names: Iterable[str]) -> set[date]:
 def verify_days(
     connections: Connections, days: list[date], *, sample: float = 1.0, seed: int | None = None, progress: Progress
 ) -> Iterator[VerifiedDay]:
-    """Yield the findings of each day. Tables and the presence of every file are always compared.
-
-    A day that cannot be compared does not stop the others.
+    """Yield the findings of each day. A day that cannot be compared does not stop the others.
 
     Args:
-        sample: the share of files to read and hash, above 0 and up to 1, chosen at random.
+        sample: the share of files to read and hash, above 0 and up to 1; the rest is always compared.
         seed: the same seed chooses the same files; None means any.
 
-    Raises:
-        ConfigurationError: A location is wrong, for all days.
+    Raises ConfigurationError if a location is wrong, for all days.
     """
     chance = random.Random(seed)  # noqa: S311 - chooses what to read
     for day in days:
