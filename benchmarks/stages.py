@@ -54,8 +54,8 @@ def main() -> None:
     For a whole day, "day" is the total; single steps are reported under the names of their tables.
     """
     prepare_process()  # like the command line, before any import
-    from callarchive.archiving import day_run
     from callarchive.archiving.connections import Connections
+    from callarchive.archiving.steps import day_steps
     from callarchive.archiving.steps.day_steps import DAY_STEPS
     from callarchive.cli.day_results import archive_day
     from callarchive.settings import load_settings
@@ -76,7 +76,7 @@ def main() -> None:
                         watch.timed(step.table.name, step.run)(connections, day)
         else:
             timed = tuple(replace(step, write=watch.timed(STAGES[step.table.name], step.write)) for step in DAY_STEPS)
-            with patch.object(day_run, "DAY_STEPS", timed):
+            with patch.object(day_steps, "DAY_STEPS", timed):
                 watch.timed("day", archive_day)(connections, day)
     json.dump(watch.spent, sys.stdout)
 

@@ -122,7 +122,7 @@ class Connections:
             responses=self.responses,
             clock=self.clock,
             inbox=self.inbox,
-            name=f"accounts.{self.settings.accounts.index(account)}",
+            key=self.settings.key_of(account, "session_sources"),
             folder=None if self.settings.path is None else self.settings.path.parent,
             reread=reread,
         )

@@ -1,17 +1,23 @@
 """The landings of all accounts, opened when first needed, with what a run knows of their contents."""
 
+import logging
 from datetime import date
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from callarchive.domain.days import Clock
+from callarchive.domain.errors import ArchiveError
+from callarchive.domain.evidence import Unknown
 from callarchive.settings import AccountSettings, Settings
 from callarchive.storage.landing import Landing
 
 if TYPE_CHECKING:
     from callarchive.storage.landing.contents import LandingContents
     from callarchive.storage.landing.date_folders import DateFolders
+
+
+log = logging.getLogger(__name__)
 
 
 class Landings:
@@ -50,8 +56,8 @@ class Landings:
         with self._opening:
             return self._date_folders.setdefault(account.subaccount_id, DateFolders(landing, clock=self._clock))
 
-    def contents(self, account: AccountSettings, day: date) -> "LandingContents":
-        """Return the landing's objects of the day's calls. Raises ArchiveError.
+    def contents(self, account: AccountSettings, day: date) -> "LandingContents | Unknown":
+        """Return the landing's objects of the day's calls, or why they are not known, with a warning.
 
         A bucket is listed for a month at once, and again after 15 minutes.
         """
@@ -61,7 +67,11 @@ class Landings:
             known, now = self._contents.get(account.subaccount_id), self._clock()
             if known is None or not known.first <= day <= known.last or now - known.listed_at > GOOD_FOR:
                 self._contents.pop(account.subaccount_id, None)  # two at once would take twice the memory
-                known = list_contents(self.of(account), day, zone=self._settings.zone, now=now)
+                try:
+                    known = list_contents(self.of(account), day, zone=self._settings.zone, now=now)
+                except ArchiveError as err:
+                    log.warning("%s: the landing was not searched: %s", account.subaccount_id, err)
+                    return Unknown(str(err))
                 self._contents[account.subaccount_id] = known
             return known
 

@@ -8,7 +8,7 @@ from itertools import islice
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.day_run import run_day
+from callarchive.archiving.steps.day_steps import run_day
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.attention import (
     ATTENTION_IN_RECORDINGS,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from callarchive.archiving.transforms.reconciliation import SESSION_COLUMNS
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.parquet_catalog import Catalog
@@ -15,17 +16,7 @@ from callarchive.settings import Settings
 
 SESSION_KEY = ("subaccount_id", "session_id")
 RECORDING_KEY = ("subaccount_id", "recording_id")
-_SESSION_COLUMNS = (
-    *SESSION_KEY,
-    "started_at",
-    "ended_at",
-    "session_status",
-    "call_duration_s",
-    "lookup_status",
-    "lookup_error",
-    "looked_up_at",
-    "recording_count",
-)
+_SESSION_COLUMNS = (*SESSION_COLUMNS, "lookup_error", "recording_count")
 _RECORDING_COLUMNS = (
     *RECORDING_KEY,
     "session_id",

@@ -54,9 +54,9 @@ class Rise:
 
 def shares_of(sessions: pa.Table, day: date, *, grace: timedelta) -> dict[str, Share]:
     """Return the share of each account in rows of `sessions` with at least `COLUMNS`."""
-    responses = sessions.filter(pc.and_(_in_time(sessions, day, grace), _is_in(sessions, _RESPONSES)))
+    responses = sessions.filter(_in_time(sessions, day, grace)).filter(pc.field("lookup_status").isin(_RESPONSES))
     counts = count_values(responses["subaccount_id"])
-    negative = count_values(responses.filter(_is_in(responses, _NEGATIVES))["subaccount_id"])
+    negative = count_values(responses.filter(pc.field("lookup_status").isin(_NEGATIVES))["subaccount_id"])
     return {account: Share(count, negative.get(account, 0)) for account, count in counts.items()}
 
 
@@ -106,7 +106,3 @@ def _in_time(sessions: pa.Table, day: date, grace: timedelta) -> Column:
     ended_at = pc.coalesce(sessions["ended_at"], sessions["started_at"], pa.scalar(day_end, pa.timestamp("us", "UTC")))
     over_at = pc.add(ended_at, pa.scalar(grace, pa.duration("us")))
     return pc.fill_null(pc.greater_equal(sessions["looked_up_at"], over_at), False)
-
-
-def _is_in(sessions: pa.Table, words: Column) -> Column:
-    return pc.is_in(sessions["lookup_status"], value_set=words)

@@ -115,12 +115,10 @@ def _named(recording: Row) -> list[Step]:
 
 def _recording(connections: Connections, day: date, row: Row, session: Row) -> Row:
     row.pop("call_date")
-    files = connections.catalog.rows(schemas.RECORDING_FILES, day)
-    key = (row["subaccount_id"], row["recording_id"])
-    file = next((file for file in files if (file["subaccount_id"], file["recording_id"]) == key), None)
+    key = {name: row[name] for name in schemas.RECORDING_FILES.key}
     recording = {**row, "file_state": None}
     versions: list[Row] = []
-    if file is not None:
+    for file in _rows_with(connections, schemas.RECORDING_FILES, day=day, **key):
         recording |= {name: file[name] for name in _FILE_COLUMNS}
         if file["archive_path"] is not None:
             recording["file_state"] = _state_of(connections, file["archive_path"], file["sha256"])

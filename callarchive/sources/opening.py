@@ -26,7 +26,7 @@ def open_sources(
     responses: CallLogStore,
     clock: Callable[[], datetime],
     inbox: Callable[[], "Inbox | None"],
-    name: str = "account",
+    key: str = "account.session_sources",
     folder: Path | None = None,
     reread: bool = False,
 ) -> list[SessionSource]:
@@ -39,7 +39,7 @@ def open_sources(
         responses: keeps call logs.
         clock: returns the current time.
         inbox: opens the inbox; returns `None` if there is none yet. Called only if a source needs it.
-        name: the account's key in the configuration, such as accounts.0; for messages.
+        key: of the sources in the configuration, such as accounts.0.session_sources; for messages.
         folder: the configuration file's.
         reread: use kept call logs instead of asking 8x8 for new ones.
 
@@ -63,5 +63,5 @@ def open_sources(
         else:
             from callarchive.sources.sql import SqlSessions
 
-            sources.append(SqlSessions(context, source, name=f"{name}.session_sources.{number}", folder=folder))
+            sources.append(SqlSessions(context, source, name=f"{key}.{number}", folder=folder))
     return sources

@@ -1,4 +1,7 @@
-"""The steps of a day in order, written once: the command line, the Dagster assets and their batches run exactly these."""
+"""The steps of a day in order, written once: the command line, the Dagster assets and their batches run exactly these.
+
+Summaries, checks and alerts are made by the callers.
+"""
 
 import logging
 from collections.abc import Callable
@@ -119,3 +122,15 @@ DAY_STEPS = (
     DayStep(schemas.DURATION_STATS, lambda given: write_duration_stats(given.day, failures=given.failures)),
     DayStep(schemas.RECONCILIATION, _write_reconciliation),
 )
+
+
+def run_day(
+    connections: Connections, day: date, *, reread: bool = False, progress: Progress | None = None
+) -> dict[str, StepReport]:
+    """Run all steps on a day whose lock the caller holds. Return their reports by table name. Raises ArchiveError."""
+    reports: dict[str, StepReport] = {}
+    failures: tuple[AccountFailure, ...] = ()
+    for step in DAY_STEPS:
+        report = step.run(connections, day, failures=failures, reread=reread, progress=progress)
+        reports[step.table.name], failures = report, report.failures
+    return reports

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 
 import pyarrow as pa
 
@@ -21,11 +22,9 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.catalog.rows import file_from, recording_from
 from callarchive.domain.errors import AccountFailure, ArchiveError
-from callarchive.domain.evidence import Unknown
 from callarchive.domain.models import ApiStatus
 from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import AccountSettings
-from callarchive.storage.landing.contents import LandingContents
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,18 @@ def _fetch_accounts(
         named = _of(account, metadata)
         if not named.num_rows:
             continue
-        account_day = _account_day(day, account, archive, landings)
+        account_day = AccountDay(
+            subaccount_id=account.subaccount_id,
+            date=day.date,
+            landing=landings.of(account),
+            root=landing_root(account),
+            date_folders=landings.date_folders(account),
+            archive=archive,
+            transfer=day.settings.transfer,
+            clock=day.clock,
+            give_up_after=timedelta(days=day.settings.reopen.max_age_days),
+            listing=partial(landings.contents, account, day.date) if day.lists_landings else None,
+        )
         try:
             _fetch(day, account_day, named, _of(account, known), journal, progress)
         except FOR_ALL_ACCOUNTS:
@@ -91,31 +101,6 @@ def _fetch_accounts(
             account_day.refusals.log()
         counts.update(_counted(account_day))
     return counts, errors
-
-
-def _account_day(
-    day: CatalogDay, account: AccountSettings, archive: RecordingArchive, landings: Landings
-) -> AccountDay:
-    def listing() -> LandingContents | Unknown:
-        """Return the listing that the day's reconciliation uses as well."""
-        try:
-            return landings.contents(account, day.date)
-        except ArchiveError as err:
-            log.warning("%s: recordings were not looked for in the landing's listing: %s", account.subaccount_id, err)
-            return Unknown(str(err))
-
-    return AccountDay(
-        subaccount_id=account.subaccount_id,
-        date=day.date,
-        landing=landings.of(account),
-        root=landing_root(account),
-        date_folders=landings.date_folders(account),
-        archive=archive,
-        transfer=day.settings.transfer,
-        clock=day.clock,
-        give_up_after=timedelta(days=day.settings.reopen.max_age_days),
-        listing=listing if day.lists_landings else None,
-    )
 
 
 def _fetch(

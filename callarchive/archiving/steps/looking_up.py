@@ -1,8 +1,7 @@
 """The second step of a day: what 8x8's API reports of the recordings of each session."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from threading import Event
@@ -139,13 +138,17 @@ def _look_up(
     errors: dict[str, ArchiveError] = {}
     for account in accounts:
         own: list[Any] = _of_accounts([account], to_ask)["session_id"].to_pylist()
-        answers = LookupRows()
         progress.begin(f"{account.subaccount_id} {day.date} lookups", len(own))
-        concurrency = day.settings.lookups.concurrency
         try:
-            with _answers(voice(account), account, own, concurrency, progress) as arriving:
-                readable_count = len(_of_accounts([account], readable))
-                _take(arriving, account, len(own), journal, answers, readable_count=readable_count)
+            answers = _ask(
+                voice(account),
+                account,
+                own,
+                concurrency=day.settings.lookups.concurrency,
+                progress=progress,
+                journal=journal,
+                readable_count=len(_of_accounts([account], readable)),
+            )
         except FOR_ALL_ACCOUNTS:
             raise
         except ArchiveError as err:
@@ -208,32 +211,46 @@ def _without_left(
     return to_ask.filter(pa.array(asking, pa.bool_()))
 
 
-def _take(
-    arriving: Iterator[Lookup],
+def _ask(
+    voice: "VoiceClient",
     account: AccountSettings,
-    count: int,
-    journal: ResponseJournal,
-    answered: LookupRows,
+    session_ids: list[str],
     *,
+    concurrency: int,
+    progress: Progress,
+    journal: ResponseJournal,
     readable_count: int,
-) -> None:
-    """Keep the responses for the account's `count` sessions as they arrive.
+) -> LookupRows:
+    """Look up the account's sessions, and keep the responses as they arrive.
 
     Raise UnavailableError if 8x8 could not be reached for any, or gave no readable response. If it gave some in earlier runs
     of the day (`readable_count`), a few more sessions that it cannot answer are rows, not an outage.
     """
-    unreachable_count = unreadable_count = 0
+
+    def ask(session_id: str, _: Event) -> Lookup:
+        answer = voice.look_up(session_id)
+        progress.advance()
+        return answer
+
+    answered, count = LookupRows(), len(session_ids)
+    silent = unreachable_count = unreadable_count = 0
     error = None
-    for answer in arriving:
-        journal.add(account.subaccount_id, answer)
-        answered.add(account.subaccount_id, answer)
-        unreachable_count += answer.unreachable
-        unreadable_count += not is_readable(answer)
-        error = error or answer.error
+    with in_threads(ask, session_ids, concurrency=concurrency, name=f"lookup-{account.subaccount_id}") as answers:
+        for answer in answers:
+            journal.add(account.subaccount_id, answer)
+            answered.add(account.subaccount_id, answer)
+            unreachable_count += answer.unreachable
+            unreadable_count += not is_readable(answer)
+            error = error or answer.error
+            silent = silent + 1 if answer.unreachable else 0
+            if silent >= _UNREACHABLE_IN_A_ROW:
+                why = f"gave no answer for {silent} sessions in a row: {answer.error}"
+                raise UnavailableError(f"{account.api_url} {why}")
     if count and unreachable_count == count:
         raise UnavailableError(f"{account.api_url} could not be reached for any of {count} sessions: {error}")
     if count and unreadable_count == count and (not readable_count or count >= _UNREADABLE_IS_AN_OUTAGE):
         raise UnavailableError(f"{account.api_url} gave no readable answer for any of {count} sessions: {error}")
+    return answered
 
 
 def is_readable(answer: Lookup) -> bool:
@@ -247,30 +264,6 @@ def is_readable(answer: Lookup) -> bool:
     except UnreadableError:
         return False
     return isinstance(tree, dict) and any(field_of(tree, name) is not None for name in ("recordings", "statusCode"))
-
-
-@contextmanager
-def _answers(
-    voice: "VoiceClient", account: AccountSettings, session_ids: list[str], concurrency: int, progress: Progress
-) -> Iterator[Iterator[Lookup]]:
-    """Yield the API's responses as they arrive. Iterating raises UnavailableError if there is clearly an outage."""
-
-    def ask(session_id: str, _: Event) -> Lookup:
-        answer = voice.look_up(session_id)
-        progress.advance()
-        return answer
-
-    def watched(answers: Iterator[Lookup]) -> Iterator[Lookup]:
-        silent = 0
-        for answer in answers:
-            silent = silent + 1 if answer.unreachable else 0
-            yield answer
-            if silent >= _UNREACHABLE_IN_A_ROW:
-                why = f"gave no answer for {silent} sessions in a row: {answer.error}"
-                raise UnavailableError(f"{account.api_url} {why}")
-
-    with in_threads(ask, session_ids, concurrency=concurrency, name=f"lookup-{account.subaccount_id}") as answers:
-        yield watched(answers)
 
 
 def _read_kept(

@@ -14,7 +14,6 @@ from callarchive.archiving.steps.account_failures import with_rows_of_failed, wi
 from callarchive.archiving.steps.lost_files import rows_without_file
 from callarchive.archiving.steps.open_findings import OpenFindings
 from callarchive.archiving.steps.reports import StepReport
-from callarchive.archiving.steps.unknowns import keep_unknowns
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms import orphans, reconciliation
 from callarchive.archiving.transforms.lookup_tables import confirmed_negatives
@@ -23,7 +22,7 @@ from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
 from callarchive.catalog.rows import Row
-from callarchive.catalog.schemas import RECONCILIATION
+from callarchive.catalog.schemas import RECONCILIATION, UNKNOWNS
 from callarchive.domain.days import SETTLED_AFTER
 from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
@@ -77,7 +76,9 @@ def write_reconciliation(
     else:
         search.leave_open(Discrepancy.ORPHAN_OBJECT, _LANDING, "the day was not over when it was archived")
         search.leave_open(Discrepancy.EVENT_WITHOUT_SESSION, _EVENTS, "the day was not over when it was archived")
-    keep_unknowns(day, search.unknowns)
+    unknowns = [dict(zip(UNKNOWNS.key, unknown, strict=True)) for unknown in sorted(set(search.unknowns))]
+    if day.catalog.rows(UNKNOWNS, day.date) != unknowns:
+        day.replace(UNKNOWNS, unknowns)
     found = (silent, not_found, lacking, differing, orphans.found_table(rows))
     table = reconciliation.reconciled(
         without_failed(earlier, failures),
@@ -106,7 +107,7 @@ class _Search:
     Attributes:
         open: what earlier runs found.
         unknown_kinds, unknown: what it could not decide; see `reconciliation.reconciled`.
-        unknowns: what it could not determine: (subaccount_id, question, reason), see `steps.unknowns`.
+        unknowns: what it could not determine: (subaccount_id, name of a check, end of a sentence).
     """
 
     def __init__(
@@ -211,11 +212,7 @@ class _Search:
     def _contents(self, account: AccountSettings) -> LandingContents | Unknown:
         if not self._day.settings.reconciliation.list_landing:
             return Unknown("reconciliation.list_landing is off")
-        try:
-            return self._landings.contents(account, self._day.date)
-        except ArchiveError as err:
-            log.warning("%s: the landing was not searched for orphans: %s", account.subaccount_id, err)
-            return Unknown(str(err))
+        return self._landings.contents(account, self._day.date)
 
     def _nameless(self, account: AccountSettings, paths: list[str]) -> list[str]:
         """Return those of the landing's paths that belong to no known recording."""

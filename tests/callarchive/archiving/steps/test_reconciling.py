@@ -27,6 +27,7 @@ from callarchive.events.inbox.inbox import Inbox
 from callarchive.settings import load_settings
 from callarchive.simulator.clock import MovableClock
 from callarchive.storage.landing import Gap, Listing
+from callarchive.storage.landing.contents import LandingContents
 from callarchive.storage.stores.local import LocalStore
 
 Row = dict[str, Any]
@@ -604,7 +605,7 @@ def test_a_landing_out_of_reach_is_a_warning_and_leaves_its_orphans_as_they_were
     world.landings["acme_sg"].out_of_reach = True
     with caplog.at_level(logging.WARNING):
         world.reconcile(TWO_DAYS_LATER + timedelta(hours=1))
-    assert "acme_sg: the landing was not searched for orphans: s3://acme-recordings/sg does not" in caplog.text
+    assert "acme_sg: the landing was not searched: s3://acme-recordings/sg does not" in caplog.text
     assert world.rows() == [sg, th | {"state": "resolved", "resolved_at": TWO_DAYS_LATER + timedelta(hours=1)}]
     world.landings["acme_sg"].out_of_reach = False
     world.reconcile()
@@ -961,6 +962,7 @@ def test_an_object_that_arrived_after_the_listing_began_does_not_contradict_it(w
     account = world.connections.settings.accounts[0]
     world.clock.set(NOON)  # the object's own time
     contents = world.connections.landings.contents(account, DAY)
+    assert isinstance(contents, LandingContents)
     day = world.connections.catalog_day(DAY)
     findings = OpenFindings(day, world.store, day.rows(schemas.RECONCILIATION))
     assert findings.doubt_about(account, world.connections.landings.of(account), contents) is None
