@@ -47,36 +47,30 @@ _NOTHING = Sent({}, (), 0)
 _UNSAVED: dict[str, Sent] = {}  # by catalog: what could not be written there
 
 
-class AlertMemory:
-    """The alerts that were sent, shared by all processes that write to this catalog."""
+def update_sent(store: Store, change: Callable[[Sent], tuple[bool, Sent]]) -> bool:
+    """Replace the locked state by the one that `change` returns for it, and return the other value. Never raises."""
+    changed: tuple[bool, Sent] | None = None
+    try:
+        with store.lock(_LOCK, wait_s=_LOCK_WAIT_S):
+            before = _read(store)
+            changed = change(before.joined(_UNSAVED.get(store.url, _NOTHING)))
+            if changed[1] != before:
+                store.replace(_STATE, changed[1].to_json())
+            _UNSAVED.pop(store.url, None)
+            return changed[0]
+    except ArchiveError as err:
+        log.warning("only this process remembers which alerts were sent: %s", err)
+    result, _UNSAVED[store.url] = changed if changed is not None else change(_UNSAVED.get(store.url, _NOTHING))
+    return result
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
-    def update(self, change: Callable[[Sent], tuple[bool, Sent]]) -> bool:
-        """Replace the locked state by the one that `change` returns for it, and return the other value. Never raises."""
-        url = self._store.url
-        changed: tuple[bool, Sent] | None = None
-        try:
-            with self._store.lock(_LOCK, wait_s=_LOCK_WAIT_S):
-                before = self._read()
-                changed = change(before.joined(_UNSAVED.get(url, _NOTHING)))
-                if changed[1] != before:
-                    self._store.replace(_STATE, changed[1].to_json())
-                _UNSAVED.pop(url, None)
-                return changed[0]
-        except ArchiveError as err:
-            log.warning("only this process remembers which alerts were sent: %s", err)
-        result, _UNSAVED[url] = changed if changed is not None else change(_UNSAVED.get(url, _NOTHING))
-        return result
-
-    def _read(self) -> Sent:
-        """Return the saved state. A damaged file counts as empty: a repeated alert is better than none."""
-        try:
-            state = json.loads(self._store.read(_STATE))
-            sent = Sent(dict(state["told"]), tuple(state["recent"]), int(state["held"]))
-            if any(datetime.fromisoformat(at).tzinfo is None for at in (*sent.sent_at.values(), *sent.recent)):
-                return _NOTHING
-        except (ObjectNotFoundError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+def _read(store: Store) -> Sent:
+    """Return the saved state. A damaged file counts as empty: a repeated alert is better than none."""
+    try:
+        state = json.loads(store.read(_STATE))
+        sent = Sent(dict(state["told"]), tuple(state["recent"]), int(state["held"]))
+        if any(datetime.fromisoformat(at).tzinfo is None for at in (*sent.sent_at.values(), *sent.recent)):
             return _NOTHING
-        return sent
+    except (ObjectNotFoundError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return _NOTHING
+    return sent

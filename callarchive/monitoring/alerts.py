@@ -1,7 +1,6 @@
-"""Alerts, sent by webhook, by mail, or both.
+"""Alerts without personal data, sent by webhook, by mail, or both. Their rate is limited across all processes.
 
-They hold no personal data: ids of sessions and recordings, days, counts. Their rate is limited across all processes. A
-channel that fails never fails a run: it is tried again with the next alert.
+A channel that fails never fails a run: it is tried again with the next alert.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from functools import partial
 
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.monitoring.alert_memory import AlertMemory, Sent
+from callarchive.monitoring.alert_memory import Sent, update_sent
 from callarchive.settings import AlertSettings, AlertWebhookSettings, Secret, SmtpSettings, unset_secrets
 from callarchive.storage.stores import Store
 
@@ -78,7 +77,7 @@ class Alerts:
 
     def __init__(self, settings: AlertSettings, *, store: Store, clock: Callable[[], datetime]) -> None:
         self._settings = settings
-        self._memory = AlertMemory(store)
+        self._store = store
         self._clock = clock
         self._channels: dict[str, Callable[[Alert], None]] = {}
         if settings.webhook is not None:
@@ -93,15 +92,14 @@ class Alerts:
 
     def send(self, alert: Alert) -> bool:
         """Send the alert, unless it was sent before or too many were. Return whether a channel accepted it. Never raises."""
-        return bool(self._channels) and self._memory.update(partial(self._send, alert))
+        return bool(self._channels) and update_sent(self._store, partial(self._send, alert))
 
     def send_test(self, alert: Alert) -> dict[str, str | None]:
         """Send the alert through every channel, without limits. Return each channel's error, or None."""
-        outcome: dict[str, str | None] = {}
+        outcome: dict[str, str | None] = dict.fromkeys(self._channels)
         for name, channel in self._channels.items():
             try:
                 channel(alert)
-                outcome[name] = None
             except ArchiveError as err:
                 outcome[name] = str(err)
         return outcome

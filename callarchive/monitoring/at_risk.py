@@ -38,14 +38,12 @@ _SESSION = ("subaccount_id", "session_id")
 
 @dataclass(frozen=True)
 class AtRisk:
-    """A recording that is not archived, or a session whose lookup failed.
+    """A recording that is not archived, or a session whose lookup failed, so that its recordings are unknown (None).
 
     Attributes:
-        recording_id, archive_status: None if the session's lookup failed, so that its recordings are unknown.
         state: 8x8's status, or ours.
         call_ended_at: the best known end.
-        deadline_at: until when 8x8 is assumed to keep it.
-        hours_left: until then; negative after it.
+        deadline_at: until when 8x8 is assumed to keep it; `hours_left` is negative after it.
     """
 
     subaccount_id: str

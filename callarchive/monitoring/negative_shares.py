@@ -1,6 +1,5 @@
-"""The share of an account's sessions without a recording at 8x8: on a day, and usually.
+"""The share of an account's sessions without a recording at 8x8, on a day and usually: faults before 8x8 make it rise.
 
-A gateway that responds instead of 8x8, a wrong account or an outage behind the API shows as an unusually high share.
 Only responses after the grace period count: before that, a recording may be late.
 """
 
@@ -63,8 +62,7 @@ def shares_of(sessions: pa.Table, day: date, *, grace: timedelta) -> dict[str, S
 def rises(catalog: Catalog, day: date, shares: dict[str, Share], *, grace: timedelta, allowed: float) -> list[Rise]:
     """Return the accounts whose share exceeds the usual one by more than `allowed`, and by more than chance.
 
-    Earlier days are read newest first, only if an account's share is above `allowed`, and only until each account has
-    enough similar days: usually none or three.
+    Earlier days are read newest first, and only until each suspect account has enough similar days: usually none or three.
     """
     suspects = {
         account: share

@@ -48,15 +48,11 @@ def recent_days(catalog: Catalog, last: date, *, count: int = DAYS) -> RecentDay
     with in_threads(read, wanted, concurrency=_AT_ONCE, name="recent-days") as results:
         found = {day: rows.to_pylist() for day, rows in results if rows is not None}
 
-    def total(day: date, status: str, column: str) -> float:
-        return sum(row[column] or 0 for row in found.get(day, ()) if row["archive_status"] == status)
+    def totals(status: str, column: str) -> tuple[float, ...]:
+        of_days = ([row[column] or 0 for row in found.get(day, ()) if row["archive_status"] == status] for day in days)
+        return tuple(map(sum, of_days))
 
-    counts = {
-        status.value: tuple(int(total(day, status, "recording_count")) for day in days) for status in ArchiveStatus
-    }
-    return RecentDays(
-        days=days,
-        unknown=frozenset(days) - found.keys(),
-        recording_counts={status: by_day for status, by_day in counts.items() if any(by_day)},
-        audio_hours=tuple(total(day, ArchiveStatus.ARCHIVED, "duration_s") / 3600 for day in days),
-    )
+    counts = {status.value: tuple(map(int, totals(status, "recording_count"))) for status in ArchiveStatus}
+    counts = {status: by_day for status, by_day in counts.items() if any(by_day)}
+    audio_hours = tuple(seconds / 3600 for seconds in totals(ArchiveStatus.ARCHIVED, "duration_s"))
+    return RecentDays(days, frozenset(days) - found.keys(), counts, audio_hours)

@@ -46,10 +46,8 @@ class Comparison:
 def compare(day: AccountDay, known: "pa.Table") -> Comparison:
     """Compare the kept files of one account's day with the archive, and their sources with the landing.
 
-    A source that is gone removes nothing that we hold; one that was no audio may be elsewhere by now. A source that cannot be
-    read casts no doubt on anything: it is counted as not compared, and its place is added to the refusals.
-
-    Raise AccessDeniedError or HostKeyError if the landing as a whole refuses us.
+    A source that is gone removes nothing that we hold; one that was no audio may be elsewhere by now. One that cannot be read
+    casts no doubt: it is counted, and its place refused. Raises AccessDeniedError or HostKeyError if the whole landing is.
     """
     landing, counts = day.landing, day.counts
     sizes = day.archive.sizes(day.subaccount_id, day.date, _texts(known["archive_path"]))

@@ -21,11 +21,10 @@ _DELIMITERS = (",", ";", "\t", "|")
 
 
 def masked_rows(path: Path, *, mask: PhoneNumberMask) -> Iterator[list[str]]:
-    """Yield the rows of the CSV file, header first, with phone numbers masked.
+    """Yield the rows of the CSV file, header first, with phone numbers masked, unless the mask keeps all of them.
 
     Possible phone numbers in other columns, in rows whose length differs from the header's, and in files without a
     SessionId column are masked as in messages. The column Content (submitted call flows, often with numbers) is dropped.
-    A mask that keeps numbers leaves all of them.
     """
     # Content may exceed csv's default of 131,072. The limit is global to the process, so it is only raised.
     csv.field_size_limit(max(_LONGEST_FIELD, csv.field_size_limit()))

@@ -28,14 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class ResponseJournal:
-    """The responses of a run for a day. Not thread-safe; hold the day's lock.
+    """The responses of a run for a day, masked by account (numbers of other accounts are dropped).
 
-    A context manager: on success it merges the pieces into the day's object; on an error it leaves them.
-
-    Args:
-        masks: by account. Without one, phone numbers are dropped.
-        piece: maximum number of responses in a piece.
-        piece_s: seconds after which a smaller piece is written.
+    A context manager: on success it merges the pieces; on an error it leaves them. Not thread-safe; hold the day's lock.
     """
 
     def __init__(

@@ -61,10 +61,9 @@ def status_when_kept(line: bytes) -> str:
 
 
 def line_that_counts(old: bytes, new: bytes) -> bytes:
-    """Return the line to keep of two about one session.
+    """Return the line to keep of two about one session: the newer one, except that nothing known of recordings is lost.
 
-    It is the newer one, except that a line without recordings never replaces one with some, and an error never replaces a
-    response. So neither an outage at 8x8 nor deletion there loses recordings.
+    A line without recordings never replaces one with some, and an error never replaces a response.
     """
     return new if _replaces(lookup_of(new)[1], lookup_of(old)[1]) else old
 

@@ -1,8 +1,7 @@
 """Accounts that a run of a day could not archive, so that one of them does not hold back the others.
 
 An account fails if its sessions cannot be known, if 8x8 gives no readable response for it, or if its landing cannot be reached.
-Its rows in the public tables stay those of the earlier run, the later steps skip it, and the run ends with an error that names
-it. Errors that affect every account (the archive, the catalog, the configuration) are never an account's failure.
+Its public rows stay those of the earlier run, the later steps skip it, and the run ends with an error that names it.
 """
 
 import logging

@@ -163,13 +163,8 @@ def _counted(day: AccountDay) -> dict[str, int]:
             *(of_day, counts.fetched_again_count, day.landing.uri),
         )
     elsewhere = {"found_elsewhere": counts.elsewhere_count} if counts.elsewhere_count else {}
-    return {
-        "fetched": counts.fetched_count,
-        "fetched_bytes": counts.fetched_bytes,
-        "unchanged": counts.unchanged_count,
-        "not_compared": counts.uncompared_count,
-        **elsewhere,
-    }
+    fetched = {"fetched": counts.fetched_count, "fetched_bytes": counts.fetched_bytes}
+    return {**fetched, "unchanged": counts.unchanged_count, "not_compared": counts.uncompared_count, **elsewhere}
 
 
 def _of(account: AccountSettings, rows: pa.Table) -> pa.Table:

@@ -113,8 +113,7 @@ def _ingest_events(
 ) -> list[tuple[str, RowProblem]]:
     """Write `recording_events` from the inbox's events of these sessions. Return a problem per account if it cannot be read.
 
-    For accounts whose sessions come from the inbox that is the source's own error. The others are archived without the hints of
-    events, and the problem fails a check: a later run ingests the events.
+    The day is archived without the hints of events then, and the problem fails a check: a later run ingests them.
     """
     events, problems = None, []
     try:

@@ -102,12 +102,9 @@ def _confirmed(day: CatalogDay, sessions: pa.Table) -> Column:
 
 
 class _Search:
-    """The search of the archive, the landings and the inbox for orphans: what belongs to nothing that is known of the day.
+    """The search of the archive, the landings and the inbox for what belongs to nothing that is known of the day.
 
-    Attributes:
-        open: what earlier runs found.
-        unknown_kinds, unknown: what it could not decide; see `reconciliation.reconciled`.
-        unknowns: what it could not determine: (subaccount_id, name of a check, end of a sentence).
+    `unknown_kinds` and `unknown` are those of `reconciled`; `unknowns` is what remains open: (account, check, reason).
     """
 
     def __init__(

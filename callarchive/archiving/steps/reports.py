@@ -9,11 +9,7 @@ from callarchive.domain.errors import AccountFailure
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a step wrote: its rows, and counts worth showing (`fetched_bytes` in bytes, the others in rows).
-
-    Attributes:
-        failures: accounts that this step or one before it could not archive; their rows are those of an earlier run.
-    """
+    """What a step wrote: its rows, counts worth showing, and the accounts that it or a step before it could not archive."""
 
     table: Table
     day: date

@@ -1,7 +1,6 @@
 """Assignment of each session to exactly one day, even if runs or sources disagree.
 
-A source may list fewer sessions than in an earlier run (the log export has a limited reach, an id file is emptied), and two
-sources may date a session differently. Neither may remove a recording from the catalog or duplicate it.
+A source may list fewer sessions than before, and two may date one differently: no recording may vanish or be duplicated.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,11 +31,9 @@ _FILES = "files"
 
 @dataclass(frozen=True)
 class AssignedSessions:
-    """The sessions of a day, as rows of `session_ids`; `carried_count` of them are no longer listed by any source.
+    """Rows of `session_ids`, problems of sessions that belong to another day, and how many no source lists any more.
 
-    Attributes:
-        elsewhere: sessions rejected because they belong to another day, with their accounts. Excludes sessions on this day
-            only because a midnight moved: they stay on the day where they were archived.
+    A session that is elsewhere only because a midnight moved is not reported: it stays where it was archived.
     """
 
     rows: pa.Table
@@ -60,12 +57,8 @@ def assign_sessions(
       never listed one. It also stays if its account was removed from the configuration, if a webhook event named it (the
       inbox is pruned), or if it began on another day by current time zone data (a midnight moved).
     - A value that no source provides any more stays, except phone numbers; so does the source `inbox`.
-
-    Args:
-        named: rows of `session_ids` from the sources.
-        masks: by configured account, the mask for phone numbers stored earlier; without one they are dropped.
-        zone: the time zone of the days.
-        unread: accounts whose sources could not be read. Their rows do not change.
+    - Phone numbers stored earlier are masked by the mask of their account, or dropped if it has none.
+    - Rows of accounts whose sources are `unread` do not change.
     """
     before = catalog.partition(schemas.SESSION_IDS, day)
     is_unread = pc.is_in(before["subaccount_id"], value_set=pa.array(list(unread), pa.string()))

@@ -79,8 +79,7 @@ def final(
 def confirmed_negatives(lookups: pa.Table) -> Column:
     """Return for each row of `lookups` whether two negative responses, including the latest, are at least a day apart.
 
-    Only valid 8x8 responses after the grace period count. No response counts in rows of older versions, which did not check
-    whether it was valid.
+    Only valid 8x8 responses after the grace period count, and none of older versions, which did not check that.
     """
     again_at = pc.add(lookups["negative_since"], pa.scalar(BETWEEN_NEGATIVES, pa.duration("us")))
     return pc.and_(_is_negative(lookups), is_true(pc.greater_equal(lookups["looked_up_at"], again_at)))

@@ -1,7 +1,6 @@
-"""Sessions that a source should have listed: an earlier run found them in it, or webhook events name them.
+"""Sessions that a source should have listed, for the check `sources_complete`: a truncated export looks like a quiet day.
 
-The check `sources_complete` reads the table: a truncated export looks like a day with fewer calls. For whether a session
-stays in the day, see `day_assignment`.
+An earlier run found them in the source, or webhook events name them.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,7 +1,6 @@
 """The ids and paths that the catalog knows on a day and the days around it.
 
-A session source may assign a call to another day, and a recording may begin after midnight. The day itself is read first,
-then its neighbours, which mostly suffice, then the month around it.
+The day itself is read first, then its neighbours, which mostly suffice, then the month around it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

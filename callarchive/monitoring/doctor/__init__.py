@@ -1,7 +1,6 @@
 """Checks of the setup, from the configuration to the catalog, each with advice if it fails.
 
-Reads little. Writes an object of a few bytes to the archive, the catalog, and the push destination if its credentials are
-known, and removes it again.
+Writes and removes an object of a few bytes in the archive, the catalog, and the push destination if its login is known.
 """
 
 from collections.abc import Iterator, Sequence

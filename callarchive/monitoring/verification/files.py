@@ -41,12 +41,7 @@ class CheckedFiles:
 
 
 class FileCheck:
-    """Comparison of the files in the accounts' folders of a day with the expected ones.
-
-    Args:
-        sample: the share of files to read and hash; presence, size and extra files are always compared.
-        chance: chooses them.
-    """
+    """Comparison of a day's files with the expected ones. `sample` is the share to read and hash, which `chance` chooses."""
 
     def __init__(
         self, connections: Connections, day: date, *, sample: float, chance: random.Random, progress: Progress

@@ -36,9 +36,7 @@ class Partition:
 class DayTables:
     """The tables of one day. A table that cannot be read is None and a finding.
 
-    Attributes:
-        unfinished: why the tables need not agree, such as an interrupted run; else None.
-        failed_accounts: accounts that the latest run could not archive, whose tables are from different runs.
+    `unfinished` is why the tables need not agree, if so; tables of `failed_accounts` are from different runs.
     """
 
     def __init__(self, catalog: Catalog, day: date) -> None:

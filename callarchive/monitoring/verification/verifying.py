@@ -112,25 +112,20 @@ def _verify(
 ) -> VerifiedDay:
     tables = DayTables(connections.catalog, day)
     tables.check_presence()
-    findings: list[Finding] = []
-    not_checked: list[str] = []
-    failed = tables.rows(schemas.ACCOUNT_FAILURES)["subaccount_id"].to_pylist()
+    failed = [str(account) for account in tables.rows(schemas.ACCOUNT_FAILURES)["subaccount_id"].to_pylist()]
+    again = f"the latest run could not archive it: archive {day} again"
+    not_checked = [f"tables of {account}: {again}" for account in failed]
     if failed:
-        tables.leave_out([str(account) for account in failed])
-        not_checked += [
-            f"tables of {account}: the latest run could not archive it: archive {day} again" for account in failed
-        ]
-    files = _known_files(connections, tables, findings)
+        tables.leave_out(failed)
+    files = _known_files(connections, tables)
     try:
         if tables.unfinished is not None:
             not_checked.append(f"tables of {day}: {tables.unfinished}")
         elif files is not None:
-            findings += _compare_tables(connections, tables, files)
+            tables.findings += _compare_tables(connections, tables, files)
     except _UNEXPECTED as err:
-        what = (
-            f"the tables of {day} cannot be compared: they have values that no run wrote ({type(err).__name__}: {err})"
-        )
-        findings.append(Finding(Defect.UNREADABLE, what))
+        why = f"they have values that no run wrote ({type(err).__name__}: {err})"
+        tables.findings.append(Finding(Defect.UNREADABLE, f"the tables of {day} cannot be compared: {why}"))
     checked = CheckedFiles(not_checked=[f"files of {day}: recording_files cannot be read"])
     if files is not None:
         check = FileCheck(connections, day, sample=sample, chance=chance, progress=progress)
@@ -139,21 +134,21 @@ def _verify(
         day,
         checked.file_count,
         checked.read_count,
-        tuple(sorted({*findings, *tables.findings, *checked.findings})),
+        tuple(sorted({*tables.findings, *checked.findings})),
         read_bytes=checked.read_bytes,
         row_count=sum(len(tables.rows(table)) for table in schemas.PUBLIC_TABLES),
         not_checked=(*not_checked, *checked.not_checked),
     )
 
 
-def _known_files(connections: Connections, tables: DayTables, findings: list[Finding]) -> pa.Table | None:
+def _known_files(connections: Connections, tables: DayTables) -> pa.Table | None:
     """Return `recording_files` with the rows of a run in progress; None, and a finding, if it cannot be read."""
     if tables.damaged(schemas.RECORDING_FILES):
         return None
     try:
         return TransferJournal(connections.catalog, tables.day).known()
     except (ArchiveError, pa.ArrowException) as err:
-        findings.append(Finding(Defect.UNREADABLE, f"the journal of {tables.day}: not checked: {err}"))
+        tables.findings.append(Finding(Defect.UNREADABLE, f"the journal of {tables.day}: not checked: {err}"))
         return None
 
 
