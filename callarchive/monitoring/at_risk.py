@@ -33,7 +33,6 @@ _RECORDING_COLUMNS = (
 )
 TRANSFER_FAILED = "transfer failed"
 _AT_RISK = ("pending", "missing", "failed", "not_uploaded")
-_SESSION = ("subaccount_id", "session_id")
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,9 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=_RECORDING_COLUMNS)
     recordings = recordings.filter(pc.is_in(recordings["archive_status"], value_set=pa.array(_AT_RISK)))
     sessions = catalog.partition(schemas.SESSIONS, day, columns=_SESSION_COLUMNS)
+    key = schemas.SESSIONS.key
     # Only these become Python objects: few rows of a long day.
-    affected = pc.is_in(keys_of(sessions, _SESSION), value_set=keys_of(recordings, _SESSION))
+    affected = pc.is_in(keys_of(sessions, key), value_set=keys_of(recordings, key))
     failed = pc.equal(pc.fill_null(sessions["lookup_status"], ""), "error")
     session_rows: list[Row] = sessions.filter(pc.or_(affected, failed)).to_pylist()
     retention = {a.subaccount_id: timedelta(hours=a.push_retention_hours) for a in settings.accounts}

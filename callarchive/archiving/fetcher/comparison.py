@@ -3,20 +3,17 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from callarchive.archiving.fetcher.account_day import AccountDay, FetchCounts
-from callarchive.catalog.arrow_columns import pc
+from callarchive.catalog.arrow_columns import Column, pc
 from callarchive.domain.errors import AccessDeniedError, UnavailableError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import ArchiveStatus
 from callarchive.storage.landing import NOT_LISTED, Gap, Landing
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from callarchive.catalog.arrow_columns import Column
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +40,7 @@ class Comparison:
     unchanged_ids: frozenset[str]
 
 
-def compare(day: AccountDay, known: "pa.Table") -> Comparison:
+def compare(day: AccountDay, known: pa.Table) -> Comparison:
     """Compare the kept files of one account's day with the archive, and their sources with the landing.
 
     A source that is gone removes nothing that we hold; one that was no audio may be elsewhere by now. One that cannot be read
@@ -77,7 +74,7 @@ def compare(day: AccountDay, known: "pa.Table") -> Comparison:
     return Comparison(archived_sizes=sizes, unchanged_ids=frozenset(unchanged | erased))
 
 
-def _sources_now(known: "pa.Table", landing: Landing, counts: FetchCounts) -> dict[str, Evidence[LandingObject]] | None:
+def _sources_now(known: pa.Table, landing: Landing, counts: FetchCounts) -> dict[str, Evidence[LandingObject]] | None:
     """Return what the landing reports now of the objects that earlier runs read; None if it cannot be asked."""
     is_archived = pc.equal(known["archive_status"], ArchiveStatus.ARCHIVED.value)
     paths = _texts(known["source_path"])
@@ -96,12 +93,12 @@ def _sources_now(known: "pa.Table", landing: Landing, counts: FetchCounts) -> di
         return None
 
 
-def _texts(column: "Column") -> list[str]:
+def _texts(column: Column) -> list[str]:
     """Return the values of the column that are not NULL."""
     return list(column.drop_null().to_pylist())
 
 
-def _rows(known: "pa.Table") -> Iterator[tuple[Any, ...]]:
+def _rows(known: pa.Table) -> Iterator[tuple[Any, ...]]:
     """Yield the values to compare, row by row, with few rows in memory at a time."""
     for batch in known.select(list(COMPARED)).to_batches(max_chunksize=_ROWS_AT_ONCE):
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)

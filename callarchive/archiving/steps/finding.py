@@ -73,14 +73,7 @@ def find_sessions(
         settled = assign_sessions(catalog, day.date, named, masks=masks, zone=day.settings.zone, unread=errors)
         rows, carried = settled.rows, settled.carried_count
         missing = missing_sessions(
-            catalog,
-            day.date,
-            before=before,
-            named=named,
-            settled=rows,
-            sources=by_account,
-            unread=errors,
-            now=now,
+            catalog, day.date, before=before, named=named, settled=rows, sources=by_account, unread=errors, now=now
         )
         # Before session_ids: a run that is killed between the two leaves the next one all that it needs.
         day.replace(schemas.MISSING_SESSIONS, missing)

@@ -5,6 +5,7 @@ That this run did not make a finding again proves nothing: a listing may be inco
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -199,10 +200,9 @@ def _is_plain(subject: str) -> bool:
 
 def _durations_known(recordings: pa.Table) -> Any:
     """Return how many of a recording's three durations are known; an erased recording needs none."""
-    names = ("duration_s", "duration_api_s", "duration_event_s")
-    known = [recordings[name].is_valid().cast(pa.int8()) for name in names]
-    is_erased = pc.equal(recordings["archive_status"], ArchiveStatus.ERASED.value)
-    return pc.if_else(is_erased, 3, pc.add(pc.add(known[0], known[1]), known[2]))
+    durations = (recordings[name] for name in ("duration_s", "duration_api_s", "duration_event_s"))
+    known = reduce(pc.add, (column.is_valid().cast(pa.int8()) for column in durations))
+    return pc.if_else(pc.equal(recordings["archive_status"], ArchiveStatus.ERASED.value), 3, known)
 
 
 def _pairs(rows: pa.Table, column: str) -> set[tuple[Any, Any]]:

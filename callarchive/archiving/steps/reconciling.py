@@ -59,7 +59,6 @@ def write_reconciliation(
     sessions = day.required_rows(schemas.SESSIONS, columns=columns)
     recordings = day.required_rows(schemas.RECORDINGS, columns=reconciliation.RECORDING_COLUMNS)
     day.required_rows(schemas.RECORDING_FILES, columns=("subaccount_id",))
-    earlier = day.rows(RECONCILIATION)
     now, (_, day_end), grace = day.clock(), day.bounds, day.grace
     silent, may_be_named = reconciliation.calls_without_recording(sessions, recordings, day_end=day_end, grace=grace)
     not_found, may_be_known = reconciliation.sessions_not_found(sessions, _confirmed(day, sessions))
@@ -67,7 +66,7 @@ def write_reconciliation(
     differing = reconciliation.disagreeing_durations(
         recordings, sessions, tolerance_s=day.settings.transfer.duration_tolerance_s
     )
-    search = _Search(day, archive, landings, open_inbox, earlier)
+    search = _Search(day, archive, landings, open_inbox)
     search.unknown += search.open.not_named_now(sessions, recordings)
     del sessions, recordings  # frees a long day's rows before the search
     rows = search.archive()
@@ -81,13 +80,13 @@ def write_reconciliation(
         day.replace(UNKNOWNS, unknowns)
     found = (silent, not_found, lacking, differing, orphans.found_table(rows))
     table = reconciliation.reconciled(
-        without_failed(earlier, failures),
+        without_failed(search.earlier, failures),
         [without_failed(rows, failures) for rows in found],
         now=now,
         unknown_kinds=search.unknown_kinds,
         unknown=[*may_be_named, *may_be_known, *young, *search.unknown],
     )
-    table = with_rows_of_failed(table, earlier, failures)
+    table = with_rows_of_failed(table, search.earlier, failures)
     count = day.replace(RECONCILIATION, table)
     still_open = table.filter(pc.equal(table["state"], OPEN))
     counts = {**count_values(still_open["kind"]), "resolved": count - len(still_open)}
@@ -108,20 +107,15 @@ class _Search:
     """
 
     def __init__(
-        self,
-        day: CatalogDay,
-        archive: RecordingArchive,
-        landings: Landings,
-        open_inbox: Callable[[], "Inbox | None"],
-        earlier: pa.Table,
+        self, day: CatalogDay, archive: RecordingArchive, landings: Landings, open_inbox: Callable[[], "Inbox | None"]
     ) -> None:
         self._day = day
         self._archive = archive
         self._landings = landings
         self._open_inbox = open_inbox
         self._accounts = day.settings.accounts
-        self._earlier = earlier
-        self.open = OpenFindings(day, archive.store, earlier)
+        self.earlier = day.rows(RECONCILIATION)
+        self.open = OpenFindings(day, archive.store, self.earlier)
         self.unknown_kinds: set[tuple[str, str]] = set()
         self.unknown: list[str] = []
         self.unknowns: list[tuple[str, str, str]] = []
@@ -203,7 +197,7 @@ class _Search:
 
     def cannot_tell(self, kind: Discrepancy, *, but: Collection[str] = ()) -> None:
         """Leave rows of that kind unchanged, except those of the accounts `but`."""
-        accounts: list[Any] = self._earlier["subaccount_id"].unique().to_pylist()
+        accounts: list[Any] = self.earlier["subaccount_id"].unique().to_pylist()
         self.unknown_kinds |= {(account, kind.value) for account in accounts if account not in but}
 
     def _contents(self, account: AccountSettings) -> LandingContents | Unknown:

@@ -9,28 +9,17 @@ import pyarrow as pa
 
 from callarchive.archiving.transforms.recording_events import event_columns
 from callarchive.catalog.arrow_columns import Column, is_true, key_counts, keys_of, matching_rows, pc, rows_at
-from callarchive.catalog.schemas import DURATION_STATS, RECORDINGS, SESSIONS, STATUS_STATS
+from callarchive.catalog.schemas import DURATION_STATS, RECORDING_FILES, RECORDINGS, SESSIONS, STATUS_STATS
 from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, LATEST_PLAUSIBLE_AHEAD
 from callarchive.domain.models import ArchiveStatus
 from callarchive.domain.recording_start import recording_start
 
 _SESSION = ("subaccount_id", "session_id")
 _RECORDING = ("subaccount_id", "recording_id")
-_COPIED_FROM_FILE = (
-    "archive_status",
-    "error",
-    "source_uri",
-    "quarantine_uri",
-    "size_bytes",
-    "sha256",
-    "duration_s",
-    "audio_issue",
-    "audio_issue_detail",
-    "bitrate_kbps",
-    "sample_rate_hz",
-    "channels",
-    "archived_at",
-    "source_evidence",
+_COPIED_FROM_FILE = tuple(
+    name
+    for name in RECORDINGS.schema.names
+    if name in RECORDING_FILES.schema.names and name not in (*_RECORDING, "session_id", "versions")
 )
 FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
 """The columns of `recording_files` that `recordings_table` needs."""
@@ -70,7 +59,7 @@ def recordings_table(
     """
     rows = matching_rows(keys_of(metadata, _RECORDING), among=keys_of(files, _RECORDING))
     is_fetched = pc.is_valid(rows)
-    file = rows_at(files.select([*_COPIED_FROM_FILE, "source_path", "archive_path", "versions"]), rows)
+    file = rows_at(files.select(list(FILE_COLUMNS)), rows)
     file_names = pc.coalesce(file["source_path"], metadata["external_file_url"])
     started_at, started_at_source = _starts(metadata, file_names, call_date=call_date, now=now)
     columns: dict[str, Column] = {name: metadata[name] for name in metadata.column_names}
