@@ -118,7 +118,7 @@ def _recording(connections: Connections, day: date, row: Row, session: Row) -> R
     key = {name: row[name] for name in schemas.RECORDING_FILES.key}
     recording = {**row, "file_state": None}
     versions: list[Row] = []
-    for file in _rows_with(connections, schemas.RECORDING_FILES, day=day, **key):
+    for file in connections.catalog.partition(schemas.RECORDING_FILES, day).filter(_are(key)).to_pylist():
         recording |= {name: file[name] for name in _FILE_COLUMNS}
         if file["archive_path"] is not None:
             recording["file_state"] = _state_of(connections, file["archive_path"], file["sha256"])
@@ -214,15 +214,18 @@ def _masked(number: Any) -> Any:
     return number if number is None or str(number).startswith(HASH_PREFIX) else MASK
 
 
+def _are(values: dict[str, str]) -> Any:
+    return reduce(and_, (pc.field(name) == value for name, value in values.items()))
+
+
 def _rows_with(connections: Connections, table: Table, *, day: date | None = None, **values: str) -> list[Row]:
     """Return the rows with these values: of the day, else of days near the time in the id, else of any day."""
-    wanted = reduce(and_, (pc.field(name) == value for name, value in values.items()))
     at = uuid_time(values.get("recording_id") or values["session_id"])
     spans: list[tuple[date | None, date | None]] = [(day, day)]
     if day is None and at is not None:
         spans.insert(0, (at.date() - timedelta(days=1), at.date() + timedelta(days=1)))
     for first, last in spans:
-        rows: list[Row] = connections.catalog.dataset(table, first, last).to_table(filter=wanted).to_pylist()
+        rows: list[Row] = connections.catalog.dataset(table, first, last).to_table(filter=_are(values)).to_pylist()
         if rows:
             return rows
     return []
