@@ -1,7 +1,4 @@
-"""The table `reconciliation`: discrepancies within a day's tables, and the merge of new findings with earlier rows.
-
-For discrepancies with landings, the archive and the inbox, see `orphans`; for I/O, see `steps.reconciling`.
-"""
+"""The table `reconciliation`: discrepancies within a day's tables (for others, see `orphans`), merged with earlier rows."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
