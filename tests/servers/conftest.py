@@ -26,10 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test of `server` once on each; with the marker `refusing`, on each that refuses this."""
+    """Run a test of `server` once on each; with a marker `refusing` or `stores`, on those that it concerns."""
     if "server" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("refusing")
-        servers = [server for server in SERVERS if marker is None or marker.args[0] in server.refuses]
+        refusing, stores = map(metafunc.definition.get_closest_marker, ("refusing", "stores"))
+        servers = [
+            server
+            for server in SERVERS
+            if (refusing is None or refusing.args[0] in server.refuses)
+            and (stores is None or server.conditional_writes is stores.kwargs["conditional_writes"])
+        ]
         metafunc.parametrize("server", servers, ids=lambda server: server.name, scope="session", indirect=True)
 
 

@@ -145,6 +145,7 @@ class Server:
         run: starts it in an empty folder of its own; yields an empty landing; stops it.
         needs: programs, or files below `.servers/`.
         refuses: what it refuses after `Files.refuse`: a "file"; a "folder", when it is listed; a "path" in that folder.
+        conditional_writes: whether archive and catalog may be there; None for a server that can only be a landing.
         pinned: whether its version is pinned in this folder; Debian's differ between machines.
         remark: for the table.
     """
@@ -156,6 +157,7 @@ class Server:
     refuses: Collection[str] = ()
     pinned: bool = True
     remark: str = ""
+    conditional_writes: bool | None = None
 
     def absent(self) -> list[str]:
         """Return which of its needs are not installed."""

@@ -31,7 +31,6 @@ _CHUNK_BYTES = 256 * 1024
 _WHOLE_BYTES = 1024 * 1024
 """Objects up to this size, most recordings, are read as one chunk, because each chunk takes the interpreter lock."""
 _MAX_CHUNK_BYTES = 1024 * 1024
-_SAMPLE_KEYS = 20
 _MD5 = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _NEVER = datetime.fromtimestamp(0, UTC)
 """obstore's value for a response without Last-Modified."""
@@ -117,7 +116,7 @@ class S3Landing:
 
     def check(self) -> None:
         """Check that the landing can be listed and is in the configured region."""
-        page = self._bucket.page(self._bucket.below(""), MaxKeys=1)
+        page = self._bucket.page(self._bucket.below(""))
         meta = self._bucket.client().meta
         ours = meta.region_name
         if page.region and page.region != ours and s3_clients.is_aws(meta.endpoint_url):
@@ -127,8 +126,8 @@ class S3Landing:
             )
 
     def sample(self) -> Evidence[LandingObject]:
-        """Return some object among the first few keys of the landing."""
-        page = self._bucket.page(self._bucket.below(""), MaxKeys=_SAMPLE_KEYS)
+        """Return some object among the first keys of the landing."""
+        page = self._bucket.page(self._bucket.below(""))
         for entry in page.entries:
             item = self._bucket.described(entry)
             if item is not None:

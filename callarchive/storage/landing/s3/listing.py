@@ -56,8 +56,8 @@ class S3Listing:
     def _pages_until(self, ends_at: float, folder: str, skip: Callable[[str], bool] | None) -> Iterator[Listing]:
         level = None if skip is None else self._level(folder, ends_at)
         folders = [] if level is None or skip is None else [name for name in level.folders if not skip(name)]
-        # A store that cannot list folders gets a flat listing.
-        if level is None or len(folders) > _FOLDERS_EACH or not (level.objects or level.folders):
+        # Some stores list no folders at all, though there are some: they get a flat listing.
+        if level is None or len(folders) > _FOLDERS_EACH or not level.folders:
             yield from self._flat_pages(folder, ends_at, _ENTRIES_MAX)
             return
         yield self._described(level.objects)
@@ -117,7 +117,7 @@ class S3Listing:
     def _folder(self, name: str) -> Evidence[str]:
         place = self._bucket.place(name)
         try:
-            for page in self._pages(self._bucket.below(name), self._bucket.ends_at(), MaxKeys=1):
+            for page in self._pages(self._bucket.below(name), self._bucket.ends_at()):
                 if page.entries:
                     return Present(place)
         except BrokenOffError as err:

@@ -48,9 +48,7 @@ class S3Questions:
 
     def check_root(self) -> None:
         """Check that the landing's root can be listed. Raises ArchiveError."""
-        self._bucket.page(
-            self._bucket.below(""), ends_at=min(self._bucket.ends_at(), time.monotonic() + _ROOT_S), MaxKeys=1
-        )
+        self._bucket.page(self._bucket.below(""), ends_at=min(self._bucket.ends_at(), time.monotonic() + _ROOT_S))
 
 
 def _outcome(ask: Callable[[str], Evidence[T]], name: str) -> Evidence[T]:
