@@ -156,7 +156,7 @@ class _LogIn(AuthHandler):
         if self._answered or len(prompts) > 1:
             if self._answered and len(prompts) == 1 and _is_password(texts[0], hidden=not prompts[0][1], user=""):
                 raise AccessDeniedError(
-                    f"{self._who} does not accept user {self._server.user!r} with this password (it asks again: {asked}): "
+                    f"{self._who} does not accept user {self._server.user!r} with this password (it prompts again: {asked}): "
                     "check the user in accounts.landing and accounts.sftp.password"
                 )
             first = "accepts this password and then asks" if self._answered else "asks"

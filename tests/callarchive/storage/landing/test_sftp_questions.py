@@ -132,7 +132,7 @@ def test_wrong_password_is_refused_by_every_method(
 
 def test_question_that_is_repeated_is_a_refusal(asyncssh_server: Any, open_landing: OpenLanding) -> None:
     gate = asking([("Password: ", False)], [("Password: ", False)])
-    with pytest.raises(AccessDeniedError, match=r"does not accept .* asks again: 'Password:'"):
+    with pytest.raises(AccessDeniedError, match=r"does not accept .* prompts again: 'Password:'"):
         open_landing(asyncssh_server(gate=gate)).check()
 
 
