@@ -396,11 +396,7 @@ UNKNOWNS = Table(
     "unknowns",
     grain="one row per check that the latest run could not decide, and per reason",
     key=("subaccount_id", "question", "reason"),
-    columns=(
-        _ACCOUNT,
-        _text("question", "name of the check"),
-        _text("reason", "why it could not be decided"),
-    ),
+    columns=(_ACCOUNT, _text("question", "name of the check"), _text("reason", "why it could not be decided")),
     public=False,
 )
 

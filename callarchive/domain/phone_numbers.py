@@ -9,13 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from callarchive.domain.foreign_text import (
-    MASK,
-    mask_credentials,
-    mask_numbers,
-    mask_text,
-    place_to_keep,
-)
+from callarchive.domain.foreign_text import MASK, mask_credentials, mask_numbers, mask_text, place_to_keep
 
 PhoneNumberMask = Callable[[str | None], str | None]
 

@@ -64,11 +64,7 @@ class _Crew(Generic[Item, Result]):
     """Threads that take their items from one iterator themselves, which saves a thread switch per item."""
 
     def __init__(
-        self,
-        work: Callable[[Item, Event], Result],
-        items: Iterator[Item],
-        concurrency: int | Adaptive,
-        name: str,
+        self, work: Callable[[Item, Event], Result], items: Iterator[Item], concurrency: int | Adaptive, name: str
     ) -> None:
         self._work = work
         self._items = items

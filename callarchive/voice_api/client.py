@@ -73,10 +73,7 @@ class VoiceClient:
             error = str(err)
         else:
             return read_lookup(
-                session_id=parsed_id,
-                http_status=response.status,
-                body=response.body,
-                looked_up_at=self._clock(),
+                session_id=parsed_id, http_status=response.status, body=response.body, looked_up_at=self._clock()
             )
         logger.info("account %s, session %s: %s", self._account.subaccount_id, ascii(session_id)[:60], error)
         return Lookup(

@@ -51,13 +51,7 @@ def over_limit(body: str | bytes) -> str | None:
     return f"has more than {MAX_RECORDINGS} recordings" if brackets > _MAX_BRACKETS else None
 
 
-def read_lookup(
-    *,
-    session_id: str,
-    http_status: int,
-    body: str | bytes,
-    looked_up_at: datetime,
-) -> Lookup:
+def read_lookup(*, session_id: str, http_status: int, body: str | bytes, looked_up_at: datetime) -> Lookup:
     """Parse any response of Get Recordings about a session.
 
     - `ok`: 200 with recordings.

@@ -16,14 +16,7 @@ from callarchive.domain.errors import ArchiveError, InvalidIdError
 from callarchive.domain.foreign_text import cleaned, mask_credentials, place_to_keep, storable
 from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id
 from callarchive.domain.models import ApiStatus
-from callarchive.domain.payloads import (
-    UnreadableError,
-    decode,
-    field_of,
-    parse_json,
-    read_duration,
-    read_status,
-)
+from callarchive.domain.payloads import UnreadableError, decode, field_of, parse_json, read_duration, read_status
 from callarchive.domain.phone_numbers import PhoneNumberMask
 
 MAX_DEPTH = 32

@@ -68,12 +68,7 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         try:
             connections = _connections(settings)
             receiver = Receiver(
-                senders,
-                settings.receiver,
-                inbox=inbox,
-                writer=writer,
-                metrics=metrics,
-                make_room=connections.make_room,
+                senders, settings.receiver, inbox=inbox, writer=writer, metrics=metrics, make_room=connections.make_room
             )
             shown = f"[{host}]" if ":" in host else host
             log.warning("listening on http://%s:%d/webhooks/{subaccount_id}", shown, listening.getsockname()[1])

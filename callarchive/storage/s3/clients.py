@@ -117,11 +117,7 @@ def object_store(
             # Few and short: a failed transfer is retried as a whole, with longer pauses.
             "max_retries": 2,
             "retry_timeout": timedelta(seconds=resuming_s),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=2),
-                "base": 2,
-            },
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
         },
     )
 

@@ -91,10 +91,7 @@ class LocalStore:
         """Return the sizes of those of the objects that exist."""
         found = {}
         for path in paths:
-            with (
-                self._root.translating("reading", path),
-                contextlib.suppress(FileNotFoundError, NotADirectoryError),
-            ):
+            with self._root.translating("reading", path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 status = os.stat(f"{self._root.path}/{check_path(path)}", follow_symlinks=False)  # noqa: PTH116
                 if stat.S_ISREG(status.st_mode):
                     found[path] = status.st_size

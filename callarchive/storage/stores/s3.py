@@ -181,7 +181,7 @@ class S3Store:
         """
         key = self._key(f"{LOCKS}/{name}")
         promises = self._seen_promises()
-        promises.require_locks(self.url)
+        promises.require(self.url, locks=True)
         lock = S3Lock(
             self._client(),
             self._bucket,
@@ -201,10 +201,7 @@ class S3Store:
 
     def prove(self, *, locks: bool) -> None:
         """Test the store now, even if it passed before."""
-        promises = self._try_promises()
-        promises.require_creates(self.url)
-        if locks:
-            promises.require_locks(self.url)
+        self._try_promises().require(self.url, locks=locks)
 
     def _seen_promises(self) -> Promises:
         if self._promises is None:
@@ -217,7 +214,7 @@ class S3Store:
     def _try_promises(self) -> Promises:
         client = self._client()
         promises = try_promises(client, self._bucket, self._below(""))
-        if promises.all_kept:
+        if promises.creates_broken is None and promises.locks_broken is None:
             _kept[client.meta.endpoint_url, self._bucket] = promises
         return promises
 
@@ -227,7 +224,7 @@ class S3Store:
         botocore repeats a PUT whose response was lost, and the second one finds the name taken by the first. The object's
         metadata therefore identifies its writer.
         """
-        self._seen_promises().require_creates(self.url)
+        self._seen_promises().require(self.url, locks=False)
         token = secrets.token_hex(16)
         try:
             self._put(path, body, digests, {"IfNoneMatch": "*", "Metadata": {_STAGING_KEY: token}})

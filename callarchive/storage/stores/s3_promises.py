@@ -7,14 +7,15 @@ that were tested.
 The objects of a test have random names below `_locks/`, which no listing shows, so that processes can test simultaneously.
 """
 
-import contextlib
 import logging
 import secrets
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -29,6 +30,7 @@ _CLOCKS_APART = timedelta(seconds=15)
 """The allowed difference between a new object's Last-Modified and the Date. A lock's lease is 60 s, renewed every 20 s."""
 _REFUSED = (409, 412)
 _UNKNOWN_ETAG = '"' + "0" * 32 + '"'
+_WRONG_SHA256 = "A" * 43 + "="  # 32 zero bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +47,20 @@ class Promises:
     locks_broken: str | None = None
     deletes_if_match: bool = False
 
-    @property
-    def all_kept(self) -> bool:
-        """Whether write-once names and locks are both safe."""
-        return self.creates_broken is None and self.locks_broken is None
-
-    def require_creates(self, url: str) -> None:
-        """Raise ConfigurationError unless write-once names are safe in the store at `url`."""
-        if self.creates_broken is not None:
-            raise _broken(url, self.creates_broken, "archived objects could be overwritten")
-
-    def require_locks(self, url: str) -> None:
-        """Raise ConfigurationError unless locks are safe in the store at `url`."""
-        self.require_creates(url)
-        if self.locks_broken is not None:
-            raise _broken(url, self.locks_broken, "two runs could hold the same lock, or none could ever acquire it")
-
-
-def _broken(url: str, what: str, consequence: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{url}: this store does not support conditional writes: {what}; {consequence}. "
-        "docs/stores.md lists stores that do"
-    )
+    def require(self, url: str, *, locks: bool) -> None:
+        """Raise ConfigurationError unless write-once names and, with `locks`, locks are safe in the store at `url`."""
+        what, consequence = self.creates_broken, "archived objects could be overwritten"
+        if what is None and locks:
+            what, consequence = self.locks_broken, "two runs could hold the same lock, or none could ever acquire it"
+        if what is not None:
+            raise ConfigurationError(
+                f"{url}: this store does not support conditional writes: {what}; {consequence}. "
+                "docs/stores.md lists stores that do"
+            )
 
 
 def try_promises(client: Any, bucket: str, prefix: str) -> Promises:
-    """Test the bucket with a dozen requests on objects that are deleted afterwards.
+    """Test the bucket with some 15 requests on objects that are deleted afterwards.
 
     Args:
         prefix: the prefix of the store's keys, with a trailing slash; empty if the store is the whole bucket.
@@ -78,28 +68,39 @@ def try_promises(client: Any, bucket: str, prefix: str) -> Promises:
     Raises:
         AccessDeniedError, UnavailableError, ConfigurationError: the bucket cannot be written or read at all.
     """
-    trial = _Trial(client, bucket, f"{prefix}{LOCKS}/trial-")
-    try:
-        return trial.run()
-    finally:
-        trial.clean_up()
+    with _trial(client, bucket, prefix) as trial:
+        try:
+            return Promises(deletes_if_match=trial.run())
+        except _BrokenError as err:
+            return Promises(err.what) if err.creates else Promises(locks_broken=err.what)
 
 
 def compares_checksums(client: Any, bucket: str, prefix: str) -> bool:
     """Return whether the bucket refuses a PUT with a wrong SHA-256. Raises ArchiveError."""
+    with _trial(client, bucket, prefix) as trial:
+        options = {"IfNoneMatch": "*", "ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _WRONG_SHA256}
+        return trial.put(trial.new_key(), b"checksum", **options).status == 400
+
+
+@contextmanager
+def _trial(client: Any, bucket: str, prefix: str) -> Iterator["_Trial"]:
     trial = _Trial(client, bucket, f"{prefix}{LOCKS}/trial-")
-    wrong = "A" * 43 + "="  # 32 zero bytes
     try:
-        response = trial.put(
-            trial.new_key(), b"checksum", IfNoneMatch="*", ChecksumAlgorithm="SHA256", ChecksumSHA256=wrong
-        )
-        return response.status == 400
+        yield trial
     finally:
         trial.clean_up()
 
 
-@dataclass(frozen=True, slots=True)
-class _Response:
+class _BrokenError(Exception):
+    """The store broke a promise: `creates`, or only that of locks."""
+
+    def __init__(self, what: str, *, creates: bool = False) -> None:
+        super().__init__(what)
+        self.what = what
+        self.creates = creates
+
+
+class _Response(NamedTuple):
     """A response to a PUT or DELETE. `error` is None if the store accepted it."""
 
     status: int
@@ -108,8 +109,7 @@ class _Response:
     error: ClientError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """A response to a GET. `body` is None if there is no such object, `age` if the response has no times."""
 
     body: bytes | None
@@ -127,86 +127,61 @@ class _Trial:
         self._place = f"s3://{bucket}/{prefix}..."
         self._keys: list[str] = []
 
-    def run(self) -> Promises:
-        """Run the test. It stops at the first failure that makes write-once names unsafe, since locks need them too."""
-        key, first = self.new_key(), self._body()
-        response = self.put(key, first, IfNoneMatch="*")
-        for _ in range(_TRIES - 1):
+    def run(self) -> bool:
+        """Return whether DELETE supports `If-Match`. Raises _BrokenError, first for write-once names: locks need them too."""
+        first = self._body()
+        key, etag = self._create(first)
+        self._must_refuse(key, first, "If-None-Match: * on a name that was taken", IfNoneMatch="*")
+        another = "If-Match and another ETag than the object's"
+        found = self._must_refuse(key, first, another, IfMatch=_UNKNOWN_ETAG)
+        _check_etag_and_times(etag, found)
+        old, second = found.etag or "", self._body()
+        response = self.put(key, second, IfMatch=old)
+        found = self._get(key)
+        if response.error is not None:
+            raise _BrokenError(f"it answered {response.shown} to a PUT with If-Match and the object's own ETag")
+        if found.body != second or found.etag == old:
+            raise _BrokenError("it answered 200 to a PUT with If-Match, but the object or its ETag is unchanged")
+        _check_etag_and_times(response.etag, found)
+        self._must_refuse(key, second, another, IfMatch=old)
+        self._must_refuse(self.new_key(), None, "If-Match on a name that was free", IfMatch=old)
+        deletes_if_match = self._delete(key, IfMatch=old).error is not None and self._get(key).body == second
+        if not (deletes_if_match and self._delete(key, IfMatch=found.etag or "").error is None):
+            deletes_if_match = False
+            if (error := self._delete(key).error) is not None:
+                raise self._translated(error, "deleting")
+        if self._get(key).body is not None:
+            raise _BrokenError("a deleted object could still be read")
+        return deletes_if_match
+
+    def _create(self, body: bytes) -> tuple[str, str | None]:
+        """Write to a free name. Return it and the response's ETag."""
+        for attempt in range(_TRIES):
+            response = self.put(key := self.new_key(), body, IfNoneMatch="*")
+            # 412 on a free name: the response to a first attempt was lost, or the store refuses all conditions.
             if response.status not in _REFUSED:
                 break
-            # 412 on a free name: the response to a first attempt was lost, or the store refuses all conditions.
-            time.sleep(0.1 if response.status == 409 else 0)
-            key = self.new_key()
-            response = self.put(key, first, IfNoneMatch="*")
-        if response.error is not None:
-            return Promises(creates_broken=self._why_free_name_refused(response))
-        return self._with_taken_name(key, first, response.etag)
-
-    def _why_free_name_refused(self, response: _Response) -> str:
-        if response.status not in _REFUSED:
-            plain = self.put(self.new_key(), self._body())
-            if plain.error is not None:  # the condition is not the reason
-                raise self._translated(plain.error, "writing")
-        return f"it answered {response.shown} to a PUT with If-None-Match: * on a name that was free"
-
-    def _with_taken_name(self, key: str, first: bytes, etag: str | None) -> Promises:
-        response = self.put(key, self._body(), IfNoneMatch="*")
-        found = self._get(key)
-        condition = f"it answered {response.shown} to a PUT with If-None-Match: * on a name that was taken"
-        if found.body is None:
-            return Promises(creates_broken="a new object could not be read back: 404")
-        if found.body != first:
-            return Promises(creates_broken=f"{condition}, and overwrote the object")
-        if response.status not in _REFUSED:
-            return Promises(creates_broken=condition)
-        return self._with_etags(key, found, etag)
-
-    def _with_etags(self, key: str, found: _Read, put_etag: str | None) -> Promises:
-        old = found.etag or put_etag
-        promises = Promises(locks_broken=_why_no_etag(put_etag, found) or _why_no_times(found))
-        before, second = found.body, self._body()
-        if old is not None:
-            response = self.put(key, second, IfMatch=old)
-            found = self._get(key)
-            broken = None
-            if response.error is not None:
-                broken = f"it answered {response.shown} to a PUT with If-Match and the object's own ETag"
-            elif found.body != second or found.etag == old:
-                broken = "it answered 200 to a PUT with If-Match, but the object or its ETag is unchanged"
-            elif response.etag != found.etag:
-                broken = "PUT and GET return different ETags for an object"
-            promises = replace(promises, locks_broken=promises.locks_broken or broken)
-            before = found.body
-        wrong = old if found.etag != old and old is not None else _UNKNOWN_ETAG
-        response = self.put(key, self._body(), IfMatch=wrong)
-        found = self._get(key)
-        condition = f"it answered {response.shown} to a PUT with If-Match and another ETag than the object's"
-        if found.body != before:
-            return replace(promises, creates_broken=f"{condition}, and overwrote the object")
+            time.sleep(0.1 if response.status == 409 and attempt < _TRIES - 1 else 0)
         if response.error is None:
-            return replace(promises, creates_broken=condition)
-        if promises.locks_broken is not None:
-            return promises
-        if response.status not in _REFUSED:
-            return replace(promises, locks_broken=condition)
-        free = self.new_key()
-        response = self.put(free, self._body(), IfMatch=wrong)
-        if response.error is None or self._get(free).body is not None:
-            return replace(
-                promises, locks_broken=f"it answered {response.shown} to a PUT with If-Match on a name that was free"
-            )
-        return self._with_deletes(key, found, wrong)
+            return key, response.etag
+        if response.status not in _REFUSED and (error := self.put(self.new_key(), body).error) is not None:
+            raise self._translated(error, "writing")  # the condition is not the reason
+        what = f"it answered {response.shown} to a PUT with If-None-Match: * on a name that was free"
+        raise _BrokenError(what, creates=True)
 
-    def _with_deletes(self, key: str, found: _Read, wrong: str) -> Promises:
-        supported = self._delete(key, IfMatch=wrong).error is not None and self._get(key).body == found.body
-        supported = supported and self._delete(key, IfMatch=found.etag or "").error is None
-        if not supported:
-            response = self._delete(key)
-            if response.error is not None:
-                raise self._translated(response.error, "deleting")
-        if self._get(key).body is not None:
-            return Promises(locks_broken="a deleted object could still be read")
-        return Promises(deletes_if_match=supported)
+    def _must_refuse(self, key: str, kept: bytes | None, what: str, **condition: str) -> _Read:
+        """Try a PUT that must leave the object as `kept` (None: absent), and return the object."""
+        response, found = self.put(key, self._body(), **condition), self._get(key)
+        if kept is not None and found.body is None:
+            raise _BrokenError("a new object could not be read back: 404", creates=True)
+        answered = f"it answered {response.shown} to a PUT with {what}"
+        if found.body != kept:
+            done = "created" if kept is None else "overwrote"
+            raise _BrokenError(f"{answered}, and {done} the object", creates=kept is not None)
+        if response.error is None or (kept is not None and response.status not in _REFUSED):
+            creates = kept is not None and (response.error is None or "IfNoneMatch" in condition)
+            raise _BrokenError(answered, creates=creates)
+        return found
 
     def new_key(self) -> str:
         """Return an unused name. It is deleted in `clean_up`."""
@@ -251,7 +226,7 @@ class _Trial:
         date = response["ResponseMetadata"]["HTTPHeaders"].get("date")
         modified_at = response.get("LastModified")
         age = None
-        with contextlib.suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError):
             age = parsedate_to_datetime(date) - modified_at if date and modified_at else None
         return _Read(body, response.get("ETag"), age)
 
@@ -274,17 +249,13 @@ class _Trial:
         return f"callarchive tests conditional writes: {secrets.token_hex(8)}\n".encode()
 
 
-def _why_no_etag(put_etag: str | None, found: _Read) -> str | None:
-    if put_etag is None:
-        return "its response to a PUT has no ETag"
-    if found.etag is None:
-        return "its response to a GET has no ETag"
-    return None if put_etag == found.etag else "PUT and GET return different ETags for an object"
-
-
-def _why_no_times(found: _Read) -> str | None:
+def _check_etag_and_times(put_etag: str | None, found: _Read) -> None:
+    if put_etag is None or found.etag is None:
+        raise _BrokenError(f"its response to a {'PUT' if put_etag is None else 'GET'} has no ETag")
+    if put_etag != found.etag:
+        raise _BrokenError("PUT and GET return different ETags for an object")
     if found.age is None:
-        return "its responses have no Date or no Last-Modified, which date the renewal of a lock"
+        raise _BrokenError("its responses have no Date or no Last-Modified, which date the renewal of a lock")
     if abs(found.age) > _CLOCKS_APART:
-        return f"the Last-Modified of a new object is {found.age.total_seconds():g} s before the response's Date"
-    return None
+        age_s = found.age.total_seconds()
+        raise _BrokenError(f"the Last-Modified of a new object is {age_s:g} s before the response's Date")
