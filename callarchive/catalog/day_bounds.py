@@ -31,13 +31,7 @@ Bounds = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class MovedDay:
-    """A day, the bounds with which it was archived, and its current bounds.
-
-    Attributes:
-        archived: the bounds with which its sources were queried, UTC.
-        now: the current bounds, UTC.
-        data: the time zone data that gave the archived bounds.
-    """
+    """A day, the bounds (UTC) with which it was archived by which time zone `data`, and its current bounds."""
 
     day: date
     archived: Bounds
@@ -85,9 +79,7 @@ def review_bounds(catalog: "Catalog", settings: Settings, days: Iterable[date]) 
     """Compare the archived and the current bounds of those of the days that were archived.
 
     For a day without stored bounds, use the machine's time zone data: older versions computed its bounds from that.
-
-    Raises:
-        StoreError, UnavailableError, AccessDeniedError: the catalog cannot be listed or reached.
+    Raises StoreError, UnavailableError or AccessDeniedError if the catalog cannot be listed or reached.
     """
     from callarchive.runtime.worker_pool import in_threads
 

@@ -26,22 +26,14 @@ if TYPE_CHECKING:  # up to 0.3 s of import each that not every reader needs
 
 
 class Catalog:
-    """The tables of one catalog.
-
-    Args:
-        store: the store at the catalog's URL.
-    """
+    """The tables of the catalog in a store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     @classmethod
     def open(cls, url: str | Path | None = None, *, s3: "S3Settings | None" = None) -> Self:
-        """Open the catalog at a folder, a file:// or an s3:// URL; by default the configured one.
-
-        Raises:
-            ConfigurationError: no URL is given and the configuration cannot be read.
-        """
+        """Open the catalog at a folder, a file:// or an s3:// URL; by default the configured one. Raises ConfigurationError."""
         if url is None:
             from callarchive.settings import load_settings
 
@@ -132,9 +124,7 @@ class Catalog:
         """Return one day's rows in the table's schema, or the named columns, without `call_date`, ordered by key.
 
         The table is empty if the day has no partition. Columns that an older file lacks are NULL.
-
-        Raises:
-            StoreError: the file cannot be read, or is damaged.
+        Raises StoreError if the file cannot be read, or is damaged.
         """
         from callarchive.catalog import parquet_files
 

@@ -72,10 +72,7 @@ def _opened(data: bytes) -> pq.ParquetFile:
 def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -> pa.Table:
     """Return the rows of a file in the table's schema, or the named columns; no rows if `data` is None.
 
-    Columns that an older file lacks are NULL.
-
-    Raises:
-        DamagedError: the bytes are not a Parquet file.
+    Columns that an older file lacks are NULL. Raises DamagedError if the bytes are not a Parquet file.
     """
     schema = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
     if data is None:

@@ -49,14 +49,7 @@ class HostKeyError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class AccountFailure:
-    """The reason why a run could not archive an account's day.
-
-    Attributes:
-        step: name of the table whose step failed.
-        error_type: name of the error's class.
-        reason: the error's message.
-        retryable, exit_code: as of `ArchiveError`.
-    """
+    """The error that ended an account's step, which writes the table `step`, in a run."""
 
     subaccount_id: str
     step: str
@@ -76,11 +69,7 @@ class AccountFailure:
 
 
 class AccountsFailedError(ArchiveError):
-    """Some accounts of a day failed; the others were archived and published.
-
-    Attributes:
-        failures: one for each failed account.
-    """
+    """Some accounts of a day failed; the others were archived and published."""
 
     def __init__(self, failures: Sequence[AccountFailure]) -> None:
         super().__init__("; ".join(f"{failure.subaccount_id}: {failure.reason}" for failure in failures))

@@ -29,22 +29,14 @@ class Present(_Finding, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Absent(_Finding):
-    """It does not exist.
-
-    Attributes:
-        proof: of its absence, as the end of a sentence: "HEAD answered 404".
-    """
+    """It does not exist. `proof` is the end of a sentence: "HEAD answered 404"."""
 
     proof: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown(_Finding):
-    """It could not be determined whether it exists.
-
-    Attributes:
-        reason: why not, as the end of a sentence: "sftp://h/lost+found: permission denied".
-    """
+    """It could not be determined whether it exists. `reason` ends a sentence: "sftp://h/lost+found: permission denied"."""
 
     reason: str
 

@@ -35,12 +35,7 @@ def is_uuid(text: str) -> bool:
 def parse_id(text: object, *, kind: str) -> str:
     """Return the id in lower case, as in tables, paths and requests.
 
-    Args:
-        text: from a source, an event or a response.
-        kind: "session id" or "recording id", for the message.
-
-    Raises:
-        InvalidIdError: it is not a UUID. The message quotes at most 60 characters.
+    Raises InvalidIdError if it is not a UUID: the message has the `kind` and at most 60 characters of the text.
     """
     if isinstance(text, str) and is_uuid(text):
         return text.lower()

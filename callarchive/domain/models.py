@@ -116,8 +116,7 @@ class RowProblem:
 class Findings:
     """A session source's result for a day: one `Session` per session id, and the skipped rows.
 
-    Attributes:
-        other_days: ids of sessions that belong to other days; not compared.
+    `other_days` has the ids of sessions that belong to other days; it is not compared.
     """
 
     sessions: tuple[Session, ...] = ()

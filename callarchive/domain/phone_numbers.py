@@ -45,10 +45,7 @@ def phone_number_mask(account: MaskingPolicy) -> PhoneNumberMask:
     """Return a function from a number to what may be written: `None`, `hmac-sha256:` and 32 hex digits, or the number.
 
     The hash is of the digits alone, so `+65 6123 4567` and `6561234567` are one caller. It is keyed because all
-    numbers of a country can be hashed in minutes.
-
-    Raises:
-        ConfigurationError: the key's secret is not set.
+    numbers of a country can be hashed in minutes. Raises ConfigurationError if the key's secret is not set.
     """
     if account.phone_numbers == "keep":
         return lambda number: number or None

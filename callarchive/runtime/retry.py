@@ -13,11 +13,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Pauses between attempts, each longer than the one before.
+    """Pauses between attempts, each longer than the one before by the factor `growth`.
 
-    Attributes:
-        growth: the factor from one pause to the next.
-        jitter: shorten each pause at random by up to this share, so that threads that failed together do not return together.
+    Each is shortened at random by up to the share `jitter`, so that threads that failed together do not return together.
     """
 
     first_s: float
@@ -83,10 +81,7 @@ def retry(
 ) -> T:
     """Return the result of `work()`, called again after each retryable error; the last error is raised.
 
-    Args:
-        attempts: how many calls at most.
-        deadline: no call begins after it; pauses are cut to it and slept by it.
-        sleep: pauses where there is no deadline.
+    No call begins after the deadline; pauses are cut to it and slept by it.
     """
     for failures in count(1):
         try:

@@ -15,10 +15,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     """Yield a new folder that only this user can read, and remove it at the end.
 
     A failed removal logs a warning. `tempfile.TemporaryDirectory` raises then, even with `ignore_cleanup_errors` where
-    changing a permission is refused.
-
-    Raises:
-        OSError: the folder cannot be created.
+    changing a permission is refused. Raises OSError if the folder cannot be created.
     """
     folder = Path(mkdtemp(prefix=prefix))
     try:

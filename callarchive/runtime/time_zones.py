@@ -68,11 +68,7 @@ def follow_path_variable() -> None:
 
 
 def data_in_use(name: str) -> ZoneData:
-    """Return the version of the data that zoneinfo reads for the zone.
-
-    Raises:
-        ValueError: there is no such zone.
-    """
+    """Return the version of the data that zoneinfo reads for the zone. Raises ValueError if there is no such zone."""
     found = _data_below(zoneinfo.TZPATH, name)
     if found is not None:
         return found[0]
@@ -102,10 +98,9 @@ def packaged_zone(name: str) -> tuple[ZoneInfo, ZoneData] | None:
 
 
 def require_zone(name: str) -> None:
-    """Return when the name is an IANA zone that means the same on every machine.
+    """Raise ValueError unless the name is an IANA zone that means the same on every machine.
 
-    Raises:
-        ValueError: it is not. The message continues "timezone: ...", and suggests a zone.
+    The message continues "timezone: ...", and suggests a zone.
     """
     first, _, rest = name.partition("/")
     if name.casefold() in _NO_ZONES:

@@ -41,8 +41,7 @@ class LegFacts(NamedTuple):
 class LogRow(NamedTuple):
     """A row and the line that it begins on, counted from 1.
 
-    Attributes:
-        flaw: why the values other than the session id (if any) were dropped; `None` for a good row.
+    `flaw` is why the values other than the session id (if any) were dropped; `None` for a good row.
     """
 
     line: int
@@ -81,8 +80,7 @@ def plain_name(name: str) -> str:
 def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
     """Return for each of `LegFacts`' fields the index of its column, `None` if there is none.
 
-    Raises:
-        SourceError: no column has session ids. The message lists the columns.
+    Raises SourceError, with the columns, if none has session ids.
     """
     places: dict[str, int] = {}
     for place, name in enumerate(names):

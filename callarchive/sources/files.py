@@ -38,10 +38,6 @@ class FilesSessions:
 
     With `{day}` in its path there is one file per day, and every id in it belongs to that day. Without it there is one
     file for all days, and each session is dated by its row or by its version-1 UUID.
-
-    Attributes:
-        path: absolute, or `s3://bucket/key`.
-        s3: how to reach S3, for an `s3://` path.
     """
 
     kind: ClassVar[str] = "files"

@@ -74,12 +74,7 @@ class Gathering:
         self._first_reasons: list[tuple[str, int, str]] = []
 
     def add(self, row: LogRow, *, file: str) -> None:
-        """Add the row to its session, or set it aside with the reason.
-
-        Args:
-            row: a leg, or a session of a list.
-            file: the file's name, for messages.
-        """
+        """Add the row to its session, or set it aside with the reason."""
         self._row_count += 1
         line, facts, flaw = row
         if facts.subaccount_id not in self._own_spellings and not self._is_own(facts.subaccount_id):
@@ -121,11 +116,7 @@ class Gathering:
     def usable_findings(self, place: str) -> Findings:
         """Return `findings()`.
 
-        Args:
-            place: where the rows come from, for the message.
-
-        Raises:
-            SourceError: there are rows, and none names a session of any day. The message has the first reasons.
+        Raises SourceError, with the first reasons, if there are rows in `place` and none names a session of any day.
         """
         found = self.findings()
         if not self._row_count or self._dated_count:

@@ -16,9 +16,7 @@ _DAY = "{day}"
 def id_files(account: AccountSettings, *, first: date, last: date) -> Iterator[IdFile]:
     """Yield the files of the days from `first` to `last`, both included.
 
-    Raises:
-        SourceError: a file cannot be inspected.
-        AccessDeniedError, UnavailableError, ConfigurationError: S3 cannot be listed.
+    Raises SourceError, AccessDeniedError, UnavailableError or ConfigurationError if they cannot be inspected.
     """
     for source in account.session_sources:
         if isinstance(source, FilesSource) and _DAY in source.path:

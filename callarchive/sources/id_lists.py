@@ -15,11 +15,7 @@ _BATCH = 16_384
 
 
 def read_txt(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
-    """Yield a row for every line that is neither empty nor a comment (`#`).
-
-    Raises:
-        SourceError: the file is not text. I/O errors pass through.
-    """
+    """Yield a row for every line that is neither empty nor a comment (`#`). Raises SourceError if the file is not text."""
     for line, text, flaw in _text_lines(stream, file=file):
         if flaw is not None:
             yield LogRow(line, LegFacts(), flaw)
@@ -32,7 +28,7 @@ def read_jsonl(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
 
     Raises:
         SourceError: the file is not text, or one JSON document over several lines: of an array, only the last id would be
-            read, because all others end in a comma. I/O errors pass through.
+            read, because all others end in a comma.
     """
     first = last = None
     for line, text, flaw in _text_lines(stream, file=file):
@@ -85,8 +81,7 @@ def _object_row(line: int, value: dict[str, Any]) -> LogRow:
 def _text_lines(stream: BinaryIO, *, file: str) -> Iterator[tuple[int, str, str | None]]:
     """Yield (line number, stripped text, flaw) of every line that is not empty.
 
-    Raises:
-        SourceError: there is a NUL byte, or no line is UTF-8: an image, an archive or UTF-16, not a list of ids.
+    Raises SourceError if there is a NUL byte, or no line is UTF-8: an image, an archive or UTF-16, not a list of ids.
     """
     number = good = bad = 0
     while line := stream.readline(_LONGEST_LINE + 1):
@@ -117,10 +112,7 @@ def read_parquet(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
     """Yield a row for every row of a Parquet file; `line` is the row's number. None for an empty file.
 
     Rows in which all columns that are read are NULL are skipped, unless all rows are.
-
-    Raises:
-        SourceError: the file is not a whole Parquet file, no column has session ids, or all rows are NULL. I/O errors
-            pass through.
+    Raises SourceError if the file is not a whole Parquet file, no column has session ids, or all rows are NULL.
     """
     # Imported here: pyarrow is slow to import, and few accounts list ids in Parquet files.
     import pyarrow as pa

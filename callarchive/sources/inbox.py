@@ -22,9 +22,7 @@ log = logging.getLogger(__name__)
 class InboxSessions:
     """Sessions that an account's events name. Their recordings are in `transforms.recording_events`.
 
-    Attributes:
-        context: its `mask` is applied to numbers that were masked when their event was received.
-        inbox: `None` if no receiver has created one yet: there are no sessions then.
+    `inbox` is `None` if no receiver has created one yet: there are no sessions then.
     """
 
     kind: ClassVar[str] = "inbox"
@@ -32,11 +30,7 @@ class InboxSessions:
     inbox: Inbox | None
 
     def find(self, day: date) -> Findings:
-        """Return the day's sessions, and as problems the sessions without a date whose first event came on the day.
-
-        Raises:
-            UnavailableError, StoreError: the inbox cannot be read.
-        """
+        """Return the day's sessions, and as problems the sessions without a date whose first event came on the day."""
         account = self.context.subaccount_id
         if self.inbox is None:
             log.warning("account %s: there is no inbox yet; `callarchive webhooks serve` creates it", account)

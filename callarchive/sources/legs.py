@@ -20,11 +20,7 @@ _NO_FACTS = LegFacts()[3:]
 
 
 class Legs:
-    """What is known of a session so far. Mutable and small: there may be a million.
-
-    Attributes:
-        file, line: the session's first row.
-    """
+    """What is known of a session so far, and its first row. Mutable and small: there may be a million."""
 
     __slots__ = (
         "_bad_price",
@@ -77,12 +73,7 @@ class Legs:
         return self._price.quantize(_PRICE_STEP), self._currency or None
 
     def add(self, facts: LegFacts, *, latest: datetime) -> tuple[str, ...] | list[str]:
-        """Add a leg, and return why any of its values could not be used.
-
-        Args:
-            facts: of one row. A call id counts once.
-            latest: the latest plausible time of a call.
-        """
+        """Add a leg, and return why any of its values could not be used. A call id counts once."""
         _, call, _, start, end, status, count, duration, price, _, source, destination = facts
         values = facts[3:]
         if call:

@@ -47,11 +47,7 @@ class LogExportSessions:
     """Sessions whose first call leg was initiated on the day, according to 8x8's export.
 
     An export that may have been cut is refused: each file must end with a whole row, and at least one file must have a row.
-
-    Attributes:
-        voice: the account's API client.
-        responses: keeps call logs.
-        reread: read the kept call log instead of starting an export. Its phone numbers are masked already.
+    `reread` reads the kept call log instead of starting an export. Its phone numbers are masked already.
     """
 
     kind: ClassVar[str] = "log_export"

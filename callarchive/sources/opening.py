@@ -33,11 +33,6 @@ def open_sources(
     """Return a source for each of the account's `session_sources`, in their order. Nothing is contacted or read yet.
 
     Args:
-        account: the settings.
-        zone: the time zone in which days are cut.
-        voice: the account's API client.
-        responses: keeps call logs.
-        clock: returns the current time.
         inbox: opens the inbox; returns `None` if there is none yet. Called only if a source needs it.
         key: of the sources in the configuration, such as accounts.0.session_sources; for messages.
         folder: the configuration file's.

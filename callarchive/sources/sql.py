@@ -23,11 +23,6 @@ class SqlSessions:
 
     A row belongs to the day of its start or, without one, of its version-1 UUID. Rows without a column of starts belong to
     the requested day, except on SQLite, which compares times as texts: there by their UUIDs.
-
-    Attributes:
-        source: the URL and the query.
-        name: the source's key in the configuration, for messages.
-        folder: the configuration file's, which the path of a SQLite file in a secret is relative to.
     """
 
     kind: ClassVar[str] = "sql"
@@ -39,12 +34,7 @@ class SqlSessions:
     def find(self, day: date) -> Findings:
         """Return the sessions that the query returns for the day.
 
-        Raises:
-            SourceError: the query fails, returns no column of session ids, or no row names a session: the day's sessions
-                are unknown.
-            UnavailableError: the database cannot be reached, or did not finish in time.
-            AccessDeniedError: it rejects the user or the password.
-            ConfigurationError: the URL is invalid, its secret is not set, or its driver is not installed.
+        Raises like `run_query`, and SourceError if there is no column of session ids, or no row names a session.
         """
         source = self.source
         with run_query(

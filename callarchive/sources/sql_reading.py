@@ -35,12 +35,7 @@ Bounds = Callable[[str], Mapping[str, Any]]
 
 
 class Reading:
-    """A running query. A separate thread reads its rows, so that a database that hangs does not hang the day.
-
-    Attributes:
-        dialect: SQLAlchemy's name of the database.
-        columns: their names, in order.
-    """
+    """A running query. A separate thread reads its rows, so that a database that hangs does not hang the day."""
 
     def __init__(self, database: "Database", query: str, bounds: Bounds) -> None:
         self.dialect = database.engine.dialect.name
@@ -113,11 +108,10 @@ class _AbandonedError(BaseException):
 def run_query(
     url: str, query: str, bounds: Bounds, *, name: str, timeout_s: float, folder: Path | None = None
 ) -> Iterator[Reading]:
-    """Run the query for the duration of the block, and roll it back at the end.
+    """Run the query, with the parameters `:start` and `:end`, for the duration of the block, and roll it back at the end.
 
     Args:
         url: a SQLAlchemy database URL; no message shows any of it.
-        query: with the parameters `:start` and `:end`.
         bounds: returns the values of `:start` and `:end` for a dialect's name.
         name: the source's key in the configuration, for messages.
         timeout_s: from connecting to the last row.

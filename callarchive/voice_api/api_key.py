@@ -27,9 +27,7 @@ class ApiKey:
         """Let requests through one by one until the key has been accepted, so that a bad key costs one request.
 
         A first request that hangs delays the others by at most two seconds.
-
-        Raises:
-            AccessDeniedError: the key was rejected.
+        Raises AccessDeniedError if the key was rejected.
         """
         alone = not self._accepted and self._first_request.acquire(timeout=min(_FIRST_REQUEST_WAIT_S, within_s))
         if alone and self._accepted:
@@ -63,11 +61,7 @@ class ApiKey:
         raise AccessDeniedError(self._rejection)
 
     def reveal(self) -> str:
-        """Return the key.
-
-        Raises:
-            ConfigurationError: it is not set, or is invalid in a header.
-        """
+        """Return the key. Raises ConfigurationError if it is not set, or is invalid in a header."""
         key = self._account.api_key.reveal()
         if not _HEADER_VALUE.fullmatch(key):  # http.client would print the key in its error
             raise ConfigurationError(

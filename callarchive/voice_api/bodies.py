@@ -32,15 +32,10 @@ class Response:
 
 
 def read_response(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, limit_bytes: int) -> Response:
-    """Read the whole body. The caller closes the response.
-
-    Args:
-        response: whose headers were read.
-        save_to: a file for the body of a 200, which is saved undecoded.
-        limit_bytes: of a saved body, or of one in memory after decoding.
+    """Read the whole body, into `save_to` if it is that of a 200, undecoded. The caller closes the response.
 
     Raises:
-        AnswerError: the body is longer.
+        AnswerError: the body is longer than the limit.
         StoreError: the file cannot be written.
         urllib3.exceptions.HTTPError, OSError: the body is incomplete.
     """

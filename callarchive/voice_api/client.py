@@ -24,12 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class VoiceClient:
-    """The API client of one account. Thread-safe. Its repr shows only the account.
-
-    Args:
-        clock: returns the current time, aware.
-        sleep: pauses; tests may inject one that returns at once.
-    """
+    """The API client of one account. Thread-safe. Its repr shows only the account."""
 
     def __init__(
         self,
@@ -52,9 +47,7 @@ class VoiceClient:
     def look_up(self, session_id: str) -> Lookup:
         """Look up a session's recordings. A failure of one session is a Lookup with status `error`.
 
-        Raises:
-            AccessDeniedError: the API key is rejected; every further call raises it at once, without a request.
-            ConfigurationError: the API key is not set.
+        Raises AccessDeniedError if the API key is rejected; every further call raises it without a request; ConfigurationError.
         """
         http_status: int | None = None
         unreachable = False
@@ -104,9 +97,7 @@ class VoiceClient:
     def check(self) -> str | None:
         """Return `None` if the API key is accepted for this subaccount, else why that is uncertain. Sends one small request.
 
-        Raises:
-            AccessDeniedError: the key is rejected.
-            UnavailableError: there was no usable response.
+        Raises AccessDeniedError if the key is rejected; UnavailableError if there was no usable response.
         """
         deadline = self._transport.deadline(self._lookups.deadline_s)
         try:

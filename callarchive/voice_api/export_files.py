@@ -37,11 +37,6 @@ class DamagedExportError(ExportError):
 def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
     """Replace `raw` with its CSV files, in the same folder and named after it, and return them.
 
-    Args:
-        raw: the download.
-        encoding: its Content-Encoding.
-        name: of job and file, for messages.
-
     Raises:
         DamagedExportError: the compressed file is damaged or truncated.
         ExportError: it has another Content-Encoding, or over 8 GiB when unpacked.
@@ -64,9 +59,7 @@ def why_not_whole(path: Path) -> str | None:
     """Return why the file is not a complete CSV file, or `None` if it appears to be.
 
     The last line must end like the first one, so a file with CRLF must not end between the two.
-
-    Raises:
-        StoreError: the file cannot be read.
+    Raises StoreError if the file cannot be read.
     """
     try:
         with path.open("rb") as file:

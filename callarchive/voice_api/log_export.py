@@ -98,9 +98,7 @@ class LogExport:
     def check(self) -> str | None:
         """Return `None` if 8x8 responds to a request for an unknown job as documented, else what it returned instead.
 
-        Raises:
-            AccessDeniedError: the API key has no access to exports.
-            NoResponseError, ExportError: there was no usable response.
+        Raises AccessDeniedError if the API key has no access to exports; NoResponseError, ExportError.
         """
         job_id = str(uuid.uuid4())
         request = Request(method="GET", url=self._job_url(job_id), attempts=2)

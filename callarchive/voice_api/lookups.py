@@ -54,18 +54,13 @@ def over_limit(body: str | bytes) -> str | None:
 def read_lookup(*, session_id: str, http_status: int, body: str | bytes, looked_up_at: datetime) -> Lookup:
     """Parse any response of Get Recordings about a session.
 
-    - `ok`: 200 with recordings.
+    - `ok`: 200 with recordings. One that names another session is set aside.
     - `not_found`: 404 in the form of 8x8's own errors.
     - `no_recordings`: 200 with an empty list and status code 0 or none, or with null and status code 0.
     - `error`: everything else, with the reason and the recordings that could be parsed. A response that names another
       session, or has a key twice, is not used.
 
-    Args:
-        session_id: the one requested, as `parse_id` returns it. A recording that names another is set aside.
-            (The `subAccountId` in a response is ignored: URL and key determine the account.)
-        http_status: of the response.
-        body: of the response.
-        looked_up_at: the time of the lookup.
+    The `subAccountId` in a response is ignored: URL and key determine the account.
     """
     refused = over_limit(body)
     text = None if refused is not None else decode(body)

@@ -61,9 +61,7 @@ def differs(differences: list[PushDifference]) -> bool:
 def apply_push_config(setup: AccountSetup, wanted: PushSettings) -> list[PushDifference]:
     """Apply the wanted configuration. Return the differences to what 8x8 reports afterwards: none on success.
 
-    Raises:
-        ConfigurationError: the password's secret is not set.
-        RejectedError, AccessDeniedError, UnavailableError: 8x8 did not accept it.
+    Raises ConfigurationError, RejectedError, AccessDeniedError or UnavailableError if it was not accepted.
     """
     setup.set_push_config(
         protocol=wanted.protocol,

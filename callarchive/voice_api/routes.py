@@ -28,12 +28,7 @@ _POOLS: dict[str, type[urllib3.HTTPConnectionPool]] = {"http": _Pool, "https": _
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to one origin.
-
-    Attributes:
-        pool: connections to it, or to the proxy before it.
-        names_host: whether requests name the whole URL, for a proxy for plain HTTP, and not only path and query.
-    """
+    """The way to one origin, or to the proxy before it. A proxy for plain HTTP needs the whole URL (`names_host`)."""
 
     pool: urllib3.HTTPConnectionPool
     names_host: bool
@@ -47,11 +42,7 @@ class Route:
 
 
 class Routes:
-    """Routes by origin, created when first needed. Thread-safe.
-
-    Args:
-        connection_count: how many connections to a host are kept for the next request.
-    """
+    """Routes by origin, created when first needed. Thread-safe. Up to `connection_count` connections to a host are kept."""
 
     def __init__(self, *, connection_count: int) -> None:
         # More than the hosts of 8x8: beyond that, the adapter closes the least recently used pool.
@@ -60,11 +51,7 @@ class Routes:
         self._known: dict[str, Route] = {}
 
     def to(self, url: str) -> Route:
-        """Return the route to the URL's host. Proxies are resolved once per origin, which costs as much as a request.
-
-        Raises:
-            requests.RequestException, OSError, ValueError: the URL, a proxy or the CA bundle cannot be used.
-        """
+        """Return the route to the URL's host. Proxies are resolved once per origin, which costs as much as a request."""
         origin = origin_of(url)
         route = self._known.get(origin)
         if route is None:

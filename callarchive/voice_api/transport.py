@@ -67,11 +67,7 @@ class Request:
 
 
 class NoResponseError(UnavailableError):
-    """There was no usable response after all attempts.
-
-    Attributes:
-        http_status: of the last response of any kind; `None` if there was none.
-    """
+    """There was no usable response after all attempts. `http_status` is the last one; `None` if there was none."""
 
     def __init__(self, message: str, *, http_status: int | None) -> None:
         super().__init__(message)

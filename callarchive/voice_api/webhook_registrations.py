@@ -14,9 +14,7 @@ TYPES = ("VRU", "VSS")
 class WebhookDrift:
     """One type's webhook at 8x8 and its problems, if any.
 
-    Attributes:
-        url: where 8x8 sends the events; `None` if it sends none.
-        ours: whether the configuration includes this type.
+    `url` is `None` if it sends none; `ours` is whether the configuration includes this type.
     """
 
     type: str
@@ -49,9 +47,7 @@ def register_webhooks(
 ) -> list[WebhookDrift]:
     """Register every wanted webhook. Return what 8x8 reports afterwards: without problems on success.
 
-    Raises:
-        ConfigurationError: the auth header's secret is not set.
-        RejectedError, AccessDeniedError, UnavailableError: 8x8 did not accept one.
+    Raises ConfigurationError, RejectedError, AccessDeniedError or UnavailableError if one was not accepted.
     """
     header = None if wanted.auth_header is None else wanted.auth_header.reveal()
     for type_ in types:

@@ -103,16 +103,11 @@ SESSIONS = sa.Table(
 
 
 def open_engine(url: str, *, create: bool) -> sa.Engine:
-    """Open the inbox's database, creating its tables if necessary.
-
-    Args:
-        url: SQLite's or PostgreSQL's.
-        create: create a missing SQLite file, readable only by its owner.
+    """Open the inbox's database, creating its tables and, with `create`, its SQLite file if necessary.
 
     Raises:
         ConfigurationError: there is no driver for the URL, its database is in memory, or it is another version's inbox.
-        UnavailableError: it cannot be reached.
-        StoreError: the file is not a database, or cannot be created.
+        UnavailableError, StoreError: it cannot be reached or created, or is not a database.
     """
     try:
         parsed = parse_database_url(url)
@@ -187,12 +182,7 @@ def insert_into(database: sa.Connection | sa.Engine, table: sa.Table) -> Any:
 
 @contextmanager
 def errors_translated(engine: sa.Engine) -> Iterator[None]:
-    """Translate the database's errors inside the block, and drop their parameters.
-
-    Raises:
-        UnavailableError: the database cannot be reached, or stays locked.
-        StoreError: it rejects writes, or is damaged.
-    """
+    """Raise the database's errors in the block without their parameters: UnavailableError, or StoreError for refused writes."""
     try:
         yield
     except DBAPIError as err:

@@ -93,16 +93,11 @@ class ReadEvent:
 
 
 def read_event(body: bytes, *, subaccount_id: str, mask: PhoneNumberMask) -> ReadEvent:
-    """Parse a webhook's body.
-
-    Args:
-        body: as received.
-        subaccount_id: whose URL it was sent to. An event that names another account is refused.
-        mask: applied to phone numbers before anything is stored.
+    """Parse a webhook's body, masking its phone numbers.
 
     Raises:
-        EventRefusedError: the body is not a JSON object, is nested deeper than 32, has more than 10,000 values, or lacks
-            the ids of its type.
+        EventRefusedError: the body is not a JSON object, is nested deeper than 32, has more than 10,000 values, lacks the
+            ids of its type, or names another account.
     """
     try:
         tree = parse_json(decode(body))
@@ -133,11 +128,7 @@ def payload_to_keep(payload: str) -> str:
 
 
 def event_in(payload: str) -> Event:
-    """Return the event in a stored payload. Its phone numbers are masked already.
-
-    Raises:
-        EventRefusedError, UnreadableError: it is not an event.
-    """
+    """Return the event in a stored payload, whose numbers are masked. Raises EventRefusedError, UnreadableError."""
     tree = parse_json(payload)
     if not isinstance(tree, dict):
         raise EventRefusedError("the stored payload is not a JSON object")
@@ -179,9 +170,7 @@ def _word(text: str) -> str:
 def _payload_of(event: Event, tree: Mapping[str, Any]) -> str:
     """Return the event as 8x8 would send it with only the parsed fields.
 
-    Args:
-        event: the parsed one.
-        tree: the body that it was parsed from; a number that is an object there becomes one here.
+    A number that is an object in `tree`, the body, becomes one here.
     """
     fields: dict[str, Any]
     if isinstance(event, UnknownEvent):

@@ -37,12 +37,7 @@ class Inbox(InboxQueries):
 
     @classmethod
     def open(cls, url: str, *, clock: Callable[[], datetime] = utc_now, create: bool = True) -> Self:
-        """Open the inbox at a database URL.
-
-        Raises:
-            ConfigurationError: no driver is installed for the URL, or the inbox is of another version.
-            UnavailableError, StoreError: it cannot be reached, created or read.
-        """
+        """Open the inbox at a database URL. Raises like `open_engine`."""
         return cls(open_engine(url, create=create), clock=clock)
 
     @classmethod
@@ -115,12 +110,7 @@ class Inbox(InboxQueries):
             )
 
     def delete(self, numbers: Iterable[int], *, received_before: datetime) -> int:
-        """Delete these events, and sessions that have no other. Return the number of events deleted.
-
-        Args:
-            numbers: of the events.
-            received_before: keep an event that was delivered again since.
-        """
+        """Delete these events, unless delivered again since, and sessions that have no other. Return how many events."""
         count, waiting = 0, iter(numbers)
         while some := sorted(set(islice(waiting, _DELETED_AT_ONCE))):
             chosen = sa.and_(EVENTS.c.number.in_(some), EVENTS.c.last_received_at < received_before)

@@ -42,12 +42,7 @@ _LOG_EVERY_S = 10.0
 
 @dataclass(frozen=True)
 class Sender:
-    """An account whose events are accepted.
-
-    Attributes:
-        auth_header: the required `Authorization` header; `None` if none is required.
-        mask: applied to phone numbers.
-    """
+    """An account whose events are accepted with this `Authorization` header; `None` if none is required."""
 
     subaccount_id: str
     auth_header: bytes | None
@@ -71,9 +66,7 @@ class _RefusedError(Exception):
 class Receiver:
     """An HTTP application that adds the events of these accounts to the inbox.
 
-    Args:
-        senders: by subaccount id.
-        make_room: drops connections of addresses with too many incomplete requests; returns whether there were any.
+    `make_room` drops connections of addresses with too many incomplete requests, and returns whether there were any.
     """
 
     def __init__(

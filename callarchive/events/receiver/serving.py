@@ -38,10 +38,7 @@ _SPARE_CONNECTIONS = 64
 def serve(settings: Settings, *, host: str, port: int) -> None:
     """Accept events of all accounts at `http://host:port/webhooks/{subaccount_id}` until the process is stopped.
 
-    Args:
-        settings: name the accounts.
-        host: the address to listen on.
-        port: 0 for a free one, which is logged.
+    Port 0 is a free one, which is logged.
 
     Raises:
         ConfigurationError: a header's or a key's secret is not set, or inbox.url is invalid.

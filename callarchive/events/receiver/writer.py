@@ -23,13 +23,7 @@ Waiting = tuple[str, ReadEvent, "Future[None]"]
 
 
 class Writer:
-    """A thread that commits waiting events. `add` may be called from any thread.
-
-    Args:
-        inbox: takes the events.
-        metrics: counts commits.
-        room: how many events may wait; more are refused at once.
-    """
+    """A thread that commits waiting events, at most `room`. `add` may be called from any thread."""
 
     def __init__(self, inbox: Inbox, metrics: Metrics, *, room: int) -> None:
         self._inbox = inbox
@@ -67,8 +61,7 @@ class Writer:
     def add(self, subaccount_id: str, event: ReadEvent) -> "Future[None]":
         """Return a future that is done once the event is durable, and fails like `Inbox.add`.
 
-        Raises:
-            UnavailableError: too many events are waiting already.
+        Raises UnavailableError if too many events are waiting already.
         """
         done: Future[None] = Future()
         try:

@@ -39,12 +39,7 @@ def s3_client(
 ) -> Any:
     """Return a boto3 S3 client, thread-safe. Nothing is sent, except perhaps to the provider of credentials.
 
-    Args:
-        session: of these settings; by default a new one.
-        attempts: the most attempts of a request.
-
-    Raises:
-        ConfigurationError: the profile or the region does not exist.
+    Raises ConfigurationError if the profile or the region does not exist.
     """
     session = session or s3_session(settings)
     options: dict[str, Any] = {
@@ -72,16 +67,10 @@ def s3_client(
 def object_store(
     session: boto3.Session, client: Any, bucket: str, *, stall_timeout_s: float, deadline_s: float
 ) -> ObjectStore:
-    """Return an obstore store for one bucket, with boto3's endpoint and credentials. Thread-safe.
+    """Return an obstore store for one bucket, with the endpoint and credentials of boto3's session and client. Thread-safe.
 
     A GET ends after `deadline_s`, resumptions of a broken body included. Redirects to other hosts are refused; plain http
-    is only used for an endpoint that is configured as http.
-
-    Args:
-        session, client: boto3's; the client is the session's, for S3.
-
-    Raises:
-        AccessDeniedError: there are no credentials.
+    is only used for an endpoint that is configured as http. Raises AccessDeniedError if there are no credentials.
     """
     endpoint = client.meta.endpoint_url
     virtual = is_aws(endpoint) and "." not in bucket  # a dot breaks the certificate's wildcard
@@ -135,11 +124,7 @@ def split_s3_url(url: str) -> tuple[str, str]:
 
 
 def s3_session(settings: S3Settings) -> boto3.Session:
-    """Return a boto3 session, which resolves credentials, profile and region.
-
-    Raises:
-        ConfigurationError: the profile does not exist.
-    """
+    """Return a boto3 session, which resolves credentials, profile and region. Raises ConfigurationError."""
     try:
         core = botocore.session.Session(profile=settings.profile)
         core.register_component("data_loader", _service_descriptions())

@@ -99,7 +99,5 @@ class Store(Protocol):
         """Test now that the store keeps write-once names and, with `locks`, locks. Leaves nothing behind.
 
         The first `lock` and the first `create` or `commit` of a process run the same test.
-
-        Raises:
-            ConfigurationError: it does not; the message says what it did.
+        Raises ConfigurationError if it does not; the message says what it did.
         """

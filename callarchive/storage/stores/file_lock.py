@@ -15,12 +15,7 @@ log = logging.getLogger(__name__)
 def file_lock(place: Path, *, name: str, wait_s: float) -> Iterator[None]:
     """Hold the lock against other processes and other threads of this one. The file stays after release.
 
-    Args:
-        name: of the lock, for messages.
-
-    Raises:
-        UnavailableError: the lock was held elsewhere for all of `wait_s`.
-        OSError: the file cannot be opened or locked.
+    Raises UnavailableError if the lock, called `name` in messages, was held elsewhere for all of `wait_s`; OSError.
     """
     from filelock import FileLock, Timeout  # 10 ms, which only commands that write need
 

@@ -23,9 +23,7 @@ _MODE = 0o600
 def try_names(folder: int, *, url: str) -> None:
     """Test that a name in the folder, an open descriptor, can be taken only once.
 
-    Raises:
-        ConfigurationError: the file system overwrites a taken name.
-        OSError: the folder cannot be written.
+    Raises ConfigurationError if the file system overwrites a taken name; OSError if the folder cannot be written.
     """
     first, second, final = (_temporary() for _ in range(3))
     try:
@@ -54,9 +52,7 @@ def try_names(folder: int, *, url: str) -> None:
 def try_locks(folder: int, *, url: str) -> None:
     """Test that a file in the folder, an open descriptor, can be locked only once.
 
-    Raises:
-        ConfigurationError: the file system has no locks, or grants one to two holders.
-        OSError: the folder cannot be written.
+    Raises ConfigurationError if the file system has no locks, or grants one to two holders; OSError.
     """
     name = _temporary()
     holders = []

@@ -22,14 +22,7 @@ _TRIES = 3
 
 
 class HeldFolder:
-    """A folder that stays open as long as this object is referenced. Raises OSError.
-
-    Args:
-        above: the folder that contains `place`, which must not be a link then.
-
-    Attributes:
-        descriptor: for the `dir_fd` of calls.
-    """
+    """A folder, not a link if `above` is given, that stays open as long as this object is referenced. Raises OSError."""
 
     __slots__ = ("descriptor",)
 
@@ -47,11 +40,7 @@ class HeldFolder:
 
 
 class OpenFolder:
-    """A folder of a store and its parent, held open. An empty name stands for the parent itself. Raises OSError.
-
-    Attributes:
-        descriptor: of the folder, for the `dir_fd` of calls.
-    """
+    """A folder of a store and its parent, held open. An empty name stands for the parent itself. Raises OSError."""
 
     __slots__ = ("_folder", "_parent", "descriptor")
 
@@ -85,8 +74,7 @@ class LocalRoot:
     def place(self, path: str) -> Path:
         """Return where an object is or will be: below the root, even if a folder on the way is a symbolic link.
 
-        Raises:
-            PlaceRefusedError: the path is unsafe, or a symbolic link leads out of the root.
+        Raises PlaceRefusedError if the path is unsafe, or a symbolic link leads out of the root.
         """
         check_path(path)
         target = self.path / path
@@ -97,9 +85,7 @@ class LocalRoot:
     def open(self, folder: str) -> OpenFolder:
         """Open the folder, and create it if needed. Once it is synced, it is durable with all its parents.
 
-        Raises:
-            PlaceRefusedError: a symbolic link is on the way.
-            StoreError, AccessDeniedError: the folder cannot be created or opened.
+        Raises PlaceRefusedError if a symbolic link is on the way; StoreError, AccessDeniedError.
         """
         parent, _, name = check_path(folder).rpartition("/") if folder else ("", "", "")
         for attempt in range(_TRIES):

@@ -24,9 +24,6 @@ class LocalStaging:
 
     The kernel may drop a page that it could not write and report success at the next fsync, so a file whose fsync failed
     once can never be trusted.
-
-    Attributes:
-        descriptor: of the temporary file.
     """
 
     def __init__(self, root: LocalRoot, folder: str) -> None:

@@ -24,11 +24,7 @@ def local_folder(store: Store) -> Path | None:
 def open_store(url: str, s3: "S3Settings | None" = None) -> Store:
     """Return the store at the URL, without creating or contacting anything.
 
-    Args:
-        s3: how S3 is reached. Default: the usual AWS configuration chain.
-
-    Raises:
-        ConfigurationError: the URL is neither file:// nor s3://.
+    Raises ConfigurationError if the URL is neither file:// nor s3://.
     """
     if url.startswith("file:///"):
         from callarchive.storage.stores.local import LocalStore

@@ -49,11 +49,7 @@ _kept: dict[tuple[str, str], Promises] = {}
 
 
 class S3Store:
-    """The store at `s3://bucket/prefix`. Connects at the first use.
-
-    Args:
-        lease_s: how long the lock of a dead holder stays taken.
-    """
+    """The store at `s3://bucket/prefix`. Connects at the first use. The lock of a dead holder stays taken for `lease_s`."""
 
     def __init__(self, url: str, s3: S3Settings, *, lease_s: float = _LEASE_S) -> None:
         self.url = url
@@ -125,9 +121,7 @@ class S3Store:
         """Return the sizes of those of the objects that exist, from one listing of `folder`.
 
         An object that the listing lacks is checked with HEAD: a listing alone does not prove absence.
-
-        Raises:
-            UnavailableError: HEAD does not show whether an object exists.
+        Raises UnavailableError if HEAD does not show whether an object exists.
         """
         wanted = set(paths)
         found = {item.path: item.size_bytes for item in self.list(folder) if item.path in wanted} if wanted else {}
@@ -175,9 +169,7 @@ class S3Store:
     def lock(self, name: str, *, wait_s: float) -> Iterator[None]:
         """Hold the lock. The lock of a dead holder becomes free when its lease expires.
 
-        Raises:
-            UnavailableError: the lock was not free within `wait_s`; or, at the end of the block, it was lost in the meantime.
-            ConfigurationError: the store does not support locks.
+        Raises UnavailableError also at the end of the block, if the lock was lost in the meantime.
         """
         key = self._key(f"{LOCKS}/{name}")
         promises = self._seen_promises()
@@ -257,13 +249,10 @@ class S3Store:
         self._confirm(path, response, digests)
 
     def _confirm(self, path: str, response: dict[str, Any], digests: Digests) -> None:
-        """Verify that S3 holds the bytes that were sent. A 200 alone does not prove it.
+        """Raise StoreError, and delete the object, unless S3 holds the bytes that were sent. A 200 alone does not prove it.
 
         Proof is an ETag that is their MD5, else a store that was seen to refuse wrong checksums, else the bytes read back.
         The checksum in the response may be a copy of ours, so it proves only a difference.
-
-        Raises:
-            StoreError: S3 holds other bytes. They are deleted.
         """
         stored, etag = response.get("ChecksumSHA256"), response.get("ETag", "")
         if stored is None or stored == digests.sha256_base64:

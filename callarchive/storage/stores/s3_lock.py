@@ -39,7 +39,7 @@ class _Holding:
 
     @property
     def free(self) -> bool:
-        """Whether the last holder marked it free."""
+        """Release the lock. Raises UnavailableError if it was lost, so another process may have held it too."""
         return self.token == _FREE
 
 

@@ -35,13 +35,7 @@ _WRONG_SHA256 = "A" * 43 + "="  # 32 zero bytes
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """What a store was seen to guarantee.
-
-    Attributes:
-        creates_broken: what the store did that makes write-once names unsafe; None if they are safe.
-        locks_broken: what the store did that makes locks unsafe; None if they are safe.
-        deletes_if_match: whether DELETE supports `If-Match`.
-    """
+    """What a store was seen to guarantee: why write-once names or locks are unsafe there (None: they are safe)."""
 
     creates_broken: str | None = None
     locks_broken: str | None = None
@@ -60,13 +54,9 @@ class Promises:
 
 
 def try_promises(client: Any, bucket: str, prefix: str) -> Promises:
-    """Test the bucket with some 15 requests on objects that are deleted afterwards.
+    """Test the bucket with some 15 requests on objects below `prefix` that are deleted afterwards.
 
-    Args:
-        prefix: the prefix of the store's keys, with a trailing slash; empty if the store is the whole bucket.
-
-    Raises:
-        AccessDeniedError, UnavailableError, ConfigurationError: the bucket cannot be written or read at all.
+    Raises AccessDeniedError, UnavailableError or ConfigurationError if the bucket cannot be written or read at all.
     """
     with _trial(client, bucket, prefix) as trial:
         try:

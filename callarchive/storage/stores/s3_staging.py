@@ -30,12 +30,7 @@ class Digests:
 
 
 class S3Staging:
-    """Bytes on their way into S3; sent when they are committed.
-
-    Args:
-        url: the store, for messages.
-        put: sends the bytes as a new object.
-    """
+    """Bytes on their way into S3; `put` sends them as a new object when they are committed."""
 
     def __init__(self, url: str, spool: BinaryIO, put: Callable[[str, BinaryIO, Digests], None]) -> None:
         self._url = url
