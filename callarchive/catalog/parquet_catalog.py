@@ -5,11 +5,13 @@ on first use: DuckDB reads the files without pyarrow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from callarchive.catalog import schemas
+from callarchive.catalog.ddl import duckdb_query, text_literal
 from callarchive.catalog.schemas import PUBLIC_TABLES, Table
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError, StoreError
 from callarchive.storage.stores import Store
@@ -85,9 +87,10 @@ class Catalog:
         # A view binds its files when it is created and again when it is queried: read their footers only once.
         connection.execute("set parquet_metadata_cache = true")
         for table in PUBLIC_TABLES:
-            if (root := local_folder(self.store)) is not None:
-                files = [f"{root}/{path}" for _, path in self._partitions(table, first, last)]
-                connection.execute(f"create view {table.name} as {_select(table, files)}")
+            days = self._partitions(table, first, last)
+            if days and (root := local_folder(self.store)) is not None:
+                files = ", ".join(text_literal(f"{root}/{path}") for _, path in days)
+                connection.execute(f"create view {table.name} as {duckdb_query(table, f'[{files}],')}")
             else:
                 connection.register(table.name, self.dataset(table, first, last))
         return connection
@@ -194,44 +197,17 @@ class Catalog:
             return [(first, item.path) for item in self.store.list(folder) if item.path == path]
         found = []
         for item in self.store.list(table.folder):
-            day = _day_in(item.path)
-            if day is None or item.path != table.partition_path(day):
-                continue
-            if (first is None or day >= first) and (last is None or day <= last):
-                found.append((day, item.path))
+            with suppress(ValueError):  # a file of somebody else
+                day = date.fromisoformat(item.path.partition("/call_date=")[2].partition("/")[0])
+                in_range = (first is None or day >= first) and (last is None or day <= last)
+                if in_range and item.path == table.partition_path(day):
+                    found.append((day, item.path))
         return sorted(found)
 
 
 def table_named(name: str) -> Table:
     """Return the public table of that name. Raises ArchiveError if there is none."""
-    for table in PUBLIC_TABLES:
-        if table.name == name:
-            return table
-    raise ArchiveError(f"no table named {name}: the catalog has {', '.join(t.name for t in PUBLIC_TABLES)}")
-
-
-def _select(table: Table, files: Sequence[str]) -> str:
-    """Return DuckDB's query for the table's columns and `call_date` in these local files, possibly none."""
-    typed = [f'null::{schemas.SQL_TYPES[column.type]} as "{column.name}"' for column in table.columns]
-    no_rows = f"select {', '.join((*typed, 'null::date as call_date'))} where false"
-    if not files:
-        return no_rows
-    names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    return (
-        # The outer select names the columns, because DuckDB reads `env=prod` in the catalog's own path as a column. A
-        # column that all of the files lack is NULL.
-        f"select {columns}, call_date from ({no_rows} union all by name "  # noqa: S608
-        f"select * from read_parquet([{names}], hive_partitioning = true, hive_types = {{'call_date': date}}, "
-        "union_by_name = true))"
-    )
-
-
-def _day_in(path: str) -> date | None:
-    for part in path.split("/"):
-        if part.startswith("call_date="):
-            try:
-                return date.fromisoformat(part.removeprefix("call_date="))
-            except ValueError:
-                return None
-    return None
+    tables = {table.name: table for table in PUBLIC_TABLES}
+    if name not in tables:
+        raise ArchiveError(f"no table named {name}: the catalog has {', '.join(tables)}")
+    return tables[name]

@@ -1,7 +1,7 @@
 """Rows of the step tables, to and from the models."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pyarrow as pa
@@ -55,28 +55,15 @@ def lookup_row(subaccount_id: str, lookup: Lookup) -> Row:
 
 def metadata_row(subaccount_id: str, session_id: str, recording: ApiRecording) -> Row:
     """Return a row of `recording_metadata`."""
-    return {
-        "subaccount_id": subaccount_id,
-        "session_id": session_id,
-        "recording_id": recording.recording_id,
-        "api_status": recording.api_status.value,
-        "api_status_raw": recording.api_status_raw,
-        "external_file_url": recording.external_file_url,
-        "duration_api_s": recording.duration_api_s,
-        "started_at_api": recording.started_at,
-    }
+    row = asdict(recording)
+    started_at = row.pop("started_at")
+    return {"subaccount_id": subaccount_id, "session_id": session_id, **row, "started_at_api": started_at}
 
 
 def recording_from(row: Row) -> ApiRecording:
     """Return the recording of a `metadata_row`."""
-    return ApiRecording(
-        recording_id=row["recording_id"],
-        api_status=ApiStatus(row["api_status"]),
-        api_status_raw=row["api_status_raw"],
-        external_file_url=row["external_file_url"],
-        duration_api_s=row["duration_api_s"],
-        started_at=row["started_at_api"],
-    )
+    facts = {field.name: row[field.name] for field in fields(ApiRecording) if field.name in row}
+    return ApiRecording(**facts | {"api_status": ApiStatus(row["api_status"]), "started_at": row["started_at_api"]})
 
 
 def lookup_from(row: Row, recordings: Iterable[ApiRecording]) -> Lookup:
@@ -93,42 +80,17 @@ def lookup_from(row: Row, recordings: Iterable[ApiRecording]) -> Lookup:
 
 def file_row(file: RecordingFile) -> Row:
     """Return a row of `recording_files`."""
-    row: Row = dict.fromkeys(schemas.RECORDING_FILES.schema.names)
-    row.update(
-        subaccount_id=file.subaccount_id,
-        session_id=file.session_id,
-        recording_id=file.recording_id,
-        archive_status=file.archive_status.value,
-        error=file.error,
-        quarantine_uri=file.quarantine_uri,
-        versions=[version.archive_path for version in file.versions],
-        versions_sha256=[version.sha256 for version in file.versions],
-    )
+    row = asdict(file)
+    source, kept, versions = row.pop("source"), row.pop("kept"), row.pop("versions")
     if file.source is not None:
-        row.update(
-            source_path=file.source.path,
-            source_uri=_masked_uri(file.source),
-            source_size_bytes=file.source.size_bytes,
-            source_etag=file.source.etag,
-            source_modified_at=file.source.modified_at,
-            source_evidence=None if file.source.evidence is None else file.source.evidence.value,
-        )
-    if file.kept is not None:
-        audio = file.kept.audio
-        row.update(
-            archive_path=file.kept.archive_path,
-            size_bytes=file.kept.size_bytes,
-            sha256=file.kept.sha256,
-            archived_at=file.kept.archived_at,
-            duration_s=audio.duration_s,
-            audio_issue=None if audio.audio_issue is None else audio.audio_issue.value,
-            audio_issue_detail=audio.issue_detail,
-            bitrate_kbps=audio.bitrate_kbps,
-            sample_rate_hz=audio.sample_rate_hz,
-            channels=audio.channels,
-            frame_count=audio.frame_count,
-        )
-    return row
+        row |= {f"source_{name}": value for name, value in source.items()}
+        row["source_uri"] = _masked_uri(file.source)
+    if kept is not None:
+        row |= kept | kept["audio"]
+        row["audio_issue_detail"] = row["issue_detail"]
+    row["versions"] = [version["archive_path"] for version in versions]
+    row["versions_sha256"] = [version["sha256"] for version in versions]
+    return {name: row.get(name) for name in schemas.RECORDING_FILES.schema.names}
 
 
 def _masked_uri(source: LandingObject) -> str:
@@ -142,30 +104,14 @@ def file_from(row: Row) -> RecordingFile:
     """Return the file of a `file_row`."""
     source = kept = None
     if row["source_path"] is not None:
-        source = LandingObject(
-            path=row["source_path"],
-            uri=row["source_uri"],
-            size_bytes=row["source_size_bytes"],
-            etag=row["source_etag"],
-            modified_at=row["source_modified_at"],
-            evidence=None if row["source_evidence"] is None else SourceEvidence(row["source_evidence"]),
-        )
+        source = LandingObject(**{field.name: row[f"source_{field.name}"] for field in fields(LandingObject)})
+        if source.evidence is not None:
+            source = replace(source, evidence=SourceEvidence(source.evidence))
     if row["archive_path"] is not None:
-        kept = KeptFile(
-            archive_path=row["archive_path"],
-            size_bytes=row["size_bytes"],
-            sha256=row["sha256"],
-            archived_at=row["archived_at"],
-            audio=Mp3Facts(
-                duration_s=row["duration_s"],
-                frame_count=row["frame_count"],
-                bitrate_kbps=row["bitrate_kbps"],
-                sample_rate_hz=row["sample_rate_hz"],
-                channels=row["channels"],
-                audio_issue=None if row["audio_issue"] is None else AudioIssue(row["audio_issue"]),
-                issue_detail=row["audio_issue_detail"],
-            ),
-        )
+        issue = None if row["audio_issue"] is None else AudioIssue(row["audio_issue"])
+        facts: Row = {field.name: row.get(field.name) for field in fields(Mp3Facts)}
+        audio = Mp3Facts(**facts | {"audio_issue": issue, "issue_detail": row["audio_issue_detail"]})
+        kept = KeptFile(row["archive_path"], row["size_bytes"], row["sha256"], audio, row["archived_at"])
     return RecordingFile(
         subaccount_id=row["subaccount_id"],
         session_id=row["session_id"],
