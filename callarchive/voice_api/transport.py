@@ -136,8 +136,6 @@ class Transport:
                     raise NoResponseError(reason, http_status=status) from err
             else:
                 status = response.status
-                if status in request.denied:
-                    self._key.reject(status)
                 if status in (408, 429) or status >= 500:
                     reason = f"HTTP {status}"
                     pause_s = self._retry_after(response)
@@ -204,8 +202,11 @@ class Transport:
         for _ in range(_MAX_REDIRECTS + 1):
             with self._turn(deadline):
                 response = self._exchange(request, url, deadline)
+                # Noted before the next request may begin.
+                if response.status in request.denied:
+                    self._key.reject(response.status)
                 # A failing gateway returns 5xx and 429 without checking the key.
-                if response.status < 500 and response.status not in (*request.denied, 429):
+                if response.status < 500 and response.status != 429:
                     self._key.accept()
             if response.status not in (301, 302, 303, 307, 308):
                 return response

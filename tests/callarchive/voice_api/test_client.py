@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from callarchive.domain.errors import AccessDeniedError, ConfigurationError, UnavailableError
 from callarchive.domain.models import ApiStatus, LookupStatus
+from callarchive.voice_api.api_key import ApiKey
 
 SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"
 RECORDING = "eef54fc2-065a-11ec-bce9-ed1000154345"
@@ -251,6 +252,26 @@ def test_a_rejected_key_stops_everything_after_one_request(server, make_client, 
     assert all("acme_sg" in text and "api_key" in text and "TEST_API_KEY" in text for text in errors)
     with pytest.raises(AccessDeniedError):
         client.check()
+    assert len(server.received) == 1
+
+
+def test_no_request_begins_before_a_rejection_is_recorded(server, make_client, reply, monkeypatch):
+    server.reply_with(reply(401))
+    reject = ApiKey.reject
+
+    def reject_late(key, status):
+        time.sleep(0.2)
+        reject(key, status)
+
+    monkeypatch.setattr(ApiKey, "reject", reject_late)
+    client = make_client()
+
+    def look_up(_):
+        with pytest.raises(AccessDeniedError):
+            client.look_up(SESSION)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(look_up, range(4)))
     assert len(server.received) == 1
 
 
