@@ -1,5 +1,6 @@
 """`Settings`, the whole configuration. How it is read: see `loading`."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Self
@@ -9,21 +10,8 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from callarchive.domain.errors import ConfigurationError
 from callarchive.runtime.time_zones import require_zone
-from callarchive.settings.accounts import AccountSettings, SqlSource
-from callarchive.settings.sections import (
-    AlertSettings,
-    ArchiveSettings,
-    CatalogSettings,
-    CheckSettings,
-    DagsterSettings,
-    ForecastSettings,
-    InboxSettings,
-    LookupSettings,
-    ReceiverSettings,
-    ReconciliationSettings,
-    ReopenSettings,
-    TransferSettings,
-)
+from callarchive.settings import sections
+from callarchive.settings.accounts import AccountSettings
 from callarchive.settings.values import Secret, Section, unset_secrets
 
 
@@ -37,18 +25,18 @@ class Settings(Section):
 
     timezone: str = "UTC"
     start_date: date
-    archive: ArchiveSettings
-    catalog: CatalogSettings
-    inbox: InboxSettings = Field(default={}, validate_default=True)  # validated, to make its path absolute
-    transfer: TransferSettings = TransferSettings()
-    lookups: LookupSettings = LookupSettings()
-    receiver: ReceiverSettings = ReceiverSettings()
-    reopen: ReopenSettings = ReopenSettings()
-    reconciliation: ReconciliationSettings = ReconciliationSettings()
-    checks: CheckSettings = CheckSettings()
-    alerts: AlertSettings = AlertSettings()
-    forecast: ForecastSettings = ForecastSettings()
-    dagster: DagsterSettings = DagsterSettings()
+    archive: sections.ArchiveSettings
+    catalog: sections.CatalogSettings
+    inbox: sections.InboxSettings = Field(default={}, validate_default=True)  # validated, to make its path absolute
+    transfer: sections.TransferSettings = sections.TransferSettings()
+    lookups: sections.LookupSettings = sections.LookupSettings()
+    receiver: sections.ReceiverSettings = sections.ReceiverSettings()
+    reopen: sections.ReopenSettings = sections.ReopenSettings()
+    reconciliation: sections.ReconciliationSettings = sections.ReconciliationSettings()
+    checks: sections.CheckSettings = sections.CheckSettings()
+    alerts: sections.AlertSettings = sections.AlertSettings()
+    forecast: sections.ForecastSettings = sections.ForecastSettings()
+    dagster: sections.DagsterSettings = sections.DagsterSettings()
     accounts: tuple[AccountSettings, ...] = Field(min_length=1)
 
     _path: Path | None = PrivateAttr(default=None)
@@ -95,13 +83,19 @@ class Settings(Section):
         Raises:
             ConfigurationError: names every key whose secret or file cannot.
         """
-        problems = unset_secrets(_main_job_secrets(self))
-        for key, file in _main_job_files(self):
-            try:
-                with file.open("rb"):
-                    pass
-            except OSError as err:
-                problems.append(f"{key}: {file} cannot be read: {err.strerror}")
+        needed = {
+            f"accounts.{number}.{key}": value
+            for number, account in enumerate(self.accounts)
+            for key, value in _secrets_and_files(account)
+            if not key.startswith(("push.", "webhooks."))
+        }
+        problems = unset_secrets((key, value) for key, value in needed.items() if isinstance(value, Secret))
+        for key, file in needed.items():
+            if isinstance(file, Path):
+                try:
+                    file.open("rb").close()
+                except OSError as err:
+                    problems.append(f"{key}: {file} cannot be read: {err.strerror}")
         if problems:
             raise ConfigurationError("\n".join(problems))
 
@@ -111,28 +105,13 @@ class Settings(Section):
         return [f"{key}: {doubt}" for key, doubt in found if doubt is not None]
 
 
-def _main_job_secrets(settings: Settings) -> list[tuple[str, Secret | None]]:
-    found: list[tuple[str, Secret | None]] = []
-    for number, account in enumerate(settings.accounts):
-        at = f"accounts.{number}"
-        found += [(f"{at}.api_key", account.api_key), (f"{at}.phone_hash_key", account.phone_hash_key)]
-        found += [
-            (f"{at}.session_sources.{place}.url", source.url)
-            for place, source in enumerate(account.session_sources)
-            if isinstance(source, SqlSource) and isinstance(source.url, Secret)
-        ]
-        if account.sftp is not None:
-            found += [
-                (f"{at}.sftp.password", account.sftp.password),
-                (f"{at}.sftp.passphrase", account.sftp.passphrase),
-            ]
-    return found
-
-
-def _main_job_files(settings: Settings) -> list[tuple[str, Path]]:
-    found: list[tuple[str, Path | None]] = []
-    for number, account in enumerate(settings.accounts):
-        if account.sftp is not None:
-            at = f"accounts.{number}.sftp"
-            found += [(f"{at}.known_hosts", account.sftp.known_hosts), (f"{at}.private_key", account.sftp.private_key)]
-    return [(key, file) for key, file in found if file is not None]
+def _secrets_and_files(section: Section) -> Iterator[tuple[str, Secret | Path]]:
+    """Yield every secret and file that the section and its subsections name, with its key."""
+    for name, value in section:
+        children = enumerate(value) if isinstance(value, tuple) else ((None, value),)
+        for number, child in children:
+            key = name if number is None else f"{name}.{number}"
+            if isinstance(child, Secret | Path):
+                yield key, child
+            elif isinstance(child, Section):
+                yield from ((f"{key}.{inner}", found) for inner, found in _secrets_and_files(child))

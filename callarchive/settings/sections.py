@@ -41,15 +41,12 @@ class ArchiveSettings(Section):
     s3: S3Settings = S3Settings()
 
 
-class CatalogSettings(Section):
+class CatalogSettings(ArchiveSettings):
     """Where the Parquet tables are written.
 
     Attributes:
         url: a folder, or a bucket with a prefix; must differ from the archive's.
     """
-
-    url: StoreUrl
-    s3: S3Settings = S3Settings()
 
 
 class InboxSettings(Section):

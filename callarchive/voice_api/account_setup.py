@@ -84,14 +84,8 @@ class AccountSetup:
 
     def set_push_config(self, *, protocol: str, host: str, port: int, username: str, password: str, path: str) -> None:
         """Set the recording push configuration."""
-        payload = {
-            "protocol": protocol,
-            "host": host,
-            "port": port,
-            "username": username,
-            "password": password,
-            "path": path,
-        }
+        payload = {"protocol": protocol, "host": host, "port": port, "username": username, "path": path}
+        payload["password"] = password
         self._send("POST", "recording-push-config", payload, secrets=(password,), none_at=())
 
     def delete_push_config(self) -> bool:

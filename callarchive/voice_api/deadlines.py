@@ -86,26 +86,22 @@ class Watchdog:
                 self._wake.wait(None if self._wakes_at == float("inf") else max(0.0, self._wakes_at - now))
 
 
-class WatchedConnection(HTTPConnection):
+class _Watched:
     """A connection that registers its socket with the watch of the current thread."""
 
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        """Register the socket, and read the response."""
-        _note(self)
-        return super().getresponse()
+    sock: socket.socket | None
+
+    def getresponse(self) -> urllib3.HTTPResponse:
+        # Keep the socket itself: http.client drops it while the body of a closing connection is still being read.
+        if (watch := _watch.get()) is not None:
+            watch.socket = self.sock
+        response: urllib3.HTTPResponse = super().getresponse()  # type: ignore[misc]
+        return response
 
 
-class WatchedTlsConnection(HTTPSConnection):
+class WatchedConnection(_Watched, HTTPConnection):  # type: ignore[misc]
+    """A connection whose requests a `Watchdog` can abort."""
+
+
+class WatchedTlsConnection(_Watched, HTTPSConnection):  # type: ignore[misc]
     """A `WatchedConnection` over TLS."""
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        """Register the socket, and read the response."""
-        _note(self)
-        return super().getresponse()
-
-
-def _note(connection: HTTPConnection) -> None:
-    """Keep the socket itself: http.client drops it while the body of a closing connection is still being read."""
-    watch = _watch.get()
-    if watch is not None:
-        watch.socket = connection.sock

@@ -24,33 +24,16 @@ def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[Pus
 
     S3 does not use the port, and 8x8's samples have various ones: it differs only if the configuration sets it.
     """
-    current = {
-        "protocol": None if found is None else found.protocol,
-        "host": None if found is None else found.host,
-        "port": None if found is None or found.port is None else str(found.port),
-        "username": None if found is None else found.username,
-        "path": None if found is None else found.path,
-    }
-    settings = {
-        "protocol": wanted.protocol,
-        "host": wanted.host,
-        "port": str(wanted.port),
-        "username": wanted.username,
-        "path": wanted.path,
-    }
     any_port = found is not None and wanted.protocol == "S3" and "port" not in wanted.model_fields_set
-    differences = [
-        PushDifference(
-            name,
-            current[name],
-            value,
-            _plain(name, current[name]) != _plain(name, value) and not (name == "port" and any_port),
-        )
-        for name, value in settings.items()
-    ]
+    differences = []
+    for name in ("protocol", "host", "port", "username", "path"):
+        value = getattr(found, name, None)
+        current, target = None if value is None else str(value), str(getattr(wanted, name))
+        same = _plain(name, current) == _plain(name, target) or (name == "port" and any_port)
+        differences.append(PushDifference(name, current, target, not same))
     is_set = found is not None and found.password_set
-    password = PushDifference("password", None if found is None else _set(is_set), "set", None if is_set else True)
-    return [*differences, password]
+    at_8x8 = None if found is None else "set" if is_set else "not set"
+    return [*differences, PushDifference("password", at_8x8, "set", None if is_set else True)]
 
 
 def differs(differences: list[PushDifference]) -> bool:
@@ -83,7 +66,3 @@ def _plain(setting: str, value: str | None) -> str | None:
     if setting == "path":
         return value.rstrip("/") or "/"
     return value
-
-
-def _set(is_set: bool) -> str:  # noqa: FBT001
-    return "set" if is_set else "not set"
