@@ -8,18 +8,20 @@ package alone.
 import os
 import sysconfig
 import zoneinfo
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 PATH_VARIABLE = "PYTHONTZPATH"
 _PACKAGE = "tzdata"
 _VERSION_LINE = "# version "
-_HEADER_BYTES = 44
-_LEAP_COUNT = slice(28, 32)
-"""The number of leap-second records in a TZif header (RFC 9636, section 3.1)."""
+_HEADER_BYTES = 40
+_LEAP_COUNT = slice(24, 28)
+"""The number of leap-second records in a TZif header (RFC 9636, section 3.1), after the four bytes `TZif`."""
 
 _NO_ZONES = {
     "localtime": "is whatever zone a machine is set to",
@@ -69,10 +71,7 @@ def follow_path_variable() -> None:
 
 def data_in_use(name: str) -> ZoneData:
     """Return the version of the data that zoneinfo reads for the zone. Raises ValueError if there is no such zone."""
-    found = _data_below(zoneinfo.TZPATH, name)
-    if found is not None:
-        return found[0]
-    return _packaged_data(name)[0]
+    return (_data_below(zoneinfo.TZPATH, name) or _packaged_data(name))[0]
 
 
 def opened_zone(name: str) -> ZoneInfo | None:
@@ -153,7 +152,7 @@ def _data_below(folders: Sequence[str], name: str) -> tuple[ZoneData, bytes] | N
             data = Path(folder, name).read_bytes()
         except (OSError, ValueError):
             continue
-        return ZoneData(folder, _version_in(Path(folder)), _sha256(data)), data
+        return ZoneData(folder, _version_in(Path(folder)), sha256(data).hexdigest()), data
     return None
 
 
@@ -165,18 +164,10 @@ def _packaged_data(name: str) -> tuple[ZoneData, bytes]:
         from tzdata import IANA_VERSION
     except (ImportError, OSError, ValueError) as err:
         raise ValueError(f"there is no data of {name}: {type(err).__name__}") from err
-    return ZoneData(_PACKAGE, IANA_VERSION, _sha256(data)), data
-
-
-def _sha256(data: bytes) -> str:
-    from hashlib import sha256
-
-    return sha256(data).hexdigest()
+    return ZoneData(_PACKAGE, IANA_VERSION, sha256(data).hexdigest()), data
 
 
 def _opened(found: tuple[ZoneData, bytes], name: str) -> tuple[ZoneInfo, ZoneData] | None:
-    from io import BytesIO
-
     try:
         return ZoneInfo.from_file(BytesIO(found[1]), key=name), found[0]
     except ValueError:
@@ -199,11 +190,4 @@ def _version_in(folder: Path) -> str | None:
 
 def _counts_leap_seconds(data: bytes) -> bool:
     """Return whether a header of the TZif data (version 2 and later have two) announces leap-second records."""
-    return any(any(header[_LEAP_COUNT]) for header in _headers(data))
-
-
-def _headers(data: bytes) -> Iterable[bytes]:
-    for part in data.split(b"TZif")[1:]:
-        header = b"TZif" + part[: _HEADER_BYTES - 4]
-        if len(header) == _HEADER_BYTES:
-            yield header
+    return any(any(header[_LEAP_COUNT]) for header in data.split(b"TZif")[1:] if len(header) >= _HEADER_BYTES)

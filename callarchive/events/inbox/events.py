@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from callarchive.domain.days import parse_timestamp
 from callarchive.domain.errors import ArchiveError, InvalidIdError
@@ -40,6 +40,7 @@ class RecordingEvent:
         file_path: of the file: raw colons, a date folder, no scheme. Never trusted. See `foreign_text.place_to_keep`.
     """
 
+    kind: ClassVar[str] = "recording"
     session_id: str
     recording_id: str
     status: ApiStatus
@@ -58,6 +59,7 @@ class SessionEvent:
         source_number, destination_number: A's caller and B's callee, masked.
     """
 
+    kind: ClassVar[str] = "session"
     session_id: str
     session_status: str | None = None
     started_at: datetime | None = None
@@ -72,6 +74,7 @@ class SessionEvent:
 class UnknownEvent:
     """An event of an unknown type: counted, and only its type is kept."""
 
+    kind: ClassVar[str] = "unknown"
     event_type: str | None = None
 
 

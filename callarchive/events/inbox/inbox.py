@@ -17,7 +17,7 @@ from callarchive.domain.days import utc_now
 from callarchive.domain.identifiers import plausible, uuid_time
 from callarchive.events.inbox.cleaning import clean_events
 from callarchive.events.inbox.database import ABOUT, DAY_PREFIX, EVENTS, SESSIONS, insert_into, open_engine, writing
-from callarchive.events.inbox.events import ReadEvent, RecordingEvent, SessionEvent
+from callarchive.events.inbox.events import ReadEvent, RecordingEvent, SessionEvent, UnknownEvent
 from callarchive.events.inbox.queries import InboxQueries
 
 _DELETED_AT_ONCE = 1000
@@ -77,17 +77,8 @@ class Inbox(InboxQueries):
 
     def probe_write(self) -> None:
         """Write an event and delete it again: two commits that would fail where those of `add` fail. Raises like `add`."""
-        now = self._clock()
-        probe = {
-            "identity": _PROBE,
-            "subaccount_id": "",
-            "kind": _PROBE,
-            "first_received_at": now,
-            "last_received_at": now,
-            "delivery_count": 1,
-            "payload": "x" * _PROBE_CHARS,
-        }
-        insert = insert_into(self._engine, EVENTS).values(**probe)
+        probe = ReadEvent(UnknownEvent(), "x" * _PROBE_CHARS, _PROBE)
+        insert = insert_into(self._engine, EVENTS).values(**_row("", probe, self._clock()), delivery_count=1)
         with writing(self._engine) as connection:
             connection.execute(insert.on_conflict_do_nothing(index_elements=[EVENTS.c.identity]))
         with writing(self._engine) as connection:
@@ -197,22 +188,12 @@ def _insert_sessions(connection: sa.Connection, events: Sequence[tuple[str, Read
 
 
 def _row(subaccount_id: str, read: ReadEvent, now: datetime) -> dict[str, Any]:
-    event = read.event
-    row: dict[str, Any] = {
+    return {
         "identity": read.identity,
         "subaccount_id": subaccount_id,
-        "kind": "unknown",
-        "event_type": None,
-        "session_id": None,
-        "recording_id": None,
+        "kind": read.event.kind,
+        **{name: getattr(read.event, name, None) for name in ("event_type", "session_id", "recording_id")},
         "first_received_at": now,
         "last_received_at": now,
         "payload": read.payload,
     }
-    if isinstance(event, RecordingEvent):
-        row |= {"kind": "recording", "session_id": event.session_id, "recording_id": event.recording_id}
-    elif isinstance(event, SessionEvent):
-        row |= {"kind": "session", "session_id": event.session_id}
-    else:
-        row["event_type"] = event.event_type
-    return row

@@ -5,24 +5,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from callarchive.domain.models import ApiStatus
 from callarchive.domain.payloads import PROGRESS
-from callarchive.events.inbox.events import SessionEvent
+from callarchive.events.inbox.events import RecordingEvent, SessionEvent
 
 _SESSION_PROGRESS = ("ERROR", "FAILED", "CANCELED", "BUSY", "NO_ANSWER", "COMPLETED")
 """A session that one event reports as completed was a call, whatever another event reports for one leg."""
 
 
-@dataclass(frozen=True, slots=True)
-class InboxRecording:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxRecording(RecordingEvent):
     """A recording, merged from its VRU events."""
 
-    session_id: str
-    recording_id: str
-    status: ApiStatus
-    status_raw: str | None
-    duration_s: float | None
-    file_path: str | None
     first_received_at: datetime
     last_received_at: datetime
 

@@ -1,7 +1,7 @@
 """Reading from the inbox: sessions and recordings merged from their events, and the events themselves."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any
@@ -126,16 +126,8 @@ class InboxQueries:
             for row in _rows_of(connection, subaccount_id, session_ids, kind="recording"):
                 event = _event(row)
                 if isinstance(event, RecordingEvent):
-                    recording = InboxRecording(
-                        session_id=event.session_id,
-                        recording_id=event.recording_id,
-                        status=event.status,
-                        status_raw=event.status_raw,
-                        duration_s=event.duration_s,
-                        file_path=event.file_path,
-                        first_received_at=row.first_received_at,
-                        last_received_at=row.last_received_at,
-                    )
+                    received = {"first_received_at": row.first_received_at, "last_received_at": row.last_received_at}
+                    recording = InboxRecording(**asdict(event), **received)
                     found.setdefault(event.recording_id, []).append(recording)
         return [merge_recordings(found[recording_id]) for recording_id in sorted(found)]
 

@@ -31,16 +31,16 @@ def client_address(peer: str, forwarded_for: Sequence[str], *, trusted: Sequence
     Raises:
         ForgedAddressError: a trusted proxy forwarded something that is not an address.
     """
-    address = _address(peer)
+    address = address_in(peer)
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
-    while _within(address, trusted) and hops:
-        address = _address(hops.pop())
+    while is_within(address, trusted) and hops:
+        address = address_in(hops.pop())
     return address
 
 
 def is_allowed(address: Address, allowed: Sequence[Network]) -> bool:
     """Return whether the address may send; everyone may if there is no list."""
-    return not allowed or _within(address, allowed)
+    return not allowed or is_within(address, allowed)
 
 
 def same_header(sent: Sequence[bytes], expected: bytes) -> bool:
@@ -48,7 +48,8 @@ def same_header(sent: Sequence[bytes], expected: bytes) -> bool:
     return hmac.compare_digest(sent[0] if len(sent) == 1 else b"", expected) and len(sent) == 1
 
 
-def _address(text: str) -> Address:
+def address_in(text: str) -> Address:
+    """Return the address in a text, without brackets, port and IPv6 mapping. Raises ForgedAddressError."""
     text = text.strip()
     if text.startswith("["):  # [2001:db8::1]:4711
         text = text[1:].partition("]")[0]
@@ -62,5 +63,6 @@ def _address(text: str) -> Address:
     return mapped or address
 
 
-def _within(address: Address, ranges: Sequence[Network]) -> bool:
+def is_within(address: Address, ranges: Sequence[Network]) -> bool:
+    """Return whether the address is in one of the networks."""
     return any(address in network for network in ranges)

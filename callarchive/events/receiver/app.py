@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.phone_numbers import PhoneNumberMask
-from callarchive.events.inbox.events import EventRefusedError, RecordingEvent, SessionEvent, read_event
+from callarchive.events.inbox.events import EventRefusedError, read_event
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.events.receiver.admission import (
     ForgedAddressError,
@@ -137,12 +137,7 @@ class Receiver:
                 raise _RefusedError(503, "inbox", "the inbox is unavailable", retry_after_s=5) from None
         finally:
             self._in_flight -= 1
-        kind = "unknown"
-        if isinstance(event.event, RecordingEvent):
-            kind = "recording"
-        elif isinstance(event.event, SessionEvent):
-            kind = "session"
-        self._metrics.received(sender.subaccount_id, kind, self._inbox.now())
+        self._metrics.received(sender.subaccount_id, event.event.kind, self._inbox.now())
 
     def _sender(self, request: Request) -> Sender:
         """Return the account if the client may send its events. Reads nothing of the body."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from callarchive.events.receiver.admission import Network
+from callarchive.events.receiver.admission import ForgedAddressError, Network, address_in, is_within
 
 _PATIENCE_S = 0.5
 """Younger connections are not dropped: their request may have been received and not read yet, as in a burst."""
@@ -67,9 +67,8 @@ class Connections:
 
     def make_room(self) -> bool:
         """Drop connections of addresses over their limit. Return whether there were any: they may have incomplete requests."""
-        crowds = [waiting for address, waiting in self._waiting_at.items() if address]
         found = False
-        for waiting in crowds:
+        for waiting in self._crowds():
             while len(waiting) > self._most_waiting_each and self._drop_oldest(waiting, patience_s=0):
                 found = True
         return found
@@ -105,23 +104,20 @@ class Connections:
 
     def _drop_from_largest_crowd(self) -> bool:
         """Drop the oldest connection of the address furthest over its limit, even a young one."""
-        crowds = [waiting for address, waiting in self._waiting_at.items() if address]
-        largest = max(crowds, key=len, default={})
+        largest = max(self._crowds(), key=len, default={})
         return len(largest) > self._most_waiting_each and self._drop_oldest(largest, patience_s=0)
+
+    def _crowds(self) -> list[dict[Connection, float]]:
+        return [waiting for address, waiting in self._waiting_at.items() if address]
 
     def _key_of(self, peer: str | None) -> str:
         """Return the key shared by connections of one sender; "" if many senders share the address."""
-        if peer is None:
-            return ""
         try:
-            address = ipaddress.ip_address(peer.partition("%")[0])
-        except ValueError:
-            return peer
-        if isinstance(address, ipaddress.IPv6Address):
-            mapped = address.ipv4_mapped
-            if mapped is None:
-                if any(address in network for network in self._shared):
-                    return ""
-                return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
-            address = mapped
-        return "" if any(address in network for network in self._shared) else str(address)
+            address = address_in((peer or "").partition("%")[0])
+        except ForgedAddressError:
+            return peer or ""
+        if is_within(address, self._shared):
+            return ""
+        if address.version == 6:
+            return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
+        return str(address)

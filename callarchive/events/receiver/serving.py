@@ -63,7 +63,11 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
         cleaning = threading.Thread(target=_clean, args=(inbox, stopping), name="inbox-cleaning", daemon=True)
         cleaning.start()
         try:
-            connections = _connections(settings)
+            connections = Connections(
+                most=_most_connections(settings),
+                most_waiting_each=settings.receiver.max_waiting_per_address,
+                shared=networks(settings.receiver.trusted_proxies),
+            )
             receiver = Receiver(
                 senders, settings.receiver, inbox=inbox, writer=writer, metrics=metrics, make_room=connections.make_room
             )
@@ -130,14 +134,6 @@ def _most_connections(settings: Settings) -> int:
             log.warning("only %d files may be open (ulimit -n), fewer than receiver.max_connections needs", most)
             return max(1, most - _SPARE_CONNECTIONS - _OTHER_FILES)
     return wanted
-
-
-def _connections(settings: Settings) -> Connections:
-    return Connections(
-        most=_most_connections(settings),
-        most_waiting_each=settings.receiver.max_waiting_per_address,
-        shared=networks(settings.receiver.trusted_proxies),
-    )
 
 
 def _configuration(receiver: Receiver, settings: Settings, connections: Connections) -> uvicorn.Config:

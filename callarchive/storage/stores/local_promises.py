@@ -86,19 +86,13 @@ def _temporary() -> str:
 
 
 def _write(folder: int, name: str, data: bytes) -> None:
-    descriptor = os.open(name, _FLAGS, _MODE, dir_fd=folder)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(os.open(name, _FLAGS, _MODE, dir_fd=folder), "wb") as file:
+        file.write(data)
 
 
 def _read(folder: int, name: str) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-    try:
-        return os.read(descriptor, 2)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file:
+        return file.read()
 
 
 def _remove(folder: int, *names: str) -> None:

@@ -22,11 +22,12 @@ _TRIES = 3
 
 
 class HeldFolder:
-    """A folder, not a link if `above` is given, that stays open as long as this object is referenced. Raises OSError."""
+    """A folder that stays open as long as this object is referenced; not a link if `above` is given. Raises OSError."""
 
-    __slots__ = ("descriptor",)
+    __slots__ = ("_above", "descriptor")
 
     def __init__(self, place: str, *, above: "HeldFolder | None" = None) -> None:
+        self._above = above
         self.descriptor = -1
         flags = os.O_RDONLY | os.O_DIRECTORY
         if above is None:
@@ -38,21 +39,11 @@ class HeldFolder:
         if self.descriptor >= 0:
             os.close(self.descriptor)
 
-
-class OpenFolder:
-    """A folder of a store and its parent, held open. An empty name stands for the parent itself. Raises OSError."""
-
-    __slots__ = ("_folder", "_parent", "descriptor")
-
-    def __init__(self, parent: HeldFolder, name: str) -> None:
-        self._parent = parent
-        self._folder = HeldFolder(name or ".", above=parent)
-        self.descriptor = self._folder.descriptor
-
     def sync(self) -> None:
-        """Make the folder's entries durable, and its own, because it may be new. Raises OSError."""
+        """Make the folder's entries durable, and those of the folder above, because it may be new. Raises OSError."""
         sync_descriptor(self.descriptor)
-        sync_descriptor(self._parent.descriptor)
+        if self._above is not None:
+            self._above.sync()
 
 
 class LocalRoot:
@@ -82,8 +73,8 @@ class LocalRoot:
             raise self._leads_out(path)
         return target
 
-    def open(self, folder: str) -> OpenFolder:
-        """Open the folder, and create it if needed. Once it is synced, it is durable with all its parents.
+    def open(self, folder: str) -> HeldFolder:
+        """Open the folder (empty: the root), and create it if needed. Once synced, it is durable with all its parents.
 
         Raises PlaceRefusedError if a symbolic link is on the way; StoreError, AccessDeniedError.
         """
@@ -94,7 +85,7 @@ class LocalRoot:
                 if name:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(name, _FOLDER_MODE, dir_fd=above.descriptor)
-                return OpenFolder(above, name)
+                return HeldFolder(name or ".", above=above)
             except FileNotFoundError:  # another process deleted it while it was empty
                 continue
             except OSError as err:
@@ -103,7 +94,7 @@ class LocalRoot:
                 raise self.error(err, "writing below", folder) from err
         raise StoreError(f"{self.url}: writing below {folder} failed: another process keeps deleting it")
 
-    def require_names(self, folder: OpenFolder) -> None:
+    def require_names(self, folder: HeldFolder) -> None:
         """Test once per file system that it keeps write-once names. Raises ConfigurationError, OSError."""
         device = os.fstat(folder.descriptor).st_dev
         if device not in self._with_names:
@@ -117,7 +108,11 @@ class LocalRoot:
         with contextlib.ExitStack() as held:
             with self.translating("locking", name):
                 self._make(place.parent)
-                self._require_locks(place.parent)
+                folder = HeldFolder(str(place.parent))
+                device = os.fstat(folder.descriptor).st_dev
+                if device not in self._with_locks:
+                    try_locks(folder.descriptor, url=self.url)
+                    self._with_locks.add(device)
                 held.enter_context(file_lock(place, name=f"the lock {name} of {self.url}", wait_s=wait_s))
             yield
 
@@ -146,13 +141,6 @@ class LocalRoot:
 
     def _leads_out(self, path: str) -> PlaceRefusedError:
         return PlaceRefusedError(f"{self.url}: a symbolic link leads {path} out of the store")
-
-    def _require_locks(self, folder: Path) -> None:
-        held = HeldFolder(str(folder))
-        device = os.fstat(held.descriptor).st_dev
-        if device not in self._with_locks:
-            try_locks(held.descriptor, url=self.url)
-            self._with_locks.add(device)
 
     def _open_parent(self, parent: str, *, again: bool) -> HeldFolder:
         """Open the folder, durable with its parents. The last one stays open: it contains all sessions of a day."""

@@ -10,7 +10,7 @@ from typing import Self
 from callarchive.domain.errors import AlreadyExistsError, StoreError
 from callarchive.storage.landing.places import check_path
 from callarchive.storage.stores.local_promises import NO_LINKS
-from callarchive.storage.stores.local_root import LocalRoot, OpenFolder
+from callarchive.storage.stores.local_root import HeldFolder, LocalRoot
 from callarchive.storage.stores.naming import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class LocalStaging:
             self._named = self._usable = False
             folder.sync()
 
-    def _create(self) -> tuple[OpenFolder, int]:
+    def _create(self) -> tuple[HeldFolder, int]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with self._root.translating("writing below", self._folder):
             for attempt in range(_TRIES):
@@ -94,7 +94,7 @@ class LocalStaging:
                         raise
         raise AssertionError
 
-    def _target(self, path: str) -> tuple[OpenFolder, str]:
+    def _target(self, path: str) -> tuple[HeldFolder, str]:
         """Return the folder of the path, open, and the name in it."""
         self._require_usable()
         folder, _, name = check_path(path).rpartition("/")
@@ -105,7 +105,7 @@ class LocalStaging:
         os.fsync(self.descriptor)
         self._usable = True
 
-    def _link(self, folder: OpenFolder, name: str) -> None:
+    def _link(self, folder: HeldFolder, name: str) -> None:
         """Give the file its final name. Raises FileExistsError if the name is taken."""
         places: dict[str, int] = {"src_dir_fd": self._home.descriptor, "dst_dir_fd": folder.descriptor}
         try:

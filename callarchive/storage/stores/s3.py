@@ -7,7 +7,6 @@ object. Locks are in `s3_lock`, clients in `s3.clients`, and the test of conditi
 import contextlib
 import hashlib
 import io
-import itertools
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
@@ -148,10 +147,8 @@ class S3Store:
     def folders(self, folder: str) -> tuple[str, ...]:
         """Return the names of the folders directly below `folder`."""
         prefix = self._below(folder)
-        entries = itertools.chain.from_iterable(
-            page.get("CommonPrefixes", ()) for page in self._pages(prefix, Delimiter="/")
-        )
-        return tuple(sorted(entry["Prefix"][len(prefix) : -1] for entry in entries))
+        pages = self._pages(prefix, Delimiter="/")
+        return tuple(sorted(e["Prefix"][len(prefix) : -1] for page in pages for e in page.get("CommonPrefixes", ())))
 
     def delete(self, path: str) -> None:
         """Delete the object. In a bucket with versioning, older versions remain for its lifecycle rules."""
@@ -196,12 +193,11 @@ class S3Store:
         self._try_promises().require(self.url, locks=locks)
 
     def _seen_promises(self) -> Promises:
-        if self._promises is None:
-            with self._trying:
-                if self._promises is None:
-                    kept = _kept.get((self._client().meta.endpoint_url, self._bucket))
-                    self._promises = kept or self._try_promises()
-        return self._promises
+        with self._trying:
+            if self._promises is None:
+                kept = _kept.get((self._client().meta.endpoint_url, self._bucket))
+                self._promises = kept or self._try_promises()
+            return self._promises
 
     def _try_promises(self) -> Promises:
         client = self._client()
@@ -245,7 +241,12 @@ class S3Store:
             return response
 
         # A conflict: another conditional PUT is in progress, and its outcome decides.
-        response = retry(put, retryable=_is_conflict, backoff=_CONFLICT_BACKOFF, attempts=_CONFLICT_ATTEMPTS)
+        response = retry(
+            put,
+            retryable=lambda err: isinstance(err, s3_errors.ConflictError),
+            backoff=_CONFLICT_BACKOFF,
+            attempts=_CONFLICT_ATTEMPTS,
+        )
         self._confirm(path, response, digests)
 
     def _confirm(self, path: str, response: dict[str, Any], digests: Digests) -> None:
@@ -276,11 +277,10 @@ class S3Store:
         return sha256.digest()
 
     def _checksums_are_compared(self) -> bool:
-        if self._compares_checksums is None:
-            with self._trying:
-                if self._compares_checksums is None:
-                    self._compares_checksums = compares_checksums(self._client(), self._bucket, self._below(""))
-        return self._compares_checksums
+        with self._trying:
+            if self._compares_checksums is None:
+                self._compares_checksums = compares_checksums(self._client(), self._bucket, self._below(""))
+            return self._compares_checksums
 
     def _head(self, path: str) -> dict[str, Any]:
         """Return the response to HEAD; empty if there is no such object."""
@@ -321,7 +321,3 @@ class S3Store:
             if self._opened is None:
                 self._opened = s3_clients.s3_client(self._settings, connections=64)
             return self._opened
-
-
-def _is_conflict(err: Exception) -> bool:
-    return isinstance(err, s3_errors.ConflictError)

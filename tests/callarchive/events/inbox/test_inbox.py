@@ -158,8 +158,8 @@ SECONDS = st.none() | st.floats(0, 100)
 @given(st.lists(st.tuples(STATUSES, TEXTS, SECONDS, TEXTS), min_size=1, max_size=6), st.randoms())
 def test_recordings_merge_the_same_in_any_order_and_never_go_back(events: list[Any], rng: random.Random) -> None:
     events = [
-        InboxRecording("s", "r", status, raw, seconds, path, NOW + timedelta(hours=n), NOW + timedelta(hours=n))
-        for n, (status, raw, seconds, path) in enumerate(events)
+        InboxRecording("s", "r", *event, first_received_at=at, last_received_at=at)
+        for at, event in ((NOW + timedelta(hours=n), event) for n, event in enumerate(events))
     ]
     shuffled = [*events, rng.choice(events)]
     rng.shuffle(shuffled)
