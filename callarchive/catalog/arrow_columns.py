@@ -1,7 +1,4 @@
-"""Operations on columns of Arrow tables: row keys, joins by key, order, counts.
-
-A key joins the texts of its columns with `/`, which no account id contains. NULL counts as an empty text.
-"""
+"""Operations on columns of Arrow tables. A key joins the texts of columns with `/`; NULL counts as an empty text."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,6 @@
 """The catalog: Parquet tables in Hive partitions by `call_date`, written one partition at a time, read by range of days.
 
-Notebooks need only `Catalog.open(...)`. Schemas are in `schemas`. `parquet_files`, which has the file format, is imported
-on first use: DuckDB reads the files without pyarrow.
+`parquet_files`, which has the file format, is imported on first use: DuckDB reads the files without pyarrow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,10 +54,7 @@ class Catalog:
         *,
         columns: Sequence[str] | None = None,
     ) -> "pa.Table":
-        """Return the rows of the days from `first` to `last` (inclusive; None for no limit) as one Arrow table.
-
-        The columns are those of the table's schema, then `call_date` (date32).
-        """
+        """Return the rows of the days (inclusive; None for no limit) as one Arrow table, with `call_date` as last column."""
         return self.dataset(table, first, last).to_table(columns=None if columns is None else list(columns))
 
     def pandas(
@@ -77,9 +73,8 @@ class Catalog:
     def duckdb(self, first: date | None = None, last: date | None = None) -> "duckdb.DuckDBPyConnection":
         """Open an in-memory DuckDB connection with a view of each public table over the days from `first` to `last`.
 
-        DuckDB reads local files itself. On S3 it queries a pyarrow dataset, because the wheel of DuckDB lacks the S3
-        extension. A query during which a day is replaced fails instead of mixing old and new rows: run it again. On S3,
-        connect again.
+        On S3 it queries a pyarrow dataset, because the wheel of DuckDB lacks the S3 extension. A query during which a day is
+        replaced fails instead of mixing old and new rows: run it again. On S3, connect again.
         """
         import duckdb
 
@@ -124,10 +119,9 @@ class Catalog:
         )
 
     def partition(self, table: Table, day: date, *, columns: Sequence[str] | None = None) -> "pa.Table":
-        """Return one day's rows in the table's schema, or the named columns, without `call_date`, ordered by key.
+        """Return one day's rows (none without a partition) in the table's schema, or the named columns, ordered by key.
 
-        The table is empty if the day has no partition. Columns that an older file lacks are NULL.
-        Raises StoreError if the file cannot be read, or is damaged.
+        Columns that an older file lacks are NULL. Raises StoreError if the file cannot be read, or is damaged.
         """
         from callarchive.catalog import parquet_files
 
@@ -154,11 +148,8 @@ class Catalog:
         """Replace the day's partition with these rows, ordered by key, and return the row count.
 
         Readers, and reruns after a kill, find either the old rows or the new ones. A file that would not change is not
-        written: comparing takes half the time of writing, and most reruns change nothing.
-
-        Raises:
-            ArchiveError: two rows have the same key; nothing is written.
-            StoreError: the partition cannot be written; the old rows remain.
+        written: comparing takes half the time of writing, and most reruns change nothing. Raises ArchiveError if two rows
+        have the same key; StoreError.
         """
         from callarchive.catalog import parquet_files
 

@@ -1,8 +1,4 @@
-"""The time zone of a catalog's days, stored in the catalog.
-
-In another time zone, sessions near midnight would belong to no day or to two. So the first run stores the zone, and runs
-with another one are refused.
-"""
+"""The time zone of a catalog's days, stored by its first run. Runs with another one, and so other days, are refused."""
 
 import json
 from datetime import datetime, timedelta
@@ -26,11 +22,8 @@ def require_same_zone(catalog: "Catalog", settings: Settings, *, now: datetime) 
     """Check that the catalog has the configured time zone. A catalog without a stored zone gets the configured one.
 
     Another name is accepted (Etc/UTC for UTC, Asia/Calcutta for Asia/Kolkata) if it gives the same bounds to every day
-    from the first one in use to a year from now.
-
-    Raises:
-        ConfigurationError: the catalog has another time zone.
-        StoreError, UnavailableError, AccessDeniedError: the stored zone cannot be read or written.
+    from the first one in use to a year from now. Raises ConfigurationError if the catalog has another zone; StoreError,
+    UnavailableError, AccessDeniedError.
     """
     kept = kept_zone(catalog)
     if kept is None:

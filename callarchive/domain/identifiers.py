@@ -33,10 +33,7 @@ def is_uuid(text: str) -> bool:
 
 
 def parse_id(text: object, *, kind: str) -> str:
-    """Return the id in lower case, as in tables, paths and requests.
-
-    Raises InvalidIdError if it is not a UUID: the message has the `kind` and at most 60 characters of the text.
-    """
+    """Return the id in lower case. Raises InvalidIdError, with `kind` and 60 characters at most, if it is not a UUID."""
     if isinstance(text, str) and is_uuid(text):
         return text.lower()
     shown = ascii(text)
@@ -78,9 +75,6 @@ def plausible(at: datetime | None, *, now: datetime) -> bool:
 
 
 def path_segment(subaccount_id: str) -> str:
-    """Return the account's folder name: its id, with a leading `.` or `_` percent-encoded.
-
-    Parquet readers ignore names that begin with these, and `..` would leave the folder.
-    """
+    """Return the account's folder: its id, with a leading `.` or `_`, which Parquet readers ignore, percent-encoded."""
     first = subaccount_id[0]
     return f"%{ord(first):02X}{subaccount_id[1:]}" if first in "._" else subaccount_id

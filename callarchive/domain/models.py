@@ -1,7 +1,4 @@
-"""The models of sessions, lookups and recordings, without behaviour.
-
-Time stamps are aware UTC; `None` means that no source gave a value.
-"""
+"""The models of sessions, lookups and recordings. Time stamps are aware UTC; `None`: no source gave a value."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -114,10 +111,7 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """A session source's result for a day: one `Session` per session id, and the skipped rows.
-
-    `other_days` has the ids of sessions that belong to other days; it is not compared.
-    """
+    """A source's result for a day: its sessions, the skipped rows, and the ids of sessions that belong to other days."""
 
     sessions: tuple[Session, ...] = ()
     problems: tuple[RowProblem, ...] = ()

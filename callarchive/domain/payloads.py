@@ -66,13 +66,10 @@ def decode(body: str | bytes) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Return the JSON value.
+    """Return the JSON value; an object with duplicate keys is a `DoubledKeys`.
 
-    Numbers that no column can hold (NaN, Infinity, 1e400, integers of over 300 digits) are `None`; an object with duplicate
-    keys is a `DoubledKeys`.
-
-    Raises:
-        UnreadableError: the message is "is not JSON" with the position, or "is nested too deeply".
+    Numbers that no column can hold (NaN, Infinity, 1e400, integers of over 300 digits) are `None`.
+    Raises UnreadableError: "is not JSON" with the position, or "is nested too deeply".
     """
     try:
         return _DECODER.decode(text)
@@ -110,10 +107,7 @@ def status_message(tree: Any) -> str:
 
 
 def numeric_code(value: Any) -> int | None:
-    """Return a status code as a number, `None` where it is not one.
-
-    It is a number on 8x8's page, and a string in the OpenAPI file's 422.
-    """
+    """Return a status code, a number or (in the OpenAPI file's 422) a text, as a number; `None` where it is not one."""
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value, re.ASCII):
         return int(value)
     if isinstance(value, float) and value.is_integer():

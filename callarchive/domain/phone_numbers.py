@@ -1,7 +1,4 @@
-"""Mask phone numbers: drop, hash with a key, or keep, as the account's `phone_numbers` says.
-
-They are personal data. Whatever the setting, they are never in logs, messages or paths.
-"""
+"""Mask phone numbers as the account's `phone_numbers` says. They are never in logs, messages or paths."""
 
 import hashlib
 import hmac

@@ -16,11 +16,8 @@ def recording_start(
 ) -> tuple[datetime | None, str | None]:
     """Return the start and its source: `api`, `filename` or `uuid`; `None` twice if there is none.
 
-    A UUID's time counts only within three days of the call's day: its generator's clock may be off.
-
-    Args:
-        api: `startRecordingTime`; `None` when unset.
-        file_name: of the object found, else of 8x8's URL; percent-encoded or not.
+    A UUID's time counts only within three days of the call's day: its generator's clock may be off. The file name is that
+    of the object found, else of 8x8's URL; percent-encoded or not.
     """
     if plausible(api, now=now):
         return api, "api"

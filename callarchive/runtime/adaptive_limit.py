@@ -20,14 +20,9 @@ _PAUSE_S = 1.0
 class Adaptive:
     """A limit for concurrent transfers that follows the throughput. Thread-safe.
 
-    It starts low and doubles, or quadruples where a transfer takes long, while that brings more transfers a second; if it
-    does not, the step is undone and retried some seconds later. It is halved when the server throttles us, at most once a
+    It starts at `first` and doubles, or quadruples where a transfer takes long, while that brings more transfers a second; if
+    it does not, the step is undone and retried some seconds later. It is halved when the server throttles us, at most once a
     second.
-
-    Args:
-        ceiling: `transfer.concurrency`.
-        first: where it starts; default 8, or the ceiling if that is lower.
-        clock: seconds, monotonic.
     """
 
     def __init__(self, ceiling: int, *, first: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:

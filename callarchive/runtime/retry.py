@@ -79,10 +79,7 @@ def retry(
     deadline: Deadline | None = None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> T:
-    """Return the result of `work()`, called again after each retryable error; the last error is raised.
-
-    No call begins after the deadline; pauses are cut to it and slept by it.
-    """
+    """Return the result of `work()`, called again after retryable errors; no call begins after the deadline."""
     for failures in count(1):
         try:
             return work()

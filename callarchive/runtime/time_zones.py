@@ -54,10 +54,7 @@ class ZoneData:
 
 
 def use_package_data() -> None:
-    """Make zoneinfo read the package `tzdata` and no files of the machine, unless PYTHONTZPATH is set.
-
-    Zones that were opened before keep their data, but are not returned again.
-    """
+    """Make zoneinfo read the package `tzdata`, for zones opened from now on, unless PYTHONTZPATH is set."""
     if PATH_VARIABLE not in os.environ and zoneinfo.TZPATH and find_spec(_PACKAGE) is not None:
         zoneinfo.reset_tzpath(to=())
         ZoneInfo.clear_cache()
@@ -97,10 +94,7 @@ def packaged_zone(name: str) -> tuple[ZoneInfo, ZoneData] | None:
 
 
 def require_zone(name: str) -> None:
-    """Raise ValueError unless the name is an IANA zone that means the same on every machine.
-
-    The message continues "timezone: ...", and suggests a zone.
-    """
+    """Raise ValueError, with a suggestion, unless the name is an IANA zone that means the same on every machine."""
     first, _, rest = name.partition("/")
     if name.casefold() in _NO_ZONES:
         raise ValueError(f"{name} {_NO_ZONES[name.casefold()]}: name the zone itself, such as Asia/Singapore")

@@ -46,12 +46,9 @@ def in_threads(
 ) -> Iterator[Iterator[Result]]:
     """Yield an iterator over the results of `work(item, stop)`, in the order of completion.
 
-    The threads take at most twice `concurrency` items ahead of their results. When the block is left early, by an error or
-    Ctrl-C, `stop` is set, waiting items are dropped, and running ones are waited for: a worker checks `stop` between
-    chunks and raises StoppedError.
-
-    Args:
-        concurrency: the number of threads; an `Adaptive` is notified of every result and may change at any time.
+    The threads take at most twice `concurrency` items ahead of their results; an `Adaptive` is notified of every result and
+    may change at any time. When the block is left early, by an error or Ctrl-C, `stop` is set, waiting items are dropped, and
+    running ones are waited for: a worker checks `stop` between chunks and raises StoppedError.
     """
     crew = _Crew(work, iter(items), concurrency, name)
     try:

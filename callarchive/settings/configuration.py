@@ -78,11 +78,7 @@ class Settings(Section):
         return f"accounts.{self.accounts.index(account)}.{name}"
 
     def require_secrets(self) -> None:
-        """Check that every secret and file that the main job needs can be read.
-
-        Raises:
-            ConfigurationError: names every key whose secret or file cannot.
-        """
+        """Raise ConfigurationError, with all keys, unless every secret and file that the main job needs can be read."""
         needed = {
             f"accounts.{number}.{key}": value
             for number, account in enumerate(self.accounts)

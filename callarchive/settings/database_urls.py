@@ -10,8 +10,7 @@ INSTALL_POSTGRESQL = "pip install 'callarchive[postgresql]'"
 def parse_database_url(url: str) -> sa.URL:
     """Parse the URL, with psycopg 3 as the default driver for `postgresql://` and `postgres://`.
 
-    Raises:
-        sqlalchemy.exc.ArgumentError, ValueError: not a database URL. The message may contain it, password included.
+    Raises sqlalchemy.exc.ArgumentError or ValueError, whose message may contain the URL, password included.
     """
     parsed = sa.make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):

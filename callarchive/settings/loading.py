@@ -28,13 +28,8 @@ def load_settings(path: Path | str | None = None) -> Settings:
     """Read and validate the configuration. Secrets are not read: see `Settings.require_secrets`.
 
     A `.env` beside the file (or in the working directory) sets variables that are not in the environment, for the whole
-    process, so that AWS credentials in it reach the AWS chain too.
-
-    Args:
-        path: the TOML file. Default: `CALLARCHIVE_CONFIG`, or `callarchive.toml` in the working directory.
-
-    Raises:
-        ConfigurationError: one message that names every unknown, missing or invalid key.
+    process, so that AWS credentials in it reach the AWS chain too. The default path is in `CALLARCHIVE_CONFIG`, else
+    `callarchive.toml` in the working directory. Raises ConfigurationError: all unknown, missing and invalid keys.
     """
     named = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME
     try:
@@ -84,10 +79,7 @@ def _referenced_variables(node: Any) -> set[str]:
 
 
 def _overlay(tree: dict[str, Any], secrets: set[str]) -> dict[str, str]:
-    """Write every CALLARCHIVE_SECTION__KEY into the tree; a number is an index into a list.
-
-    Returns the variable by the key that it overrides.
-    """
+    """Write every CALLARCHIVE_SECTION__KEY into the tree, numbers being indexes. Return the variables by their keys."""
     overridden: dict[str, str] = {}
     # CALLARCHIVE_ACCOUNTS__0__API_KEY__ENV names another variable, which is a secret too.
     secrets = secrets | {

@@ -54,11 +54,7 @@ def unite(findings: Iterable[Findings]) -> Findings:
 
 
 def refuse_undated(found: Findings, subaccount_id: str, day: date) -> None:
-    """Refuse events as the account's only source where none of the day's sessions can be dated.
-
-    Beside another source, which may date them, they are only set aside.
-    Raises SourceError if there are sessions, and none of them has a date.
-    """
+    """Raise SourceError if events are the account's only source, and none of the day's sessions can be dated."""
     if found.problems and not found.sessions:
         reasons = "; ".join(problem.reason for problem in found.problems[:3])
         raise SourceError(

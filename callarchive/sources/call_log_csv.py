@@ -1,7 +1,4 @@
-"""Call logs: 8x8's export CSV, and any other CSV that has a session id column, read row by row.
-
-A row is one call leg (or, in a user's own list, one session). `gathering` combines legs into sessions.
-"""
+"""CSV files of call legs or, in a user's own list, sessions, read row by row. `gathering` combines legs."""
 
 import csv
 import io
@@ -39,10 +36,7 @@ class LegFacts(NamedTuple):
 
 
 class LogRow(NamedTuple):
-    """A row and the line that it begins on, counted from 1.
-
-    `flaw` is why the values other than the session id (if any) were dropped; `None` for a good row.
-    """
+    """A row and its first line, from 1. `flaw` is why all values but the session id, if any, were dropped."""
 
     line: int
     facts: LegFacts
@@ -78,10 +72,7 @@ def plain_name(name: str) -> str:
 
 
 def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
-    """Return for each of `LegFacts`' fields the index of its column, `None` if there is none.
-
-    Raises SourceError, with the columns, if none has session ids.
-    """
+    """Return for each of `LegFacts`' fields the index of its column or `None`. Raises SourceError if none has ids."""
     places: dict[str, int] = {}
     for place, name in enumerate(names):
         places.setdefault(plain_name(name), place)
@@ -109,12 +100,7 @@ def read_call_log(stream: BinaryIO, *, file: str) -> Iterator[LogRow]:
     A row with too few or too many fields, or a misplaced quote, keeps only its session id, and that only if it is the
     first column, as in 8x8's export: other columns may have been shifted.
 
-    Args:
-        stream: the file, read once from its current position, and closed afterwards.
-        file: its name, for messages.
-
-    Raises:
-        SourceError: there is no session id column, or the file is not a CSV. I/O errors pass through.
+    Raises SourceError if there is no session id column, or the file is not a CSV. I/O errors pass through.
     """
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:
         yield from _rows(_Lines(text), file=file)

@@ -1,7 +1,4 @@
-"""Session ids from `.csv`, `.txt`, `.jsonl` and `.parquet` files that others write, on disk or in S3.
-
-Finds and opens a day's file. Rows are read in `call_log_csv` and `id_lists`.
-"""
+"""Session ids in a day's files on disk or in S3. Rows are read in `call_log_csv` and `id_lists`."""
 
 import gzip
 import shutil

@@ -10,16 +10,42 @@ from zoneinfo import ZoneInfo
 
 from callarchive.domain.days import day_of, parse_timestamp
 from callarchive.domain.errors import InvalidIdError, SourceError
-from callarchive.domain.foreign_text import mask_text
+from callarchive.domain.foreign_text import cleaned, mask_text
 from callarchive.domain.identifiers import parse_id, plain_id, plausible, uuid_time
-from callarchive.domain.models import Findings, Session
+from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.domain.phone_numbers import PhoneNumberMask
 from callarchive.sources import row_values
 from callarchive.sources.call_log_csv import LegFacts, LogRow
 from callarchive.sources.legs import Legs
-from callarchive.sources.problems import Problems
 
 _FIRST_REASONS = 3
+
+
+class Problems:
+    """Rows that were set aside: the first 1,000 with their places, the rest counted."""
+
+    LIMIT = 1000
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._kept: list[RowProblem] = []
+        self._more = 0
+        self._last_file = ""
+
+    def add(self, *, file: str, line: int | None, reason: str) -> None:
+        """Keep the problem, or only count it once there are too many."""
+        if len(self._kept) < self.LIMIT:
+            self._kept.append(RowProblem(self._source, file, line, cleaned(reason)))
+        else:
+            self._more += 1
+            self._last_file = file
+
+    def all(self) -> tuple[RowProblem, ...]:
+        """Return the problems, the last one with the number of those that were only counted."""
+        if not self._more:
+            return tuple(self._kept)
+        rest = RowProblem(self._source, self._last_file, None, f"... and {self._more} more")
+        return (*self._kept, rest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +67,9 @@ class SourceContext:
 class Gathering:
     """Sessions of one day, combined from the rows of one source's files.
 
-    Args:
-        source: the source's kind.
-        dated_by_file: every row belongs to the day, whatever its time stamps. Otherwise a session belongs to the day of
-            its first leg's start, or, where no row has one, to that of its version-1 UUID; sessions and bad rows of other
-            days are skipped silently.
-        requested: the time range that was requested. A UUID's time outside it does not date a session: no search for
-            that day would find the session.
+    If `dated_by_file`, every row belongs to the day, whatever its time stamps. Otherwise a session belongs to the day of its
+    first leg's start, or, where no row has one, to that of its version-1 UUID, if that is in the `requested` time range: no
+    search for another day would find it. Sessions and bad rows of other days are skipped silently.
     """
 
     def __init__(
@@ -114,10 +136,7 @@ class Gathering:
         return Findings(tuple(found), self._problems.all(), other_days)
 
     def usable_findings(self, place: str) -> Findings:
-        """Return `findings()`.
-
-        Raises SourceError, with the first reasons, if there are rows in `place` and none names a session of any day.
-        """
+        """Return `findings()`. Raises SourceError, with reasons, if there are rows in `place`, and none names a session."""
         found = self.findings()
         if not self._row_count or self._dated_count:
             return found

@@ -14,10 +14,7 @@ _DAY = "{day}"
 
 
 def id_files(account: AccountSettings, *, first: date, last: date) -> Iterator[IdFile]:
-    """Yield the files of the days from `first` to `last`, both included.
-
-    Raises SourceError, AccessDeniedError, UnavailableError or ConfigurationError if they cannot be inspected.
-    """
+    """Yield the files of the days from `first` to `last`, both included. Raises SourceError, or S3's errors."""
     for source in account.session_sources:
         if isinstance(source, FilesSource) and _DAY in source.path:
             found = (

@@ -20,10 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class InboxSessions:
-    """Sessions that an account's events name. Their recordings are in `transforms.recording_events`.
-
-    `inbox` is `None` if no receiver has created one yet: there are no sessions then.
-    """
+    """Sessions that an account's events name; none while no receiver has created an inbox."""
 
     kind: ClassVar[str] = "inbox"
     context: SourceContext

@@ -59,10 +59,8 @@ class LogExportSessions:
     def find(self, day: date) -> Findings:
         """Return the day's sessions; those so far if the day is not over.
 
-        Raises:
-            SourceError: the day has not begun; no row of the export names a session; `reread`, and no call log is kept.
-            ExportError: the export returned no rows, or was cut twice in a row.
-            AccessDeniedError, UnavailableError: 8x8 or the response store did not respond.
+        Raises SourceError if the day has not begun, no row names a session, or no call log is kept to `reread`; ExportError if
+        the export returned no rows, or was cut twice in a row.
         """
         if self.reread:
             return self._find_kept(day)

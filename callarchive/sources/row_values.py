@@ -32,10 +32,7 @@ def parse_number(text: str) -> float | None:
 
 
 def parse_status(text: str) -> str | None:
-    """Return the status as exports spell it; `None` if it is not a word.
-
-    8x8 writes `NO ANSWER` and `CANCELLED` in events, `NO_ANSWER` and `CANCELED` in exports.
-    """
+    """Return the status as exports spell it (events: `NO ANSWER`, `CANCELLED`); `None` if it is not a word."""
     status = _STATUSES.get(text)
     if status is None:
         status = re.sub(r"[\s\-]+", "_", text.strip().upper())

@@ -1,7 +1,4 @@
-"""Session ids from a user's own database, by the user's query: the source `sql`.
-
-Running the query and translating errors is in `sql_reading`.
-"""
+"""Session ids from a user's own database, by the user's query. `sql_reading` runs it."""
 
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -32,10 +29,7 @@ class SqlSessions:
     folder: Path | None = None
 
     def find(self, day: date) -> Findings:
-        """Return the sessions that the query returns for the day.
-
-        Raises like `run_query`, and SourceError if there is no column of session ids, or no row names a session.
-        """
+        """Return the sessions of the query for the day. Raises like `run_query`, and SourceError if no row names one."""
         source = self.source
         with run_query(
             source.url.reveal() if isinstance(source.url, Secret) else source.url,

@@ -114,14 +114,13 @@ def run_query(
         url: a SQLAlchemy database URL; no message shows any of it.
         bounds: returns the values of `:start` and `:end` for a dialect's name.
         name: the source's key in the configuration, for messages.
-        timeout_s: from connecting to the last row.
         folder: what the path of a SQLite file is relative to; the working directory by default.
 
-    Raises:
+    Raises, also while rows are read:
         ConfigurationError: the URL is invalid, or its driver is not installed.
         AccessDeniedError: the database rejects the user or the password.
-        UnavailableError: the database cannot be reached, or did not finish in time; also while rows are read.
-        SourceError: the SQLite file does not exist; the query fails, or returns no rows; also while rows are read.
+        UnavailableError: the database cannot be reached, or did not finish within `timeout_s`.
+        SourceError: the SQLite file does not exist; the query fails, or returns no rows.
     """
     database = Database(url, name=name, timeout_s=timeout_s, folder=folder)
     reading = Reading(database, query, bounds)

@@ -1,8 +1,4 @@
-"""Reads and changes an account's configuration at 8x8: where it pushes recordings, and where it sends events.
-
-Routes and fields are those of 8x8's OpenAPI file. Comparison with the wanted configuration is in `push_config` and
-`webhook_registrations`.
-"""
+"""Reads and changes an account's configuration at 8x8: where it pushes recordings and sends events (OpenAPI file)."""
 
 import json
 from collections.abc import Mapping
@@ -129,10 +125,7 @@ class AccountSetup:
         secrets: tuple[str, ...] = (),
         none_at: tuple[int, ...] = (404,),
     ) -> tuple[int, dict[str, Any]]:
-        """Return status and JSON object of a response with 2xx, or with one of `none_at`, whose object is empty.
-
-        A 404 must have the form of 8x8's own errors: a gateway's is not about the account.
-        """
+        """Return status and object of a response: 2xx, or (empty) one of `none_at` in the form of 8x8's own errors."""
         what = f"account {self._account.subaccount_id}: {method} {route.partition('/')[0]}"
         request = Request(
             method=method,

@@ -26,8 +26,7 @@ class ApiKey:
     def one_request_first(self, *, within_s: float) -> Iterator[None]:
         """Let requests through one by one until the key has been accepted, so that a bad key costs one request.
 
-        A first request that hangs delays the others by at most two seconds.
-        Raises AccessDeniedError if the key was rejected.
+        A first request that hangs delays the others by at most two seconds. Raises AccessDeniedError.
         """
         alone = not self._accepted and self._first_request.acquire(timeout=min(_FIRST_REQUEST_WAIT_S, within_s))
         if alone and self._accepted:

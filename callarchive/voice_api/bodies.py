@@ -34,10 +34,8 @@ class Response:
 def read_response(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, limit_bytes: int) -> Response:
     """Read the whole body, into `save_to` if it is that of a 200, undecoded. The caller closes the response.
 
-    Raises:
-        AnswerError: the body is longer than the limit.
-        StoreError: the file cannot be written.
-        urllib3.exceptions.HTTPError, OSError: the body is incomplete.
+    Raises AnswerError if it is too long, StoreError if the file cannot be written, urllib3's HTTPError or OSError if it is
+    incomplete.
     """
     headers: Mapping[str, str] = response.headers
     # As urllib3 understood it: it does not enforce a length that it cannot parse, such as "-1" or "12 kB".

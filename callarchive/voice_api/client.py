@@ -45,10 +45,7 @@ class VoiceClient:
         return f"VoiceClient(account={self._account.subaccount_id!r})"
 
     def look_up(self, session_id: str) -> Lookup:
-        """Look up a session's recordings. A failure of one session is a Lookup with status `error`.
-
-        Raises AccessDeniedError if the API key is rejected; every further call raises it without a request; ConfigurationError.
-        """
+        """Look up a session's recordings. A failure of one is a Lookup with status `error`. Raises AccessDeniedError."""
         http_status: int | None = None
         unreachable = False
         try:
@@ -90,8 +87,7 @@ class VoiceClient:
             ExportError: the job did not end within lookups.export_deadline_s, or its response cannot be used.
             AccessDeniedError, UnavailableError, StoreError: as everywhere.
         """
-        export = LogExport(self._transport, self._account, self._lookups, url=self._url, clock=self._clock)
-        with export.files(start, end) as files:
+        with self._export().files(start, end) as files:
             yield files
 
     def check(self) -> str | None:
@@ -99,33 +95,28 @@ class VoiceClient:
 
         Raises AccessDeniedError if the key is rejected; UnavailableError if there was no usable response.
         """
-        deadline = self._transport.deadline(self._lookups.deadline_s)
+        place = f"account {self._account.subaccount_id}: {self._account.api_url}"
+        request = Request(method="GET", url=f"{self._url}/recording-push-config", attempts=2)
         try:
-            response = self._transport.send(
-                Request(method="GET", url=f"{self._url}/recording-push-config", attempts=2), deadline=deadline
-            )
+            response = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
         except (NoResponseError, AnswerError) as err:
-            raise UnavailableError(f"account {self._account.subaccount_id}: {self._account.api_url}: {err}") from err
-        # 404: no push configuration is set, which 8x8 reports only to an accepted key.
-        if response.status not in (200, 404):
-            raise UnavailableError(
-                f"account {self._account.subaccount_id}: {self._account.api_url} returned HTTP {response.status};"
-                " check accounts.api_url"
-            )
-        if response.status == 404:
+            raise UnavailableError(f"{place}: {err}") from err
+        if response.status == 404:  # no push configuration is set, which 8x8 reports only to an accepted key
             proof = read_404(response.body)
             return f"{self._account.api_url}: {proof.reason}" if isinstance(proof, Unknown) else None
+        if response.status != 200:
+            raise UnavailableError(f"{place} returned HTTP {response.status}; check accounts.api_url")
         if not_json(response.body) is not None:
-            what = f"{self._account.api_url} returned HTTP 200 with a body that is not JSON, unlike 8x8"
-            raise UnavailableError(f"account {self._account.subaccount_id}: {what}; check accounts.api_url")
+            what = "HTTP 200 with a body that is not JSON, unlike 8x8"
+            raise UnavailableError(f"{place} returned {what}; check accounts.api_url")
         return None
 
     def check_log_export(self) -> str | None:
-        """Return why it is uncertain whether logs can be exported, else `None`. Starts no job; sends one small request.
+        """Return why it is uncertain whether logs can be exported, else `None`. Raises like `LogExport.check`."""
+        return self._export().check()
 
-        Raises like `LogExport.check`.
-        """
-        return LogExport(self._transport, self._account, self._lookups, url=self._url, clock=self._clock).check()
+    def _export(self) -> LogExport:
+        return LogExport(self._transport, self._account, self._lookups, url=self._url, clock=self._clock)
 
     @property
     def setup(self) -> AccountSetup:

@@ -1,14 +1,10 @@
-"""Unpacks a downloaded export file, and checks that it is a complete CSV file.
-
-gzip and zip are recognized by their first bytes, whatever the headers. Rows are parsed in `sources`.
-"""
+"""Unpacks a downloaded export file (gzip, zip), whatever its headers, and checks that it is a complete CSV file."""
 
 import gzip
 import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,15 +15,7 @@ _CHUNK_BYTES = 1024 * 1024
 _MAX_MEMBERS = 10_000
 _HEAD_BYTES = 64 * 1024
 _DOCUMENTS = {b"<": "an HTML or XML document", b"{": "a JSON document", b"[": "a JSON document"}
-_DAMAGE = (
-    EOFError,
-    zlib.error,
-    lzma.LZMAError,
-    gzip.BadGzipFile,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-)
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError)
 
 
 class DamagedExportError(ExportError):
@@ -37,10 +25,8 @@ class DamagedExportError(ExportError):
 def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
     """Replace `raw` with its CSV files, in the same folder and named after it, and return them.
 
-    Raises:
-        DamagedExportError: the compressed file is damaged or truncated.
-        ExportError: it has another Content-Encoding, or over 8 GiB when unpacked.
-        StoreError: there is no space.
+    Raises DamagedExportError if it is damaged or truncated, ExportError if it has another Content-Encoding or over 8 GiB,
+    StoreError if there is no space.
     """
     if encoding.strip().lower() not in ("", "identity", "gzip", "x-gzip"):
         raise ExportError(f"{name}: has Content-Encoding {encoding[:40]!a}, which was not requested")
@@ -71,8 +57,7 @@ def why_not_whole(path: Path) -> str | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         return "it is empty, though 8x8 reports calls"
-    document = _DOCUMENTS.get(text[:1])
-    if document is not None:
+    if (document := _DOCUMENTS.get(text[:1])) is not None:
         return f"it is {document}, not a CSV file"
     if not tail.endswith(b"\n" if b"\n" in head else b"\r"):
         return "its last line has no line ending, so it may have been cut"
@@ -84,7 +69,7 @@ def _gunzipped(path: Path, name: str) -> Path:
         return path
     target = path.with_suffix(path.suffix + "-plain")
     with gzip.open(path, "rb") as packed:
-        _copy(packed.read, target, name)
+        _copy(packed, target, name)
     path.unlink()
     return target
 
@@ -99,20 +84,16 @@ def _unzipped(path: Path, name: str) -> list[Path]:
         for number, member in enumerate(members):
             target = path.parent / f"{path.stem}-{number:04d}.csv"
             with archive.open(member) as packed:
-                _copy(_reader(packed), target, name)
+                _copy(packed, target, name)
             found.append(target)
     path.unlink()
     return found
 
 
-def _reader(packed: IO[bytes]) -> Callable[[int], bytes]:
-    return packed.read
-
-
-def _copy(read: Callable[[int], bytes], target: Path, name: str) -> None:
+def _copy(packed: IO[bytes] | gzip.GzipFile, target: Path, name: str) -> None:
     size_bytes = 0
     with target.open("wb") as file:
-        while chunk := read(_CHUNK_BYTES):
+        while chunk := packed.read(_CHUNK_BYTES):
             size_bytes += len(chunk)
             if size_bytes > FILE_LIMIT_BYTES:
                 raise ExportError(f"{name}: over {FILE_LIMIT_BYTES} bytes when unpacked")

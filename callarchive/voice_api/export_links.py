@@ -14,10 +14,8 @@ def export_url(link: str, *, api_url: str, job: str) -> str:
     """Return the URL to download, rebuilt from its checked parts, with the host as configured if it is the same.
 
     The key may be sent to the origin of `api_url`, where all loopback names are one host, and from one https host of 8x8 to
-    another (8x8's page names voice.wavecell.com where the OpenAPI file names voice.8x8.com).
-
-    Raises:
-        ExportError: the link is refused. The message names the host, never the link, which gives access to the file.
+    another (8x8's page names voice.wavecell.com where the OpenAPI file names voice.8x8.com). Other links raise ExportError:
+    it names the host, never the link, which gives access to the file.
     """
     api = urlsplit(api_url)
     # Parsers disagree about backslashes, blanks and non-ASCII: the URL that we check must be the one requested.

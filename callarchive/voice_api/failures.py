@@ -1,7 +1,4 @@
-"""Describes why a request failed, from the exceptions of requests, urllib3, ssl and the socket.
-
-Their own texts are not used: they contain URLs, and an export's link is a secret.
-"""
+"""Describes why a request failed, without the texts of errors: they contain URLs, and an export's link is a secret."""
 
 import errno
 import http.client
@@ -13,38 +10,32 @@ from collections.abc import Iterator
 import requests
 import urllib3.exceptions as u3
 
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((ssl.SSLError, u3.SSLError), "the TLS connection failed"),
+    ((u3.NameResolutionError, socket.gaierror), "the host name cannot be resolved"),
+    ((u3.ProxyError, requests.exceptions.ProxyError), "the proxy did not connect"),
+    ((u3.ConnectTimeoutError,), "no connection within {:.3g} s"),
+    ((u3.ReadTimeoutError, TimeoutError), "no data for {:.3g} s"),
+    ((u3.IncompleteRead, http.client.IncompleteRead, u3.InvalidChunkLength), "the body ended early"),
+    ((u3.DecodeError,), "the body does not match its Content-Encoding"),
+    ((http.client.RemoteDisconnected,), "the server closed the connection without a response"),
+)
+
 
 def describe_failure(err: BaseException, *, timeout_s: float) -> str:
     """Return a short reason, without URL or body."""
-    causes = list(_causes(err))
-
-    def caused_by(*types: type[BaseException]) -> BaseException | None:
-        return next((cause for cause in causes if isinstance(cause, types)), None)
-
-    certificate = caused_by(ssl.SSLCertVerificationError)
-    if isinstance(certificate, ssl.SSLCertVerificationError):
-        return f"the server's certificate is invalid: {certificate.verify_message}"
-    if caused_by(ssl.SSLError, u3.SSLError):
-        return "the TLS connection failed"
-    if caused_by(u3.NameResolutionError, socket.gaierror):
-        return "the host name cannot be resolved"
-    if caused_by(u3.ProxyError, requests.exceptions.ProxyError):
-        return "the proxy did not connect"
     # In urllib3 a refused connection is a kind of ConnectTimeoutError; its cause, further down, is more specific.
-    if any(isinstance(c, u3.ConnectTimeoutError) and not isinstance(c, u3.NewConnectionError) for c in causes):
-        return f"no connection within {timeout_s:.3g} s"
-    if caused_by(u3.ReadTimeoutError, TimeoutError):
-        return f"no data for {timeout_s:.3g} s"
-    if caused_by(u3.IncompleteRead, http.client.IncompleteRead, u3.InvalidChunkLength):
-        return "the body ended early"
-    if caused_by(u3.DecodeError):
-        return "the body does not match its Content-Encoding"
-    if caused_by(http.client.RemoteDisconnected):
-        return "the server closed the connection without a response"
-    system = next((c for c in causes if isinstance(c, OSError) and c.errno in errno.errorcode), None)
-    if system is not None and system.errno is not None:
-        return f"the connection failed: {os.strerror(system.errno)}"
-    if caused_by(http.client.HTTPException):
+    causes = [cause for cause in _causes(err) if type(cause) is not u3.NewConnectionError]
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the server's certificate is invalid: {cause.verify_message}"
+    for types, reason in _REASONS:
+        if any(isinstance(cause, types) for cause in causes):
+            return reason.format(timeout_s)
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
+            return f"the connection failed: {os.strerror(cause.errno)}"
+    if any(isinstance(cause, http.client.HTTPException) for cause in causes):
         return "the response is not valid HTTP"
     return f"the request failed ({type(causes[-1]).__name__})"
 

@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,6 @@ _BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """A job that succeeded."""
-
-    links: tuple[str, ...]
-    expires_at: datetime | None
 
 
 _NO_SUCH_JOB = 4018
@@ -96,10 +88,7 @@ class LogExport:
             yield found
 
     def check(self) -> str | None:
-        """Return `None` if 8x8 responds to a request for an unknown job as documented, else what it returned instead.
-
-        Raises AccessDeniedError if the API key has no access to exports; NoResponseError, ExportError.
-        """
+        """Return `None` if 8x8 responds to a request for an unknown job as documented, else what it returned instead."""
         job_id = str(uuid.uuid4())
         request = Request(method="GET", url=self._job_url(job_id), attempts=2)
         deadline = self._transport.deadline(self._lookups.deadline_s)
@@ -120,26 +109,26 @@ class LogExport:
         if word in _BAD_ENDINGS:
             kind, meaning = _BAD_ENDINGS[word]
             raise kind(f"{self._name(job_id)}: {word}: {meaning}{status_message(tree)}")
-        finished = _read_finished(tree, self._name(job_id))
-        if finished.expires_at is not None and finished.expires_at <= self._clock():
-            raise ExportExpiredError(
-                f"{self._name(job_id)}: its files expired at {finished.expires_at:%Y-%m-%dT%H:%MZ}"
-            )
-        urls = [export_url(link, api_url=self._account.api_url, job=self._name(job_id)) for link in finished.links]
+        name = self._name(job_id)
+        links = _links_in(tree, name)
+        expires_at = parse_timestamp(field_of(tree, "expires"))
+        if expires_at is not None and expires_at <= self._clock():
+            raise ExportExpiredError(f"{name}: its files expired at {expires_at:%Y-%m-%dT%H:%MZ}")
+        urls = [export_url(link, api_url=self._account.api_url, job=name) for link in links]
         paths: list[Path] = []
         for number, url in enumerate(urls):
-            paths += self._download(url, folder, f"{number:04d}", self._name(job_id), deadline)
+            paths += self._download(url, folder, f"{number:04d}", name, deadline)
         return paths
 
     def _start(self, start: datetime, end: datetime, deadline: Deadline) -> str:
         """Start a job, and return its id. A lost response may leave a second job, which is harmless."""
         payload = f'{{"from": "{_utc_seconds(start)}", "to": "{_utc_seconds(end, up=True)}", "limit": 0}}'.encode()
         request = Request(method="POST", url=self._url, payload=payload)
-        status, tree = self._send(request, deadline, name=f"account {self._account.subaccount_id}: log export")
+        name = f"account {self._account.subaccount_id}: log export"
+        status, tree = self._send(request, deadline, name=name)
         job_id = field_of(tree, "jobId")
         if isinstance(job_id, int) and not isinstance(job_id, bool):
             job_id = str(job_id)
-        name = f"account {self._account.subaccount_id}: log export"
         if status not in (200, 201, 202):
             raise ExportError(f"{name}: not started, HTTP {status}{status_message(tree)}")
         if not isinstance(job_id, str) or not re.fullmatch(r"[!-~]{1,300}", job_id) or set(job_id) == {"."}:
@@ -191,11 +180,7 @@ class LogExport:
         """Download the complete CSV files behind one link.
 
         A file that may have been cut is downloaded again. Two equal downloads prove nothing: they may be cut at the same place.
-
-        Raises:
-            ExportExpiredError: the link has expired.
-            ExportError: the status is not 200, or no download was complete.
-            NoResponseError: no download reached its announced end within the deadline.
+        Raises ExportExpiredError if the link has expired, ExportError if no download was complete, NoResponseError.
         """
         raw = folder / f"{stem}.raw"
         name = f"{name}, file {stem}"
@@ -250,14 +235,14 @@ class LogExport:
         return f"account {self._account.subaccount_id}: log export {job_id[:12]}{'...' if len(job_id) > 12 else ''}"
 
 
-def _read_finished(tree: dict[str, Any], name: str) -> _Finished:
+def _links_in(tree: dict[str, Any], name: str) -> list[str]:
     data = field_of(tree, "data")
     links = [data] if isinstance(data, str) else data if isinstance(data, list) else []
     if not links:
         raise ExportError(f"{name}: succeeded, but has no link")
     if not all(isinstance(link, str) and link for link in links):
         raise ExportError(f"{name}: succeeded, but its links are invalid")
-    return _Finished(tuple(dict.fromkeys(links)), parse_timestamp(field_of(tree, "expires")))
+    return list(dict.fromkeys(links))
 
 
 def _not_an_object(body: bytes) -> str | None:

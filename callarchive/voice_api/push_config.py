@@ -8,10 +8,7 @@ from callarchive.voice_api.account_setup import AccountSetup, PushConfig
 
 @dataclass(frozen=True)
 class PushDifference:
-    """One setting of a push configuration: at 8x8 (`None` if not set), wanted, and whether they differ.
-
-    `differs` is `None` for the password, which 8x8 never returns.
-    """
+    """A push setting at 8x8 (`None`: not set) and as wanted. `differs` is `None` for the password, never returned."""
 
     setting: str
     at_8x8: str | None
@@ -42,10 +39,7 @@ def differs(differences: list[PushDifference]) -> bool:
 
 
 def apply_push_config(setup: AccountSetup, wanted: PushSettings) -> list[PushDifference]:
-    """Apply the wanted configuration. Return the differences to what 8x8 reports afterwards: none on success.
-
-    Raises ConfigurationError, RejectedError, AccessDeniedError or UnavailableError if it was not accepted.
-    """
+    """Apply the wanted configuration. Return the differences to what 8x8 reports afterwards. Raises like `AccountSetup`."""
     setup.set_push_config(
         protocol=wanted.protocol,
         host=wanted.host,

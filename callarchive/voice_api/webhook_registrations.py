@@ -12,10 +12,7 @@ TYPES = ("VRU", "VSS")
 
 @dataclass(frozen=True)
 class WebhookDrift:
-    """One type's webhook at 8x8 and its problems, if any.
-
-    `url` is `None` if it sends none; `ours` is whether the configuration includes this type.
-    """
+    """A type's webhook at 8x8 (`url` is `None` if there is none), whether it is `ours`, and its problems."""
 
     type: str
     url: str | None
@@ -45,10 +42,7 @@ def webhook_drift(
 def register_webhooks(
     setup: AccountSetup, wanted: WebhookSettings, *, types: Sequence[str] = TYPES
 ) -> list[WebhookDrift]:
-    """Register every wanted webhook. Return what 8x8 reports afterwards: without problems on success.
-
-    Raises ConfigurationError, RejectedError, AccessDeniedError or UnavailableError if one was not accepted.
-    """
+    """Register every wanted webhook. Return what 8x8 reports afterwards. Raises like `AccountSetup`."""
     header = None if wanted.auth_header is None else wanted.auth_header.reveal()
     for type_ in types:
         setup.register_webhook(type_=type_, url=wanted.url, auth_header=header)

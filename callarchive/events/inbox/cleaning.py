@@ -29,15 +29,7 @@ _TYPE_CHARS = 200
 def clean_events(engine: sa.Engine, *, stop: threading.Event | None = None) -> int:
     """Clean every event that has not been checked yet, and free the old bytes. Return how many events changed.
 
-    Between two transactions other writers get as much time as a transaction took.
-
-    Args:
-        engine: the inbox's.
-        stop: set it to leave the rest for the next run.
-
-    Raises:
-        UnavailableError: the database cannot be reached, or stays locked.
-        StoreError: it rejects writes, or is damaged.
+    Between two transactions other writers get as much time as a transaction took. `stop` leaves the rest for the next run.
     """
     stop = stop or threading.Event()
     changed = 0

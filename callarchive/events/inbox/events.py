@@ -120,10 +120,7 @@ def identity_of(subaccount_id: str, payload: str) -> str:
 
 
 def payload_to_keep(payload: str) -> str:
-    """Return a stored payload without unused fields: older versions stored whole bodies.
-
-    Only the reason is kept of a payload that cannot be parsed.
-    """
+    """Return the used fields of a stored payload; older versions stored all. If unreadable, only the reason is kept."""
     try:
         return _payload_of(event_in(payload), parse_json(payload))
     except (EventRefusedError, UnreadableError) as err:
@@ -171,10 +168,7 @@ def _word(text: str) -> str:
 
 
 def _payload_of(event: Event, tree: Mapping[str, Any]) -> str:
-    """Return the event as 8x8 would send it with only the parsed fields.
-
-    A number that is an object in `tree`, the body, becomes one here.
-    """
+    """Return the event as 8x8 would send it with only the parsed fields; numbers that are objects in `tree` stay so."""
     fields: dict[str, Any]
     if isinstance(event, UnknownEvent):
         return _json({"eventType": event.event_type})

@@ -59,10 +59,7 @@ class Inbox(InboxQueries):
         return self._clock()
 
     def add(self, events: Sequence[tuple[str, ReadEvent]]) -> int:
-        """Store all events durably, each with its account, or none. Return how many were new.
-
-        An exact repeat only increases its delivery count.
-        """
+        """Store all events durably, each with its account, or none. Return how many were new, not repeats."""
         if not events:
             return 0
         now = self._clock()

@@ -47,20 +47,14 @@ def merge_summaries(events: Sequence[SessionEvent]) -> SessionEvent:
     """Merge VSS events of one session, in any order: earliest start, latest end, most advanced status."""
     ranked = sorted(events, key=lambda event: (_session_rank(event.session_status), repr(event)), reverse=True)
 
-    def first(name: str) -> Any:
-        return next((value for event in ranked if (value := getattr(event, name)) is not None), None)
+    def known(name: str) -> list[Any]:
+        return [value for event in ranked if (value := getattr(event, name)) is not None]
 
     return SessionEvent(
         session_id=ranked[0].session_id,
-        session_status=first("session_status"),
-        started_at=min((event.started_at for event in events if event.started_at is not None), default=None),
-        ended_at=max((event.ended_at for event in events if event.ended_at is not None), default=None),
-        call_count=max((event.call_count for event in events if event.call_count is not None), default=None),
-        call_duration_s=max(
-            (event.call_duration_s for event in events if event.call_duration_s is not None), default=None
-        ),
-        source_number=first("source_number"),
-        destination_number=first("destination_number"),
+        started_at=min(known("started_at"), default=None),
+        **{name: max(known(name), default=None) for name in ("ended_at", "call_count", "call_duration_s")},
+        **{name: next(iter(known(name)), None) for name in ("session_status", "source_number", "destination_number")},
     )
 
 

@@ -192,10 +192,7 @@ class InboxQueries:
             return {date.fromisoformat(name.removeprefix(DAY_PREFIX)): number for name, number in rows}
 
     def older_than(self, received_before: datetime) -> Iterator[tuple[int, Change | None]]:
-        """Yield number and change of every event last received before then; no change for unknown types.
-
-        In the order of their last delivery, so that newer events are never read.
-        """
+        """Yield number and change (`None` for unknown types) of events last received before then, in that order."""
         last_at, number = EVENTS.c.last_received_at, EVENTS.c.number
         query = _CHANGES.add_columns(last_at).where(last_at < received_before).order_by(last_at, number)
         page = query.limit(_EVENTS_AT_ONCE)

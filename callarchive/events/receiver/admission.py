@@ -22,14 +22,8 @@ def networks(ranges: Iterable[str]) -> tuple[Network, ...]:
 def client_address(peer: str, forwarded_for: Sequence[str], *, trusted: Sequence[Network]) -> Address:
     """Return the sender's address: the last one that is not a trusted proxy's.
 
-    Args:
-        peer: the address of the connection.
-        forwarded_for: the values of all X-Forwarded-For headers, in order. Read from the right, as far as trusted proxies
-            wrote them: entries further left may be forged.
-        trusted: networks of trusted proxies.
-
-    Raises:
-        ForgedAddressError: a trusted proxy forwarded something that is not an address.
+    The values of all X-Forwarded-For headers are read from the right, as far as trusted proxies wrote them: entries
+    further left may be forged. Raises ForgedAddressError if a trusted proxy forwarded something that is not an address.
     """
     address = address_in(peer)
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]

@@ -64,10 +64,7 @@ class _RefusedError(Exception):
 
 
 class Receiver:
-    """An HTTP application that adds the events of these accounts to the inbox.
-
-    `make_room` drops connections of addresses with too many incomplete requests, and returns whether there were any.
-    """
+    """An HTTP application that adds these accounts' events to the inbox. `make_room` drops incomplete requests."""
 
     def __init__(
         self,

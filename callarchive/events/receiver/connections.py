@@ -25,12 +25,9 @@ class Connection(Protocol):
 
 
 class Connections:
-    """The open connections of a server. For use in its event loop only.
+    """The open connections of a server, at most `most`. For use in its event loop only.
 
-    Args:
-        most: connections in total.
-        most_waiting_each: waiting connections per address, or per IPv6 network of 64 bits.
-        shared: addresses of proxies, which forward many senders: they have no limit of their own.
+    Per address, or IPv6 network of 64 bits, `most_waiting_each` may wait; `shared` addresses (proxies) have no limit.
     """
 
     def __init__(

@@ -59,10 +59,7 @@ class Writer:
         self._committed_at = time.monotonic()
 
     def add(self, subaccount_id: str, event: ReadEvent) -> "Future[None]":
-        """Return a future that is done once the event is durable, and fails like `Inbox.add`.
-
-        Raises UnavailableError if too many events are waiting already.
-        """
+        """Return a future that is done once the event is durable, and fails like `add`. Raises UnavailableError if full."""
         done: Future[None] = Future()
         try:
             self._queue.put_nowait((subaccount_id, event, done))

@@ -1,8 +1,4 @@
-"""boto3 clients and obstore stores, made from settings.
-
-Credentials, profile, role, region and `AWS_ENDPOINT_URL_S3` come from boto3's chain and are passed to obstore, so both use the
-same endpoint.
-"""
+"""boto3 clients and obstore stores, made from settings, with the same endpoint and credentials: those of boto3's chain."""
 
 import functools
 import urllib.request
@@ -37,10 +33,7 @@ def s3_client(
     read_timeout_s: float = 60.0,
     attempts: int = 4,
 ) -> Any:
-    """Return a boto3 S3 client, thread-safe. Nothing is sent, except perhaps to the provider of credentials.
-
-    Raises ConfigurationError if the profile or the region does not exist.
-    """
+    """Return a boto3 S3 client, thread-safe. Raises ConfigurationError if the profile or region does not exist."""
     session = session or s3_session(settings)
     options: dict[str, Any] = {
         "connect_timeout": _CONNECT_TIMEOUT_S,

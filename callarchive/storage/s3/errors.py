@@ -151,10 +151,7 @@ def translating(*, place: str, doing: Doing) -> Iterator[None]:
 
 
 def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
-    """Return our error for one of obstore's.
-
-    Raise it `from None`: obstore's message quotes the response's body, which may contain a session token.
-    """
+    """Return our error for one of obstore's. Raise it `from None`: obstore's quotes the body, perhaps a session token."""
     text = str(err)
     if isinstance(err, UnauthenticatedError) and "credential provider" in text:
         return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired")

@@ -29,9 +29,8 @@ class Staging(Protocol):
     def commit(self, path: str) -> None:
         """Make the bytes durable as a new object at `path`.
 
-        Raises:
-            AlreadyExistsError: the name is taken. The staged bytes remain and may be committed under another name.
-            StoreError: the bytes could not be made durable. No name was created, or the store does not know.
+        Raises AlreadyExistsError if the name is taken; the staged bytes remain and may be committed under another name.
+        Raises StoreError if they could not be made durable: no name was created, or the store does not know.
         """
 
 
@@ -75,10 +74,7 @@ class Store(Protocol):
         """Return whether the object exists, without a listing. Raises nothing."""
 
     def irregular(self, folder: str) -> tuple[str, ...]:
-        """Return the links and special files on the way to `folder` and below it, without following links.
-
-        A bucket has none.
-        """
+        """Return the links and special files on the way to `folder` and below it, without following links."""
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Return the names of the folders directly below `folder`, in order; none if it does not exist."""
@@ -87,10 +83,7 @@ class Store(Protocol):
         """Delete the object, durably. It need not exist."""
 
     def sweep(self, folder: str) -> int:
-        """Remove temporary files below `folder` and return how many. Those that cannot be removed are logged.
-
-        Call it only while holding the lock of the folder's day.
-        """
+        """Remove temporary files below `folder`, whose lock is held, and return how many. Failures are logged."""
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
         """Hold the named lock. Raises UnavailableError after `wait_s`. A killed holder's lock becomes free."""

@@ -15,10 +15,7 @@ from callarchive.storage.stores.opening import local_folder
 
 
 def arrow_filesystem(store: Store) -> tuple[FileSystem, str]:
-    """Return a read-only Arrow file system with the store's objects, and the prefix of their paths in it.
-
-    A local file that is open keeps its content while it is replaced, so Arrow reads a local store itself.
-    """
+    """Return a read-only Arrow file system, and the prefix of paths in it. An open local file keeps its content."""
     if (folder := local_folder(store)) is not None:
         return LocalFileSystem(), f"{folder}/"
     return PyFileSystem(_StoreFiles(store)), ""

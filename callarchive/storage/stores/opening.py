@@ -22,10 +22,7 @@ def local_folder(store: Store) -> Path | None:
 
 
 def open_store(url: str, s3: "S3Settings | None" = None) -> Store:
-    """Return the store at the URL, without creating or contacting anything.
-
-    Raises ConfigurationError if the URL is neither file:// nor s3://.
-    """
+    """Return the store at a file:// or s3:// URL, without contacting anything. Raises ConfigurationError."""
     if url.startswith("file:///"):
         from callarchive.storage.stores.local import LocalStore
 

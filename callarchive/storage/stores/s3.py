@@ -207,10 +207,9 @@ class S3Store:
         return promises
 
     def _put_new(self, path: str, body: "bytes | BinaryIO", digests: Digests) -> None:
-        """Create the object.
+        """Create the object, with its writer in the metadata.
 
-        botocore repeats a PUT whose response was lost, and the second one finds the name taken by the first. The object's
-        metadata therefore identifies its writer.
+        botocore repeats a PUT whose response was lost, and the second one finds the name taken by the first.
         """
         self._seen_promises().require(self.url, locks=False)
         token = secrets.token_hex(16)

@@ -46,10 +46,7 @@ class _Holding:
 class S3Lock:
     """A lock for one `take` and one `free`, renewed by its own thread in between.
 
-    Args:
-        shown: the name of the lock in messages.
-        lease_s: how long the lock of a dead holder stays taken.
-        deletes_if_match: whether the store supports `If-Match` in a DELETE. If not, the object is marked free instead.
+    `shown` is its name in messages. If the store does not support `If-Match` in a DELETE, the object is marked free.
     """
 
     def __init__(
@@ -87,11 +84,7 @@ class S3Lock:
             deadline.sleep(pause_s)
 
     def free(self) -> None:
-        """Release the lock.
-
-        Raises:
-            UnavailableError: the lock was lost in the meantime, so another process may have held it too.
-        """
+        """Release the lock. Raises UnavailableError if it was lost, so that another process may have held it too."""
         self._done.set()
         self._renewer.join()
         self._renew_or_notice()  # detects a process that was suspended for longer than the lease

@@ -1,8 +1,7 @@
 """Tests that a bucket supports the conditional writes that locks (`s3_lock`) and write-once names (`s3`) need.
 
-Some S3-compatible servers ignore `If-None-Match`, `If-Match` or both. Every write succeeds there, so two runs would hold
-the same lock and archived objects would be overwritten. A 200 therefore proves nothing. docs/stores.md lists the servers
-that were tested.
+Some S3-compatible servers ignore `If-None-Match`, `If-Match` or both, so that two runs would hold the same lock and
+archived objects would be overwritten. A 200 proves nothing. docs/stores.md lists the servers that were tested.
 
 The objects of a test have random names below `_locks/`, which no listing shows, so that processes can test simultaneously.
 """
@@ -54,10 +53,7 @@ class Promises:
 
 
 def try_promises(client: Any, bucket: str, prefix: str) -> Promises:
-    """Test the bucket with some 15 requests on objects below `prefix` that are deleted afterwards.
-
-    Raises AccessDeniedError, UnavailableError or ConfigurationError if the bucket cannot be written or read at all.
-    """
+    """Test the bucket with some 15 requests on objects below `prefix` that are deleted afterwards. Raises ArchiveError."""
     with _trial(client, bucket, prefix) as trial:
         try:
             return Promises(deletes_if_match=trial.run())

@@ -8,8 +8,7 @@ import pytest
 
 from callarchive.domain.models import Findings, RowProblem, Session
 from callarchive.sources.call_log_csv import LegFacts, LogRow
-from callarchive.sources.gathering import Gathering, SourceContext
-from callarchive.sources.problems import Problems
+from callarchive.sources.gathering import Gathering, Problems, SourceContext
 
 DAY = date(2026, 11, 1)
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
