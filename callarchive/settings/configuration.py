@@ -79,14 +79,9 @@ class Settings(Section):
 
     def require_secrets(self) -> None:
         """Raise ConfigurationError, with all keys, unless every secret and file that the main job needs can be read."""
-        needed = {
-            f"accounts.{number}.{key}": value
-            for number, account in enumerate(self.accounts)
-            for key, value in _secrets_and_files(account)
-            if not key.startswith(("push.", "webhooks."))
-        }
-        problems = unset_secrets((key, value) for key, value in needed.items() if isinstance(value, Secret))
-        for key, file in needed.items():
+        needed = list(self._main_job_needs())
+        problems = unset_secrets((key, value) for key, value in needed if isinstance(value, Secret))
+        for key, file in needed:
             if isinstance(file, Path):
                 try:
                     file.open("rb").close()
@@ -97,8 +92,14 @@ class Settings(Section):
 
     def doubtful_secrets(self) -> list[str]:
         """Return "key: doubt" for each secret of the main job that looks wrong, as with quotation marks around it."""
-        found = [(key, secret.doubt()) for key, secret in _main_job_secrets(self) if secret is not None]
+        found = [(key, value.doubt()) for key, value in self._main_job_needs() if isinstance(value, Secret)]
         return [f"{key}: {doubt}" for key, doubt in found if doubt is not None]
+
+    def _main_job_needs(self) -> Iterator[tuple[str, Secret | Path]]:
+        for number, account in enumerate(self.accounts):
+            for key, value in _secrets_and_files(account):
+                if not key.startswith(("push.", "webhooks.")):
+                    yield f"accounts.{number}.{key}", value
 
 
 def _secrets_and_files(section: Section) -> Iterator[tuple[str, Secret | Path]]:

@@ -290,10 +290,13 @@ def test_lists_are_read_as_spreadsheets_and_databases_write_them(name: str, tmp_
         (b"PK\x03\x04\x14\0", "an Excel workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook"),
         (b"%PDF-1.7\n", "a PDF"),
-        (gzip.compress(b"PK\x03\x04"), "a ZIP archive"),
+        (gzip.compress(b"PK\x03\x04", mtime=0), "a ZIP archive"),
         (b"\x28\xb5\x2f\xfd\0", "a zstd file"),
-        (gzip.compress(f"session_id\n{A}\n{B}\n".encode())[:-9], "a damaged or truncated gzip file"),
-        (gzip.compress(f"session_id\n{A}\n{B}\n".encode())[:12] + b"\xff" * 40, "a damaged or truncated gzip file"),
+        (gzip.compress(f"session_id\n{A}\n{B}\n".encode(), mtime=0)[:-9], "a damaged or truncated gzip file"),
+        (
+            gzip.compress(f"session_id\n{A}\n{B}\n".encode(), mtime=0)[:12] + b"\xff" * 40,
+            "a damaged or truncated gzip file",
+        ),
     ],
 )
 def test_files_that_are_no_text_are_refused_by_name(content: bytes, kind: str, tmp_path: Path) -> None:
