@@ -7,11 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-pc: Any = pyarrow.compute
-"""`pyarrow.compute`, untyped: its stubs reject Python values as arguments beside columns."""
+pc: Any = pyarrow.compute  # `pyarrow.compute`, untyped: its stubs reject Python values as arguments beside columns
 
-Column = Any
-"""A `pa.ChunkedArray` or a `pa.Array`: `pc` accepts and returns either."""
+Column = Any  # a `pa.ChunkedArray` or a `pa.Array`: `pc` accepts and returns either
 
 
 def keys_of(table: pa.Table, names: Sequence[str]) -> Column:

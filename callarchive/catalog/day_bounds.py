@@ -20,11 +20,9 @@ from callarchive.settings import Settings
 if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
-LOOK_BACK = timedelta(days=366)
-"""How far back the nightly run and `status` check bounds. `doctor` checks all days."""
+LOOK_BACK = timedelta(days=366)  # how far back the nightly run and `status` check bounds. `doctor` checks all days.
 
-_CONCURRENCY = 8
-"""Days read at the same time, which helps with a distant bucket."""
+_CONCURRENCY = 8  # days read at the same time, which helps with a distant bucket
 
 Bounds = tuple[datetime, datetime]
 

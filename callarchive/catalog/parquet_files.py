@@ -11,8 +11,7 @@ from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import ArchiveError
 
 _COMPRESSION: Final = "zstd"
-_ROWS_COMPARED_AT_ONCE = 16384
-"""Bounds the memory used: a large day is not held twice."""
+_ROWS_COMPARED_AT_ONCE = 16384  # bounds the memory used: a large day is not held twice
 
 
 class DamagedError(Exception):

@@ -25,8 +25,7 @@ from callarchive.domain.models import (
 )
 
 Row = dict[str, Any]
-Key = tuple[str, str]
-"""(subaccount_id, session_id) or (subaccount_id, recording_id)."""
+Key = tuple[str, str]  # (subaccount_id, session_id) or (subaccount_id, recording_id)
 
 
 def session_table(sessions: Sequence[Session]) -> pa.Table:

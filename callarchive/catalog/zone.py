@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
 MARK_PATH = "_catalog.json"
-_AHEAD = timedelta(days=366)
-"""How far into the future two names of a zone must agree."""
+_AHEAD = timedelta(days=366)  # how far into the future two names of a zone must agree
 
 
 def require_same_zone(catalog: "Catalog", settings: Settings, *, now: datetime) -> None:

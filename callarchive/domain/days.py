@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-Clock = Callable[[], datetime]
-"""A function that returns the current time, aware."""
+Clock = Callable[[], datetime]  # a function that returns the current time, aware
 
-SETTLED_AFTER = timedelta(hours=1)
-"""How long after a day or an event its sources and 8x8's API list everything."""
+SETTLED_AFTER = timedelta(hours=1)  # how long after a day or an event its sources and 8x8's API list everything
 
 
 def utc_now() -> datetime:

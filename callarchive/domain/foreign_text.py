@@ -14,11 +14,9 @@ import unicodedata
 from urllib.parse import unquote
 
 MASK = "***"
-_MOST_READ_CHARS = 64 * 1024
-"""The rest of a longer text is ignored."""
+_MOST_READ_CHARS = 64 * 1024  # the rest of a longer text is ignored
 
-_NESTED = 5
-"""Passes over a text: a URL may be in the user name of another."""
+_NESTED = 5  # passes over a text: a URL may be in the user name of another
 
 PATH_CHARS = 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

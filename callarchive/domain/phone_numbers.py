@@ -10,8 +10,7 @@ from callarchive.domain.foreign_text import MASK, mask_credentials, mask_numbers
 
 PhoneNumberMask = Callable[[str | None], str | None]
 
-HASH_PREFIX = "hmac-sha256:"
-"""The prefix of a hashed number."""
+HASH_PREFIX = "hmac-sha256:"  # the prefix of a hashed number
 
 _NUMBER_KEY = re.compile(
     r"msisdn|endpoint|phone|caller|callee|called|calling|party|^(source|destination|from|to|number)$", re.IGNORECASE

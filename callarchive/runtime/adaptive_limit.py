@@ -7,10 +7,8 @@ from threading import Lock
 _FIRST = 8
 _GROWTH = 2
 _GROWTH_FAR_AWAY = 4
-_FAR_AWAY_S = 0.08
-"""A transfer that takes longer than this mostly waits for the network."""
-_WORTH_IT = 1.1
-"""Growth is kept if throughput rises by at least this factor."""
+_FAR_AWAY_S = 0.08  # a transfer that takes longer than this mostly waits for the network
+_WORTH_IT = 1.1  # growth is kept if throughput rises by at least this factor
 _WINDOW_S = 0.25
 _WINDOW_ITEMS_EACH = 2
 _SETTLED_S = 5.0

@@ -10,8 +10,7 @@ from contextlib import suppress
 
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-_BIG_BLOCK_BYTES = 2 * 1024 * 1024
-"""Larger than a chunk of a transfer, for which a system call each would cost CPU."""
+_BIG_BLOCK_BYTES = 2 * 1024 * 1024  # larger than a chunk of a transfer, for which a system call each would cost CPU
 _MANY_ROWS = 20_000
 
 

@@ -12,8 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-_POLL_S = 0.1
-"""How often a waiting thread checks an adaptive limit, which does not notify."""
+_POLL_S = 0.1  # how often a waiting thread checks an adaptive limit, which does not notify
 
 
 class StoppedError(BaseException):

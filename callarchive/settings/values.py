@@ -12,8 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from callarchive.domain.errors import ConfigurationError
 
-BASE_FOLDER = "base_folder"
-"""The key of the folder of the configuration file in the validation context."""
+BASE_FOLDER = "base_folder"  # the key of the folder of the configuration file in the validation context
 
 
 class Section(BaseModel):

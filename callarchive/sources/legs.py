@@ -10,12 +10,10 @@ from callarchive.sources.call_log_csv import LegFacts
 
 _FAR = datetime.max.replace(tzinfo=UTC)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_UNSET_BEFORE = datetime(1971, 1, 1, tzinfo=UTC)
-"""8x8 and others write a time that was never set as 0, or as -1 ms."""
+_UNSET_BEFORE = datetime(1971, 1, 1, tzinfo=UTC)  # 8x8 and others write a time that was never set as 0, or as -1 ms
 _FEW_CALLS = 8
 _PRICE_STEP = Decimal("0.000001")
-_PRICE_LIMIT = Decimal(10**12)
-"""The catalog stores prices with 12 digits before the point and 6 after it."""
+_PRICE_LIMIT = Decimal(10**12)  # the catalog stores prices with 12 digits before the point and 6 after it
 _NO_FACTS = LegFacts()[3:]
 
 

@@ -49,8 +49,7 @@ _BAD_ENDINGS: dict[str, tuple[type[ExportError], str]] = {
 logger = logging.getLogger(__name__)
 
 
-_NO_SUCH_JOB = 4018
-"""8x8's code in its 404 for an export job."""
+_NO_SUCH_JOB = 4018  # 8x8's code in its 404 for an export job
 
 
 class LogExport:

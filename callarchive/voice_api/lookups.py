@@ -31,8 +31,7 @@ from callarchive.domain.payloads import (
 )
 from callarchive.voice_api.absence import absence
 
-LIMIT_BYTES = 1024 * 1024
-"""A longer body is refused. A recording takes about 400 bytes, and a session has a handful."""
+LIMIT_BYTES = 1024 * 1024  # a longer body is refused. A recording takes about 400 bytes, and a session has a handful.
 
 MAX_RECORDINGS = 1000
 _MAX_BRACKETS = 8 * MAX_RECORDINGS

@@ -35,8 +35,7 @@ _MAX_REDIRECTS = 3
 _MAX_ATTEMPTS = 6
 _MAX_THROTTLED = 100
 _BACKOFF = Backoff(first_s=0.25, longest_s=15.0, jitter=0.5)
-_NO_RETRIES = urllib3.Retry(False, redirect=False)
-"""Errors and redirects are handled here."""
+_NO_RETRIES = urllib3.Retry(False, redirect=False)  # errors and redirects are handled here
 
 _USER_AGENT = f"callarchive/{__version__}"
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from callarchive.settings import WebhookSettings
 from callarchive.voice_api.account_setup import AccountSetup, WebhookRegistration
 
-TYPES = ("VRU", "VSS")
-"""Recording uploaded and session summary: the types that the receiver supports."""
+TYPES = ("VRU", "VSS")  # recording uploaded and session summary: the types that the receiver supports
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,8 @@ from callarchive.events.inbox.events import identity_of, payload_to_keep
 
 log = logging.getLogger(__name__)
 
-_UP_TO = "cleaned up to"
-"""The row of `inbox_about` with the number of the last event that was checked."""
-_TO_COMPACT = "to be compacted"
-"""1 while old bytes may still be in the file."""
+_UP_TO = "cleaned up to"  # the row of `inbox_about` with the number of the last event that was checked
+_TO_COMPACT = "to be compacted"  # 1 while old bytes may still be in the file
 _AT_ONCE = 200
 _LARGEST_TO_COMPACT_BYTES = 2 * 1024**3
 _TYPE_CHARS = 200

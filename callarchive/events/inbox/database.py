@@ -24,15 +24,11 @@ from callarchive.settings.database_urls import INSTALL_POSTGRESQL, parse_databas
 from callarchive.storage.stores.syncing import sync_folder
 
 VERSION = 1
-_LOCK = 0x63616C6C61726368
-"""The inbox's PostgreSQL advisory lock: "callarch" in ASCII."""
-DAY_PREFIX = "day "
-"""Begins the names of days in the table of notes."""
+_LOCK = 0x63616C6C61726368  # the inbox's PostgreSQL advisory lock: "callarch" in ASCII
+DAY_PREFIX = "day "  # begins the names of days in the table of notes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BUSY_S = 30.0
-"""How long a writer waits for the one before it."""
-_IDLE_S = 15.0
-"""How long PostgreSQL keeps the lock of a silent writer, whose machine may have vanished."""
+_BUSY_S = 30.0  # how long a writer waits for the one before it
+_IDLE_S = 15.0  # how long PostgreSQL keeps the lock of a silent writer, whose machine may have vanished
 _CONNECT_S = 10
 _VANISHED = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 """When to give up on a silent PostgreSQL server, instead of after hours: seconds, and for the last one milliseconds."""

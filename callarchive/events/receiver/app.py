@@ -33,10 +33,8 @@ from callarchive.settings import ReceiverSettings
 log = logging.getLogger(__name__)
 
 _HEALTH_DEADLINE_S = 5.0
-_PROBE_AFTER_S = 30.0
-"""How long after the last commit `/healthz` tries one: a disk may fill up while no event arrives."""
-_ROOM_WITHIN_S = 1.0
-"""How long requests whose connections were dropped may take to end."""
+_PROBE_AFTER_S = 30.0  # how long after the last commit `/healthz` tries one: a disk may fill up while no event arrives
+_ROOM_WITHIN_S = 1.0  # how long requests whose connections were dropped may take to end
 _LOG_EVERY_S = 10.0
 
 

@@ -13,8 +13,7 @@ from callarchive.events.receiver.admission import ForgedAddressError, Network, a
 
 _PATIENCE_S = 0.5
 """Younger connections are not dropped: their request may have been received and not read yet, as in a burst."""
-_IPV6_PREFIX = 64
-"""A customer's network: one sender can use all of its addresses."""
+_IPV6_PREFIX = 64  # a customer's network: one sender can use all of its addresses
 
 
 class Connection(Protocol):

@@ -29,8 +29,7 @@ _GRACE_S = 15
 _BACKLOG = 512
 _LOG_EVERY_S = 10.0
 _RETRY_CLEANING_S = 60.0
-_OTHER_FILES = 128
-"""Descriptors other than connections: the inbox, logs, libraries."""
+_OTHER_FILES = 128  # descriptors other than connections: the inbox, logs, libraries
 _SPARE_CONNECTIONS = 64
 """How far above our own limit uvicorn responds with 503: a dropped connection exists for a moment longer."""
 

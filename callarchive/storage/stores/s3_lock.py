@@ -23,8 +23,7 @@ from callarchive.storage.s3 import errors as s3_errors
 
 log = logging.getLogger(__name__)
 
-_FREE = "free"
-"""The token of a lock that is marked free: see `deletes_if_match`."""
+_FREE = "free"  # the token of a lock that is marked free: see `deletes_if_match`
 
 
 @dataclass(frozen=True, slots=True)
