@@ -85,15 +85,13 @@ def review_bounds(catalog: "Catalog", settings: Settings, days: Iterable[date]) 
     with_bounds = set(catalog.days(schemas.DAY_BOUNDS)) if archived else set()
 
     def stored_bounds(day: date, _: Event) -> MovedDay | None:
-        if day not in with_bounds:
-            return None
         try:
-            rows = catalog.rows(schemas.DAY_BOUNDS, day)
+            rows = catalog.rows(schemas.DAY_BOUNDS, day) if day in with_bounds else []
         except StoreError:  # damaged: archiving the day again replaces it
             return None
         if len(rows) != 1 or rows[0]["begins_at"] is None or rows[0]["ends_at"] is None:
             return None
-        (row,) = rows
+        row = rows[0]
         release = row["tz_version"] or f"of unknown release, SHA-256 {(row['tz_sha256'] or '')[:12]}"
         bounds = row["begins_at"], row["ends_at"]
         return MovedDay(day, bounds, day_bounds(day, settings.zone), f"tz data {release}")
@@ -104,14 +102,14 @@ def review_bounds(catalog: "Catalog", settings: Settings, days: Iterable[date]) 
     moved, unknown, assumed = [], set(), set()
     for day in archived:
         item = stored.get(day)
-        if item is None and machine is None:
-            unknown.add(day)
-            continue
-        if item is None and machine is not None:
+        if item is None:
+            if machine is None:
+                unknown.add(day)
+                continue
             zone, data = machine
             item = MovedDay(day, day_bounds(day, zone), day_bounds(day, settings.zone), f"{data} (assumed)")
             assumed.add(day)
-        if item is not None and item.archived != item.now:
+        if item.archived != item.now:
             moved.append(item)
     return BoundsReview(tuple(moved), frozenset(unknown), frozenset(assumed).difference(item.day for item in moved))
 

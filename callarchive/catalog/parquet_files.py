@@ -1,6 +1,7 @@
 """The Parquet file of a partition: rows to bytes and back. For where it is stored, see `parquet_catalog`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
@@ -63,11 +64,6 @@ def write(data: pa.Table, file: BinaryIO) -> None:
     pq.write_table(data, file, compression=_COMPRESSION, coerce_timestamps="us", write_page_checksum=True)
 
 
-def _opened(data: bytes) -> pq.ParquetFile:
-    """Open the file so that pages with a wrong checksum are errors; files of older versions have none."""
-    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-
-
 def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -> pa.Table:
     """Return the rows of a file in the table's schema, or the named columns; no rows if `data` is None.
 
@@ -77,11 +73,8 @@ def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -
     if data is None:
         return schema.empty_table()
     # One day is too small for threads to pay off: 5,000 rows take 2 ms, 100,000 take 25.
-    try:
-        with _opened(data) as file:
-            found = file.read(columns=schema.names, use_threads=False)
-    except (pa.ArrowException, OSError) as err:
-        raise DamagedError(str(err)) from err
+    with _opened(data) as file:
+        found = file.read(columns=schema.names, use_threads=False)
     arrays = [
         found[field.name].cast(field.type) if field.name in found.schema.names else pa.nulls(len(found), field.type)
         for field in schema
@@ -91,17 +84,22 @@ def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -
 
 def column_names(data: bytes) -> frozenset[str]:
     """Return the columns in the file itself. Raises DamagedError."""
-    try:
-        with _opened(data) as file:
-            return frozenset(file.schema_arrow.names)
-    except (pa.ArrowException, OSError) as err:
-        raise DamagedError(str(err)) from err
+    with _opened(data) as file:
+        return frozenset(file.schema_arrow.names)
 
 
 def holds(data: bytes, rows: pa.Table) -> bool:
     """Return whether the file is what `write` would produce from the rows; False for anything but a Parquet file."""
+    with suppress(DamagedError), _opened(data) as file:
+        return _is_as_written(file, rows)
+    return False
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[pq.ParquetFile]:
     try:
-        with _opened(data) as file:
-            return _is_as_written(file, rows)
-    except (pa.ArrowException, OSError):
-        return False
+        # A page with a wrong checksum is an error; files of older versions have no checksums.
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            yield file
+    except (pa.ArrowException, OSError) as err:
+        raise DamagedError(str(err)) from err

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]  # a function that returns the current time, aware
@@ -32,16 +33,9 @@ def days_between(first: date, last: date) -> Iterator[date]:
 
 def spans_of(days: Iterable[date]) -> Iterator[tuple[date, date]]:
     """Yield the first and the last day of each run of consecutive days. `days` are in order."""
-    first = last = None
-    for day in days:
-        if first is None or last is None:
-            first = day
-        elif day - last > timedelta(days=1):
-            yield first, last
-            first = day
-        last = day
-    if first is not None and last is not None:
-        yield first, last
+    for _, numbered in groupby(enumerate(days), lambda item: item[1].toordinal() - item[0]):
+        span = [day for _, day in numbered]
+        yield span[0], span[-1]
 
 
 def _midnight(day: date, timezone: ZoneInfo) -> datetime:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -21,14 +21,9 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.rmdir()
-    except FileNotFoundError:
-        return
-    except OSError as err:
-        log.warning("temporary folder %s cannot be removed (%s): remove it by hand", folder, err.strerror)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with suppress(FileNotFoundError):
+                folder.rmdir()
+        except OSError as err:
+            log.warning("temporary folder %s cannot be removed (%s): remove it by hand", folder, err.strerror)

@@ -55,8 +55,7 @@ class LogExportSource(Section):
 
     Attributes:
         kind: the kind of source.
-        reach_days: the age in days up to which the source has every session. For older days it may have fewer, and the check
-            sources_complete still passes.
+        reach_days: the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions.
     """
 
     kind: Literal["log_export"]
@@ -69,8 +68,7 @@ class FilesSource(Section):
     Attributes:
         kind: the kind of source.
         path: a path or s3://bucket/key that ends in .csv, .txt, .jsonl or .parquet.
-        reach_days: the age in days up to which the source has every session. For older days it may have fewer, and the check
-            sources_complete still passes.
+        reach_days: the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions.
     """
 
     kind: Literal["files"]
@@ -111,8 +109,7 @@ class SqlSource(Section):
         url: a SQLAlchemy URL. One with a password must be a secret: { env = "BOOKINGS_URL" }.
         query: a single SELECT that limits its rows to the day with :start and :end.
         timeout_s: the limit from connecting to the last row, in seconds.
-        reach_days: the age in days up to which the source has every session. For older days it may have fewer, and the check
-            sources_complete still passes.
+        reach_days: the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions.
     """
 
     kind: Literal["sql"]

@@ -5,8 +5,9 @@ Here are the protocol and the union of several sources' findings. `opening` crea
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from callarchive.domain.errors import SourceError
 from callarchive.domain.models import Findings, RowProblem, Session
@@ -14,7 +15,7 @@ from callarchive.domain.models import Findings, RowProblem, Session
 PRECEDENCE = ("log_export", "inbox", "sql", "files")
 """Which source's facts about a call win: 8x8's billing over an event, an event over a user's own list."""
 
-_Fact = TypeVar("_Fact")
+_FROM_THE_FIRST = ("session_status", "call_count", "call_duration_s", "source_number", "destination_number")
 
 
 class SessionSource(Protocol):
@@ -69,19 +70,18 @@ def _merge(sessions: Sequence[Session]) -> Session:
     # The text breaks ties between two sources of a kind, so that their order in the configuration does not matter.
     ranked = sorted(sessions, key=lambda session: (_rank(session.sources), repr(session)))
     priced = next((session for session in ranked if session.price is not None), ranked[0])
-    return Session(
-        subaccount_id=ranked[0].subaccount_id,
-        session_id=ranked[0].session_id,
-        started_at=min((s.started_at for s in ranked if s.started_at is not None), default=None),
-        ended_at=max((s.ended_at for s in ranked if s.ended_at is not None), default=None),
-        session_status=_first(s.session_status for s in ranked),
-        call_count=_first(s.call_count for s in ranked),
-        call_duration_s=_first(s.call_duration_s for s in ranked),
+
+    def known(name: str) -> list[Any]:
+        return [value for session in ranked if (value := getattr(session, name)) is not None]
+
+    return replace(
+        ranked[0],
+        started_at=min(known("started_at"), default=None),
+        ended_at=max(known("ended_at"), default=None),
         price=priced.price,
         price_currency=priced.price_currency,
-        source_number=_first(s.source_number for s in ranked),
-        destination_number=_first(s.destination_number for s in ranked),
-        sources=tuple(sorted({kind for s in ranked for kind in s.sources})),
+        sources=tuple(sorted({kind for session in ranked for kind in session.sources})),
+        **{name: next(iter(known(name)), None) for name in _FROM_THE_FIRST},
     )
 
 
@@ -91,7 +91,3 @@ def _rank(kinds: Sequence[str]) -> tuple[int, str]:
         ((PRECEDENCE.index(kind), "") if kind in PRECEDENCE else (len(PRECEDENCE), kind) for kind in kinds),
         default=(len(PRECEDENCE) + 1, ""),
     )
-
-
-def _first(facts: Iterable[_Fact | None]) -> _Fact | None:
-    return next((fact for fact in facts if fact is not None), None)

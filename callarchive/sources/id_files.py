@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -49,17 +50,10 @@ def _in_bucket(path: str, account: AccountSettings) -> Iterator[IdFile]:
     try:
         for page in s3_client(account.s3).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=before):
             for item in page.get("Contents", ()):
-                match = pattern.fullmatch(item["Key"])
-                day = _date(match[1]) if match else None
-                if day is not None:
-                    state = f"{item['Size']}-{item['ETag']}"
-                    yield IdFile(day, f"s3://{bucket}/{item['Key']}", state, item["LastModified"])
+                if (match := pattern.fullmatch(item["Key"])) is not None:
+                    with suppress(ValueError):  # 2026-02-30
+                        day = date.fromisoformat(match[1])
+                        state = f"{item['Size']}-{item['ETag']}"
+                        yield IdFile(day, f"s3://{bucket}/{item['Key']}", state, item["LastModified"])
     except BOTO_ERRORS as err:
         raise translate_botocore(err, place=f"s3://{bucket}/{before}", doing="listing") from err
-
-
-def _date(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None

@@ -147,7 +147,11 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
     if not isinstance(item, dict):
         raise InvalidIdError(f"a recording is not a JSON object but {shown(item)}")
     if isinstance(item, DoubledKeys):
-        _refuse_doubled(item)
+        # `sessionId` and `sessionid` are both documented: the same value in both is no contradiction.
+        unclear = {*item.same_spelling, *item.disagreeing}
+        if doubled := [key for key in item.keys_doubled if key != "sessionid" or key in unclear]:
+            id_ = shown(field_of(item, "recordingId"))
+            raise InvalidIdError(f"recording {id_} is set aside: it has {ascii(doubled[0])[:60]} twice")
     recording_id = parse_id(field_of(item, "recordingId"), kind="recording id")
     for key, value in item.items():
         if key.lower() == "sessionid" and _differs(value, session_id):
@@ -163,16 +167,6 @@ def _read_recording(item: Any, *, session_id: str, now: datetime) -> ApiRecordin
         duration_api_s=read_duration(field_of(item, "duration")),
         started_at=started_at if plausible(started_at, now=now) else None,
     )
-
-
-def _refuse_doubled(item: DoubledKeys) -> None:
-    """Raise InvalidIdError, unless the keys are `sessionId` and `sessionid`, both documented, with the same value."""
-    doubled = [
-        key for key in item.keys_doubled if key != "sessionid" or key in item.same_spelling or key in item.disagreeing
-    ]
-    if doubled:
-        id_ = field_of(item, "recordingId")
-        raise InvalidIdError(f"recording {shown(id_)} is set aside: it has {ascii(doubled[0])[:60]} twice")
 
 
 def _differs(value: Any, session_id: str) -> bool:

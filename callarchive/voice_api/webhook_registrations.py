@@ -54,13 +54,10 @@ def goes_to(wanted: WebhookSettings | None, url: str) -> bool:
 
 
 def _problems(wanted: WebhookSettings, hook: WebhookRegistration) -> tuple[str, ...]:
-    problems = []
-    if not goes_to(wanted, hook.url):
-        problems.append(f"sent to another URL than {wanted.url}")
-    if not hook.enabled:
-        problems.append("disabled")
-    if wanted.auth_header is not None and not hook.has_auth_header:
-        problems.append("has no auth header")
-    if wanted.auth_header is None and hook.has_auth_header:
-        problems.append("has an auth header, but accounts.webhooks has none")
-    return tuple(problems)
+    problems = {
+        f"sent to another URL than {wanted.url}": not goes_to(wanted, hook.url),
+        "disabled": not hook.enabled,
+        "has no auth header": wanted.auth_header is not None and not hook.has_auth_header,
+        "has an auth header, but accounts.webhooks has none": wanted.auth_header is None and hook.has_auth_header,
+    }
+    return tuple(problem for problem, found in problems.items() if found)

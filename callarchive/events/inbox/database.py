@@ -107,19 +107,13 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
     """
     try:
         parsed = parse_database_url(url)
-        if parsed.get_backend_name() == "sqlite":
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
             engine = _sqlite(parsed.database or "", create=create)
         else:
-            engine = sa.create_engine(
-                parsed,
-                hide_parameters=True,
-                pool_pre_ping=True,
-                pool_size=4,
-                max_overflow=4,
-                connect_args={"connect_timeout": _CONNECT_S, **_VANISHED}
-                if parsed.get_backend_name() == "postgresql"
-                else {},
-            )
+            arguments = {"connect_timeout": _CONNECT_S, **_VANISHED} if backend == "postgresql" else {}
+            options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4}
+            engine = sa.create_engine(parsed, hide_parameters=True, connect_args=arguments, **options)
     except (NoSuchModuleError, ImportError):  # psycopg without libpq raises ImportError, though the module exists
         raise ConfigurationError(
             f"inbox.url: no driver is installed for it; use sqlite:///path, or postgresql://... with {INSTALL_POSTGRESQL}"
@@ -130,13 +124,22 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
         raise ConfigurationError("inbox.url: must be sqlite:///path or postgresql://...")
     try:
         with errors_translated(engine):
+            version = sa.select(ABOUT.c.number).where(ABOUT.c.name == "version")
             if not sa.inspect(engine).has_table(ABOUT.name):
                 with writing(engine) as connection:
-                    _create_tables(connection)
-            _check_version(engine)
+                    metadata.create_all(connection)
+                    if connection.execute(version).scalar() is None:
+                        connection.execute(sa.insert(ABOUT).values(name="version", number=VERSION))
+            with engine.connect() as connection:
+                known = connection.execute(version).scalar()
     except BaseException:
         engine.dispose()
         raise
+    if known != VERSION:
+        engine.dispose()
+        raise ConfigurationError(
+            f"inbox.url: the inbox has version {known}, but this callarchive reads version {VERSION}: use the one that wrote it"
+        )
     return engine
 
 
@@ -220,34 +223,14 @@ def _sqlite(database: str, *, create: bool) -> sa.Engine:
     def _durable(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         # WAL: readers never wait for the writer. FULL: a commit is on disk when it returns.
-        _use_wal(cursor)
+        retry(  # while another process does the same in a new file: SQLite's own timeout does not cover that
+            lambda: cursor.execute("PRAGMA journal_mode=WAL"),
+            retryable=lambda err: isinstance(err, sqlite3.OperationalError) and "locked" in str(err),
+            backoff=Backoff(first_s=0.01, growth=1),
+            deadline=Deadline(_BUSY_S),
+        )
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA secure_delete=ON")  # overwrite deleted and shortened values in the file
         cursor.close()
 
     return engine
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Switch to WAL, retrying while another process does the same in a new file: SQLite's own timeout does not cover that."""
-    retry(
-        lambda: cursor.execute("PRAGMA journal_mode=WAL"),
-        retryable=lambda err: isinstance(err, sqlite3.OperationalError) and "locked" in str(err),
-        backoff=Backoff(first_s=0.01, growth=1),
-        deadline=Deadline(_BUSY_S),
-    )
-
-
-def _create_tables(connection: sa.Connection) -> None:
-    metadata.create_all(connection)
-    if connection.execute(sa.select(ABOUT.c.number).where(ABOUT.c.name == "version")).scalar() is None:
-        connection.execute(sa.insert(ABOUT).values(name="version", number=VERSION))
-
-
-def _check_version(engine: sa.Engine) -> None:
-    with engine.connect() as connection:
-        known = connection.execute(sa.select(ABOUT.c.number).where(ABOUT.c.name == "version")).scalar()
-    if known != VERSION:
-        raise ConfigurationError(
-            f"inbox.url: the inbox has version {known}, but this callarchive reads version {VERSION}: use the one that wrote it"
-        )

@@ -108,18 +108,11 @@ class Inbox(InboxQueries):
                 )
                 sessions = connection.execute(named.distinct()).tuples().all()
                 count += connection.execute(sa.delete(EVENTS).where(chosen)).rowcount
-                for subaccount_id in {account for account, _ in sessions}:
-                    session_ids = [session_id for account, session_id in sessions if account == subaccount_id]
-                    has_events = sa.exists().where(
-                        EVENTS.c.subaccount_id == SESSIONS.c.subaccount_id, EVENTS.c.session_id == SESSIONS.c.session_id
-                    )
-                    connection.execute(
-                        sa.delete(SESSIONS).where(
-                            SESSIONS.c.subaccount_id == subaccount_id,
-                            SESSIONS.c.session_id.in_(session_ids),
-                            sa.not_(has_events),
-                        )
-                    )
+                has_events = sa.exists().where(
+                    EVENTS.c.subaccount_id == SESSIONS.c.subaccount_id, EVENTS.c.session_id == SESSIONS.c.session_id
+                )
+                is_one = sa.tuple_(SESSIONS.c.subaccount_id, SESSIONS.c.session_id).in_(sessions)
+                connection.execute(sa.delete(SESSIONS).where(is_one, sa.not_(has_events)))
         return count
 
     def prune(self, received_before: datetime) -> int:

@@ -15,7 +15,7 @@ from obstore.store import S3Store as ObjectStore
 
 from callarchive.domain.errors import AccessDeniedError, ConfigurationError
 from callarchive.settings import S3Settings
-from callarchive.storage.s3.errors import BOTO_ERRORS, NOWHERE, no_credentials, translate_botocore
+from callarchive.storage.s3.errors import BOTO_ERRORS, NO_CREDENTIALS, NOWHERE, translate_botocore
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
@@ -82,7 +82,7 @@ def object_store(
     try:
         credentials = Boto3CredentialProvider(session, ttl=_CREDENTIALS_TTL)
     except ValueError as err:
-        raise AccessDeniedError(f"s3://{bucket}: {no_credentials()}") from err
+        raise AccessDeniedError(f"s3://{bucket}: {NO_CREDENTIALS}") from err
     except BOTO_ERRORS as err:
         raise translate_botocore(err, place=f"s3://{bucket}", doing="reading") from err
     return ObjectStore(

@@ -46,6 +46,8 @@ OBSTORE_ERRORS = (BaseError, OSError, ValueError)
 NOWHERE = "127.0.0.1:9"
 """The proxy for hosts that obstore must not contact: the discard port, where nothing listens. See `clients`."""
 
+NO_CREDENTIALS = "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+
 _DENIED = {
     "ExpiredToken": "the AWS credentials have expired: renew them and run again",
     "ExpiredTokenException": "the AWS credentials have expired: renew them and run again",
@@ -111,11 +113,6 @@ class ConflictError(UnavailableError):
     """Two conditional writes conflict; a retry shows which came first."""
 
 
-def no_credentials() -> str:
-    """Return the message for missing credentials."""
-    return "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
-
-
 def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveError:
     """Return our error for one of botocore's. The message contains no secret."""
     if isinstance(err, ClientError):
@@ -129,7 +126,7 @@ def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveEr
         return _answered(answer, place=place, doing=doing)
     name = type(err).__name__
     if isinstance(err, (NoCredentialsError, PartialCredentialsError)):
-        return AccessDeniedError(f"{place}: {no_credentials()}")
+        return AccessDeniedError(f"{place}: {NO_CREDENTIALS}")
     if isinstance(err, (CredentialRetrievalError, TokenRetrievalError, SSOError)):
         return AccessDeniedError(
             f"{place}: AWS credentials could not be fetched or have expired ({name}): {cleaned(str(err))}"
