@@ -1,6 +1,6 @@
 """Rows of the step tables, to and from the models."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from callarchive.domain.models import (
     AudioIssue,
     KeptFile,
     Lookup,
-    LookupStatus,
     Mp3Facts,
     RecordingFile,
     RowProblem,
@@ -63,18 +62,6 @@ def recording_from(row: Row) -> ApiRecording:
     """Return the recording of a `metadata_row`."""
     facts = {field.name: row[field.name] for field in fields(ApiRecording) if field.name in row}
     return ApiRecording(**facts | {"api_status": ApiStatus(row["api_status"]), "started_at": row["started_at_api"]})
-
-
-def lookup_from(row: Row, recordings: Iterable[ApiRecording]) -> Lookup:
-    """Return the lookup of a `lookup_row`, without the response body."""
-    return Lookup(
-        session_id=row["session_id"],
-        status=LookupStatus(row["lookup_status"]),
-        looked_up_at=row["looked_up_at"],
-        recordings=tuple(recordings),
-        error=row["lookup_error"],
-        unreachable=row["unreachable"],
-    )
 
 
 def file_row(file: RecordingFile) -> Row:

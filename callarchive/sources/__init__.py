@@ -74,6 +74,7 @@ def _merge(sessions: Sequence[Session]) -> Session:
     def known(name: str) -> list[Any]:
         return [value for session in ranked if (value := getattr(session, name)) is not None]
 
+    firsts: dict[str, Any] = {name: next(iter(known(name)), None) for name in _FROM_THE_FIRST}
     return replace(
         ranked[0],
         started_at=min(known("started_at"), default=None),
@@ -81,7 +82,7 @@ def _merge(sessions: Sequence[Session]) -> Session:
         price=priced.price,
         price_currency=priced.price_currency,
         sources=tuple(sorted({kind for session in ranked for kind in session.sources})),
-        **{name: next(iter(known(name)), None) for name in _FROM_THE_FIRST},
+        **firsts,
     )
 
 

@@ -77,10 +77,9 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatistics:
-    """The number of an account's events, and when the last one was received."""
+    """When an account's last event was received."""
 
     subaccount_id: str
-    event_count: int
     last_received_at: datetime
 
 
@@ -177,7 +176,6 @@ class InboxQueries:
         """Return one entry per account that has an event, ordered by account."""
         query = sa.select(
             EVENTS.c.subaccount_id,
-            sa.func.count(),
             sa.func.max(EVENTS.c.last_received_at, type_=EVENTS.c.last_received_at.type),
         ).group_by(EVENTS.c.subaccount_id)
         with reading(self._engine) as connection:

@@ -34,9 +34,6 @@ class LocalStore:
         self.url = url
         self._root = LocalRoot(url)
 
-    def __repr__(self) -> str:
-        return f"LocalStore({self.url})"
-
     def uri(self, path: str) -> str:
         """Return the object's file:// URL, unquoted."""
         return self._root.uri(path)

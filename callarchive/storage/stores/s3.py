@@ -59,9 +59,6 @@ class S3Store:
         self._promises: Promises | None = None
         self._compares_checksums: bool | None = None
 
-    def __repr__(self) -> str:
-        return f"S3Store({self.url})"
-
     def uri(self, path: str) -> str:
         """Return the object's s3:// URL, unquoted."""
         return f"s3://{self._bucket}/{self._key(path)}"
