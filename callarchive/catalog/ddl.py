@@ -8,73 +8,31 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 
-from callarchive.catalog.schemas import (
-    COUNT,
-    FLAG,
-    NUMBER,
-    PRICE,
-    PUBLIC_TABLES,
-    SQL_TYPES,
-    TEXT,
-    TEXTS,
-    TIMESTAMP,
-    Table,
-)
+from callarchive.catalog.schemas import PUBLIC_TABLES, SQL_TYPES, TEXT, TEXTS, TIMESTAMP, Table
 
-_HIVE = {
-    TEXT: "string",
-    COUNT: "bigint",
-    NUMBER: "double",
-    FLAG: "boolean",
-    TIMESTAMP: "timestamp",
-    PRICE: "decimal(18, 6)",
-    TEXTS: "array<string>",
-}
+
+def _named(*names: str) -> dict[str, str]:
+    """Return the names of the types, given in the order of `SQL_TYPES`."""
+    return dict(zip(SQL_TYPES, names, strict=True))
+
+
+_HIVE = _named("string", "bigint", "double", "boolean", "timestamp", "decimal(18, 6)", "array<string>")
 _TRINO = {**_HIVE, TEXT: "varchar", TIMESTAMP: "timestamp(6)", TEXTS: "array(varchar)"}
-_BIGQUERY = {
-    TEXT: "string",
-    COUNT: "int64",
-    NUMBER: "float64",
-    FLAG: "bool",
-    TIMESTAMP: "timestamp",
-    PRICE: "numeric(18, 6)",
-    TEXTS: "array<string>",
-}
-_CLICKHOUSE = {
-    TEXT: "Nullable(String)",
-    COUNT: "Nullable(Int64)",
-    NUMBER: "Nullable(Float64)",
-    FLAG: "Nullable(Bool)",
-    TIMESTAMP: "Nullable(DateTime64(6, 'UTC'))",
-    PRICE: "Nullable(Decimal(18, 6))",
-    TEXTS: "Array(Nullable(String))",  # ClickHouse arrays are never NULL: it reads an empty one
-}
+_BIGQUERY = _named("string", "int64", "float64", "bool", "timestamp", "numeric(18, 6)", "array<string>")
+_CLICKHOUSE_NAMES = _named("String", "Int64", "Float64", "Bool", "DateTime64(6, 'UTC')", "Decimal(18, 6)", "")
+_CLICKHOUSE = {type_: f"Nullable({name})" for type_, name in _CLICKHOUSE_NAMES.items()}
+_CLICKHOUSE[TEXTS] = "Array(Nullable(String))"  # ClickHouse arrays are never NULL: it reads an empty one
 _POLARS = {
-    TEXT: "pl.String",
-    COUNT: "pl.Int64",
-    NUMBER: "pl.Float64",
-    FLAG: "pl.Boolean",
-    TIMESTAMP: 'pl.Datetime("us", "UTC")',
-    PRICE: "pl.Decimal(18, 6)",
-    TEXTS: "pl.List(pl.String)",
+    type_: f"pl.{name}"
+    for type_, name in _named(
+        "String", "Int64", "Float64", "Boolean", 'Datetime("us", "UTC")', "Decimal(18, 6)", "List(pl.String)"
+    ).items()
 }
-_PYARROW = {
-    TEXT: "pa.string()",
-    COUNT: "pa.int64()",
-    NUMBER: "pa.float64()",
-    FLAG: "pa.bool_()",
-    TIMESTAMP: 'pa.timestamp("us", "UTC")',
-    PRICE: "pa.decimal128(18, 6)",
-    TEXTS: "pa.list_(pa.string())",
-}
+_ARROW_NAMES = ("string()", "int64()", "float64()", "bool_()", 'timestamp("us", "UTC")', "decimal128(18, 6)")
+_PYARROW = {type_: f"pa.{name}" for type_, name in _named(*_ARROW_NAMES, "list_(pa.string())").items()}
 _DAFT = {
-    TEXT: "DataType.string()",
-    COUNT: "DataType.int64()",
-    NUMBER: "DataType.float64()",
-    FLAG: "DataType.bool()",
-    TIMESTAMP: 'DataType.timestamp("us", "UTC")',
-    PRICE: "DataType.decimal128(18, 6)",
-    TEXTS: "DataType.list(DataType.string())",
+    type_: f"DataType.{name.replace('_()', '()')}"
+    for type_, name in _named(*_ARROW_NAMES, "list(DataType.string())").items()
 }
 
 
@@ -82,7 +40,7 @@ def _athena(table: Table, root: str) -> str:
     return (
         f"create external table {table.name} (\n{_columns(table, _HIVE)}\n)\n"
         "partitioned by (call_date date)\nstored as parquet\n"
-        f"location {_text(f'{root}/{table.folder}/')}\n"
+        f"location {text_literal(f'{root}/{table.folder}/')}\n"
         "tblproperties (\n"
         "  'projection.enabled' = 'true',\n"
         "  'projection.call_date.type' = 'date',\n"
@@ -96,7 +54,7 @@ def _athena(table: Table, root: str) -> str:
 def _trino(table: Table, root: str) -> str:
     return (
         f"create table hive.callarchive.{table.name} (\n{_columns(table, _TRINO, call_date='date')}\n)\n"
-        f"with (external_location = {_text(f'{root}/{table.folder}')}, format = 'PARQUET',"
+        f"with (external_location = {text_literal(f'{root}/{table.folder}')}, format = 'PARQUET',"
         " partitioned_by = array['call_date']);\n"
         f"call hive.system.sync_partition_metadata('callarchive', '{table.name}', 'FULL');\n"
     )
@@ -107,51 +65,42 @@ def _bigquery(table: Table, root: str) -> str:
         f"create external table callarchive.{table.name} (\n{_columns(table, _BIGQUERY)}\n)\n"
         "with partition columns (call_date date)\n"
         "options (\n  format = 'PARQUET',\n  enable_list_inference = true,\n"
-        f"  uris = [{_text(f'{root}/{table.folder}/*')}],\n"
-        f"  hive_partition_uri_prefix = {_text(f'{root}/{table.folder}')}\n);\n"
+        f"  uris = [{text_literal(f'{root}/{table.folder}/*')}],\n"
+        f"  hive_partition_uri_prefix = {text_literal(f'{root}/{table.folder}')}\n);\n"
     )
 
 
 def _spark(table: Table, root: str) -> str:
     return (
         f"create or replace temporary view {table.name} (\n{_columns(table, _HIVE, call_date='date')}\n)\n"
-        f"using parquet options (path {_text(f'{root}/{table.folder}')});\n"
+        f"using parquet options (path {text_literal(f'{root}/{table.folder}')});\n"
     )
 
 
 def _duckdb(table: Table, root: str) -> str:
-    schema = ", ".join(f"null::{SQL_TYPES[column.type]} as {column.name}" for column in table.columns)
-    names = ", ".join(column.name for column in table.columns)
-    return (
-        f"create or replace view {table.name} as\n"  # noqa: S608
-        f"select {names}, call_date from (\n"
-        f"  select {schema}, null::date as call_date where false\n"
-        "  union all by name\n"
-        f"  select * from read_parquet({_text(f'{root}/{table.folder}/*/*.parquet')},\n"
-        "    hive_partitioning = true, hive_types = {'call_date': date}, union_by_name = true)\n);\n"
-    )
+    files = f"{text_literal(f'{root}/{table.folder}/*/*.parquet')},\n   "
+    return f"create or replace view {table.name} as\n{duckdb_query(table, files)};\n"
 
 
 def _clickhouse(table: Table, root: str) -> str:
+    files = f"{table.folder}/call_date=*/*.parquet"
     if root.startswith("s3://"):
         bucket, _, prefix = root.removeprefix("s3://").partition("/")
-        place = (
-            f"s3({_text(f'https://{bucket}.s3.amazonaws.com/{prefix}/{table.folder}/call_date=*/*.parquet')}, 'Parquet'"
-        )
+        place = f"s3({text_literal(f'https://{bucket}.s3.amazonaws.com/{prefix}/{files}')}, 'Parquet'"
     else:
-        place = f"file({_text(f'{root}/{table.folder}/call_date=*/*.parquet')}, 'Parquet'"
+        place = f"file({text_literal(f'{root}/{files}')}, 'Parquet'"
     structure = ", ".join(f"{column.name} {_CLICKHOUSE[column.type]}" for column in table.columns)
     return (
         f"create or replace view {table.name} as\n"
         "select *, toDate(extract(_path, 'call_date=([0-9-]+)')) as call_date\n"
-        f"from {place},\n  {_text(structure)});\n"
+        f"from {place},\n  {text_literal(structure)});\n"
     )
 
 
 def _datafusion(table: Table, root: str) -> str:
     return (
         f"create external table {table.name} (\n{_columns(table, SQL_TYPES, call_date='date')}\n)\n"
-        f"stored as parquet partitioned by (call_date) location {_text(f'{root}/{table.folder}/')};\n"
+        f"stored as parquet partitioned by (call_date) location {text_literal(f'{root}/{table.folder}/')};\n"
     )
 
 
@@ -199,6 +148,18 @@ def _daft(table: Table, root: str) -> str:
     )
 
 
+def duckdb_query(table: Table, files: str) -> str:
+    """Return DuckDB's query for the table's columns and `call_date` in these files; a column that all lack is NULL."""
+    schema = ", ".join(f"null::{SQL_TYPES[column.type]} as {column.name}" for column in table.columns)
+    return (
+        # The outer select names the columns, because DuckDB reads `env=prod` in the catalog's own path as a column.
+        f"select {', '.join(column.name for column in table.columns)}, call_date from (\n"  # noqa: S608
+        f"  select {schema}, null::date as call_date where false\n  union all by name\n"
+        f"  select * from read_parquet({files} hive_partitioning = true, hive_types = {{'call_date': date}},"
+        " union_by_name = true)\n)"
+    )
+
+
 ENGINES: Mapping[str, Callable[[Table, str], str]] = {
     "athena": _athena,
     "trino": _trino,
@@ -223,12 +184,7 @@ FIRST: Mapping[str, str] = {
 
 
 def statements(engine: str, table: Table, root: str) -> str:
-    """Return the SQL or Python that defines the table in the engine; `FIRST` runs before it.
-
-    Args:
-        engine: one of `ENGINES`.
-        root: the catalog's location as the engine expects it: s3://bucket/prefix, gs://bucket/prefix, or a folder.
-    """
+    """Return the SQL or Python that defines the table, below the catalog's `root`; the engine runs `FIRST` before it."""
     return ENGINES[engine](table, root.rstrip("/"))
 
 
@@ -237,7 +193,8 @@ def _columns(table: Table, types: Mapping[str, str], *, call_date: str | None = 
     return ",\n".join(columns if call_date is None else [*columns, f"  call_date {call_date}"])
 
 
-def _text(value: str) -> str:
+def text_literal(value: str) -> str:
+    """Return the SQL literal of a text."""
     return "'" + value.replace("'", "''") + "'"
 
 
