@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute
 
 pc: Any = pyarrow.compute  # `pyarrow.compute`, untyped: its stubs reject Python values as arguments beside columns
-
 Column = Any  # a `pa.ChunkedArray` or a `pa.Array`: `pc` accepts and returns either
 
 

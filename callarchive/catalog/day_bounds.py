@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
 LOOK_BACK = timedelta(days=366)  # how far back the nightly run and `status` check bounds. `doctor` checks all days.
-
 _CONCURRENCY = 8  # days read at the same time, which helps with a distant bucket
-
 Bounds = tuple[datetime, datetime]
 
 
@@ -44,17 +42,13 @@ class MovedDay:
 
 @dataclass(frozen=True)
 class BoundsReview:
-    """The result of comparing the archived bounds of some days with their current ones.
+    """The result of comparing the archived bounds of some days with their current ones."""
 
-    Attributes:
-        moved: days whose bounds moved, oldest first.
-        unknown: archived days whose bounds are damaged or were not stored by an older version, if the machine has no time
-            zone data to compare with.
-        assumed: archived days without stored bounds that have not moved according to the machine's time zone data.
-    """
-
-    moved: tuple[MovedDay, ...]
+    moved: tuple[MovedDay, ...]  # days whose bounds moved, oldest first
+    # Archived days whose bounds are damaged or were not stored by an older version, if the machine has no time zone
+    # data to compare with.
     unknown: frozenset[date]
+    # Archived days without stored bounds that have not moved according to the machine's time zone data.
     assumed: frozenset[date]
 
 

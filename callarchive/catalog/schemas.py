@@ -43,18 +43,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the catalog, partitioned by `call_date`.
-
-    Attributes:
-        grain: what one row is.
-        key: columns that are unique within a partition. Rows are ordered by them.
-        public: whether the table is for readers. The others, below `_steps/`, pass data between the steps of a day.
-    """
+    """A table of the catalog, partitioned by `call_date`."""
 
     name: str
-    grain: str
-    key: tuple[str, ...]
+    grain: str  # what one row is
+    key: tuple[str, ...]  # columns that are unique within a partition. Rows are ordered by them.
     columns: tuple[Column, ...]
+    # Whether the table is for readers. The others, below `_steps/`, pass data between the steps of a day.
     public: bool = True
 
     @cached_property

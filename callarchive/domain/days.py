@@ -6,7 +6,6 @@ from itertools import groupby
 from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]  # a function that returns the current time, aware
-
 SETTLED_AFTER = timedelta(hours=1)  # how long after a day or an event its sources and 8x8's API list everything
 
 

@@ -14,14 +14,10 @@ class ArchiveError(Exception):
     """The base of all errors of callarchive.
 
     Messages quote servers, paths and values, and end up in rows, logs and alerts: `str` cleans them.
-
-    Attributes:
-        retryable: whether the same call may succeed later without a change.
-        exit_code: of the command line when this error ends the run.
     """
 
-    retryable = False
-    exit_code = 1
+    retryable = False  # whether the same call may succeed later without a change
+    exit_code = 1  # of the command line when this error ends the run
 
     def __str__(self) -> str:
         return cleaned_lines(super().__str__())

@@ -15,9 +15,7 @@ from urllib.parse import unquote
 
 MASK = "***"
 _MOST_READ_CHARS = 64 * 1024  # the rest of a longer text is ignored
-
 _NESTED = 5  # passes over a text: a URL may be in the user name of another
-
 PATH_CHARS = 1024
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE_SEQUENCE = re.compile(

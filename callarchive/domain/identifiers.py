@@ -15,7 +15,6 @@ EARLIEST_PLAUSIBLE_AT = datetime(2015, 1, 1, tzinfo=UTC)
 """No Number Masking call is older: an earlier time stamp is a default value or a mistake."""
 
 LATEST_PLAUSIBLE_AHEAD = timedelta(days=2)  # the most that another clock may be ahead of ours
-
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _WRITTEN = re.compile(
     r"(?:urn:)?(?:uuid:)?[{(\[<]?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})[})\]>]?",

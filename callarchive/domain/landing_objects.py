@@ -19,21 +19,14 @@ class SourceEvidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LandingObject:
-    """An object as described by a listing, a stat or an open download.
+    """An object as described by a listing, a stat or an open download."""
 
-    Attributes:
-        path: relative to the landing's root.
-        uri: the full URL, without credentials.
-        etag: without quotes; `None` on SFTP.
-        modified_at: `None` where the server does not report it.
-        evidence: what confirmed the bytes; `None` before they are read.
-    """
-
-    path: str
-    uri: str
+    path: str  # relative to the landing's root
+    uri: str  # the full URL, without credentials
     size_bytes: int
-    etag: str | None = None
-    modified_at: datetime | None = None
+    etag: str | None = None  # without quotes; `None` on SFTP
+    modified_at: datetime | None = None  # `None` where the server does not report it
+    # What confirmed the bytes; `None` before they are read.
     evidence: SourceEvidence | None = field(default=None, compare=False)
 
     def same_as(self, *, size_bytes: int, etag: str | None, modified_at: datetime | None) -> bool:

@@ -72,28 +72,20 @@ class AudioIssue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as its sources describe it.
-
-    Attributes:
-        call_count: number of legs.
-        call_duration_s: the longest leg's duration, from connected to disconnected.
-        price: of all legs; `None` when they differ in currency.
-        source_number, destination_number: masked as the account's `phone_numbers` says; `None` when dropped.
-        sources: their kinds, sorted.
-    """
+    """A session as its sources describe it."""
 
     subaccount_id: str
     session_id: str
     started_at: datetime | None = None
     ended_at: datetime | None = None
     session_status: str | None = None
-    call_count: int | None = None
-    call_duration_s: float | None = None
-    price: Decimal | None = None
+    call_count: int | None = None  # number of legs
+    call_duration_s: float | None = None  # the longest leg's duration, from connected to disconnected
+    price: Decimal | None = None  # of all legs; `None` when they differ in currency
     price_currency: str | None = None
-    source_number: str | None = None
+    source_number: str | None = None  # both masked as the account's `phone_numbers` says; `None` when dropped
     destination_number: str | None = None
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()  # their kinds, sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,41 +112,30 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class ApiRecording:
-    """A recording in a response of 8x8's API.
-
-    Attributes:
-        api_status_raw: the original text; `None` if absent.
-        external_file_url: where 8x8 reports that it put the file. Never downloaded: see `landing.places`.
-        duration_api_s: the API's value, taken as seconds.
-        started_at: `startRecordingTime`; `None` when unset (8x8 sends -1 ms) or implausible.
-    """
+    """A recording in a response of 8x8's API."""
 
     recording_id: str
     api_status: ApiStatus
-    api_status_raw: str | None = None
+    api_status_raw: str | None = None  # the original text; `None` if absent
+    # Where 8x8 reports that it put the file. Never downloaded: see `landing.places`.
     external_file_url: str | None = None
-    duration_api_s: float | None = None
-    started_at: datetime | None = None
+    duration_api_s: float | None = None  # the API's value, taken as seconds
+    started_at: datetime | None = None  # `startRecordingTime`; `None` when unset (8x8 sends -1 ms) or implausible
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """One response of the API for one session.
-
-    Attributes:
-        error: why the status is `error`, else `None`. `recordings` has those that could be parsed even then.
-        body: the original response, for the response store; `None` if there was none.
-        unreachable: the API did not respond at all; if that is so for every session, the run fails.
-    """
+    """One response of the API for one session."""
 
     session_id: str
     status: LookupStatus
     looked_up_at: datetime
     recordings: tuple[ApiRecording, ...] = ()
+    # Why the status is `error`, else `None`. `recordings` has those that could be parsed even then.
     error: str | None = None
     http_status: int | None = None
-    body: str | None = None
-    unreachable: bool = False
+    body: str | None = None  # the original response, for the response store; `None` if there was none
+    unreachable: bool = False  # the API did not respond at all; if that is so for every session, the run fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,21 +172,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """A recording's state, and its file if one is kept.
-
-    Attributes:
-        error: why there is no file, else `None`.
-        source: the object when it was read; a rerun compares it with the landing.
-        quarantine_uri: where bytes that are not audio are kept.
-        versions: all versions kept, oldest first; `kept` is the last of them.
-    """
+    """A recording's state, and its file if one is kept."""
 
     subaccount_id: str
     session_id: str
     recording_id: str
     archive_status: ArchiveStatus
-    error: str | None = None
-    source: LandingObject | None = None
+    error: str | None = None  # why there is no file, else `None`
+    source: LandingObject | None = None  # the object when it was read; a rerun compares it with the landing
     kept: KeptFile | None = None
-    quarantine_uri: str | None = None
-    versions: tuple[Version, ...] = ()
+    quarantine_uri: str | None = None  # where bytes that are not audio are kept
+    versions: tuple[Version, ...] = ()  # all versions kept, oldest first; `kept` is the last of them

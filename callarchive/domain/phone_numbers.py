@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from callarchive.domain.foreign_text import MASK, mask_credentials, mask_numbers, mask_text, place_to_keep
 
 PhoneNumberMask = Callable[[str | None], str | None]
-
 HASH_PREFIX = "hmac-sha256:"  # the prefix of a hashed number
 
 _NUMBER_KEY = re.compile(

@@ -36,17 +36,11 @@ _SECOND_COPIES = {
 
 @dataclass(frozen=True)
 class ZoneData:
-    """The version of one zone's data.
+    """The version of one zone's data."""
 
-    Attributes:
-        origin: `tzdata` for the package, else the folder of the file.
-        version: IANA's release, such as 2026f; `None` if unknown.
-        sha256: of the zone's file, hex: identifies data without a version, and edited data.
-    """
-
-    origin: str
-    version: str | None
-    sha256: str
+    origin: str  # `tzdata` for the package, else the folder of the file
+    version: str | None  # IANA's release, such as 2026f; `None` if unknown
+    sha256: str  # of the zone's file, hex: identifies data without a version, and edited data
 
     def __str__(self) -> str:
         release = self.version or f"of unknown release, SHA-256 {self.sha256[:12]}"

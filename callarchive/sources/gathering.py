@@ -50,18 +50,12 @@ class Problems:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceContext:
-    """What all sources of an account need.
-
-    Attributes:
-        timezone: days are cut in it.
-        mask: applied to phone numbers.
-        clock: the current time; no call starts much later.
-    """
+    """What all sources of an account need."""
 
     subaccount_id: str
-    timezone: ZoneInfo
-    mask: PhoneNumberMask
-    clock: Callable[[], datetime]
+    timezone: ZoneInfo  # days are cut in it
+    mask: PhoneNumberMask  # applied to phone numbers
+    clock: Callable[[], datetime]  # the current time; no call starts much later
 
 
 class Gathering:

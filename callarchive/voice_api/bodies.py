@@ -16,19 +16,13 @@ _CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A complete response.
-
-    Attributes:
-        body: empty if it was saved to a file.
-        sha256: of a saved body, in hex; `None` otherwise.
-        end_announced: whether Content-Length or chunks announced the end; if not, truncation cannot be detected.
-    """
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
-    sha256: str | None
-    end_announced: bool
+    body: bytes  # empty if it was saved to a file
+    sha256: str | None  # of a saved body, in hex; `None` otherwise
+    end_announced: bool  # whether Content-Length or chunks announced the end; if not, truncation cannot be detected
 
 
 def read_response(response: urllib3.BaseHTTPResponse, *, save_to: Path | None, limit_bytes: int) -> Response:

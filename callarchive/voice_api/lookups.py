@@ -32,7 +32,6 @@ from callarchive.domain.payloads import (
 from callarchive.voice_api.absence import absence
 
 LIMIT_BYTES = 1024 * 1024  # a longer body is refused. A recording takes about 400 bytes, and a session has a handful.
-
 MAX_RECORDINGS = 1000
 _MAX_BRACKETS = 8 * MAX_RECORDINGS
 """The objects and lists of that many recordings. More are not parsed: as Python objects they take 20 times their bytes."""

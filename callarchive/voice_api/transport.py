@@ -36,7 +36,6 @@ _MAX_ATTEMPTS = 6
 _MAX_THROTTLED = 100
 _BACKOFF = Backoff(first_s=0.25, longest_s=15.0, jitter=0.5)
 _NO_RETRIES = urllib3.Retry(False, redirect=False)  # errors and redirects are handled here
-
 _USER_AGENT = f"callarchive/{__version__}"
 
 logger = logging.getLogger(__name__)
@@ -44,25 +43,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request.
-
-    Attributes:
-        payload: a JSON text, or `None`.
-        save_to: a file for the body of a 200, in an existing folder; `None` to keep the body in memory.
-        limit_bytes: of the body; longer ones are refused.
-        denied: HTTP statuses of a rejected API key.
-        unusable: returns why the body of a 200, 201 or 202 requires a retry (it may have been cut), or `None` if it is fine.
-        attempts: the maximum, not counting those with 429.
-    """
+    """A request."""
 
     method: str
     url: str
-    payload: bytes | None = None
+    payload: bytes | None = None  # a JSON text, or `None`
+    # A file for the body of a 200, in an existing folder; `None` to keep the body in memory.
     save_to: Path | None = None
-    limit_bytes: int = JSON_LIMIT_BYTES
-    denied: tuple[int, ...] = (401, 403)
+    limit_bytes: int = JSON_LIMIT_BYTES  # of the body; longer ones are refused
+    denied: tuple[int, ...] = (401, 403)  # HTTP statuses of a rejected API key
+    # Returns why the body of a 200, 201 or 202 requires a retry (it may have been cut), or `None` if it is fine.
     unusable: Callable[[bytes], str | None] | None = None
-    attempts: int = _MAX_ATTEMPTS
+    attempts: int = _MAX_ATTEMPTS  # the maximum, not counting those with 429
 
 
 class NoResponseError(UnavailableError):

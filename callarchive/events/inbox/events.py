@@ -33,40 +33,30 @@ class EventRefusedError(ArchiveError):
 
 @dataclass(frozen=True, slots=True)
 class RecordingEvent:
-    """VRU, `CALL_RECORDING_STATUS`: the status of a recording.
-
-    Attributes:
-        duration_s: `durationSeconds`.
-        file_path: of the file: raw colons, a date folder, no scheme. Never trusted. See `foreign_text.place_to_keep`.
-    """
+    """VRU, `CALL_RECORDING_STATUS`: the status of a recording."""
 
     kind: ClassVar[str] = "recording"
     session_id: str
     recording_id: str
     status: ApiStatus
     status_raw: str | None = None
-    duration_s: float | None = None
+    duration_s: float | None = None  # `durationSeconds`
+    # Of the file: raw colons, a date folder, no scheme. Never trusted. See `foreign_text.place_to_keep`.
     file_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
-    """VSS, `SESSION_SUMMARY`: a session has ended.
-
-    Attributes:
-        session_status: in the catalog's spelling: NO_ANSWER, CANCELED.
-        call_duration_s: of the longest leg.
-        source_number, destination_number: A's caller and B's callee, masked.
-    """
+    """VSS, `SESSION_SUMMARY`: a session has ended."""
 
     kind: ClassVar[str] = "session"
     session_id: str
-    session_status: str | None = None
+    session_status: str | None = None  # in the catalog's spelling: NO_ANSWER, CANCELED
     started_at: datetime | None = None
     ended_at: datetime | None = None
     call_count: int | None = None
-    call_duration_s: float | None = None
-    source_number: str | None = None
+    call_duration_s: float | None = None  # of the longest leg
+    source_number: str | None = None  # A's caller and B's callee, masked
     destination_number: str | None = None
 
 
@@ -83,16 +73,12 @@ Event = RecordingEvent | SessionEvent | UnknownEvent
 
 @dataclass(frozen=True, slots=True)
 class ReadEvent:
-    """An event in the form in which it is stored.
-
-    Attributes:
-        payload: the parsed fields, as JSON in the form of 8x8's events, numbers masked: `event_in` returns the same event.
-        identity: SHA-256, hex, of account and payload: the same for a repeat.
-    """
+    """An event in the form in which it is stored."""
 
     event: Event
+    # The parsed fields, as JSON in the form of 8x8's events, numbers masked: `event_in` returns the same event.
     payload: str
-    identity: str
+    identity: str  # SHA-256, hex, of account and payload: the same for a repeat
 
 
 def read_event(body: bytes, *, subaccount_id: str, mask: PhoneNumberMask) -> ReadEvent:

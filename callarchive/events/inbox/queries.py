@@ -27,18 +27,12 @@ _CHANGES = sa.select(
 
 @dataclass(frozen=True, slots=True)
 class InboxSession:
-    """A session, merged from all its events.
-
-    Attributes:
-        call_at: by VSS `startTime`, else by the session's version-1 UUID.
-        summary: of all its VSS events; `None` if there are none.
-        recording_count: recordings that VRU events name.
-    """
+    """A session, merged from all its events."""
 
     session_id: str
-    call_at: datetime
-    summary: SessionEvent | None
-    recording_count: int
+    call_at: datetime  # by VSS `startTime`, else by the session's version-1 UUID
+    summary: SessionEvent | None  # of all its VSS events; `None` if there are none
+    recording_count: int  # recordings that VRU events name
 
 
 @dataclass(frozen=True, slots=True)

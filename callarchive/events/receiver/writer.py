@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
 _LOG_EVERY_S = 30.0
-
 Waiting = tuple[str, ReadEvent, "Future[None]"]
 
 

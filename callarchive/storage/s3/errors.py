@@ -38,7 +38,6 @@ from callarchive.domain.errors import (
 from callarchive.domain.foreign_text import cleaned
 
 Doing = Literal["reading", "listing", "writing", "deleting"]
-
 BOTO_ERRORS = (BotoCoreError, ClientError)
 OBSTORE_ERRORS = (BaseError, OSError, ValueError)
 """obstore's errors: a missing object is a built-in FileNotFoundError, an unsupported key a ValueError."""
@@ -77,18 +76,12 @@ _NO_ROOM = ("QuotaExceeded", "EntityTooLarge", "XMinioStorageFull", "Insufficien
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An error response.
-
-    Attributes:
-        code: S3's error code; empty if there is none.
-        details: the other elements of S3's XML.
-        has_body: false for HEAD, whose responses never name a code.
-    """
+    """An error response."""
 
     status: int | None
-    code: str
-    details: Mapping[str, str]
-    has_body: bool = True
+    code: str  # S3's error code; empty if there is none
+    details: Mapping[str, str]  # the other elements of S3's XML
+    has_body: bool = True  # false for HEAD, whose responses never name a code
 
     @property
     def message(self) -> str:

@@ -41,7 +41,6 @@ _LEASE_S = 60.0
 _CONFLICT_ATTEMPTS = 5
 _CONFLICT_BACKOFF = Backoff(first_s=0.2)
 _STAGING_KEY = "callarchive-staging"  # the metadata key that identifies the staging that wrote an object
-
 _kept: dict[tuple[str, str], Promises] = {}  # buckets that passed the test in this process, by endpoint and name
 
 
