@@ -22,21 +22,18 @@ from callarchive.settings.values import (
 
 
 class SftpSettings(Section):
-    """Credentials and trusted host keys of an SFTP landing.
-
-    Attributes:
-        known_hosts: the server's host keys in OpenSSH's format; an unknown or changed key is refused.
-        password: the password, if there is no private key.
-        private_key: an OpenSSH key file, if there is no password.
-        passphrase: the passphrase of the private key.
-        timeout_s: the limit for connecting and logging in, in seconds.
-    """
+    """Credentials and trusted host keys of an SFTP landing."""
 
     known_hosts: ConfigPath
+    """the server's host keys in OpenSSH's format; an unknown or changed key is refused."""
     password: Secret | None = None
+    """the password, if there is no private key."""
     private_key: ConfigPath | None = None
+    """an OpenSSH key file, if there is no password."""
     passphrase: Secret | None = None
+    """the passphrase of the private key."""
     timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """the limit for connecting and logging in, in seconds."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
@@ -51,29 +48,23 @@ ReachDays = Annotated[float | None, Field(gt=0, le=36_500)]
 
 
 class LogExportSource(Section):
-    """8x8's log export: every call leg of the day.
-
-    Attributes:
-        kind: the kind of source.
-        reach_days: the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions.
-    """
+    """8x8's log export: every call leg of the day."""
 
     kind: Literal["log_export"]
+    """the kind of source."""
     reach_days: ReachDays = None
+    """the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions."""
 
 
 class FilesSource(Section):
-    """Session ids in files. `{day}` in the path is replaced by YYYY-MM-DD; without it, each row gives its own date.
-
-    Attributes:
-        kind: the kind of source.
-        path: a path or s3://bucket/key that ends in .csv, .txt, .jsonl or .parquet.
-        reach_days: the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions.
-    """
+    """Session ids in files. `{day}` in the path is replaced by YYYY-MM-DD; without it, each row gives its own date."""
 
     kind: Literal["files"]
+    """the kind of source."""
     path: str = Field(min_length=1)
+    """a path or s3://bucket/key that ends in .csv, .txt, .jsonl or .parquet."""
     reach_days: ReachDays = None
+    """the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions."""
 
     @field_validator("path")
     @classmethod
@@ -92,31 +83,25 @@ class FilesSource(Section):
 
 
 class InboxSource(Section):
-    """Sessions from webhook events.
-
-    Attributes:
-        kind: the kind of source.
-    """
+    """Sessions from webhook events."""
 
     kind: Literal["inbox"]
+    """the kind of source."""
 
 
 class SqlSource(Section):
-    """Sessions from your own database. `:start` and `:end` are the bounds of the day in UTC.
-
-    Attributes:
-        kind: the kind of source.
-        url: a SQLAlchemy URL. One with a password must be a secret: { env = "BOOKINGS_URL" }.
-        query: a single SELECT that limits its rows to the day with :start and :end.
-        timeout_s: the limit from connecting to the last row, in seconds.
-        reach_days: the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions.
-    """
+    """Sessions from your own database. `:start` and `:end` are the bounds of the day in UTC."""
 
     kind: Literal["sql"]
+    """the kind of source."""
     url: SqlUrl
+    """a SQLAlchemy URL. One with a password must be a secret: { env = "BOOKINGS_URL" }."""
     query: str = Field(min_length=1)
+    """a single SELECT that limits its rows to the day with :start and :end."""
     timeout_s: float = Field(default=300.0, gt=0, le=24 * 3600)
+    """the limit from connecting to the last row, in seconds."""
     reach_days: ReachDays = None
+    """the age in days up to which the source is complete; of older days, sources_complete accepts fewer sessions."""
 
     @field_validator("query")
     @classmethod
@@ -134,65 +119,56 @@ SessionSource = Annotated[LogExportSource | FilesSource | InboxSource | SqlSourc
 
 
 class PushSettings(Section):
-    """Where 8x8 should push recordings. `callarchive push-config` compares and applies it.
-
-    Attributes:
-        protocol: the protocol of the push.
-        host: the SFTP server, or the region for S3.
-        port: the port of the SFTP server; not used for S3.
-        username: the SFTP user, or the access key ID for S3.
-        password: the SFTP password, or the secret access key for S3.
-        path: the folder, or the prefix in the bucket.
-    """
+    """Where 8x8 should push recordings. `callarchive push-config` compares and applies it."""
 
     protocol: Literal["S3", "SFTP"]
+    """the protocol of the push."""
     host: str = Field(min_length=1)
+    """the SFTP server, or the region for S3."""
     port: int = Field(default=22, ge=1, le=65535)
+    """the port of the SFTP server; not used for S3."""
     username: str = Field(min_length=1)
+    """the SFTP user, or the access key ID for S3."""
     password: Secret
+    """the SFTP password, or the secret access key for S3."""
     path: str = Field(min_length=1)
+    """the folder, or the prefix in the bucket."""
 
 
 class WebhookSettings(Section):
-    """Where 8x8 should send webhook events.
-
-    Attributes:
-        url: the public URL of the receiver for this account.
-        auth_header: the full value of the `Authorization` header that 8x8 sends and the receiver requires.
-    """
+    """Where 8x8 should send webhook events."""
 
     url: HttpUrl
+    """the public URL of the receiver for this account."""
     auth_header: Secret | None = None
+    """the full value of the `Authorization` header that 8x8 sends and the receiver requires."""
 
 
 class AccountSettings(Section):
-    """One 8x8 subaccount: its API, its landing, and the sources of its session ids.
-
-    Attributes:
-        subaccount_id: the subaccount's ID at 8x8.
-        api_url: the base URL of the 8x8 API.
-        api_key: the subaccount's API key.
-        requests_per_second: the rate limit for API requests, retries included.
-        landing: where 8x8 pushes recordings.
-        phone_numbers: whether phone numbers are dropped, hashed with a key, or kept, wherever callarchive writes them.
-        phone_hash_key: the key for `phone_numbers = "hash"`.
-        push_retention_hours: how long 8x8 keeps a recording that it could not push. The default is an assumption: 8x8
-            documents none for voice.
-    """
+    """One 8x8 subaccount: its API, its landing, and the sources of its session ids."""
 
     subaccount_id: str = Field(pattern=SUBACCOUNT_PATTERN)
+    """the subaccount's ID at 8x8."""
     api_url: HttpUrl = "https://voice.8x8.com"
+    """the base URL of the 8x8 API."""
     api_key: Secret
+    """the subaccount's API key."""
     requests_per_second: float = Field(default=100.0, gt=0, le=100_000)
+    """the rate limit for API requests, retries included."""
     landing: Annotated[str, AfterValidator(landing_url)]
+    """where 8x8 pushes recordings."""
     phone_numbers: Literal["drop", "hash", "keep"] = "drop"
+    """whether phone numbers are dropped, hashed with a key, or kept, wherever callarchive writes them."""
     phone_hash_key: Secret | None = None
+    """the key for `phone_numbers = "hash"`."""
     s3: S3Settings = S3Settings()
     sftp: SftpSettings | None = None
     session_sources: tuple[SessionSource, ...] = Field(min_length=1)
     push: PushSettings | None = None
     webhooks: WebhookSettings | None = None
     push_retention_hours: float = Field(default=24.0, gt=0, le=24 * 365)
+    """how long 8x8 keeps a recording that it could not push. The default is an assumption: 8x8 documents none for
+    voice."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

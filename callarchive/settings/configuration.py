@@ -16,15 +16,12 @@ from callarchive.settings.values import Secret, Section, unset_secrets
 
 
 class Settings(Section):
-    """The whole configuration. Immutable; paths in it are absolute; secrets are references.
-
-    Attributes:
-        timezone: the time zone of the days, an IANA name such as Asia/Singapore.
-        start_date: the first day that Dagster offers.
-    """
+    """The whole configuration. Immutable; paths in it are absolute; secrets are references."""
 
     timezone: str = "UTC"
+    """the time zone of the days, an IANA name such as Asia/Singapore."""
     start_date: date
+    """the first day that Dagster offers."""
     archive: sections.ArchiveSettings
     catalog: sections.CatalogSettings
     inbox: sections.InboxSettings = Field(default={}, validate_default=True)  # validated, to make its path absolute

@@ -71,21 +71,20 @@ def test_each_kind_of_session_source_has_its_own_section() -> None:
         assert f"| `{key}` |" in section(page, f'## `[[accounts.session_sources]]` with `kind = "{kind}"`')
 
 
-def test_a_description_continues_over_lines_and_ends_at_the_next_key() -> None:
-    class Silo(BaseModel):
-        """Where grain is kept.
-
-        Attributes:
-            height_m: from the ground
-                to the roof.
-            hatch, lid: of steel.
-        """
-
+def test_a_description_is_below_its_key_and_may_be_inherited() -> None:
+    class Store(BaseModel):
         height_m: float = Field(default=1.0)
-        hatch: str = ""
-        lid: str = ""
+        """from the ground
+        to the roof."""
+        label: str = ""
 
-    assert meanings_of(Silo) == {"height_m": "from the ground to the roof.", "hatch": "of steel.", "lid": "of steel."}
+    class Silo(Store):
+        """Where grain is kept."""
+
+        hatch: str = ""
+        """of steel."""
+
+    assert meanings_of(Silo) == {"height_m": "from the ground to the roof.", "hatch": "of steel."}
 
 
 def test_every_column_of_every_table_is_listed_with_its_description() -> None:

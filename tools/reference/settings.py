@@ -1,11 +1,13 @@
 """Generate the configuration reference from the pydantic models: keys, value types, defaults and descriptions."""
 
-import re
+import ast
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from inspect import cleandoc
+from inspect import cleandoc, getsource
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -56,7 +58,7 @@ def settings_page() -> str:
     """Return the page as Markdown.
 
     Raises:
-        ValueError: A key is missing in the `Attributes` of its class, so it has no description.
+        ValueError: A key has no description.
     """
     return "\n".join([_HEAD, *_sections("", Settings, title="Top level")])
 
@@ -65,7 +67,7 @@ def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
     """Yield a table of the section's own keys, then its subsections."""
     yield f"## {title}\n"
     if key:
-        yield prose_of(model) + "\n"
+        yield cleandoc(model.__doc__ or "") + "\n"
     meanings = meanings_of(model)
     rows = []
     inner = []
@@ -75,7 +77,7 @@ def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
             inner.append((name, field, sections))
             continue
         if name not in meanings:
-            raise ValueError(f"{model.__name__}.{name} is missing in the Attributes of its class")
+            raise ValueError(f"{model.__name__}.{name} has no description below it")
         rows.append(f"| `{name}` | {_kind(field)} | {_default(field)} | {meanings[name]} |")
     if rows:
         yield "\n".join(("| key | value | default | description |", "|---|---|---|---|", *rows)) + "\n"
@@ -87,23 +89,16 @@ def _sections(key: str, model: type[BaseModel], *, title: str) -> Iterator[str]:
 
 
 def meanings_of(model: type[BaseModel]) -> dict[str, str]:
-    """Return the description of each key, from the class docstring's `Attributes`. Indented lines continue the previous one."""
-    _, _, listed = cleandoc(model.__doc__ or "").partition("Attributes:\n")
+    """Return the description of each key: the string below its field in the class or one of its bases."""
     meanings: dict[str, str] = {}
-    names: list[str] = []
-    for line in listed.splitlines():
-        entry = re.match(r"    (\w[\w, ]*): (.+)", line)
-        if entry:
-            names = entry[1].split(", ")
-            meanings |= dict.fromkeys(names, entry[2])
-        elif line.startswith("        "):
-            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in names}
+    for base in reversed(model.mro()[: model.mro().index(BaseModel)]):
+        (definition,) = ast.parse(dedent(getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in pairwise(definition.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    meanings[name] = " ".join(text.split())
     return meanings
-
-
-def prose_of(model: type[BaseModel]) -> str:
-    """Return the class docstring without its `Attributes`."""
-    return cleandoc(model.__doc__ or "").partition("Attributes:\n")[0].strip()
 
 
 def _title(path: str, model: type[BaseModel], *, is_list: bool) -> str:
