@@ -169,8 +169,7 @@ class InboxQueries:
     def statistics(self) -> list[AccountStatistics]:
         """Return one entry per account that has an event, ordered by account."""
         query = sa.select(
-            EVENTS.c.subaccount_id,
-            sa.func.max(EVENTS.c.last_received_at, type_=EVENTS.c.last_received_at.type),
+            EVENTS.c.subaccount_id, sa.func.max(EVENTS.c.last_received_at, type_=EVENTS.c.last_received_at.type)
         ).group_by(EVENTS.c.subaccount_id)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(EVENTS.c.subaccount_id)).tuples()
