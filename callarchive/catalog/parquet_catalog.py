@@ -1,7 +1,4 @@
-"""The catalog: Parquet tables in Hive partitions by `call_date`, written one partition at a time, read by range of days.
-
-`parquet_files`, which has the file format, is imported on first use: DuckDB reads the files without pyarrow.
-"""
+"""The catalog: Parquet tables in Hive partitions by `call_date`, written by partition, read by range of days."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,6 @@
-"""The schemas of the catalog's tables: grain, key, columns, types, units and meanings.
+"""The schemas of the catalog's tables. Columns are only ever added and nullable, so all versions read together.
 
-`call_date` is only in the path. Columns are only ever added, and all are nullable, so files of different versions read
-together. NULL means unknown, never zero. Types are Arrow's names, so that listing the tables does not import pyarrow.
+NULL means unknown, never zero. Types are Arrow's names, so that listing the tables does not import pyarrow.
 """
 
 from collections.abc import Callable

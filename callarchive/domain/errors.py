@@ -1,8 +1,4 @@
-"""The errors that callarchive raises.
-
-Library errors (requests, paramiko, boto3, obstore, OSError) are translated where they occur, with `from err`.
-An error of one recording or session becomes a row; an error of the run ends it.
-"""
+"""The errors that callarchive raises. Those of libraries are translated where they occur, with `from err`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

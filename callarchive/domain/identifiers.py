@@ -1,8 +1,4 @@
-"""Ids of sessions, recordings and accounts: their patterns, the time in a UUID, and their form in paths.
-
-In 8x8's OpenAPI file session ids are UUIDs in upper or lower case. In every sample, session and recording ids are
-version 1, whose first 60 bits are the time of creation (RFC 9562, section 5.1).
-"""
+"""Ids of sessions, recordings and accounts: UUIDs in upper or lower case, in every sample of version 1 (RFC 9562)."""
 
 import re
 import uuid

@@ -1,8 +1,4 @@
-"""Parse JSON payloads of 8x8, and the fields that API responses and webhook events share.
-
-8x8's page on Get Recordings and its OpenAPI file differ in field names and status texts; both are accepted. The response of
-Get Recordings itself is parsed in `voice_api.lookups`.
-"""
+"""Parse JSON payloads of 8x8, and fields of API responses and events. Names of both its page and its OpenAPI file work."""
 
 import json
 import math

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from callarchive.domain.id_files import IdFile
 from callarchive.planning.reopening import ReopenDay
+from callarchive.sources.id_files import IdFile
 
 _DAYS_AT_ONCE = 20
 _FIRST_PAUSE = timedelta(minutes=1)

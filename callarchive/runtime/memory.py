@@ -1,7 +1,4 @@
-"""Memory of a process that archives days: Arrow's allocator, and the return of freed memory to the system.
-
-Many threads create and drop a long day's tables. Arrow's own allocator keeps freed memory for each of them.
-"""
+"""Memory of a process that archives days: Arrow's own allocator would keep what many threads have freed."""
 
 import ctypes
 import os

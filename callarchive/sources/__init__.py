@@ -1,7 +1,4 @@
-"""Session sources name the sessions of a day: 8x8's API cannot list them, so each account configures its own.
-
-Here are the protocol and the union of several sources' findings. `opening` creates an account's sources.
-"""
+"""Session sources name the sessions of a day, which 8x8's API cannot list. Here: their protocol and their union."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

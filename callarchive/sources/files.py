@@ -45,9 +45,7 @@ class FilesSessions:
     def find(self, day: date) -> Findings:
         """Return the sessions that the file lists for the day. An empty file, or one with only a header, lists none.
 
-        Raises:
-            SourceError: the file is missing or unreadable, or no row names a session: the day's sessions are unknown.
-            AccessDeniedError, UnavailableError, ConfigurationError: S3 did not return the file.
+        Raises SourceError if the file is missing or unreadable, or no row names a session; S3's errors.
         """
         file = self.path.replace(_DAY, day.isoformat())
         gathering = Gathering(self.context, source=self.kind, day=day, dated_by_file=_DAY in self.path)

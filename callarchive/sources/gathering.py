@@ -1,7 +1,4 @@
-"""From rows to the sessions of one day: combine legs, date sessions, set unusable rows aside.
-
-Formats are read in `call_log_csv` and `id_lists`. Memory holds one small object per session, no rows.
-"""
+"""From rows to the sessions of one day: combine legs, date sessions, set unusable rows aside. No rows are kept."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

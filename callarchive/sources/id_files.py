@@ -1,17 +1,33 @@
 """The files of session ids that exist for a `files` source with `{day}` in its path. Their content is not read."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from callarchive.domain.days import days_between
 from callarchive.domain.errors import SourceError
-from callarchive.domain.id_files import IdFile
 from callarchive.settings import AccountSettings, FilesSource
 
 _DAY = "{day}"
+
+
+@dataclass(frozen=True)
+class IdFile:
+    """A file of session ids in a listing. `state` changes when its bytes may have changed."""
+
+    day: date
+    path: str
+    state: str
+    modified_at: datetime
+
+    @property
+    def name(self) -> str:
+        """A short hash of the path, the same in every process."""
+        return hashlib.sha256(self.path.encode()).hexdigest()[:16]
 
 
 def id_files(account: AccountSettings, *, first: date, last: date) -> Iterator[IdFile]:

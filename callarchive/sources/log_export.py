@@ -1,7 +1,4 @@
-"""Session ids from 8x8's log export: the one source that has every call of a day.
-
-Downloading the export is in `voice_api`, keeping it in `archiving.responses`, reading its rows in `call_log_csv`.
-"""
+"""Session ids from 8x8's log export, the one source that has every call of a day. `voice_api` downloads it."""
 
 import logging
 from collections.abc import Sequence

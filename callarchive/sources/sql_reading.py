@@ -1,7 +1,4 @@
-"""Runs a query on a user's own database: read-only, within a deadline, streaming the rows.
-
-Errors of SQLAlchemy and of drivers are translated here: their texts may quote parameters, the URL or a row.
-"""
+"""Runs a read-only query on a user's database, within a deadline. Its errors are translated: they may quote a row."""
 
 import sqlite3
 import time

@@ -1,7 +1,4 @@
-"""Decides whether a 404 proves that 8x8 does not have something: only in the form of 8x8's own errors.
-
-Gateways, proxies and load balancers return 404 for unknown routes too, and so does another service at a wrong `api_url`.
-"""
+"""Decides whether a 404 is 8x8's own: gateways, proxies and services at a wrong `api_url` return 404 too."""
 
 from typing import Any
 

@@ -91,10 +91,7 @@ class VoiceClient:
             yield files
 
     def check(self) -> str | None:
-        """Return `None` if the API key is accepted for this subaccount, else why that is uncertain. Sends one small request.
-
-        Raises AccessDeniedError if the key is rejected; UnavailableError if there was no usable response.
-        """
+        """Return `None` if the API key is accepted, else why that is uncertain. Raises AccessDeniedError, UnavailableError."""
         place = f"account {self._account.subaccount_id}: {self._account.api_url}"
         request = Request(method="GET", url=f"{self._url}/recording-push-config", attempts=2)
         try:

@@ -42,11 +42,7 @@ def unpack(raw: Path, *, encoding: str, name: str) -> list[Path]:
 
 
 def why_not_whole(path: Path) -> str | None:
-    """Return why the file is not a complete CSV file, or `None` if it appears to be.
-
-    The last line must end like the first one, so a file with CRLF must not end between the two.
-    Raises StoreError if the file cannot be read.
-    """
+    """Return why the file is no complete CSV file (its last line must end like the first), or `None`. Raises StoreError."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)

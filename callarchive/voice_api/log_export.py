@@ -1,7 +1,4 @@
-"""8x8's log export: starts a job, polls it until it ends, and downloads its files. Used through `VoiceClient`.
-
-CSV rows are parsed in `sources`. Downloads need the API key, so `export_links` decides which links may be followed.
-"""
+"""8x8's log export: starts a job, polls it until it ends, and downloads its files. Used through `VoiceClient`."""
 
 import logging
 import re

@@ -1,8 +1,4 @@
-"""Parses the response of Get Recordings, field by field: an invalid field or recording never affects the others.
-
-A negative response ("not found", "no recordings") counts only in 8x8's own form. `transforms.lookup_tables` decides when it is
-final.
-"""
+"""Parses the response of Get Recordings, field by field: an invalid field or recording never affects the others."""
 
 import re
 from collections.abc import Iterable

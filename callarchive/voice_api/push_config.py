@@ -17,10 +17,7 @@ class PushDifference:
 
 
 def push_differences(wanted: PushSettings, found: PushConfig | None) -> list[PushDifference]:
-    """Return every setting, in the order of 8x8's page, the password last.
-
-    S3 does not use the port, and 8x8's samples have various ones: it differs only if the configuration sets it.
-    """
+    """Return every setting, the password last. S3 uses no port: it differs only if the configuration sets it."""
     any_port = found is not None and wanted.protocol == "S3" and "port" not in wanted.model_fields_set
     differences = []
     for name in ("protocol", "host", "port", "username", "path"):

@@ -106,13 +106,9 @@ class Transport:
     def send(self, request: Request, *, deadline: Deadline) -> Response:
         """Return the whole response, with any status that is neither retried (408, 429, 5xx) nor denies access.
 
-        Waiting for a slot under the rate cap does not use up the deadline, which limits 8x8's time to respond.
-
-        Raises:
-            AccessDeniedError: the key was rejected, now or before; nothing is sent after the first rejection.
-            NoResponseError: every attempt failed, the deadline passed, or the server requires too long a pause.
-            AnswerError: there was a redirect to another host, too many redirects, or a body over the limit.
-            ConfigurationError: the API key is not set, or is invalid in a header.
+        Waiting for a slot under the rate cap does not use up the deadline, which limits 8x8's time to respond. Raises
+        AccessDeniedError if the key was rejected, now or before, NoResponseError without a usable response in time, AnswerError
+        for a redirect to another host or a body over the limit, and ConfigurationError if the key is not set or invalid.
         """
         attempt = throttled = 0
         status: int | None = None

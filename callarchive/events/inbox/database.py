@@ -1,7 +1,4 @@
-"""The inbox's tables and database: SQLite in its own file, or PostgreSQL.
-
-Errors of SQLAlchemy and of drivers are translated here: their texts quote parameters, which are personal data.
-"""
+"""The inbox's tables, and its database: SQLite or PostgreSQL, whose errors are translated: they quote personal data."""
 
 import os
 import sqlite3

@@ -1,7 +1,4 @@
-"""The inbox: adds events durably, once each, and deletes them. `queries` reads them back.
-
-The order of arrival never matters: of several events for a recording or session, the most advanced status wins.
-"""
+"""The inbox: adds events durably, once each, in any order, and deletes them. `queries` reads them back."""
 
 import threading
 from collections import Counter

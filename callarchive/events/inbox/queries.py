@@ -125,10 +125,7 @@ class InboxQueries:
         return [merge_recordings(found[recording_id]) for recording_id in sorted(found)]
 
     def changes(self, after: int, *, limit: int = 10_000) -> list[Change]:
-        """Return events with a higher number than `after`, lowest first, without those of unknown types.
-
-        Numbers are assigned in the order of commits, so a reader that remembers the last one misses none.
-        """
+        """Return events with a higher number than `after` in the order of commits, without those of unknown types."""
         query = (
             _CHANGES.where(EVENTS.c.number > after, SESSIONS.c.session_id.is_not(None))
             .order_by(EVENTS.c.number)

@@ -1,7 +1,4 @@
-"""The receiver's routes: `POST /webhooks/{subaccount_id}`, `GET /healthz`, `GET /metrics`.
-
-The status is 200 only once the event is durable. Every refusal closes its connection, so that an unread body stops arriving.
-"""
+"""The receiver's routes. 200 means that the event is durable; every refusal closes its connection."""
 
 import asyncio
 import logging

@@ -1,7 +1,4 @@
-"""Commits events in batches: those that arrive during a commit share the next one.
-
-A commit waits for the disk, so one commit per event would limit the receiver to some hundred events per second.
-"""
+"""Commits events in batches: a commit waits for the disk, and events that arrive meanwhile share the next one."""
 
 import logging
 import queue

@@ -1,7 +1,4 @@
-"""A store in a folder of this machine. Files become durable with fsync(2) and write-once with link(2).
-
-Recordings are personal data: files have mode 0640 and folders 0750, less the umask.
-"""
+"""A store in a folder of this machine: durable with fsync(2), write-once with link(2), not readable by others."""
 
 import contextlib
 import io

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callarchive.domain.id_files import IdFile
 from callarchive.planning.reopening import ReopenDay
 from callarchive.planning.run_requests import (
     EventMemory,
@@ -12,6 +11,7 @@ from callarchive.planning.run_requests import (
     requests_for_files,
     requests_for_late_days,
 )
+from callarchive.sources.id_files import IdFile
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DAY = date(2026, 11, 20)
