@@ -213,7 +213,8 @@ _AUDIO = (
 
 _SOURCE_EVIDENCE = _text(
     "source_evidence",
-    "how the downloaded bytes were verified: md5 (hash from the landing), ssh (size, over SSH), size (size only)",
+    "how the downloaded bytes were verified: md5 (hash from the landing), ssh (size, over SSH), size (size only), "
+    "reread (no size is reported; read twice to the end)",
 )
 
 RECORDING_FILES = _step(

@@ -140,9 +140,11 @@ def _file_steps(recording: Row) -> Iterator[Step]:
     if status in _WITHOUT_BYTES:
         yield Step("object in the landing", _WITHOUT_BYTES[status], f"{status}: {recording['error']}", object_facts)
         return
-    detail = "was found and read"
-    if recording.get("source_evidence") == "size":
-        detail += "; only its size confirms the bytes, because the store has no hash"
+    doubts = {
+        "size": "; only its size confirms the bytes, because the store has no hash",
+        "reread": "; its size is not vouched for, because the server reports none: it was read twice with the same result",
+    }
+    detail = "was found and read" + doubts.get(recording.get("source_evidence") or "", "")
     yield Step("object in the landing", StepState.HOLDS, detail, object_facts)
     if status == "erased":
         yield Step("file in the archive", StepState.ABSENT, "erased", _present(recording, ("error",)))

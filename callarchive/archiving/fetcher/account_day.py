@@ -47,6 +47,7 @@ class FetchCounts:
     uncompared_count: int = 0
     elsewhere_count: int = 0
     size_only_count: int = 0
+    reread_count: int = 0
     fetched_again_count: int = 0
     """Downloads of a changed source whose bytes were already archived."""
     lock: Lock = field(default_factory=Lock, repr=False, compare=False)

@@ -98,7 +98,7 @@ class ListingSearch:
         named = (item.recording.external_file_url or "").rpartition("/")[2]
         best_first = reversed(in_order(objects, named=unquote(named)))
         # Without a hash even objects of one size are read: the archive keeps equal bytes once.
-        distinct: dict[tuple[int, str], str] = {}
+        distinct: dict[tuple[int | None, str], str] = {}
         for one in best_first:
             distinct.setdefault((one.size_bytes, one.etag or one.path), one.path)
         return list(reversed(distinct.values())) or paths

@@ -132,8 +132,9 @@ class Transfers:
         with self._day.counts.lock:
             self._day.counts.fetched_again_count += isinstance(kept, KeptFile) and kept.archive_path == before
             self._day.counts.fetched_count += 1
-            self._day.counts.fetched_bytes += source.size_bytes
+            self._day.counts.fetched_bytes += source.size_bytes or 0
             self._day.counts.size_only_count += source.evidence is SourceEvidence.SIZE
+            self._day.counts.reread_count += source.evidence is SourceEvidence.REREAD
         if isinstance(kept, Rejection):
             file = self.without_file(item, ArchiveStatus.REJECTED, kept.reason)
             return replace(file, source=source, quarantine_uri=kept.quarantine_uri)

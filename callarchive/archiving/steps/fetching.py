@@ -156,6 +156,13 @@ def _counted(day: AccountDay) -> dict[str, int]:
             " (source_evidence is size)",
             *(of_day, counts.size_only_count),
         )
+    if counts.reread_count:
+        log.warning(
+            "%s: the server does not report the size of %d recordings that were read, so nothing but two equal readings"
+            " vouches for their length (source_evidence is reread)",
+            of_day,
+            counts.reread_count,
+        )
     if counts.fetched_again_count > counts.unchanged_count:
         log.warning(
             "%s: %d recordings were downloaded again and have the same bytes as in the archive: %s reports other ETags or"

@@ -58,7 +58,7 @@ def in_order(objects: Sequence[LandingObject], *, named: str | None) -> list[Lan
             item.path.rpartition("/")[2] == named,
             item.modified_at is not None,
             item.modified_at,
-            item.size_bytes,
+            item.size_bytes or 0,
             item.path,
         ),
     )

@@ -217,7 +217,7 @@ class S3Download:
         del self._result  # returns the connection to the pool, or closes it after a partial read
 
     def __iter__(self) -> Iterator[bytes]:
-        came, promised = 0, self.object.size_bytes
+        came, promised = 0, self.object.size_bytes or 0
         # Readers call verify_md5 only for an object with an ETag.
         md5 = hashlib.md5(usedforsecurity=False) if self.object.etag is None else None
         try:
@@ -244,7 +244,7 @@ class S3Download:
 
     def _chunks(self) -> Iterable[Any]:
         """Return obstore's buffers, which behave like bytes."""
-        if self.object.size_bytes <= _WHOLE_BYTES:
+        if (self.object.size_bytes or 0) <= _WHOLE_BYTES:
             return (self._result.bytes(),)
         return self._result.stream(_CHUNK_BYTES)
 

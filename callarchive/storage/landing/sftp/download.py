@@ -1,16 +1,27 @@
-"""Read one open file over an SFTP session, with several reads in flight."""
+"""Read one open file over an SFTP session, with several reads in flight.
 
+A file whose size the server does not report is read twice to its end, and both readings must agree.
+"""
+
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 from callarchive.domain.errors import TransferError
 from callarchive.domain.landing_objects import LandingObject, SourceEvidence
-from callarchive.storage.landing.sftp.messages import END_OF_FILE, READ_SIZE_MIN, SessionLostError, read_request
+from callarchive.storage.landing.sftp.messages import (
+    DATA,
+    END_OF_FILE,
+    READ_SIZE_MIN,
+    Reply,
+    SessionLostError,
+    read_request,
+)
 from callarchive.storage.landing.sftp.session import Caller, SftpSession
 
 
 class SftpDownload:
-    """A file being read, of the size that the server reported when it was opened.
+    """A file being read, of the size that the server reported when it was opened, if it reports one.
 
     Args:
         ahead_bytes: how far requests run ahead of the consumer; bounds the memory of a download.
@@ -34,16 +45,80 @@ class SftpDownload:
             raise TransferError(f"{self.object.uri}: its bytes were handed out already; open it again")
         self._begun = True
         try:
+            if self.object.size_bytes is None:
+                yield from self._twice()
+                return
             with Caller(self._session, deadline=self._deadline) as caller:
-                yield from self._chunks(caller)
+                yield from self._chunks(caller, self.object.size_bytes)
             self.object = replace(self.object, evidence=SourceEvidence.SSH)
         except SessionLostError as err:
             self._session.retire()
             raise SessionLostError(f"{self.object.uri}: {err}", silent=err.silent) from err
 
-    def _chunks(self, caller: Caller) -> Iterator[bytes]:
+    def _twice(self) -> Iterator[bytes]:
+        """Yield the bytes up to the end, read them again, and compare."""
+        first, second, size = hashlib.sha256(), hashlib.sha256(), 0
+        with Caller(self._session, deadline=self._deadline) as caller:
+            for chunk in self._chunks_to_the_end(caller):
+                first.update(chunk)
+                size += len(chunk)
+                yield chunk
+            for chunk in self._chunks_to_the_end(caller):
+                second.update(chunk)
+        if first.digest() != second.digest():
+            raise TransferError(
+                f"{self.object.uri}: the server reports no size, and reading it twice gave different bytes; "
+                "it may not be complete yet"
+            )
+        self.object = replace(self.object, size_bytes=size, evidence=SourceEvidence.REREAD)
+
+    def _chunks_to_the_end(self, caller: Caller) -> Iterator[bytes]:
+        """Yield the bytes in order, up to the first offset where the server reports the end."""
+        uri = self.object.uri
+        asked: dict[int, tuple[int, int]] = {}
+        arrived: dict[int, bytes] = {}
+        handed_on = ask_at = 0
+        end: int | None = None
+        while end is None or handed_on < end or asked:
+            wanted = []
+            while end is None and ask_at - handed_on < self._ahead_bytes:
+                wanted.append((ask_at, self._session.read_size))
+                ask_at += self._session.read_size
+            self._ask(caller, wanted, asked)
+            reply = caller.reply()
+            offset, length = asked.pop(reply.request)
+            if reply.status == END_OF_FILE:
+                end = offset if end is None else min(end, offset)
+            else:
+                self._take(caller, reply, offset, length, asked, arrived)
+            while handed_on in arrived:
+                chunk = arrived.pop(handed_on)
+                handed_on += len(chunk)
+                yield chunk
+            if end is not None and (handed_on > end or (arrived and max(arrived) >= end)):
+                raise TransferError(f"{uri}: the server reports its end at byte {end}, and sends bytes behind it")
+
+    def _take(
+        self,
+        caller: Caller,
+        reply: Reply,
+        offset: int,
+        length: int,
+        asked: dict[int, tuple[int, int]],
+        arrived: dict[int, bytes],
+    ) -> None:
+        """Add the reply's data to `arrived`, and request what it lacks."""
+        data = reply.data(self.object.uri)
+        if not 0 < len(data) <= length:
+            raise SessionLostError(f"the server sent {len(data)} bytes when asked for {length}")
+        arrived[offset] = data
+        if len(data) < length:
+            self._session.read_size = min(self._session.read_size, max(len(data), READ_SIZE_MIN))
+            self._ask(caller, [(offset + len(data), length - len(data))], asked)
+
+    def _chunks(self, caller: Caller, size: int) -> Iterator[bytes]:
         """Yield the bytes in order."""
-        size, uri = self.object.size_bytes, self.object.uri
+        uri = self.object.uri
         asked: dict[int, tuple[int, int]] = {}  # offset and length of each request without a reply
         arrived: dict[int, bytes] = {}  # data that arrived out of order, by offset
         handed_on = ask_at = 0
@@ -65,15 +140,9 @@ class SftpDownload:
                     raise TransferError(f"{uri} ended before byte {offset}; the server promised {size} bytes")
                 end_seen = True
                 continue
-            data = reply.data(uri)
-            if offset >= size:
+            if offset >= size and reply.kind == DATA:
                 raise TransferError(f"{uri} goes on after byte {size}, where the server said that it ends")
-            if not 0 < len(data) <= length:
-                raise SessionLostError(f"the server sent {len(data)} bytes when asked for {length}")
-            arrived[offset] = data
-            if len(data) < length:
-                self._session.read_size = min(self._session.read_size, max(len(data), READ_SIZE_MIN))
-                self._ask(caller, [(offset + len(data), length - len(data))], asked)
+            self._take(caller, reply, offset, length, asked, arrived)
             while handed_on in arrived:
                 chunk = arrived.pop(handed_on)
                 handed_on += len(chunk)

@@ -29,11 +29,13 @@ from callarchive.storage.landing.sftp.messages import (
     SessionLostError,
     string,
 )
-from callarchive.storage.landing.sftp.session import SftpSession
+from callarchive.storage.landing.sftp.session import Caller, SftpSession
 
 _FOLDERS_AT_ONCE = 128
 """The most open folders. A server with a lower limit refuses the others without a reason."""
 _PROBES = 3
+_UNREAD_BYTES = 32 << 20
+"""The most bytes of replies to READDIRs that are due at once: some servers send a whole folder in one reply."""
 _REPEATS_MAX = 8
 """The most READDIRs in a row without a new entry. Two are always in flight."""
 
@@ -70,6 +72,7 @@ class SftpFolders:
         self.uri = uri
         self._asked_root = root
         self._real_root: bytes | None = None
+        self._largest_reply = _UNREAD_BYTES // _FOLDERS_AT_ONCE
 
     def uri_of(self, path: str) -> str:
         """Return the full URL of a file or folder."""
@@ -98,7 +101,7 @@ class SftpFolders:
                 names = real.entries(self.uri)
             except ObjectNotFoundError as err:
                 raise ConfigurationError(f"{self.uri} is not there; {hint}") from err
-            if attributes.mode is not None and not attributes.is_folder():
+            if attributes.has_kind() and not attributes.is_folder():
                 raise ConfigurationError(f"{self.uri} is no folder; {hint}")
             if len(names) != 1 or not names[0].name.startswith(b"/"):
                 raise SessionLostError("the server does not report the landing's real path")
@@ -119,26 +122,32 @@ class SftpFolders:
         """Return whether the path in a reply to REALPATH is in the root. Raises as `Reply.entries`."""
         return all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in real.entries(uri))
 
-    def leading_out(self, session: SftpSession, paths: Sequence[str], deadline: float) -> list[str]:
-        """Return the symbolic links that lead out of the root, or whose target the server does not report."""
+    def unlisted_links(self, session: SftpSession, paths: Sequence[str], deadline: float) -> dict[str, str]:
+        """Return the symbolic links whose targets are not listed under the same name, each with the reason.
+
+        These lead out of the root, to an mp3 of another name, or the server does not report their target.
+        """
         root = self.root(session, deadline)
-        found: list[str] = []
+        found: dict[str, str] = {}
         for at in range(0, len(paths), _FOLDERS_AT_ONCE):
             some = paths[at : at + _FOLDERS_AT_ONCE]
-            replies = session.exchange([(REALPATH, string(self.place(path, root))) for path in some], deadline=deadline)
-            for path, reply in zip(some, replies, strict=True):
+            places = [self.place(path, root) for path in some]
+            replies = session.exchange([(REALPATH, string(place)) for place in places], deadline=deadline)
+            for path, place, reply in zip(some, places, replies, strict=True):
+                name = place.rpartition(b"/")[2]
+                is_mp3 = name[-4:].lower() == b".mp3"
                 try:
-                    leads_out = not self.is_within(reply, self.uri_of(path), root)
-                except ObjectNotFoundError:
-                    leads_out = False  # to nothing
-                except TransferError as err:
-                    if isinstance(err, SessionLostError):
-                        raise
-                    leads_out = True
-                except ArchiveError:
-                    leads_out = True
-                if leads_out:
-                    found.append(path)
+                    if not self.is_within(reply, self.uri_of(path), root):
+                        found[path] = "a symbolic link out of the landing, which is not followed"
+                        continue
+                    real = reply.entries("")[0].name
+                    if is_mp3 and (real == place or not real.endswith(b"/" + name)):
+                        found[path] = "a symbolic link to a file of another name, which is not followed"
+                except SessionLostError:
+                    raise
+                except ArchiveError as err:  # to nothing, or to what the server does not show
+                    if is_mp3 or not isinstance(err, ObjectNotFoundError):
+                        found[path] = "a symbolic link, which is not followed"
         return found
 
     def in_groups(self, session: SftpSession, folders: Sequence[str], deadline: float) -> Iterator[Opened]:
@@ -206,38 +215,44 @@ class SftpFolders:
         unread = dict(opened.handles)
         names: dict[str, set[bytes]] = {folder: set() for folder in unread}
         repeats = dict.fromkeys(unread, 0)
+        ended: set[str] = set()
         try:
             while unread:
+                some = list(unread)[: max(1, _UNREAD_BYTES // self._largest_reply)]
                 # Two at a time: the second gets the end of a short folder in the same round trip.
-                asked = [folder for folder in unread for _ in range(2)]
-                replies = session.exchange([(READDIR, string(unread[folder])) for folder in asked], deadline=deadline)
-                for folder, reply in zip(asked, replies, strict=True):
-                    if folder not in unread:
-                        continue
-                    if reply.status == END_OF_FILE:
-                        del unread[folder], names[folder]
-                        continue
-                    try:
-                        entries = reply.entries(self.uri_of(folder))
-                    except SessionLostError:
-                        raise
-                    except ArchiveError as err:
-                        gaps.append(self.gap(folder, _reason(err)))
-                        del unread[folder], names[folder]
-                        continue
-                    seen = names[folder]
-                    fresh = [entry for entry in entries if entry.name not in seen]
-                    repeats[folder] = 0 if fresh else repeats[folder] + 1
-                    if repeats[folder] >= _REPEATS_MAX:
-                        gaps.append(self.gap(folder, "the server lists the same entries again and again"))
-                        del unread[folder], names[folder]
-                        continue
-                    for entry in fresh:
-                        if entry.name not in seen:
-                            seen.add(entry.name)
+                asked = [folder for folder in some for _ in range(2)]
+                with Caller(session, deadline=deadline) as caller:
+                    numbers = caller.request(*((READDIR, string(unread[folder])) for folder in asked))
+                    folder_of = dict(zip(numbers, asked, strict=True))
+                    for _ in numbers:
+                        reply = caller.reply()
+                        self._largest_reply = max(self._largest_reply, len(reply.body))
+                        folder = folder_of[reply.request]
+                        if reply.status == END_OF_FILE:
+                            ended.add(folder)
+                            continue
+                        try:
+                            entries = reply.entries(self.uri_of(folder))
+                        except SessionLostError:
+                            raise
+                        except ArchiveError as err:
+                            if folder not in ended:
+                                gaps.append(self.gap(folder, _reason(err)))
+                            ended.add(folder)
+                            continue
+                        seen = names[folder]
+                        fresh = {entry.name: entry for entry in entries if entry.name not in seen}
+                        repeats[folder] = 0 if fresh else repeats[folder] + 1
+                        if repeats[folder] == _REPEATS_MAX:
+                            gaps.append(self.gap(folder, "the server lists the same entries again and again"))
+                            ended.add(folder)
+                        seen.update(fresh)
+                        for entry in fresh.values():
                             yield folder, entry
+                for folder in ended & unread.keys():
+                    del unread[folder], names[folder]
         except SessionLostError as err:
-            gaps += [self.gap(folder, f"its listing did not end: {err}") for folder in unread]
+            gaps += [self.gap(folder, f"its listing did not end: {err}") for folder in unread if folder not in ended]
             if time.monotonic() < deadline:
                 raise
         finally:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNotFoundError, TransferError
 from callarchive.domain.foreign_text import cleaned
 
-INIT, VERSION, OPEN, CLOSE, READ, LSTAT = 1, 2, 3, 4, 5, 7
+INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT = 1, 2, 3, 4, 5, 7, 8
 OPENDIR, READDIR, REALPATH, STAT = 11, 12, 16, 17
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
-END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, NO_CONNECTION, CONNECTION_LOST = 1, 2, 3, 4, 6, 7
+END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 1, 2, 3, 4
+NO_CONNECTION, CONNECTION_LOST, UNSUPPORTED = 6, 7, 8
 
 OPEN_TO_READ = struct.pack(">II", 1, 0)
 """The end of an OPEN after the name: the flag for reading, and no attributes."""
@@ -64,6 +65,14 @@ class Attributes:
     def is_file(self) -> bool:
         """Return whether this is a regular file: no folder, symbolic link, pipe or device."""
         return self.mode is not None and stat.S_ISREG(self.mode)
+
+    def completed_by(self, other: "Attributes") -> "Attributes":
+        """Return these attributes, with what they lack from `other`."""
+        return Attributes(
+            size_bytes=other.size_bytes if self.size_bytes is None else self.size_bytes,
+            mode=self.mode if self.has_kind() or not other.has_kind() else other.mode,
+            modified_at=self.modified_at or other.modified_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,13 @@ import time
 
 import paramiko
 
-from callarchive.storage.landing.sftp.messages import SessionLostError, not_sftp
+from callarchive.storage.landing.sftp.messages import NAME, SessionLostError, not_sftp
 
-_PACKET_MAX = 1 << 20
+PACKET_MAX = 1 << 20
+"""No reply but a listing is larger."""
+LISTINGS_MAX = 64 << 20
+"""A listing in one reply, as Erlang's server sends it: some 250,000 entries. Also for several unread ones together."""
+_PLAUSIBLE_MAX = 1 << 30
 _RECEIVE_AT_ONCE = 1 << 20
 
 
@@ -15,11 +19,13 @@ class PacketReader:
 
     Attributes:
         waits_for_ever: whether a time-out of the channel is ignored.
+        large_bytes: size of the listings in memory that are larger than other packets, and not read yet.
         heard_at: when data was last received, by `time.monotonic`.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self.waits_for_ever = False
+        self.large_bytes = 0
         self.heard_at = time.monotonic()
         self._channel = channel
         self._received = b""
@@ -29,12 +35,19 @@ class PacketReader:
         """Return the next packet: its kind, the number of its request (of VERSION the version), and its body.
 
         Raises:
-            SessionLostError: the channel has ended, or the data is not SFTP.
+            SessionLostError: the channel has ended, a listing is too large, or the data is not SFTP.
         """
-        self._gather(4)
+        self._gather(9)
         length = int.from_bytes(self._received[self._read_to : self._read_to + 4], "big")
-        if not 5 <= length <= _PACKET_MAX:
+        is_listing = self._received[self._read_to + 4] == NAME and length <= _PLAUSIBLE_MAX
+        if not 5 <= length <= (_PLAUSIBLE_MAX if is_listing else PACKET_MAX):
             raise not_sftp(f"it announces a packet of {length} bytes")
+        if length > PACKET_MAX and self.large_bytes + length > LISTINGS_MAX:
+            raise SessionLostError(
+                f"the server sends a folder's whole listing in one reply of {length >> 20} MiB"
+                f"{f', beside others of {self.large_bytes >> 20} MiB' if self.large_bytes else ''}; "
+                f"up to {LISTINGS_MAX >> 20} MiB are read: keep fewer files in one folder"
+            )
         self._gather(4 + length)
         begin = self._read_to + 4
         self._read_to = begin + length
@@ -55,11 +68,13 @@ class PacketReader:
         if missing <= 0:
             return
         pieces = [self._received[self._read_to :]] if self._read_to < len(self._received) else []
-        while missing > 0:
-            pieces.append(self._receive())
-            missing -= len(pieces[-1])
-        self._received = b"".join(pieces)
-        self._read_to = 0
+        try:
+            while missing > 0:
+                pieces.append(self._receive())
+                missing -= len(pieces[-1])
+        finally:
+            self._received = b"".join(pieces)
+            self._read_to = 0
 
     def _receive(self) -> bytes:
         while True:

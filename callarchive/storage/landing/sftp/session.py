@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import paramiko
@@ -27,7 +27,7 @@ from callarchive.storage.landing.sftp.messages import (
     not_sftp,
     string,
 )
-from callarchive.storage.landing.sftp.packet_reader import PacketReader
+from callarchive.storage.landing.sftp.packet_reader import PACKET_MAX, PacketReader
 
 _VERSION_SPOKEN = 3
 _NUMBERS = 1 << 32
@@ -162,6 +162,13 @@ class SftpSession:
                     self._callers[number] = None
                     self._due -= 1
 
+    def count_as_read(self, replies: Iterable[Reply]) -> None:
+        """Stop counting the replies among those that fill the memory."""
+        large = sum(len(reply.body) for reply in replies if len(reply.body) > PACKET_MAX)
+        if large:
+            with self._booking:
+                self._packets.large_bytes -= large
+
     def is_queued(self, caller: "Caller") -> bool:
         """Return whether the server is sending replies, and owes other callers earlier ones."""
         with self._booking:
@@ -209,6 +216,7 @@ class SftpSession:
                     caller = self._callers.pop(number)
                     if caller is not None:
                         self._due -= 1
+                        self._packets.large_bytes += len(body) if len(body) > PACKET_MAX else 0
                         caller.receive(reply)
         except SessionLostError as err:
             self._lose(err)
@@ -257,6 +265,7 @@ class Caller:
         if self.due:
             for numbers in self._requests:
                 self._session.forget(numbers, self)
+        self._session.count_as_read(self._replies)
 
     def request(self, *requests: tuple[int, bytes]) -> range:
         """Send requests (kind and body), and return their numbers.
@@ -282,6 +291,7 @@ class Caller:
             if self._replies:
                 reply = self._replies.popleft()
                 self._unread_bytes = 0
+                self._session.count_as_read((reply,))
                 return reply
             if not self._session.alive:
                 raise self._session.loss()

@@ -5,32 +5,34 @@ Paths are checked before they are sent; symbolic links are ignored in listings a
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 
-from callarchive.domain.errors import AnswerError, ArchiveError, ObjectNotFoundError
+from callarchive.domain.errors import AccessDeniedError, AnswerError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Gap
 from callarchive.storage.landing.places import PlaceRefusedError
 from callarchive.storage.landing.sftp.folders import SftpFolders
+from callarchive.storage.landing.sftp.kinds import NO_KIND, learn
 from callarchive.storage.landing.sftp.messages import (
+    ATTRS,
     END_OF_FILE,
     FAILURE,
+    FSTAT,
     HANDLE,
     LSTAT,
-    NO_SUCH_FILE,
     OPEN,
     OPEN_TO_READ,
     READDIR,
     REALPATH,
+    Attributes,
     Reply,
-    SessionLostError,
     string,
 )
 from callarchive.storage.landing.sftp.open_files import OpenRefusedError
 from callarchive.storage.landing.sftp.session import SftpSession
-from callarchive.storage.landing.sftp.walk import NO_KIND, described, path_of
+from callarchive.storage.landing.sftp.walk import described, is_unclear, path_of
 
-_STATS_AT_ONCE = 64
 _SAMPLE_FOLDERS = 16
 
 
@@ -72,7 +74,8 @@ class SftpTree:
         """Return a handle to read the file, and its description.
 
         Raises:
-            ObjectNotFoundError: it does not exist, is no regular file, or is behind a link out of the root.
+            ObjectNotFoundError: it does not exist or is no regular file.
+            AccessDeniedError: the server refuses it, or it is a symbolic link or behind one out of the root.
             OpenRefusedError: it exists, and the server failed to open it.
             PlaceRefusedError: the path is not allowed: see `places.check_path`.
         """
@@ -90,10 +93,19 @@ class SftpTree:
             raise
         if opened.status == FAILURE:
             raise OpenRefusedError(str(opened.refusal(uri)))
-        return opened.handle(uri), described
+        handle = opened.handle(uri)
+        if described.size_bytes is None:
+            (open_file,) = session.exchange([(FSTAT, string(handle))], deadline=deadline)
+            if open_file.kind == ATTRS:
+                described = replace(described, size_bytes=open_file.attributes(uri).size_bytes)
+        return handle, described
 
     def sample(self, session: SftpSession, deadline: float) -> Evidence[LandingObject]:
-        """Return the first file in the root or the first folders below it."""
+        """Return the first file in the root or the first folders below it.
+
+        Raises:
+            AnswerError: the server does not distinguish files from folders.
+        """
         left, gaps = [""], list[Gap]()
         for _ in range(_SAMPLE_FOLDERS):
             if not left:
@@ -104,18 +116,31 @@ class SftpTree:
             ]
             gaps += [self.folders.gap(name, why.reason) for name, why in opened.refused.items()]
             below: list[str] = []
+            unclear: dict[str, Attributes] = {}
             with closing(self.folders.read(session, opened, deadline, gaps)) as entries:
                 for folder, entry in entries:
                     path = path_of(folder, entry)
                     if path is None:
                         continue
                     if entry.attributes.is_file() and entry.attributes.size_bytes is not None:
-                        return Present(described(self.folders, path, entry.attributes.size_bytes, entry.attributes))
+                        return Present(described(self.folders, path, entry.attributes))
                     if entry.attributes.is_folder() and len(below) < _SAMPLE_FOLDERS:
                         below.append(path)
-                    elif not entry.attributes.has_kind():
-                        gaps.append(self.folders.gap(path, NO_KIND))
+                    elif is_unclear(entry.attributes) and len(unclear) < _SAMPLE_FOLDERS:
+                        unclear[path] = entry.attributes
+            for path, finding in learn(self.folders, session, unclear, deadline).items():
+                if isinstance(finding, Unknown):
+                    gaps.append(self.folders.gap(path, finding.reason.removeprefix(f"{self.uri_of(path)}: ")))
+                elif isinstance(finding, Present) and finding.value.is_file():
+                    return Present(described(self.folders, path, finding.value))
+                elif isinstance(finding, Present) and finding.value.is_folder():
+                    below.append(path)
             left = below + left
+        if gaps and all(gap.reason == NO_KIND for gap in gaps):
+            raise AnswerError(
+                f"{self.uri_of('')}: this server does not distinguish files from folders: {gaps[0]}; "
+                "have its owner make it report the kind of file (the permissions' type bits), or use another server"
+            )
         if gaps:
             return Unknown(str(gaps[0]))
         return Unknown("the first folders hold no file") if left else Absent("no folder of it holds a file")
@@ -126,41 +151,36 @@ class SftpTree:
         """Return the server's description of each path; anything but a regular file is absent."""
         root = self.folders.root(session, deadline)
         findings: dict[str, Evidence[LandingObject]] = {}
-        names: dict[str, bytes] = {}
+        known: dict[str, Attributes] = {}
         for path in paths:
             try:
-                names[path] = string(self.folders.place(path, root))
+                self.folders.place(path, root)
             except PlaceRefusedError as err:
                 findings[path] = Absent(str(err))
-        sendable = list(names)
-        for at in range(0, len(sendable), _STATS_AT_ONCE):
-            batch = sendable[at : at + _STATS_AT_ONCE]
-            replies = session.exchange([(LSTAT, names[path]) for path in batch], deadline=deadline)
-            findings |= {path: self._stated(path, reply) for path, reply in zip(batch, replies, strict=True)}
+            else:
+                known[path] = Attributes()
+        for path, finding in learn(self.folders, session, known, deadline).items():
+            findings[path] = self._as_object(path, finding)
         return findings
 
-    def _stated(self, path: str, reply: Reply) -> Evidence[LandingObject]:
-        if reply.status == NO_SUCH_FILE:
-            return Absent("the server says that there is no such file")
-        try:
-            attributes = reply.attributes(self.uri_of(path))
-        except SessionLostError:
-            raise
-        except ArchiveError as err:
-            return Unknown(str(err))
-        if attributes.has_kind() and not attributes.is_file():
+    def _as_object(self, path: str, finding: Evidence[Attributes]) -> Evidence[LandingObject]:
+        if not isinstance(finding, Present):
+            return finding
+        if finding.value.is_link():
+            return Unknown(f"{self.uri_of(path)} is a symbolic link, which is not followed")
+        if not finding.value.is_file():
             return Absent("it is no regular file")
-        if attributes.size_bytes is None:
-            return Unknown(f"{self.uri_of(path)}: the server does not report its size")
-        return Present(described(self.folders, path, attributes.size_bytes, attributes))
+        return Present(described(self.folders, path, finding.value))
 
     def _file(self, path: str, uri: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
         attributes = stated.attributes(uri)
+        if attributes.is_link():
+            raise AccessDeniedError(
+                f"{uri} is a symbolic link, which is not followed: have the server's owner store the file itself there"
+            )
         # If the kind is unknown, it is enough that the server opened it as a file.
         if attributes.has_kind() and not attributes.is_file():
             raise ObjectNotFoundError(f"{uri} is no regular file")
         if not self.folders.is_within(real, uri, root):
-            raise ObjectNotFoundError(f"{uri} leads out of the landing by a symbolic link: not followed")
-        if attributes.size_bytes is None:
-            raise AnswerError(f"{uri}: the server does not report its size")
-        return described(self.folders, path, attributes.size_bytes, attributes)
+            raise AccessDeniedError(f"{uri} leads out of the landing by a symbolic link, which is not followed")
+        return described(self.folders, path, attributes)

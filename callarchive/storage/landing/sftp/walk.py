@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
-from callarchive.domain.evidence import Unknown
+from callarchive.domain.evidence import Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Gap, Listing
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.landing.sftp.folders import Opened, SftpFolders
+from callarchive.storage.landing.sftp.kinds import learn
 from callarchive.storage.landing.sftp.messages import Attributes, Entry, SessionLostError
 from callarchive.storage.landing.sftp.session import SftpSession
 
@@ -20,7 +21,6 @@ _GAPS_MAX = 100
 """The most single gaps; the rest are one."""
 _LINKS_MAX = 1000
 _TOO_LONG = "listing the landing took longer than transfer.deadline_s"
-NO_KIND = "the server does not report whether it is a file or a folder"
 _TOO_MANY = f"more than {_ENTRIES_MAX} entries were listed; is this the landing?"
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class SftpWalk:
         self._ignored = 0
         self._been_at: set[bytes] = set()
         self._links: list[str] = []
+        self._unclear: dict[str, Attributes] = {}
 
     def go_through(self, folder: str) -> None:
         """Find all files below the folder, or add gaps.
@@ -99,11 +100,13 @@ class SftpWalk:
                 finally:
                     for gap in gaps:
                         self._add_gap(gap.folder, gap.reason)
+                self._learn_unclear(below)
                 if self._entry_count > _ENTRIES_MAX:
                     return []
         except SessionLostError:
             is_over = time.monotonic() >= self._deadline
-            for name in (*left, *below):
+            unclear, self._unclear = self._unclear, {}
+            for name in (*left, *below, *unclear):
                 self._add_gap(name, _TOO_LONG if is_over else "the connection was lost before it was listed")
             if not is_over:
                 raise
@@ -120,11 +123,11 @@ class SftpWalk:
                 self._take(folder, entry, below)
 
     def _look_at_links(self) -> None:
-        """Add a gap for each link out of the landing. The targets of others are listed where they are."""
+        """Add a gap for each link whose target is not listed where it is."""
         links, self._links = self._links, []
         try:
-            for name in self._folders.leading_out(self._session, links[:_LINKS_MAX], self._deadline):
-                self._add_gap(name, "a symbolic link out of the landing, which is not followed")
+            for name, reason in self._folders.unlisted_links(self._session, links[:_LINKS_MAX], self._deadline).items():
+                self._add_gap(name, reason)
         except SessionLostError:
             if time.monotonic() < self._deadline:
                 raise
@@ -136,24 +139,35 @@ class SftpWalk:
     def _take(self, folder: str, entry: Entry, below: list[str]) -> None:
         if entry.name in (b".", b".."):
             return
-        path, attributes = path_of(folder, entry), entry.attributes
+        path = path_of(folder, entry)
         if path is None:
             self._ignored += 1
-        elif attributes.is_folder():
-            if self._skip is None or not self._skip(path):
-                below.append(path)
-        elif attributes.is_file() and attributes.size_bytes is not None:
-            self.found.append(described(self._folders, path, attributes.size_bytes, attributes))
-        elif attributes.is_file():
-            self._add_gap(path, "the server does not report its size")
-        elif attributes.is_link():
-            self._ignored += 1
-            if self._skip is None or not self._skip(path):
-                self._links.append(path)
-        elif attributes.has_kind():
-            self._ignored += 1
-        elif self._skip is None or not self._skip(path):
-            self._add_gap(path, NO_KIND)
+        elif not is_unclear(entry.attributes):
+            self._sort(path, entry.attributes, below)
+        elif entry.attributes.is_file() or self._skip is None or not self._skip(path):
+            self._unclear[path] = entry.attributes
+
+    def _sort(self, path: str, attributes: Attributes, below: list[str]) -> None:
+        """Add a file to the result, and a folder to those below."""
+        if attributes.is_file():
+            self.found.append(described(self._folders, path, attributes))
+            return
+        wanted = self._skip is None or not self._skip(path)
+        if attributes.is_folder():
+            below += [path] if wanted else []
+            return
+        self._ignored += 1
+        if attributes.is_link() and wanted:
+            self._links.append(path)
+
+    def _learn_unclear(self, below: list[str]) -> None:
+        """Sort the entries whose kind or size the listing lacks."""
+        for path, finding in learn(self._folders, self._session, self._unclear, self._deadline).items():
+            if isinstance(finding, Present):
+                self._sort(path, finding.value, below)
+            elif isinstance(finding, Unknown):
+                self._add_gap(path, finding.reason.removeprefix(f"{self._folders.uri_of(path)}: "))
+        self._unclear = {}
 
     def _add_gap(self, folder: str, reason: str) -> None:
         self._gap_count += 1
@@ -175,6 +189,13 @@ def path_of(folder: str, entry: Entry) -> str | None:
     return f"{folder}/{name}" if folder else name
 
 
-def described(folders: SftpFolders, path: str, size_bytes: int, attributes: Attributes) -> LandingObject:
+def is_unclear(attributes: Attributes) -> bool:
+    """Return whether a listing lacks the entry's kind, or a file's size."""
+    return not attributes.has_kind() or (attributes.is_file() and attributes.size_bytes is None)
+
+
+def described(folders: SftpFolders, path: str, attributes: Attributes) -> LandingObject:
     """Return the object at the path."""
-    return LandingObject(path=path, uri=folders.uri_of(path), size_bytes=size_bytes, modified_at=attributes.modified_at)
+    return LandingObject(
+        path=path, uri=folders.uri_of(path), size_bytes=attributes.size_bytes, modified_at=attributes.modified_at
+    )

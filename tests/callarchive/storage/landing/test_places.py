@@ -195,7 +195,7 @@ class MemoryDownload:
         self.object = item
 
     def __iter__(self) -> Iterator[bytes]:
-        yield b"x" * self.object.size_bytes
+        yield b"x" * (self.object.size_bytes or 0)
 
     def verify_md5(self, md5_hex: str) -> None:
         """It has no hash of its own."""

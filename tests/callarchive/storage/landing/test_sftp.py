@@ -99,11 +99,30 @@ def test_links_and_invalid_names_are_ignored(server: Any, open_landing: OpenLand
     folders = landing.existing_folders(["day", "day/folder"])
     assert folders["day"] == Present(landing.uri_of("day"))
     assert folders["day/folder"] == Unknown(f"{landing.uri_of('day/folder')} is a symbolic link, which is not followed")
-    for path in ("day/link.mp3", "day/folder/secret.mp3", "day/inner.mp3", "day"):
-        with pytest.raises(ObjectNotFoundError), landing.open(path):
+    with pytest.raises(ObjectNotFoundError), landing.open("day"):
+        pass
+    assert landing.stat_many(["day"]) == {"day": Absent("it is no regular file")}
+
+
+def test_a_link_is_unknown_and_named_as_a_link(server: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
+    write(tmp_path / "outside", "secret.mp3")
+    write(server.files, "day/good.mp3", "kept/good.mp3")
+    (server.files / "day/link.mp3").symlink_to(tmp_path / "outside/secret.mp3")
+    (server.files / "day/inner.mp3").symlink_to(server.files / "day/good.mp3")
+    (server.files / "day/folder").symlink_to(tmp_path / "outside")
+    (server.files / "day/nothing.mp3").symlink_to("nowhere")
+    (server.files / "latest").symlink_to("day")
+    (server.files / "moved").mkdir()
+    (server.files / "moved/good.mp3").symlink_to("../kept/good.mp3")
+    landing = open_landing(server)
+    for path in ("day/link.mp3", "day/inner.mp3", "day/nothing.mp3"):
+        with pytest.raises(AccessDeniedError, match=r"symbolic link.* not followed"), landing.open(path):
             pass
-    no_file = Absent("it is no regular file")
-    assert landing.stat_many(["day/link.mp3", "day"]) == {"day/link.mp3": no_file, "day": no_file}
+    link = landing.stat_many(["day/inner.mp3"])["day/inner.mp3"]
+    assert link == Unknown(f"{landing.uri_of('day/inner.mp3')} is a symbolic link, which is not followed")
+    gaps = {gap.folder: gap.reason for gap in landing.list("").gaps}
+    assert gaps.keys() - {"day/folder"} == {"day/link.mp3", "day/inner.mp3", "day/nothing.mp3"}
+    assert all("a symbolic link" in reason and "not followed" in reason for reason in gaps.values())
 
 
 @pytest.mark.parametrize(

@@ -194,24 +194,6 @@ def test_a_refused_object_does_not_affect_others(faulty: Any, open_landing: Open
     assert isinstance(stats["none.mp3"], Absent)
 
 
-@pytest.mark.parametrize("mode", [None, 0o755])
-def test_entries_of_unknown_kind_are_gaps(faulty: Any, open_landing: OpenLanding, mode: int | None) -> None:
-    write(faulty.files, *HONEST)
-    (faulty.files / LYING).mkdir()
-    lie_count = itertools.count()
-
-    def unknown_kind(server: Lying, number: int) -> bool:
-        return next(lie_count) % 2 == 0 and server.names(number, "session", mode=mode)
-
-    faulty.protocol = lying(unknown_kind)
-    landing = open_landing(faulty)
-    listing = landing.list("")
-    assert [item.path for item in listing.objects] == HONEST
-    assert [gap.folder for gap in listing.gaps] == [f"{LYING}/session"]
-    assert "whether it is a file or a folder" in listing.gaps[0].reason
-    assert landing.list("").gaps == listing.gaps
-
-
 class Following(asyncssh.SFTPServer):
     """Shows what links lead to in their place."""
 
