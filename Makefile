@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DIR ?= .demo
 BENCH_DIR ?= .bench
+UI_PORT ?= 3000
 
 # Tests and benchmarks start hundreds of processes: without bytecode files each would compile the project again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -27,8 +28,8 @@ setup: .venv/.complete  ## create .venv/ from requirements.lock
 demo: setup  ## archive a sample week from simulators on this machine
 	$(BIN)/callarchive demo --directory $(DEMO_DIR)
 
-ui: setup  ## start Dagster for the configured archive, or the demo's, on port 3000
-	$(BIN)/python -m pipelines.ui
+ui: setup  ## start Dagster for the configured archive, or the demo's, on port UI_PORT (3000)
+	$(BIN)/python -m pipelines.ui --port $(UI_PORT)
 
 test: setup  ## run the tests
 	$(BIN)/pytest -n 2 --dist loadfile

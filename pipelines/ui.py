@@ -4,9 +4,11 @@ Dagster runs as `dagster dev` in its own process; Ctrl-C ends everything.
 """
 
 import argparse
+import errno
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        _require_free(options.port)
         with _archive_to_show() as deliver:
             home = prepare_home()
             _report_days()
@@ -55,6 +58,20 @@ def prepare_home() -> Path:
         shutil.copyfile(_INSTANCE_CONFIG, home / "dagster.yaml")
     os.environ[HOME_VARIABLE] = str(home)
     return home
+
+
+def _require_free(port: int) -> None:
+    """Raise ConfigurationError if the UI cannot listen on the port. `dagster dev` would report that late and not end."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # like Dagster's webserver
+            probe.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as err:
+        why = "is in use" if isinstance(err, OSError) and err.errno == errno.EADDRINUSE else f"cannot be used ({err})"
+        raise ConfigurationError(
+            f"port {port} of 127.0.0.1 {why}: stop the program that listens there, or choose another port with"
+            " `make ui UI_PORT=3001`"
+        ) from err
 
 
 @contextmanager

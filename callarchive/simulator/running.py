@@ -9,8 +9,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from dotenv import dotenv_values
 
 from callarchive.domain.days import day_of
-from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.errors import ConfigurationError, UnavailableError
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.clock import iso_ms
 from callarchive.simulator.generation import generate_world
@@ -28,6 +28,7 @@ from callarchive.simulator.landings import free_port, require
 from callarchive.simulator.s3 import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, SimulatedS3
 from callarchive.simulator.sftp import SimulatedSftp
 from callarchive.simulator.world import AccountPlan, World
+from callarchive.storage.stores.file_lock import file_lock
 
 CONFIG_NAME = "callarchive.toml"
 STATE_NAME = "simulator.json"
@@ -119,17 +120,18 @@ class Simulator:
         After moving a `MovableClock`, call `deliver`. An export job is unfinished for `export_polls` requests.
 
         Raises:
-            ConfigurationError: the extra `simulator` is not installed.
+            ConfigurationError: the extra `simulator` is not installed, or another simulator uses the directory.
         """
         require("moto", "flask", "flask_cors", "asyncssh")
         folder = Path(directory).expanduser().absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        recipe = None
-        if world is None:
-            recipe = _recipe(_read_state(folder).get("world"), seed, last_day, sessions_per_day)
-            world = recipe.world()
-        simulator = cls(folder, world, clock, export_polls=export_polls)
         with ExitStack() as stack:
+            stack.enter_context(_only_here(folder))
+            recipe = None
+            if world is None:
+                recipe = _recipe(_read_state(folder).get("world"), seed, last_day, sessions_per_day)
+                world = recipe.world()
+            simulator = cls(folder, world, clock, export_polls=export_polls)
             stack.enter_context(simulator.api)
             stack.enter_context(simulator.s3)
             stack.enter_context(simulator.sftp)
@@ -192,6 +194,16 @@ def _recipe(
         last_day=last_day or known_day,
         sessions_per_day=sessions_per_day or before.get("sessions_per_day", DEMO_SESSIONS_PER_DAY),
     )
+
+
+@contextmanager
+def _only_here(folder: Path) -> Iterator[None]:
+    """Hold the directory: a second simulator would find the ports taken and write others into the configuration."""
+    try:
+        with file_lock(folder / "simulator.lock", name=f"the demo in {folder}", wait_s=0):
+            yield
+    except UnavailableError as err:
+        raise ConfigurationError(f"{err}: stop it (Ctrl-C), or use another directory") from err
 
 
 def _read_state(directory: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,6 +80,24 @@ def test_without_configuration_and_demo_it_says_what_to_do(folder: Path, capsys:
     assert ui.main([]) == 2
     assert "run `make demo`, or set CALLARCHIVE_CONFIG" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("port", ["taken", "70000", "-1"])
+def test_a_port_that_cannot_be_used_is_one_line_and_nothing_is_touched(
+    folder: Path, capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    (folder / ".demo").mkdir()
+    (folder / ".demo" / "callarchive.toml").write_text("# of the running UI\n", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        number = str(other.getsockname()[1]) if port == "taken" else port
+        assert ui.main([f"--port={number}"]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert error.startswith(f"error: port {number} of 127.0.0.1 ")
+    assert error.count("\n") == 1
+    assert "UI_PORT=" in error
+    assert sorted(path.name for path in folder.rglob("*")) == [".demo", "callarchive.toml"]
 
 
 def ask(port: int, query: str) -> dict[str, Any] | None:

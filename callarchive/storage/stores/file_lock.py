@@ -24,7 +24,9 @@ def file_lock(place: Path, *, name: str, wait_s: float) -> Iterator[None]:
     try:
         try:
             lock.acquire(blocking=False)
-        except Timeout:
+        except Timeout as err:
+            if not wait_s:
+                raise UnavailableError(f"{name} is in use by process {_read_holder(place)}") from err
             log.info("waiting for %s, held by process %s", name, _read_holder(place))
             lock.acquire(timeout=wait_s)
     except Timeout as err:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import requests
 
+from callarchive.domain.errors import ConfigurationError
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.generation import generate_world
 from callarchive.simulator.landings import object_bytes
@@ -128,6 +129,13 @@ def test_a_port_in_use_is_replaced_and_stored(tmp_path: Path) -> None:
         assert again.s3.port != ports["s3"]
         assert (again.api.port, again.sftp.port) == (ports["api"], ports["sftp"])
         assert configuration(again)["accounts"][0]["s3"]["endpoint_url"] == again.s3.endpoint_url
+
+
+def test_a_second_simulator_in_the_directory_is_refused_and_changes_nothing(demo: Simulator) -> None:
+    before = {file: file.read_bytes() for file in demo.directory.iterdir() if file.is_file()}
+    with pytest.raises(ConfigurationError, match=rf"in use by process {os.getpid()}: stop it"):
+        Simulator.start(demo.directory)
+    assert {file: file.read_bytes() for file in demo.directory.iterdir() if file.is_file()} == before
 
 
 def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
