@@ -31,7 +31,7 @@ from zoneinfo import ZoneInfo
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from callarchive.catalog.ddl import FIRST, statements
-from callarchive.catalog.schemas import COUNT, FLAG, NUMBER, PRICE, PUBLIC_TABLES, TEXT, TEXTS, TIMESTAMP, Table
+from callarchive.catalog.schemas import COUNT, COUNTS, FLAG, NUMBER, PRICE, PUBLIC_TABLES, TEXT, TEXTS, TIMESTAMP, Table
 
 OLD, FULL, EMPTY, LAST, RERUN = (date(2025, 12, 31), *(date(2026, 1, day) for day in (1, 2, 5, 7)))
 OLD_FILES = (OLD, RERUN)
@@ -72,6 +72,7 @@ def rows_of(table: Table, day: date) -> list[Row]:
         ),
         PRICE: lambda: Decimal(chance.randrange(10**9)).scaleb(-6),
         TEXTS: lambda: [f"v{n}" for n in range(chance.randrange(4))],
+        COUNTS: lambda: [chance.randrange(1, 3) for _ in range(chance.randrange(3))],
     }
     rows = []
     for number in range(0 if day == EMPTY else ROWS):
@@ -117,7 +118,7 @@ def measured(values: Iterable[Any], kind: str) -> list[Any]:
         micros = [(value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for value in known]
         local = [str(value.astimezone(ZoneInfo(ZONE)).date()) for value in known]
         return [len(known), min(micros), max(micros), min(local), max(local)]
-    if kind == TEXTS:  # no count: ClickHouse has no NULL arrays
+    if kind in (TEXTS, COUNTS):  # no count: ClickHouse has no NULL arrays
         return [sum(len(value) for value in known)]
     return [len(known), str(Decimal(str(sum(known))).normalize())]
 
@@ -173,7 +174,7 @@ def queries(table: Table, engine: str) -> tuple[str, str, str]:
     measures = []
     for column in table.columns:
         name = column.name
-        if column.type == TEXTS:
+        if column.type in (TEXTS, COUNTS):
             measures.append(f"coalesce(sum({functions['length'].format(name)}), 0)")
             continue
         measures.append(f"count({name})")
@@ -199,7 +200,7 @@ def result_of(table: Table, by_day: Any, since: Any, measures: Any) -> Result:
     values = list(measures[0])
     result: Result = {"days": {str(day): int(count) for day, count in by_day}, "since": int(since[0][0])}
     for column in table.columns:
-        if column.type == TEXTS:
+        if column.type in (TEXTS, COUNTS):
             result[column.name] = [int(values.pop(0))]
         elif column.type == TEXT:
             result[column.name] = [int(values.pop(0)), int(values.pop(0))]

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 
-from callarchive.catalog.schemas import PUBLIC_TABLES, SQL_TYPES, TEXT, TEXTS, TIMESTAMP, Table
+from callarchive.catalog.schemas import COUNTS, PUBLIC_TABLES, SQL_TYPES, TEXT, TEXTS, TIMESTAMP, Table
 
 
 def _named(*names: str) -> dict[str, str]:
@@ -16,23 +16,33 @@ def _named(*names: str) -> dict[str, str]:
     return dict(zip(SQL_TYPES, names, strict=True))
 
 
-_HIVE = _named("string", "bigint", "double", "boolean", "timestamp", "decimal(18, 6)", "array<string>")
-_TRINO = {**_HIVE, TEXT: "varchar", TIMESTAMP: "timestamp(6)", TEXTS: "array(varchar)"}
-_BIGQUERY = _named("string", "int64", "float64", "bool", "timestamp", "numeric(18, 6)", "array<string>")
-_CLICKHOUSE_NAMES = _named("String", "Int64", "Float64", "Bool", "DateTime64(6, 'UTC')", "Decimal(18, 6)", "")
+_HIVE = _named("string", "bigint", "double", "boolean", "timestamp", "decimal(18, 6)", "array<string>", "array<bigint>")
+_TRINO = {**_HIVE, TEXT: "varchar", TIMESTAMP: "timestamp(6)", TEXTS: "array(varchar)", COUNTS: "array(bigint)"}
+_BIGQUERY = _named("string", "int64", "float64", "bool", "timestamp", "numeric(18, 6)", "array<string>", "array<int64>")
+_CLICKHOUSE_NAMES = _named("String", "Int64", "Float64", "Bool", "DateTime64(6, 'UTC')", "Decimal(18, 6)", "", "")
 _CLICKHOUSE = {type_: f"Nullable({name})" for type_, name in _CLICKHOUSE_NAMES.items()}
-_CLICKHOUSE[TEXTS] = "Array(Nullable(String))"  # ClickHouse arrays are never NULL: it reads an empty one
+# ClickHouse arrays are never NULL: it reads an empty one.
+_CLICKHOUSE |= {TEXTS: "Array(Nullable(String))", COUNTS: "Array(Nullable(Int64))"}
 _POLARS = {
     type_: f"pl.{name}"
     for type_, name in _named(
-        "String", "Int64", "Float64", "Boolean", 'Datetime("us", "UTC")', "Decimal(18, 6)", "List(pl.String)"
+        "String",
+        "Int64",
+        "Float64",
+        "Boolean",
+        'Datetime("us", "UTC")',
+        "Decimal(18, 6)",
+        "List(pl.String)",
+        "List(pl.Int64)",
     ).items()
 }
 _ARROW_NAMES = ("string()", "int64()", "float64()", "bool_()", 'timestamp("us", "UTC")', "decimal128(18, 6)")
-_PYARROW = {type_: f"pa.{name}" for type_, name in _named(*_ARROW_NAMES, "list_(pa.string())").items()}
+_PYARROW = {
+    type_: f"pa.{name}" for type_, name in _named(*_ARROW_NAMES, "list_(pa.string())", "list_(pa.int64())").items()
+}
 _DAFT = {
     type_: f"DataType.{name.replace('_()', '()')}"
-    for type_, name in _named(*_ARROW_NAMES, "list(DataType.string())").items()
+    for type_, name in _named(*_ARROW_NAMES, "list(DataType.string())", "list(DataType.int64())").items()
 }
 
 

@@ -96,7 +96,9 @@ def file_from(row: Row) -> RecordingFile:
     if row["archive_path"] is not None:
         issue = None if row["audio_issue"] is None else AudioIssue(row["audio_issue"])
         facts: Row = {field.name: row.get(field.name) for field in fields(Mp3Facts)}
-        audio = Mp3Facts(**facts | {"audio_issue": issue, "issue_detail": row["audio_issue_detail"]})
+        silent = None if row["silent_channels"] is None else tuple(row["silent_channels"])
+        facts |= {"audio_issue": issue, "issue_detail": row["audio_issue_detail"], "silent_channels": silent}
+        audio = Mp3Facts(**facts)
         kept = KeptFile(row["archive_path"], row["size_bytes"], row["sha256"], audio, row["archived_at"])
     return RecordingFile(
         subaccount_id=row["subaccount_id"],

@@ -18,6 +18,7 @@ FLAG = "bool"
 TIMESTAMP = "timestamp[us, tz=UTC]"
 PRICE = "decimal128(18, 6)"
 TEXTS = "list<item: string>"
+COUNTS = "list<item: int64>"
 
 SQL_TYPES = {
     TEXT: "varchar",
@@ -27,6 +28,7 @@ SQL_TYPES = {
     TIMESTAMP: "timestamp with time zone",
     PRICE: "decimal(18, 6)",
     TEXTS: "varchar[]",
+    COUNTS: "bigint[]",
 }
 """The types as DuckDB names them."""
 
@@ -64,6 +66,7 @@ class Table:
             TIMESTAMP: pa.timestamp("us", tz="UTC"),
             PRICE: pa.decimal128(18, 6),
             TEXTS: pa.list_(pa.string()),
+            COUNTS: pa.list_(pa.int64()),
         }
         return pa.schema([pa.field(c.name, types[c.type], metadata={"meaning": c.meaning}) for c in self.columns])
 
@@ -106,6 +109,7 @@ _CALL_FACTS = (
     _text("price_currency", "ISO 4217 currency code of price"),
     _text("source_number", "caller of the first leg, dropped, hashed or kept according to the account's phone_numbers"),
     _text("destination_number", "callee of the first leg, likewise"),
+    Column("mos", NUMBER, "call quality according to 8x8, 1 (bad) to 5, of the worst leg; NULL if unknown"),
     _texts("sources", "kinds of the session sources that list the session"),
 )
 
@@ -208,6 +212,11 @@ _AUDIO = (
     Column("bitrate_kbps", NUMBER, "mean bit rate, 1000 bit/s"),
     _count("sample_rate_hz", "sample rate of the first frame, Hz"),
     _count("channels", "1 mono, 2 stereo"),
+    Column(
+        "silent_channels",
+        COUNTS,
+        "channels with nothing to hear, from 1 (mono or left) to 2 (right); empty if all have sound, NULL if not measured",
+    ),
     _at("archived_at", "when the file was stored under its final name"),
 )
 

@@ -86,6 +86,7 @@ class Session:
     source_number: str | None = None  # both masked as the account's `phone_numbers` says; `None` when dropped
     destination_number: str | None = None
     sources: tuple[str, ...] = ()  # their kinds, sorted
+    mos: float | None = None  # call quality of the worst leg, 1 to 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class Mp3Facts:
     channels: int
     audio_issue: AudioIssue | None = None
     issue_detail: str | None = None
+    silent_channels: tuple[int, ...] | None = None  # with nothing to hear, counted from 1; `None` if not measured
 
 
 @dataclass(frozen=True, slots=True)

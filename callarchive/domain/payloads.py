@@ -131,6 +131,16 @@ def read_duration(value: Any) -> float | None:
     return float(value) if 0 <= value <= _LONGEST_S else None
 
 
+def read_mos(quality: Any) -> float | None:
+    """Return the mean opinion score of a `callQuality`, 1 to 5; `None` for anything else."""
+    score = field_of(quality, "mos") if isinstance(quality, dict) else None
+    if isinstance(score, str) and re.fullmatch(r"[0-9](\.[0-9]{1,15})?", score.strip(), re.ASCII):
+        score = float(score)
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return None
+    return float(score) if 1 <= score <= 5 else None
+
+
 def _finite(text: str) -> float | None:
     number = float(text)
     return number if math.isfinite(number) else None

@@ -42,6 +42,7 @@ _CALL_FACTS = (
     "price_currency",
     "source_number",
     "destination_number",
+    "mos",
 )
 _NOT_UPLOADED = frozenset({"PROCESSING_FAILED", "UPLOAD_FAILED", "UNKNOWN"})
 _WITHOUT_BYTES = {"pending": StepState.WAITING, "missing": StepState.BROKEN, "not_uploaded": StepState.BROKEN}

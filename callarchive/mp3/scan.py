@@ -4,11 +4,15 @@ Tags before and after the audio are handled in `walk`, and what the result means
 """
 
 import re
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from callarchive.mp3.frames import LONGEST_FRAME_BYTES, LengthClaim, Stream, channels_of, read_length_claim, stream_of
 from callarchive.mp3.main_data import main_data_of
+from callarchive.mp3.silence import SilenceMeter
 from callarchive.mp3.tags import tag_length_bytes
 
 # Any valid version and layer; a bitrate that is neither free nor forbidden.
@@ -54,6 +58,7 @@ class ScanResult:
 
     sample_rate_hz: int = 0
     channels: int = 0
+    silent_channels: tuple[int, ...] | None = None
     frame_count: int = 0
     samples: Counter[int] = field(default_factory=Counter)
     audio_bytes: int = 0
@@ -88,6 +93,7 @@ class FrameScan:
         self._held = b""
         self._stream: Stream | None = None
         self._in_sync = False
+        self._silence = SilenceMeter()
 
     def feed(self, chunk: bytes) -> None:
         """Scan the chunk, except its last bytes."""
@@ -96,6 +102,7 @@ class FrameScan:
     def finish(self) -> ScanResult:
         """Scan the bytes held back and return the result."""
         self._walk(self._held, is_last=True)
+        self.result.silent_channels = self._silence.silent_channels(self.result.channels)
         return self.result
 
     def _walk(self, data: bytes, *, is_last: bool) -> None:
@@ -126,25 +133,28 @@ class FrameScan:
     def _walk_frames(self, data: bytes, at: int, stream: Stream) -> int:
         """Count the complete frames of this stream and return where they end. The speed of the walk depends on this loop."""
         begin = at
-        length = frame_count = 0
+        length = 0
+        starts = array("q")
+        add_start = starts.append
         length_by_header = stream.lengths.get
         while next_length := length_by_header(data[at : at + 3]):
             length = next_length
             run = _frames_alike(data, at, length)
-            at += run * length
-            frame_count += run
+            if run:
+                starts.frombytes(np.arange(at, at + run * length, length, dtype=np.int64).tobytes())
+                at += run * length
             for _ in range(_FRAMES_BETWEEN_SEARCHES):
                 next_length = length_by_header(data[at : at + 3])
                 if not next_length:
                     break
                 length = next_length
+                add_start(at)
                 at += length
-                frame_count += 1
         if at > len(data):
-            at -= length
-            frame_count -= 1
-        if frame_count:
-            self._count(data, begin, at, frame_count, stream)
+            at = starts.pop()
+        if starts:
+            self._count(data, begin, at, len(starts), stream)
+            self._silence.add(data, np.frombuffer(starts, np.int64), stream)
         return at
 
     def _count(self, data: bytes, begin: int, end: int, frame_count: int, stream: Stream) -> None:

@@ -67,6 +67,7 @@ def judge(scan: ScanResult, around: Surroundings) -> Mp3Facts:
         bitrate_kbps=scan.audio_bytes * 8 / 1000 / scan.raw_duration_s,
         sample_rate_hz=scan.sample_rate_hz,
         channels=scan.channels,
+        silent_channels=scan.silent_channels,
         audio_issue=issue,
         issue_detail="; ".join(details) or None,
     )

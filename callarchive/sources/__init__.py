@@ -76,6 +76,7 @@ def _merge(sessions: Sequence[Session]) -> Session:
         ranked[0],
         started_at=min(known("started_at"), default=None),
         ended_at=max(known("ended_at"), default=None),
+        mos=min(known("mos"), default=None),
         price=priced.price,
         price_currency=priced.price_currency,
         sources=tuple(sorted({kind for session in ranked for kind in session.sources})),

@@ -33,6 +33,7 @@ class LegFacts(NamedTuple):
     price_currency: str = ""
     source_number: str = ""
     destination_number: str = ""
+    mos: str = ""
 
 
 class LogRow(NamedTuple):
@@ -56,6 +57,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "price_currency": ("unitpricecurrency", "pricecurrency"),
     "source_number": ("sourceendpoint", "sourcenumber"),
     "destination_number": ("destinationendpoint", "destinationnumber"),
+    "mos": ("mos",),
 }
 """For each fact its possible columns, the first one present is used: 8x8's name, then the catalog's."""
 

@@ -170,6 +170,7 @@ class Gathering:
             price_currency=currency,
             source_number=source_number,
             destination_number=destination_number,
+            mos=legs.mos,
             sources=(self._source,),
         )
 

@@ -62,4 +62,5 @@ class InboxSessions:
             call_duration_s=lasted_s if lasted_s is not None and 0 <= lasted_s <= _LONGEST_CALL_S else None,
             source_number=mask(summary.source_number),
             destination_number=mask(summary.destination_number),
+            mos=summary.mos,
         )

@@ -33,6 +33,7 @@ class Legs:
         "ended_at",
         "file",
         "line",
+        "mos",
         "numbers",
         "status",
     )
@@ -49,6 +50,7 @@ class Legs:
         self._leg_count = 0
         self._call_count: int | None = None
         self.duration_s: float | None = None
+        self.mos: float | None = None
         self._price: Decimal | None = None
         self._currency: str | None = None
         self._bad_price = False
@@ -72,7 +74,7 @@ class Legs:
 
     def add(self, facts: LegFacts, *, latest: datetime) -> tuple[str, ...] | list[str]:
         """Add a leg, and return why any of its values could not be used. A call id counts once."""
-        _, call, _, start, end, status, count, duration, price, _, source, destination = facts
+        _, call, _, start, end, status, count, duration, price, _, source, destination, mos = facts
         values = facts[3:]
         if call:
             if not self._is_new(call):
@@ -102,6 +104,8 @@ class Legs:
             self._add_price(price, facts.price_currency, problems)
         if count:
             self._add_count(count, problems)
+        if mos:
+            self._add_mos(mos, problems)
         return problems
 
     def _is_new(self, call: str) -> bool:
@@ -154,6 +158,14 @@ class Legs:
             problems.append(f"call_count is not a number of calls: {row_values.shown(text)}")
         else:
             self._call_count = max(self._call_count or 0, int(count))
+
+    def _add_mos(self, text: str, problems: list[str]) -> None:
+        """Keep the lowest score: one bad leg spoils a call."""
+        score = row_values.parse_mos(text)
+        if score is not None:
+            self.mos = score if self.mos is None else min(self.mos, score)
+        elif text.strip():
+            problems.append(f"MOS is not a score from 1 to 5: {row_values.shown(text)}")
 
 
 def _time(text: str, what: str, latest: datetime, problems: list[str]) -> datetime | None:

@@ -50,6 +50,12 @@ def parse_price(text: str) -> Decimal | None:
     return amount if amount.is_finite() and abs(amount) < 1_000_000 else None
 
 
+def parse_mos(text: str) -> float | None:
+    """Return the mean opinion score, 1 to 5; `None` if the text is not one."""
+    score = parse_number(text)
+    return score if score is not None and 1 <= score <= 5 else None
+
+
 def phone_number(text: str) -> str | None:
     """Return the number, unparsed; `None` if it is empty. 8x8 also writes SIP addresses in this column."""
     return text.strip().removeprefix("'")[:255] or None

@@ -38,6 +38,7 @@ def value(column: schemas.Column, number: int) -> object:
         schemas.TIMESTAMP: AT.replace(minute=number),
         schemas.PRICE: number,
         schemas.TEXTS: [f"{column.name} {number}"],
+        schemas.COUNTS: [number],
     }[column.type]
 
 

@@ -39,8 +39,10 @@ SECRETS = {
     "SIMULATED_SFTP_PASSWORD": "password-of-acme-sftp",
     "PHONE_HASH_KEY": "0123456789abcdef0123456789abcdef",
 }
-NOT_COMPARED = ("archived_at", "looked_up_at", "first_seen_at", "resolved_at", "error", "lookup_error", "reason")
-"""Times at which runs differ, and sentences, which may be reworded."""
+NEW = ("silent_channels", "mos")
+"""Columns that 0.1.0 did not have."""
+NOT_COMPARED = (*NEW, "archived_at", "looked_up_at", "first_seen_at", "resolved_at", "error", "lookup_error", "reason")
+"""And times at which runs differ, and sentences, which may be reworded."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +303,11 @@ def test_days_of_0_1_0_run_again_without_a_download_or_a_change(upgrade: Upgrade
         ("reconciliation/call_date=2026-01-06", "recording_without_file"),
     ], "time passed: the second negative response came a day after the first, and a grace period is over"
     assert upgrade.archived_files() == files
+    values = duckdb.execute(
+        f"""select distinct mos, silent_channels from '{upgrade.catalog}/sessions/call_date=2026-01-05/*.parquet'
+        left join '{upgrade.catalog}/recordings/call_date=2026-01-05/*.parquet' using (session_id) order by all"""
+    ).fetchall()
+    assert values == [(4.1, None), (None, None)], "the export gives the quality; kept files are not measured again"
     assert [(alert["kind"], alert["key"]) for alert in upgrade.alerts.received] == [
         ("checks_failed", "2026-01-05"),
         ("checks_failed", "2026-01-06"),

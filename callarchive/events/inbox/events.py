@@ -16,7 +16,15 @@ from callarchive.domain.errors import ArchiveError, InvalidIdError
 from callarchive.domain.foreign_text import cleaned, mask_credentials, place_to_keep, storable
 from callarchive.domain.identifiers import EARLIEST_PLAUSIBLE_AT, parse_id
 from callarchive.domain.models import ApiStatus
-from callarchive.domain.payloads import UnreadableError, decode, field_of, parse_json, read_duration, read_status
+from callarchive.domain.payloads import (
+    UnreadableError,
+    decode,
+    field_of,
+    parse_json,
+    read_duration,
+    read_mos,
+    read_status,
+)
 from callarchive.domain.phone_numbers import PhoneNumberMask
 
 MAX_DEPTH = 32
@@ -58,6 +66,7 @@ class SessionEvent:
     call_duration_s: float | None = None  # of the longest leg
     source_number: str | None = None  # A's caller and B's callee, masked
     destination_number: str | None = None
+    mos: float | None = None  # call quality of the worse leg, 1 to 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,7 @@ def _payload_of(event: Event, tree: Mapping[str, Any]) -> str:
         legs = _legs(field_of(tree, "payload"))
         leg = {
             "callDuration": _amount(event.call_duration_s),
+            "callQuality": None if event.mos is None else {"mos": _amount(event.mos)},
             "source": _as_sent(legs, "source", event.source_number),
             "destination": _as_sent(legs, "destination", event.destination_number),
         }
@@ -199,6 +209,7 @@ def _json(tree: Any) -> str:
 def _session_event(session_id: str, fields: Mapping[str, Any], mask: PhoneNumberMask) -> SessionEvent:
     legs = _legs(fields)
     durations_s = [seconds for leg in legs if (seconds := read_duration(field_of(leg, "callDuration"))) is not None]
+    scores = [score for leg in legs if (score := read_mos(field_of(leg, "callQuality"))) is not None]
     count = field_of(fields, "callCount")
     return SessionEvent(
         session_id=session_id,
@@ -207,6 +218,7 @@ def _session_event(session_id: str, fields: Mapping[str, Any], mask: PhoneNumber
         ended_at=_time(field_of(fields, "endTime")),
         call_count=count if type(count) is int and 0 <= count <= _MOST_CALLS else None,
         call_duration_s=max(durations_s, default=None),
+        mos=min(scores, default=None),
         source_number=mask(_number(legs[0], "source")) if legs else None,
         # As in the export, where the first leg's callee is the masking number that A dialled.
         destination_number=mask(_number(legs[0], "destination")) if legs else None,

@@ -52,7 +52,7 @@ def merge_summaries(events: Sequence[SessionEvent]) -> SessionEvent:
 
     return SessionEvent(
         session_id=ranked[0].session_id,
-        started_at=min(known("started_at"), default=None),
+        **{name: min(known(name), default=None) for name in ("started_at", "mos")},
         **{name: max(known(name), default=None) for name in ("ended_at", "call_count", "call_duration_s")},
         **{name: next(iter(known(name)), None) for name in ("session_status", "source_number", "destination_number")},
     )

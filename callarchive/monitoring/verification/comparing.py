@@ -74,7 +74,7 @@ def differences(table: Table, found: pa.Table, expected: pa.Table, *, columns: C
 def _same(one: Column, other: Column) -> Column:
     """Return whether the values are equal, row by row; two NULLs are equal."""
     if pa.types.is_list(one.type):
-        one, other = (pc.binary_join(column, "\x1f") for column in (one, other))
+        one, other = (pc.binary_join(column.cast(pa.list_(pa.string())), "\x1f") for column in (one, other))
     if pa.types.is_floating(one.type):
         bound = pc.multiply(pc.max_element_wise(pc.abs(one), pc.abs(other), 1.0), _SAME_SHARE)
         equal = pc.less_equal(pc.abs(pc.subtract(one, other)), bound)

@@ -60,7 +60,7 @@ def archived(number: int = 1, *, sha256: str = "ab" * 32) -> RecordingFile:
             archive_path=path,
             size_bytes=1000,
             sha256=sha256,
-            audio=Mp3Facts(1.5, 42, 32.0, 8000, 1, AudioIssue.TRUNCATED, "cut short"),
+            audio=Mp3Facts(1.5, 42, 32.0, 8000, 1, AudioIssue.TRUNCATED, "cut short", (1,)),
             archived_at=AT,
         ),
         versions=(Version("older.mp3", "cd" * 32), Version(path, sha256)),

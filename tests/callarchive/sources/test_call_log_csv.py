@@ -53,6 +53,7 @@ def test_every_value_of_an_export_row_is_read() -> None:
                 price_currency="USD",
                 source_number="+6591234567",
                 destination_number="+6581234567",
+                mos="4.2",
             ),
         )
     ]
@@ -144,7 +145,7 @@ def test_a_row_of_the_wrong_width_loses_an_id_in_another_column() -> None:
 
 
 def test_empty_fields_beyond_the_last_column_are_ignored() -> None:
-    assert read(f"SessionId,MOS\n{A},4,,\n") == [LogRow(2, LegFacts(session_id=A))]
+    assert read(f"SessionId,MOS\n{A},4,,\n") == [LogRow(2, LegFacts(session_id=A, mos="4"))]
 
 
 MISPLACED = "has a misplaced quote"

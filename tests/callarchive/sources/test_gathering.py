@@ -80,6 +80,18 @@ def test_a_repeated_row_without_a_call_id_is_charged_once() -> None:
     assert (session.price, session.call_count) == (Decimal("0.5"), None)
 
 
+def test_the_worst_leg_gives_the_quality_of_the_call() -> None:
+    assert only(gather(leg("1", mos="4.21"), leg("2", mos=" 3.5 "), leg("3"), leg("4", mos=" "))).mos == 3.5
+    assert only(gather(leg("1"))).mos is None
+
+
+@pytest.mark.parametrize("text", ["4,1", "0", "-1", "5.01", "nan", "inf", "N/A", "4.2 (good)"])
+def test_a_quality_that_is_no_score_is_null_and_a_problem(text: str) -> None:
+    findings = gather(leg("1", mos=text))
+    assert [session.mos for session in findings.sessions] == [None]
+    assert reasons(findings) == [(2, f"MOS is not a score from 1 to 5: {text!r}")]
+
+
 def test_an_id_in_upper_case_is_the_same_session() -> None:
     upper = LegFacts(session_id=V4.upper(), call_id="2", started_at=NOON)
     session = only(gather(leg("1"), upper, upper))

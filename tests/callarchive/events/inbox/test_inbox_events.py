@@ -38,6 +38,27 @@ def vss(**payload: Any) -> dict[str, Any]:
     return {"eventType": "SESSION_SUMMARY", "payload": {"sessionId": SESSION, **payload}}
 
 
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((4.2, 3.9), 3.9),
+        (("4.2", None), 4.2),
+        ((0, 5), 5.0),
+        ((True, "4,1"), None),
+        ((5.5, [4]), None),
+        ((1e999, "nan"), None),
+    ],
+)
+def test_the_worse_leg_gives_the_quality_and_a_stored_event_keeps_it(
+    scores: tuple[object, object], expected: float
+) -> None:
+    legs = {name: {"callQuality": {"mos": score}} for name, score in zip(("callA", "callB"), scores, strict=True)}
+    found = read(vss(details=legs))
+    assert isinstance(found.event, SessionEvent)
+    assert found.event.mos == expected
+    assert event_in(found.payload) == found.event
+
+
 def test_a_recording_event_is_read_with_its_path_as_sent() -> None:
     event = read(vru(durationSeconds=25, filePath="root/2021-08-21/s/r_2021-08-20T16:51:01.703Z.mp3")).event
     assert event == RecordingEvent(
