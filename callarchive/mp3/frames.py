@@ -9,7 +9,7 @@ A frame begins with four bytes (ISO/IEC 11172-3, 2.4.1.3 and 2.4.2.3; the lower 
     B bitrate index   R sampling frequency index   p padding   x private   M channel mode (11 is mono)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 _VERSIONS = {3: 1.0, 2: 2.0, 0: 2.5}
@@ -26,6 +26,9 @@ _BITRATES_KBPS_MPEG2_LAYER2_3 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128
 
 LONGEST_FRAME_BYTES = 2881
 """MPEG 2.5 layer II, 160 kbit/s at 8 kHz, with padding."""
+
+_SHORTEST_FREE_FRAME_BYTES = 24
+_FREE_FRAMES = 5
 
 # A decoder outputs the delay of the polyphase filter, 528 + 1 samples, before the first sample.
 _DECODER_DELAY = 529
@@ -74,6 +77,32 @@ def stream_of(header: bytes) -> Stream | None:
     return stream if stream is not None and header[:3] in stream.lengths else None
 
 
+def free_format_stream_of(head: bytes) -> Stream | None:
+    """Return the stream of free-format frames at the beginning of the bytes, None if there are none.
+
+    Their headers have bitrate index 0 and no length: it is the distance to the next header, and the same in all frames
+    except for padding.
+    """
+    stream = None if len(head) < 4 or head[2] & 0xF0 else _stream(head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3)
+    if stream is None or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    slot_bytes = 4 if stream.layer == 1 else 1
+    headers = {head[:2] + bytes((head[2] & 0xFC | bits,)): slot_bytes * (bits >> 1) for bits in range(4)}
+    at = _SHORTEST_FREE_FRAME_BYTES
+    while (at := head.find(head[:2], at, LONGEST_FRAME_BYTES + 2)) > 0:
+        length = at - headers[head[:3]]
+        follows = 0
+        for _ in range(_FREE_FRAMES):
+            padding = headers.get(head[follows : follows + 3])
+            if padding is None:
+                break
+            follows += length + padding
+        else:
+            return replace(stream, lengths={header: length + padding for header, padding in headers.items()})
+        at += 1
+    return None
+
+
 def channels_of(header: bytes) -> int:
     """Return 1 or 2, from the channel mode in the fourth byte of a header."""
     return 1 if header[3] >> 6 == 3 else 2
@@ -104,7 +133,7 @@ def _stream(version_bits: int, layer_bits: int, rate_index: int) -> Stream | Non
     return Stream(version, layer, sample_rate_hz, samples, lengths)
 
 
-def read_length_claim(frame: bytes) -> LengthClaim | None:
+def read_length_claim(frame: bytes, stream: Stream | None = None) -> LengthClaim | None:
     """Return what the first frame declares about the file, None if it is an audio frame.
 
     A header frame is a valid, silent layer III frame that players skip. It contains "Xing" (variable bitrate) or "Info"
@@ -112,7 +141,7 @@ def read_length_claim(frame: bytes) -> LengthClaim | None:
     "Mp3 Info Tag" revision 1 of LAME (for the delays); Fraunhofer's VBRI header as in G. Windisch, "MPEG Audio Frame
     Header".
     """
-    stream = stream_of(frame)
+    stream = stream or stream_of(frame)
     if stream is None or stream.layer != 3 or len(frame) < 4:
         return None
     if frame[36:40] == b"VBRI":

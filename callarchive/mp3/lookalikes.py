@@ -2,7 +2,6 @@
 
 import json
 import re
-from itertools import islice
 
 _CONTAINERS = (
     (b"OggS", "Ogg"),
@@ -33,10 +32,6 @@ _FRAMES_IN_A_ROW = 3
 _GSM_FRAME_BYTES = 33
 _MARKS = 12
 _TS_PACKET_BYTES = 188
-# A free-format header: sync, valid version and layer, bitrate index 0, valid sampling frequency index.
-_FREE_FORMAT = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x00-\x0b]", re.DOTALL)
-_FREE_FORMAT_CANDIDATES = 8
-_FREE_FORMAT_LONGEST_BYTES = 8192
 
 
 def container_of(head: bytes) -> str | None:
@@ -44,13 +39,13 @@ def container_of(head: bytes) -> str | None:
 
     The file is not an mp3, though it may contain the frames of one.
     """
+    if head[:1] == b"\xff":  # no other one begins like a frame
+        return "AAC" if _is_adts(head) else None
     if head.startswith(b"RIFF"):
         return {b"WAVE": "WAV", b"AVI ": "AVI"}.get(head[8:12], "RIFF")
     if head[4:8] in _MP4_ATOMS:
         brand = head[8:12] if head[4:8] == b"ftyp" else b"qt"
         return next((name for begin, name in _BRANDS if brand.startswith(begin)), "MP4")
-    if _is_adts(head):
-        return "AAC"
     if len(head) >= _MARKS * _GSM_FRAME_BYTES and _has_at_intervals(head, _GSM_FRAME_BYTES, 0xF0, 0xD0):
         return "GSM"
     if len(head) >= _MARKS * _TS_PACKET_BYTES and _has_at_intervals(head, _TS_PACKET_BYTES, 0xFF, 0x47):
@@ -86,7 +81,7 @@ def describe_non_audio(head: bytes) -> str:
         return "zero bytes where mp3 frames should be"
     if head.startswith(_ADTS_SYNC):
         return "is AAC, not mp3"
-    return document_of(head) or _describe_text(head) or _describe_bytes(head)
+    return document_of(head) or _describe_text(head) or "no known format, no two mp3 frames in a row"
 
 
 def _describe_text(head: bytes) -> str | None:
@@ -109,23 +104,3 @@ def _begins_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return re.match(r"\{\s*\"|\[\s*[\[{\"\d\-tfn]", text) is not None
     return True
-
-
-def _describe_bytes(head: bytes) -> str:
-    if _is_free_format(head):
-        return "free-format mp3 (bitrate index 0), which is not supported"
-    return "no known format, no two mp3 frames in a row"
-
-
-def _is_free_format(head: bytes) -> bool:
-    """Return whether there are three equal headers with bitrate index 0 at equal distances, within a slot of padding."""
-    for first in islice(_FREE_FORMAT.finditer(head), _FREE_FORMAT_CANDIDATES):
-        header = first.group()
-        # The padding and private bits may differ from frame to frame.
-        others = b"".join(re.escape(bytes((header[2] & 0xFC | bits,))) for bits in range(4))
-        same = re.compile(re.escape(header[:2]) + b"[" + others + b"]", re.DOTALL)
-        for second in same.finditer(head, first.start() + 16, first.start() + _FREE_FORMAT_LONGEST_BYTES):
-            third = 2 * second.start() - first.start()
-            if same.search(head, third - 4, third + 4 + len(header)):
-                return True
-    return False

@@ -13,7 +13,7 @@ import numpy as np
 from callarchive.mp3.frames import LONGEST_FRAME_BYTES, LengthClaim, Stream, channels_of, read_length_claim, stream_of
 from callarchive.mp3.main_data import main_data_of
 from callarchive.mp3.silence import SilenceMeter
-from callarchive.mp3.tags import tag_length_bytes
+from callarchive.mp3.tags import headless_tag_length_bytes, tag_length_bytes
 
 # Any valid version and layer; a bitrate that is neither free nor forbidden.
 _SYNC = re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef])")
@@ -85,14 +85,18 @@ class FrameScan:
 
     Attributes:
         begin, offset: the offsets of the first byte fed and of the first byte not scanned yet.
+        free_format: the stream of free-format frames that may be there besides others.
     """
 
-    def __init__(self, *, offset: int) -> None:
+    def __init__(self, *, offset: int, free_format: Stream | None = None) -> None:
         self.begin = self.offset = offset
         self.result = ScanResult(end=offset, rest_offset=offset)
         self._held = b""
         self._stream: Stream | None = None
-        self._in_sync = False
+        self._in_sync = self._in_tags = False
+        self._free_format = free_format
+        headers = (*map(re.escape, free_format.lengths), _SYNC.pattern) if free_format is not None else ()
+        self._sync = re.compile(b"|".join(headers)) if headers else _SYNC
         self._silence = SilenceMeter()
 
     def feed(self, chunk: bytes) -> None:
@@ -119,8 +123,9 @@ class FrameScan:
                 if at >= limit:
                     break
             if self._in_sync:
-                self._in_sync = False
-                self._lose_sync(data, at)
+                self._lose_sync(at)
+            if self._in_tags:
+                self._pass_tags(data, limit)
             found = self._find_frame(data, at, limit)
             self._look_for_zeros(data, at, limit if found is None else found)
             if found is None:
@@ -196,14 +201,22 @@ class FrameScan:
     def _known_lengths(self) -> dict[bytes, int]:
         return self._stream.lengths if self._stream is not None else {}
 
-    def _lose_sync(self, data: bytes, at: int) -> None:
-        """Record where the frames end. Tags that follow are skipped by their declared length."""
-        after = at
-        while length := tag_length_bytes(data, after):
-            after += length
-        self.result.end = self.offset + at
-        self.result.rest_offset = self.offset + after
+    def _lose_sync(self, at: int) -> None:
+        """Record where the frames end."""
+        self._in_sync, self._in_tags = False, True
+        self.result.end = self.result.rest_offset = self.offset + at
         self.result.rest_is_zero = True
+
+    def _pass_tags(self, data: bytes, limit: int) -> None:
+        """Skip tags behind the frames by their declared lengths."""
+        after = self.result.rest_offset - self.offset
+        while after < limit and (length := tag_length_bytes(data, after) or headless_tag_length_bytes(data, after)):
+            after += length
+        self.result.rest_offset = self.offset + after
+        self._in_tags = after >= limit  # the next tag may not be there yet
+
+    def _stream_of(self, header: bytes) -> Stream | None:
+        return self._free_format if self._free_format and header in self._free_format.lengths else stream_of(header)
 
     def _look_for_zeros(self, data: bytes, begin: int, end: int) -> None:
         begin = max(begin, self.result.rest_offset + 3 - self.offset)
@@ -212,14 +225,14 @@ class FrameScan:
 
     def _find_frame(self, data: bytes, at: int, limit: int) -> int | None:
         """Return where the first frame from `at` on begins that others follow, None if there is none before `limit`."""
-        for match in _SYNC.finditer(data, at, max(at, limit) + _HEADER_BYTES):
+        for match in self._sync.finditer(data, at, max(at, limit) + _HEADER_BYTES):
             if match.start() < limit and self._is_followed(data, match.start()):
                 return match.start()
         return None
 
     def _is_followed(self, data: bytes, at: int) -> bool:
         """Return whether enough headers of one stream follow at the predicted positions to rule out coincidence."""
-        stream = stream_of(data[at : at + 3])
+        stream = self._stream_of(data[at : at + 3])
         if stream is None:
             return False
         for number in range(_HEADERS_TO_RESUME if stream is self._stream else _HEADERS_TO_BEGIN):
@@ -235,12 +248,12 @@ class FrameScan:
         """Begin or resume at the frame found, and return where counting begins: at that frame or after it."""
         result = self.result
         offset = self.offset + at
-        stream = self._stream = stream_of(data[at : at + 3])
-        self._in_sync = True
+        stream = self._stream = self._stream_of(data[at : at + 3])
+        self._in_sync, self._in_tags = True, False
         after = at + (stream.lengths[data[at : at + 3]] if stream is not None else 0)
         if result.begin is None:
             result.begin = result.end = result.rest_offset = offset
-            result.claim = read_length_claim(data[at:after])
+            result.claim = read_length_claim(data[at:after], stream)
             return at if result.claim is None else after
         if offset == result.end:
             return at

@@ -27,7 +27,11 @@ def tag_length_bytes(data: bytes, at: int) -> int:
     if head[:11] == b"LYRICSBEGIN":
         ends = [data.find(mark, at, at + _LYRICS1_LONGEST_BYTES) for mark in (b"LYRICS200", b"LYRICSEND")]
         return min((end + 9 - at for end in ends if end > 0), default=0)
-    # Version 1 of APE tags has no header.
+    return 0
+
+
+def headless_tag_length_bytes(data: bytes, at: int) -> int:
+    """Return the length of the APE tag of version 1, which has no header, that begins at `at`; 0 if there is none."""
     foot = data.find(b"APETAGEX", at, at + _APE1_LONGEST_BYTES)
     if foot >= 0 and int.from_bytes(data[foot + 12 : foot + 16], "little") == foot + _APE_HEADER_BYTES - at:
         return foot + _APE_HEADER_BYTES - at

@@ -2,6 +2,7 @@
 
 from callarchive.domain.errors import NotAudioError
 from callarchive.domain.models import Mp3Facts
+from callarchive.mp3.frames import free_format_stream_of
 from callarchive.mp3.scan import FrameScan
 from callarchive.mp3.tags import end_of_audio, tag_length_bytes
 from callarchive.mp3.verdict import Surroundings, judge
@@ -94,8 +95,8 @@ class Mp3Walk:
                 return at
             else:
                 if self._scan is None:
-                    self._scan = FrameScan(offset=self._offset + at)
                     self._head = data[at : at + _HEAD_BYTES]
+                    self._scan = FrameScan(offset=self._offset + at, free_format=free_format_stream_of(self._head))
                 step = end - at
                 self._scan.feed(data[at:end])
             at += step

@@ -163,6 +163,13 @@ def test_no_frame_is_left_out_at_tags_between_pieces(between: bytes) -> None:
     assert facts.audio_issue is None
 
 
+def test_tags_behind_a_large_tag_between_pieces_are_skipped() -> None:
+    between = ID3V1 + id3v2(b"x" * 200_000) + id3v2(b"y" * 45)
+    for before in range(1000, 1012):
+        facts = probe_mp3(between.join([PHONE * before] * 3))
+        assert (facts.frame_count, facts.audio_issue) == (3 * before, None)
+
+
 def test_a_frame_behind_a_gap_counts_if_it_borrows_no_data() -> None:
     independent = bytes.fromhex("ffe328c4") + bytes(1) + b"\x11" * 139
     assert probe_mp3(PHONE * 50 + NOISE + independent * 50).frame_count == 100
@@ -230,6 +237,20 @@ def test_a_file_cut_within_its_first_audio_frame_has_the_facts_of_that_frame(the
     assert (facts.frame_count, facts.sample_rate_hz, facts.channels) == (1, 16000, 1)
     assert facts.duration_s == pytest.approx(0.036)
     assert facts.audio_issue is AudioIssue.TRUNCATED
+
+
+@pytest.mark.parametrize("length", [24, 144, 369, 2880])
+def test_frames_of_free_format_have_the_length_of_the_first(length: int) -> None:
+    frame = bytes.fromhex("ffe308c4") + bytes(1) + b"\x11" * (length - 5)
+    padded = bytes.fromhex("ffe30ac4") + bytes(1) + b"\x11" * (length - 4)
+    for before in (b"", id3v2(NOISE)):
+        for pieces in ([frame] * 90, [frame, padded] * 45, [padded, frame, frame] * 30):
+            facts = probe_mp3(before + b"".join(pieces))
+            assert (facts.frame_count, facts.audio_issue) == (90, None)
+            assert facts.duration_s == pytest.approx(6.48)
+    assert probe_mp3(frame * 40 + NOISE + frame * 40).frame_count == 80
+    assert probe_mp3(frame * 40 + frame[:10]).audio_issue is AudioIssue.TRUNCATED
+    assert probe_mp3(frame * 40 + ID3V1 + PHONE * 40).frame_count == 80
 
 
 def test_runs_of_equal_headers_end_where_another_begins() -> None:
@@ -354,11 +375,7 @@ def test_a_tag_that_includes_audio_is_skipped_and_reported() -> None:
         (id3v2(b"x" * 50) + b"<html>", "an HTML page"),
         (info_frame(frames=100), "no frames but the Info header"),
         (id3v2(b"x") + vbri_frame(frames=9, size=9), "no frames but the VBRI header"),
-        ((PHONE[:2] + b"\x08" + PHONE[3:]) * 30, "free-format mp3 (bitrate index 0), which is not supported"),
-        (
-            id3v2(b"x") + (b"\xff\xfb\x00\xc4" + bytes(700)) * 5,
-            "free-format mp3 (bitrate index 0), which is not supported",
-        ),
+        ((PHONE[:2] + b"\x08" + PHONE[3:]) * 4, "no known format, no two mp3 frames in a row"),
         (NOISE + PHONE + PHONE, "no known format, no two mp3 frames in a row"),
         (b"\x1a\x45\xdf\xa3" + (PHONE * 4 + NOISE) * 5, "is Matroska or WebM, not mp3"),
     ],
