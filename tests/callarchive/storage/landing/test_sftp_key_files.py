@@ -95,6 +95,7 @@ def verify(pinned: PinnedKeys) -> None:
         LINE.rstrip().encode(),
         b"# M\xfcller's server\n" + LINE.encode(),
     ],
+    ids=["mark", "carriage returns", "no line end", "latin-1"],
 )
 def test_known_hosts_with_another_editors_marks_is_read(tmp_path: Path, content: bytes) -> None:
     verify(pinned_in(tmp_path / "known_hosts", content))
@@ -115,6 +116,7 @@ def test_known_hosts_in_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
         (LINE[:60] + "\n" + LINE[60:], "the key in line 1 is cut or damaged"),
         ("@cert-authority other.example.com " + LINE.partition(" ")[2], "known_hosts holds no key of that server. No"),
     ],
+    ids=["authority", "no host", "cut", "wrapped", "other authority"],
 )
 def test_line_that_pins_nothing_is_explained(tmp_path: Path, content: str, said: str) -> None:
     with pytest.raises(HostKeyError, match=said):
