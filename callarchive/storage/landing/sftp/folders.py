@@ -215,12 +215,13 @@ class SftpFolders:
         unread = dict(opened.handles)
         names: dict[str, set[bytes]] = {folder: set() for folder in unread}
         repeats = dict.fromkeys(unread, 0)
-        ended: set[str] = set()
+        ended: dict[str, int] = {}  # the number of the request
         try:
             while unread:
                 some = list(unread)[: max(1, _UNREAD_BYTES // self._largest_reply)]
                 # Two at a time: the second gets the end of a short folder in the same round trip.
                 asked = [folder for folder in some for _ in range(2)]
+                failures: dict[str, tuple[int, str]] = {}
                 with Caller(session, deadline=deadline) as caller:
                     numbers = caller.request(*((READDIR, string(unread[folder])) for folder in asked))
                     folder_of = dict(zip(numbers, asked, strict=True))
@@ -229,27 +230,28 @@ class SftpFolders:
                         self._largest_reply = max(self._largest_reply, len(reply.body))
                         folder = folder_of[reply.request]
                         if reply.status == END_OF_FILE:
-                            ended.add(folder)
+                            ended[folder] = reply.request
                             continue
                         try:
                             entries = reply.entries(self.uri_of(folder))
                         except SessionLostError:
                             raise
                         except ArchiveError as err:
-                            if folder not in ended:
-                                gaps.append(self.gap(folder, _reason(err)))
-                            ended.add(folder)
+                            failures.setdefault(folder, (reply.request, _reason(err)))
                             continue
                         seen = names[folder]
                         fresh = {entry.name: entry for entry in entries if entry.name not in seen}
                         repeats[folder] = 0 if fresh else repeats[folder] + 1
                         if repeats[folder] == _REPEATS_MAX:
-                            gaps.append(self.gap(folder, "the server lists the same entries again and again"))
-                            ended.add(folder)
+                            failures[folder] = reply.request, "the server lists the same entries again and again"
                         seen.update(fresh)
                         for entry in fresh.values():
                             yield folder, entry
-                for folder in ended & unread.keys():
+                for folder, (number, reason) in failures.items():
+                    # After the end some servers report a failure, and after a failure others report the end.
+                    if number < ended.get(folder, number + 1):
+                        gaps.append(self.gap(folder, reason))
+                for folder in (ended.keys() | failures.keys()) & unread.keys():
                     del unread[folder], names[folder]
         except SessionLostError as err:
             gaps += [self.gap(folder, f"its listing did not end: {err}") for folder in unread if folder not in ended]

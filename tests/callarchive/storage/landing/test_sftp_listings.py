@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import asyncssh
 import paramiko
 import pytest
-from paramiko.sftp import CMD_NAME, SFTP_FAILURE, SFTP_NO_SUCH_FILE, SFTP_PERMISSION_DENIED
+from paramiko.sftp import CMD_NAME, SFTP_EOF, SFTP_FAILURE, SFTP_NO_SUCH_FILE, SFTP_PERMISSION_DENIED
 
 from callarchive.domain.errors import AccessDeniedError, ArchiveError
 from callarchive.domain.evidence import Absent, Present, Unknown
@@ -81,6 +81,11 @@ LYING_SERVERS: dict[str, tuple[Callable[[Lying, int], bool], int, str]] = {
     "dots": (lambda server, n: server.names(n, ".", ".."), 0, "the same entries again"),
     "nothing": (lambda server, n: server.names(n), 0, "the same entries again"),
     "failure": (lambda server, n: server.status(n, SFTP_FAILURE), 0, "status 4"),
+    "failure, then the end": (
+        lambda server, n: server.status(n, SFTP_EOF if server.lie_count > 1 else SFTP_FAILURE),
+        0,
+        "status 4",
+    ),
     "denied": (lambda server, n: server.status(n, SFTP_PERMISSION_DENIED), 0, "denies permission"),
 }
 
