@@ -10,11 +10,12 @@ from itertools import islice
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 
 from assets.pictures import duration_histogram, recent_days_chart
 from callarchive.archiving.steps.reports import StepReport
-from callarchive.archiving.transforms.attention import AttentionList, needs_attention
+from callarchive.archiving.transforms.attention import AttentionList, has_silence, needs_attention
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.parquet_catalog import Catalog
@@ -27,6 +28,8 @@ Summary = dict[str, dg.MetadataValue]
 _ATTENTION = 50
 _REASON_CHARS = 200
 _FOLDERS = 20
+_LOW_MOS = 3.6
+"""Below it, many users are dissatisfied (ITU-T G.107, annex B)."""
 
 
 def summarize(catalog: Catalog, report: StepReport) -> Summary:
@@ -97,7 +100,20 @@ def _of_sessions(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
         "lookup_statuses": _counted(rows, "lookup_status"),
         "session_statuses": _counted(rows, "session_status"),
         "recordings_named": dg.MetadataValue.int(_sum(rows, "recording_count")),
+        **_call_quality(rows),
         **_attention(needs_attention(report.day, sessions=rows)),
+    }
+
+
+def _call_quality(sessions: pa.Table) -> Summary:
+    """Return the day's mean opinion scores, by the worst leg of each session; empty if 8x8 reported none."""
+    scores = sessions["mos"].drop_null().to_numpy()
+    if not len(scores):
+        return {}
+    return {
+        "mos_mean": dg.MetadataValue.float(round(float(scores.mean()), 3)),
+        "mos_median": dg.MetadataValue.float(round(float(np.median(scores)), 3)),
+        "mos_low_share": dg.MetadataValue.float(round(float((scores < _LOW_MOS).mean()), 4)),
     }
 
 
@@ -110,6 +126,7 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
         "audio_hours": _hours(kept, "duration_s"),
         "archive_statuses": _counted(rows, "archive_status"),
         "api_statuses": _counted(rows, "api_status"),
+        "silent": dg.MetadataValue.int(pc.sum(has_silence(kept)).as_py() or 0),
         **_folders(kept),
         **_attention(needs_attention(report.day, recordings=rows)),
     }

@@ -25,6 +25,8 @@ _RECORDING_COLUMNS = (
     "duration_s",
     "duration_mismatch",
     "audio_issue",
+    "channels",
+    "silent_channels",
 )
 _RECONCILIATION_COLUMNS = (*SESSION_KEY, "kind", "subject", "reason", "state")
 _CHECKED_TABLES = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION, schemas.MISSING_SESSIONS)

@@ -211,5 +211,11 @@ CHECKS: tuple[Check, ...] = (
         "Measured durations are above 0 and at most 24 h, and few differ from 8x8's, exceed their call or come from "
         "damaged audio. Limit: checks.max_duration_mismatch_share.",
     ),
+    Check(
+        "recordings_audible",
+        schemas.RECORDINGS,
+        Level.WARNING,
+        "Few recordings have a channel with nothing to hear: a dead line, or one leg only. Limit: checks.max_silent_share.",
+    ),
     *RECONCILIATION_CHECKS.values(),
 )

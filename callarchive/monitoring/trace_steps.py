@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from callarchive.archiving.transforms.attention import silence_in
 from callarchive.catalog.rows import Row
 from callarchive.domain.plurals import many
 
@@ -164,11 +165,16 @@ def _file_steps(recording: Row) -> Iterator[Step]:
 
 
 def _audio_step(recording: Row) -> Step:
-    facts = _present(recording, ("duration_s", "frame_count", "bitrate_kbps", "sample_rate_hz", "channels"))
+    facts = _present(
+        recording, ("duration_s", "frame_count", "bitrate_kbps", "sample_rate_hz", "channels", "silent_channels")
+    )
     issue = recording["audio_issue"]
     if issue is not None:
         return Step("audio", StepState.BROKEN, f"audio is {issue}: {recording['audio_issue_detail']}", facts)
-    return Step("audio", StepState.HOLDS, f"{recording['duration_s']:.1f} s can be heard", facts)
+    detail = f"{recording['duration_s']:.1f} s can be heard"
+    if (silence := silence_in(recording)) is not None:
+        detail = f"{recording['duration_s']:.1f} s, {silence}"
+    return Step("audio", StepState.HOLDS, detail, facts)
 
 
 def _durations_step(recording: Row, call_duration_s: float | None) -> Step:

@@ -6,8 +6,18 @@ from functools import partial
 
 import pyarrow as pa
 
+from callarchive.archiving.transforms.attention import has_silence, silence_in
 from callarchive.archiving.transforms.reconciliation import OPEN, are_connected
-from callarchive.catalog.arrow_columns import Column, count_values, is_true, key_counts, keys_of, matching_rows, pc
+from callarchive.catalog.arrow_columns import (
+    Column,
+    count_values,
+    is_true,
+    key_counts,
+    keys_of,
+    matching_rows,
+    pc,
+    rows_in,
+)
 from callarchive.domain.models import Discrepancy
 from callarchive.monitoring.checked_day import RECORDING_KEY, SESSION_KEY, CheckedDay, values
 from callarchive.monitoring.checks import RECONCILIATION_CHECKS
@@ -199,6 +209,20 @@ def _durations_plausible(day: CheckedDay) -> Verdict:
     return Verdict(not numbers["absurd"] and share <= limit, summary, numbers, examples)
 
 
+def _recordings_audible(day: CheckedDay) -> Verdict:
+    kept = day.recordings.filter(pc.equal(day.recordings["archive_status"], "archived"))
+    silent = kept.filter(has_silence(kept))
+    dead = _count(pc.greater_equal(pc.list_value_length(silent["silent_channels"]), silent["channels"]))
+    share, limit = _share(len(silent), len(kept)), day.limits.max_silent_share
+    summary = (
+        f"{dead} of {len(kept)} recordings have nothing to hear, {len(silent) - dead} have a silent channel "
+        f"({share:.1%} in all, limit {limit:.1%}); {kept['silent_channels'].null_count} are not measured"
+    )
+    examples = (f"{row['recording_id']}: {silence_in(row)}" for row in rows_in(silent))
+    numbers = {"silent": dead, "one_leg": len(silent) - dead, "share": share}
+    return Verdict(share <= limit, summary, numbers, examples)
+
+
 def _discrepancies(day: CheckedDay, kind: Discrepancy) -> Verdict:
     rows = day.reconciliation.filter(pc.equal(day.reconciliation["kind"], kind.value))
     still = rows.filter(pc.equal(rows["state"], OPEN))
@@ -231,6 +255,7 @@ VERDICTS: Mapping[str, Callable[[CheckedDay], Verdict]] = {
     "recordings_archived": _recordings_archived,
     "recordings_in_landing": _recordings_in_landing,
     "durations_plausible": _durations_plausible,
+    "recordings_audible": _recordings_audible,
     **{check.name: partial(_discrepancies, kind=kind) for kind, check in RECONCILIATION_CHECKS.items()},
 }
 """By the name of the check."""

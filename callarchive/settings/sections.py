@@ -169,6 +169,8 @@ class CheckSettings(Section):
     """the share of recordings that are failed, missing, rejected or not uploaded, between 0 and 1."""
     max_duration_mismatch_share: float = Field(default=0.05, ge=0, le=1)
     """the share of recordings with a duration mismatch, between 0 and 1."""
+    max_silent_share: float = Field(default=0.01, ge=0, le=1)
+    """the share of archived recordings with a channel with nothing to hear, between 0 and 1."""
     max_negative_share_rise: float = Field(default=0.2, ge=0, le=1)
     """the increase of an account's share of sessions without a recording over that of its earlier days, between 0 and
     1."""

@@ -58,6 +58,30 @@ def test_what_needs_attention_is_counted_in_full_and_listed_in_part(connections:
     assert {str(item["concerns"]) for item in listed} <= {f"recording {row['recording_id']}" for row in rows}
 
 
+def test_silent_channels_need_attention_and_are_counted(connections: Connections) -> None:
+    sound: dict[str, object] = {"duration_s": 1.0, "channels": 2, "silent_channels": []}
+    rows = [
+        recording("archived", **sound),
+        recording("archived", **sound | {"silent_channels": None}),
+        recording("archived", **sound | {"silent_channels": [2]}),
+        recording("archived", **sound | {"silent_channels": [1, 2]}),
+    ]
+    summary = summary_of(connections, schemas.RECORDINGS, rows)
+    assert summary["silent"].value == 2
+    listed = {(item["state"], item["reason"]) for item in records(summary["needs_attention"])}
+    assert listed == {("silent", "nothing to hear on channel 2 (right)"), ("silent", "nothing to hear")}
+
+
+def test_the_call_quality_of_a_day_is_summed_up(connections: Connections) -> None:
+    scores = (4.4, 4.2, None, 3.1, 4.1)
+    rows: list[dict[str, object]] = [
+        {"subaccount_id": "acme_sg", "session_id": str(uuid4()), "mos": score} for score in scores
+    ]
+    summary = summary_of(connections, schemas.SESSIONS, rows)
+    shown = {name: summary[name].value for name in ("mos_mean", "mos_median", "mos_low_share")}
+    assert shown == {"mos_mean": 3.95, "mos_median": 4.15, "mos_low_share": 0.25}
+
+
 def test_a_day_without_calls_is_summed_up_as_nothing(connections: Connections) -> None:
     for table in schemas.PUBLIC_TABLES:
         summary = summary_of(connections, table, [])

@@ -34,7 +34,9 @@ TABLES = (
     schemas.RECONCILIATION,
     schemas.MISSING_SESSIONS,
 )
-NO_TOLERANCE = CheckSettings(max_failed_lookup_share=0, max_failed_recording_share=0, max_duration_mismatch_share=0)
+NO_TOLERANCE = CheckSettings(
+    max_failed_lookup_share=0, max_failed_recording_share=0, max_duration_mismatch_share=0, max_silent_share=0
+)
 
 
 def sound_day() -> Day:
@@ -249,6 +251,8 @@ def shorten_a_call(day: Day) -> None:
         (audio(duration_s=None), "durations_plausible"),
         (audio(duration_s=24 * 3600 + 1.0), "durations_plausible"),
         (shorten_a_call, "durations_plausible"),
+        (audio(channels=1, silent_channels=[1]), "recordings_audible"),
+        (audio(channels=2, silent_channels=[2]), "recordings_audible"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -289,8 +293,9 @@ def test_a_recording_may_exceed_its_call_by_a_tenth_or_by_the_tolerance(tmp_path
         (fail_a_lookup, "max_failed_lookup_share"),
         (state("failed"), "max_failed_recording_share"),
         (audio(duration_mismatch=True), "max_duration_mismatch_share"),
+        (audio(channels=1, silent_channels=[1]), "max_silent_share"),
     ],
-    ids=["lookups", "recordings", "durations"],
+    ids=["lookups", "recordings", "durations", "silence"],
 )
 def test_a_share_at_its_limit_passes_and_one_above_it_fails(
     tmp_path: Path, broken: Callable[[Day], None], limit: str

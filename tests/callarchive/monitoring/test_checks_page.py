@@ -38,6 +38,7 @@ def test_a_section_has_the_limit_and_its_default() -> None:
         "lookups_succeeded": "max_failed_lookup_share",
         "recordings_archived": "max_failed_recording_share",
         "durations_plausible": "max_duration_mismatch_share",
+        "recordings_audible": "max_silent_share",
         "negative_answers_usual": "max_negative_share_rise",
     }
     expected = {check: (f"checks.{name}", f"{100 * getattr(limits, name):g} %") for check, name in shares.items()}
