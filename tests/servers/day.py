@@ -106,7 +106,7 @@ def day_at(place: Place, home: Path, *, stores: str = "") -> Iterator[Day]:
         expected[recording.recording_id] = hashlib.sha256(data).hexdigest()
     assert len(expected) >= 6
     folders = f'[archive]\nurl = "{home.as_uri()}/archive"\n[catalog]\nurl = "{home.as_uri()}/catalog"\n'
-    section = "".join(f"{name} = {_toml(value)}\n" for name, value in place.section.items())
+    section = "".join(f"{name} = {in_toml(value)}\n" for name, value in place.section.items())
     with SimulatedApi(world, keys={"acme_sg": os.environ["ACME_SG_API_KEY"]}, export_polls=1) as api:
         (home / "callarchive.toml").write_text(
             f"""\
@@ -127,7 +127,8 @@ kind = "log_export"
         yield Day(place, home, world, expected)
 
 
-def _toml(value: Any) -> str:
+def in_toml(value: Any) -> str:
+    """Return the value as TOML."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{name} = {in_toml(one)}" for name, one in value.items()) + " }"
     return json.dumps(value)
