@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -119,7 +119,7 @@ def _clear(home: Path) -> None:
             (home / name).rename(home / f"{name}-{time.time_ns()}")
 
 
-def _report(walls: dict[str, Sequence[tuple[float, float]]]) -> None:
+def _report(walls: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     first = [median(times) for times in zip(*walls["OpenSSH"], strict=True)]
     for name, runs in walls.items():
         job, rerun = (median(times) for times in zip(*runs, strict=True))

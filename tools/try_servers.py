@@ -1,6 +1,6 @@
 """Run the contract of `tests/servers` against every installed server, and compare the results with docs/servers.md.
 
-With --write, write them there instead. Rows of servers that are not installed stay as they are. Exit code 1: a test failed,
+With --write, write them there instead. Rows of servers that are not installed are kept. Exit code 1: a test failed,
 or the page is not current. Further arguments are pytest's.
 """
 
@@ -14,13 +14,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.servers.conftest import SERVERS
 from tests.servers.running import Server
 from tests.servers.s3_servers import S3_SERVERS
 from tests.servers.sftp_servers import SFTP_SERVERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "servers.md"
+SERVERS = (*SFTP_SERVERS, *S3_SERVERS)
 COLUMNS = {
     "landing": ("test_landings.py",),
     "main job, and a rerun without a download": ("test_a_day_",),
@@ -39,7 +39,7 @@ class Outcomes:
         self.passed: dict[tuple[str, str], bool] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = re.fullmatch(r"(?P<test>.+)\[(?P<server>.+)\]", report.nodeid)
+        found = re.fullmatch(r"(?P<test>.+)\[(?P<server>.+)\](@.+)?", report.nodeid)
         if found is None or report.skipped or (report.passed and report.when != "call"):
             return
         columns = [name for name, parts in COLUMNS.items() if any(part in found["test"] for part in parts)]
@@ -79,7 +79,12 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/servers.md")
     options, rest = parser.parse_known_args()
     outcomes = Outcomes()
-    code = int(pytest.main(["-m", "servers", str(ROOT / "tests" / "servers"), *rest], plugins=[outcomes]))
+    code = int(
+        pytest.main(
+            ["-m", "servers", "-n", "2", "--dist", "loadgroup", str(ROOT / "tests" / "servers"), *rest],
+            plugins=[outcomes],
+        )
+    )
     text = PAGE.read_text(encoding="utf-8")
     known = read_rows(text)
     ran = {name for name, _ in outcomes.passed}

@@ -35,7 +35,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if (refusing is None or refusing.args[0] in server.refuses)
             and (stores is None or server.conditional_writes is stores.kwargs["conditional_writes"])
         ]
-        metafunc.parametrize("server", servers, ids=lambda server: server.name, scope="session", indirect=True)
+        # All tests of a server run in one of xdist's processes, so that it is started once.
+        params = [
+            pytest.param(server, id=server.name, marks=pytest.mark.xdist_group(server.name)) for server in servers
+        ]
+        metafunc.parametrize("server", params, scope="session", indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -69,5 +69,5 @@ def test_wrong_credentials_end_the_run_in_a_line_with_the_next_step(place: Place
         result = day.run("archive", "--day", str(DAY), **{**os.environ, **environment})
     assert result.returncode == 3, result.stderr
     assert "Traceback" not in result.stderr
-    assert "account acme_sg" in result.stderr
+    assert ("account acme_sg" if place.kind == "sftp" else place.landing) in result.stderr
     assert not list(tmp_path.rglob("*.mp3"))
