@@ -105,16 +105,16 @@ class _DoneDay:
 
 
 def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
-    from assets.summaries import summarize, summarize_risks
+    from assets.summaries import summarize
     from callarchive.monitoring.alert_rules import alert_on_day
     from callarchive.monitoring.at_risk import at_risk
     from callarchive.monitoring.evaluation import run_checks
 
     settings = connections.settings
     report = step(connections, day)
-    summary = summarize(connections.catalog, report)
-    if report.table is schemas.RECORDINGS:
-        summary |= summarize_risks(at_risk(connections.catalog, settings, now=connections.clock(), days=[day]))
+    is_recordings = report.table is schemas.RECORDINGS
+    risks = at_risk(connections.catalog, settings, now=connections.clock(), days=[day]) if is_recordings else None
+    summary = summarize(connections.catalog, report, risks=risks)
     verdicts = run_checks(connections.catalog, day, settings, table=report.table)
     alert_on_day(connections, day, verdicts, table=report.table)
     return _DoneDay(summary, verdicts, report.failures)

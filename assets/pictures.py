@@ -8,7 +8,9 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from callarchive.domain.models import ArchiveStatus
 from callarchive.monitoring.recent_days import RecentDays
+from callarchive.monitoring.states import COLOURS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,16 +23,8 @@ _COLOURS = 48
 _WIDTH_INCHES = 6.4  # Dagster's dialog shows no more at this resolution
 _SMALL = 8
 _LEFT, _RIGHT = 0.09, 0.95
-_INK, _BLUE, _PALE = "#3a3f4b", "#4f6bed", "#eceef2"
-_STATUS_COLOURS = {
-    "archived": _BLUE,
-    "pending": "#f2c14e",
-    "missing": "#d1495b",
-    "rejected": "#8f5fbf",
-    "failed": "#7a1f2b",
-    "not_uploaded": "#ef8354",
-    "erased": "#9aa0ac",
-}
+_INK, _BLUE, _PALE = "#3a3f4b", COLOURS[ArchiveStatus.ARCHIVED], "#dfe2e8"
+_HATCHED: Any = {"fill": True, "facecolor": "none", "edgecolor": _PALE, "hatch": "///", "linewidth": 0}
 
 
 def duration_histogram(durations_s: "Sequence[float] | np.ndarray") -> str:
@@ -47,7 +41,7 @@ def duration_histogram(durations_s: "Sequence[float] | np.ndarray") -> str:
     counts, edges = np.histogram(durations_s, bins=_BINS, range=(0.0, max(np.max(durations_s), 1.0)))
     axes.stairs(counts, edges, fill=True, color=_BLUE)
     middle_s = np.sort(durations_s)[len(durations_s) // 2]
-    axes.axvline(middle_s, color=_INK, linewidth=1, linestyle="--", label=f"half last at least {middle_s:.0f} s")
+    axes.axvline(middle_s, color=_INK, linewidth=1, linestyle="--", label=f"median {middle_s:.0f} s")
     axes.set_xlim(0, edges[-1])
     axes.set_xlabel("duration, seconds")
     axes.set_ylabel("recordings")
@@ -57,7 +51,7 @@ def duration_histogram(durations_s: "Sequence[float] | np.ndarray") -> str:
 
 
 def recent_days_chart(recent: RecentDays) -> str:
-    """Return a Markdown image: recordings by archive_status, and hours of audio, by day. Unknown days are shaded."""
+    """Return a Markdown image: recordings by archive_status, and hours of audio, by day. Days never archived are hatched."""
     import numpy as np
 
     figure = _figure(height_inches=4.0)
@@ -68,7 +62,7 @@ def recent_days_chart(recent: RecentDays) -> str:
     height = np.zeros(count)
     for status, by_day in recent.recording_counts.items():
         top = height + np.array(by_day)
-        above.stairs(top, edges, baseline=height, fill=True, color=_STATUS_COLOURS[status], label=_words(status))
+        above.stairs(top, edges, baseline=height, fill=True, color=COLOURS[ArchiveStatus(status)], label=_words(status))
         height = top
     audio, unit = np.array(recent.audio_hours), "hours"
     if audio.max() < 1:
@@ -77,11 +71,11 @@ def recent_days_chart(recent: RecentDays) -> str:
     is_unknown = np.array([day in recent.unknown for day in recent.days])
     for axes in (above, below):
         # In units of the axes' height, because the height of these days is not known.
-        axes.stairs(is_unknown, edges, fill=True, color=_PALE, transform=axes.get_xaxis_transform(), zorder=0)
+        axes.stairs(is_unknown, edges, transform=axes.get_xaxis_transform(), zorder=0, **_HATCHED)
         axes.vlines(edges[1:-1], 0, 1, transform=axes.get_xaxis_transform(), color="white", linewidth=1)
         _tidy(axes)
     if is_unknown.any():
-        above.stairs([0], [0, 0], fill=True, color=_PALE, label="unknown")
+        above.stairs([0], [0, 0], label="never archived", **_HATCHED)
     above.set_ylabel("recordings")
     below.set_ylabel(f"audio, {unit}")
     below.set_xlim(edges[0], edges[-1])

@@ -1,4 +1,4 @@
-"""The metadata of a day's partition in the UI: rows, path, counts, bytes, hours of audio, tables, what needs attention.
+"""The metadata of a day's partition in the UI: counts, sizes and hours of audio, then a plot, tables, and where the file is.
 
 Everything is read from the tables just written, and bounded. Of sessions only ids, states and errors are shown, so there are no
 phone numbers; errors were cleaned of them where they were written.
@@ -20,8 +20,10 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
+from callarchive.domain.plurals import size_text
 from callarchive.monitoring.at_risk import AtRisk, support_text
 from callarchive.monitoring.recent_days import recent_days
+from callarchive.monitoring.states import MEANINGS
 
 Summary = dict[str, dg.MetadataValue]
 
@@ -30,21 +32,39 @@ _REASON_CHARS = 200
 _FOLDERS = 20
 _LOW_MOS = 3.6
 """Below it, many users are dissatisfied (ITU-T G.107, annex B)."""
+_EXPLAINED = ("archive_status", "lookup_status")
+# As many as fit a pane of 500 pixels.
+_STATUS_COLUMNS = ("subaccount_id", "api_status", "archive_status", "recording_count", "size_bytes")
+_DURATION_COLUMNS = ("subaccount_id", "recording_count", "total_s", "mean_s", "p50_s", "p95_s", "max_s")
 
 
-def summarize(catalog: Catalog, report: StepReport) -> Summary:
-    """Return the metadata of one partition: that of every table, the step's counts, and what its rows show."""
+def summarize(catalog: Catalog, report: StepReport, *, risks: Sequence[AtRisk] | None = None) -> Summary:
+    """Return the metadata of one partition: that of every table, the step's counts, and what its rows show.
+
+    Args:
+        risks: the day's recordings at risk of being lost, for the table `recordings`.
+    """
     rows = catalog.partition(report.table, report.day)
     uri = catalog.partition_uri(report.table, report.day)
-    summary: Summary = {
-        "dagster/row_count": dg.MetadataValue.int(len(rows)),
-        "dagster/uri": dg.MetadataValue.text(uri),
-        "file": dg.MetadataValue.path(uri.removeprefix("file://"))
-        if uri.startswith("file://")
-        else dg.MetadataValue.url(uri),
-    }
-    summary |= {name: dg.MetadataValue.int(count) for name, count in report.counts.items()}
-    return summary | _OF_TABLE.get(report.table.name, _nothing)(catalog, report, rows)
+    summary: Summary = {"dagster/row_count": dg.MetadataValue.int(len(rows))}
+    for name, count in report.counts.items():
+        summary |= _size(name, count) if name.endswith("_bytes") else {name: dg.MetadataValue.int(count)}
+    summary |= _OF_TABLE.get(report.table.name, _nothing)(catalog, report, rows)
+    if risks is not None:
+        summary |= summarize_risks(risks)
+    # A link, unlike text, wraps in the pane: a long line would push everything else out of it.
+    summary["dagster/uri"] = dg.MetadataValue.url(uri)
+    return dict(sorted(summary.items(), key=_place))
+
+
+def _place(entry: tuple[str, dg.MetadataValue]) -> int:
+    """Return where the entry is shown: Dagster keeps the order, and shows about ten lines of a day at first sight."""
+    name, value = entry
+    if name in ("archive_folders", "dagster/uri"):
+        return 3
+    if isinstance(value, dg.MarkdownMetadataValue):
+        return 1 if (value.value or "").startswith("![") else 2
+    return 2 if isinstance(value, dg.TableMetadataValue) else 0
 
 
 def summarize_risks(items: Sequence[AtRisk]) -> Summary:
@@ -122,7 +142,7 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     return {
         "archived": dg.MetadataValue.int(len(kept)),
         "not_archived": dg.MetadataValue.int(len(rows) - len(kept)),
-        "size_bytes": dg.MetadataValue.int(_sum(kept, "size_bytes")),
+        **_size("size_bytes", _sum(kept, "size_bytes")),
         "audio_hours": _hours(kept, "duration_s"),
         "archive_statuses": _counted(rows, "archive_status"),
         "api_statuses": _counted(rows, "api_status"),
@@ -137,9 +157,9 @@ def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Su
     summary: Summary = {
         "recordings": dg.MetadataValue.int(_sum(rows, "recording_count")),
         "archived": dg.MetadataValue.int(_sum(kept, "recording_count")),
-        "size_bytes": dg.MetadataValue.int(_sum(kept, "size_bytes")),
+        **_size("size_bytes", _sum(kept, "size_bytes")),
         "audio_hours": _hours(kept, "duration_s"),
-        "status_stats": _table(schemas.STATUS_STATS, rows),
+        "status_stats": _table(schemas.STATUS_STATS, _STATUS_COLUMNS, rows),
     }
     recent = recent_days(catalog, report.day)
     if recent.recording_counts:
@@ -150,7 +170,7 @@ def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Su
 def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     summary: Summary = {
         "audio_hours": _hours(rows, "total_s"),
-        "duration_stats": _table(schemas.DURATION_STATS, rows),
+        "duration_stats": _table(schemas.DURATION_STATS, _DURATION_COLUMNS, rows),
     }
     recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
     durations_s = _archived(recordings)["duration_s"].drop_null().to_numpy()
@@ -190,6 +210,12 @@ def _sum(rows: pa.Table, column: str) -> Any:
     return pc.sum(rows[column]).as_py() or 0
 
 
+def _size(name: str, size_bytes: int) -> Summary:
+    """Return a number of bytes, which Dagster plots, and beside it the text for people."""
+    beside = "size" if name == "size_bytes" else name.replace("_bytes", "_size")
+    return {name: dg.MetadataValue.int(size_bytes), beside: dg.MetadataValue.text(size_text(size_bytes))}
+
+
 def _hours(rows: pa.Table, column: str) -> dg.MetadataValue:
     """Return a number, not text: Dagster plots it over the days."""
     return dg.MetadataValue.float(round(_sum(rows, column) / 3600, 3))
@@ -206,20 +232,21 @@ def _folders(kept: pa.Table) -> Summary:
 
 
 def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
-    """Return the number of rows by value of the column, the most frequent first."""
-    counts = Counter(count_values(rows[column]))
-    lines = [f"| {column} | rows |", "|---|---:|"]
-    lines += [f"| {_cell(value)} | {count} |" for value, count in counts.most_common(30)]
+    """Return the number of rows by value of the column, the most frequent first, with the meaning of our own states."""
+    counts = Counter(count_values(rows[column])).most_common(30)
+    meanings = {status.value: meaning for status, meaning in MEANINGS.items()} if column in _EXPLAINED else {}
+    lines = [f"| {column} | rows |", "|---|---:|"] + [f"| {_cell(value)} | {count} |" for value, count in counts]
+    if meanings:
+        more = [" meaning |", "---|", *(f" {meanings.get(value, '')} |" for value, _ in counts)]
+        lines = [line + meaning for line, meaning in zip(lines, more, strict=True)]
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def _table(table: Table, rows: pa.Table) -> dg.MetadataValue:
-    """Return the whole table. Only for tables whose rows are accounts and states."""
+def _table(table: Table, names: Sequence[str], rows: pa.Table) -> dg.MetadataValue:
+    """Return columns of the whole table. Only for tables whose rows are accounts and states."""
     columns = [dg.TableColumn(column.name, column.type, column.meaning) for column in table.columns]
-    records = [
-        dg.TableRecord({name: _shown(row[name]) for name in table.schema.names})
-        for row in rows.slice(0, 200).to_pylist()
-    ]
+    columns = [column for column in columns if column.name in names]
+    records = [dg.TableRecord({name: _shown(row[name]) for name in names}) for row in rows.slice(0, 200).to_pylist()]
     return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 

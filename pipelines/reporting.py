@@ -5,7 +5,7 @@ from datetime import date
 import dagster as dg
 
 from assets.check_results import check_evaluations
-from assets.summaries import summarize, summarize_risks
+from assets.summaries import summarize
 from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
@@ -46,9 +46,9 @@ def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, 
         report = StepReport(table, day, row_counts.get(day, 0))
         metadata: dict[str, dg.MetadataValue] = {"dagster/row_count": dg.MetadataValue.int(report.row_count)}
         if day in described:
-            metadata = summarize(catalog, report)
-            if table is schemas.RECORDINGS:
-                metadata |= summarize_risks(at_risk(catalog, settings, now=utc_now(), days=[day]))
+            is_recordings = table is schemas.RECORDINGS
+            risks = at_risk(catalog, settings, now=utc_now(), days=[day]) if is_recordings else None
+            metadata = summarize(catalog, report, risks=risks)
         instance.report_runless_asset_event(
             dg.AssetMaterialization(
                 table.name, partition=day.isoformat(), metadata=metadata, description="archived without Dagster"

@@ -1,6 +1,14 @@
-"""Counts with nouns."""
+"""Counts with nouns, and sizes with units."""
 
 
 def many(count: int, one: str, more: str) -> str:
     """Return the count with the noun in its singular or plural: `many(1, "day", "days")` is "1 day"."""
     return f"{count:,} {one if count == 1 else more}"
+
+
+def size_text(size_bytes: int) -> str:
+    """Return the size in decimal units, as disks and object stores count: `size_text(1_234_000_000)` is "1.2 GB"."""
+    size, units = float(size_bytes), ["bytes", "kB", "MB", "GB", "TB", "PB"]
+    while size >= 999.95 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return many(size_bytes, "byte", "bytes") if units[0] == "bytes" else f"{size:.1f} {units[0]}"

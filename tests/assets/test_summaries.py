@@ -8,6 +8,8 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import Table
+from callarchive.domain.models import ArchiveStatus, LookupStatus
+from callarchive.monitoring.states import COLOURS, MEANINGS
 
 DAY = date(2026, 1, 5)
 
@@ -45,7 +47,34 @@ def test_recordings_are_summed_up_in_bytes_and_hours(connections: Connections) -
     assert summary["not_archived"].value == 1
     assert summary["size_bytes"].value == 1234
     assert summary["audio_hours"].value == 0.75
-    assert "| archived | 2 |\n| missing | 1 |" in str(summary["archive_statuses"].value)
+    assert summary["size"].value == "1.2 kB"
+    assert "| archived | 2 | a verified file is in the archive |\n| missing | 1 | " in str(
+        summary["archive_statuses"].value
+    )
+
+
+def test_counts_come_first_then_the_plot_then_tables_and_the_place_once_at_the_end(connections: Connections) -> None:
+    kept = [
+        recording("archived", size_bytes=5, duration_s=9.0, archive_uri=f"file:///a/acme_sg/{DAY}/s/{number}.mp3")
+        for number in range(3)
+    ]
+    connections.catalog.replace_partition(schemas.RECORDINGS, DAY, [*kept, recording("missing")])
+    row = {"subaccount_id": "acme_sg", "api_status": "UNKNOWN", "archive_status": "archived", "recording_count": 3}
+    connections.catalog.replace_partition(schemas.STATUS_STATS, DAY, [row])
+    statistics = summarize(connections.catalog, StepReport(schemas.STATUS_STATS, DAY, 1))
+    assert list(statistics)[-3:] == ["last_30_days", "status_stats", "dagster/uri"]
+    report = StepReport(schemas.RECORDINGS, DAY, 4, {"fetched_bytes": 1_234_000_000})
+    recordings = summarize(connections.catalog, report, risks=[])
+    names = list(recordings)
+    assert recordings["fetched_size"].value == "1.2 GB"
+    assert max(map(names.index, ("past_their_time", "fetched_size"))) < names.index("archive_statuses")
+    assert names[-2:] == ["archive_folders", "dagster/uri"]
+    assert [name for name, value in recordings.items() if "part-0.parquet" in str(value.value)] == ["dagster/uri"]
+
+
+def test_every_state_has_a_colour_and_a_meaning_that_the_ui_shows() -> None:
+    assert list(COLOURS) == list(ArchiveStatus)
+    assert set(MEANINGS) == {*ArchiveStatus, *LookupStatus}
 
 
 def test_what_needs_attention_is_counted_in_full_and_listed_in_part(connections: Connections) -> None:
