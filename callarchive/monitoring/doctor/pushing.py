@@ -35,8 +35,13 @@ def _by_sftp(account: AccountSettings, push: PushSettings) -> str:
     path = str(PurePosixPath(push.path or "/") / f"{_PREFIX}{secrets.token_hex(6)}")
     try:
         connected = connect(server, key=None)
-    except AccessDeniedError:  # its message names accounts.sftp, which was not used
-        raise AccessDeniedError(f"{_shown(push)} cannot log in with accounts.push.password") from None
+    except AccessDeniedError as err:
+        reason = (
+            str(err)
+            .replace("accounts.landing and accounts.sftp.", "accounts.push.")
+            .replace("accounts.sftp.", "accounts.push.")
+        )
+        raise AccessDeniedError(f"{_shown(push)} cannot log in with accounts.push.password: {reason}") from None
     with closing(connected) as connection:
         client = connection.client()
         file = None

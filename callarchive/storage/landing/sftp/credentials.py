@@ -72,6 +72,8 @@ def load_private_key(settings: SftpSettings, *, account: str) -> paramiko.PKey |
         wrong = _form_of(data) or (
             "it is no private key, or damaged" if passphrase is None else "wrong accounts.sftp.passphrase, or damaged"
         )
+        if settings.passphrase is not None and (doubt := settings.passphrase.doubt()):
+            wrong += f"; {doubt}"
         if isinstance(err, UnsupportedAlgorithm):
             wrong = f"{cleaned(str(err))}; use an RSA, ECDSA or Ed25519 key"
         raise ConfigurationError(f"{place} cannot be read: {wrong}") from err

@@ -266,7 +266,7 @@ class SftpFolders:
         if stated.status == NO_SUCH_FILE:
             return Absent("the server says that there is no such file")
         try:
-            attributes = stated.attributes(uri)
+            attributes = stated.stated(uri)
             if uri != self.uri and attributes.is_link():
                 return Unknown(f"{uri} is a symbolic link, which is not followed")
             if uri != self.uri and attributes.has_kind() and not attributes.is_folder():

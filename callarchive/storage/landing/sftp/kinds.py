@@ -23,7 +23,6 @@ from callarchive.storage.landing.sftp.messages import (
     PERMISSION_DENIED,
     READDIR,
     STAT,
-    UNSUPPORTED,
     Attributes,
     Reply,
     SessionLostError,
@@ -88,10 +87,8 @@ def learn(
 def _stated(uri: str, reply: Reply, known: Attributes) -> Evidence[Attributes]:
     if reply.status == NO_SUCH_FILE:
         return Absent("the server says that there is no such file")
-    if reply.status == UNSUPPORTED:
-        return Present(known)
     try:
-        return Present(reply.attributes(uri).completed_by(known))
+        return Present(reply.stated(uri).completed_by(known))
     except SessionLostError:
         raise
     except ArchiveError as err:

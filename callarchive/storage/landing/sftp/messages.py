@@ -134,6 +134,10 @@ class Reply:
             raise self.refusal(place)
         return _take_attributes(self.body, 0)[0]
 
+    def stated(self, place: str) -> Attributes:
+        """Return the attributes in the reply; none of them if the server does not know the request, as some do not LSTAT."""
+        return Attributes() if self.status == UNSUPPORTED else self.attributes(place)
+
     def entries(self, place: str) -> list[Entry]:
         """Return the entries in the reply. Raises what `refusal` returns."""
         if self.kind != NAME:

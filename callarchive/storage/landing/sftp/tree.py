@@ -173,7 +173,7 @@ class SftpTree:
         return Present(described(self.folders, path, finding.value))
 
     def _file(self, path: str, uri: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
-        attributes = stated.attributes(uri)
+        attributes = stated.stated(uri)
         if attributes.is_link():
             raise AccessDeniedError(
                 f"{uri} is a symbolic link, which is not followed: have the server's owner store the file itself there"

@@ -136,7 +136,8 @@ def test_rejected_pushed_credentials_are_named(trial: Any, monkeypatch: pytest.M
     found = found_by(trial)
     destination = found["demo_sftp: destination with the pushed credentials"]
     assert destination.verdict is Verdict.BROKEN
-    assert destination.detail.endswith("cannot log in with accounts.push.password")
+    assert "cannot log in with accounts.push.password: " in destination.detail
+    assert "accounts.sftp" not in destination.detail
     assert found["demo_sftp: host key"].verdict is Verdict.OK
     assert found["demo_sftp: landing"].verdict is Verdict.OK
 

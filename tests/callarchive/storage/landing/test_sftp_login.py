@@ -255,6 +255,9 @@ def test_private_key_of_every_kind_is_read(
         return
     with pytest.raises(ConfigurationError, match=r"^account acme_sg: .* is encrypted"):
         load_private_key(settings_for(tmp_path / "key"), account="acme_sg")
+    monkeypatch.setenv("PASSPHRASE", f'"{passphrase}"')
+    with pytest.raises(ConfigurationError, match=r"wrong accounts\.sftp\.passphrase, .* quotation mark"):
+        load_private_key(settings_for(tmp_path / "key", passphrase={"env": "PASSPHRASE"}), account="acme_sg")
     monkeypatch.setenv("PASSPHRASE", "wrong")
     with pytest.raises(ConfigurationError, match=r"^account acme_sg: .* wrong accounts\.sftp\.passphrase"):
         load_private_key(settings_for(tmp_path / "key", passphrase={"env": "PASSPHRASE"}), account="acme_sg")

@@ -17,10 +17,12 @@ from callarchive.domain.errors import AnswerError, TransferError, UnavailableErr
 from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.storage.landing.sftp.landing import SftpLanding
+from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, UNSUPPORTED
 from callarchive.storage.landing.sftp.session import SftpSession
 
 OpenLanding = Callable[..., SftpLanding]
 PATHS = ["2026-11-01/s1/a.mp3", "2026-11-01/s1/empty.mp3", "2026-11-02/b.mp3"]
+Server: Any = paramiko.SFTPServer  # its stubs lack the methods that are overridden here
 Change = Callable[[asyncssh.SFTPAttrs], None]
 
 
@@ -131,6 +133,35 @@ def test_kinds_of_many_entries_share_round_trips(
     assert next(round_trips) < 100
 
 
+class StatOnly(Server):
+    """Knows no LSTAT and no FSTAT, and its listings are names alone."""
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        if kind in (LSTAT, FSTAT):
+            self._send_status(number, UNSUPPORTED)
+        else:
+            super()._process(kind, number, message)
+
+    def _read_folder(self, number: int, folder: Any) -> None:
+        names = [item.filename for item in folder._get_next_files()]
+        if not names:
+            self._send_status(number, SFTP_EOF)
+            return
+        fields = [field for name in names for field in (name, "", paramiko.SFTPAttributes())]
+        self._response(number, CMD_NAME, len(names), *fields)
+
+
+def test_server_that_knows_neither_lstat_nor_fstat_is_read(faulty: Any, open_landing: OpenLanding) -> None:
+    contents = fill(faulty.files)
+    faulty.protocol = StatOnly
+    landing = open_landing(faulty)
+    listing = landing.list("")
+    assert ([item.path for item in listing.objects], listing.gaps) == (PATHS, ())
+    with landing.open(PATHS[0]) as download:
+        assert b"".join(download) == contents[PATHS[0]]
+    assert isinstance(landing.stat_many([PATHS[0]])[PATHS[0]], Present)
+
+
 class Undecided(Sparse):
     """Opens anything as a file and as a folder, and both are empty."""
 
@@ -193,9 +224,6 @@ def test_file_without_a_size_is_read_to_its_end(
     with open_landing(faulty).open("a.mp3") as download:
         assert hashlib.sha256(b"".join(download)).digest() == hashlib.sha256(data).digest()
     assert (download.object.size_bytes, download.object.evidence) == (len(data), SourceEvidence.REREAD)
-
-
-Server: Any = paramiko.SFTPServer  # its stubs lack the methods that are overridden here
 
 
 class SizeLess(Server):
