@@ -93,7 +93,7 @@ def main() -> int:
         PAGE.write_text(page(text, {**known, **rows}), encoding="utf-8")
         return code
     for server in SERVERS:
-        if server.name in rows and not _is_current(server, known.get(server.name), rows[server.name]):
+        if server.name in rows and not is_current(server, known.get(server.name), rows[server.name]):
             print(
                 f"docs/servers.md is not current: {server.name}: {rows[server.name]}; run tools/try_servers.py --write"
             )
@@ -101,7 +101,7 @@ def main() -> int:
     return code
 
 
-def _is_current(server: Server, known: tuple[str, ...] | None, row: tuple[str, ...]) -> bool:
+def is_current(server: Server, known: tuple[str, ...] | None, row: tuple[str, ...]) -> bool:
     """Return whether the page has this row. The versions of Debian's packages differ between machines."""
     if known is None:
         return False
