@@ -85,8 +85,9 @@ class Fetcher:
             state = self._transfers.denied(item, err, err.gaps)
             tried = frozenset(gap.folder for gap in err.gaps)
         except AccessDeniedError as err:
+            state = self._transfers.denied(item, err, [])  # raises if the whole landing is refused
             log.warning("%s", err)
-            return self._transfers.denied(item, err, [])
+            return state
         else:
             if state.archive_status is not ArchiveStatus.REJECTED or state.source is None:
                 return state
