@@ -151,7 +151,11 @@ def _read_one(landing: Landing) -> Result:
     found = landing.sample()
     if isinstance(found, Unknown):
         detail = f"{landing.uri} can be listed, but could not be read: {found.reason}"
-        return Verdict.WARNING, detail, "give the user read permission for all folders below the landing"
+        return (
+            Verdict.WARNING,
+            detail,
+            "let the user read all folders below the landing, and store files there, not links",
+        )
     if isinstance(found, Absent):
         detail = f"{landing.uri} can be listed and is empty"
         return Verdict.WARNING, detail, "make sure that 8x8 pushes there: callarchive push-config show"

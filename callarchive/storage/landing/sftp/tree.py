@@ -128,6 +128,8 @@ class SftpTree:
                         below.append(path)
                     elif is_unclear(entry.attributes) and len(unclear) < _SAMPLE_FOLDERS:
                         unclear[path] = entry.attributes
+                    elif entry.attributes.is_link():
+                        gaps.append(self.folders.gap(path, "a symbolic link, which is not followed"))
             for path, finding in learn(self.folders, session, unclear, deadline).items():
                 if isinstance(finding, Unknown):
                     gaps.append(self.folders.gap(path, finding.reason.removeprefix(f"{self.uri_of(path)}: ")))

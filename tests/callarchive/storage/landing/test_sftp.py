@@ -104,6 +104,14 @@ def test_links_and_invalid_names_are_ignored(server: Any, open_landing: OpenLand
     assert landing.stat_many(["day"]) == {"day": Absent("it is no regular file")}
 
 
+def test_landing_of_links_alone_is_not_empty(server: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
+    write(tmp_path / "outside", "secret.mp3")
+    (server.files / "day").mkdir()
+    (server.files / "day/a.mp3").symlink_to(tmp_path / "outside/secret.mp3")
+    landing = open_landing(server)
+    assert landing.sample() == Unknown(f"{landing.uri_of('day/a.mp3')}: a symbolic link, which is not followed")
+
+
 def test_a_link_is_unknown_and_named_as_a_link(server: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
     write(tmp_path / "outside", "secret.mp3")
     write(server.files, "day/good.mp3", "kept/good.mp3")
