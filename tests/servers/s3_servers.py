@@ -211,7 +211,7 @@ S3_SERVERS = (
         lambda: node_version_of("s3rver"),
         s3rver,
         ("node", "node_modules/s3rver"),
-        remark="a listing has no second page on Node.js 17 and later",
+        remark="listings have no second page on Node.js 17 and later, and those by folder omit folders of folders",
         conditional_writes=False,
     ),
     Server(
