@@ -20,6 +20,18 @@ _CONTAINERS = (
     (b".RMF", "RealMedia"),
     (b"NIST_1A", "NIST SPHERE"),
     (b"Creative Voice File", "VOC"),
+    (b"\x7f\xfe\x80\x01", "DTS"),
+    (b"\xfe\x7f\x01\x80", "DTS"),
+    (b"wvpk", "WavPack"),
+    (b"TTA1", "TTA"),
+    (b"MAC ", "Monkey's Audio"),
+    (b"MPCK", "Musepack"),
+    (b"MP+", "Musepack"),
+    (b"MThd", "MIDI"),
+    (b"ADIF", "AAC"),
+    (b"FWS", "Flash"),
+    (b"CWS", "Flash"),
+    (b"nut/multimedia", "NUT"),
     (b"\x1f\x8b\x08", "gzip"),
     (b"PK\x03\x04", "a ZIP archive"),
 )
@@ -48,8 +60,10 @@ def container_of(head: bytes) -> str | None:
         return next((name for begin, name in _BRANDS if brand.startswith(begin)), "MP4")
     if len(head) >= _MARKS * _GSM_FRAME_BYTES and _has_at_intervals(head, _GSM_FRAME_BYTES, 0xF0, 0xD0):
         return "GSM"
-    if len(head) >= _MARKS * _TS_PACKET_BYTES and _has_at_intervals(head, _TS_PACKET_BYTES, 0xFF, 0x47):
-        return "an MPEG transport stream"
+    for time_stamp_bytes in (0, 4):  # Blu-ray discs and camcorders put a time stamp before each packet
+        packets, interval = head[time_stamp_bytes:], _TS_PACKET_BYTES + time_stamp_bytes
+        if len(packets) >= _MARKS * interval and _has_at_intervals(packets, interval, 0xFF, 0x47):
+            return "an MPEG transport stream"
     return next((name for signature, name in _CONTAINERS if head.startswith(signature)), None)
 
 

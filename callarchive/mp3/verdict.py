@@ -82,8 +82,8 @@ def _refuse_non_audio(scan: ScanResult, around: Surroundings) -> None:
             raise NotAudioError(f"no frames but the {claim.kind} header")
         raise NotAudioError(describe_non_audio(around.head))
     other_bytes = around.scanned_to - around.scanned_from - scan.audio_bytes
-    # Random bytes sometimes end in two frames; documents and pictures contain mp3 frames by coincidence.
-    accident = scan.frame_count < 3 and scan.claim is None
+    # Random bytes sometimes end in two frames, other formats are full of them; documents and pictures contain a few.
+    accident = scan.frame_count < 3 * (scan.gap_count + 1) and scan.claim is None
     if other_bytes > scan.audio_bytes and (accident or document_of(around.head)):
         raise NotAudioError(describe_non_audio(around.head))
 

@@ -377,6 +377,7 @@ def test_a_tag_that_includes_audio_is_skipped_and_reported() -> None:
         (id3v2(b"x") + vbri_frame(frames=9, size=9), "no frames but the VBRI header"),
         ((PHONE[:2] + b"\x08" + PHONE[3:]) * 4, "no known format, no two mp3 frames in a row"),
         (NOISE + PHONE + PHONE, "no known format, no two mp3 frames in a row"),
+        ((NOISE[:900] + PHONE * 3) * 30, "no known format, no two mp3 frames in a row"),
         (b"\x1a\x45\xdf\xa3" + (PHONE * 4 + NOISE) * 5, "is Matroska or WebM, not mp3"),
     ],
 )
@@ -477,6 +478,8 @@ ADTS = (bytes.fromhex("fff15080") + (7 + 100 << 5 | 0x1F).to_bytes(2, "big") + b
         (ADTS, "AAC"),
         (id3v2(b"x" * 30) + ADTS, "AAC"),
         ((b"G" + bytes(187)) * 20, "an MPEG transport stream"),
+        ((b"timeG" + bytes(187)) * 20, "an MPEG transport stream"),
+        (b"\x7f\xfe\x80\1", "DTS"),
     ],
 )
 def test_a_container_is_rejected_by_name_whatever_it_contains(head: bytes, name: str) -> None:
