@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from callarchive.cli import archive, demo, doctor, find, forecast, push_config, status, verify, webhooks
-from callarchive.cli.output import Output, begin_logging, print_error, print_unexpected_error
+from callarchive.cli.output import Output, begin_logging, print_error, print_next_step, print_unexpected_error
 from callarchive.domain.errors import ArchiveError
 from callarchive.runtime.memory import use_system_memory
 
@@ -93,15 +93,20 @@ def _is_very_verbose(words: list[str]) -> bool:
 
 
 def main() -> None:
-    """Run the command line and exit. `--json`, `-v` and `-q` may appear anywhere."""
+    """Run the command line and exit."""
     prepare_process()
     signal.signal(signal.SIGTERM, _interrupt)  # systemd and Kubernetes send it: stop as cleanly as on Ctrl-C
-    words = sys.argv[1:]
+    run(sys.argv[1:])
+
+
+def run(words: list[str]) -> None:
+    """Run a command and exit. `--json`, `-v` and `-q` may appear anywhere."""
     hoisted = [word for word in words if word in _GLOBAL_FLAGS]
     try:
         app(args=[*hoisted, *(word for word in words if word not in _GLOBAL_FLAGS)], prog_name="callarchive")
     except ArchiveError as err:
         print_error(err)
+        print_next_step([err])
         sys.exit(err.exit_code)
     except Exception as err:  # noqa: BLE001 - whatever it is, the user gets a message and an exit code
         print_unexpected_error(err, with_frames=_is_very_verbose(words))

@@ -9,6 +9,7 @@ import typer
 
 from callarchive.cli.output import Output
 from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.mistakes import did_you_mean
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
@@ -27,8 +28,11 @@ def chosen_accounts(connections: "Connections", wanted: str | None) -> "list[Acc
         return accounts
     chosen = [account for account in accounts if account.subaccount_id == wanted]
     if not chosen:
-        known = ", ".join(account.subaccount_id for account in accounts)
-        raise ConfigurationError(f"--account {ascii(wanted)[1:-1]}: no such account; the configuration has {known}")
+        known = [account.subaccount_id for account in accounts]
+        raise ConfigurationError(
+            f"--account {ascii(wanted)[1:-1]}: no such account; the configuration has {', '.join(known)}"
+            f"{did_you_mean(wanted, known)}"
+        )
     return chosen
 
 

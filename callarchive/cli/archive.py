@@ -1,13 +1,13 @@
 """`callarchive archive`: archive a day or a range of days, and report the results."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callarchive.cli.days import FirstDay, LastDay, day_option, day_range
-from callarchive.cli.output import Output, print_error
+from callarchive.cli.days import FirstDay, LastDay, day_option, single_day_or_range
+from callarchive.cli.output import Output, print_error, print_next_step
 from callarchive.domain.errors import AccountsFailedError
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
@@ -22,7 +22,7 @@ _CHECKS_FAILED = 4
 
 def archive(
     context: typer.Context,
-    day: Annotated[datetime | None, day_option("--day", "A single day.")] = None,
+    day: Annotated[date | None, day_option("--day", "A single day.")] = None,
     first: FirstDay = None,
     last: LastDay = None,
     recheck: Annotated[
@@ -49,14 +49,17 @@ def archive(
     from callarchive.domain.days import days_between
 
     output: Output = context.obj
-    begin, end = _range(day, first, last)
+    begin, end = single_day_or_range(day, first, last)
     settings = output.settings()
     if recheck:
         settings = settings.model_copy(update={"lookups": settings.lookups.model_copy(update={"recheck": "all"})})
     with Connections(settings) as connections:
         today = connections.clock().astimezone(settings.zone).date()
         if end > today:
-            raise typer.BadParameter(f"{end} has not begun in {settings.timezone}", param_hint="--day/--to")
+            hint = "--to" if day is None else "--day"
+            raise typer.BadParameter(f"{end} has not begun: in {settings.timezone} it is {today}", param_hint=hint)
+        if begin < settings.start_date:
+            output.print_note(f"{begin} is before start_date ({settings.start_date}), where Dagster's partitions begin")
         with output.progress() as progress:
             results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
     print_results(output, results)
@@ -77,21 +80,14 @@ def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks
     in_part = [(summary.day, AccountsFailedError(summary.failures)) for summary in summaries if summary.failures]
     for day, error in in_part:
         print_error(error, about=str(day))
-    codes = [*(failure.error.exit_code for failure in failures), *(error.exit_code for _, error in in_part)]
-    if codes:
-        raise typer.Exit(max(codes))
+    errors = [*(failure.error for failure in failures), *(error for _, error in in_part)]
+    print_next_step(errors)
+    if errors:
+        raise typer.Exit(max(error.exit_code for error in errors))
     failed = sorted({check.name for summary in summaries for check in summary.checks if check.is_error})
     if failed and not ignore_checks:
         typer.echo(f"{many(len(failed), 'check', 'checks')} failed: {', '.join(failed)} (see docs/checks.md)", err=True)
         raise typer.Exit(_CHECKS_FAILED)
-
-
-def _range(day: datetime | None, first: datetime | None, last: datetime | None) -> tuple[date, date]:
-    if (day is None) == (first is None and last is None):
-        raise typer.BadParameter("give either --day or both --from and --to", param_hint="--day")
-    if day is not None:
-        return day.date(), day.date()
-    return day_range(first, last)
 
 
 def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
@@ -111,7 +107,7 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
 
 def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> None:
     """Print the results of the days to stdout, as tables or as one JSON document."""
-    from callarchive.cli.day_results import DayFailure, DaySummary
+    from callarchive.cli.day_results import DaySummary
 
     if output.json:
         output.print_json(_document(results))
@@ -124,7 +120,6 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
     attention = [item for summary in done for item in summary.attention]
     hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
     checks = [check for summary in done for check in summary.checks if not check.passed]
-    failures = [result for result in results if isinstance(result, DayFailure)]
     tables: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = [
         (
             "Archived days",
@@ -140,19 +135,13 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
             (title, ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in checks if c.outcome is outcome])
             for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED))
         ),
-        ("Failed days", ("day", "why"), [(failure.day, str(failure.error)) for failure in failures]),
-        (
-            "Failed accounts",
-            ("day", "account", "why"),
-            [(summary.day, failure.subaccount_id, failure.reason) for summary in done for failure in summary.failures],
-        ),
     ]
     for title, headings, rows in tables:
         if rows:
             output.print_table(title, headings, rows)
         if title == "Needs attention" and hidden:
             output.print_text(f"... and {hidden} more: --json lists up to 200 per day, the catalog all")
-    if not (failures or attention or checks):
+    if len(done) == len(results) and not (attention or checks or any(summary.failures for summary in done)):
         output.print_text("Everything is accounted for.")
 
 

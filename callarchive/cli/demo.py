@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +29,7 @@ def demo(
         Path,
         typer.Option("--directory", "-d", metavar="DIR", help="Directory for the simulators, archive and catalog."),
     ] = Path(".demo"),
-    last_day: Annotated[datetime | None, day_option("--last-day", "Last day of the week (default: yesterday).")] = None,
+    last_day: Annotated[date | None, day_option("--last-day", "Last day of the week (default: yesterday).")] = None,
     sessions_per_day: Annotated[
         int | None,
         typer.Option("--sessions", min=1, max=20_000, help="Sessions per account and day.", show_default=False),
@@ -55,9 +55,7 @@ def demo(
         output,
         "starting simulators of 8x8's API, S3 and SFTP on this machine, and filling them with a week of calls ...",
     )
-    with Simulator.start(
-        directory, last_day=last_day.date() if last_day else None, sessions_per_day=sessions_per_day
-    ) as simulator:
+    with Simulator.start(directory, last_day=last_day, sessions_per_day=sessions_per_day) as simulator:
         os.environ.update(simulator.environment)
         days = sorted({session.started_at.date() for session in simulator.world.sessions})
         _log(output, f"archiving {days[0]} to {days[-1]}, {len(simulator.world.sessions)} sessions ...")

@@ -30,5 +30,7 @@ def doctor(context: typer.Context) -> None:
         output.print_table("Doctor", ("verdict", "check", "finding", "what to do"), rows)
         for line in conclusion(findings):
             output.print_text(line)
-    if any(finding.verdict is Verdict.BROKEN for finding in findings):
+    broken = [f"{finding.link}: {finding.detail}" for finding in findings if finding.verdict is Verdict.BROKEN]
+    if broken:
+        output.print_quiet_error("; ".join(broken))
         raise typer.Exit(1)

@@ -1,11 +1,14 @@
 """`callarchive find`: trace a session or a recording."""
 
+import string
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from callarchive.cli.output import Output
+from callarchive.domain.identifiers import ids_in, plain_id, uuid_time
+from callarchive.domain.mistakes import quoted
 
 if TYPE_CHECKING:
     from callarchive.monitoring.trace import Trace
@@ -32,14 +35,36 @@ def find(
         try:
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:
-            raise ConfigurationError(str(err)) from err
+            raise ConfigurationError(_no_id(wanted)) from err
     if output.json:
         output.print_json({"found": [trace.document() for trace in traces]})
     for trace in () if output.json else traces:
         _print_trace(output, trace)
     if not traces:
-        typer.echo(f"{ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: archive its day first", err=True)
+        typer.echo(
+            f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {_next_step(wanted)}", err=True
+        )
         raise typer.Exit(1)
+
+
+def _no_id(given: str) -> str:
+    """Return why it is no id, what is expected, and an example."""
+    inside = ids_in(given)
+    digits = sum(char in string.hexdigits for char in given)
+    if inside:
+        hint = f"it contains one: callarchive find {inside[-1]}"
+    elif digits and not set(given.lower()) - set(f"{string.hexdigits}-"):
+        hint = f"an id has 32 hexadecimal digits, this has {digits}"
+    else:
+        hint = "write a UUID, such as e35e3d0e-065a-11ec-b119-676cb2bc33ef"
+    return f"{quoted(given)} is not a session or recording id: {hint}"
+
+
+def _next_step(wanted: str) -> str:
+    at = uuid_time(plain_id(wanted))
+    if at is None:
+        return "archive its day first"
+    return f"it was made at {at:%Y-%m-%d %H:%M} UTC; archive that day first: callarchive archive --day {at:%Y-%m-%d}"
 
 
 def _print_trace(output: Output, trace: "Trace") -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.domain.errors import AccountsFailedError, ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned_lines, printable
 from callarchive.runtime.worker_pool import NoProgress, Progress
 
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
     from callarchive.settings import Settings
 
-_WIDTH_OFF_TERMINAL = 180
+_WIDTH_OFF_TERMINAL = 100
+_NARROWEST = 40
 _UNLIMITED = 10_000
 _LONGEST_MESSAGE = 32 * 1024
+_UNAVAILABLE = ("UnavailableError", "NoResponseError", "ArchiveUnavailableError")
 _NUMBER = re.compile(r"(-?\d[\d,.]*)?")
 _WORD = re.compile(r"\S{0,36}")  # no spaces, and at most as long as a UUID
 _QUIET_LIBRARIES = ("botocore", "boto3", "urllib3", "paramiko", "asyncssh", "werkzeug", "obstore", "s3transfer")
@@ -62,20 +65,34 @@ class Output:
         typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
 
     def print_text(self, text: str = "") -> None:
-        """Print a line to stdout."""
-        typer.echo(text)
+        """Print a line to stdout, unless the user wants only errors."""
+        if not self.quiet:
+            typer.echo(text)
+
+    def print_note(self, text: str) -> None:
+        """Print a line about the command to stderr, unless the user wants only errors."""
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def print_quiet_error(self, text: str) -> None:
+        """Print a line to stderr if the user wants only errors: otherwise the command's output shows it."""
+        if self.quiet and not self.json:
+            typer.echo(f"error: {text}", err=True)
 
     def print_table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table to stdout. Columns of numbers are aligned to the right.
+        """Print a table to stdout, unless the user wants only errors. Columns of numbers are aligned to the right.
 
-        In a narrow terminal, sentences and headings are wrapped, but not ids, days and numbers.
+        It is as wide as `COLUMNS` or the terminal allows, else at most 100 columns. Where that is too narrow, sentences and
+        headings are wrapped, but not ids, days and numbers.
         """
+        if self.quiet:
+            return
         from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
 
         listed = [[_text(cell) for cell in row] for row in rows]
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table()
         for number, heading in enumerate(headings):
             column = [row[number] for row in listed]
             numeric = bool(column) and all(cell.lstrip("-")[:1].isdigit() for cell in column if cell)
@@ -90,11 +107,12 @@ class Output:
             )
         for row in listed:
             table.add_row(*(escape(cell) for cell in row))
-        console = Console(file=sys.stdout)
-        if not console.is_terminal:
-            console = Console(file=sys.stdout, width=_WIDTH_OFF_TERMINAL)
+        width = shutil.get_terminal_size((_WIDTH_OFF_TERMINAL, 0)).columns
+        console = Console(file=sys.stdout, width=max(width, _NARROWEST))
         if console.measure(table, options=console.options.update_width(_UNLIMITED)).minimum > console.width:
             table.padding = 0
+        if title:
+            console.print(title, style="bold", markup=False, highlight=False)
         console.print(table)
 
     @contextmanager
@@ -154,6 +172,18 @@ def print_error(err: ArchiveError, *, about: str | None = None) -> None:
     """Print the error to stderr, prefixed with what it is about."""
     prefix = "configuration error" if isinstance(err, ConfigurationError) else "error"
     typer.echo(f"{prefix}: {err}" if about is None else f"{prefix}: {about}: {err}", err=True)
+
+
+def print_next_step(errors: Iterable[ArchiveError]) -> None:
+    """Print the next step to stderr if one of the errors is that something could not be reached."""
+    if any(map(_is_unavailable, errors)):
+        typer.echo("next step: callarchive doctor checks every address and connection", err=True)
+
+
+def _is_unavailable(err: ArchiveError) -> bool:
+    if isinstance(err, AccountsFailedError):
+        return any(failure.error_type in _UNAVAILABLE for failure in err.failures)
+    return type(err).__name__ in _UNAVAILABLE
 
 
 def print_unexpected_error(err: Exception, *, with_frames: bool) -> None:

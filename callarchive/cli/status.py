@@ -1,11 +1,11 @@
 """`callarchive status` and `callarchive alerts test`: recent days, recordings at risk, and the alert channels."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callarchive.cli.days import FirstDay, LastDay
+from callarchive.cli.days import FirstDay, LastDay, check_order
 from callarchive.cli.output import Output
 from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.evidence import Outcome
@@ -46,34 +46,44 @@ def status(
     from callarchive.monitoring.status import read_status
 
     output: Output = context.obj
+    check_order(first, last)
     with output.connections() as connections:
         settings = connections.settings
         today = day_of(connections.clock(), settings.zone)
         # Today is not over yet, so a missing archive run means nothing.
         latest = today if connections.catalog.has(SESSIONS, today) else today - timedelta(days=1)
-        end = last.date() if last is not None else latest
-        begin = first.date() if first is not None else max(settings.start_date, end - timedelta(days=_DAYS - 1))
+        end = last if last is not None else latest
+        begin = first if first is not None else max(settings.start_date, end - timedelta(days=_DAYS - 1))
         if begin > end:
-            raise ConfigurationError(f"there is no day from {begin} to {end}")
+            raise _no_days(begin, end, first=first, last=last)
         asked = first is not None or last is not None
         overview = read_status(connections, list(days_between(begin, end)), all_at_risk=not asked)
     if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
     elif support_text:
-        output.print_text(text_of(overview.at_risk) or "No recording needs 8x8's support.")
+        typer.echo(text_of(overview.at_risk) or "No recording needs 8x8's support.")
         if overview.never_archived:  # to stderr, because the text is for pasting
             days = len(overview.never_archived)
-            typer.echo(
+            output.print_note(
                 f"{many(days, 'day was', 'days were')} never archived, so recordings at risk there are unknown:"
-                " callarchive status",
-                err=True,
+                " callarchive status"
             )
     else:
         _print(output, overview)
     if overview.inbox_error is not None:
         typer.echo(f"error: cannot determine the time of the last webhook event: {overview.inbox_error}", err=True)
     if not overview.is_well:
+        output.print_quiet_error("something needs attention: callarchive status shows it")
         raise typer.Exit(1)
+
+
+def _no_days(begin: date, end: date, *, first: date | None, last: date | None) -> typer.BadParameter:
+    """Return why there is no day from `begin` to `end`. At most one of them was given."""
+    if first is not None:
+        return typer.BadParameter(f"{begin} is after the latest day to show, {end}", param_hint="--from")
+    if last is not None:
+        return typer.BadParameter(f"{end} is before start_date, {begin}: give --from too", param_hint="--to")
+    return typer.BadParameter(f"start_date, {begin}, is after the latest day to show, {end}", param_hint="--from")
 
 
 def _print(output: Output, overview: "Status") -> None:
@@ -181,5 +191,7 @@ def test_alerts(context: typer.Context) -> None:
         output.print_json({"channels": outcome})
     for name, failure in () if output.json else outcome.items():
         output.print_text(f"{name}: {'sent' if failure is None else failure}")
-    if any(failure is not None for failure in outcome.values()):
+    failed = [f"{name}: {failure}" for name, failure in outcome.items() if failure is not None]
+    if failed:
+        output.print_quiet_error("; ".join(failed))
         raise typer.Exit(1)

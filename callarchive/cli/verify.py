@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli.days import FirstDay, LastDay
+from callarchive.cli.days import FirstDay, LastDay, check_order
 from callarchive.cli.output import Output
 from callarchive.domain.plurals import many
 
@@ -41,14 +41,12 @@ def verify(
 
     if sample <= 0:
         raise typer.BadParameter("must be above 0", param_hint="--sample")
-    begin, end = (None if day is None else day.date() for day in (first, last))
-    if begin is not None and end is not None and end < begin:
-        raise typer.BadParameter("--from is after --to", param_hint="--from/--to")
+    check_order(first, last)
     if sample < 1 and seed is None:
         seed = secrets.randbelow(1_000_000)
     output: Output = context.obj
     with output.connections() as connections, output.progress() as progress:
-        days = days_in_range(connections, begin, end)
+        days = days_in_range(connections, first, last)
         verified = list(verify_days(connections, list(days.known), sample=sample, seed=seed, progress=progress))
         places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
     found = sorted(
@@ -83,9 +81,12 @@ def verify(
     elif verified:
         _print_report(output, found, not_checked, checked, kinds, seed)
     if not verified:
-        span = "" if begin is None and end is None else f" from {begin or 'the first'} to {end or 'the last'}"
+        span = "" if first is None and last is None else f" from {first or 'the first'} to {last or 'the last'}"
         raise ArchiveError(f"no day{span} is archived in {places}")
     if found or not_checked:
+        output.print_quiet_error(
+            f"{many(len(found), 'defect', 'defects')}, {len(not_checked)} not checked: verify without -q"
+        )
         raise typer.Exit(1)
 
 

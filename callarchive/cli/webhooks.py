@@ -16,6 +16,7 @@ from callarchive.cli.accounts import (
     set_or_not,
 )
 from callarchive.cli.output import Output
+from callarchive.domain.mistakes import did_you_mean, quoted
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
@@ -50,7 +51,7 @@ def list_webhooks(context: typer.Context, account: Account = None, types: Types 
     _print_webhooks(output, [(a.subaccount_id, drift) for a, drift in found])
     for a, _ in found:
         if a.webhooks is None:
-            typer.echo(f"{a.subaccount_id}: not compared, because it has no [accounts.webhooks]", err=True)
+            output.print_note(f"{a.subaccount_id}: not compared, because it has no [accounts.webhooks]")
 
 
 @webhooks_app.command("register", short_help="Register the configured webhooks.")
@@ -147,9 +148,13 @@ def _types(given: list[str] | None) -> Sequence[str]:
     from callarchive.voice_api.webhook_registrations import TYPES
 
     chosen = list(dict.fromkeys(type_.upper() for type_ in given or TYPES))
-    unknown = [type_ for type_ in chosen if type_ not in ("VCS", "VCA", "VSS", "VRU", "VNU")]
+    known = ("VCS", "VCA", "VSS", "VRU", "VNU")
+    unknown = [type_ for type_ in chosen if type_ not in known]
     if unknown:
-        raise typer.BadParameter(f"{unknown[0]} is not one of VCS, VCA, VSS, VRU, VNU", param_hint="--type")
+        raise typer.BadParameter(
+            f"{quoted(unknown[0])} is not one of {', '.join(known)}{did_you_mean(unknown[0], known)}",
+            param_hint="--type",
+        )
     return chosen
 
 

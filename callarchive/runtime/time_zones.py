@@ -6,6 +6,7 @@ package alone.
 """
 
 import os
+import re
 import sysconfig
 import zoneinfo
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ _HEADER_BYTES = 40
 _LEAP_COUNT = slice(24, 28)
 """The number of leap-second records in a TZif header (RFC 9636, section 3.1), after the four bytes `TZif`."""
 
+_OFFSET = re.compile(r"(utc|gmt)? ?[+-] ?[0-9]", re.IGNORECASE)
+_LONGEST_ABBREVIATION = 4
 _NO_ZONES = {
     "localtime": "is whatever zone a machine is set to",
     "posixrules": "is whatever rules a machine has chosen",
@@ -96,6 +99,8 @@ def require_zone(name: str) -> None:
         raise ValueError(f"{name} {_SECOND_COPIES[first.casefold()]}: {_suggestion(rest) or 'use a plain name'}")
     if name not in zoneinfo.available_timezones():
         hint = _suggestion(name)
+        if _OFFSET.match(name.strip()):  # in Etc/GMT+8 the sign is reversed, so it is hardly what is meant
+            hint = "an offset is not a zone, name a place that has it"
         raise ValueError(f"{_shown(name)} is not an IANA time zone name such as Asia/Singapore{hint and f': {hint}'}")
     found = _data_below(zoneinfo.TZPATH, name) or _packaged_data(name)
     if _counts_leap_seconds(found[1]):
@@ -117,9 +122,10 @@ def _suggestion(name: str) -> str:
     }
     wanted = name.strip().casefold().replace(" ", "_")
     by_city = {zone.rpartition("/")[2]: zone for zone in known}
-    near = [zone for zone in (wanted, by_city.get(wanted, "")) if zone in known] or get_close_matches(
-        wanted[:60], known, n=1
-    )
+    near = [zone for zone in (wanted, by_city.get(wanted, "")) if zone in known]
+    if len(wanted) <= _LONGEST_ABBREVIATION and not near:  # every abbreviation resembles another zone's
+        return ""
+    near = near or get_close_matches(wanted[:60], known, n=1)
     near = near or [by_city[city] for city in get_close_matches(wanted[:60], by_city, n=1, cutoff=0.75)]
     return f"did you mean {known[near[0]]}?" if near else ""
 

@@ -2,16 +2,18 @@
 
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.mistakes import did_you_mean
 from callarchive.runtime.time_zones import PATH_VARIABLE, follow_path_variable
 from callarchive.settings.configuration import Settings
-from callarchive.settings.values import BASE_FOLDER, REFERENCE, WRITTEN_OUT
+from callarchive.settings.values import BASE_FOLDER, REFERENCE, WRITTEN_OUT, Section
 
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
@@ -123,10 +125,41 @@ def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
         message = _MESSAGES.get(item["type"], item["msg"].removeprefix("Value error, "))
         if item["type"] == "string_pattern_mismatch" and key.endswith("subaccount_id"):
             message = "must be 3 to 50 characters of A-Z a-z 0-9 - . _ &"
-        if key in overridden:
-            message += f" (set by {overridden[key]})"
+        if item["type"] == "extra_forbidden":
+            message += _intended_key(key)
+        variable = next((name for path, name in overridden.items() if f"{path}.".startswith(f"{key}.")), None)
+        if variable is not None and (key in overridden or item["type"] == "extra_forbidden"):
+            message += f" (set by {variable})"
         lines.append(f"{key}: {message}" if key else message)
     return lines
+
+
+def _intended_key(key: str) -> str:
+    """Return which key was probably meant: a similar one of the section, else the same one of another section."""
+    *section, given = [part for part in key.split(".") if not part.isdecimal()]
+    keys: dict[str, set[str]] = {}
+    for path, name in _keys_of(Settings):
+        keys.setdefault(path, set()).add(name)
+    near = did_you_mean(given, keys.get(".".join(section), ()))
+    owners = [path for path, names in keys.items() if given in names and path != ".".join(section)]
+    if near or len(owners) != 1:
+        return near
+    return f"; it belongs in [{owners[0]}]" if owners[0] else "; it belongs at the top, before the first [section]"
+
+
+def _keys_of(model: type[Section], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the section, "" for the top level, and the name of every key."""
+    for name, field in model.model_fields.items():
+        yield path, name
+        for section in _sections_in(field.annotation):
+            yield from _keys_of(section, f"{path}.{name}".removeprefix("."))
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _sections_in(inner)
 
 
 def _key_of(location: tuple[int | str, ...]) -> str:

@@ -97,7 +97,8 @@ class VoiceClient:
         try:
             response = self._transport.send(request, deadline=self._transport.deadline(self._lookups.deadline_s))
         except (NoResponseError, AnswerError) as err:
-            raise UnavailableError(f"{place}: {err}") from err
+            where = f"account {self._account.subaccount_id}" if "://" in str(err) else place
+            raise UnavailableError(f"{where}: {err}") from err
         if response.status == 404:  # no push configuration is set, which 8x8 reports only to an accepted key
             proof = read_404(response.body)
             return f"{self._account.api_url}: {proof.reason}" if isinstance(proof, Unknown) else None

@@ -236,7 +236,7 @@ class Transport:
                 if watch.timed_out or deadline.passed:
                     reason = f"no whole response within {deadline.seconds:g} s"
                     raise _BrokenError(reason, http_status=status, retryable=False) from err
-                reason = describe_failure(err, timeout_s=timeout_s)
+                reason = f"{_shown_origin(url)}: {describe_failure(err, timeout_s=timeout_s)}"
                 raise _BrokenError(reason, http_status=status, retryable=not is_hopeless(err)) from err
             finally:
                 if response is not None:  # this closes a connection with unread data
@@ -272,6 +272,12 @@ def _redirect_target(method: str, url: str, response: Response) -> str:
             " refused, as it would receive the key. If 8x8 has moved there, set accounts.api_url"
         )
     return target
+
+
+def _shown_origin(url: str) -> str:
+    """Return scheme, host and port, for messages: the rest of an export's link is a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:

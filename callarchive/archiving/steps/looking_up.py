@@ -30,6 +30,7 @@ from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableE
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import UnreadableError, field_of, parse_json
 from callarchive.domain.phone_numbers import phone_number_mask
+from callarchive.domain.plurals import many
 from callarchive.runtime.worker_pool import NoProgress, Progress, in_threads
 from callarchive.settings import AccountSettings
 
@@ -235,6 +236,7 @@ def _ask(
     answered, count = LookupRows(), len(session_ids)
     silent = unreachable_count = unreadable_count = 0
     error = None
+    who = f"account {account.subaccount_id}"
     with in_threads(ask, session_ids, concurrency=concurrency, name=f"lookup-{account.subaccount_id}") as answers:
         for answer in answers:
             journal.add(account.subaccount_id, answer)
@@ -244,12 +246,12 @@ def _ask(
             error = error or answer.error
             silent = silent + 1 if answer.unreachable else 0
             if silent >= _UNREACHABLE_IN_A_ROW:
-                why = f"gave no answer for {silent} sessions in a row: {answer.error}"
-                raise UnavailableError(f"{account.api_url} {why}")
+                raise UnavailableError(f"{who}: no response for {silent} sessions in a row: {answer.error}")
     if count and unreachable_count == count:
-        raise UnavailableError(f"{account.api_url} could not be reached for any of {count} sessions: {error}")
+        raise UnavailableError(f"{who}: no response for any of {many(count, 'session', 'sessions')}: {error}")
     if count and unreadable_count == count and (not readable_count or count >= _UNREADABLE_IS_AN_OUTAGE):
-        raise UnavailableError(f"{account.api_url} gave no readable answer for any of {count} sessions: {error}")
+        which = f"for any of {many(count, 'session', 'sessions')}"
+        raise UnavailableError(f"{who}: {account.api_url} gave no readable answer {which}: {error}")
     return answered
 
 

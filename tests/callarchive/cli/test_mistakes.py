@@ -1,0 +1,183 @@
+"""What the command line replies to mistakes: each is printed once, says what was expected, and has its exit code."""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from callarchive.cli import run as run_command
+
+SESSION = "e35e3d0e-065a-11ec-b119-676cb2bc33ef"
+YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
+CONFIGURATION = """\
+start_date = 2026-01-01
+archive.url = "archive"
+catalog.url = "catalog"
+lookups.deadline_s = 0.2
+"""
+ACCOUNT = """
+[[accounts]]
+subaccount_id = "acme_{name}"
+api_url = "http://127.0.0.1:9"
+api_key = {{ env = "ACME_KEY" }}
+landing = "s3://acme-recordings/{name}"
+session_sources = [{{ kind = "files", path = "{name}-{{day}}.txt" }}]
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a valid configuration of two accounts, whose API is a port that nobody listens on."""
+    file = tmp_path / "callarchive.toml"
+    file.write_text(CONFIGURATION + ACCOUNT.format(name="one") + ACCOUNT.format(name="two"))
+    monkeypatch.setenv("CALLARCHIVE_CONFIG", str(file))
+    monkeypatch.setenv("ACME_KEY", "key")
+    monkeypatch.chdir(tmp_path)
+    return file
+
+
+@pytest.fixture
+def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    root, own = logging.getLogger(), logging.getLogger("callarchive")
+    handlers, levels = root.handlers[:], (root.level, own.level)
+
+    def invoke(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            run_command(list(words))
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    yield invoke
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        # days
+        ("archive --day 2026-11-31", 2, "'2026-11-31' is not a day: the last day of that month is 2026-11-30"),
+        ("archive --day 2026-02-29", 2, "'2026-02-29' is not a day: the last day of that month is 2026-02-28"),
+        ("archive --day 2026-11-00", 2, "'2026-11-00' is not a day: the last day of that month is 2026-11-30"),
+        ("verify --from 2026-13-01", 2, "'2026-13-01' is not a day: a year has the months 1 to 12"),
+        ("archive --day yesterday", 2, f"'yesterday' is not a day: write YYYY-MM-DD, such as {YESTERDAY}"),
+        ("status --to 05.11.2026", 2, f"'05.11.2026' is not a day: write YYYY-MM-DD, such as {YESTERDAY}"),
+        ("forecast --from 20261105", 2, f"'20261105' is not a day: write YYYY-MM-DD, such as {YESTERDAY}"),
+        ("demo --last-day 2026-11", 2, f"'2026-11' is not a day: write YYYY-MM-DD, such as {YESTERDAY}"),
+        ("archive --day=", 2, f"'' is not a day: write YYYY-MM-DD, such as {YESTERDAY}"),
+        # ranges
+        ("archive", 2, f"give it, such as --day {YESTERDAY}, or give --from and --to"),
+        ("archive --from 2026-01-05", 2, f"give both, such as --from 2026-01-05 --to {YESTERDAY}: no --to"),
+        ("forecast", 2, f" --to {YESTERDAY}: no --from and no --to"),
+        ("archive --day 2026-01-05 --to 2026-01-06", 2, "give either --day, or --from and --to"),
+        ("archive --from 2026-01-06 --to 2026-01-05", 2, "--from 2026-01-06 is after --to 2026-01-05"),
+        ("forecast --from 2026-01-06 --to 2026-01-05", 2, "--from 2026-01-06 is after --to 2026-01-05"),
+        ("verify --from 2026-01-06 --to 2026-01-05", 2, "--from 2026-01-06 is after --to 2026-01-05"),
+        ("status --from 2026-01-06 --to 2026-01-05", 2, "--from 2026-01-06 is after --to 2026-01-05"),
+        ("archive --day 2199-01-01", 2, f"2199-01-01 has not begun: in UTC it is {YESTERDAY + timedelta(days=1)}"),
+        ("archive --from 2026-01-01 --to 2199-01-01", 2, "Invalid value for --to: 2199-01-01 has not begun"),
+        ("archive --day 0206-11-01", 2, "0206-11-01 is before 2015-01-01, when there were no recordings"),
+        ("status --from 2199-01-01", 2, f"--from: 2199-01-01 is after the latest day to show, {YESTERDAY}"),
+        ("status --to 2025-12-31", 2, "--to: 2025-12-31 is before start_date, 2026-01-01: give --from too"),
+        ("verify", 1, "no day is archived in"),
+        # ids and accounts
+        ("find xyz", 2, f"'xyz' is not a session or recording id: write a UUID, such as {SESSION}"),
+        (f"find {SESSION[:-1]}", 2, "an id has 32 hexadecimal digits, this has 31"),
+        (f"find s3://acme/{SESSION}.mp3", 2, f"it contains one: callarchive find {SESSION}"),
+        (f"find {SESSION}", 1, "archive that day first: callarchive archive --day 2021-08-26"),
+        ("find 00000000-0000-4000-8000-000000000000", 1, "nor in the inbox: archive its day first"),
+        ("push-config show --account acme_on", 2, "has acme_one, acme_two; did you mean acme_one?"),
+        ("webhooks list --account ACME_TWO", 2, "has acme_one, acme_two; did you mean acme_two?"),
+        ("webhooks list --type VRX", 2, "'VRX' is not one of VCS, VCA, VSS, VRU, VNU; did you mean VRU?"),
+        # commands and options
+        ("archve", 2, "No such command 'archve'. Did you mean 'archive'?"),
+        ("webhooks lst", 2, "No such command 'lst'. Did you mean 'list'?"),
+        ("archive --dya 2026-01-05", 2, "No such option: --dya (Possible options: --day)"),
+        # files and servers
+        ("-c none.toml status", 2, "none.toml: copy callarchive.example.toml there, or set CALLARCHIVE_CONFIG"),
+        (
+            "push-config show",
+            1,
+            "account acme_one: GET recording-push-config: http://127.0.0.1:9: the connection failed",
+        ),
+        ("push-config show", 1, "next step: callarchive doctor checks every address and connection"),
+    ],
+)
+def test_a_mistake_is_explained_once_on_stderr(run: Run, words: str, code: int, message: str) -> None:
+    returned, out, err = run(*words.split(" "))
+    assert (returned, out) == (code, "")
+    assert err.count(message) == 1, err
+    assert "Value error" not in err
+    assert "Input should" not in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("start_date", "start_dat", "start_dat: unknown key; did you mean start_date?"),
+        ("archive.url", "archiv.url", "archiv: unknown key; did you mean archive?"),
+        ("lookups.deadline_s", "lookups.deadline", "lookups.deadline: unknown key; did you mean deadline_s?"),
+        (
+            "lookups.deadline_s",
+            "transfer.retry_after_max_s",
+            "transfer.retry_after_max_s: unknown key; it belongs in [lookups]",
+        ),
+        ("lookups.deadline_s = 0.2", "lookups.timezone = 'UTC'", "it belongs at the top, before the first [section]"),
+        ("lookups.deadline_s", "lookups.zzzzzz", "lookups.zzzzzz: unknown key\n"),
+        ("[[accounts]]", "[[account]]", "account: unknown key; did you mean accounts?"),
+        ("env =", "envv =", "accounts.0.api_key.envv: unknown key; did you mean env?"),
+        ("api_url", "api_ulr", "accounts.0.api_ulr: unknown key; did you mean api_url?"),
+        ("api_url", "known_hosts", "accounts.0.known_hosts: unknown key; it belongs in [accounts.sftp]"),
+        ("path =", "paht =", "accounts.0.session_sources.0.paht: unknown key; did you mean path?"),
+        ("lookups.d", "timezone = 'Asia/Singapor'\nlookups.d", "did you mean Asia/Singapore?"),
+        ("lookups.d", "timezone = 'berlin'\nlookups.d", "did you mean Europe/Berlin?"),
+        ("lookups.d", "timezone = 'GMT+8'\nlookups.d", "an offset is not a zone, name a place that has it"),
+        ("lookups.d", "timezone = 'SGT'\nlookups.d", "SGT is not an IANA time zone name such as Asia/Singapore\n"),
+    ],
+)
+def test_an_unknown_key_or_zone_gets_a_suggestion(run: Run, config: Path, old: str, new: str, line: str) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    code, out, err = run("status")
+    assert (code, out) == (2, "")
+    assert err.count(line) == (2 if "accounts.0" in line and "accounts.1" in line else 1), err
+
+
+def test_a_variable_with_a_mistyped_key_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLARCHIVE_TRANSFR__CONCURRENCY", "3")
+    code, _, err = run("status")
+    assert code == 2
+    assert "transfr: unknown key; did you mean transfer? (set by CALLARCHIVE_TRANSFR__CONCURRENCY)" in err
+
+
+def test_a_failed_day_is_reported_once(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}-2026-01-05.txt").write_text(SESSION)
+    code, out, err = run("archive", "--day", "2026-01-05")
+    assert (code, out) == (1, "")
+    for name in ("acme_one", "acme_two"):
+        assert err.count(f"account {name}: ") == 1, err
+    assert err.count("next step: callarchive doctor") == 1
+
+
+def test_a_day_before_the_start_date_is_noted_unless_quiet(run: Run) -> None:
+    note = "2025-12-31 is before start_date (2026-01-01), where Dagster's partitions begin\n"
+    assert note in run("archive", "--day", "2025-12-31")[2]
+    assert "start_date" not in run("-q", "archive", "--day", "2025-12-31")[2]
+
+
+def test_quiet_commands_print_nothing_but_errors(run: Run) -> None:
+    for words, error in (
+        ("status", "something needs attention"),
+        ("doctor", "acme_one: API key: "),
+        ("verify", "no day is"),
+    ):
+        code, out, err = run("-q", *words.split())
+        assert (code, out) == (1, "")
+        assert err.startswith(f"error: {error}"), err
+        assert len(err.splitlines()) == 1
