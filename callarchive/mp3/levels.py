@@ -12,18 +12,22 @@ dBFS. The median over a recording is off by 5 dB (standard deviation), that of a
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callarchive.mp3.frames import Stream, channels_of
 
+FRAME_BYTES = 48
+"""A length that includes the side information of all granules of a frame."""
+
+HEAD_BYTES = 24
+"""The length of a head: the header of a frame and the side information of its first granule. No frame is shorter."""
+
 NOTHING_CODED_DB = -200.0
 """The level of a granule without values."""
 
 Levels = NDArray[np.float32]
-Words = NDArray[np.uint64]
 
 _UNIT_GAIN = 210
 _DB_PER_GAIN_STEP = 1.50515
@@ -60,18 +64,18 @@ class Layout:
         """The granules of a frame."""
         return 2 if self.is_mpeg1 else 1
 
-    def words(self, data: bytes, starts: Any, *, granule: int, channel: int) -> Words:
-        """Return of each frame the 8 bytes in which the side information of the granule's channel begins, big-endian."""
-        byte = self._bit(granule, channel) // 8 + (6 if self.has_crc else 4)
-        every: Words = np.ndarray((len(data) - 7,), ">u8", data, strides=(1,))
-        words: Words = every[starts + byte]
-        return words
+    def levels(self, frames: bytes, *, frame_bytes: int, granule: int = 0, channel: int = 0) -> Levels:
+        """Return the level in dBFS of a granule's channel in each frame.
 
-    def levels(self, words: Words, *, granule: int, channel: int) -> Levels:
-        """Return the level in dBFS for each of these words."""
-        words = words.astype(np.uint64)
+        Args:
+            frames: the first `frame_bytes` bytes of each, joined.
+        """
+        bit = self._bit(granule, channel)
+        place = bit // 8 + (6 if self.has_crc else 4)
+        every = np.ndarray((len(frames) // frame_bytes,), ">u8", frames, place, (frame_bytes,))
+        words = every.astype(np.int64)
+        left = 64 - bit % 8  # bits from part2_3_length on
         compress_bits = self._compress_bits
-        left = 64 - self._bit(granule, channel) % 8  # bits from part2_3_length on
         gains = (words >> (left - 29) & 0xFF).astype(np.float32)
         tables = _table_levels()[words >> (left - 45 - compress_bits) & 0xFFFF]
         amplified = _amplifications(compress_bits)[words >> (left - 29 - compress_bits) & (1 << compress_bits) - 1]

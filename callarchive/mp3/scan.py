@@ -4,11 +4,8 @@ Tags before and after the audio are handled in `walk`, and what the result means
 """
 
 import re
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from callarchive.mp3.frames import LONGEST_FRAME_BYTES, LengthClaim, Stream, channels_of, read_length_claim, stream_of
 from callarchive.mp3.main_data import main_data_of
@@ -138,28 +135,31 @@ class FrameScan:
     def _walk_frames(self, data: bytes, at: int, stream: Stream) -> int:
         """Count the complete frames of this stream and return where they end. The speed of the walk depends on this loop."""
         begin = at
-        length = 0
-        starts = array("q")
+        frame_count = length = 0
+        starts: list[int] = []
         add_start = starts.append
         length_by_header = stream.lengths.get
         while next_length := length_by_header(data[at : at + 3]):
             length = next_length
             run = _frames_alike(data, at, length)
             if run:
-                starts.frombytes(np.arange(at, at + run * length, length, dtype=np.int64).tobytes())
+                frame_count += len(starts) + run
+                self._silence.add(data, starts, stream)
+                self._silence.add(data, range(at, at + run * length, length), stream)
+                starts.clear()
                 at += run * length
             for _ in range(_FRAMES_BETWEEN_SEARCHES):
                 next_length = length_by_header(data[at : at + 3])
                 if not next_length:
                     break
-                length = next_length
                 add_start(at)
-                at += length
+                at += next_length
         if at > len(data):
             at = starts.pop()
-        if starts:
-            self._count(data, begin, at, len(starts), stream)
-            self._silence.add(data, np.frombuffer(starts, np.int64), stream)
+        frame_count += len(starts)
+        if frame_count:
+            self._count(data, begin, at, frame_count, stream)
+            self._silence.add(data, starts, stream)
         return at
 
     def _count(self, data: bytes, begin: int, end: int, frame_count: int, stream: Stream) -> None:
