@@ -8,7 +8,7 @@ GROUP = "collection"
 session_ids = table_asset(
     schemas.SESSION_IDS,
     group=GROUP,
-    about="Merged from all of the account's sources: 8x8's log export, webhook events, files and SQL queries.",
+    about="One row per session: the sources that list it for the day: 8x8's log export, webhook events, files, SQL queries.",
 )
 
 recording_metadata = table_asset(
@@ -16,7 +16,7 @@ recording_metadata = table_asset(
     group=GROUP,
     deps=[session_ids],
     pool="api",
-    about="""The status of each recording, and where 8x8 uploaded it.
+    about="""One row per recording: what 8x8 reports of it, its status and where 8x8 uploaded it.
 
 A final session is not looked up again: its recordings are all archived, or 8x8 twice reported that there are none.
 The results of lookups are in `_steps/lookups`.""",
@@ -27,7 +27,7 @@ recording_files = table_asset(
     group=GROUP,
     deps=[session_ids, recording_metadata],
     pool="landing",
-    about="""The verified mp3, its hash and measured duration, or why there is none.
+    about="""One row per recording: its verified file, with hash and measured duration, or why there is none.
 
 A file that is already archived is not downloaded again if its object in the landing is unchanged.""",
 )

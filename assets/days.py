@@ -85,7 +85,7 @@ def _run_on_days(context: dg.AssetExecutionContext, connections: Connections, st
         day = date.fromisoformat(key)
         try:
             with connections.day_lock(day):
-                done = _run_on_day(connections, day, step)
+                done = _run_on_day(context, connections, day, step)
         except ArchiveError as err:
             batch.fail(key, err)
             if batch.cut_short:
@@ -104,7 +104,7 @@ class _DoneDay:
     failures: tuple[AccountFailure, ...]
 
 
-def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
+def _run_on_day(context: dg.AssetExecutionContext, connections: Connections, day: date, step: Step) -> _DoneDay:
     from assets.summaries import summarize
     from callarchive.monitoring.alert_rules import alert_on_day
     from callarchive.monitoring.at_risk import at_risk
@@ -112,6 +112,7 @@ def _run_on_day(connections: Connections, day: date, step: Step) -> _DoneDay:
 
     settings = connections.settings
     report = step(connections, day)
+    context.log.info(report.line)
     is_recordings = report.table is schemas.RECORDINGS
     risks = at_risk(connections.catalog, settings, now=connections.clock(), days=[day]) if is_recordings else None
     summary = summarize(connections.catalog, report, risks=risks)
@@ -145,7 +146,7 @@ def _run_later_steps(context: dg.AssetExecutionContext, connections: Connections
         try:
             with connections.day_lock(day):
                 for name, step in steps.items():
-                    done = _run_on_day(connections, day, step)
+                    done = _run_on_day(context, connections, day, step)
                     if not done.failures:
                         context.log_event(dg.AssetMaterialization(name, partition=key, metadata=done.summary))
                     verdicts += done.verdicts

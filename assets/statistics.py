@@ -10,12 +10,12 @@ status_stats = table_asset(
     schemas.STATUS_STATS,
     group=GROUP,
     deps=[recordings],
-    about="What 8x8 reports compared with what the archive holds, with size in bytes and duration in seconds.",
+    about="One row per account and pair of states: what 8x8 reports and what the archive holds, with bytes and seconds.",
 )
 
 duration_stats = table_asset(
     schemas.DURATION_STATS,
     group=GROUP,
     deps=[recordings],
-    about="Sum, mean, extremes and percentiles over the day's archived recordings, in seconds.",
+    about="One row per account: duration percentiles of its archived recordings, with sum, mean and extremes, in seconds.",
 )

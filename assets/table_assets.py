@@ -21,7 +21,7 @@ def table_asset(
 
     Args:
         group: the box in the asset graph.
-        about: what the description adds to the table's grain; Markdown.
+        about: the description, Markdown. Lists in the UI show its first 45 characters: they say what a row is.
         deps: assets whose partitions of the same day it reads.
         pool: the pool that limits how many of these steps run at once.
     """
@@ -69,8 +69,7 @@ def _column(column: Column, *, is_key: bool, sources: Sequence[dg.TableColumnDep
 
 def _description(table: Table, about: str) -> str:
     stored_in = f"`{table.folder}/call_date=YYYY-MM-DD/` in the catalog"
-    grain = f"{table.grain[0].upper()}{table.grain[1:]}"  # first: lists in the UI show 45 characters of a description
-    return f"{grain}. {about}\n\n**Key:** `{', '.join(table.key)}` within the day. **Stored in:** {stored_in}."
+    return f"{about}\n\n**Key:** `{', '.join(table.key)}` within the day. **Stored in:** {stored_in}."
 
 
 def _personal_data(table: Table) -> str:

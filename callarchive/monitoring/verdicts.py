@@ -19,6 +19,7 @@ from callarchive.catalog.arrow_columns import (
     rows_in,
 )
 from callarchive.domain.models import Discrepancy
+from callarchive.domain.plurals import many
 from callarchive.monitoring.checked_day import RECORDING_KEY, SESSION_KEY, CheckedDay, values
 from callarchive.monitoring.checks import RECONCILIATION_CHECKS
 from callarchive.monitoring.negative_shares import rises, shares_of
@@ -43,7 +44,8 @@ def _every_session_accounted_for(day: CheckedDay) -> Verdict:
     named = keys_of(day.current(day.session_ids), SESSION_KEY).unique()
     listed = keys_of(day.current(day.sessions), SESSION_KEY).unique()
     lost, invented = _without(named, listed), _without(listed, named)
-    summary = f"{len(named)} session ids, {len(listed)} in sessions, {len(lost)} lost, {len(invented)} without a source"
+    wrong = _counted({"lost": len(lost), "without a source": len(invented)})
+    summary = f"{len(named)} session ids, {len(listed)} in sessions, {wrong or 'none lost, none without a source'}"
     numbers: dict[str, float] = {"lost": len(lost), "invented": len(invented)}
     return Verdict(not lost and not invented, summary, numbers, [*lost, *invented])
 
@@ -51,20 +53,22 @@ def _every_session_accounted_for(day: CheckedDay) -> Verdict:
 def _unique(rows: pa.Table, key: tuple[str, str]) -> Verdict:
     counted = pc.value_counts(keys_of(rows, key))
     repeated = counted.field("values").filter(pc.greater(counted.field("counts"), 1)).to_pylist()
-    summary = f"{len(rows)} rows, {len(repeated)} keys more than once"
+    summary = f"{many(len(rows), 'row', 'rows')}, {_number(len(repeated), 'key', 'keys')} more than once"
     return Verdict(not repeated, summary, {"repeated": len(repeated)}, repeated)
 
 
 def _source_rows_readable(day: CheckedDay) -> Verdict:
     bad = [f"{row['file']}:{row['line']}: {row['reason']}" for row in day.problems.to_pylist()]
-    return Verdict(not bad, f"{len(bad)} rows of session sources were set aside", {"rows_set_aside": len(bad)}, bad)
+    summary = f"{_number(len(bad), 'row', 'rows')} of session sources set aside"
+    return Verdict(not bad, summary, {"rows_set_aside": len(bad)}, bad)
 
 
 def _sources_complete(day: CheckedDay) -> Verdict:
     missing = day.current(day.missing)
     count, limit = len(keys_of(missing, SESSION_KEY).unique()), day.limits.max_missing_sessions
     by_source = sorted(count_values(missing["source"]).items())
-    summary = f"{count} sessions are missing from a source that listed them before or should (limit {limit})"
+    missing_sessions = _number(count, "session", "sessions")
+    summary = f"{missing_sessions} missing from a source that listed them before or should (limit {limit})"
     if by_source:
         summary += f": {', '.join(f'{number} from {source}' for source, number in by_source)}"
     rows = values(missing, "session_id", "source", "reason")
@@ -74,16 +78,17 @@ def _sources_complete(day: CheckedDay) -> Verdict:
 
 def _accounts_archived(day: CheckedDay) -> Verdict:
     failed = [f"{account}: {reason}" for account, reason in values(day.failures, "subaccount_id", "reason")]
-    summary = f"{len(failed)} accounts could not be archived by the latest run"
+    summary = "the latest run archived every account"
     if failed:
-        summary += f": {'; '.join(failed)}"
+        accounts = many(len(failed), "account", "accounts")
+        summary = f"{accounts} could not be archived by the latest run: {'; '.join(failed)}"
     return Verdict(not failed, summary, {"failed": len(failed)}, failed)
 
 
 def _lookups_succeeded(day: CheckedDay) -> Verdict:
     failed = day.sessions.filter(pc.equal(day.sessions["lookup_status"], "error"))
     share, limit = _share(len(failed), len(day.sessions)), day.limits.max_failed_lookup_share
-    summary = f"{len(failed)} of {len(day.sessions)} lookups failed ({share:.1%}, limit {limit:.1%})"
+    summary = f"{_of(len(failed), len(day.sessions))} lookups failed ({share:.1%}, limit {limit:.1%})"
     examples = (f"{session_id}: {error}" for session_id, error in values(failed, "session_id", "lookup_error"))
     return Verdict(share <= limit, summary, {"failed": len(failed), "share": share}, examples)
 
@@ -107,7 +112,7 @@ def _accounts_known(day: CheckedDay) -> Verdict:
         and account in connected
         and connected[account].session_count >= fewest
     }
-    summary = f"{len(unknown)} accounts for which 8x8 knows no session, or no recording, at all"
+    summary = f"{_number(len(unknown), 'account', 'accounts')} for which 8x8 knows no session, or no recording, at all"
     if unknown:
         summary += ": check subaccount_id and api_url"
     return Verdict(not unknown, summary, {"not_found": len(not_found)}, unknown)
@@ -118,7 +123,7 @@ def _negative_answers_usual(day: CheckedDay) -> Verdict:
     found = rises(day.catalog, day.call_date, shares, grace=day.grace, allowed=allowed)
     share = max((share.value for share in shares.values()), default=0.0)
     summary = (
-        f"{len(found)} accounts with far more sessions without a recording than usual"
+        f"{_number(len(found), 'account', 'accounts')} with far more sessions without a recording than usual"
         f" (highest share {share:.1%}, limit {allowed:.1%} above the usual one)"
     )
     examples = (
@@ -138,7 +143,8 @@ def _every_recording_accounted_for(day: CheckedDay) -> Verdict:
     miscounted = pc.not_equal(claimed, key_counts(keys, among=keys_of(recordings, SESSION_KEY)))
     ok_but_none = pc.and_(is_true(pc.equal(sessions["lookup_status"], "ok")), pc.equal(claimed, 0))
     off = keys.filter(pc.or_(pc.or_(miscounted, ok_but_none), counts.is_null())).to_pylist()
-    summary = f"8x8 lists {len(named)} recordings, {len(listed)} in recordings, {len(off)} sessions with a wrong count"
+    summary = f"8x8 lists {many(len(named), 'recording', 'recordings')}, {len(listed)} in recordings"
+    summary += f", {_number(len(off), 'session', 'sessions')} with a wrong count"
     return Verdict(not wrong and not off, summary, {"lost": len(wrong), "miscounted": len(off)}, [*wrong, *off])
 
 
@@ -146,8 +152,9 @@ def _recordings_archived(day: CheckedDay) -> Verdict:
     bad = day.recordings.filter(pc.is_in(day.recordings["archive_status"], value_set=pa.array(_UNSUCCESSFUL)))
     share, limit = _share(len(bad), len(day.recordings)), day.limits.max_failed_recording_share
     by_status = count_values(bad["archive_status"])
-    counts = ", ".join(f"{by_status.get(status, 0)} {status}" for status in _UNSUCCESSFUL)
-    summary = f"{counts} of {len(day.recordings)} recordings ({share:.1%}, limit {limit:.1%})"
+    counts = _counted({status: by_status.get(status, 0) for status in _UNSUCCESSFUL})
+    counts = counts or "none failed, missing, rejected or not_uploaded"
+    summary = f"{counts} of {many(len(day.recordings), 'recording', 'recordings')} ({share:.1%}, limit {limit:.1%})"
     rows = values(bad, "recording_id", "archive_status", "error")
     examples = (f"{recording_id}: {status}: {error}" for recording_id, status, error in rows)
     return Verdict(share <= limit, summary, {**by_status, "share": share}, examples)
@@ -200,11 +207,16 @@ def _durations_plausible(day: CheckedDay) -> Verdict:
         "absurd": _count(absurd),
         "share": share,
     }
-    summary = (
-        f"of {len(kept)} recordings {numbers['mismatch']} differ from 8x8's duration, {numbers['longer_than_call']} exceed "
-        f"their call, {numbers['audio_issue']} are truncated or damaged ({share:.1%} in all, limit {limit:.1%}), "
-        f"{numbers['absurd']} are 0 s or longer than a day"
+    wrong = _counted(
+        {
+            "differ from 8x8's duration": numbers["mismatch"],
+            "exceed their call": numbers["longer_than_call"],
+            "truncated or damaged": numbers["audio_issue"],
+            "0 s or longer than a day": numbers["absurd"],
+        }
     )
+    summary = f"of {many(len(kept), 'recording', 'recordings')} {wrong or 'all durations are plausible'}"
+    summary += f" ({share:.1%}, limit {limit:.1%})"
     examples = keys.filter(pc.or_(suspect, absurd)).unique().to_pylist()
     return Verdict(not numbers["absurd"] and share <= limit, summary, numbers, examples)
 
@@ -214,12 +226,14 @@ def _recordings_audible(day: CheckedDay) -> Verdict:
     silent = kept.filter(has_silence(kept))
     dead = _count(pc.greater_equal(pc.list_value_length(silent["silent_channels"]), silent["channels"]))
     share, limit = _share(len(silent), len(kept)), day.limits.max_silent_share
-    summary = (
-        f"{dead} of {len(kept)} recordings have nothing to hear, {len(silent) - dead} have a silent channel "
-        f"({share:.1%} in all, limit {limit:.1%}); {kept['silent_channels'].null_count} are not measured"
-    )
+    one_leg = len(silent) - dead
+    found = _counted({"with nothing to hear": dead, "with a silent channel": one_leg})
+    summary = f"of {many(len(kept), 'recording', 'recordings')} {found or 'none is silent'}"
+    summary += f" ({share:.1%}, limit {limit:.1%})"
+    if unmeasured := kept["silent_channels"].null_count:
+        summary += f"; {unmeasured} not measured"
     examples = (f"{row['recording_id']}: {silence_in(row)}" for row in rows_in(silent))
-    numbers = {"silent": dead, "one_leg": len(silent) - dead, "share": share}
+    numbers = {"silent": dead, "one_leg": one_leg, "share": share}
     return Verdict(share <= limit, summary, numbers, examples)
 
 
@@ -229,13 +243,16 @@ def _discrepancies(day: CheckedDay, kind: Discrepancy) -> Verdict:
     limit: int | None = getattr(day.limits.reconciliation, kind.value)
     resolved_count = len(rows) - len(still)
     limit_text = "no limit" if limit is None else f"limit {limit}"
-    summary = f"{len(still)} {kind.value} open ({limit_text}), {resolved_count} resolved"
+    summary = f"{len(still) or 'no'} {kind.value} open ({limit_text})"
+    if resolved_count:
+        summary += f", {resolved_count} resolved"
     numbers: dict[str, float] = {"open": len(still), "resolved": resolved_count}
     counted = len(still)
     if kind is Discrepancy.SESSION_NOT_FOUND:  # nothing was recorded of calls that were not connected
         connected = keys_of(day.sessions, SESSION_KEY).filter(are_connected(day.sessions))
         counted = _count(pc.is_in(keys_of(still, SESSION_KEY), value_set=connected))
-        summary += f"; only the {counted} open ones of connected calls count"
+        if len(still):
+            summary += f"; only the {counted} open ones of connected calls count"
         numbers["connected"] = counted
     examples = (f"{subject}: {reason}" for subject, reason in values(still, "subject", "reason"))
     return Verdict(limit is None or counted <= limit, summary, numbers, examples)
@@ -273,3 +290,16 @@ def _without(some: Column, others: Column) -> list[str]:
 
 def _count(flags: Column) -> int:
     return int(pc.sum(flags).as_py() or 0)
+
+
+def _counted(counts: Mapping[str, float]) -> str:
+    """Return the counts that are not zero, with their words; "" if all are."""
+    return ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+
+
+def _number(count: int, one: str, more: str) -> str:
+    return many(count, one, more) if count else f"no {one}"
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count or 'none'} of {total}"

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from datetime import date
 
@@ -65,6 +66,13 @@ def test_each_day_of_a_batch_has_its_own_rows_and_place(connections: Connections
         assert metadata["files"] == 1
         assert str(metadata["dagster/uri"]).endswith(f"/_steps/session_ids/call_date={key}/part-0.parquet")
         assert [name for name, value in metadata.items() if f"call_date={key}" in str(value)] == ["dagster/uri"]
+
+
+def test_the_runs_log_has_one_line_of_ours_for_each_day(connections: Connections, instance: dg.DagsterInstance) -> None:
+    result = run(step_that_fails_on(None), connections, instance)
+    entries = instance.all_logs(result.run_id)
+    ours = [(entry.level, entry.user_message) for entry in entries if not entry.is_dagster_event]
+    assert ours == [(logging.INFO, f"2026-01-0{day}: 1 session, 1 files") for day in (5, 6, 7)]
 
 
 def test_a_day_that_fails_leaves_the_days_around_it_good(

@@ -1,6 +1,6 @@
 """The steps of a day in order, written once: the command line, the Dagster assets and their batches run exactly these.
 
-Summaries, checks and alerts are made by the callers.
+Summaries, checks, alerts and Dagster's log are made by the callers.
 """
 
 import logging
@@ -59,13 +59,11 @@ class DayStep:
         reread: bool = False,
         progress: Progress | None = None,
     ) -> StepReport:
-        """Run the step on a day whose lock the caller holds, and log what it wrote; `failures` are by default the catalog's."""
+        """Run the step on a day whose lock the caller holds; `failures` are by default the catalog's."""
         if failures is None:
             failures = account_failures(connections.catalog, day)
         catalog_day = connections.catalog_day(day)
         report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress()))
-        counts = ", ".join(f"{name} {count}" for name, count in report.counts.items())
-        log.info("%s: %s: %d rows%s", day, self.table.name, report.row_count, f" ({counts})" if counts else "")
         release_unused(report.row_count)
         return report
 
@@ -132,5 +130,6 @@ def run_day(
     failures: tuple[AccountFailure, ...] = ()
     for step in DAY_STEPS:
         report = step.run(connections, day, failures=failures, reread=reread, progress=progress)
+        log.info("%s [%s]", report.line, step.table.name)
         reports[step.table.name], failures = report, report.failures
     return reports
