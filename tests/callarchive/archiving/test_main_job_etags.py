@@ -49,21 +49,6 @@ def test_nothing_is_downloaded_again_from_a_store_without_etags_whose_listings_h
     assert "downloaded again" not in caplog.text
 
 
-def test_nothing_is_downloaded_again_where_only_listings_have_etags_and_times(
-    archive_again: Callable[..., Any],
-) -> None:
-    again = archive_again(lambda exchange: exchange.drop("etag", "last-modified"))
-    assert again.fetched_count == 0
-
-
-def test_nothing_is_downloaded_again_where_a_proxy_marks_etags_as_weak(archive_again: Callable[..., Any]) -> None:
-    def weak(exchange: Any) -> None:
-        exchange.headers |= {k: f"W/{v}" for k, v in exchange.headers.items() if k.lower() == "etag"}
-
-    again = archive_again(weak)
-    assert again.fetched_count == 0
-
-
 def test_a_landing_whose_etags_change_by_themselves_is_reported(
     archive_again: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:

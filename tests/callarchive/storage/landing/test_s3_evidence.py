@@ -36,7 +36,10 @@ def read(
             data = b"".join(bytes(chunk) for chunk in download)
             if download.object.etag is not None:
                 download.verify_md5(hashlib.md5(data).hexdigest())
-            return download.object.evidence
+            (listed,) = landing.list("day").objects
+            source = download.object
+            assert listed.same_as(size_bytes=source.size_bytes, etag=source.etag, modified_at=source.modified_at)
+            return source.evidence
 
     return through
 
@@ -97,3 +100,14 @@ def test_a_cut_body_is_detected_where_the_etag_is_not_a_hash(read: Callable[...,
 
 def test_bytes_confirmed_only_by_their_number_are_marked(read: Callable[..., Any]) -> None:
     assert read(without_etag("GET", "HEAD", "LIST")) is SourceEvidence.SIZE
+
+
+def test_a_weak_etag_confirms_the_bytes(read: Callable[..., Any]) -> None:
+    def weak(exchange: Any) -> None:
+        exchange.headers |= {name: f"W/{value}" for name, value in exchange.headers.items() if name.lower() == "etag"}
+
+    assert read(weak) is SourceEvidence.MD5
+
+
+def test_the_time_and_etag_that_a_response_lacks_are_those_of_the_listing(read: Callable[..., Any]) -> None:
+    assert read(lambda exchange: exchange.drop("etag", "last-modified")) is SourceEvidence.MD5
