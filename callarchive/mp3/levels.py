@@ -71,14 +71,17 @@ class Layout:
             frames: the first `frame_bytes` bytes of each, joined.
         """
         bit = self._bit(granule, channel)
-        place = bit // 8 + (6 if self.has_crc else 4)
-        every = np.ndarray((len(frames) // frame_bytes,), ">u8", frames, place, (frame_bytes,))
+        begin = 6 if self.has_crc else 4  # in front of the side information
+        every = np.ndarray((len(frames) // frame_bytes,), ">u8", frames, begin + bit // 8, (frame_bytes,))
         words = every.astype(np.int64)
         left = 64 - bit % 8  # bits from part2_3_length on
         compress_bits = self._compress_bits
         gains = (words >> (left - 29) & 0xFF).astype(np.float32)
         tables = _table_levels()[words >> (left - 45 - compress_bits) & 0xFFFF]
         amplified = _amplifications(compress_bits)[words >> (left - 29 - compress_bits) & (1 << compress_bits) - 1]
+        bit += 57 if self.is_mpeg1 else 61  # scalefac_scale doubles the steps
+        scales = np.ndarray(len(words), np.uint8, frames, begin + bit // 8, (frame_bytes,)) >> 7 - bit % 8 & 1
+        amplified *= 1 + scales
         has_values = words >> (left - 21) & 0x1FF != 0
         return np.where(has_values, gains * np.float32(_DB_PER_GAIN_STEP) + tables - amplified, NOTHING_CODED_DB)
 

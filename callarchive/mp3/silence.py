@@ -11,8 +11,8 @@ from callarchive.mp3.levels import HEAD_BYTES, NOTHING_CODED_DB, Layout, Levels
 AUDIBLE_DB = -52.0
 """Estimated level above which a granule is audible.
 
-Over 37 settings of LAME, libshine and lamejs, the loudest estimates were at most -54 for comfort noise of -60 dBm0 (-66 dBFS),
-and at least -48 for speech of -46 dBFS, 20 dB below the usual level.
+Over 37 settings of LAME, libshine and lamejs, the loudest estimates were at most -55 for comfort noise of -60 dBm0 (-66 dBFS)
+and for idle lines, and at least -48 for speech of -46 dBFS, 20 dB below the usual level.
 """
 
 _SPACING_S = 0.08
@@ -21,7 +21,7 @@ _FEWEST_PAIRS = 3
 """Two audible samples in a row, three times: a short word, not a click."""
 _SAMPLES_AT_ONCE = 4096
 _HEAD = np.dtype((np.void, HEAD_BYTES))
-_SAME_ENERGY_DB = 6.0
+_SAME_ENERGY_DB = 12.0
 _MONO, _JOINT, _INTENSITY, _SUM_AND_DIFFERENCE = 0xC0, 1, 0x10, 0x20
 _LEFT, _RIGHT, _EITHER = range(3)
 
