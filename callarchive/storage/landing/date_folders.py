@@ -39,7 +39,7 @@ class DateFolders:
         self._existing: dict[str, tuple[datetime, Evidence[str]]] = {}
         self._indexes: dict[str, _Index] = {}
 
-    def turn_to(self, names: Collection[str]) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Drop old listings, and those of other folders."""
         old = self._clock() - GOOD_FOR
         with self._lock:
@@ -50,13 +50,13 @@ class DateFolders:
         """Return for each folder whether it exists. Raises as `Landing.existing_folders`. `Unknown` is kept for a minute."""
         with self._lock:
             now = self._clock()
-            asked = [name for name in names if self._is_to_be_asked(name, now)]
+            asked = [name for name in names if self._needs_request(name, now)]
             if asked:
                 found, now = self._landing.existing_folders(asked), self._clock()
                 self._existing |= {name: (now, found[name]) for name in asked}
             return {name: self._existing[name][1] for name in names}
 
-    def _is_to_be_asked(self, name: str, now: datetime) -> bool:
+    def _needs_request(self, name: str, now: datetime) -> bool:
         if name not in self._existing:
             return True
         asked_at, finding = self._existing[name]

@@ -65,7 +65,7 @@ class ObjectFinder:
         self._learned: tuple[_Learned, ...] = ()  # likewise
         days = [str(day + timedelta(days=offset)) for offset in range(-1, _LATER_DAYS + 1)]
         self._later = [day for day in days if day not in self._near]
-        folders.turn_to(days)
+        folders.keep_only(days)
 
     def open(
         self, *, session_id: str, recording_id: str, place: str | None, file_path: str | None = None

@@ -62,7 +62,7 @@ def test_days_of_a_run_share_the_listings_of_their_folders() -> None:
     assert there(folders.existing(DAYS)) == set(DAYS[:2])
     folders.list_whole(DAYS[0])
     assert folders.list_if_small(DAYS[1])
-    folders.turn_to(DAYS[1:])
+    folders.keep_only(DAYS[1:])
     assert folders.best(IDS[0], DAYS) is None
     assert there(folders.existing([*DAYS[1:], "2026-11-02"])) == {DAYS[1]}
     folders.list_whole(DAYS[1])
@@ -80,11 +80,11 @@ def test_an_old_listing_is_repeated() -> None:
     folders.existing(DAYS)
     folders.list_whole(DAYS[0])
     landing.paths.append(path(DAYS[0], 1))
-    folders.turn_to(DAYS)
+    folders.keep_only(DAYS)
     folders.list_whole(DAYS[0])
     assert folders.best(IDS[1], DAYS) is None
     clock.now = NOW + timedelta(minutes=16)
-    folders.turn_to(DAYS)
+    folders.keep_only(DAYS)
     assert there(folders.existing(DAYS)) == {DAYS[0]}
     folders.list_whole(DAYS[0])
     assert folders.best(IDS[1], DAYS) is not None
