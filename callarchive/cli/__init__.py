@@ -24,7 +24,6 @@ _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
 app = typer.Typer(
     name="callarchive",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Archive the call recordings of 8x8 Number Masking.\n\n"

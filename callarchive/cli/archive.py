@@ -105,7 +105,7 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
     return {"days": days, "failed_days": [d["day"] for d in days if d["error"] is not None]}
 
 
-def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> None:
+def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, shown: int = _SHOWN) -> None:
     """Print the results of the days to stdout, as tables or as one JSON document."""
     from callarchive.cli.day_results import DaySummary
 
@@ -118,7 +118,7 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
     rows_of_days = [_row(summary) for summary in done]
     totals = [("all", *map(sum, zip(*rows_of_days, strict=True)))] if len(done) > 1 else []
     attention = [item for summary in done for item in summary.attention]
-    hidden = sum(summary.attention_count for summary in done) - min(len(attention), _SHOWN)
+    hidden = sum(summary.attention_count for summary in done) - min(len(attention), shown)
     checks = [check for summary in done for check in summary.checks if not check.passed]
     tables: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = [
         (
@@ -129,7 +129,7 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]") -> N
         (
             "Needs attention",
             ("day", "account", "what", "state", "why"),
-            [(item.day, item.subaccount_id, item.concerns, item.state, item.reason) for item in attention[:_SHOWN]],
+            [(item.day, item.subaccount_id, item.concerns, item.state, item.reason) for item in attention[:shown]],
         ),
         *(
             (title, ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in checks if c.outcome is outcome])

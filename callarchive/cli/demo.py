@@ -16,6 +16,7 @@ from callarchive.cli.output import Output
 if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
+_SHOWN = 10
 _QUERY = """\
 select subaccount_id, count(*) as recordings, round(sum(duration_s) / 3600, 2) as hours,
        round(quantile_cont(duration_s, 0.5), 1) as median_s, round(quantile_cont(duration_s, 0.95), 1) as p95_s
@@ -62,7 +63,7 @@ def demo(
         with Connections(load_settings(simulator.config)) as connections, output.progress() as progress:
             results = list(archive_days(connections, days, progress=progress))
     took_s = time.monotonic() - started
-    print_results(output, results)
+    print_results(output, results, shown=_SHOWN)
     if not output.json:
         _print_places(output, connections.catalog, directory=directory, took_s=took_s)
     exit_for_failures(results, ignore_checks=True)

@@ -1,5 +1,6 @@
 """`callarchive find`: trace a session or a recording."""
 
+import shlex
 import string
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -13,15 +14,17 @@ from callarchive.domain.mistakes import quoted
 if TYPE_CHECKING:
     from callarchive.monitoring.trace import Trace
     from callarchive.monitoring.trace_steps import Step
+    from callarchive.settings.sections import ArchiveSettings
 
 
 def find(
     context: typer.Context,
     wanted: Annotated[str, typer.Argument(metavar="ID", help="Session id or recording id.")],
 ) -> None:
-    """Trace a session or a recording from its source to the archived file, and show where the trace breaks.
+    """Say whether a session's recordings are archived and whole, where the files are, and where the trace breaks.
 
-    Exits with 1 if the id is neither in the catalog nor in the inbox. Phone numbers are masked.
+    -v shows every step from the source to the file, with the facts behind it. Exits with 1 if the id is neither in the catalog
+    nor in the inbox. Phone numbers are masked.
 
     \b
     Example:
@@ -32,6 +35,7 @@ def find(
 
     output: Output = context.obj
     with output.connections() as connections:
+        archive = connections.settings.archive
         try:
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:
@@ -39,7 +43,11 @@ def find(
     if output.json:
         output.print_json({"found": [trace.document() for trace in traces]})
     for trace in () if output.json else traces:
-        _print_trace(output, trace)
+        _print_verdict(output, trace, archive, wanted=plain_id(wanted).lower())
+        if output.verbose:
+            _print_steps(output, trace)
+    if traces and not (output.json or output.verbose):
+        output.print_text("Every step with its facts: -v")
     if not traces:
         typer.echo(
             f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {_next_step(wanted)}", err=True
@@ -67,20 +75,51 @@ def _next_step(wanted: str) -> str:
     return f"it was made at {at:%Y-%m-%d %H:%M} UTC; archive that day first: callarchive archive --day {at:%Y-%m-%d}"
 
 
-def _print_trace(output: Output, trace: "Trace") -> None:
-    day = trace.call_date or "an unknown day"
+def _print_verdict(output: Output, trace: "Trace", archive: "ArchiveSettings", *, wanted: str) -> None:
+    """Print whether each recording is archived, the wanted one first, its file, and the session's steps that do not hold."""
+    from callarchive.monitoring.trace_steps import StepState, verdict_on
+
+    for recording in sorted(trace.recordings, key=lambda row: row["recording_id"] != wanted):
+        output.print_text(f"Recording {recording['recording_id']}: {verdict_on(recording)}")
+        for name, value in (
+            ("file", _to_open(recording["archive_uri"], archive)),
+            ("SHA-256", recording["sha256"]),
+            ("quarantine", recording["quarantine_uri"]),
+            ("object", recording["source_uri"]),
+        ):
+            if value is not None:
+                output.print_text(f"  {name}: {value}")
+    if not trace.recordings:
+        output.print_text("not archived: no recording is known")
+    session, day = trace.session, trace.call_date or "an unknown day"
+    output.print_text(f"Session {session['session_id']} of {session['subaccount_id']}, {day}")
+    for step in trace.links:
+        if step.state is not StepState.HOLDS:
+            output.print_text(f"  {step.name} ({step.state}): {step.detail}")
+    output.print_text("All checks passed." if trace.broken_at is None else f"Broken at: {trace.broken_at}")
+
+
+def _to_open(uri: str | None, archive: "ArchiveSettings") -> str | None:
+    """Return the path of an archived file, or the command that downloads it from S3."""
+    if uri is None or not uri.startswith("s3://"):
+        return uri and uri.removeprefix("file://")
+    endpoint, profile = archive.s3.endpoint_url, archive.s3.profile
+    options = [*(("--endpoint-url", endpoint) if endpoint else ()), *(("--profile", profile) if profile else ())]
+    return shlex.join(["aws", "s3", "cp", *options, uri, "."])
+
+
+def _print_steps(output: Output, trace: "Trace") -> None:
     output.print_table(
-        f"Session {trace.session['session_id']} of {trace.session['subaccount_id']}, {day}",
+        "Steps of the session",
         ("step", "state", "details"),
         [row for step in trace.links for row in _step_rows(step)],
     )
     for recording in trace.recordings:
         output.print_table(
-            f"Recording {recording['recording_id']}",
+            f"Steps of recording {recording['recording_id']}",
             ("step", "state", "details"),
             [row for step in recording["links"] for row in _step_rows(step)],
         )
-    output.print_text("All checks passed." if trace.broken_at is None else f"Broken at: {trace.broken_at}")
 
 
 def _step_rows(step: "Step") -> list[tuple[str, str, str]]:

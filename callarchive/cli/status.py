@@ -143,11 +143,14 @@ def _print_failing(output: Output, overview: "Status") -> None:
 
 
 def _print_at_risk(output: Output, overview: "Status") -> None:
-    ranked = overview.at_risk[:_RANKED]
-    output.print_table(
-        "At risk of being lost, by the hours that 8x8 is assumed to keep it",
-        ("hours", "account", "recording", "state"),
-        [
+    from callarchive.monitoring.at_risk import can_be_saved
+
+    ranked = sorted(overview.at_risk, key=lambda item: not can_be_saved(item))[:_RANKED]
+    for title, savable in (
+        ("Can still be saved, by the hours that 8x8 is assumed to keep it", True),
+        ("8x8 may have deleted these already: ask its support soon", False),
+    ):
+        rows = [
             (
                 f"{item.hours_left:.{0 if abs(item.hours_left) >= 100 else 1}f}",
                 item.subaccount_id,
@@ -155,8 +158,10 @@ def _print_at_risk(output: Output, overview: "Status") -> None:
                 item.state if item.recording_id else f"session: {item.state}",
             )
             for item in ranked
-        ],
-    )
+            if can_be_saved(item) is savable
+        ]
+        if rows:
+            output.print_table(title, ("hours", "account", "recording", "state"), rows)
     if len(overview.at_risk) > _RANKED:
         output.print_text(f"... and {len(overview.at_risk) - _RANKED} more: --json lists all")
     output.print_text("What to do:")
@@ -165,8 +170,6 @@ def _print_at_risk(output: Output, overview: "Status") -> None:
         states.setdefault(item.next_step, {})[item.state] = None
     for next_step, of_step in states.items():
         output.print_text(f"  {'; '.join(of_step)}: {next_step}")
-    if any(item.hours_left < 0 for item in ranked):
-        output.print_text("  hours below 0: 8x8 may have deleted it already; ask its support soon")
     output.print_text(
         "  details of one: callarchive find ID; a message for 8x8's support: callarchive status --support-text"
     )

@@ -32,6 +32,7 @@ _RECORDING_COLUMNS = (
     "duration_event_s",
 )
 TRANSFER_FAILED = "transfer failed"
+LOOKUP_FAILED = "lookup failed"
 _AT_RISK = ("pending", "missing", "failed", "not_uploaded")
 
 
@@ -68,6 +69,11 @@ def at_risk(
     checked = days_at_risk(settings, now=now) if days is None else days
     found = [item for day in checked for item in _of_day(catalog, settings, day, now)]
     return sorted(found, key=lambda item: (item.hours_left < 0, abs(item.hours_left), item.session_id))
+
+
+def can_be_saved(item: AtRisk) -> bool:
+    """Return whether 8x8 is assumed to keep it still, or another run alone may archive it."""
+    return item.hours_left >= 0 or item.state in (TRANSFER_FAILED, LOOKUP_FAILED)
 
 
 def days_at_risk(settings: Settings, *, now: datetime) -> list[date]:
@@ -134,7 +140,7 @@ def _of_day(catalog: "Catalog", settings: Settings, day: date, now: datetime) ->
         if row["lookup_status"] == "error":
             ended_at = row["ended_at"] or row["started_at"] or day_end
             next_step = f"callarchive archive --day {day}"
-            yield risk(row, ended_at, state="lookup failed", reason=row["lookup_error"], next_step=next_step)
+            yield risk(row, ended_at, state=LOOKUP_FAILED, reason=row["lookup_error"], next_step=next_step)
     for row in recordings.to_pylist():
         call_ended_at, call_started_at = calls.get((row["subaccount_id"], row["session_id"]), (None, None))
         ended_at = call_ended_at or _end_of(row) or call_started_at or day_end

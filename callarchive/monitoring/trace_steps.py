@@ -123,6 +123,19 @@ def broken_at(steps: Sequence[Step]) -> str | None:
     return None
 
 
+def verdict_on(recording: Row) -> str:
+    """Return whether the recording, with its steps in `links`, is archived and whole, and otherwise why not."""
+    status = recording["archive_status"]
+    if status == "archived":
+        broken = next((step for step in recording["links"] if step.state is StepState.BROKEN), None)
+        if broken is None:
+            return "archived, whole"
+        return f"archived, but {'' if broken.detail.startswith(broken.name) else f'{broken.name}: '}{broken.detail}"
+    if status == "erased":
+        return "erased"
+    return f"not archived: {status}: {recording['error']}"
+
+
 def _status_step(recording: Row) -> Step:
     status = recording["api_status"]
     state = StepState.HOLDS

@@ -1,6 +1,7 @@
 """Help, exit codes and output streams of the command line. What the commands do is tested in the other rooms."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def test_a_day_that_has_not_begun_is_a_usage_error(start_trial: Callable[..., An
 
 
 def test_the_demo_archives_a_week_and_prints_where_everything_is(tmp_path: Path) -> None:
-    done = run("demo", "--directory", str(tmp_path / "demo"), "--sessions", "3", "--last-day", "2026-03-01")
+    done = run("demo", "--directory", str(tmp_path / "demo"), "--sessions", "12", "--last-day", "2026-03-01")
     assert done.returncode == 0, done.stderr
     for text in (
         "2026-02-23",
@@ -125,8 +126,15 @@ def test_the_demo_archives_a_week_and_prints_where_everything_is(tmp_path: Path)
         "quantile_cont",
         "demo_sftp",
         "make ui",
+        "more: --json lists up to 200 per day",
     ):
         assert text in done.stdout
+    attention = done.stdout.partition("Needs attention\n")[2].partition("...")[0]
+    assert len(re.findall(r"(?m)^│ ?2026-0[23]-[0-9]{2}", attention)) == 10
+    file = next(tmp_path.rglob("*.mp3"))
+    found = run("--config", f"{tmp_path}/demo/callarchive.toml", "find", file.stem.upper())
+    assert found.stdout.startswith(f"Recording {file.stem}: archived, ")
+    assert found.stdout.splitlines()[1] == f"  file: {file}"
 
 
 def test_a_second_run_of_the_demo_downloads_nothing(tmp_path: Path) -> None:
