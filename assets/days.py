@@ -42,7 +42,12 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
         if batch.done and not batch.cut_short:
             _run_later_steps(context, connections, batch)
         done = batch.done.keys() - batch.failed.keys()
-        failed = failure_of_days(batch.failed, day_count=len(context.partition_keys), done_count=len(done))
+        failed = failure_of_days(
+            batch.failed,
+            step=context.asset_key.to_user_string(),
+            day_count=len(context.partition_keys),
+            done_count=len(done),
+        )
         raise retried(context, failed) from failed
     checks = check_results(batch.verdicts)
     if len(batch.done) == 1:

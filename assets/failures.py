@@ -19,14 +19,34 @@ def failure(error: ArchiveError) -> dg.Failure:
 
     Raise it `from None`: Dagster writes the chain of causes into its database, and library errors quote whole URLs.
     """
-    return dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=error.retryable)
+    return dg.Failure(
+        f"{error}\nNext step: {next_step(error)}",
+        metadata={"error": type(error).__name__, "next_step": next_step(error)},
+        allow_retries=error.retryable,
+    )
 
 
-def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int, done_count: int) -> dg.Failure:
+def next_step(error: ArchiveError) -> str:
+    """Return what to do after the error, in one sentence."""
+    again = "then run the failed days again"
+    match error:
+        case ConfigurationError():
+            return f"correct the configuration (`callarchive doctor` checks it), {again}."
+        case RefusedError():
+            return f"correct the key, permission or host key (`callarchive doctor` tries each), {again}."
+        case StoreError():
+            return f"make the archive or catalog writable (space, permissions), {again}."
+    if error.retryable:
+        return "run the failed days again later; if they fail again, `callarchive doctor` finds out why."
+    return f"correct what the message names, {again}."
+
+
+def failure_of_days(failed: Mapping[str, ArchiveError], *, step: str, day_count: int, done_count: int) -> dg.Failure:
     """Return one failure for all failed days of a batch, retried if that may help every one.
 
     Args:
         failed: the errors by partition key.
+        step: the name of the failed step.
         day_count: the number of days in the batch.
         done_count: the number of days that succeeded. The others were not tried, or not to the end.
     """
@@ -38,9 +58,18 @@ def failure_of_days(failed: Mapping[str, ArchiveError], *, day_count: int, done_
         cut_short = any(ends_batch(error) for error in failed.values())
         kept = "This step keeps" if cut_short else "All steps of the run are done for"
         lines.append(f"{kept} the other {done_count}.")
+    steps = dict.fromkeys(map(next_step, failed.values()))
+    lines += [f"Next step: {text}" for text in steps]
+    places = [
+        {"day": key, "step": step, "cause": str(error), "next_step": next_step(error), "retryable": error.retryable}
+        for key, error in failed.items()
+    ]
     return dg.Failure(
         "\n".join(lines),
-        metadata={"errors": dg.MetadataValue.json({key: type(error).__name__ for key, error in failed.items()})},
+        metadata={
+            "errors": dg.MetadataValue.json({key: type(error).__name__ for key, error in failed.items()}),
+            "failed_days": dg.MetadataValue.json(places),
+        },
         allow_retries=all(error.retryable for error in failed.values()),
     )
 

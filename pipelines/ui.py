@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _require_free(options.port)
-        with _archive_to_show() as deliver:
+        with _archive_to_show() as (deliver, is_demo):
             home = prepare_home()
-            _report_days()
+            _report_days(with_a_run=is_demo)
             print(f"http://127.0.0.1:{options.port}   (Dagster's own data: {home}; Ctrl-C stops)", flush=True)
             return _run_dagster(options.port, deliver)
     except KeyboardInterrupt:
@@ -75,16 +75,16 @@ def _require_free(port: int) -> None:
 
 
 @contextmanager
-def _archive_to_show() -> Iterator[Callable[[], object]]:
+def _archive_to_show() -> Iterator[tuple[Callable[[], object], bool]]:
     """Point CALLARCHIVE_CONFIG to the user's configuration, or to the demo's, whose simulators run inside the block.
 
-    Yields a function to call periodically so that the simulators continue to deliver.
+    Yields a function to call periodically so that the simulators continue to deliver, and whether it is the demo.
 
     Raises:
         ConfigurationError: neither exists.
     """
     if os.environ.get(CONFIG_VARIABLE) or Path(CONFIG_NAME).exists():
-        yield lambda: None
+        yield lambda: None, False
         return
     if not (DEMO_DIRECTORY / CONFIG_NAME).exists():
         raise ConfigurationError(
@@ -99,20 +99,33 @@ def _archive_to_show() -> Iterator[Callable[[], object]]:
     with Simulator.start(DEMO_DIRECTORY) as simulator:
         os.environ.update(simulator.environment)
         os.environ[CONFIG_VARIABLE] = str(simulator.config)
-        yield simulator.deliver
+        yield simulator.deliver, True
 
 
-def _report_days() -> None:
+def _report_days(*, with_a_run: bool) -> None:
+    """Report the archived days to Dagster and, if it has no run yet, archive the latest again `with_a_run`: a few seconds."""
     import dagster as dg
 
+    from callarchive.catalog import schemas
     from callarchive.catalog.parquet_catalog import Catalog
+    from pipelines.code_location import code_location
     from pipelines.reporting import report_catalog
 
     settings = load_settings()
+    catalog = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
     with dg.DagsterInstance.get() as instance:
-        count = report_catalog(instance, Catalog.open(settings.catalog.url, s3=settings.catalog.s3), settings)
-    if count:
-        print(f"reported {count} partitions to Dagster that were archived without it", flush=True)
+        count = report_catalog(instance, catalog, settings)
+        if count:
+            print(f"reported {count} partitions to Dagster that were archived without it", flush=True)
+        days = catalog.days(schemas.RECORDINGS)
+        if with_a_run and days and not instance.get_runs(limit=1):
+            print(f"archiving {days[-1]} again, so that Dagster shows a run ...", flush=True)
+            code_location(settings).resolve_job_def("archive_day").execute_in_process(
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                instance=instance,
+                partition_key=days[-1].isoformat(),
+                raise_on_error=False,
+            )
 
 
 def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
