@@ -100,6 +100,22 @@ def test_a_port_that_cannot_be_used_is_one_line_and_nothing_is_touched(
     assert sorted(path.name for path in folder.rglob("*")) == [".demo", "callarchive.toml"]
 
 
+@pytest.mark.live
+def test_the_demo_shows_one_run_of_its_latest_day(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    day = date(2026, 10, 25)
+    Catalog.open(config.parent / "catalog").replace_partition(schemas.RECORDINGS, day, [])
+    for _ in range(2):
+        ui._report_days(with_a_run=True)
+    with dg.DagsterInstance.get() as instance:
+        (run,) = instance.get_runs()
+        assert (run.job_name, run.tags["dagster/partition"]) == ("archive_day", str(day))
+        assert run.is_success
+
+
 def ask(port: int, query: str) -> dict[str, Any] | None:
     """What the UI's server answers to a GraphQL query, or null while it does not."""
     request = urllib.request.Request(
