@@ -131,7 +131,7 @@ def test_the_demo_archives_a_week_and_prints_where_everything_is(tmp_path: Path)
         assert text in done.stdout
     attention = done.stdout.partition("Needs attention\n")[2].partition("...")[0]
     assert len(re.findall(r"(?m)^│ ?2026-0[23]-[0-9]{2}", attention)) == 10
-    file = next(tmp_path.rglob("*.mp3"))
+    file = next((tmp_path / "demo" / "archive").rglob("*.mp3"))
     found = run("--config", f"{tmp_path}/demo/callarchive.toml", "find", file.stem.upper())
     assert found.stdout.startswith(f"Recording {file.stem}: archived, ")
     assert found.stdout.splitlines()[1] == f"  file: {file}"
