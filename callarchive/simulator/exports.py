@@ -9,6 +9,7 @@ import io
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from threading import Lock
 from typing import Any, Literal
 
@@ -27,6 +28,9 @@ COLUMNS = (
 
 JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "empty", "error"]
 LINKS_LIVE = timedelta(days=30)
+_PRICES_A_MINUTE = {
+    code: Decimal(price) for code, price in (("1", "0.011"), ("44", "0.0275"), ("33", "0.032"), ("353", "0.04"))
+}
 
 
 class BadWindowError(Exception):
@@ -148,6 +152,7 @@ def _row(account: AccountPlan, session: Session, leg: Leg) -> dict[str, str]:
             return ""
         return iso_ms(at) if account.export_offsets else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
+    price = _PRICES_A_MINUTE[leg.destination.country_code]
     return {
         "SessionId": session.session_id,
         "CallId": leg.call_id,
@@ -163,6 +168,9 @@ def _row(account: AccountPlan, session: Session, leg: Leg) -> dict[str, str]:
         "DisconnectedAt": stamp(leg.disconnected_at),
         "DurationInSec": str(leg.duration_s),
         "Product": "NumberMasking",
+        "UnitPrice": str(price),
+        "UnitPriceCurrency": "USD",
+        "TotalPriceOfCall": str(price * -(-leg.duration_s // 60)),
         "CallType": "PSTN",
         "SessionStatus": session.status,
         "CallStatus": leg.status,
