@@ -17,7 +17,8 @@ _WRITTEN = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u2060\ufeff]+")
-_HYPHENS = re.compile(r"[\u2010-\u2015\u2212]")
+_HYPHENS = re.compile(r"[\u2010-\u2015\u2212\uff0d]")
+_AROUND = "'\"`,;\u2018\u2019\u201c\u201d"
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
@@ -37,12 +38,12 @@ def parse_id(text: object, *, kind: str) -> str:
 def plain_id(text: str) -> str:
     """Return the UUID as 8x8 writes it; other text unchanged.
 
-    Databases and spreadsheets write it in braces, without hyphens, as `urn:uuid:...`, with typographic hyphens, or with
-    no-break and invisible spaces around it.
+    Databases and spreadsheets write it in braces, without hyphens, as `urn:uuid:...`, with typographic hyphens, in quotes,
+    followed by a comma as in a JSON array, or with no-break and invisible spaces around it.
     """
     if is_uuid(text):
         return text
-    found = _WRITTEN.fullmatch(_HYPHENS.sub("-", _INVISIBLE.sub("", text[:200])))
+    found = _WRITTEN.fullmatch(_HYPHENS.sub("-", _INVISIBLE.sub("", text[:200]).strip(_AROUND)))
     return "-".join(found.groups()) if found else text
 
 

@@ -122,6 +122,10 @@ def _rows(lines: "_Lines", *, file: str) -> Iterator[LogRow]:
         if lines.too_long:
             raise SourceError(_endless(file, header_at))
         return
+    if header_line.lstrip().startswith(("[", "{")):
+        raise SourceError(
+            f"{file} is JSON, not CSV: write an object on each line and name the file .jsonl, or export CSV"
+        )
     lines.push_back([header_line])
     records = _records(lines, line=header_at, delimiter=delimiter or _delimiter(header_line), file=file)
     _, header, _ = next(records)

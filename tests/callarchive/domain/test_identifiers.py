@@ -155,7 +155,11 @@ def test_two_accounts_never_share_a_folder(accounts: list[str]) -> None:
     assert not first.startswith((".", "_"))
 
 
-@given(st.uuids(), st.sampled_from(["{%s}", "urn:uuid:%s", "(%s)", "\u00a0%s\u200b", "UUID:%s"]), st.booleans())
+@given(
+    st.uuids(),
+    st.sampled_from(["{%s}", "urn:uuid:%s", "(%s)", "\u00a0%s\u200b", "UUID:%s", '"%s",', "'%s'"]),
+    st.booleans(),
+)
 def test_ids_in_other_notations_become_8x8s(value: uuid.UUID, notation: str, hyphens: bool) -> None:
     written = notation % (str(value) if hyphens else value.hex)
     assert plain_id(written) == plain_id(written.upper()).lower() == str(value)

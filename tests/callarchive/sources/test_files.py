@@ -270,6 +270,8 @@ FORMS: dict[str, bytes] = {
     "braces.csv": f"session_id\n{{{A.upper()}}}\n({B})\n".encode(),
     "bare.csv": f"session_id\n{A.replace('-', '')}\n{B.replace('-', '').upper()}\n".encode(),
     "urn.txt": f"urn:uuid:{A}\nURN:UUID:{B.upper()}\n".encode(),
+    "quotes.csv": f"session_id,note\n'{A}',\n`{B}`,\n".encode(),
+    "commas.txt": f'"{A}",\n"{B}"\n'.encode(),
     "spaces.txt": f"\u00a0{A}\u00a0\n\u200b{B} \u202f\n".encode(),
     "hyphens.txt": f"{A.replace('-', chr(0x2011))}\n{B.replace('-', chr(0x2013))}\n".encode(),
 }
@@ -292,6 +294,8 @@ def test_lists_are_read_as_spreadsheets_and_databases_write_them(name: str, tmp_
         (b"%PDF-1.7\n", "a PDF"),
         (gzip.compress(b"PK\x03\x04", mtime=0), "a ZIP archive"),
         (b"\x28\xb5\x2f\xfd\0", "a zstd file"),
+        (b"\xef\xbb\xbf\r\n<!DOCTYPE html><title>Log in</title>", "a web page"),
+        (f'[{{"session_id": "{A}"}}]'.encode(), "JSON, not CSV"),
         (gzip.compress(f"session_id\n{A}\n{B}\n".encode(), mtime=0)[:-9], "a damaged or truncated gzip file"),
         (
             gzip.compress(f"session_id\n{A}\n{B}\n".encode(), mtime=0)[:12] + b"\xff" * 40,

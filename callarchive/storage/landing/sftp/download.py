@@ -87,7 +87,7 @@ class SftpDownload:
             self._ask(caller, wanted, asked)
             reply = caller.reply()
             offset, length = asked.pop(reply.request)
-            if reply.status == END_OF_FILE:
+            if _is_end(reply, self.object.uri):
                 end = offset if end is None else min(end, offset)
             else:
                 self._take(caller, reply, offset, length, asked, arrived)
@@ -135,7 +135,7 @@ class SftpDownload:
             self._ask(caller, wanted, asked)
             reply = caller.reply()
             offset, length = asked.pop(reply.request)
-            if reply.status == END_OF_FILE:
+            if _is_end(reply, uri):
                 if offset < size:
                     raise TransferError(f"{uri} ended before byte {offset}; the server promised {size} bytes")
                 end_seen = True
@@ -152,3 +152,8 @@ class SftpDownload:
         if wanted:
             numbers = caller.request(*(read_request(self._handle, at, length) for at, length in wanted))
             asked.update(zip(numbers, wanted, strict=True))
+
+
+def _is_end(reply: Reply, uri: str) -> bool:
+    """Return whether the file ends where it was read: some servers send no bytes there, and no status."""
+    return reply.status == END_OF_FILE or (reply.kind == DATA and not reply.data(uri))

@@ -24,6 +24,7 @@ from callarchive.storage.landing.sftp.messages import (
     READDIR,
     REALPATH,
     STAT,
+    UNSUPPORTED,
     Entry,
     Reply,
     SessionLostError,
@@ -176,6 +177,10 @@ class SftpFolders:
         replies = session.exchange(
             [(kind, place) for place in places for kind in (LSTAT, REALPATH, OPENDIR)], deadline=deadline
         )
+        unstated = [number for number in range(len(folders)) if replies[3 * number].status == UNSUPPORTED]
+        requests = [(STAT, places[number]) for number in unstated]
+        for number, reply in zip(unstated, session.exchange(requests, deadline=deadline), strict=True):
+            replies[3 * number] = reply
         outcome = Opened()
         for number, folder in enumerate(folders):
             stated, real, opened = replies[3 * number : 3 * number + 3]

@@ -176,11 +176,16 @@ class SftpWalk:
 
 
 def path_of(folder: str, entry: Entry) -> str | None:
-    """Return the entry's path; `None` if it cannot be requested."""
-    if entry.name in (b".", b".."):
+    """Return the entry's path; `None` if it cannot be requested.
+
+    Some servers end the names of folders in a slash, others list absolute paths.
+    """
+    listed = entry.name.removesuffix(b"/")
+    listed = listed.rpartition(b"/")[2] if listed.startswith(b"/") else listed
+    if listed in (b"", b".", b".."):
         return None
     try:
-        name = entry.name.decode("utf-8")
+        name = listed.decode("utf-8")
         if "/" in name:
             return None
         check_path(name)

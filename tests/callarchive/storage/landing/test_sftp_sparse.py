@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import asyncssh
 import paramiko
 import pytest
-from paramiko.sftp import CMD_NAME, SFTP_EOF
+from paramiko.sftp import CMD_DATA, CMD_HANDLE, CMD_NAME, SFTP_EOF
 
 from callarchive.domain.errors import AnswerError, TransferError, UnavailableError
 from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.storage.landing.sftp.landing import SftpLanding
-from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, UNSUPPORTED
+from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, OPENDIR, READ, UNSUPPORTED
 from callarchive.storage.landing.sftp.session import SftpSession
 
 OpenLanding = Callable[..., SftpLanding]
@@ -162,6 +162,89 @@ def test_server_that_knows_neither_lstat_nor_fstat_is_read(faulty: Any, open_lan
     assert isinstance(landing.stat_many([PATHS[0]])[PATHS[0]], Present)
 
 
+class Lazy(StatOnly):
+    """Opens a folder that does not exist, and fails when it is read."""
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        place = paramiko.Message(message.asbytes()).get_binary() if kind == OPENDIR else b""
+        if place.endswith(b"/absent"):
+            self._response(number, CMD_HANDLE, b"none")
+        else:
+            super()._process(kind, number, message)
+
+
+def test_absent_folder_is_absent_where_the_server_does_not_know_lstat(faulty: Any, open_landing: OpenLanding) -> None:
+    fill(faulty.files)
+    faulty.protocol = Lazy
+    found = open_landing(faulty).existing_folders(["2026-11-01", "absent"])
+    assert [type(finding) for finding in found.values()] == [Present, Absent]
+
+
+class Slashed(Sparse):
+    """Ends the names of folders in a slash, or lists absolute paths."""
+
+    absolute: ClassVar[bool]
+
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        async for entry in super().scandir(path):
+            name: Any = entry.filename
+            is_folder = name not in (b".", b"..") and stat.S_ISDIR(entry.attrs.permissions or 0)
+            if type(self).absolute:
+                entry.filename = path.rstrip(b"/") + b"/" + name
+            elif is_folder:
+                entry.filename = name + b"/"
+            yield entry
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_names_with_slashes_are_listed(asyncssh_server: Any, open_landing: OpenLanding, absolute: bool) -> None:
+    behaviour = sparse(everything, everything, type("Either", (Slashed,), {"absolute": absolute}))
+    server = asyncssh_server(behaviour=behaviour)
+    fill(server.files)
+    assert [item.path for item in open_landing(server).list("").objects] == PATHS
+
+
+class SizeLess(Server):
+    """Reports no size, and does not know FSTAT."""
+
+    def _response(self, number: int, kind: int, *arguments: Any) -> None:
+        for item in arguments:
+            if isinstance(item, paramiko.SFTPAttributes):
+                item._flags &= ~item.FLAG_SIZE  # type: ignore[attr-defined]
+                item.st_size = None
+        super()._response(number, kind, *arguments)
+
+
+class EndsInNothing(Server):
+    """Sends no bytes at the end of a file, in place of the status."""
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        self.reads = kind == READ
+        super()._process(kind, number, message)
+
+    def _send_status(self, number: int, code: int, desc: str | None = None) -> None:
+        if self.reads and code == SFTP_EOF:
+            self._response(number, CMD_DATA, b"")
+        else:
+            super()._send_status(number, code, desc)
+
+
+class SizeLessEndsInNothing(EndsInNothing, SizeLess):
+    pass
+
+
+@pytest.mark.parametrize("protocol", [EndsInNothing, SizeLessEndsInNothing])
+@pytest.mark.parametrize("size_bytes", [0, 700_000])
+def test_file_ends_where_the_server_sends_no_bytes(
+    faulty: Any, open_landing: OpenLanding, protocol: Any, size_bytes: int
+) -> None:
+    data = os.urandom(size_bytes)
+    (faulty.files / "a.mp3").write_bytes(data)
+    faulty.protocol = protocol
+    with open_landing(faulty).open("a.mp3") as download:
+        assert b"".join(download) == data
+
+
 class Undecided(Sparse):
     """Opens anything as a file and as a folder, and both are empty."""
 
@@ -224,17 +307,6 @@ def test_file_without_a_size_is_read_to_its_end(
     with open_landing(faulty).open("a.mp3") as download:
         assert hashlib.sha256(b"".join(download)).digest() == hashlib.sha256(data).digest()
     assert (download.object.size_bytes, download.object.evidence) == (len(data), SourceEvidence.REREAD)
-
-
-class SizeLess(Server):
-    """Reports no size, and does not know FSTAT."""
-
-    def _response(self, number: int, kind: int, *arguments: Any) -> None:
-        for item in arguments:
-            if isinstance(item, paramiko.SFTPAttributes):
-                item._flags &= ~item.FLAG_SIZE  # type: ignore[attr-defined]
-                item.st_size = None
-        super()._response(number, kind, *arguments)
 
 
 class AtOnce(Server):
