@@ -33,9 +33,19 @@ _FOLDERS = 20
 _LOW_MOS = 3.6
 """Below it, many users are dissatisfied (ITU-T G.107, annex B)."""
 _EXPLAINED = ("archive_status", "lookup_status")
-# As many as fit a pane of 500 pixels.
-_STATUS_COLUMNS = ("subaccount_id", "api_status", "archive_status", "recording_count", "size_bytes")
-_DURATION_COLUMNS = ("subaccount_id", "recording_count", "total_s", "mean_s", "p50_s", "p95_s", "max_s")
+# As many columns as fit the pane of a window of 1280 pixels, by the names shown.
+_STATUS_COLUMNS = {
+    "account": "subaccount_id",
+    "api_status": "api_status",
+    "archive_status": "archive_status",
+    "recordings": "recording_count",
+    "size": "size_bytes",
+}
+_DURATION_COLUMNS = {
+    "account": "subaccount_id",
+    "recordings": "recording_count",
+    **{name: name for name in ("total_s", "p50_s", "p95_s", "max_s")},
+}
 
 
 def summarize(catalog: Catalog, report: StepReport, *, risks: Sequence[AtRisk] | None = None) -> Summary:
@@ -242,11 +252,14 @@ def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
-def _table(table: Table, names: Sequence[str], rows: pa.Table) -> dg.MetadataValue:
+def _table(table: Table, names: Mapping[str, str], rows: pa.Table) -> dg.MetadataValue:
     """Return columns of the whole table. Only for tables whose rows are accounts and states."""
-    columns = [dg.TableColumn(column.name, column.type, column.meaning) for column in table.columns]
-    columns = [column for column in columns if column.name in names]
-    records = [dg.TableRecord({name: _shown(row[name]) for name in names}) for row in rows.slice(0, 200).to_pylist()]
+    known = {column.name: column for column in table.columns}
+    columns = [dg.TableColumn(shown, known[name].type, known[name].meaning) for shown, name in names.items()]
+    records = [
+        dg.TableRecord({shown: _shown(shown, row[name]) for shown, name in names.items()})
+        for row in rows.slice(0, 200).to_pylist()
+    ]
     return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
@@ -274,7 +287,9 @@ def _attention(items: AttentionList) -> Summary:
     return summary
 
 
-def _shown(value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
+    if name == "size":
+        return size_text(value or 0)
     return round(value, 2) if isinstance(value, float) else value
 
 

@@ -5,6 +5,7 @@ Dagster runs as `dagster dev` in its own process; Ctrl-C ends everything.
 
 import argparse
 import errno
+import json
 import os
 import shutil
 import signal
@@ -103,12 +104,11 @@ def _archive_to_show() -> Iterator[tuple[Callable[[], object], bool]]:
 
 
 def _report_days(*, with_a_run: bool) -> None:
-    """Report the archived days to Dagster and, if it has no run yet, archive the latest again `with_a_run`: a few seconds."""
+    """Report the archived days to Dagster and, if it has no run yet, queue one of the latest `with_a_run`: a few seconds."""
     import dagster as dg
 
     from callarchive.catalog import schemas
     from callarchive.catalog.parquet_catalog import Catalog
-    from pipelines.code_location import code_location
     from pipelines.reporting import report_catalog
 
     settings = load_settings()
@@ -119,13 +119,23 @@ def _report_days(*, with_a_run: bool) -> None:
             print(f"reported {count} partitions to Dagster that were archived without it", flush=True)
         days = catalog.days(schemas.RECORDINGS)
         if with_a_run and days and not instance.get_runs(limit=1):
-            print(f"archiving {days[-1]} again, so that Dagster shows a run ...", flush=True)
-            code_location(settings).resolve_job_def("archive_day").execute_in_process(
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                instance=instance,
-                partition_key=days[-1].isoformat(),
-                raise_on_error=False,
-            )
+            print(f"queuing a run of {days[-1]}, so that Dagster shows one ...", flush=True)
+            _queue_run(days[-1].isoformat())
+
+
+def _queue_run(partition: str) -> None:
+    """Queue a run that Dagster starts when it is up. Unlike a run of this process, its overview shows it."""
+    tags = json.dumps({"dagster/partition": partition})
+    command = ["job", "launch", "--module-name", "pipelines.definitions", "--job", "archive_day", "--tags", tags]
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", *command],
+        env={PATH_VARIABLE: "", **os.environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode:
+        print("Dagster did not queue it: start one with Materialize", file=sys.stderr)
 
 
 def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
