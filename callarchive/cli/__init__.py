@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +22,13 @@ from callarchive.runtime.memory import use_system_memory
 _INTERRUPTED = 130
 _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
 
+_CONFIG = ("--config", "-c")
+
 app = typer.Typer(
     name="callarchive",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
     help="Archive the call recordings of 8x8 Number Masking.\n\n"
     "Copy each day's recordings from the S3 bucket or SFTP server that 8x8 pushes to into a verified archive, and write "
@@ -99,10 +103,21 @@ def main() -> None:
 
 
 def run(words: list[str]) -> None:
-    """Run a command and exit. `--json`, `-v` and `-q` may appear anywhere."""
-    hoisted = [word for word in words if word in _GLOBAL_FLAGS]
+    """Run a command and exit. `--config`, `--json`, `-v` and `-q` may appear anywhere."""
+    hoisted: list[str] = []
+    others: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word in _CONFIG:
+            hoisted += [word, *islice(rest, 1)]
+            if hoisted[-1] is word:  # no file follows, and the command must not be taken for it
+                others = []
+        elif word in _GLOBAL_FLAGS or word.startswith("--config="):
+            hoisted.append(word)
+        else:
+            others.append(word)
     try:
-        app(args=[*hoisted, *(word for word in words if word not in _GLOBAL_FLAGS)], prog_name="callarchive")
+        app(args=[*hoisted, *others], prog_name="callarchive")
     except ArchiveError as err:
         print_error(err)
         print_next_step([err])

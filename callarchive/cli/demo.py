@@ -11,6 +11,7 @@ import typer
 from callarchive.catalog.schemas import PUBLIC_TABLES
 from callarchive.cli.archive import exit_for_failures, print_results
 from callarchive.cli.days import day_option
+from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ def demo(
     last_day: Annotated[date | None, day_option("--last-day", "Last day of the week (default: yesterday).")] = None,
     sessions_per_day: Annotated[
         int | None,
-        typer.Option("--sessions", min=1, max=20_000, help="Sessions per account and day.", show_default=False),
+        number_option(
+            "--sessions",
+            "Sessions per account and day.",
+            int,
+            accepted="a whole number from 1 to 20000, such as 22",
+            accepts=lambda count: 1 <= count <= 20_000,
+        ),
     ] = None,
 ) -> None:
     """Archive a sample week from local simulators of 8x8's API, S3 and SFTP, and print the results.

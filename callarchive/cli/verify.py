@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from callarchive.cli.days import FirstDay, LastDay, check_order
+from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
 from callarchive.domain.plurals import many
 
@@ -19,10 +20,23 @@ def verify(
     first: FirstDay = None,
     last: LastDay = None,
     sample: Annotated[
-        float, typer.Option("--sample", help="Share of the files to read and hash: above 0, at most 1.", max=1.0)
+        float,
+        number_option(
+            "--sample",
+            "Share of the files to read and hash: above 0, at most 1.",
+            float,
+            accepted="a share above 0 and at most 1, such as 0.05",
+            accepts=lambda share: 0 < share <= 1,
+        ),
     ] = 1.0,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Sample the same files as the run that printed this seed.")
+        int | None,
+        number_option(
+            "--seed",
+            "Sample the same files as the run that printed this seed.",
+            int,
+            accepted="a whole number, such as the 42 that an earlier run printed",
+        ),
     ] = None,
 ) -> None:
     """Compare archived files, tables and stored API responses with each other.
@@ -39,8 +53,6 @@ def verify(
     from callarchive.domain.errors import ArchiveError
     from callarchive.monitoring.verification import Defect, days_in_range, verify_days
 
-    if sample <= 0:
-        raise typer.BadParameter("must be above 0", param_hint="--sample")
     check_order(first, last)
     if sample < 1 and seed is None:
         seed = secrets.randbelow(1_000_000)

@@ -15,6 +15,7 @@ from callarchive.cli.accounts import (
     require_secrets,
     set_or_not,
 )
+from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
 from callarchive.domain.mistakes import did_you_mean, quoted
 
@@ -121,7 +122,14 @@ def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", help="Port to listen on; 0 chooses a free one.", min=0, max=65535)
+        int,
+        number_option(
+            "--port",
+            "Port to listen on; 0 chooses a free one.",
+            int,
+            accepted="a port from 0 to 65535, such as 8080",
+            accepts=lambda port: 0 <= port <= 65_535,
+        ),
     ] = 8080,
 ) -> None:
     """Receive webhook events of all accounts at /webhooks/SUBACCOUNT_ID and store them in the inbox.

@@ -13,7 +13,7 @@ from callarchive.cli import app
 _HEAD = """\
 # Command line reference
 
-Data goes to stdout, everything else to stderr. `--json`, `-v` and `-q` may appear anywhere on the command line.
+Data goes to stdout, everything else to stderr. `--config`, `--json`, `-v` and `-q` may appear anywhere on the command line.
 
 | exit code | meaning |
 |---|---|

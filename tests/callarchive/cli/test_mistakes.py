@@ -97,7 +97,17 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         ("archve", 2, "No such command 'archve'. Did you mean 'archive'?"),
         ("webhooks lst", 2, "No such command 'lst'. Did you mean 'list'?"),
         ("archive --dya 2026-01-05", 2, "No such option: --dya (Possible options: --day)"),
+        # numbers
+        ("verify --sample 0", 2, "'0' is not a share above 0 and at most 1, such as 0.05"),
+        ("verify --sample 5%", 2, "'5%' is not a share above 0 and at most 1, such as 0.05"),
+        ("verify --sample nan", 2, "'nan' is not a share above 0 and at most 1, such as 0.05"),
+        ("verify --seed 1.5", 2, "'1.5' is not a whole number, such as the 42"),
+        ("webhooks serve --port 65536", 2, "'65536' is not a port from 0 to 65535, such as 8080"),
+        ("demo --sessions many", 2, "'many' is not a whole number from 1 to 20000, such as 22"),
         # files and servers
+        ("status -c none.toml", 2, "none.toml: copy callarchive.example.toml there"),
+        ("status --config=none.toml", 2, "none.toml: copy callarchive.example.toml there"),
+        ("status -c", 2, "Option '-c' requires an argument"),
         ("-c none.toml status", 2, "none.toml: copy callarchive.example.toml there, or set CALLARCHIVE_CONFIG"),
         (
             "push-config show",
