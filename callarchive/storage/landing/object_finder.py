@@ -155,13 +155,13 @@ class ObjectFinder:
             return [], f"; {name} was {err}"
 
     def _opened(self, path: str, gaps: list[Gap]) -> AbstractContextManager[Download] | None:
-        """Return the entered download, `None` if there is no object or it is refused."""
+        """Return the entered download, `None` if there is no object, it is refused, or cannot be looked into."""
         try:
             stack = ExitStack()
             download = stack.enter_context(self._landing.open(path))
         except ObjectNotFoundError:
             return None
-        except AccessDeniedError as err:
+        except (AccessDeniedError, NotLookedIntoError) as err:
             gaps.append(gap_of(self._landing, path, err))
             return None
         return _entered(stack, download)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from callarchive.domain.errors import AccessDeniedError, AnswerError, ObjectNotFoundError
+from callarchive.domain.errors import AccessDeniedError, AnswerError, NotLookedIntoError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Gap
@@ -76,6 +76,7 @@ class SftpTree:
         Raises:
             ObjectNotFoundError: it does not exist or is no regular file.
             AccessDeniedError: the server refuses it, or it is a symbolic link or behind one out of the root.
+            NotLookedIntoError: the server fails to describe and to open it: some answer so for what does not exist.
             OpenRefusedError: it exists, and the server failed to open it.
             PlaceRefusedError: the path is not allowed: see `places.check_path`.
         """
@@ -85,6 +86,8 @@ class SftpTree:
         stated, real, opened = session.exchange(
             [(LSTAT, place), (REALPATH, place), (OPEN, place + OPEN_TO_READ)], deadline=deadline
         )
+        if stated.status == opened.status == FAILURE:
+            raise NotLookedIntoError(str(stated.refusal(uri)))
         try:
             described = self._file(path, uri, stated, real, root)
         except BaseException:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +12,13 @@ from typing import Any, ClassVar
 import asyncssh
 import paramiko
 import pytest
-from paramiko.sftp import CMD_DATA, CMD_HANDLE, CMD_NAME, SFTP_EOF
+from paramiko.sftp import CMD_DATA, CMD_HANDLE, CMD_NAME, SFTP_EOF, SFTP_FAILURE, SFTP_NO_SUCH_FILE
 
 from callarchive.domain.errors import AnswerError, TransferError, UnavailableError
 from callarchive.domain.evidence import Absent, Present
 from callarchive.domain.landing_objects import SourceEvidence
+from callarchive.storage.landing.date_folders import DateFolders
+from callarchive.storage.landing.object_finder import ObjectFinder, UnseenError
 from callarchive.storage.landing.sftp.landing import SftpLanding
 from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, OPENDIR, READ, UNSUPPORTED
 from callarchive.storage.landing.sftp.session import SftpSession
@@ -178,6 +181,30 @@ def test_absent_folder_is_absent_where_the_server_does_not_know_lstat(faulty: An
     faulty.protocol = Lazy
     found = open_landing(faulty).existing_folders(["2026-11-01", "absent"])
     assert [type(finding) for finding in found.values()] == [Present, Absent]
+
+
+class FailsForAbsent(Server):
+    """Reports a failure without a reason for what does not exist."""
+
+    def _send_status(self, number: int, code: int, desc: str | None = None) -> None:
+        super()._send_status(number, SFTP_FAILURE if code == SFTP_NO_SUCH_FILE else code, desc)
+
+
+def test_recording_is_found_elsewhere_where_the_server_only_fails_for_what_is_absent(
+    faulty: Any, open_landing: OpenLanding
+) -> None:
+    session_id, recording_id = "2dd4fc24-ea0e-11f0-b5ec-9ddb57bd399a", "347219a5-ea0e-11f0-9dbe-5557d842c2e4"
+    path = f"{session_id}/{recording_id}_2026-01-05T08:11:58.041Z.mp3"
+    (faulty.files / "2026-01-06" / session_id).mkdir(parents=True)
+    (faulty.files / "2026-01-06" / path).write_bytes(b"mp3")
+    faulty.protocol = FailsForAbsent
+    landing = open_landing(faulty)
+    finder = ObjectFinder(landing, DateFolders(landing, clock=lambda: datetime.now(UTC)), root="", day=date(2026, 1, 5))
+    with finder.open(session_id=session_id, recording_id=recording_id, place=f"https://x.example/{path}") as it:
+        assert it.object.path == f"2026-01-06/{path}"
+    absent = recording_id.replace("3472", "3473")
+    with pytest.raises(UnseenError, match=r"could not be looked into.*SFTP status 4"):
+        finder.open(session_id=session_id, recording_id=absent, place=None)
 
 
 class Slashed(Sparse):
