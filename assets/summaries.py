@@ -7,6 +7,7 @@ phone numbers; errors were cleaned of them where they were written.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from textwrap import TextWrapper
 from typing import Any
 
 import dagster as dg
@@ -32,6 +33,7 @@ _REASON_CHARS = 200
 _FOLDERS = 20
 _LOW_MOS = 3.6
 """Below it, many users are dissatisfied (ITU-T G.107, annex B)."""
+_LINE = 55  # characters in the same pane
 _EXPLAINED = ("archive_status", "lookup_status")
 # As many columns as fit the pane of a window of 1280 pixels, by the names shown.
 _STATUS_COLUMNS = {
@@ -94,7 +96,7 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
                     "account": item.subaccount_id,
                     "session": item.session_id,
                     "recording": item.recording_id or "not known",
-                    "state": item.state,
+                    "state": _words(item.state),
                     "hours left": f"{item.hours_left:.1f}",
                     "what to do": item.next_step,
                 }
@@ -102,7 +104,9 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
             for item in items[:_ATTENTION]
         ]
         summary["loss_countdown"] = _bare_table(columns, records)
-        summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{support_text(items[:_ATTENTION])}\n```")
+        in_pane = TextWrapper(_LINE, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        text = "\n".join(in_pane.fill(line) for line in support_text(items[:_ATTENTION]).splitlines())
+        summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{text}\n```")
     return summary
 
 
@@ -194,7 +198,7 @@ def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
     summary: Summary = {"open": dg.MetadataValue.int(len(still)), "open_by_kind": _counted(still, "kind")}
     columns = ("subaccount_id", "kind", "subject", "reason")
     records = [
-        dg.TableRecord({name: str(row[name])[:_REASON_CHARS] for name in columns})
+        dg.TableRecord({name: str(row[name])[:_REASON_CHARS] for name in columns} | {"kind": _words(row["kind"])})
         for row in still.slice(0, _ATTENTION).to_pylist()
     ]
     if records:
@@ -296,3 +300,8 @@ def _shown(name: str, value: Any) -> Any:
 def _cell(value: object, length: int = 80) -> str:
     """Return text that stays in its Markdown cell, or between its backticks: statuses are untrusted."""
     return "(none)" if value is None else str(value).replace("|", "/").replace("\n", " ").replace("`", "'")[:length]
+
+
+def _words(name: str) -> str:
+    """Return the name with spaces, where it can wrap."""
+    return name.replace("_", " ")

@@ -3,12 +3,13 @@ from uuid import uuid4
 
 import dagster as dg
 
-from assets.summaries import Summary, summarize
+from assets.summaries import Summary, summarize, summarize_risks
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import Table
 from callarchive.domain.models import ArchiveStatus, LookupStatus
+from callarchive.monitoring.at_risk import AtRisk
 from callarchive.monitoring.states import COLOURS, MEANINGS
 
 DAY = date(2026, 1, 5)
@@ -70,6 +71,18 @@ def test_counts_come_first_then_the_plot_then_tables_and_the_place_once_at_the_e
     assert max(map(names.index, ("past_their_time", "fetched_size"))) < names.index("archive_statuses")
     assert names[-2:] == ["archive_folders", "dagster/uri"]
     assert [name for name, value in recordings.items() if "part-0.parquet" in str(value.value)] == ["dagster/uri"]
+
+
+def test_the_text_for_8x8_fits_the_pane_and_keeps_ids_whole() -> None:
+    session, recording_id = str(uuid4()), str(uuid4())
+    ended_at = datetime(2026, 1, 5, tzinfo=UTC)
+    item = AtRisk(
+        "acme_sg", DAY, session, recording_id, "missing", "missing", ended_at, ended_at, 3.0, "why", "ask 8x8"
+    )
+    text = str(summarize_risks([item])["text_for_8x8_support"].value)
+    assert max(map(len, text.splitlines())) <= 55
+    assert session in text
+    assert recording_id in text
 
 
 def test_every_state_has_a_colour_and_a_meaning_that_the_ui_shows() -> None:
@@ -197,5 +210,6 @@ def test_what_does_not_fit_is_counted_by_kind_and_listed_in_part(connections: Co
     assert summary["open"].value == 61
     assert "| orphan_object | 60 |\n| file_without_row | 1 |" in str(summary["open_by_kind"].value)
     listed = records(summary["open_rows"])
+    assert {item["kind"] for item in listed} <= {"orphan object", "file without row"}, "it can wrap"
     assert len(listed) == 50
     assert {len(str(item["subject"])) for item in listed} == {200}
