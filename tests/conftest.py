@@ -128,6 +128,7 @@ class Trial:
 
     def process_environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))}
+        inherited.pop("COLUMNS", None)  # pytest-xdist sets it
         return {**inherited, **self.simulator.environment, "CALLARCHIVE_CONFIG": str(self.config)}
 
 

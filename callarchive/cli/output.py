@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _WIDTH_OFF_TERMINAL = 100
 _NARROWEST = 40
 _UNLIMITED = 10_000
+_SHORT = 12
+"""Characters. Cells up to this length are not wrapped, only their headings."""
 _LONGEST_MESSAGE = 32 * 1024
 _UNAVAILABLE = ("UnavailableError", "NoResponseError", "ArchiveUnavailableError")
 _NUMBER = re.compile(r"(-?\d[\d,.]*)?")
@@ -92,23 +95,24 @@ class Output:
         from rich.table import Table
 
         listed = [[_text(cell) for cell in row] for row in rows]
+        width = max(shutil.get_terminal_size((_WIDTH_OFF_TERMINAL, 0)).columns, _NARROWEST)
+        console = Console(file=sys.stdout, width=width)
+        columns = [_Column(heading, [row[number] for row in listed]) for number, heading in enumerate(headings)]
+        fits = sum(column.narrowest + 3 for column in columns) < width
+        crowded = sum(column.natural + 3 for column in columns) >= width
         table = Table()
-        for number, heading in enumerate(headings):
-            column = [row[number] for row in listed]
-            numeric = bool(column) and all(cell.lstrip("-")[:1].isdigit() for cell in column if cell)
-            numbers = all(map(_NUMBER.fullmatch, column))
-            words = all(map(_WORD.fullmatch, column)) and any(char.isdigit() for cell in column for char in cell)
+        for column in columns:
             table.add_column(
-                heading,
-                justify="right" if numeric else "left",
+                textwrap.fill(column.heading, column.narrowest)
+                if crowded and fits and column.is_whole
+                else column.heading,
+                justify="right" if column.is_numeric else "left",
                 overflow="fold",
-                no_wrap=words and not numbers,
-                min_width=max(map(len, column), default=0) if numbers else None,
+                no_wrap=column.is_whole if fits else column.has_words,
+                min_width=None if fits or not column.has_numbers else max(map(len, column.cells), default=0),
             )
         for row in listed:
             table.add_row(*(escape(cell) for cell in row))
-        width = shutil.get_terminal_size((_WIDTH_OFF_TERMINAL, 0)).columns
-        console = Console(file=sys.stdout, width=max(width, _NARROWEST))
         if console.measure(table, options=console.options.update_width(_UNLIMITED)).minimum > console.width:
             table.padding = 0
         if title:
@@ -128,6 +132,22 @@ class Output:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
             yield _BarProgress(bars)
+
+
+class _Column:
+    """The cells of a table's column, and how it may be wrapped."""
+
+    def __init__(self, heading: str, cells: list[str]) -> None:
+        self.heading, self.cells = heading, cells
+        widest = max(map(len, cells), default=0)
+        self.is_numeric = bool(cells) and all(cell.lstrip("-")[:1].isdigit() for cell in cells if cell)
+        self.has_numbers = all(map(_NUMBER.fullmatch, cells))
+        has_words = all(map(_WORD.fullmatch, cells)) and any(char.isdigit() for cell in cells for char in cell)
+        self.has_words = has_words and not self.has_numbers
+        self.is_whole = has_words or self.has_numbers or widest <= _SHORT
+        widest_word = max(map(len, heading.split()), default=1)
+        self.narrowest = max(widest_word, widest if self.is_whole else min(widest, _SHORT))
+        self.natural = max(len(heading), widest)
 
 
 class _BarProgress:
