@@ -32,7 +32,7 @@ ui: setup  ## start Dagster for the configured archive, or the demo's, on port U
 	$(BIN)/python -m pipelines.ui --port $(UI_PORT)
 
 test: setup  ## run the tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 test-live: setup  ## run days with Dagster's daemon, Celery workers and the receiver, killing them; a backfill in a browser
 	$(BIN)/pytest -m live
@@ -53,7 +53,7 @@ test-audio: setup  ## compare durations with ffmpeg, mpg123 and madplay on 654 f
 	$(BIN)/pytest -m corpus tests/corpus
 
 coverage: setup  ## run the tests and print branch coverage
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n 3 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: setup  ## run ruff, mypy, import-linter, deptry, shellcheck and the word list
 	$(BIN)/ruff check .
