@@ -1,10 +1,12 @@
 """Makes mp3s with five encoders, and cuts, joins, pads, wraps and damages them. Each file has the verdict that it must get."""
 
 import random
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,7 @@ TAGS = {"ID3v1": _ID3V1, "ID3v2": id3v2(700), "large ID3v2": id3v2(200_000), "AP
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Encodes a sound of `SOUND_S` seconds at any sampling frequency with lame, ffmpeg, lamejs or lameenc."""
+    """Encodes files, or a sound of `SOUND_S` seconds at any sampling frequency, with lame, ffmpeg, lamejs or lameenc."""
 
     folder: Path
     lamejs: Path
@@ -96,15 +98,19 @@ class Encoder:
 
     def encode(self, program: str, rate_hz: int, channels: int, options: str) -> bytes:
         """Return an mp3 (or a file of the format that the options of ffmpeg name)."""
-        wav, out = self.wav(rate_hz, channels), self.folder / "out.mp3"
-        raw = self.folder / "sound.raw"
+        return self.encode_wav(program, self.wav(rate_hz, channels), options)
+
+    def encode_wav(self, program: str, wav: Path, options: str) -> bytes:
+        """Return what the program makes of a file with 16-bit samples and a header of 44 bytes."""
+        out, raw = self.folder / "out.mp3", self.folder / "sound.raw"
         if program == "lame":
             run("lame", "--quiet", *options.split(), wav, out)
         elif program == "ffmpeg":
             run("ffmpeg", "-v", "error", "-y", "-i", wav, *options.split(), out)
         else:
-            raw.write_bytes(wav.read_bytes()[44:])
-            numbers = (str(channels), str(rate_hz), options)
+            data = wav.read_bytes()
+            raw.write_bytes(data[44:])
+            numbers = (*map(str, struct.unpack_from("<HI", data, 22)), options)
             if program == "lamejs":
                 return run("node", Path(__file__).with_name("encode.js"), self.lamejs, raw, *numbers)
             script = (
@@ -116,13 +122,18 @@ class Encoder:
         return out.read_bytes()
 
 
+@contextmanager
+def encoders(lamejs_archive: Path, lameenc: Path) -> Iterator[Encoder]:
+    """Yield the encoders, with a temporary folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        library = Path(temporary, "lame.all.js")
+        library.write_bytes(dict(files_in(lamejs_archive, ("lame.all.js",)))["lame.all.js"])
+        yield Encoder(Path(temporary), library, lameenc)
+
+
 def made_files(lamejs_archive: Path, lameenc: Path) -> Iterator[Sample]:
     """Yield the files, by group."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        library = folder / "lame.all.js"
-        library.write_bytes(dict(files_in(lamejs_archive, ("lame.all.js",)))["lame.all.js"])
-        encoder = Encoder(folder, library, lameenc)
+    with encoders(lamejs_archive, lameenc) as encoder:
         mp3s = dict(_encoded(encoder))
         yield from (Sample(name, f"made by {name.split()[0]}", data, INTACT) for name, data in mp3s.items())
         for name in ("lame 8000 1 -b 16 -t", "lame 16000 1 -V 5", "ffmpeg 22050 1 -b:a 32k", "lamejs 8000 1 16"):
