@@ -38,7 +38,7 @@ from callarchive.domain.errors import (
 from callarchive.domain.foreign_text import cleaned
 
 Doing = Literal["reading", "listing", "writing", "deleting"]
-BOTO_ERRORS = (BotoCoreError, ClientError)
+BOTO_ERRORS = (BotoCoreError, ClientError, RecursionError)  # the last: botocore, where every request is redirected
 OBSTORE_ERRORS = (BaseError, OSError, ValueError)
 """obstore's errors: a missing object is a built-in FileNotFoundError, an unsupported key a ValueError."""
 
@@ -118,6 +118,10 @@ def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveEr
         )
         return _answered(answer, place=place, doing=doing)
     name = type(err).__name__
+    if isinstance(err, RecursionError):
+        return UnavailableError(
+            f"{place}: the endpoint redirects every request, as a log-in page does: check endpoint_url"
+        )
     if isinstance(err, (NoCredentialsError, PartialCredentialsError)):
         return AccessDeniedError(f"{place}: {NO_CREDENTIALS}")
     if isinstance(err, (CredentialRetrievalError, TokenRetrievalError, SSOError)):

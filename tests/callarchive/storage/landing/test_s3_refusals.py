@@ -228,6 +228,18 @@ def test_a_listing_answered_by_another_service_names_what_it_is_after_one_reques
     assert len(requests) == 1
 
 
+def test_an_endpoint_that_redirects_every_request_is_named(
+    s3_endpoint: str, aws_environment: None, meddling_server: Callable[..., str]
+) -> None:
+    def redirect(exchange: Any) -> None:
+        exchange.status, exchange.headers, exchange.body = 302, {"Location": "https://login.example/"}, b""
+
+    with closing(landing_at(meddling_server(s3_endpoint, asked=redirect))) as landing:
+        error = refusal(landing.check)
+    assert type(error) is UnavailableError
+    assert str(error).startswith(f"s3://{BUCKET}/cold: the endpoint redirects every request")
+
+
 def test_a_listing_that_s3_fails_with_status_200_is_retried(
     s3_endpoint: str, boto: Any, aws_environment: None, meddling_server: Callable[..., str]
 ) -> None:
