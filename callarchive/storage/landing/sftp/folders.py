@@ -4,6 +4,7 @@ Links out of the root are not followed: the server resolves the real path of eve
 whose REALPATH does not resolve links is trusted.) A failure of one folder does not affect others.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -37,6 +38,8 @@ _FOLDERS_AT_ONCE = 128
 _PROBES = 3
 _UNREAD_BYTES = 32 << 20
 """The most bytes of replies to READDIRs that are due at once: some servers send a whole folder in one reply."""
+_OF_SESSION_OR_DAY = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|\d{4}(-\d\d(-\d\d)?)?|\d\d")
+"""Names of folders that hold recordings. A link of that name whose target the server does not show may hide some."""
 _REPEATS_MAX = 8
 """The most READDIRs in a row without a new entry. Two are always in flight."""
 
@@ -137,6 +140,7 @@ class SftpFolders:
             for path, place, reply in zip(some, places, replies, strict=True):
                 name = place.rpartition(b"/")[2]
                 is_mp3 = name[-4:].lower() == b".mp3"
+                is_named = is_mp3 or _OF_SESSION_OR_DAY.fullmatch(name) is not None
                 try:
                     if not self.is_within(reply, self.uri_of(path), root):
                         found[path] = "a symbolic link out of the landing, which is not followed"
@@ -147,7 +151,7 @@ class SftpFolders:
                 except SessionLostError:
                     raise
                 except ArchiveError as err:  # to nothing, or to what the server does not show
-                    if is_mp3 or not isinstance(err, ObjectNotFoundError):
+                    if is_named or not isinstance(err, ObjectNotFoundError):
                         found[path] = "a symbolic link, which is not followed"
         return found
 

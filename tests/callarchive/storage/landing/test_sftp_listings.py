@@ -225,6 +225,22 @@ def test_links_in_the_landing_cause_no_loop(
 
 
 @pytest.mark.needs("sshd")
+@pytest.mark.parametrize("folder", ["2026-11-09", "2026-11-09/0a1b2c3d-0000-1000-8000-00000000000a"])
+def test_a_link_in_place_of_a_folder_hides_what_it_does_not_show(
+    folder: str, openssh: Any, open_landing: OpenLanding
+) -> None:
+    server = openssh()
+    write(server.files, *HONEST)
+    link = server.files / folder
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("/outside/the/root/of/this/user")
+    landing = open_landing(server)
+    listing = landing.list("")
+    assert [item.path for item in listing.objects] == HONEST
+    assert [gap.folder for gap in listing.gaps] == [folder]
+    assert isinstance(landing.existing_folders([folder])[folder], Unknown)
+
+
 def test_a_link_out_of_the_landing_is_a_gap(openssh: Any, open_landing: OpenLanding, tmp_path: Path) -> None:
     server = openssh()
     write(server.files, *HONEST)
