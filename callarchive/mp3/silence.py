@@ -19,6 +19,8 @@ _SPACING_S = 0.08
 """The longest time between two samples, unless a frame is longer: a short word has four."""
 _FEWEST_PAIRS = 3
 """Two audible samples in a row, three times: a short word, not a click."""
+_FEWEST_SINGLES, _SHARE_OF_SINGLES = 6, 0.05
+"""Audible samples anywhere: quiet speech at a variable bit rate, whose estimates are low. Comfort noise has 2 % at most."""
 _SAMPLES_AT_ONCE = 4096
 _HEAD = np.dtype((np.void, HEAD_BYTES))
 _SAME_ENERGY_DB = 12.0
@@ -41,6 +43,7 @@ class SilenceMeter:
         self._waiting = 0
         self._was_audible = [False] * 3
         self._pair_counts = [0] * 3
+        self._counts = [0] * 3
         self._sample_count = 0
 
     def add(self, data: bytes, starts: Sequence[int], stream: Stream) -> None:
@@ -68,9 +71,11 @@ class SilenceMeter:
         if needed < 1:
             return None
         left, right, either = self._pair_counts
+        often = max(_FEWEST_SINGLES, _SHARE_OF_SINGLES * self._sample_count)
+        sounds = [pairs >= needed or n >= often for pairs, n in zip(self._pair_counts, self._counts, strict=True)]
         if channel_count == 1:
-            return () if max(self._pair_counts) >= needed else (1,)
-        silent = tuple(channel + 1 for channel in (_LEFT, _RIGHT) if self._pair_counts[channel] < needed)
+            return () if any(sounds) else (1,)
+        silent = tuple(channel + 1 for channel in (_LEFT, _RIGHT) if not sounds[channel])
         return None if silent and either >= max(needed, left, right) else silent
 
     def _measure(self) -> None:
@@ -112,6 +117,7 @@ class SilenceMeter:
         """Count the pairs of audible samples in a row."""
         for place, of_place in enumerate(levels):
             audible = of_place > AUDIBLE_DB
+            self._counts[place] += int(np.count_nonzero(audible))
             self._pair_counts[place] += int(np.count_nonzero(audible[1:] & audible[:-1]))
             if len(audible):
                 self._pair_counts[place] += bool(self._was_audible[place] and audible[0])
