@@ -43,12 +43,12 @@ Result = str | tuple[Verdict, str, str]
 
 
 def to_the_end(link: str, findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the findings. An error becomes one more finding, so that the remaining checks still run."""
+    """Yield the findings. An error becomes one more, BROKEN, so that the checks of other links still run."""
     try:
         yield from findings
     except Exception as err:
         why = str(err) if isinstance(err, ArchiveError) else f"{type(err).__name__} during the check"
-        yield Finding(link, Verdict.NOT_CHECKED, why, "callarchive -vv doctor shows the cause")
+        yield Finding(link, Verdict.BROKEN, f"not checked: {why}", "callarchive -vv doctor shows the cause")
         log.debug("%s", link, exc_info=err)
 
 

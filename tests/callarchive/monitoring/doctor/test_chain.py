@@ -146,7 +146,7 @@ def test_a_rejected_key_and_unexpected_errors_leave_other_checks_running(
     assert found["clock"].verdict is Verdict.OK
     monkeypatch.setattr(machine, "_inbox", wrong)
     left = found_by(trial)["this machine: remaining checks"]
-    assert (left.verdict, left.detail) == (Verdict.NOT_CHECKED, "KeyError during the check")
+    assert (left.verdict, left.detail) == (Verdict.BROKEN, "not checked: KeyError during the check")
 
 
 def broken(_: object) -> None:
