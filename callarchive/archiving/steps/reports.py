@@ -23,8 +23,9 @@ _WORDS = {
     "no_recordings": "sessions without",
     "not_found": "sessions not found",
     "error": "lookups failed",
+    "not_compared": "not compared with the landing",
 }
-_UNSAID = ("archived", "fetched_bytes", "not_compared")
+_UNSAID = ("archived", "fetched_bytes")
 
 
 @dataclass(frozen=True)

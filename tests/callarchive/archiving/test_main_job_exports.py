@@ -82,7 +82,7 @@ def test_an_export_with_fewer_sessions_than_before_fails_a_check_until_it_is_who
         missing = {example.partition(":")[0] for example in check.examples}
         assert missing < named
         assert len(missing) == check.numbers["missing"] >= 6
-        assert f"{len(missing)} sessions are missing" in check.summary
+        assert f"{len(missing)} sessions missing" in check.summary
         assert f"{len(missing)} from log_export" in check.summary
         after = trial.tables()
         assert with_recordings <= {row["session_id"] for row in after["sessions"]}

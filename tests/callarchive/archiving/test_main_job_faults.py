@@ -251,7 +251,7 @@ def test_a_missing_id_file_fails_its_day_but_not_the_next(start_trial: Start) ->
     (trial.config.parent / "inbox" / "sessions-2026-01-05.csv").unlink()
     done = trial.run("archive", "--from", "2026-01-05", "--to", "2026-01-06")
     assert done.returncode == 1
-    assert "sessions-2026-01-05.csv" in done.stdout
+    assert done.stderr.count("sessions-2026-01-05.csv does not exist") == 1
     assert Catalog.open(trial.config.parent / "catalog").days() == [date(2026, 1, 6)]
 
 

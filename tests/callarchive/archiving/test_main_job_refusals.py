@@ -156,7 +156,7 @@ def test_a_kept_file_whose_source_may_not_be_looked_at_stays_archived_and_is_not
     assert summary.fetched_count == 0
     assert trial.tables()["recordings"] == before["recordings"]
     count = sum(states(trial)[r.recording_id] == "archived" for r in kept)
-    assert f"not_compared {count}" in caplog.text
+    assert f"{count} not compared with the landing" in caplog.text
     (line,) = warnings_of(caplog, "could not be looked into")
     assert f"/upload/{session.path.rpartition('/')[0]} could not be looked into" in line
     assert "denies permission" in line
