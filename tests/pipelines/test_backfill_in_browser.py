@@ -205,9 +205,17 @@ def test_a_failed_day_of_a_batch_stays_failed_beside_its_good_neighbours(ui: Ui)
     expect(ui.page.get_by_text("Failed (1)")).to_be_visible()
 
 
-@pytest.mark.parametrize("table", [ASSETS[0], schemas.RECORDINGS, schemas.STATUS_STATS], ids=lambda table: table.name)
-def test_an_assets_page_says_what_a_row_is_and_asks_nobody_but_dagster(ui: Ui, table: schemas.Table) -> None:
+@pytest.mark.parametrize(
+    ("table", "row"),
+    [
+        (ASSETS[0], "One row per session: the sources that list it"),
+        (schemas.RECORDINGS, "One row per recording: state, file, duration"),
+        (schemas.STATUS_STATS, "One row per account and pair of states"),
+    ],
+    ids=["session_ids", "recordings", "status_stats"],
+)
+def test_an_assets_page_says_what_a_row_is_and_asks_nobody_but_dagster(ui: Ui, table: schemas.Table, row: str) -> None:
     ui.open(f"/assets/{table.name}")
-    expect(ui.page.get_by_text(table.grain)).to_be_visible()
+    expect(ui.page.get_by_text(row)).to_be_visible()
     expect(ui.page.get_by_text("Fails if more than 36 hours since last materialization")).to_be_visible()
     assert {urlsplit(url).hostname for url in ui.requests} - {None} == {"127.0.0.1"}
