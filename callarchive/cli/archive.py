@@ -13,6 +13,7 @@ from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
+    from callarchive.archiving.transforms.attention import Attention
     from callarchive.cli.day_results import DayFailure, DaySummary
 
 _STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded")
@@ -128,8 +129,11 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, s
         ),
         (
             "Needs attention",
-            ("day", "account", "what", "state", "why"),
-            [(item.day, item.subaccount_id, item.concerns, item.state, item.reason) for item in attention[:shown]],
+            ("day", "account", "id", "state"),
+            [
+                (item.day, item.subaccount_id, item.concerns.rpartition(" ")[2], _state(item))
+                for item in attention[:shown]
+            ],
         ),
         *(
             (title, ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in checks if c.outcome is outcome])
@@ -143,6 +147,12 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, s
             output.print_text(f"... and {hidden} more: --json lists up to 200 per day, the catalog all")
     if len(done) == len(results) and not (attention or checks or any(summary.failures for summary in done)):
         output.print_text("Everything is accounted for.")
+
+
+def _state(item: "Attention") -> str:
+    """Return the state and its reason, without the id, which has a column."""
+    reason = (item.reason or "").replace(f" for {item.concerns}", "")
+    return ": ".join(part for part in (item.state.replace("_", " "), reason) if part)
 
 
 def _row(summary: "DaySummary") -> tuple[float, ...]:
