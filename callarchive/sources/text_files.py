@@ -45,7 +45,7 @@ def open_as_utf8(stream: BinaryIO, *, file: str) -> BinaryIO:
         if head.startswith(magic):
             raise SourceError(f"{file} is {kind}, not text: export the list as CSV (UTF-8)")
     if head.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
-        raise SourceError(f"{file} is a web page (HTML) or XML, no list: export the list as CSV (UTF-8)")
+        raise SourceError(f"{file} is a web page (HTML) or XML, not a list: export the list as CSV (UTF-8)")
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _unmarked(head)
     if encoding is None:
         return stream
