@@ -113,7 +113,10 @@ def _summary(connections: Connections, day: date, reports: Mapping[str, StepRepo
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=(*ATTENTION_IN_RECORDINGS, "size_bytes"))
     kept = recordings.filter(pc.equal(recordings["archive_status"], "archived"))
     without_files = accounts_without_files(recordings)
-    nowhere = pc.is_in(recordings["subaccount_id"], value_set=pa.array(list(without_files), pa.string()))
+    nowhere = pc.and_(
+        pc.is_in(recordings["subaccount_id"], value_set=pa.array(list(without_files), pa.string())),
+        pc.equal(recordings["archive_status"], "missing"),
+    )
     attention = needs_attention(day, sessions=sessions, recordings=recordings.filter(pc.invert(nowhere)))
     for account, count in without_files.items():
         reason = f"{no_files_message(account, count, settings.landings)}: check accounts.landing"

@@ -161,16 +161,18 @@ def _recordings_archived(day: CheckedDay) -> Verdict:
 
 
 def accounts_without_files(recordings: pa.Table) -> dict[str, int]:
-    """Return the accounts all of whose recordings are missing, with their number.
+    """Return the accounts that have missing recordings and not one file, with the number of missing ones.
 
-    One or two missing recordings may be a bad day. If three or more are missing and nothing was found, the landing is wrong.
+    One or two missing recordings may be a bad day. If three or more are missing and no file was found, the landing is wrong.
     """
-    counts = count_values(recordings["subaccount_id"])
-    missing = recordings.filter(pc.equal(recordings["archive_status"], "missing"))
+    status = recordings["archive_status"]
+    without_file = pc.is_in(status, value_set=pa.array(["missing", "pending", "not_uploaded"]))
+    found = set(pc.unique(recordings.filter(pc.invert(without_file))["subaccount_id"]).to_pylist())
+    missing = recordings.filter(pc.equal(status, "missing"))
     return {
         account: count
         for account, count in sorted(count_values(missing["subaccount_id"]).items())
-        if count == counts[account] and count >= _FEWEST_FOR_A_WRONG_LANDING
+        if account not in found and count >= _FEWEST_FOR_A_WRONG_LANDING
     }
 
 

@@ -16,7 +16,8 @@ __all__ = ["Finding", "Verdict", "conclusion", "examine", "likely_cause"]
 def examine(connections: Connections) -> Iterator[Finding]:
     """Yield the finding of each check, from 8x8 inwards."""
     settings = connections.settings
-    yield Finding("configuration", Verdict.OK, f"{settings.path}, {len(settings.accounts)} accounts, secrets are set")
+    accounts_text = many(len(settings.accounts), "account", "accounts")
+    yield Finding("configuration", Verdict.OK, f"{settings.path}, {accounts_text}, secrets are set")
     if doubts := settings.doubtful_secrets():
         advice = "remove them, unless they belong to the secret; docker --env-file, for one, keeps quotation marks"
         yield Finding("secrets", Verdict.WARNING, "; ".join(doubts), advice)
