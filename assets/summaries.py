@@ -4,6 +4,7 @@ Everything is read from the tables just written, and bounded. Of sessions only i
 phone numbers; errors were cleaned of them where they were written.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -34,12 +35,14 @@ _FOLDERS = 20
 _LOW_MOS = 3.6
 """Below it, many users are dissatisfied (ITU-T G.107, annex B)."""
 _LINE = 55  # characters in the same pane
+_WORD = 22
+"""Longest word of a table, in characters: columns are as wide as their longest word, and the pane has room for about 50."""
 _EXPLAINED = ("archive_status", "lookup_status")
 # As many columns as fit the pane of a window of 1280 pixels, by the names shown.
 _STATUS_COLUMNS = {
     "account": "subaccount_id",
-    "api_status": "api_status",
-    "archive_status": "archive_status",
+    "api status": "api_status",
+    "archive status": "archive_status",
     "recordings": "recording_count",
     "size": "size_bytes",
 }
@@ -57,22 +60,24 @@ def summarize(catalog: Catalog, report: StepReport, *, risks: Sequence[AtRisk] |
         risks: the day's recordings at risk of being lost, for the table `recordings`.
     """
     rows = catalog.partition(report.table, report.day)
-    uri = catalog.partition_uri(report.table, report.day)
     summary: Summary = {"dagster/row_count": dg.MetadataValue.int(len(rows))}
-    for name, count in report.counts.items():
+    counts = {} if report.table is schemas.RECONCILIATION else report.counts  # `open_by_kind` has them
+    for name, count in counts.items():
         summary |= _size(name, count) if name.endswith("_bytes") else {name: dg.MetadataValue.int(count)}
     summary |= _OF_TABLE.get(report.table.name, _nothing)(catalog, report, rows)
     if risks is not None:
         summary |= summarize_risks(risks)
-    # A link, unlike text, wraps in the pane: a long line would push everything else out of it.
-    summary["dagster/uri"] = dg.MetadataValue.url(uri)
+    # Dagster does not wrap a path, and a long one pushes the tables out of the pane: the folder is on the asset's overview.
+    summary["file"] = dg.MetadataValue.text(
+        report.table.partition_path(report.day).removeprefix(f"{report.table.folder}/")
+    )
     return dict(sorted(summary.items(), key=_place))
 
 
 def _place(entry: tuple[str, dg.MetadataValue]) -> int:
     """Return where the entry is shown: Dagster keeps the order, and shows about ten lines of a day at first sight."""
     name, value = entry
-    if name in ("archive_folders", "dagster/uri"):
+    if name in ("archive_folders", "file"):
         return 3
     if isinstance(value, dg.MarkdownMetadataValue):
         return 1 if (value.value or "").startswith("![") else 2
@@ -89,21 +94,24 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
     if left:
         summary["hours_left"] = dg.MetadataValue.float(round(left[0].hours_left, 2))
     if items:
-        columns = ("account", "session", "recording", "state", "hours left", "what to do")
+        columns = ("concerns", "state", "hours left", "what to do")
         records = [
             dg.TableRecord(
                 {
-                    "account": item.subaccount_id,
-                    "session": item.session_id,
-                    "recording": item.recording_id or "not known",
+                    "concerns": _affected(
+                        item.subaccount_id,
+                        f"recording {item.recording_id}" if item.recording_id else f"session {item.session_id}",
+                    ),
                     "state": _words(item.state),
-                    "hours left": f"{item.hours_left:.1f}",
+                    "hours left": f"{item.hours_left:.1f}"
+                    if item.hours_left >= 0
+                    else f"none for {-item.hours_left:.0f} h",
                     "what to do": item.next_step,
                 }
             )
             for item in items[:_ATTENTION]
         ]
-        summary["loss_countdown"] = _bare_table(columns, records)
+        summary["at_risk_first"] = _bare_table(columns, records)
         in_pane = TextWrapper(_LINE, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
         text = "\n".join(in_pane.fill(line) for line in support_text(items[:_ATTENTION]).splitlines())
         summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{text}\n```")
@@ -196,9 +204,15 @@ def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> 
 def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
     still = rows.filter(pc.equal(rows["state"], "open"))
     summary: Summary = {"open": dg.MetadataValue.int(len(still)), "open_by_kind": _counted(still, "kind")}
-    columns = ("subaccount_id", "kind", "subject", "reason")
+    columns = ("concerns", "kind", "reason")
     records = [
-        dg.TableRecord({name: str(row[name])[:_REASON_CHARS] for name in columns} | {"kind": _words(row["kind"])})
+        dg.TableRecord(
+            {
+                "concerns": _affected(row["subaccount_id"], row["subject"].rpartition("/")[2]),
+                "kind": _words(row["kind"]),
+                "reason": _short(row["reason"])[:_REASON_CHARS],
+            }
+        )
         for row in still.slice(0, _ATTENTION).to_pylist()
     ]
     if records:
@@ -236,12 +250,14 @@ def _hours(rows: pa.Table, column: str) -> dg.MetadataValue:
 
 
 def _folders(kept: pa.Table) -> Summary:
-    """Return where the day's files are stored, a folder for each account."""
-    sessions = pc.replace_substring_regex(kept["archive_uri"].drop_null().unique(), "/[^/]+/[^/]+$", "")
-    folders = sorted(sessions.unique().to_pylist())
+    """Return where in the archive the day's files are stored, a folder for each account."""
+    folders = pc.replace_substring_regex(
+        kept["archive_uri"].drop_null().unique(), "^.*?([^/]+/[^/]+)/[^/]+/[^/]+$", r"\1"
+    )
+    folders = sorted(folders.unique().to_pylist())
     if not folders:
         return {}
-    lines = [f"- `{_cell(folder.removeprefix('file://'), 300)}`" for folder in folders[:_FOLDERS]]
+    lines = [f"- `{_cell(folder)}`" for folder in folders[:_FOLDERS]]
     return {"archive_folders": dg.MetadataValue.md("\n".join(lines))}
 
 
@@ -249,7 +265,9 @@ def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
     """Return the number of rows by value of the column, the most frequent first, with the meaning of our own states."""
     counts = Counter(count_values(rows[column])).most_common(30)
     meanings = {status.value: meaning for status, meaning in MEANINGS.items()} if column in _EXPLAINED else {}
-    lines = [f"| {column} | rows |", "|---|---:|"] + [f"| {_cell(value)} | {count} |" for value, count in counts]
+    lines = [f"| {column} | rows |", "|---|---:|"] + [
+        f"| {_short(_cell(value), 2 * _WORD)} | {count} |" for value, count in counts
+    ]
     if meanings:
         more = [" meaning |", "---|", *(f" {meanings.get(value, '')} |" for value, _ in counts)]
         lines = [line + meaning for line, meaning in zip(lines, more, strict=True)]
@@ -273,14 +291,13 @@ def _bare_table(columns: Sequence[str], records: Sequence[dg.TableRecord]) -> dg
 
 def _attention(items: AttentionList) -> Summary:
     """Return what needs attention: the number, and the first 50."""
-    columns = ("account", "concerns", "state", "reason")
+    columns = ("concerns", "state", "reason")
     records = [
         dg.TableRecord(
             {
-                "account": item.subaccount_id,
-                "concerns": item.concerns,
-                "state": item.state,
-                "reason": (item.reason or "")[:_REASON_CHARS],
+                "concerns": _affected(item.subaccount_id, item.concerns),
+                "state": _words(item.state),
+                "reason": _short(item.reason or "")[:_REASON_CHARS],
             }
         )
         for item in islice(items, _ATTENTION)
@@ -294,7 +311,14 @@ def _attention(items: AttentionList) -> Summary:
 def _shown(name: str, value: Any) -> Any:
     if name == "size":
         return size_text(value or 0)
+    if isinstance(value, str):
+        return _short(value) if name == "account" else _words(value)
     return round(value, 2) if isinstance(value, float) else value
+
+
+def _affected(subaccount_id: str, what: str) -> str:
+    """Return the account and its session, recording or file in one cell; the id is never shortened."""
+    return f"{_short(subaccount_id)} {what}"
 
 
 def _cell(value: object, length: int = 80) -> str:
@@ -302,6 +326,12 @@ def _cell(value: object, length: int = 80) -> str:
     return "(none)" if value is None else str(value).replace("|", "/").replace("\n", " ").replace("`", "'")[:length]
 
 
-def _words(name: str) -> str:
-    """Return the name with spaces, where it can wrap."""
-    return name.replace("_", " ")
+def _words(text: str) -> str:
+    """Return the names of states in the text with spaces, where they can wrap."""
+    return _short(text.replace("_", " "))
+
+
+def _short(text: str, length: int = _WORD) -> str:
+    """Return the text with the middle of longer words left out, such as URLs: browsers wrap at spaces and hyphens only."""
+    half = length // 2
+    return re.sub(rf"[^\s-]{{{length + 1},}}", lambda word: f"{word[0][: half - 1]}…{word[0][-half:]}", text)

@@ -10,6 +10,7 @@ import dagster as dg
 from assets import catalog, collection, statistics
 from assets.failures import STEP_RETRIES
 from assets.newest_day import newest_day_archived
+from callarchive.catalog import schemas
 from callarchive.settings import Settings
 from pipelines.newest_day import newest_day_sensor
 from pipelines.resources import connections_resource
@@ -50,12 +51,16 @@ def partitioned_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """
     # The offset adds the current day: events update it before it is over.
     days = dg.DailyPartitionsDefinition(settings.start_date.isoformat(), timezone=settings.timezone, end_offset=1)
+    folders = {table.name: table.folder for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES)}
     freshness = dg.FreshnessPolicy.time_window(fail_window=_STALE_AFTER)
     loaded = dg.load_assets_from_modules(
         [collection, catalog, statistics], backfill_policy=dg.BackfillPolicy.multi_run(settings.dagster.days_per_run)
     )
-    return [
-        asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=days, freshness_policy=freshness))
-        for asset in loaded
-        if isinstance(asset, dg.AssetsDefinition)
-    ]
+
+    def configured(spec: dg.AssetSpec) -> dg.AssetSpec:
+        folder = folders[spec.key.to_user_string()]
+        places = {"dagster/uri": f"{settings.catalog.url}/{folder}", "archive": settings.archive.url}
+        metadata = {**spec.metadata, **places}
+        return spec.replace_attributes(partitions_def=days, freshness_policy=freshness, metadata=metadata)
+
+    return [asset.map_asset_specs(configured) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]

@@ -190,6 +190,19 @@ def test_a_backfill_of_three_days_is_clicked_to_success_and_its_plot_looked_at(u
     assert shown_width == width, "it is shown whole"
 
 
+def test_the_tables_of_a_day_fit_the_pane_at_1280_pixels(ui: Ui) -> None:
+    ui.page.set_viewport_size({"width": 1280, "height": 1000})
+    for table in ASSETS:
+        ui.open(f"/assets/{table.name}?view=partitions&partition={DAYS[0]}")
+        row = ui.page.get_by_role("row", name=f"file call_date={DAYS[0]}/part-0.parquet")
+        expect(row).to_be_visible()
+        overflow = row.evaluate(
+            "row => { const pane = row.closest('table').parentElement; return pane.scrollWidth - pane.clientWidth }"
+        )
+        assert overflow <= 0, table.name
+    ui.page.set_viewport_size({"width": 1500, "height": 1000})
+
+
 def test_a_failed_day_of_a_batch_stays_failed_beside_its_good_neighbours(ui: Ui) -> None:
     (ui.folder / "inbox" / f"sessions-{DAYS[4]}.csv").unlink()
     assert ui.backfill(DAYS[3], DAYS[5]) == "COMPLETED_FAILED"

@@ -45,6 +45,15 @@ def test_the_whole_chain_shares_partitions_and_batches(tmp_path: Path) -> None:
     assert len({asset.partitions_def for asset in assets}) == 1
 
 
+def test_each_table_shows_where_the_catalog_and_the_archive_keep_it(tmp_path: Path) -> None:
+    settings = written_settings(tmp_path)
+    metadata = {spec.key.to_user_string(): spec.metadata for a in partitioned_assets(settings) for spec in a.specs}
+    assert metadata["session_ids"]["dagster/uri"] == f"file://{tmp_path}/catalog/_steps/session_ids"
+    assert metadata["recordings"]["dagster/uri"] == f"file://{tmp_path}/catalog/recordings"
+    assert {places["archive"] for places in metadata.values()} == {f"file://{tmp_path}/archive"}
+    assert all("dagster/column_schema" in places for places in metadata.values())
+
+
 def test_the_job_runs_all_eight_assets_in_an_order_that_works(tmp_path: Path) -> None:
     job = code_location(written_settings(tmp_path)).resolve_job_def("archive_day")
     order = [node.name for node in job.nodes_in_topological_order]
