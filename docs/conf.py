@@ -20,9 +20,10 @@ html_title = f"callarchive {__version__}"
 
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = True
+smartquotes = False  # it turns the -- of options into a dash
 # SQL blocks use several dialects, but the highlighter supports only one.
 suppress_warnings = ["misc.highlighting_failure"]
 

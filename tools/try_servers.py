@@ -29,7 +29,7 @@ COLUMNS = {
     "archive and catalog": ("test_stores.py",),
 }
 """By heading: parts of the names of tests. A test counts in the last column that has one."""
-_HEADER = ("server", "version", *COLUMNS, "remarks")
+_HEADER = ("server", "version", *COLUMNS)
 
 
 class Outcomes:
@@ -57,9 +57,11 @@ class Outcomes:
 
 
 def read_rows(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the rows of the page's tables, by server."""
+    """Return the rows of the page's tables, each with the remark below the table, by server."""
     rows = [tuple(line[2:-2].split(" | ")) for line in text.splitlines() if line.startswith("| ")]
-    return {row[0]: row for row in rows}
+    tables = text.partition("## Run the tests\n")[0]
+    remarks = dict(re.findall(r"^- (.+?): (.+)$", tables, re.MULTILINE))
+    return {row[0]: (*row, remarks.get(row[0], "")) for row in rows}
 
 
 def page(text: str, rows: dict[str, tuple[str, ...]]) -> str:
@@ -67,7 +69,10 @@ def page(text: str, rows: dict[str, tuple[str, ...]]) -> str:
 
     def table(servers: Sequence[Server]) -> str:
         known = [rows[server.name] for server in servers if server.name in rows]
-        return "".join(f"| {' | '.join(row)} |\n" for row in (_HEADER, ["---"] * len(_HEADER), *known))
+        lines = "".join(
+            f"| {' | '.join(row)} |\n" for row in (_HEADER, ["---"] * len(_HEADER), *(row[:-1] for row in known))
+        )
+        return lines + "\n" + "".join(f"- {row[0]}: {row[-1]}\n" for row in known if row[-1])
 
     head, tail = text.partition("## SFTP servers\n")[0], text.partition("## Run the tests\n")[2]
     return f"{head}## SFTP servers\n\n{table(SFTP_SERVERS)}\n## S3 servers\n\n{table(S3_SERVERS)}\n## Run the tests\n{tail}"

@@ -1,4 +1,4 @@
-"""Test an S3-compatible store and print its row for the table in docs/stores.md.
+"""Test an S3-compatible store and print its rows for the tables in docs/stores.md.
 
     python tools/try_stores.py NAME http://127.0.0.1:9000 BUCKET
 
@@ -264,6 +264,11 @@ COLUMNS: dict[str, Callable[[Trial], str]] = {
     "archive": as_archive,
     "catalog": as_catalog,
 }
+_TABLES = (
+    ("landing", "archive", "catalog", "ETag", "paging"),
+    ("If-None-Match on PUT", "successful creates", "If-Match on PUT", "If-Match on DELETE", "SHA-256 of a PUT"),
+)
+"""The columns of each table in docs/stores.md, without the first."""
 
 
 def _error(err: Exception) -> str:
@@ -290,9 +295,9 @@ def try_store(client: Any, bucket: str) -> dict[str, str]:
 
 
 def main() -> int:
-    """Test the store and print its row."""
+    """Test the store and print its rows."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("name", help="name and version of the store, for the table")
+    arguments.add_argument("name", help="name and version of the store, for the tables")
     arguments.add_argument("endpoint_url")
     arguments.add_argument("bucket")
     options = arguments.parse_args()
@@ -308,7 +313,8 @@ def main() -> int:
     width = max(map(len, results))
     for name, text in results.items():
         print(f"{name:{width}}  {text}")
-    print(f"| {' | '.join([options.name, *results.values()])} |")
+    for columns in _TABLES:
+        print(f"| {' | '.join([options.name, *(results[column] for column in columns)])} |")
     return 0
 
 
