@@ -51,6 +51,7 @@ def main() -> int:
         page = browser.new_page(viewport=_SIZE)
         page.set_default_timeout(60_000)
         _take_all(page, url, days)
+        _take_report(page, Path(folder) / "report.html", days, environment)
         browser.close()
     return 0
 
@@ -84,6 +85,16 @@ def _take_all(page: Page, url: str, days: list[date]) -> None:
     page.get_by_role("dialog").locator("img").wait_for()
     _settle(page)
     _keep("partition-plot", page.screenshot())
+
+
+def _take_report(page: Page, file: Path, days: list[date], environment: dict[str, str]) -> None:
+    words = ["report", "--from", str(days[0]), "--to", str(days[-1]), "--output", str(file)]
+    subprocess.run([sys.executable, "-m", "callarchive", *words], env=environment, check=True, timeout=_PATIENCE_S)
+    page.goto(file.as_uri())
+    _keep("report", page.screenshot())
+    page.get_by_role("heading", name="The calls").scroll_into_view_if_needed()
+    page.evaluate("document.getElementById('calls').scrollIntoView()")
+    _keep("report-calls", page.screenshot(clip={"x": 0, "y": 0, "width": 1400, "height": 640}))
 
 
 def _settle(page: Page) -> None:

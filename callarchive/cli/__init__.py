@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli import archive, demo, doctor, find, forecast, push_config, status, verify, webhooks
+from callarchive.cli import archive, demo, doctor, find, forecast, play, push_config, report, status, verify, webhooks
 from callarchive.cli.output import Output, begin_logging, print_error, print_next_step, print_unexpected_error
 from callarchive.domain.errors import ArchiveError
 from callarchive.runtime.memory import use_system_memory
@@ -44,6 +44,8 @@ app.add_typer(webhooks.webhooks_app, name="webhooks", short_help="Manage webhook
 app.command("status", short_help="Show the last days and recordings at risk.")(status.status)
 app.add_typer(status.alerts_app, name="alerts", short_help="Test the alert channels.")
 app.command("find", short_help="Trace a session or recording.")(find.find)
+app.command("play", short_help="Play an archived recording.")(play.play)
+app.command("report", short_help="Write a page of calls and recordings to listen to.")(report.report)
 app.command("verify", short_help="Verify the archive against the catalog.")(verify.verify)
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 

@@ -39,7 +39,7 @@ def find(
         try:
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:
-            raise ConfigurationError(_no_id(wanted)) from err
+            raise ConfigurationError(no_id(wanted)) from err
     if output.json:
         output.print_json({"found": [trace.document() for trace in traces]})
     for trace in () if output.json else traces:
@@ -50,12 +50,12 @@ def find(
         output.print_text("Every step with its facts: -v")
     if not traces:
         typer.echo(
-            f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {_next_step(wanted)}", err=True
+            f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {next_step(wanted)}", err=True
         )
         raise typer.Exit(1)
 
 
-def _no_id(given: str) -> str:
+def no_id(given: str) -> str:
     """Return why it is no id, what is expected, and an example."""
     inside = ids_in(given)
     digits = sum(char in string.hexdigits for char in given)
@@ -68,7 +68,8 @@ def _no_id(given: str) -> str:
     return f"{quoted(given)} is not a session or recording id: {hint}"
 
 
-def _next_step(wanted: str) -> str:
+def next_step(wanted: str) -> str:
+    """Return what to do about an id that the catalog does not have."""
     at = uuid_time(plain_id(wanted))
     if at is None:
         return "archive its day first"

@@ -1,4 +1,4 @@
-"""Counts with nouns, and sizes with units."""
+"""Counts with nouns, and sizes and durations with units."""
 
 
 def many(count: int, one: str, more: str) -> str:
@@ -12,3 +12,12 @@ def size_text(size_bytes: int) -> str:
     while size >= 999.95 and len(units) > 1:
         size, units = size / 1000, units[1:]
     return many(size_bytes, "byte", "bytes") if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+
+
+def duration_text(seconds: float) -> str:
+    """Return the duration for people: `duration_text(247)` is "4 min 07 s"."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours:,} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

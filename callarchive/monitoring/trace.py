@@ -73,12 +73,12 @@ def find(connections: Connections, text: str) -> list[Trace]:
     Raises InvalidIdError if the text is no id, StoreError or UnavailableError if the catalog or a needed inbox cannot be read.
     """
     wanted = parse_id(plain_id(text), kind="session or recording id")
-    found = _rows_with(connections, schemas.SESSIONS, session_id=wanted)
+    found = rows_with(connections, schemas.SESSIONS, session_id=wanted)
     if not found:
-        for row in _rows_with(connections, schemas.RECORDINGS, recording_id=wanted):
+        for row in rows_with(connections, schemas.RECORDINGS, recording_id=wanted):
             # Another account may have a session with the same id, which is not this recording's.
             own = {name: row[name] for name in schemas.SESSIONS.key}
-            found += _rows_with(connections, schemas.SESSIONS, day=row["call_date"], **own)
+            found += rows_with(connections, schemas.SESSIONS, day=row["call_date"], **own)
     if found:
         return [_trace(connections, session) for session in found]
     return _known_by_events(connections, wanted)
@@ -91,7 +91,7 @@ def _trace(connections: Connections, session: Row) -> Trace:
     account, session_id = session["subaccount_id"], session["session_id"]
     lookup: Lookup | None = connections.responses.load_lookups(day).get((account, session_id))
     answer = None if lookup is None or lookup.body is None else cleaned(lookup.body, limit=_RESPONSE_CHARS)
-    rows = _rows_with(connections, schemas.RECORDINGS, day=day, subaccount_id=account, session_id=session_id)
+    rows = rows_with(connections, schemas.RECORDINGS, day=day, subaccount_id=account, session_id=session_id)
     recordings = tuple(_recording(connections, day, row, session) for row in rows)
     events, inbox_error = list[Row](), None
     try:
@@ -155,7 +155,7 @@ def _known_by_events(connections: Connections, wanted: str) -> list[Trace]:
     for account, session_id in sorted(
         {(row["subaccount_id"], row["session_id"]) for row in events if row["session_id"]}
     ):
-        sessions = _rows_with(connections, schemas.SESSIONS, subaccount_id=account, session_id=session_id)
+        sessions = rows_with(connections, schemas.SESSIONS, subaccount_id=account, session_id=session_id)
         traces += [_without_recording(connections, session, wanted) for session in sessions]
         if not sessions:
             traces.append(_unarchived(connections, account, session_id))
@@ -218,8 +218,8 @@ def _are(values: dict[str, str]) -> Any:
     return reduce(and_, (pc.field(name) == value for name, value in values.items()))
 
 
-def _rows_with(connections: Connections, table: Table, *, day: date | None = None, **values: str) -> list[Row]:
-    """Return the rows with these values: of the day, else of days near the time in the id, else of any day."""
+def rows_with(connections: Connections, table: Table, *, day: date | None = None, **values: str) -> list[Row]:
+    """Return the rows with these values and their call_date: of the day, else of days near the id's time, else of any."""
     at = uuid_time(values.get("recording_id") or values["session_id"])
     spans: list[tuple[date | None, date | None]] = [(day, day)]
     if day is None and at is not None:

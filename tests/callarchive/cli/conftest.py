@@ -1,20 +1,29 @@
-"""Two accounts at a simulated API that validates every exchange about their setup against JSON schemas."""
+"""Two accounts at a simulated API that validates every exchange about their setup; an archive to report and to listen to."""
 
+import hashlib
 import json
+import logging
 import os
+import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from callarchive.catalog import schemas
+from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.cli import run as run_command
+from callarchive.settings import S3Settings
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.wire import Reply
 from callarchive.simulator.world import World
+from callarchive.storage.stores.opening import open_store
 
 TEXT = {"type": "string"}
 STATUS = {"subAccountId": TEXT, "statusCode": {"type": "integer"}, "statusMessage": TEXT}
@@ -213,3 +222,98 @@ session_sources = [{{ kind = "log_export" }}]
         assert api.violations == []
         assert not (tmp_path / "archive").exists()
         assert not (tmp_path / "catalog").exists()
+
+
+@pytest.fixture
+def run_here(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Run `callarchive` in this process: `code, out, err = run_here("play", ID)`."""
+    root, own = logging.getLogger(), logging.getLogger("callarchive")
+    handlers, levels = root.handlers[:], (root.level, own.level)
+
+    def invoke(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            run_command(list(words))
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    yield invoke
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
+
+
+class Recorded:
+    """An archive and a catalog that a test fills with calls, each on a day at a time in UTC."""
+
+    def __init__(self, archive_url: str, folder: Path, config: Path) -> None:
+        self.archive = open_store(archive_url, S3Settings())
+        self.catalog = Catalog.open(folder)
+        self.config = config
+        self._tables: dict[tuple[schemas.Table, date], list[dict[str, Any]]] = {}
+
+    def call(
+        self, session_id: str, at: datetime, *recordings: dict[str, Any], account: str = "acme_one", **session: Any
+    ) -> None:
+        """Add a call to the day's tables. A recording with `data` has that file in the archive."""
+        day = at.date()
+        key = {"subaccount_id": account, "session_id": session_id}
+        facts = {"started_at": at, "call_duration_s": 60.0, "session_status": "COMPLETED", "lookup_status": "ok"}
+        rows = {schemas.SESSIONS: [{**key, **facts, **session}], schemas.RECORDINGS: [], schemas.RECORDING_FILES: []}
+        for number, given in enumerate(recordings):
+            recording = dict(given)
+            data = recording.pop("data", None)
+            row = {
+                **key,
+                "recording_id": f"{'abcdef'[number]}{session_id[1:]}",
+                "started_at": at,
+                "channels": 1,
+            } | recording
+            path = None
+            if data is not None:
+                path = f"{account}/call_date={day}/{session_id}/{row['recording_id']}.mp3"
+                self.archive.create(path, data)
+                known = {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "duration_s": 247.2}
+                known |= {"archive_status": "archived", "archive_uri": self.archive.uri(path), "silent_channels": []}
+                row = known | row
+            rows[schemas.RECORDINGS].append(row)
+            rows[schemas.RECORDING_FILES].append({**row, "archive_path": path})
+        for table, more in rows.items():
+            kept = self._tables.setdefault((table, day), [])
+            kept += more
+            names = set(table.schema.names)
+            self.catalog.replace_partition(table, day, [{k: v for k, v in row.items() if k in names} for row in kept])
+
+    def path(self, session_id: str, *, day: str, recording: str = "a", account: str = "acme_one") -> str:
+        """Return the path of a recording's file in the archive."""
+        return f"{account}/call_date={day}/{session_id}/{recording}{session_id[1:]}.mp3"
+
+
+@pytest.fixture(params=["file"])
+def recorded(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws_environment: None
+) -> Recorded:
+    """An empty archive, in a folder, or with the parameter `s3` in a bucket."""
+    url = f"file://{tmp_path / 'archive'}"
+    if request.param == "s3":
+        endpoint = request.getfixturevalue("s3_endpoint")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        url = f"s3://listening-{secrets.token_hex(4)}/archive"
+        request.getfixturevalue("boto").create_bucket(Bucket=url.split("/")[2])
+    config = tmp_path / "callarchive.toml"
+    config.write_text(f"""\
+timezone = "Asia/Singapore"
+start_date = 2026-01-01
+archive.url = "{url}"
+catalog.url = "catalog"
+
+[[accounts]]
+subaccount_id = "acme_one"
+api_url = "http://127.0.0.1:9"
+api_key = {{ env = "ACME_KEY" }}
+landing = "s3://acme-recordings/one"
+session_sources = [{{ kind = "log_export" }}]
+""")
+    monkeypatch.setenv("CALLARCHIVE_CONFIG", str(config))
+    monkeypatch.setenv("ACME_KEY", "key")
+    monkeypatch.chdir(tmp_path)
+    return Recorded(url, tmp_path / "catalog", config)
