@@ -1,10 +1,14 @@
-"""Check that a wheel contains the three packages, the type marker and the simulator's clips, and no other package."""
+"""Check that a wheel contains the three packages with their data files, and no other package."""
 
 import sys
 import zipfile
 
 TOPS = {"callarchive", "assets", "pipelines"}
-REQUIRED = {"callarchive/py.typed", "callarchive/cli/__init__.py", "assets/__init__.py", "pipelines/definitions.py"}
+REPORT = {f"callarchive/monitoring/report/page.{suffix}" for suffix in ("html.jinja", "css", "js")}
+REQUIRED = {
+    *REPORT,
+    *("callarchive/py.typed", "callarchive/cli/__init__.py", "assets/__init__.py", "pipelines/definitions.py"),
+}
 
 
 def main(path: str) -> int:

@@ -95,7 +95,7 @@ WORDINGS = {
     CallState.UNKNOWN: Wording(
         "Unknown: 8x8 gave no answer",
         "#5b6b7a",
-        "8x8 gave no usable answer about the call, so nobody knows whether it has a recording that is not in the archive.",
+        "8x8 gave no usable answer about the call, so it is unknown whether it has a recording that is not in the archive.",
         "Run that day again: callarchive archive --day DAY.",
     ),
     CallState.UNCLEAR: Wording(
