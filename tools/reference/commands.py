@@ -11,9 +11,14 @@ import typer.main
 from callarchive.cli import app
 
 _HEAD = """\
-# Command line reference
+# Commands and exit codes
 
 Data goes to stdout, everything else to stderr. `--config`, `--json`, `-v` and `-q` may appear anywhere on the command line.
+
+## Exit codes
+
+```{index} exit 0, exit 1, exit 2, exit 3, exit 4, exit 130
+```
 
 | exit code | meaning |
 |---|---|
@@ -23,6 +28,8 @@ Data goes to stdout, everything else to stderr. `--config`, `--json`, `-v` and `
 | 3 | refused: credentials, host key, permission |
 | 4 | days were archived and published, but an error-level check failed |
 | 130 | interrupted |
+
+[Troubleshooting](../troubleshooting.md#commands-and-runs-fail) has the next step for each.
 """
 
 
