@@ -1,5 +1,6 @@
 """The option --output of commands that write personal data: one file, for this user alone, complete or absent."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -48,4 +49,5 @@ def private_file(file: Path, *, force: bool) -> Iterator[BinaryIO]:
     except FileExistsError as err:
         raise ConfigurationError(f"--output {file}: exists: give another name, or replace it with --force") from err
     except OSError as err:
-        raise ArchiveError(f"{file} cannot be written: {err.strerror}") from err
+        advice = ": free some space, or write to another disk with --output" if err.errno == errno.ENOSPC else ""
+        raise ArchiveError(f"{file} cannot be written: {err.strerror}{advice}") from err

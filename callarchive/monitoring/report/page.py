@@ -72,12 +72,13 @@ def verdict(report: Report) -> str:
     if not total:
         return f"None of the {which} of {days} is known to have a recording."
     if total == 1:
-        return f"The only one of the {which} of {days} to be recorded {'has its' if kept else 'lacks its'} recording."
+        return f"The only {which.removesuffix('s')} of {days} that should have a recording {'has' if kept else 'lacks'} it."
     if not lacking:
         return f"All {total:,} {which} of {days} that should have a recording have it."
     if not kept:
         return f"None of the {total:,} {which} of {days} that should have a recording has it."
-    return f"{kept:,} of {total:,} {which} of {days} have their recording; {lacking:,} {'does' if lacking == 1 else 'do'} not."
+    have, do = "has its" if kept == 1 else "have their", "does" if lacking == 1 else "do"
+    return f"{kept:,} of {total:,} {which} of {days} {have} recording; {lacking:,} {do} not."
 
 
 def _notes(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:

@@ -5,16 +5,21 @@ import json
 import re
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from callarchive.catalog import schemas
+from callarchive.monitoring.report.calls import DayCounts, Report
+from callarchive.monitoring.report.page import days_text, verdict
+from callarchive.monitoring.report.wording import CallState
 from callarchive.simulator import audio
 
 CLIP = (Path(audio.__file__).parent / "clips" / "lame_8k_mono_cbr16.mp3").read_bytes()
@@ -91,6 +96,35 @@ def test_the_first_sentence_is_the_verdict_and_each_state_is_explained(recorded:
         assert text in page.text
 
 
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        ({}, "No calls of 3 November 2026 are known."),
+        ({"archived": 1}, "The only call of 3 November 2026 that should have a recording has it."),
+        ({"erased": 1}, "The only call of 3 November 2026 that should have a recording lacks it."),
+        ({"archived": 1500}, "All 1,500 calls of 3 November 2026 that should have a recording have it."),
+        ({"failed": 2}, "None of the 2 calls of 3 November 2026 that should have a recording has it."),
+        ({"archived": 1, "pending": 1}, "1 of 2 calls of 3 November 2026 has its recording; 1 does not."),
+        ({"unknown": 2, "unclear": 1}, "None of the calls of 3 November 2026 is known to have a recording."),
+    ],
+)
+def test_the_verdict_counts_only_calls_that_should_have_a_recording(counts: dict[str, int], sentence: str) -> None:
+    day = DayCounts(AT.date(), Counter({CallState(state): count for state, count in counts.items()}))
+    assert verdict(Report([day], ZoneInfo("UTC"), AT, ("acme_one",))) == sentence
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "text"),
+    [
+        ("2026-11-01", "2026-11-07", "1–7 November 2026"),
+        ("2026-11-30", "2026-12-02", "30 November – 2 December 2026"),
+        ("2025-12-31", "2026-01-01", "31 December 2025 – 1 January 2026"),
+    ],
+)
+def test_days_are_written_for_people(first: str, last: str, text: str) -> None:
+    assert days_text(date.fromisoformat(first), date.fromisoformat(last)) == text
+
+
 def test_the_file_is_for_this_user_alone_and_replaced_only_with_force(recorded: Any, run_here: Run) -> None:
     recorded.call(session(1), AT, {"data": CLIP})
     assert run_here("report", *DAY)[0] == 0
@@ -143,7 +177,7 @@ def test_a_changed_or_missing_file_is_reported_and_never_included(recorded: Any,
     code, out, err = run_here("report", *DAY, "--json")
     assert code == 0
     made = json.loads(out)
-    assert made["verdict"] == "1 of 5 calls of 3 November 2026 have their recording; 4 do not."
+    assert made["verdict"] == "1 of 5 calls of 3 November 2026 has its recording; 4 do not."
     assert made["calls"] == {"archived": 1, "not_intact": 4}
     assert (made["recordings_included"], made["files_not_intact"]) == (1, 4)
     assert "4 archived files are missing or changed, and not included: callarchive verify lists all of them" in err

@@ -1,6 +1,6 @@
 import pytest
 
-from callarchive.domain.plurals import size_text
+from callarchive.domain.plurals import duration_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,18 @@ from callarchive.domain.plurals import size_text
 )
 def test_a_size_has_the_unit_that_people_read(size_bytes: int, text: str) -> None:
     assert size_text(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (247.2, "4 min 07 s"),
+        (3599.7, "1 h 00 min"),
+        (7320, "2 h 02 min"),
+    ],
+)
+def test_a_duration_has_the_units_that_people_read(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
