@@ -14,7 +14,20 @@ from typing import Annotated
 
 import typer
 
-from callarchive.cli import archive, demo, doctor, find, forecast, play, push_config, report, status, verify, webhooks
+from callarchive.cli import (
+    archive,
+    demo,
+    doctor,
+    find,
+    forecast,
+    init,
+    play,
+    push_config,
+    report,
+    status,
+    verify,
+    webhooks,
+)
 from callarchive.cli.output import Output, begin_logging, print_error, print_next_step, print_unexpected_error
 from callarchive.domain.errors import ArchiveError
 from callarchive.runtime.memory import use_system_memory
@@ -36,6 +49,7 @@ app = typer.Typer(
     epilog="The configuration is `callarchive.toml` in the working directory, or the file that `CALLARCHIVE_CONFIG` names. "
     "`callarchive demo` works without an account.",
 )
+app.command("init", short_help="Ask for what is needed, and write a configuration.")(init.init)
 app.command("archive", short_help="Archive a day or a range of days.")(archive.archive)
 app.command("forecast", short_help="Estimate the size, cost and time of archiving.")(forecast.forecast)
 app.command("doctor", short_help="Check the whole setup and suggest fixes.")(doctor.doctor)

@@ -16,7 +16,7 @@ _DAY = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
 
 def day_option(name: str, description: str) -> Any:
     """Return an option whose value is a day."""
-    return typer.Option(name, help=description, parser=_parse_day, metavar="YYYY-MM-DD", show_default=False)
+    return typer.Option(name, help=description, parser=parse_day, metavar="YYYY-MM-DD", show_default=False)
 
 
 def day_range(first: date | None, last: date | None) -> tuple[date, date]:
@@ -51,7 +51,8 @@ def single_day_or_range(day: date | None, first: date | None, last: date | None)
     return begin, end
 
 
-def _parse_day(text: str) -> date:
+def parse_day(text: str) -> date:
+    """Return the day of YYYY-MM-DD. Raise BadParameter with what is wrong."""
     parts = _DAY.fullmatch(text.strip())
     if parts is None or not int(parts[1]):
         raise typer.BadParameter(f"{quoted(text)} is not a day: write YYYY-MM-DD, such as {_example()}")

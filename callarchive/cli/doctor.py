@@ -16,9 +16,13 @@ def doctor(context: typer.Context) -> None:
     Example:
         callarchive doctor
     """
+    check_setup(context.obj)
+
+
+def check_setup(output: Output) -> None:
+    """Print the findings about the configuration and what to do. Exit with 1 if a check failed."""
     from callarchive.monitoring.doctor import Verdict, conclusion, examine, likely_cause
 
-    output: Output = context.obj
     with output.connections() as connections:
         findings = list(examine(connections))
     if output.json:

@@ -82,6 +82,17 @@ def machine_zone(name: str) -> tuple[ZoneInfo, ZoneData] | None:
     return None if found is None else _opened(found, name)
 
 
+def name_of_machine_zone() -> str | None:
+    """Return the name of the zone that this machine is set to, if it may be configured."""
+    name = os.environ.get("TZ", "").removeprefix(":") or os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    try:
+        name = name or Path("/etc/timezone").read_text(encoding="ascii").strip()
+        require_zone(name)
+    except (OSError, ValueError):
+        return None
+    return "UTC" if name == "Etc/UTC" else name
+
+
 def packaged_zone(name: str) -> tuple[ZoneInfo, ZoneData] | None:
     """Return the zone from the package, and its version; `None` where the package lacks it."""
     try:

@@ -2,8 +2,9 @@
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 from dotenv import dotenv_values
@@ -33,26 +34,34 @@ def load_settings(path: Path | str | None = None) -> Settings:
     process, so that AWS credentials in it reach the AWS chain too. The default path is in `CALLARCHIVE_CONFIG`, else
     `callarchive.toml` in the working directory. Raises ConfigurationError: all unknown, missing and invalid keys.
     """
-    named = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME
+    file = configuration_file(path)
     try:
-        file = Path(named).expanduser().absolute()
         tree = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as err:
         raise ConfigurationError(
-            f"no configuration at {file}: copy callarchive.example.toml there, or set {CONFIG_VARIABLE}"
+            f"no configuration at {file}: write one with callarchive init, or set {CONFIG_VARIABLE}"
         ) from err
     except tomllib.TOMLDecodeError as err:
         raise ConfigurationError(f"{file} is not valid TOML: {err}") from err
-    except (OSError, UnicodeDecodeError, RuntimeError) as err:  # RuntimeError: ~user, and there is no such user
-        raise ConfigurationError(f"{named} cannot be read: {err}") from err
+    except (OSError, ValueError) as err:  # ValueError: not UTF-8, or a NUL in the name
+        raise ConfigurationError(f"{file} cannot be read: {err}") from err
     _fill_environment(file.parent)
     overridden = _overlay(tree, _referenced_variables(tree))
     try:
         settings = Settings.model_validate(tree, context={BASE_FOLDER: file.parent})
     except ValidationError as err:
-        raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in _explain(err, overridden))) from None
+        raise ConfigurationError(f"{file}:\n" + "\n".join(f"  {line}" for line in explain(err, overridden))) from None
     settings._path = file  # noqa: SLF001 - set here alone, after validation
     return settings
+
+
+def configuration_file(path: Path | str | None = None) -> Path:
+    """Return the absolute path of the configuration: the given one, else `CALLARCHIVE_CONFIG`'s, else the default."""
+    named = path or os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as err:  # ~user, and there is no such user
+        raise ConfigurationError(f"{named} cannot be read: {err}") from err
 
 
 def _fill_environment(folder: Path) -> None:
@@ -112,7 +121,7 @@ def _overlay(tree: dict[str, Any], secrets: set[str]) -> dict[str, str]:
     return overridden
 
 
-def _explain(error: ValidationError, overridden: dict[str, str]) -> list[str]:
+def explain(error: ValidationError, overridden: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Return a line per mistake: the key as in the file, the reason, and the variable if one set it."""
     lines = []
     items = error.errors(include_input=False, include_url=False, include_context=False)

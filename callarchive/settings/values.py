@@ -128,9 +128,9 @@ def landing_url(url: str) -> str:
         if parts.password is not None:
             raise ValueError("contains a password: move it to accounts.sftp.password")
         if not parts.hostname or not parts.username:
-            raise ValueError("is missing the user or the host: sftp://user@host:port/path")
+            raise ValueError("is missing the user or the host: write user@host:port/path after sftp://")
     else:
-        raise ValueError("must be s3://bucket/prefix or sftp://user@host:port/path")
+        raise ValueError("must be s3://bucket/prefix, or sftp:// followed by user@host:port/path")
     if any(part in (".", "..") for part in parts.path.split("/")):
         raise ValueError("the path must not contain . or ..")
     return url.rstrip("/")

@@ -13,6 +13,14 @@ _FIRST_REQUEST_WAIT_S = 2.0
 _HEADER_VALUE = re.compile(r"[!-~]+", re.ASCII)
 
 
+def check_api_key(key: str) -> None:
+    """Raise ConfigurationError if the key is invalid in a header. http.client would print it in its error."""
+    if not _HEADER_VALUE.fullmatch(key):
+        raise ConfigurationError(
+            "has a space, a line end or another character that is invalid in a header; check how the secret was stored"
+        )
+
+
 class ApiKey:
     """The key and whether 8x8 accepts it. Thread-safe."""
 
@@ -62,9 +70,8 @@ class ApiKey:
     def reveal(self) -> str:
         """Return the key. Raises ConfigurationError if it is not set, or is invalid in a header."""
         key = self._account.api_key.reveal()
-        if not _HEADER_VALUE.fullmatch(key):  # http.client would print the key in its error
-            raise ConfigurationError(
-                f"accounts.api_key of {self._account.subaccount_id}: has a space, a line end or another character"
-                " that is invalid in a header; check how the secret was stored"
-            )
+        try:
+            check_api_key(key)
+        except ConfigurationError as err:
+            raise ConfigurationError(f"accounts.api_key of {self._account.subaccount_id}: {err}") from None
         return key

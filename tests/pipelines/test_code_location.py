@@ -130,5 +130,5 @@ def test_without_a_configuration_dagster_says_what_to_do_in_one_line_and_shows_n
     assert "Traceback" not in result.stderr
     assert result.stderr.strip().splitlines()[-1] == (
         f"Error: no configuration at {tmp_path}/callarchive.toml: "
-        "copy callarchive.example.toml there, or set CALLARCHIVE_CONFIG"
+        "write one with callarchive init, or set CALLARCHIVE_CONFIG"
     )

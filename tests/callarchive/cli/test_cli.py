@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("archive", "forecast", "doctor", "find", "verify", "demo")
+COMMANDS = ("init", "archive", "forecast", "doctor", "find", "verify", "demo")
 
 
 def run(*words: str, cwd: Path | None = None, code: str = "from callarchive.cli import main; main()") -> Any:

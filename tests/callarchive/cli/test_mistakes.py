@@ -105,10 +105,14 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         ("webhooks serve --port 65536", 2, "'65536' is not a port from 0 to 65535, such as 8080"),
         ("demo --sessions many", 2, "'many' is not a whole number from 1 to 20000, such as 22"),
         # files and servers
-        ("status -c none.toml", 2, "none.toml: copy callarchive.example.toml there"),
-        ("status --config=none.toml", 2, "none.toml: copy callarchive.example.toml there"),
+        ("status -c none.toml", 2, "none.toml: write one with callarchive init"),
+        ("status --config=none.toml", 2, "none.toml: write one with callarchive init"),
         ("status -c", 2, "Option '-c' requires an argument"),
-        ("-c none.toml status", 2, "none.toml: copy callarchive.example.toml there, or set CALLARCHIVE_CONFIG"),
+        (
+            "-c none.toml status",
+            2,
+            "none.toml: write one with callarchive init, or set CALLARCHIVE_CONFIG",
+        ),
         (
             "push-config show",
             1,

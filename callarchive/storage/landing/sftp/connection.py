@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import paramiko
 
@@ -141,7 +142,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection; callers that wait on its sessions get an error."""
-        _shut(self._transport)
+        shut(self._transport)
 
 
 def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
@@ -160,6 +161,29 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
     settings = server.settings
     pinned = read_known_hosts(settings.known_hosts, host=server.host, port=server.port, account=server.account)
     password = read_password(settings, account=server.account)
+    transport, shown = handshake(server, key_types=pinned.preferred)
+    try:
+        pinned.verify(shown.get_name(), shown.asbytes())
+        log_in(transport, server, password=password, key=key)
+        transport.set_keepalive(_KEEPALIVE_S)
+    except BaseException:
+        shut(transport)
+        raise
+    return Connection(transport, server)
+
+
+def handshake(
+    server: Server, *, key_types: Callable[[tuple[str, ...]], tuple[str, ...]]
+) -> tuple[paramiko.Transport, paramiko.PKey]:
+    """Return an encrypted connection and the host key that the server showed. It is not verified, and nobody is logged in.
+
+    Args:
+        key_types: returns the algorithms of the host key to offer, the best first, of those that are supported.
+
+    Raises:
+        UnavailableError: the server cannot be reached, is no SSH server, or has no key of these types.
+    """
+    settings = server.settings
     began = time.monotonic()
     try:
         sock = GreetedSocket.connect_to(server.host, server.port, timeout_s=settings.timeout_s)
@@ -170,7 +194,7 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
     transport = _transport(sock)
     try:
         options = transport.get_security_options()
-        options.key_types = pinned.preferred(tuple(options.key_types))
+        options.key_types = key_types(tuple(options.key_types))
         options.ciphers = _CIPHERS
         options.digests = _MACS
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = settings.timeout_s
@@ -178,17 +202,13 @@ def connect(server: Server, *, key: paramiko.PKey | None) -> Connection:
         try:
             transport.start_client(timeout=settings.timeout_s)
             # start_client returns without an error after a time-out; this raises then.
-            shown = transport.get_remote_server_key()
+            return transport, transport.get_remote_server_key()
         except (OSError, EOFError, paramiko.SSHException) as err:
             after_s = time.monotonic() - began
             raise UnavailableError(_no_agreement(server, sock.greeting, err, after_s=after_s)) from err
-        pinned.verify(shown.get_name(), shown.asbytes())
-        log_in(transport, server, password=password, key=key)
-        transport.set_keepalive(_KEEPALIVE_S)
     except BaseException:
-        _shut(transport)
+        shut(transport)
         raise
-    return Connection(transport, server)
 
 
 def _no_agreement(server: Server, greeting: bytes, err: BaseException, *, after_s: float) -> str:
@@ -213,7 +233,8 @@ def _transport(sock: socket.socket) -> paramiko.Transport:
     return transport
 
 
-def _shut(transport: paramiko.Transport) -> None:
+def shut(transport: paramiko.Transport) -> None:
+    """Close the connection."""
     # An abandoned handshake leaves a timer running, which would delay the end of the program.
     transport.packetizer.complete_handshake()
     transport.close()
