@@ -149,6 +149,9 @@ class Connections:
             self._zone_is_checked = True
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
+            with self._opening:
+                for voice in self._voices.values():
+                    voice.begin_day()
             for folder in (*self.catalog.day_folders(day), *self.responses.day_folders(day), journal_folder(day)):
                 try:
                     store.sweep(folder)

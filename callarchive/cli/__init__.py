@@ -10,7 +10,7 @@ import signal
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,8 +28,9 @@ from callarchive.cli import (
     verify,
     webhooks,
 )
+from callarchive.cli.misplaced_words import hint
 from callarchive.cli.output import Output, begin_logging, print_error, print_next_step, print_unexpected_error
-from callarchive.domain.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.runtime.memory import use_system_memory
 
 _INTERRUPTED = 130
@@ -62,6 +63,9 @@ app.command("play", short_help="Play an archived recording.")(play.play)
 app.command("report", short_help="Write a page of calls and recordings to listen to.")(report.report)
 app.command("verify", short_help="Verify the archive against the catalog.")(verify.verify)
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
+_COMMANDS = [str(command.name) for command in app.registered_commands] + [
+    str(group.name) for group in app.registered_groups
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -107,6 +111,16 @@ def prepare_process() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def _options_of_commands() -> set[str]:
+    """Return the options of all commands, without those of the program."""
+    waiting: list[Any] = list(typer.main.get_group(app).commands.values())
+    found: set[str] = set()
+    for command in waiting:
+        waiting += getattr(command, "commands", {}).values()
+        found.update(*(parameter.opts for parameter in command.params))
+    return found
+
+
 def _is_very_verbose(words: list[str]) -> bool:
     return "-vv" in words or sum(word in ("-v", "--verbose") for word in words) > 1
 
@@ -132,6 +146,10 @@ def run(words: list[str]) -> None:
             hoisted.append(word)
         else:
             others.append(word)
+    misplaced = hint(others, _COMMANDS, _options_of_commands)
+    if misplaced is not None:
+        typer.echo(f"Error: {misplaced}", err=True)
+        sys.exit(ConfigurationError.exit_code)
     try:
         app(args=[*hoisted, *others], prog_name="callarchive")
     except ArchiveError as err:

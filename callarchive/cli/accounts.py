@@ -9,7 +9,7 @@ import typer
 
 from callarchive.cli.output import Output
 from callarchive.domain.errors import ConfigurationError
-from callarchive.domain.mistakes import did_you_mean
+from callarchive.domain.mistakes import did_you_mean, quoted
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
@@ -30,13 +30,14 @@ def chosen_accounts(connections: "Connections", wanted: str | None) -> "list[Acc
     if not chosen:
         known = [account.subaccount_id for account in accounts]
         raise ConfigurationError(
-            f"--account {ascii(wanted)[1:-1]}: no such account; the configuration has {', '.join(known)}"
+            f"--account {quoted(wanted)}: no such account; the configuration has {', '.join(known)}"
             f"{did_you_mean(wanted, known)}"
         )
     return chosen
 
 
 def accounts_with(
+    output: Output,
     section: "Callable[[AccountSettings], _Section | None]",
     connections: "Connections",
     wanted: str | None,
@@ -55,7 +56,7 @@ def accounts_with(
         if value is not None:
             found.append((account, value))
         elif wanted is None:
-            typer.echo(f"{account.subaccount_id}: skipped, because it has no [{name}]", err=True)
+            output.print_note(f"{account.subaccount_id}: skipped, because it has no [{name}]")
     if not found:
         who = "no account has" if wanted is None else f"account {wanted} has no"
         raise ConfigurationError(f"{who} [{name}]: add it with {keys}")

@@ -20,10 +20,9 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.domain.errors import (
     AccountFailure,
+    AccountsFailedError,
     ArchiveError,
-    ConfigurationError,
     ObjectNotFoundError,
-    RefusedError,
 )
 from callarchive.monitoring.alert_rules import alert_on_day, alert_on_failure, alerts_of
 from callarchive.monitoring.checks import CheckResult
@@ -32,6 +31,7 @@ from callarchive.monitoring.verdicts import accounts_without_files, no_files_mes
 from callarchive.runtime.worker_pool import Progress
 
 _ATTENTION_PER_DAY = 200
+_FAILED = 1  # the exit code of errors that another day need not have; those with a higher one need a change by the user
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def archive_days(
         except ArchiveError as err:
             alert_on_failure(alerts_of(connections), str(day), str(err))
             yield DayFailure(day, err)
-            if isinstance(err, RefusedError | ConfigurationError):
+            codes = [failure.exit_code for failure in err.failures] if isinstance(err, AccountsFailedError) else []
+            if min(codes or [err.exit_code]) > _FAILED:
                 return
 
 

@@ -13,6 +13,7 @@ from callarchive.cli.archive import exit_for_failures, print_results
 from callarchive.cli.days import day_option
 from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
+from callarchive.domain.days import utc_now
 
 if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
@@ -57,6 +58,9 @@ def demo(
     from callarchive.simulator.running import Simulator
 
     output: Output = context.obj
+    today = utc_now().date()
+    if last_day is not None and last_day > today:
+        raise typer.BadParameter(f"{last_day} has not begun: in UTC it is {today}", param_hint="--last-day")
     started = time.monotonic()
     _clear_environment()
     _log(

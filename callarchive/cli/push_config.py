@@ -1,5 +1,6 @@
 """`callarchive push-config`: show, compare and change where 8x8 pushes recordings."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -54,7 +55,7 @@ def plan(context: typer.Context, account: Account = None) -> None:
     with output.connections() as connections:
         planned = [
             (a.subaccount_id, push_differences(wanted, connections.voice(a).setup.push_config()))
-            for a, wanted in _pushing(connections, account)
+            for a, wanted in _pushing(output, connections, account)
         ]
     if output.json:
         accounts = [{"subaccount_id": name, "differs": differs(found), "settings": found} for name, found in planned]
@@ -77,12 +78,18 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
     done: list[dict[str, object]] = []
     failed = []
     with output.connections() as connections, json_at_the_end(output, "accounts", done):
-        chosen = list(_pushing(connections, account))
+        chosen = list(_pushing(output, connections, account))
         require_secrets(connections, ((a, "push.password", wanted.password) for a, wanted in chosen))
         for a, wanted in chosen:
             name, setup = a.subaccount_id, connections.voice(a).setup
+            planned = push_differences(wanted, setup.push_config())
             if not output.json:
-                _print_plan(output, name, push_differences(wanted, setup.push_config()))
+                _print_plan(output, name, planned)
+            if (output.json or output.quiet) and not yes and sys.stdin.isatty():  # the question needs its subject
+                for difference in planned:
+                    if difference.differs is not False:
+                        change = f"{difference.at_8x8 or 'not set'} becomes {difference.wanted}"
+                        typer.echo(f"{name}: {difference.setting}: {change}", err=True)
             confirm(f"Apply this to {name}?", yes=yes)
             differences = apply_push_config(setup, wanted)
             done.append({"subaccount_id": name, "applied": not differs(differences), "settings": differences})
@@ -121,9 +128,11 @@ def _row(name: str, at: "PushConfig | None") -> tuple[object, ...]:
     return (name, at.protocol, at.host, port, at.username, set_or_not(at.password_set), at.path)
 
 
-def _pushing(connections: "Connections", wanted: str | None) -> "list[tuple[AccountSettings, PushSettings]]":
+def _pushing(
+    output: Output, connections: "Connections", wanted: str | None
+) -> "list[tuple[AccountSettings, PushSettings]]":
     keys = 'protocol, host, port, username, password = { env = "NAME" } and path'
-    return accounts_with(lambda account: account.push, connections, wanted, name="accounts.push", keys=keys)
+    return accounts_with(output, lambda account: account.push, connections, wanted, name="accounts.push", keys=keys)
 
 
 def _print_plan(output: Output, account: str, differences: "list[PushDifference]") -> None:

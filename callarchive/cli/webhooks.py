@@ -68,7 +68,7 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
     named = _types(types)
     done: list[tuple[str, list[WebhookDrift]]] = []
     with output.connections() as connections:
-        chosen = list(_hooked(connections, account))
+        chosen = list(_hooked(output, connections, account))
         require_secrets(connections, ((a, "webhooks.auth_header", wanted.auth_header) for a, wanted in chosen))
         try:
             for a, wanted in chosen:
@@ -147,9 +147,13 @@ def serve(
     serve_events(output.settings(), host=host, port=port)
 
 
-def _hooked(connections: "Connections", wanted: str | None) -> "list[tuple[AccountSettings, WebhookSettings]]":
+def _hooked(
+    output: Output, connections: "Connections", wanted: str | None
+) -> "list[tuple[AccountSettings, WebhookSettings]]":
     keys = 'url and auth_header = { env = "NAME" }'
-    return accounts_with(lambda account: account.webhooks, connections, wanted, name="accounts.webhooks", keys=keys)
+    return accounts_with(
+        output, lambda account: account.webhooks, connections, wanted, name="accounts.webhooks", keys=keys
+    )
 
 
 def _types(given: list[str] | None) -> Sequence[str]:
@@ -159,6 +163,11 @@ def _types(given: list[str] | None) -> Sequence[str]:
     known = ("VCS", "VCA", "VSS", "VRU", "VNU")
     unknown = [type_ for type_ in chosen if type_ not in known]
     if unknown:
+        several = [word for word in unknown[0].split(",") if word in known]
+        if len(several) > 1:
+            raise typer.BadParameter(
+                f"repeat it: {' '.join(f'--type {word}' for word in several)}", param_hint="--type"
+            )
         raise typer.BadParameter(
             f"{quoted(unknown[0])} is not one of {', '.join(known)}{did_you_mean(unknown[0], known)}",
             param_hint="--type",

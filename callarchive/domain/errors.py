@@ -55,16 +55,21 @@ class AccountFailure:
         """Return the failure for an error that ended an account's step."""
         return cls(subaccount_id, step, type(error).__name__, str(error), error.retryable, error.exit_code)
 
+    @property
+    def line(self) -> str:
+        """The account, and the reason, which may begin with it too."""
+        return f"{self.subaccount_id}: {self.reason.removeprefix(f'account {self.subaccount_id}: ')}"
+
     def row(self) -> dict[str, object]:
         """Return it as a row of `account_failures`."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 class AccountsFailedError(ArchiveError):
-    """Some accounts of a day failed; the others were archived and published."""
+    """Accounts of a day failed; the others, if there are any, were archived and published."""
 
     def __init__(self, failures: Sequence[AccountFailure]) -> None:
-        super().__init__("; ".join(f"{failure.subaccount_id}: {failure.reason}" for failure in failures))
+        super().__init__("; ".join(failure.line for failure in failures))
         self.failures = tuple(failures)
         self.retryable = all(failure.retryable for failure in failures)
         self.exit_code = max(failure.exit_code for failure in failures)

@@ -43,8 +43,12 @@ def load_settings(path: Path | str | None = None) -> Settings:
         ) from err
     except tomllib.TOMLDecodeError as err:
         raise ConfigurationError(f"{file} is not valid TOML: {err}") from err
-    except (OSError, ValueError) as err:  # ValueError: not UTF-8, or a NUL in the name
-        raise ConfigurationError(f"{file} cannot be read: {err}") from err
+    except IsADirectoryError as err:
+        raise ConfigurationError(f"{file} is a folder: name the file in it, such as {file / CONFIG_NAME}") from err
+    except UnicodeDecodeError as err:
+        raise ConfigurationError(f"{file} is not UTF-8 text (byte {err.start + 1}): save it as UTF-8") from err
+    except (OSError, ValueError) as err:  # ValueError: a NUL in the name
+        raise ConfigurationError(f"{file} cannot be read: {getattr(err, 'strerror', None) or err}") from err
     _fill_environment(file.parent)
     overridden = _overlay(tree, _referenced_variables(tree))
     try:

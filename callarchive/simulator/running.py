@@ -7,7 +7,6 @@ The directory then has `callarchive.toml`, `.env` (random keys), `known_hosts`, 
 import hashlib
 import json
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from dotenv import dotenv_values
 
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ConfigurationError, UnavailableError
+from callarchive.settings.drafts import variable_name
 from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.clock import iso_ms
 from callarchive.simulator.generation import generate_world
@@ -40,6 +40,7 @@ DEMO_DAYS = 7
 DEMO_SESSIONS_PER_DAY = 22
 DEMO_SEED = 8
 
+_LOCK_NAME = "simulator.lock"
 _SESSION_FILES = "inbox/sessions-{day}.csv"
 _SFTP_PASSWORD = "SIMULATED_SFTP_PASSWORD"
 
@@ -124,7 +125,15 @@ class Simulator:
         """
         require("moto", "flask", "flask_cors", "asyncssh")
         folder = Path(directory).expanduser().absolute()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            reason = err.strerror or type(err).__name__
+            raise ConfigurationError(f"{folder} cannot be created ({reason}): choose another directory") from err
+        if not any((folder / name).exists() for name in (STATE_NAME, _LOCK_NAME)):
+            for name in (CONFIG_NAME, ".env", "known_hosts"):  # they would be overwritten
+                if (folder / name).exists():
+                    raise ConfigurationError(f"{folder} has a {name} of yours: choose another directory")
         with ExitStack() as stack:
             stack.enter_context(_only_here(folder))
             recipe = None
@@ -179,7 +188,7 @@ class Simulator:
 
 def api_key_name(account: AccountPlan) -> str:
     """Return the environment variable of the account's API key."""
-    return re.sub(r"\W", "_", account.subaccount_id, flags=re.ASCII).upper() + "_API_KEY"
+    return variable_name(account.subaccount_id, "API_KEY")
 
 
 def _recipe(
@@ -200,7 +209,7 @@ def _recipe(
 def _only_here(folder: Path) -> Iterator[None]:
     """Hold the directory: a second simulator would find the ports taken and write others into the configuration."""
     try:
-        with file_lock(folder / "simulator.lock", name=f"the demo in {folder}", wait_s=0):
+        with file_lock(folder / _LOCK_NAME, name=f"the demo in {folder}", wait_s=0):
             yield
     except UnavailableError as err:
         raise ConfigurationError(f"{err}: stop it (Ctrl-C), or use another directory") from err

@@ -90,6 +90,10 @@ class VoiceClient:
         with self._export().files(start, end) as files:
             yield files
 
+    def begin_day(self) -> None:
+        """Wait less for an API that did not respond on the day before; see `Transport.begin_day`."""
+        self._transport.begin_day()
+
     def check(self) -> str | None:
         """Return `None` if the API key is accepted, else why that is uncertain. Raises AccessDeniedError, UnavailableError."""
         place = f"account {self._account.subaccount_id}: {self._account.api_url}"

@@ -22,6 +22,7 @@ import urllib3
 
 from callarchive import __version__
 from callarchive.domain.errors import AnswerError, UnavailableError
+from callarchive.domain.plurals import many
 from callarchive.runtime.retry import Backoff, Deadline
 from callarchive.settings import AccountSettings, LookupSettings
 from callarchive.voice_api.api_key import ApiKey
@@ -95,6 +96,8 @@ class Transport:
         # Twice the concurrent lookups: two days may run at once, and urllib3 closes surplus connections with a warning.
         self._routes = Routes(connection_count=2 * lookups.concurrency)
         self._key = ApiKey(account)
+        self._is_silent = False  # whether the latest request ended without any response
+        self._is_brief = False
 
     def __repr__(self) -> str:
         return f"Transport(account={self._account.subaccount_id!r})"
@@ -103,6 +106,10 @@ class Transport:
         """Return a deadline that begins now and uses this transport's `sleep`."""
         return Deadline(seconds, sleep=self._sleep)
 
+    def begin_day(self) -> None:
+        """If the latest request got no response, try each request once until the API responds: it was waited for already."""
+        self._is_brief = self._is_silent
+
     def send(self, request: Request, *, deadline: Deadline) -> Response:
         """Return the whole response, with any status that is neither retried (408, 429, 5xx) nor denies access.
 
@@ -110,6 +117,15 @@ class Transport:
         AccessDeniedError if the key was rejected, now or before, NoResponseError without a usable response in time, AnswerError
         for a redirect to another host or a body over the limit, and ConfigurationError if the key is not set or invalid.
         """
+        try:
+            response = self._send(request, deadline)
+        except NoResponseError as err:
+            self._is_silent = err.http_status is None
+            raise
+        self._is_silent = False
+        return response
+
+    def _send(self, request: Request, deadline: Deadline) -> Response:
         attempt = throttled = 0
         status: int | None = None
         while True:
@@ -122,6 +138,7 @@ class Transport:
                 if not err.retryable:
                     raise NoResponseError(reason, http_status=status) from err
             else:
+                self._is_brief = False
                 status = response.status
                 if status in (408, 429) or status >= 500:
                     reason = f"HTTP {status}"
@@ -138,10 +155,12 @@ class Transport:
                 throttled += 1
             else:
                 attempt += 1
-            if attempt >= request.attempts or throttled >= _MAX_THROTTLED:
+            if attempt >= (1 if self._is_brief else request.attempts) or throttled >= _MAX_THROTTLED:
                 if response is not None:
                     return response
-                raise NoResponseError(f"{reason} ({attempt + throttled} attempts)", http_status=status)
+                raise NoResponseError(
+                    f"{reason} ({many(attempt + throttled, 'attempt', 'attempts')})", http_status=status
+                )
             self._pause(reason, pause_s, attempt + throttled, deadline, status)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import ACCOUNT_FAILURES, Table
 from callarchive.domain.errors import (
     AccountFailure,
+    AccountsFailedError,
     ArchiveDeniedError,
     ArchiveError,
     ArchiveUnavailableError,
@@ -46,18 +47,15 @@ def keep_failures(
 ) -> tuple[AccountFailure, ...]:
     """Record the failures of the step that writes `table`, and return them with those of the steps before, by account.
 
-    Raise the first of the errors when no account is left.
+    Raise AccountsFailedError when no account is left, or its error if it is the only one.
     """
     others = [failure for failure in earlier if failure.step != table.name and failure.subaccount_id not in errors]
     new = [AccountFailure.of(account, table.name, error) for account, error in errors.items()]
     failures = tuple(sorted([*others, *new], key=lambda failure: failure.subaccount_id))
-    is_left = bool(active_accounts(day.settings.accounts, failures))
-    for number, (account, error) in enumerate(errors.items()):
-        # The end of the run reports every failed account; an error that is raised reports only itself.
-        level = logging.INFO if is_left or number == 0 else logging.ERROR
-        log.log(level, "%s: account %s could not be archived: %s", day.date, account, error)
-    if errors and not is_left:
-        raise next(iter(errors.values()))
+    for account, error in errors.items():  # the end of the run reports them too
+        log.info("%s: account %s could not be archived: %s", day.date, account, error)
+    if errors and not active_accounts(day.settings.accounts, failures):
+        raise next(iter(errors.values())) if len(failures) == 1 else AccountsFailedError(failures)
     rows = [failure.row() for failure in failures]
     if day.catalog.rows(ACCOUNT_FAILURES, day.date) != rows:
         day.replace(ACCOUNT_FAILURES, rows)

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from callarchive.domain.errors import ConfigurationError, StoreError, UnavailableError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, StoreError, UnavailableError
 from callarchive.domain.phone_numbers import phone_number_mask
 from callarchive.events.inbox.inbox import Inbox
 from callarchive.events.receiver.admission import networks
@@ -41,7 +41,8 @@ def serve(settings: Settings, *, host: str, port: int) -> None:
 
     Raises:
         ConfigurationError: a header's or a key's secret is not set, or inbox.url is invalid.
-        UnavailableError, StoreError: the address is in use, or the inbox cannot be opened.
+        ArchiveError: the address is in use.
+        UnavailableError, StoreError: the inbox cannot be opened.
     """
     secrets: list[tuple[str, Secret | None]] = []
     for account in settings.accounts:
@@ -117,8 +118,10 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as err:
-        reason = getattr(err, "strerror", None) or type(err).__name__
-        raise UnavailableError(f"cannot listen on {host}, port {port}: {reason}") from err
+        reason = (getattr(err, "strerror", None) or type(err).__name__).partition(" (while")[0]
+        raise ArchiveError(
+            f"cannot listen on {host}, port {port}: {reason}. Choose a free --port, and as --host an address of this machine"
+        ) from err
 
 
 def _most_connections(settings: Settings) -> int:

@@ -34,6 +34,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a valid configuration of two accounts, whose API is a port that nobody listens on."""
     file = tmp_path / "callarchive.toml"
     file.write_text(CONFIGURATION + ACCOUNT.format(name="one") + ACCOUNT.format(name="two"))
+    (tmp_path / "latin-1.toml").write_bytes("timezone = 'Zürich'".encode("latin-1"))
+    (tmp_path / "empty.toml").touch()
     monkeypatch.setenv("CALLARCHIVE_CONFIG", str(file))
     monkeypatch.setenv("ACME_KEY", "key")
     monkeypatch.chdir(tmp_path)
@@ -97,6 +99,35 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         ("archve", 2, "No such command 'archve'. Did you mean 'archive'?"),
         ("webhooks lst", 2, "No such command 'lst'. Did you mean 'list'?"),
         ("archive --dya 2026-01-05", 2, "No such option: --dya (Possible options: --day)"),
+        ("archive 2026-01-05", 2, "write --day before the day: callarchive archive --day 2026-01-05\n"),
+        ("archive 2026-01-05 2026-01-07 -q", 2, "callarchive archive --from 2026-01-05 --to 2026-01-07\n"),
+        ("archive --recheck 2026-01-05", 2, "callarchive archive --day 2026-01-05 --recheck\n"),
+        ("archive --day 2026-01-05 2026-01-06", 2, "Got unexpected extra argument(s) (2026-01-06)"),
+        ("status 2026-01-05", 2, "callarchive status --from 2026-01-05 --to 2026-01-05\n"),
+        ("--day 2026-01-05 archive", 2, "--day belongs after the command: callarchive archive --day 2026-01-05\n"),
+        ("--account acme_one push-config show", 2, "callarchive push-config show --account acme_one\n"),
+        ("--type=VRU webhooks list", 2, "--type=VRU belongs after the command: callarchive webhooks list --type=VRU\n"),
+        ("--jsn status", 2, "No such option: --jsn (Possible options: --json)"),
+        ("archive -d 2026-01-05", 2, "No such option: -d"),
+        ("setup", 2, "No such command 'setup'. Did you mean callarchive init?"),
+        ("help", 2, "No such command 'help'. Did you mean callarchive --help?"),
+        ("pushconfig show", 2, "No such command 'pushconfig'. Did you mean 'push-config'?"),
+        ("webhook list", 2, "No such command 'webhook'. Did you mean 'webhooks'?"),
+        ("alerts tst", 2, "No such command 'tst'. Did you mean 'test'?"),
+        ("doctor acme_one", 2, "Got unexpected extra argument(s) (acme_one)"),
+        ("init --add-acount", 2, "No such option: --add-acount (Possible options: --account, --add-account)"),
+        ("status --support", 2, "No such option: --support (Possible options: --support-text)"),
+        ("find", 2, "Missing argument 'ID'"),
+        ("webhooks list --type vru,vss", 2, "Invalid value for --type: repeat it: --type VRU --type VSS\n"),
+        ("push-config show --account=", 2, "--account '': no such account; the configuration has acme_one, acme_two"),
+        ("push-config delete", 2, "Cannot ask without a terminal: confirm with --yes"),
+        (
+            "push-config apply -q",
+            2,
+            'add it with protocol, host, port, username, password = { env = "NAME" } and path\n',
+        ),
+        ("alerts test", 2, "no channel is configured: add [alerts.webhook] or [alerts.smtp]"),
+        ("forecast --from 2015-01-01 --to 2199-12-31", 2, "Invalid value for --from/--to: at most 3660 days"),
         # numbers
         ("verify --sample 0", 2, "'0' is not a share above 0 and at most 1, such as 0.05"),
         ("verify --sample 5%", 2, "'5%' is not a share above 0 and at most 1, such as 0.05"),
@@ -104,7 +135,21 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         ("verify --seed 1.5", 2, "'1.5' is not a whole number, such as the 42"),
         ("webhooks serve --port 65536", 2, "'65536' is not a port from 0 to 65535, such as 8080"),
         ("demo --sessions many", 2, "'many' is not a whole number from 1 to 20000, such as 22"),
+        ("verify --sample -1", 2, "'-1' is not a share above 0 and at most 1, such as 0.05"),
+        ("webhooks serve --port http", 2, "'http' is not a port from 0 to 65535, such as 8080"),
+        ("demo --sessions 0", 2, "'0' is not a whole number from 1 to 20000, such as 22"),
         # files and servers
+        ("demo --last-day 2199-01-01", 2, "Invalid value for --last-day: 2199-01-01 has not begun: in UTC it is "),
+        ("demo -q -d /proc/x", 2, "/proc/x cannot be created (No such file or directory): choose another directory"),
+        ("demo -q -d .", 2, " has a callarchive.toml of yours: choose another directory"),
+        ("status -c /", 2, "/ is a folder: name the file in it, such as /callarchive.toml"),
+        ("status -c latin-1.toml", 2, "latin-1.toml is not UTF-8 text (byte 14): save it as UTF-8"),
+        ("status -c empty.toml", 2, "  start_date: is missing\n"),
+        (
+            "webhooks serve -q --host no-host.invalid",
+            1,
+            "Choose a free --port, and as --host an address of this machine",
+        ),
         ("status -c none.toml", 2, "none.toml: write one with callarchive init"),
         ("status --config=none.toml", 2, "none.toml: write one with callarchive init"),
         ("status -c", 2, "Option '-c' requires an argument"),
@@ -174,9 +219,23 @@ def test_a_failed_day_is_reported_once(run: Run, tmp_path: Path) -> None:
         (tmp_path / f"{name}-2026-01-05.txt").write_text(SESSION)
     code, out, err = run("archive", "--day", "2026-01-05")
     assert (code, out) == (1, "")
-    for name in ("acme_one", "acme_two"):
-        assert err.count(f"account {name}: ") == 1, err
+    assert err.count("error: 2026-01-05: acme_one: ") == 1, err
+    assert err.count("; acme_two: ") == 1, err
     assert err.count("next step: callarchive doctor") == 1
+
+
+def test_an_api_that_does_not_respond_is_waited_for_on_the_first_day_only(
+    run: Run, config: Path, tmp_path: Path
+) -> None:
+    config.write_text(config.read_text().replace("lookups.deadline_s = 0.2\n", "lookups.deadline_s = 2\n"))
+    for number, name in enumerate(("one", "two")):
+        for day in (5, 6, 7):
+            (tmp_path / f"{name}-2026-01-0{day}.txt").write_text(f"0000000{number}-0000-4000-8000-00000000000{day}")
+    code, out, err = run("archive", "--from", "2026-01-05", "--to", "2026-01-07")
+    assert (code, out) == (1, "")
+    first, *others = [line for line in err.splitlines() if line.startswith("error: 2026-01-")]
+    assert "within 2 s" in first
+    assert [line.count("Connection refused (1 attempt)") for line in others] == [2, 2]
 
 
 def test_a_day_before_the_start_date_is_noted_unless_quiet(run: Run) -> None:

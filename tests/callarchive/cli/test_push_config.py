@@ -79,6 +79,16 @@ def test_apply_changes_nothing_without_a_terminal_or_yes(set_up: Any) -> None:
     assert set(set_up.methods()) == {"GET"}
 
 
+@pytest.mark.parametrize("flag", ["-q", "--json"])
+def test_a_question_without_the_table_is_asked_after_what_would_change(set_up: Any, flag: str) -> None:
+    set_up.api._push_configs["acme_one"] = PushConfig("SFTP", "203.0.113.7", 22, "pushuser", "/upload/recordings", "x")
+    code, output = on_a_terminal(set_up, flag, "push-config", "apply", answer=b"n\n")
+    assert code == 1
+    assert output.index("acme_one: port: 22 becomes 2222") < output.index("[y/N]")
+    assert "host" not in output
+    assert "POST" not in set_up.methods()
+
+
 def test_apply_shows_the_plan_and_asks_on_a_terminal(set_up: Any) -> None:
     code, output = on_a_terminal(set_up, "push-config", "apply", answer=b"n\n")
     assert code == 1
