@@ -7,14 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sized
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from callarchive.archiving.transforms.public_tables import status_stats_table
+from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
+from callarchive.catalog.parquet_files import to_arrow
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -61,6 +68,44 @@ def run(name: str, archived: Any, monkeypatch: pytest.MonkeyPatch, **parameters:
     shown = Shown(notebook)
     assert shown.warnings == ""
     return shown
+
+
+def execute(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sized]:
+    """Run the cells without a kernel, which takes seconds to start, and return what they display."""
+    displayed: list[Sized] = []
+    monkeypatch.setattr("IPython.display.display", displayed.append)
+    monkeypatch.setenv("CALLARCHIVE_CONFIG", str(config))
+    names: dict[str, object] = {}
+    for cell in nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, f"{name}, cell {cell.id}", "exec"), names)
+    return displayed
+
+
+def write_day(catalog: Catalog, day: date, *, count: int, without: tuple[str, ...] = ()) -> None:
+    """Write tables of `count` calls of two accounts. In those of acme_sg channel 2 is always silent.
+
+    Args:
+        without: columns that the files lack, as those of older versions do.
+    """
+    started_at = datetime.combine(day, datetime.min.time(), UTC)
+    facts = {"archive_status": "archived", "api_status": "UPLOAD_COMPLETED", "channels": 2, "size_bytes": 4000}
+    rows = [
+        {
+            "subaccount_id": account,
+            "session_id": f"{account}-{day}-{n}",
+            "recording_id": f"{account}-{day}-{n}",
+            **facts,
+        }
+        | {"silent_channels": silent, "duration_s": 10.0 + n, "duration_api_s": 10.0 + n, "duration_mismatch": False}
+        | {"started_at": started_at + timedelta(minutes=n), "lookup_status": "ok", "mos": 3.0 + n % 20 / 10}
+        for account, silent in (("acme_ph", []), ("acme_sg", [2]))
+        for n in range(count // 2)
+    ]
+    for table in (schemas.SESSIONS, schemas.RECORDINGS):
+        columns = tuple(column for column in table.columns if column.name not in without)
+        catalog.replace_partition(replace(table, columns=columns), day, rows)
+    catalog.replace_partition(schemas.STATUS_STATS, day, status_stats_table(to_arrow(schemas.RECORDINGS, rows)))
 
 
 def kept_numbers(archived: Any) -> set[str]:
@@ -117,16 +162,47 @@ def test_data_quality_counts_outcomes_and_names_everything_that_is_to_be_chased(
     assert_no_number(shown, archived)
 
 
-def test_data_quality_names_a_day_between_others_that_nobody_archived(
-    archived: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_data_quality_names_days_between_others_that_nobody_archived(
+    archived: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     catalog = tmp_path / "catalog"
     shutil.copytree(archived.config.parent / "catalog", catalog)
     for folder in catalog.glob("*/call_date=2026-01-05"):
         folder.rename(folder.with_name("call_date=2026-01-02"))
     monkeypatch.setenv("CALLARCHIVE_CATALOG__URL", str(catalog))
-    shown = run("data_quality", archived, monkeypatch)
-    assert "3 days were never archived: 2026-01-03, 2026-01-04, 2026-01-05" in shown.text
+    execute("data_quality", archived.config, monkeypatch)
+    printed = capsys.readouterr().out
+    assert "3 days were never archived: 2026-01-03 to 2026-01-05" in printed
+    assert "callarchive archive --from 2026-01-03 --to 2026-01-05" in printed
+
+
+@pytest.mark.parametrize("name", ["explore_catalog", "data_quality", "listen"])
+def test_an_empty_catalog_gives_sentences_and_no_chart(
+    name: str, archived: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CALLARCHIVE_CATALOG__URL", str(tmp_path / "empty"))
+    assert execute(name, archived.config, monkeypatch) == []
+    assert re.search("no archived days in file://|no archived recording matches", capsys.readouterr().out)
+
+
+def test_charts_of_6000_recordings_also_from_older_files_show_a_channel_that_is_always_silent(
+    archived: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """More rows than a chart of altair may have, half of them in files without the columns of silence and call quality."""
+    catalog = Catalog.open(tmp_path / "catalog")
+    for number in range(6):
+        older = () if number >= 3 else ("silent_channels", "mos")
+        write_day(catalog, date(2026, 1, 5) + timedelta(days=number), count=1000, without=older)
+    monkeypatch.setenv("CALLARCHIVE_CATALOG__URL", str(tmp_path / "catalog"))
+    charts = execute("explore_catalog", archived.config, monkeypatch)
+    charts += execute("data_quality", archived.config, monkeypatch)
+    printed = capsys.readouterr().out
+    # A chart with more than 5,000 rows raises an error when it is converted.
+    assert len([chart.to_dict() for chart in charts if isinstance(chart, alt.TopLevelMixin)]) == 5 + 4
+    assert "6,000 recordings" in printed
+    assert "3,000 of 6,000 archived recordings are not measured" in printed
+    faults = [line for line in printed.splitlines() if line.startswith("RECORDING FAULT?")]
+    assert faults == ["RECORDING FAULT? acme_sg: channel 2 is silent in 100 % of the last 7 days' recordings"]
 
 
 def test_listen_finds_the_recording_of_an_id_and_plays_just_its_bytes_also_from_an_archive_that_was_moved(
