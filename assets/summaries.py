@@ -111,7 +111,7 @@ def summarize_risks(items: Sequence[AtRisk]) -> Summary:
             )
             for item in items[:_ATTENTION]
         ]
-        summary["at_risk_first"] = _bare_table(columns, records)
+        summary["loss_countdown"] = _bare_table(columns, records)
         in_pane = TextWrapper(_LINE, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
         text = "\n".join(in_pane.fill(line) for line in support_text(items[:_ATTENTION]).splitlines())
         summary["text_for_8x8_support"] = dg.MetadataValue.md(f"```\n{text}\n```")
