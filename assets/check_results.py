@@ -57,7 +57,7 @@ def _result(name: str, days: Sequence[CheckResult]) -> dg.AssetCheckResult:
     metadata: dict[str, dg.MetadataValue] = {}
     if len(days) == 1:
         described = days[0].summary
-        metadata |= {key: dg.MetadataValue.float(float(number)) for key, number in days[0].numbers.items()}
+        metadata |= {key: dg.MetadataValue.float(round(float(number), 4)) for key, number in days[0].numbers.items()}
     else:
         described = _described(days)
         metadata["days"] = dg.MetadataValue.table(

@@ -80,7 +80,8 @@ def retried(context: dg.AssetExecutionContext, failed: dg.Failure) -> dg.Failure
     A run with the tag `STEP_RETRIES` has that many, the first after 2 minutes, each next after twice the time.
     """
     retries = int(context.run.tags.get(STEP_RETRIES, "0"))
-    if not failed.allow_retries or not retries:
+    # After the last attempt the failure itself: Dagster copies it into the run's last event, RUN_FAILURE.
+    if not failed.allow_retries or context.retry_number >= retries:
         return failed
     return dg.RetryRequested(max_retries=retries, seconds_to_wait=_FIRST_DELAY_S * 2**context.retry_number)
 

@@ -41,7 +41,7 @@ def evaluate(instance: dg.DagsterInstance, settings: Settings, *, now: datetime)
     if day is None:
         description = "no day is due yet"
     elif archived_at is None:
-        description = f"{day} is due but was never archived"
+        description = f"{day} is due but was never archived: materialize it, and check that the schedule nightly is on"
     elif passed:
         description = f"{day} was archived on {archived_at:%Y-%m-%d at %H:%M} UTC"
     else:

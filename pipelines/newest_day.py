@@ -17,7 +17,8 @@ def newest_day_sensor(settings: Settings) -> dg.SensorDefinition:
         name="watch_newest_day",
         target=None,
         minimum_interval_seconds=_EVERY_S,
-        description="Check that the latest due day is archived; shown as a check of reconciliation. Starts no runs.",
+        description="Check that the latest due day is archived; shown as a check of reconciliation. Starts no runs. "
+        'Off unless dagster.sensors = "on", or turned on here.',
         default_status=dg.DefaultSensorStatus.RUNNING
         if settings.dagster.sensors == "on"
         else dg.DefaultSensorStatus.STOPPED,
@@ -27,7 +28,7 @@ def newest_day_sensor(settings: Settings) -> dg.SensorDefinition:
         verdict = f"{found.passed}: {found.description}"
         return dg.SensorResult(
             asset_events=[] if verdict == context.cursor else [found],
-            skip_reason=dg.SkipReason(found.description or ""),
+            skip_reason=dg.SkipReason(f"{found.description}; this sensor reports that and starts no run"),
             cursor=verdict,
         )
 

@@ -5,21 +5,27 @@ part: cursors and run requests. A tick that fails reports why, and the next one 
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from callarchive.domain.errors import ArchiveError
+from callarchive.domain.plurals import many
 from callarchive.settings import Settings
 from pipelines.day_runs import busy_days, days_of, run_request
+
+if TYPE_CHECKING:
+    from callarchive.planning.run_requests import EventMemory
 
 _EVENTS_EVERY_S = 20
 _LATE_EVERY_S = 30
 _FILES_EVERY_S = 20
 _FIRST_LATE_PAUSE = timedelta(minutes=10)
 _CHANGES_AT_ONCE = 20_000
+_NAMED = 5
+"""How many days a skipped tick names."""
 
 
 def sensors(settings: Settings, job: Any) -> list[dg.SensorDefinition]:
@@ -40,7 +46,7 @@ def _failure_sensor(settings: Settings) -> dg.SensorDefinition:
 
     @dg.run_failure_sensor(
         name="alert_on_failure",
-        description="Send an alert for each failed run, to the channels of [alerts].",
+        description="Send an alert for each failed run, to the channels of [alerts]. Off unless it has one.",
         default_status=dg.DefaultSensorStatus.RUNNING if wanted else dg.DefaultSensorStatus.STOPPED,
     )
     def alert_on_failure(context: dg.RunFailureSensorContext) -> None:
@@ -76,11 +82,12 @@ def _sensor(
         try:
             return tick(context, settings)
         except ArchiveError as err:  # the cursor stays unchanged
-            return dg.SkipReason(f"failed: {err}")
+            return dg.SkipReason(f"failed: {err}; the next tick, in {every_s} s, tries again")
 
+    is_off = status is dg.DefaultSensorStatus.STOPPED
     return dg.SensorDefinition(
         name=tick.__name__,
-        description=tick.__doc__,
+        description=f'{tick.__doc__} Off unless dagster.sensors = "on", or turned on here.' if is_off else tick.__doc__,
         evaluation_fn=evaluate,
         job=job,
         minimum_interval_seconds=every_s,
@@ -96,7 +103,7 @@ def archive_on_event(context: dg.SensorEvaluationContext, settings: Settings) ->
 
     inbox = Inbox.open_existing(settings.inbox.url)
     if inbox is None:
-        return dg.SkipReason("there is no inbox yet: callarchive webhooks serve creates it")
+        return dg.SkipReason("there is no inbox yet, so no events: `callarchive webhooks serve` creates it")
     kept = _remembered(context)
     memory = EventMemory(
         kept.get("seen", 0),
@@ -133,7 +140,23 @@ def archive_on_event(context: dg.SensorEvaluationContext, settings: Settings) ->
                 for day, was in memory.requested.items()
             },
         },
-        otherwise="no new events" if not memory.waiting else f"{len(memory.waiting)} days wait for their pause to end",
+        otherwise=_no_request(memory, news, settings.start_date),
+    )
+
+
+def _no_request(memory: "EventMemory", news: Sequence[tuple[int, date | None]], first: date) -> str:
+    """Return why new events, or none, start no run now."""
+    if not memory.waiting:
+        if news:
+            return (
+                f"{many(len(news), 'new event', 'new events')}, none of a day from {first} to today: nothing to archive"
+            )
+        return f"no new event in the inbox since number {memory.seen}"
+    days = ", ".join(map(str, sorted(memory.waiting)[:_NAMED]))
+    ends = [was.at + was.pause for day, was in memory.requested.items() if day in memory.waiting]
+    pause = f"the pause after its last run, which ends at {min(ends):%H:%M:%S} UTC, or " if ends else ""
+    return (
+        f"{many(len(memory.waiting), 'day', 'days')} with new events ({days}): archived after {pause}a run in progress"
     )
 
 
@@ -161,9 +184,10 @@ def retry_open_days(context: dg.SensorEvaluationContext, settings: Settings) -> 
     return _result(
         requests,
         {day.isoformat(): [was.due_at.isoformat(), was.at.isoformat(), was.count] for day, was in memory.items()},
-        otherwise=f"{len(days)} days are not final; the next is due at {days[0].due_at:%Y-%m-%d %H:%M} UTC"
+        otherwise=f"{many(len(days), 'day is', 'days are')} not final; next: {days[0].day}, due at"
+        f" {days[0].due_at:%Y-%m-%d %H:%M} UTC, not while a run of it is in progress or before its pause has ended"
         if days
-        else "all days are final",
+        else "all archived days are final: no session to look up again",
     )
 
 
@@ -185,7 +209,17 @@ def archive_on_id_file(context: dg.SensorEvaluationContext, settings: Settings) 
     requests, memory = requests_for_files(
         memory, files, now=now, is_known=lambda day: catalog.has(schemas.SESSION_IDS, day)
     )
-    return _result(requests, dict(memory), otherwise=f"{len(files)} files are unchanged")
+    where = f"{many(len(files), 'id file', 'id files')} of {first} to {today}"
+    return _result(
+        requests,
+        dict(memory),
+        otherwise=f"{where}: "
+        + (
+            "new or changed ones are still being written"
+            if any(not done for _, done in memory.values())
+            else "none is new or changed"
+        ),
+    )
 
 
 def _remembered(context: dg.SensorEvaluationContext) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, UnavailableError
 from callarchive.runtime.time_zones import PATH_VARIABLE
 from callarchive.settings import CONFIG_NAME, CONFIG_VARIABLE, load_settings
+from callarchive.storage.stores.file_lock import file_lock
 
 DEMO_DIRECTORY = Path(".demo")
 HOME_VARIABLE = "DAGSTER_HOME"
@@ -41,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_free(options.port)
         with _archive_to_show() as (deliver, is_demo):
             home = prepare_home()
-            _report_days(with_a_run=is_demo)
-            print(f"http://127.0.0.1:{options.port}   (Dagster's own data: {home}; Ctrl-C stops)", flush=True)
-            return _run_dagster(options.port, deliver)
+            with _only_here(home):
+                _report_days(with_a_run=is_demo)
+                print(f"http://127.0.0.1:{options.port}   (Dagster's own data: {home}; Ctrl-C stops)", flush=True)
+                return _run_dagster(options.port, deliver)
     except KeyboardInterrupt:
         return 0
     except ArchiveError as err:
@@ -59,6 +61,16 @@ def prepare_home() -> Path:
         shutil.copyfile(_INSTANCE_CONFIG, home / "dagster.yaml")
     os.environ[HOME_VARIABLE] = str(home)
     return home
+
+
+@contextmanager
+def _only_here(home: Path) -> Iterator[None]:
+    """Hold Dagster's home: the daemon of a second UI would start the same runs and evaluate the same ticks."""
+    try:
+        with file_lock(home / "ui.lock", name=f"Dagster's home {home}", wait_s=0):
+            yield
+    except UnavailableError as err:
+        raise ConfigurationError(f"{err}: use its UI, stop it (Ctrl-C), or set another {HOME_VARIABLE}") from err
 
 
 def _require_free(port: int) -> None:

@@ -131,6 +131,29 @@ def test_a_step_is_tried_again_only_where_that_can_help_and_nobody_ended_the_run
     assert len(again) == attempts - 1
 
 
+@pytest.mark.parametrize(("error", "tries"), [(SourceError, "0"), (UnavailableError, "0"), (UnavailableError, "1")])
+def test_the_last_event_of_a_failed_run_has_cause_day_and_next_step(
+    connections: Connections,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[ArchiveError],
+    tries: str,
+) -> None:
+    monkeypatch.setattr("assets.failures._FIRST_DELAY_S", 0)
+    result = run(step_that_fails_on(5, error), connections, instance, **{STEP_RETRIES: tries})
+    found = result.get_run_failure_event().job_failure_data
+    assert found.error
+    assert found.first_step_failure_event
+    assert "2026-01-05: nothing is known of 2026-01-05\n" in found.error.message
+    assert "\nNext step: " in found.error.message
+    failure = found.first_step_failure_event.step_failure_data.user_failure_data
+    assert failure
+    places = failure.metadata["failed_days"].value
+    assert [(place["day"], place["step"], place["cause"]) for place in places] == [  # type: ignore[call-overload,index,union-attr]  # Dagster's type of JSON is wider
+        ("2026-01-05", "session_ids", "nothing is known of 2026-01-05")
+    ]
+
+
 def test_a_step_that_succeeds_at_the_second_attempt_is_done(
     connections: Connections, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,9 @@ def test_events_of_days_that_are_no_partition_and_of_no_day_are_passed_over(
     result = tick(settings, "archive_on_event", instance)
     assert days_of(result) == []
     assert json.loads(result.cursor)["seen"] == 3
+    assert result.skip_message == "3 new events, none of a day from 2026-01-01 to today: nothing to archive"
+    quiet = tick(settings, "archive_on_event", instance, result.cursor)
+    assert quiet.skip_message == "no new event in the inbox since number 3"
 
 
 def test_a_busy_morning_makes_few_requests_and_a_small_cursor(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -117,7 +120,8 @@ def test_without_a_readable_inbox_a_tick_says_so_and_keeps_its_cursor(
         (tmp_path / "inbox.sqlite3").write_bytes(content)
     result = tick(settings, "archive_on_event", instance, '{"seen":5}')
     assert days_of(result) == []
-    assert result.skip_message
+    ends = "tries again" if content else "`callarchive webhooks serve` creates it"
+    assert str(result.skip_message).endswith(ends)
     assert result.cursor in (None, '{"seen":5}')
 
 
@@ -147,6 +151,7 @@ def test_a_day_whose_run_is_under_way_waits(
     instance.add_run(dg.DagsterRun(job_name="archive_day", tags=tags, status=dg.DagsterRunStatus.SUCCESS))
     held = tick(settings, "archive_on_event", instance)
     assert days_of(held) == []
+    assert held.skip_message == f"1 day with new events ({day}): archived after a run in progress"
     instance.delete_run(run.run_id)
     assert days_of(tick(settings, "archive_on_event", instance, held.cursor)) == [day]
 
@@ -161,7 +166,10 @@ def test_a_dropped_id_file_starts_its_day(tmp_path: Path, instance: dg.DagsterIn
     waiting = tick(settings, "archive_on_id_file", instance, empty.cursor)
     asked = tick(settings, "archive_on_id_file", instance, waiting.cursor)
     assert days_of(waiting) + days_of(asked) == [day]
-    assert days_of(tick(settings, "archive_on_id_file", instance, asked.cursor)) == []
+    unchanged = tick(settings, "archive_on_id_file", instance, asked.cursor)
+    assert days_of(unchanged) == []
+    assert str(unchanged.skip_message).startswith("1 id file of ")
+    assert str(unchanged.skip_message).endswith(": none is new or changed")
 
 
 def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -179,6 +187,7 @@ def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path
     instance.add_run(run)
     held = tick(settings, "retry_open_days", instance)
     assert days_of(held) == []
+    assert str(held.skip_message).startswith(f"1 day is not final; next: {day}, due at ")
     instance.delete_run(run.run_id)
     assert days_of(tick(settings, "retry_open_days", instance, held.cursor)) == [day.isoformat()]
 
@@ -186,7 +195,7 @@ def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path
 def test_a_catalog_without_days_has_no_late_ones(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     result = tick(written(tmp_path), "retry_open_days", instance)
     assert days_of(result) == []
-    assert result.skip_message == "all days are final"
+    assert result.skip_message == "all archived days are final: no session to look up again"
 
 
 def test_the_newest_day_is_reported_when_its_verdict_changes_and_not_at_every_look(tmp_path: Path) -> None:

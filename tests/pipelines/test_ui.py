@@ -100,6 +100,26 @@ def test_a_port_that_cannot_be_used_is_one_line_and_nothing_is_touched(
     assert sorted(path.name for path in folder.rglob("*")) == [".demo", "callarchive.toml"]
 
 
+@pytest.mark.usefixtures("signals")
+def test_a_second_ui_on_the_same_home_is_one_line_and_changes_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    ui.prepare_home()
+    with ui._only_here(home):
+        assert ui.main([f"--port={free_port()}"]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert error.splitlines() == [
+        f"error: Dagster's home {home} is in use by process {os.getpid()}: use its UI, stop it (Ctrl-C), or set another"
+        " DAGSTER_HOME"
+    ]
+    assert sorted(path.name for path in home.iterdir()) == ["dagster.yaml", "ui.lock"]
+    with ui._only_here(home):
+        pass
+
+
 @pytest.mark.live
 def test_the_demo_queues_one_run_of_its_latest_day(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
