@@ -13,7 +13,14 @@ from zoneinfo import ZoneInfo
 import pytest
 import tzdata
 
-from callarchive.runtime.time_zones import ZoneData, data_in_use, machine_zone, packaged_zone, require_zone
+from callarchive.runtime.time_zones import (
+    ZoneData,
+    data_in_use,
+    machine_zone,
+    name_of_machine_zone,
+    packaged_zone,
+    require_zone,
+)
 
 TzAge = Callable[..., Path]
 Use = Callable[[Path | None], None]
@@ -126,3 +133,14 @@ def test_data_with_leap_seconds_is_refused_under_any_name(tmp_path: Path, use_tz
     assert ZoneInfo("UTC").key == "UTC", "zoneinfo takes it"
     with pytest.raises(ValueError, match="UTC counts leap seconds in "):
         require_zone("UTC")
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [("Asia/Singapore", "Asia/Singapore"), (":Asia/Tokyo", "Asia/Tokyo"), ("Etc/UTC", "UTC"), ("SGT-8", None)],
+)
+def test_the_zone_of_the_machine_is_suggested_if_it_may_be_configured(
+    monkeypatch: pytest.MonkeyPatch, variable: str, name: str | None
+) -> None:
+    monkeypatch.setenv("TZ", variable)
+    assert name_of_machine_zone() == name

@@ -28,7 +28,7 @@ def test_a_secret_is_read_back_unchanged_or_refused(value: str) -> None:
         assert dotenv_values(stream=io.StringIO(text)) == {"OTHER": "1", "ACME_KEY": value}
 
 
-def test_a_rejected_value_leaves_the_draft_as_it_was(tmp_path: Path) -> None:
+def test_a_rejected_value_leaves_the_draft_unchanged(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     draft.put_account("landing", "s3://acme-recordings")
     before = draft.toml()

@@ -1,5 +1,6 @@
 """The transport where no caller shows it: a full disk, and the causes of failures."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from callarchive.domain.errors import StoreError
 from callarchive.settings import AccountSettings, LookupSettings
-from callarchive.voice_api.transport import Request, Transport
+from callarchive.voice_api.transport import NoResponseError, Request, Transport
 
 
 @pytest.fixture
@@ -50,6 +51,29 @@ def test_a_response_shows_whether_its_end_was_announced(server, reply, transport
     server.reply_with(reply(body=b"abc", framing=framing))
     response = transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(10))
     assert response.end_announced is announced
+
+
+def test_a_silent_api_is_tried_once_on_the_next_day_until_it_responds(server, reply, transport, monkeypatch):
+    monkeypatch.setattr(transport, "_sleep", lambda _: None)
+
+    def attempts(*replies, begin_day=True):
+        if begin_day:
+            transport.begin_day()
+        server.reply_with(*replies)
+        before = len(server.received)
+        with contextlib.suppress(NoResponseError):
+            transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(60))
+        return len(server.received) - before
+
+    silence, busy, fine = reply(pieces=[]), reply(status=503), reply()
+    assert attempts(silence) == 6
+    assert attempts(silence, begin_day=False) == 6, "an outage within a day is waited for"
+    assert attempts(silence) == 1
+    assert attempts(silence) == 1
+    assert attempts(busy, fine) == 2, "it responds again, so it is waited for"
+    assert attempts(silence, fine, begin_day=False) == 2
+    assert attempts(busy) == 6
+    assert attempts(busy) == 6, "a response with an error is no silence"
 
 
 def test_the_repr_shows_only_the_account(transport):

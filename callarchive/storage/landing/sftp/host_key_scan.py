@@ -1,6 +1,6 @@
 """Which host keys an SFTP server shows, so that a person can compare their fingerprints before one is pinned.
 
-No credentials are sent. Nothing is pinned here: whoever answered on that port may be somebody else.
+No credentials are sent. Nothing is pinned here: another server may have answered on that port.
 """
 
 import base64
