@@ -13,6 +13,7 @@ from typing import Any
 
 from callarchive import __version__
 from callarchive.domain.days import spans_of
+from callarchive.domain.foreign_text import printable
 from callarchive.domain.plurals import duration_text, many, size_text
 from callarchive.monitoring.report.audio import EmbeddedAudio
 from callarchive.monitoring.report.calls import LISTED, Report, trouble_of
@@ -29,6 +30,7 @@ def pieces(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
     environment = Environment(
         loader=PackageLoader("callarchive.monitoring.report", "."),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # no bidirectional overrides
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

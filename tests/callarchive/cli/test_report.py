@@ -148,7 +148,7 @@ def test_the_file_is_for_this_user_alone_and_replaced_only_with_force(recorded: 
 
 
 def test_what_a_hand_edited_catalog_has_is_escaped_and_cannot_run(recorded: Any, run_here: Run) -> None:
-    evil = "<script>alert(1)</script>\"'><img src=x>"
+    evil = "<script>alert(1)</script>\"'><img src=x>\u202e"
     row = {"data": CLIP, "archive_status": evil, "error": evil, "audio_issue": evil}
     recorded.call(session(1), AT, row, account="acme_one")
     recorded.call(
@@ -158,6 +158,7 @@ def test_what_a_hand_edited_catalog_has_is_escaped_and_cannot_run(recorded: Any,
     page = Page()
     assert [tag for tag, _ in page.tags if tag in ("script", "img", "style")] == ["style", "script"]
     assert page.text.count("<script>alert(1)</script>") >= 3
+    assert "\u202e" not in page.source
     assert sorted(page.states) == ["missing", "unknown"]
     (policy,) = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
