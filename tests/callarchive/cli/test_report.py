@@ -262,7 +262,7 @@ def test_the_page_is_of_the_selected_account_and_sessions(recorded: Any, run_her
             (*DAY, "--session", "abc"),
             "'abc' is not a session or recording id: an id has 32 hexadecimal digits, this has 3",
         ),
-        ((*DAY, "--account", "acme_two"), "--account acme_two: no such account; the configuration has acme_one"),
+        ((*DAY, "--account", "acme_two"), "'acme_two': no such account; the configuration has acme_one"),
         (("--from", "2020-01-01", "--to", "2026-01-01"), "is longer than 1,100 days"),
         ((), "give it, such as --day"),
     ],
