@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callarchive.cli.output import Output
+from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import ids_in, plain_id, uuid_time
 from callarchive.domain.mistakes import quoted
 
 if TYPE_CHECKING:
+    from callarchive.archiving.connections import Connections
     from callarchive.monitoring.trace import Trace
     from callarchive.monitoring.trace_steps import Step
     from callarchive.settings.sections import ArchiveSettings
@@ -40,6 +42,7 @@ def find(
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:
             raise ConfigurationError(no_id(wanted)) from err
+        advice = "" if traces else next_step(wanted, connections)
     if output.json:
         output.print_json({"found": [trace.document() for trace in traces]})
     for trace in () if output.json else traces:
@@ -49,9 +52,7 @@ def find(
     if traces and not (output.json or output.verbose):
         output.print_text("Every step with its facts: -v")
     if not traces:
-        typer.echo(
-            f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {next_step(wanted)}", err=True
-        )
+        typer.echo(f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {advice}", err=True)
         raise typer.Exit(1)
 
 
@@ -68,12 +69,16 @@ def no_id(given: str) -> str:
     return f"{quoted(given)} is not a session or recording id: {hint}"
 
 
-def next_step(wanted: str) -> str:
+def next_step(wanted: str, connections: "Connections") -> str:
     """Return what to do about an id that the catalog does not have."""
     at = uuid_time(plain_id(wanted))
     if at is None:
         return "archive its day first"
-    return f"it was made at {at:%Y-%m-%d %H:%M} UTC; archive that day first: callarchive archive --day {at:%Y-%m-%d}"
+    day = day_of(at, connections.settings.zone)
+    made = f"it was made at {at:%Y-%m-%d %H:%M} UTC"
+    if day in connections.catalog.days():
+        return f"{made}; {day} is archived, but neither its session sources nor 8x8 list it (docs/troubleshooting.md)"
+    return f"{made}; archive that day first: callarchive archive --day {day}"
 
 
 def _print_verdict(output: Output, trace: "Trace", archive: "ArchiveSettings", *, wanted: str) -> None:

@@ -68,7 +68,7 @@ def play(
         if not rows:
             known = ascii(wanted)[1:-1]
             raise ArchiveError(
-                f"the catalog has no recording of {known}: callarchive find {known}; else {next_step(wanted)}"
+                f"the catalog has no recording of {known}: callarchive find {known}; else {next_step(wanted, connections)}"
             )
         if file is not None and len(rows) > 1:
             ids = ", ".join(row["recording_id"] for row in rows)

@@ -1,11 +1,13 @@
 """The verdict with which `callarchive find` starts, and how to open the file."""
 
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from callarchive.cli.find import _print_verdict
+from callarchive.cli.find import _print_verdict, next_step
 from callarchive.cli.output import Output
 from callarchive.monitoring.trace import Trace
 from callarchive.monitoring.trace_steps import Step, StepState, verdict_on
@@ -62,3 +64,17 @@ def test_the_wanted_recording_comes_first_with_the_command_that_downloads_it(
         "  events (absent): none",
         "Broken at: two: not yet",
     ]
+
+
+@pytest.mark.parametrize(
+    ("archived", "advice"),
+    [
+        (date(2021, 8, 27), "2021-08-27 is archived, but neither its session sources nor 8x8 list it"),
+        (date(2021, 8, 26), "archive that day first: callarchive archive --day 2021-08-27"),
+    ],
+)
+def test_the_advice_about_an_unknown_id_depends_on_its_day_in_the_archives_zone(archived: date, advice: str) -> None:
+    connections: Any = SimpleNamespace(
+        settings=SimpleNamespace(zone=ZoneInfo("Pacific/Kiritimati")), catalog=SimpleNamespace(days=lambda: [archived])
+    )
+    assert advice in next_step("e35e3d0e-065a-11ec-b119-676cb2bc33ef", connections)
