@@ -72,7 +72,7 @@ def _contact(url: str, folder: Path, account: str) -> "tuple[Server, Sequence[Sh
 
 
 def _ask_for_s3(draft: Draft, options: LandingOptions) -> None:
-    import boto3
+    from callarchive.storage.s3.clients import usual_chain
 
     s3: dict[str, str] = {}
 
@@ -85,11 +85,10 @@ def _ask_for_s3(draft: Draft, options: LandingOptions) -> None:
 
     question = "S3 endpoint, such as https://minio.acme.example:9000 (Enter: AWS)"
     answer("--s3-endpoint", question, options.s3_endpoint, part("endpoint_url"), suggestion="")
-    session = boto3.Session()
-    if options.s3_region is not None or session.region_name is None:
+    region, found = usual_chain()
+    if options.s3_region is not None or region is None:
         question = "S3 region, such as ap-southeast-1 (Enter: none)"
         answer("--s3-region", question, options.s3_region, part("region"), suggestion="")
-    found = session.get_credentials()
     if found is None:
         missing = f"AWS credentials are missing: set {' and '.join(_AWS_KEYS)}, or a profile"
         key_id = _required("the access key ID")

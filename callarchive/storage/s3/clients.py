@@ -126,6 +126,18 @@ def s3_session(settings: S3Settings) -> boto3.Session:
         raise translate_botocore(err, place="S3", doing="reading") from err
 
 
+def usual_chain() -> tuple[str | None, Any]:
+    """Return the region and botocore's credentials that AWS's usual chain gives, None where it has none.
+
+    Raises ConfigurationError if the profile that it names does not exist.
+    """
+    session = s3_session(S3Settings())
+    try:
+        return session.region_name, session.get_credentials()
+    except BOTO_ERRORS as err:
+        raise translate_botocore(err, place="S3", doing="reading") from err
+
+
 @functools.cache
 def _service_descriptions() -> Any:
     """Return botocore's service descriptions, loaded once: 70 of the 80 ms of a first client."""

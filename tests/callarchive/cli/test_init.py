@@ -349,3 +349,23 @@ def test_an_invalid_choice_names_the_option(
     assert (code, out) == (2, "")
     assert err.count(message) == 1, err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_that_does_not_exist_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    code, out, err = run(
+        "init",
+        "--account",
+        "acme",
+        "--api-key-file",
+        "key",
+        "--landing",
+        "s3://bkt",
+        "--timezone",
+        "UTC",
+        "--archive",
+        "a",
+    )
+    assert (code, out) == (2, ""), err
+    assert err == "configuration error: S3: The config profile (nobody) could not be found\n"
+    assert list(tmp_path.iterdir()) == []
