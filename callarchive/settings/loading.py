@@ -44,9 +44,11 @@ def load_settings(path: Path | str | None = None) -> Settings:
     except tomllib.TOMLDecodeError as err:
         raise ConfigurationError(f"{file} is not valid TOML: {err}") from err
     except IsADirectoryError as err:
-        raise ConfigurationError(f"{file} is a folder: name the file in it, such as {file / CONFIG_NAME}") from err
+        raise ConfigurationError(
+            f"{file} cannot be read: it is a folder; name the file in it, such as {file / CONFIG_NAME}"
+        ) from err
     except UnicodeDecodeError as err:
-        raise ConfigurationError(f"{file} is not UTF-8 text (byte {err.start + 1}): save it as UTF-8") from err
+        raise ConfigurationError(f"{file} cannot be read: byte {err.start + 1} is not UTF-8; save it as UTF-8") from err
     except (OSError, ValueError) as err:  # ValueError: a NUL in the name
         raise ConfigurationError(f"{file} cannot be read: {getattr(err, 'strerror', None) or err}") from err
     _fill_environment(file.parent)

@@ -142,8 +142,8 @@ def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
         ("demo --last-day 2199-01-01", 2, "Invalid value for --last-day: 2199-01-01 has not begun: in UTC it is "),
         ("demo -q -d /proc/x", 2, "/proc/x cannot be created (No such file or directory): choose another directory"),
         ("demo -q -d .", 2, " has a callarchive.toml of yours: choose another directory"),
-        ("status -c /", 2, "/ is a folder: name the file in it, such as /callarchive.toml"),
-        ("status -c latin-1.toml", 2, "latin-1.toml is not UTF-8 text (byte 14): save it as UTF-8"),
+        ("status -c /", 2, "/ cannot be read: it is a folder; name the file in it, such as /callarchive.toml"),
+        ("status -c latin-1.toml", 2, "latin-1.toml cannot be read: byte 14 is not UTF-8; save it as UTF-8"),
         ("status -c empty.toml", 2, "  start_date: is missing\n"),
         (
             "webhooks serve -q --host no-host.invalid",
