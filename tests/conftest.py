@@ -4,20 +4,24 @@ The marker `needs` lists programs that a test runs; see `pytest_runtest_setup`.
 """
 
 import hashlib
+import json
 import os
 import pwd
 import secrets
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import hypothesis
 import psycopg
@@ -30,6 +34,7 @@ from callarchive.cli.day_results import DaySummary, archive_day
 from callarchive.settings import load_settings
 from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
+from callarchive.simulator.s3 import SimulatedS3
 
 # No test asserts speed: on a busy machine an example may take longer than the 200 ms that Hypothesis allows it. Examples
 # are the same in every run, so that no change fails for what an earlier one did; `pytest --hypothesis-profile=search`
@@ -62,6 +67,96 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 _WHEN = {"archived_at", "looked_up_at", "first_seen_at", "resolved_at"}
 
 
+class Command:
+    """A running `callarchive` that is no child of this process, with the methods of `Popen`."""
+
+    def __init__(self, state: IO[bytes]) -> None:
+        self._state = state
+        self.pid = int(state.readline())
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._state], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("callarchive", timeout or 0)
+            self.returncode = int(self._state.readline())
+            self._state.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+class Commands:
+    """Runs `callarchive` in processes that begin with everything imported: see `forked_commands.py`. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        program = str(Path(__file__).with_name("forked_commands.py"))
+        self._fixed = _interpreters(os.environ)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, program, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+
+    def run(self, *words: str, environment: dict[str, str], timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; SIGKILL ends it when its time is over."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self.start(*words, environment=environment, out=out, err=err)
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+            for file in (out, err):
+                file.seek(0)
+            return subprocess.CompletedProcess(words, process.wait(), out.read().decode(), err.read().decode())
+
+    def start(
+        self, *words: str, environment: dict[str, str], out: IO[bytes], err: IO[bytes], folder: Path | None = None
+    ) -> "Command | subprocess.Popen[bytes]":
+        if _interpreters(environment) != self._fixed:  # read at the start of a process
+            command = [sys.executable, "-c", "from callarchive.cli import main; main()", *words]
+            return subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder
+            )
+        state, theirs = os.pipe()
+        request = json.dumps([words, environment, str(folder or Path.cwd())]).encode()
+        socket.send_fds(self._requests, [request], [out.fileno(), err.fileno(), theirs])
+        os.close(theirs)
+        return Command(os.fdopen(state, "rb", buffering=0))
+
+    def close(self) -> None:
+        self._requests.close()
+        self._process.wait()
+
+
+def _interpreters(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that Python itself reads."""
+    return {k: v for k, v in environment.items() if k.startswith(("PYTHON", "LC_", "LANG", "TZ", "COV_"))}
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    running = Commands()
+    yield running
+    running.close()
+
+
 @dataclass
 class Trial:
     """A small world on running simulators, with a configuration that points to them, and methods to archive it.
@@ -72,6 +167,7 @@ class Trial:
 
     simulator: Simulator
     days: list[date]
+    commands: Commands
 
     @property
     def config(self) -> Path:
@@ -86,15 +182,8 @@ class Trial:
             return [archive_day(connections, day) for day in days or self.days]
 
     def run(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `callarchive` in a separate process with this configuration."""
-        return subprocess.run(
-            [sys.executable, "-c", "from callarchive.cli import main; main()", *words],
-            env=self.process_environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        """Run `callarchive` in a separate process with this configuration. SIGKILL ends it when its time is over."""
+        return self.commands.run(*words, environment=self.process_environment(), timeout_s=timeout_s)
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of every public table, without the times that differ between runs."""
@@ -132,9 +221,38 @@ class Trial:
         return {**inherited, **self.simulator.environment, "CALLARCHIVE_CONFIG": str(self.config)}
 
 
+@pytest.fixture(scope="session")
+def reused_s3() -> Iterator[type[SimulatedS3]]:
+    """A simulated S3 whose process is emptied and used by the next one: to start moto takes 0.6 s of processor time."""
+    idle: list[tuple[subprocess.Popen[bytes], int]] = []
+
+    class ReusedS3(SimulatedS3):
+        def start(self) -> Self:
+            if self._wanted_port or not idle:
+                return super().start()
+            self._process, self._port = idle.pop()
+            return self
+
+        def _stop(self, process: subprocess.Popen[bytes]) -> None:
+            if self._wanted_port or process.poll() is not None:
+                super()._stop(process)
+                return
+            emptying = urllib.request.Request(f"http://127.0.0.1:{self._port}/moto-api/reset", method="POST")
+            urllib.request.urlopen(emptying, timeout=60).close()
+            idle.append((process, self._port))
+
+    yield ReusedS3
+    for process, _ in idle:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture
-def start_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Trial]]:
+def start_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reused_s3: type[SimulatedS3], commands: Commands
+) -> Iterator[Callable[..., Trial]]:
     """Start a `Trial`: `start_trial(sessions_per_day=8, days=1)`; other keywords are passed to `Simulator.start`."""
+    monkeypatch.setattr("callarchive.simulator.running.SimulatedS3", reused_s3)
     with ExitStack() as running:
 
         def start(*, sessions_per_day: int = 8, days: int = 1, seed: int = 3, **more: Any) -> Trial:
@@ -152,7 +270,7 @@ def start_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
                 monkeypatch.delenv(name)
             for name, value in simulator.environment.items():
                 monkeypatch.setenv(name, value)
-            return Trial(simulator, sorted({session.started_at.date() for session in world.sessions}))
+            return Trial(simulator, sorted({session.started_at.date() for session in world.sessions}), commands)
 
         yield start
 

@@ -68,6 +68,9 @@ class SimulatedS3:
             self.client.close()
             del self.client
         self._buckets.clear()
+        self._stop(process)
+
+    def _stop(self, process: "subprocess.Popen[bytes]") -> None:
         process.kill()
         process.communicate()
 

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -40,17 +38,9 @@ def test_a_run_killed_at_ten_moments_is_finished_by_the_next_as_if_it_had_not_be
         (trial.config.parent / name).rename(trial.config.parent / f"{name}-undisturbed")
     killed = 0
     for moment in range(1, 11):
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from callarchive.cli import main; main()", "archive", "--day", "2026-01-05"],
-            env=trial.process_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
         try:
-            process.wait(timeout=whole_s * (0.2 + 0.08 * moment))
+            trial.run("archive", "--day", "2026-01-05", timeout_s=whole_s * 0.06 * moment)
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
             killed += 1
         for path in (trial.config.parent / "archive").rglob("*.mp3"):
             name = str(path.relative_to(trial.config.parent / "archive"))

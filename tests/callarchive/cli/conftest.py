@@ -140,6 +140,7 @@ class SetUp:
 
     api: ValidatingApi
     config: Path
+    commands: Any
     password = "pass-word-of-push"
     header = "Bearer of-the-webhook"
     url = "https://hooks.acme.example/webhooks/acme_one"
@@ -154,15 +155,7 @@ class SetUp:
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run `callarchive` in a subprocess without a terminal, and assert that its output has no secret and no traceback."""
-        done = subprocess.run(
-            self.command(*words),
-            env=self.process_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done: subprocess.CompletedProcess[str] = self.commands.run(*words, environment=self.process_environment())
         self.no_secret_in(done.stdout + done.stderr)
         assert "Traceback" not in done.stderr
         return done
@@ -197,7 +190,7 @@ auth_header = {{ env = "HOOK_HEADER" }}
 
 
 @pytest.fixture
-def set_up(tmp_path: Path) -> Iterator[SetUp]:
+def set_up(tmp_path: Path, commands: Any) -> Iterator[SetUp]:
     with ValidatingApi(keys={"acme_one": "key-of-one", "acme_two": "key-of-two"}) as api:
         config = tmp_path / "callarchive.toml"
         text = 'start_date = 2026-01-01\narchive.url = "archive"\ncatalog.url = "catalog"\n'
@@ -211,7 +204,7 @@ landing = "s3://acme-recordings/{number}"
 session_sources = [{{ kind = "log_export" }}]
 {more}"""
         config.write_text(text)
-        found = SetUp(api, config)
+        found = SetUp(api, config, commands)
         found.environment = {
             "KEY_ONE": "key-of-one",
             "KEY_TWO": "key-of-two",

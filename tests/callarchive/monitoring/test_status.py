@@ -4,10 +4,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -32,17 +32,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, commands: Any) -> Run:
     def started(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_"))}
-        return subprocess.run(
-            [sys.executable, "-c", "from callarchive.cli import main; main()", *words],
-            env={**inherited, "KEY": "k", "CALLARCHIVE_CONFIG": str(tmp_path / "callarchive.toml"), **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        config = str(tmp_path / "callarchive.toml")
+        done: subprocess.CompletedProcess[str] = commands.run(
+            *words, environment={**inherited, "KEY": "k", "CALLARCHIVE_CONFIG": config, **environment}
         )
+        return done
 
     return started
 

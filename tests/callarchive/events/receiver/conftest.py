@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -83,7 +81,7 @@ class HttpResponse:
 class Running:
     """A receiver that listens on `port`."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Any  # with the methods of Popen
     port: int
     log: Path
 
@@ -166,7 +164,7 @@ Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start_receiver(tmp_path: Path) -> Iterator[Start]:
+def start_receiver(tmp_path: Path, commands: Any) -> Iterator[Start]:
     """Yield `start_receiver(inbox_url="sqlite:///inbox.sqlite3", receiver="max_body_bytes = 2000", environment={})`."""
     with ExitStack() as stack:
 
@@ -177,20 +175,12 @@ def start_receiver(tmp_path: Path) -> Iterator[Start]:
             log = tmp_path / f"receiver-{time.monotonic_ns()}.log"
             inherited = {k: v for k, v in os.environ.items() if not k.startswith("CALLARCHIVE_")}
             with log.open("wb") as out:
-                process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-c",
-                        "from callarchive.cli import main; main()",
-                        "webhooks",
-                        "serve",
-                        "--port",
-                        "0",
-                    ],
-                    env={**inherited, "RECEIVER_AUTH": AUTH, **(environment or {})},
-                    cwd=tmp_path,
-                    stdout=out,
-                    stderr=out,
+                process = commands.start(
+                    *("webhooks", "serve", "--port", "0"),
+                    environment={**inherited, "RECEIVER_AUTH": AUTH, **(environment or {})},
+                    folder=tmp_path,
+                    out=out,
+                    err=out,
                 )
             stack.callback(_end, process)
             deadline = time.monotonic() + 60
@@ -203,7 +193,7 @@ def start_receiver(tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: Any) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)
     process.wait()
