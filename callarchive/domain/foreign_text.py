@@ -79,7 +79,8 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
 _ANY_HINT = re.compile("|".join(sorted({re.escape(hint) for hints, *_ in _SECRETS for hint in hints})))
 """Most texts contain no hint, and a call log has tens of thousands of cells."""
 
-_DAY = r"(?:19|20)\d\d{0}(?:0[1-9]|1[0-2]){0}(?:0[1-9]|[12]\d|3[01])"
+_MONTH_AND_DAY = r"{0}(?:0[1-9]|1[0-2]){0}(?:0[1-9]|[12]\d|3[01])"
+_DAY = rf"(?:19|20)\d\d{_MONTH_AND_DAY}"
 _CLOCK_SEPARATOR = rf"(?:[:.\-_]|{_PERCENT}3A)"
 _CLOCK = r"(?:[01]\d|2[0-3]){0}[0-5]\d(?:{0}[0-5]\d(?:[.,]\d{{1,9}})?)?"
 _ZONE = rf"(?:Z|\s?(?:[+-]|{_PERCENT}2B)(?:0\d|1[0-4]):?(?:[0-5]\d)?)?(?!\d)"
@@ -90,6 +91,9 @@ _NO_NUMBER = re.compile(
             r"hmac-sha256:[0-9a-f]{32}(?![0-9A-Za-z])",
             # 2021-08-20T16:51:01.703Z, 2021-08-20, 20210820T165101Z, 2021/08/20
             rf"(?<!\d){_DAY.format('-')}(?!\d)(?:(?:[T _]|%20){_CLOCK.format(_CLOCK_SEPARATOR)}{_ZONE})?",
+            # 2199-01-01, 9999-12-31T23:59:59Z: only where no digit before or after can make it a part of a number
+            rf"(?<![\d+()])(?<![\d+)][ .\-])(?:2[1-9]\d\d|9999){_MONTH_AND_DAY.format('-')}"
+            rf"(?:(?:T|[ _](?=\d\d:)){_CLOCK.format(':')}{_ZONE}|(?![ ./\-]{{0,2}}\d))",
             rf"(?<![0-9A-Za-z+]){_DAY.format('')}"
             rf"(?:[T_-]?{_CLOCK.format('')}{_ZONE}|(?:[01]\d|2[0-3])(?:[0-5]\d){{2}}\d{{3}})?(?![0-9A-Za-z])",
             rf"(?<![\d/]){_DAY.format('/')}(?![\d])",
