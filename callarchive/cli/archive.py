@@ -124,7 +124,7 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, s
     tables: list[tuple[str, Sequence[str], Sequence[Sequence[object]]]] = [
         (
             "Archived days",
-            ("day", "sessions", *states, "MB", "hours", "fetched", "lookups failed"),
+            ("day", "sessions", *states, "MB", "hours", "downloaded", "lookups failed"),
             [*((summary.day, *row) for summary, row in zip(done, rows_of_days, strict=True)), *totals],
         ),
         (

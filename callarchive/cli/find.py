@@ -100,7 +100,7 @@ def _print_verdict(output: Output, trace: "Trace", archive: "ArchiveSettings", *
     session, day = trace.session, trace.call_date or "an unknown day"
     output.print_text(f"Session {session['session_id']} of {session['subaccount_id']}, {day}")
     for step in trace.links:
-        if step.state is not StepState.HOLDS:
+        if step.state is not StepState.OK:
             output.print_text(f"  {step.name} ({step.state}): {step.detail}")
     output.print_text("All checks passed." if trace.broken_at is None else f"Broken at: {trace.broken_at}")
 

@@ -13,7 +13,7 @@ from callarchive.domain.plurals import many
 class StepState(StrEnum):
     """The state of a step. WAITING may resolve with time; ABSENT steps are not needed, such as events without a receiver."""
 
-    HOLDS = "holds"
+    OK = "ok"
     WAITING = "waiting"
     BROKEN = "broken"
     ABSENT = "absent"
@@ -55,7 +55,7 @@ def session_steps(
     """Yield the steps of sources, events (oldest first) and 8x8's response (`answer`, unchanged, if one is stored)."""
     sources, call = list(session["sources"] or ()), _present(session, _CALL_FACTS)
     if sources:
-        yield Step("named by", StepState.HOLDS, ", ".join(sources), call)
+        yield Step("named by", StepState.OK, ", ".join(sources), call)
     else:
         yield Step("named by", StepState.BROKEN, "no source lists the session any more", call)
     yield events_step(events, inbox_error=inbox_error)
@@ -67,7 +67,7 @@ def session_steps(
     }.get(status, f"8x8 gave no usable response: {session['lookup_error']}")
     facts = {"looked_up_at": session["looked_up_at"], "answer": answer}
     broken = status in ("error", "not_found")
-    yield Step("8x8's response", StepState.BROKEN if broken else StepState.HOLDS, detail, facts)
+    yield Step("8x8's response", StepState.BROKEN if broken else StepState.OK, detail, facts)
 
 
 def events_step(events: Sequence[Row], *, inbox_error: str | None = None) -> Step:
@@ -78,7 +78,7 @@ def events_step(events: Sequence[Row], *, inbox_error: str | None = None) -> Ste
         return Step("events", StepState.ABSENT, "the inbox has none")
     deliveries = sum(event["delivery_count"] for event in events)
     detail = f"{many(len(events), 'event', 'events')}, delivered {many(deliveries, 'time', 'times')}"
-    return Step("events", StepState.HOLDS, detail, {"event": list(events)})
+    return Step("events", StepState.OK, detail, {"event": list(events)})
 
 
 def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s: float | None) -> Iterator[Step]:
@@ -93,23 +93,23 @@ def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s:
         yield _durations_step(recording, call_duration_s)
     if len(versions) > 1:
         bad = [row for row in versions if row["state"] != "intact"]
-        state = StepState.BROKEN if bad else StepState.HOLDS
+        state = StepState.BROKEN if bad else StepState.OK
         yield Step("later versions", state, f"{len(versions)} versions are kept", {"version": list(versions)})
 
 
 def checks_step(failed: Mapping[str, str], *, run: int) -> Step:
     """Return the step of the day's checks. It never breaks the trace: a failed check need not affect this session."""
     if not failed:
-        return Step("checks of the day", StepState.HOLDS, f"all {run} passed")
+        return Step("checks of the day", StepState.OK, f"all {run} passed")
     detail = f"{len(failed)} of {run} did not pass on that day, which need not affect this session"
-    return Step("checks of the day", StepState.HOLDS, detail, dict(failed))
+    return Step("checks of the day", StepState.OK, detail, dict(failed))
 
 
 def reconciliation_step(rows: Sequence[Row]) -> Step:
     """Return the step of the open rows of `reconciliation` for this session."""
     open_rows = [row for row in rows if row["state"] == "open"]
     if not open_rows:
-        return Step("reconciliation", StepState.HOLDS, "nothing is open")
+        return Step("reconciliation", StepState.OK, "nothing is open")
     detail = "; ".join(f"{row['kind']}: {row['reason']}" for row in open_rows)
     since = {"open since": min(row["first_seen_at"] for row in open_rows)}
     return Step("reconciliation", StepState.BROKEN, detail, since)
@@ -138,7 +138,7 @@ def verdict_on(recording: Row) -> str:
 
 def _status_step(recording: Row) -> Step:
     status = recording["api_status"]
-    state = StepState.HOLDS
+    state = StepState.OK
     if status == "PROCESSING":
         state = StepState.WAITING
     elif status in _NOT_UPLOADED and recording["archive_status"] != "archived":
@@ -160,7 +160,7 @@ def _file_steps(recording: Row) -> Iterator[Step]:
         "reread": "; its size is not vouched for, because the server reports none: it was read twice with the same result",
     }
     detail = "was found and read" + doubts.get(recording.get("source_evidence") or "", "")
-    yield Step("object in the landing", StepState.HOLDS, detail, object_facts)
+    yield Step("object in the landing", StepState.OK, detail, object_facts)
     if status == "erased":
         yield Step("file in the archive", StepState.ABSENT, "erased", _present(recording, ("error",)))
         return
@@ -168,10 +168,10 @@ def _file_steps(recording: Row) -> Iterator[Step]:
         facts = _present(recording, ("quarantine_uri",))
         yield Step("transfer", StepState.BROKEN, f"{status}: {recording['error']}", facts)
         return
-    yield Step("transfer", StepState.HOLDS, f"{recording['size_bytes']} bytes", _present(recording, ("archived_at",)))
+    yield Step("transfer", StepState.OK, f"{recording['size_bytes']} bytes", _present(recording, ("archived_at",)))
     facts = _present(recording, ("archive_uri", "size_bytes", "sha256"))
     if recording["file_state"] == "intact":
-        yield Step("file in the archive", StepState.HOLDS, "its hash is unchanged", facts)
+        yield Step("file in the archive", StepState.OK, "its hash is unchanged", facts)
     else:
         detail = f"the archived file is {recording['file_state']}"
         yield Step("file in the archive", StepState.BROKEN, detail, facts)
@@ -187,7 +187,7 @@ def _audio_step(recording: Row) -> Step:
     detail = f"{recording['duration_s']:.1f} s can be heard"
     if (silence := silence_in(recording)) is not None:
         detail = f"{recording['duration_s']:.1f} s, {silence}"
-    return Step("audio", StepState.HOLDS, detail, facts)
+    return Step("audio", StepState.OK, detail, facts)
 
 
 def _durations_step(recording: Row, call_duration_s: float | None) -> Step:
@@ -198,7 +198,7 @@ def _durations_step(recording: Row, call_duration_s: float | None) -> Step:
         detail = ", ".join(f"{name} {seconds:g}" for name, seconds in facts.items())
         return Step("durations", StepState.BROKEN, f"they disagree: {detail}", facts)
     detail = "they agree" if recording["duration_mismatch"] is not None else "8x8 reports none to compare with"
-    return Step("durations", StepState.HOLDS, detail, facts)
+    return Step("durations", StepState.OK, detail, facts)
 
 
 def _present(row: Row, names: Sequence[str]) -> dict[str, Any]:

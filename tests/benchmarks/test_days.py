@@ -24,7 +24,7 @@ def test_a_remote_day_is_looked_up_transferred_archived_and_rerun(corpus: Corpus
 
     assert all(run.wall_s > 0 and run.cpu_s > 0 and run.peak_rss_bytes > 1_000_000 for run in runs)
     assert list(runs[0].output) == ["recording_files"]
-    assert all(list(run.output) == ["find", "look up", "fetch", "tables", "reconcile", "day"] for run in stages)
+    assert all(list(run.output) == ["find", "look up", "download", "tables", "reconcile", "day"] for run in stages)
 
 
 @pytest.mark.needs("sshd", "sftp", "lftp")

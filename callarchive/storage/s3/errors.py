@@ -126,7 +126,7 @@ def translate_botocore(err: Exception, *, place: str, doing: Doing) -> ArchiveEr
         return AccessDeniedError(f"{place}: {NO_CREDENTIALS}")
     if isinstance(err, (CredentialRetrievalError, TokenRetrievalError, SSOError)):
         return AccessDeniedError(
-            f"{place}: AWS credentials could not be fetched or have expired ({name}): {cleaned(str(err))}"
+            f"{place}: AWS credentials could not be obtained or have expired ({name}): {cleaned(str(err))}"
         )
     if isinstance(err, (ProfileNotFound, ConfigNotFound, ConfigParseError, InvalidRegionError)):
         return ConfigurationError(f"{place}: {cleaned(str(err))}")
@@ -148,7 +148,7 @@ def translate_obstore(err: Exception, *, place: str, doing: Doing) -> ArchiveErr
     """Return our error for one of obstore's. Raise it `from None`: obstore's quotes the body, perhaps a session token."""
     text = str(err)
     if isinstance(err, UnauthenticatedError) and "credential provider" in text:
-        return AccessDeniedError(f"{place}: AWS credentials could not be fetched or have expired")
+        return AccessDeniedError(f"{place}: AWS credentials could not be obtained or have expired")
     answered = re.search(r"status code: (\d{3})", text)
     status = int(answered[1]) if answered else None
     if isinstance(err, FileNotFoundError):

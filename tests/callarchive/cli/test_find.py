@@ -25,7 +25,7 @@ def recording(status: str, *steps: Step, error: str | None = None, **more: Any) 
 @pytest.mark.parametrize(
     ("row", "verdict"),
     [
-        (recording("archived", Step("audio", StepState.HOLDS, "47 s")), "archived, whole"),
+        (recording("archived", Step("audio", StepState.OK, "47 s")), "archived, whole"),
         (
             recording("archived", Step("audio", StepState.BROKEN, "audio is truncated: 3 s")),
             "archived, but audio is truncated: 3 s",

@@ -13,7 +13,7 @@ def test_days_and_numbers_stay_whole_on_a_narrow_terminal(
     for name, value in {"COLUMNS": "98", "FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}.items():
         monkeypatch.setenv(name, value)
     states = ("archived", "pending", "missing", "rejected", "failed", "not uploaded")
-    headings = ("day", "sessions", *states, "MB", "hours", "fetched", "lookups failed")
+    headings = ("day", "sessions", *states, "MB", "hours", "downloaded", "lookups failed")
     rows = [
         ("2026-01-05", 1044, 25, 0, 2, 0, 0, 2, 12.3, 1.0, 25, 0),
         ("all", 2088, 50, 0, 4, 0, 0, 4, 24.6, 2.0, 50, 0),

@@ -135,7 +135,7 @@ def test_events_of_a_known_session_are_in_its_trace(trial: Any) -> None:
     drop(trial, row["session_id"], row["recording_id"])
     found = trace_of(trial, row["recording_id"])
     (step,) = [step for step in found.links if step.name == "events"]
-    assert (step.state, step.detail) == ("holds", "1 event, delivered 2 times")
+    assert (step.state, step.detail) == ("ok", "1 event, delivered 2 times")
 
 
 def test_an_unknown_id_exits_1(trial: Any) -> None:

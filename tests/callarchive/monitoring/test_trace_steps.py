@@ -61,7 +61,7 @@ def test_a_trace_has_each_state_of_a_lookup_and_a_recording(trial: Any) -> None:
     assert trace_of(trial, not_found["session_id"]).broken_at == "8x8's response: 8x8 does not know the session"
     none = next(row for row in sessions if row["lookup_status"] == "no_recordings")
     step = step_of(trace_of(trial, none["session_id"]).links, "8x8's response")
-    assert (step.state, step.detail) == (StepState.HOLDS, "8x8 knows the session and lists no recording")
+    assert (step.state, step.detail) == (StepState.OK, "8x8 knows the session and lists no recording")
     waiting = next(row for row in recordings if row["api_status"] == "PROCESSING")
     broken = str(trace_of(trial, waiting["recording_id"]).broken_at)
     assert broken == f"recording {waiting['recording_id']}: 8x8's status: PROCESSING"
@@ -94,7 +94,7 @@ def test_a_trace_has_each_state_of_a_lookup_and_a_recording(trial: Any) -> None:
     # The other steps are unchanged if its durations disagree.
     differing = {**found.recordings[0], "duration_mismatch": True, "duration_api_s": 999.0}
     steps = list(recording_steps(differing, versions=(), call_duration_s=98.0))
-    assert [step.name for step in steps if step.state is not StepState.HOLDS] == ["durations"]
+    assert [step.name for step in steps if step.state is not StepState.OK] == ["durations"]
     assert "duration_api_s 999" in steps[-1].detail
     assert "call_duration_s 98" in steps[-1].detail
     done = trial.run("find", well["session_id"].upper(), "--json")
@@ -141,7 +141,7 @@ def test_a_recording_that_changed_at_8x8_has_both_versions(trial: Any) -> None:
     found = trace_of(trial, row["recording_id"])
     [recording] = [r for r in found.recordings if r["recording_id"] == row["recording_id"]]
     step = step_of(recording["links"], "later versions")
-    assert (step.state, step.detail) == (StepState.HOLDS, "2 versions are kept")
+    assert (step.state, step.detail) == (StepState.OK, "2 versions are kept")
     first = next(v["uri"] for v in step.facts["version"] if v["sha256"] == row["sha256"])
     (trial.config.parent / "archive" / first.split("/archive/", 1)[1]).unlink()
     found = trace_of(trial, row["recording_id"])

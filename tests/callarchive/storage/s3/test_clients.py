@@ -151,7 +151,7 @@ def test_invalid_s3_settings_are_configuration_errors(
 
 def test_failed_credentials_are_not_an_outage(endpoint: str, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[profile broken]\ncredential_process = /bin/false\n")
-    with pytest.raises(AccessDeniedError, match="could not be fetched"):
+    with pytest.raises(AccessDeniedError, match="could not be obtained"):
         opened(S3Settings(endpoint_url=endpoint, region="us-east-1", profile="broken"))
 
 
