@@ -15,6 +15,7 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.days import day_of, days_between
+from callarchive.domain.plurals import many
 from callarchive.planning.forecast.archived_days import SETTLED, ArchivedDay, History, archived_day
 from callarchive.planning.forecast.figures import (
     CATALOG,
@@ -39,7 +40,7 @@ Figures = dict[str, Figure]
 
 - sessions: that the session sources will list; look_ups: those that will be looked up at 8x8's API.
 - recordings, size_bytes, audio_s: with a file in the landing or the archive.
-- settled: recordings that are archived already, or are not audio; fetch_count, fetch_bytes: those left to fetch.
+- settled: recordings that are archived already, or are not audio; fetch_count, fetch_bytes: those left to download.
 """
 
 
@@ -129,7 +130,7 @@ def forecast(connections: Connections, first: date, last: date, *, listing: bool
                 days.append(_expected(history, day))
             else:
                 days.append(_over(objects, history, day))
-        notes = tuple(_notes(settings, account, listed))
+        notes = tuple(_notes(settings, account, listed, history))
         accounts.append(_account(settings, account, days, history, notes))
     return Forecast(first, last, made_at, tuple(in_range), settings.forecast.currency, tuple(accounts), _all(accounts))
 
@@ -153,21 +154,25 @@ def _archived(outcome: ArchivedDay, look_up_count: int, objects: Listed | None, 
     """Forecast a day in the catalog: what it has, and what the landing has beyond that."""
     left = objects or Listed()
     bound, source = (at_least, LEAST_CATALOG) if objects is None else (counted, CATALOG)
-    audio = counted(outcome.audio_s, CATALOG)
-    if left.fetch_bytes:
-        new = counted(left.fetch_bytes, LANDING).times(history.seconds_per_byte)
+    audio, size = counted(outcome.audio_s, CATALOG), bound(outcome.size_bytes + left.fetch_bytes, source)
+    to_download = _bytes(left.fetch_bytes, left.fetch_unsized_count, history)
+    if left.fetch_unsized_count:
+        known = at_least(outcome.size_bytes + left.fetch_bytes, LEAST_CATALOG)
+        size = known if to_download.high is None else to_download.scaled(1, plus=outcome.size_bytes)
+    if left.fetch_bytes or left.fetch_unsized_count:
+        new = to_download.times(history.seconds_per_byte)
         audio = at_least(outcome.audio_s, LEAST_CATALOG) if new.value is None else new.scaled(1, plus=outcome.audio_s)
     return {
         **_day(
             counted(outcome.session_count, CATALOG),
             bound(outcome.found_count + left.fetch_count, source),
-            bound(outcome.size_bytes + left.fetch_bytes, source),
+            size,
             audio,
             settled=outcome.found_count,
         ),
         "look_ups": counted(look_up_count, CATALOG),
         "fetch_count": unknown() if objects is None else counted(objects.fetch_count, LANDING),
-        "fetch_bytes": unknown() if objects is None else counted(objects.fetch_bytes, LANDING),
+        "fetch_bytes": unknown() if objects is None else to_download,
     }
 
 
@@ -180,13 +185,24 @@ def _over(objects: Listed, history: History, day: date) -> Figures:
     else:  # perhaps there were none
         sessions = history.sessions_on(day)
         sessions = replace(sessions, low=None if sessions.value is None else 0)
-    recordings, size = counted(objects.recording_count, LANDING), counted(objects.size_bytes, LANDING)
+    recordings = counted(objects.recording_count, LANDING)
+    size = _bytes(objects.size_bytes, objects.unsized_count, history)
     settled = objects.recording_count - objects.fetch_count
     return {
         **_day(sessions, recordings, size, size.times(history.seconds_per_byte), settled=settled),
         "fetch_count": counted(objects.fetch_count, LANDING),
-        "fetch_bytes": counted(objects.fetch_bytes, LANDING),
+        "fetch_bytes": _bytes(objects.fetch_bytes, objects.fetch_unsized_count, history),
     }
+
+
+def _bytes(known: int, unsized_count: int, history: History) -> Figure:
+    """Return the bytes of a listed day; those of recordings without a reported size come from history."""
+    if not unsized_count:
+        return counted(known, LANDING)
+    others = counted(unsized_count, LANDING).times(history.bytes_per_recording)
+    if others.value is None:
+        return at_least(known, LEAST_LANDING) if known else unknown()
+    return others.scaled(1, plus=known)
 
 
 def _expected(history: History, day: date) -> Figures:
@@ -249,12 +265,17 @@ def archiving_time(cap: float, history: History, figures: Figures) -> Figure:
     return total((looking_up, figures["fetch_bytes"].times(history.fetch_s_per_byte)), partial=False)
 
 
-def _notes(settings: Settings, account: AccountSettings, listed: LandingDays | None) -> Iterator[str]:
+def _notes(settings: Settings, account: AccountSettings, listed: LandingDays | None, history: History) -> Iterator[str]:
     if listed is None:
         yield "the landing was not listed"
         return
     if listed.undated_count:
         yield f"{listed.undated_count} mp3s of the landing are in no day: no recording id or no time in their names"
+    if listed.unsized_count:
+        sizes = (
+            "estimated from archived days" if history.bytes_per_recording else "unknown: archive a day to estimate them"
+        )
+        yield f"the landing does not report the size of {many(listed.unsized_count, 'mp3', 'mp3s')}: their bytes are {sizes}"
     others = [id_ for id_ in accounts_sharing(account, settings.accounts) if id_ != account.subaccount_id]
     if others:
         yield f"its landing is shared with {', '.join(others)}: its objects are counted for each"

@@ -29,13 +29,19 @@ _BATCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A day's recordings in the landing, each counted once, and those left to fetch."""
+    """A day's recordings in the landing, each counted once, and those left to download.
+
+    Attributes:
+        unsized_count, fetch_unsized_count: recordings whose size the server does not report; they are in no sum of bytes.
+    """
 
     recording_count: int = 0
     size_bytes: int = 0
     session_count: int = 0
     fetch_count: int = 0
     fetch_bytes: int = 0
+    unsized_count: int = 0
+    fetch_unsized_count: int = 0
 
 
 class LandingDays:
@@ -43,6 +49,7 @@ class LandingDays:
 
     Attributes:
         undated_count: mp3s without a known time or recording id, which no day counts.
+        unsized_count: mp3s of these days whose size the server does not report.
     """
 
     def __init__(self, landing: Landing, first: date, last: date, *, zone: ZoneInfo, now: datetime) -> None:
@@ -52,6 +59,7 @@ class LandingDays:
         tables = [pa.Table.from_pylist(batch, schema=_OBJECTS) for batch in batches]
         self._objects = pa.concat_tables([_OBJECTS.empty_table(), *tables])
         self.undated_count = self._objects["day"].null_count
+        self.unsized_count = self._objects["size_bytes"].null_count - self.undated_count
 
     def of(self, day: date, *, settled: Collection[Any]) -> Listed:
         """Return the day's recordings. If a recording has several objects, the largest counts.
@@ -69,6 +77,8 @@ class LandingDays:
             session_count=pc.count_distinct(objects["session_id"]).as_py(),
             fetch_count=len(left),
             fetch_bytes=pc.sum(left["size_bytes_max"]).as_py() or 0,
+            unsized_count=once["size_bytes_max"].null_count,
+            fetch_unsized_count=left["size_bytes_max"].null_count,
         )
 
 

@@ -1,7 +1,8 @@
 """Forecasts of days of the simulator, S3 and SFTP, compared with the simulated world and with the outcome."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,6 +12,9 @@ from callarchive.planning.forecast.figures import CATALOG, HISTORY, Figure
 from callarchive.planning.forecast.forecasting import AccountForecast, Forecast, forecast
 from callarchive.simulator.landings import object_bytes
 from callarchive.simulator.world import Recording
+from callarchive.storage.landing import Listing
+from callarchive.storage.landing.contents import recording_id_in
+from callarchive.storage.landing.sftp.landing import SftpLanding
 
 FIRST = date(2026, 1, 5)
 SECOND, THIRD, LAST = (FIRST + timedelta(days=n) for n in (1, 2, 3))
@@ -148,6 +152,42 @@ def test_future_days_are_forecast_from_history(start_trial: Callable[..., Any]) 
     assert result.figures["size_bytes"].value == pytest.approx(
         3.5 * size_of(in_landing(trial, "demo_s3", FIRST, SECOND))
     )
+
+
+def test_bytes_of_recordings_without_a_size_are_estimated_or_unknown_but_never_zero(
+    start_trial: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(days=2, sessions_per_day=10)
+    recordings = in_landing(trial, "demo_sftp", SECOND)
+    smaller = sorted(recordings, key=lambda recording: recording.recording_id)[: len(recordings) // 2]
+    ids, pages = {recording.recording_id for recording in smaller}, SftpLanding.pages
+    nothing = dict.fromkeys(("value", "low", "high"))
+
+    def without_sizes(landing: SftpLanding, folder: str, **more: Any) -> Iterator[Listing]:
+        for page in pages(landing, folder, **more):
+            objects = [o if recording_id_in(o.path) in ids else replace(o, size_bytes=None) for o in page.objects]
+            yield replace(page, objects=objects)
+
+    monkeypatch.setattr(SftpLanding, "pages", without_sizes)
+    note = f"does not report the size of {len(recordings) - len(smaller)} mp3s: their bytes are"
+    with trial.connections() as connections:
+        made = of(forecast(connections, SECOND, SECOND), "demo_sftp")
+        for name in ("size_bytes", "fetch_bytes"):
+            figure = made.figures[name]
+            assert (figure.value, figure.low, figure.high) == (size_of(smaller), size_of(smaller), None)
+        assert any(f"{note} unknown" in found for found in made.notes)
+        ids.clear()
+        assert (
+            of(forecast(connections, SECOND, SECOND), "demo_sftp").figures["size_bytes"].document().items()
+            >= nothing.items()
+        )
+        ids |= {recording.recording_id for recording in smaller}
+        trial.archive(FIRST)
+        made = of(forecast(connections, SECOND, SECOND), "demo_sftp")
+    before = in_landing(trial, "demo_sftp", FIRST)
+    estimate = size_of(smaller) + (len(recordings) - len(smaller)) * size_of(before) / len(before)
+    assert made.figures["size_bytes"].value == made.figures["fetch_bytes"].value == pytest.approx(estimate)
+    assert any(f"{note} estimated" in found for found in made.notes)
 
 
 def test_an_unknown_host_key_refuses_a_forecast_but_not_one_without_listing(

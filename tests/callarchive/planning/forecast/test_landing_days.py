@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -22,14 +22,14 @@ CHANCE = random.Random(7)
 class InMemory:
     walks_folders = False
 
-    def __init__(self, objects: dict[str, int]) -> None:
+    def __init__(self, objects: Mapping[str, int | None]) -> None:
         self._objects = objects
 
     def pages(self, folder: str, **_: object) -> Iterator[Listing]:
         yield Listing([LandingObject(path, path, size) for path, size in self._objects.items()])
 
 
-def listed(objects: dict[str, int], first: date = DAY, last: date = DAY) -> LandingDays:
+def listed(objects: Mapping[str, int | None], first: date = DAY, last: date = DAY) -> LandingDays:
     return LandingDays(InMemory(objects), first, last, zone=SINGAPORE, now=NOW)  # type: ignore[arg-type]
 
 
@@ -50,6 +50,17 @@ def test_a_recording_counts_once_and_its_largest_object_for_its_bytes() -> None:
     assert found.of(DAY, settled=[pa.array([two, str(uuid.uuid4())]), pa.array([three])]) == Listed(3, 1110, 2, 1, 100)
     assert found.of(DAY + timedelta(days=1), settled=[]) == Listed()
     assert found.undated_count == 0
+
+
+def test_recordings_without_a_size_are_counted_apart_from_the_bytes() -> None:
+    at = datetime(2026, 10, 25, 3, tzinfo=UTC)
+    one, two, three = (uuid_at(at, CHANCE) for _ in range(3))
+    names = [f"{uuid_at(at, CHANCE)}/{file_name(id_, at)}" for id_ in (one, one, two, three)]
+    found = listed(dict(zip([*names, "x.mp3"], (None, 100, None, None, None), strict=True)))
+    assert found.of(DAY, settled=[pa.array([three])]) == Listed(
+        3, 100, 4, 2, 100, unsized_count=2, fetch_unsized_count=1
+    )
+    assert (found.unsized_count, found.undated_count) == (3, 1)
 
 
 def test_a_recording_after_midnight_belongs_to_the_day_of_its_call() -> None:
