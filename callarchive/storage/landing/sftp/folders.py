@@ -1,10 +1,11 @@
 """Open and read folders of an SFTP server, many at a time over the caller's session.
 
 Links out of the root are not followed: the server resolves the real path of every folder in the same round trip. (A server
-whose REALPATH does not resolve links is trusted.) A failure of one folder does not affect others.
+whose REALPATH does not resolve links, or that has none, is trusted.) A failure of one folder does not affect others.
 """
 
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -24,7 +25,9 @@ from callarchive.storage.landing.sftp.messages import (
     OPENDIR,
     READDIR,
     REALPATH,
+    REFUSALS,
     STAT,
+    STATUS,
     UNSUPPORTED,
     Entry,
     Reply,
@@ -40,6 +43,10 @@ _UNREAD_BYTES = 32 << 20
 """The most bytes of replies to READDIRs that are due at once: some servers send a whole folder in one reply."""
 _OF_SESSION_OR_DAY = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|\d{4}(-\d\d(-\d\d)?)?|\d\d")
 """Names of folders that hold recordings. A link of that name whose target the server does not show may hide some."""
+_LISTED_FOR_S = 60.0
+_LISTED_MAX = 64
+"""How long, and for how many folders, the listings are kept that show what does not exist."""
+UNLISTED = "the listing of its folder does not contain it"
 _REPEATS_MAX = 8
 """The most READDIRs in a row without a new entry. Two are always in flight."""
 
@@ -70,12 +77,19 @@ class SftpFolders:
     Args:
         uri: the root's URL, percent-encoded.
         root: the root's path: absolute, or relative to the folder after log-in.
+
+    Attributes:
+        unstated: the statuses by which the server says that it does not serve LSTAT. Known once the root is.
     """
 
     def __init__(self, uri: str, root: bytes) -> None:
         self.uri = uri
+        self.unstated = frozenset((UNSUPPORTED,))
         self._asked_root = root
         self._real_root: bytes | None = None
+        self._resolves = True  # it serves REALPATH
+        self._listing = threading.RLock()
+        self._listed: dict[str, tuple[float, frozenset[str] | None]] = {}
         self._largest_reply = _UNREAD_BYTES // _FOLDERS_AT_ONCE
 
     def uri_of(self, path: str) -> str:
@@ -94,21 +108,30 @@ class SftpFolders:
         if self._real_root is None:
             place = string(self._asked_root)
             probes = min(_PROBES, session.handles_max or _PROBES)
-            requests = [(REALPATH, place), (STAT, place), *[(OPENDIR, place)] * probes]
-            real, stated, *opened = session.exchange(requests, deadline=deadline)
-            for reply in opened:
-                if reply.kind == HANDLE:
-                    session.close_handle(reply.handle(self.uri))
+            requests = [(REALPATH, place), (STAT, place), (LSTAT, place), *[(OPENDIR, place)] * probes]
+            real, stated, unfollowed, *opened = session.exchange(requests, deadline=deadline)
+            handles = [reply.handle(self.uri) for reply in opened if reply.kind == HANDLE]
+            for handle in handles:
+                session.close_handle(handle)
             hint = "check accounts.landing: its path is absolute on the server"
+            # What opens is there: then a refusal says which requests the server does not serve.
+            unserved = REFUSALS if handles else frozenset[int]()
             try:
-                attributes = stated.attributes(self.uri)
-                names = real.entries(self.uri)
+                attributes = stated.stated(self.uri, unknown=unserved)
+                names = [Entry(self._asked_root, attributes)] if real.status in unserved else real.entries(self.uri)
             except ObjectNotFoundError as err:
                 raise ConfigurationError(f"{self.uri} is not there; {hint}") from err
+            except TransferError as err:
+                if isinstance(err, SessionLostError):
+                    raise
+                raise TransferError(f"{err}; {hint}") from err
             if attributes.has_kind() and not attributes.is_folder():
                 raise ConfigurationError(f"{self.uri} is no folder; {hint}")
-            if len(names) != 1 or not names[0].name.startswith(b"/"):
+            self._resolves = real.status not in unserved
+            if self._resolves and (len(names) != 1 or not names[0].name.startswith(b"/")):
                 raise SessionLostError("the server does not report the landing's real path")
+            if unfollowed.status in unserved:
+                self.unstated |= {unfollowed.status}
             self._real_root = names[0].name.rstrip(b"/")
         return self._real_root or b"/"
 
@@ -124,7 +147,9 @@ class SftpFolders:
 
     def is_within(self, real: Reply, uri: str, root: bytes) -> bool:
         """Return whether the path in a reply to REALPATH is in the root. Raises as `Reply.entries`."""
-        return all(name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in real.entries(uri))
+        return not self._resolves or all(
+            name.name == root or name.name.startswith(root.rstrip(b"/") + b"/") for name in real.entries(uri)
+        )
 
     def unlisted_links(self, session: SftpSession, paths: Sequence[str], deadline: float) -> dict[str, str]:
         """Return the symbolic links whose targets are not listed under the same name, each with the reason.
@@ -181,7 +206,7 @@ class SftpFolders:
         replies = session.exchange(
             [(kind, place) for place in places for kind in (LSTAT, REALPATH, OPENDIR)], deadline=deadline
         )
-        unstated = [number for number in range(len(folders)) if replies[3 * number].status == UNSUPPORTED]
+        unstated = [number for number in range(len(folders)) if replies[3 * number].status in self.unstated]
         requests = [(STAT, places[number]) for number in unstated]
         for number, reply in zip(unstated, session.exchange(requests, deadline=deadline), strict=True):
             replies[3 * number] = reply
@@ -193,7 +218,8 @@ class SftpFolders:
                 finding = self._why_not(uri, stated, real, opened, root)
                 if finding is None:
                     outcome.handles[folder] = opened.handle(uri)
-                    outcome.real_paths[folder] = real.entries(uri)[0].name
+                    name = real.entries(uri)[0].name if self._resolves else self.place(folder, root)
+                    outcome.real_paths[folder] = name
                     continue
                 if opened.kind == HANDLE:
                     session.close_handle(opened.handle(uri))
@@ -208,10 +234,52 @@ class SftpFolders:
                 outcome.refused[folder] = finding
             else:
                 outcome.findings[folder] = finding
+        for folder in [*outcome.refused, *outcome.findings]:
+            stated = replies[3 * folders.index(folder)]
+            is_unknown = folder in outcome.refused or isinstance(outcome.findings[folder], Unknown)
+            if is_unknown and stated.kind == STATUS and self.is_unlisted(session, folder, deadline):
+                outcome.refused.pop(folder, None)
+                outcome.findings[folder] = Absent(UNLISTED)
         vanished = [folder for folder, finding in outcome.findings.items() if finding is _MAY_BE_GONE]
         if vanished:
             outcome.findings |= self._look_again(session, vanished, deadline)
         return outcome
+
+    def is_unlisted(self, session: SftpSession, path: str, deadline: float) -> bool:
+        """Return whether a complete listing lacks the path or a folder above it, so that it does not exist.
+
+        For what does not exist some servers fail without a reason, and others deny permission.
+        """
+        *above, _ = parts = path.split("/")
+        with self._listing:
+            for depth in range(len(above) + 1):
+                names = self._names(session, "/".join(parts[:depth]), deadline)
+                if names is not None and parts[depth].casefold() not in names:
+                    return True
+        return False
+
+    def _names(self, session: SftpSession, folder: str, deadline: float) -> frozenset[str] | None:
+        """Return the folder's names without case, as they were at most a minute ago; `None` if not all can be listed."""
+        now = time.monotonic()
+        listed_at, names = self._listed.get(folder, (now - 2 * _LISTED_FOR_S, None))
+        if now - listed_at < _LISTED_FOR_S:
+            return names
+        gaps: list[Gap] = []
+        try:
+            opened = self.open_all(session, [folder], deadline)
+            listed = [entry.name for _, entry in self.read(session, opened, deadline, gaps)]
+        except SessionLostError:
+            raise
+        except ArchiveError:
+            names = None
+        else:
+            is_whole = opened.handles and not gaps
+            short = (name.decode("utf-8", "replace").rstrip("/").rpartition("/")[2] for name in listed)
+            names = frozenset(map(str.casefold, short)) if is_whole else None
+        if len(self._listed) >= _LISTED_MAX:
+            self._listed.clear()
+        self._listed[folder] = now, names
+        return names
 
     def read(
         self, session: SftpSession, opened: Opened, deadline: float, gaps: list[Gap]
@@ -275,7 +343,7 @@ class SftpFolders:
         if stated.status == NO_SUCH_FILE:
             return Absent("the server says that there is no such file")
         try:
-            attributes = stated.stated(uri)
+            attributes = stated.stated(uri, unknown=self.unstated)
             if uri != self.uri and attributes.is_link():
                 return Unknown(f"{uri} is a symbolic link, which is not followed")
             if uri != self.uri and attributes.has_kind() and not attributes.is_folder():

@@ -4,12 +4,12 @@ Some servers send permissions without the kind of file, no permissions at all, o
 """
 
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
-from callarchive.storage.landing.sftp.folders import SftpFolders
+from callarchive.storage.landing.sftp.folders import UNLISTED, SftpFolders
 from callarchive.storage.landing.sftp.messages import (
     DATA,
     END_OF_FILE,
@@ -22,6 +22,7 @@ from callarchive.storage.landing.sftp.messages import (
     OPENDIR,
     PERMISSION_DENIED,
     READDIR,
+    REFUSALS,
     STAT,
     Attributes,
     Reply,
@@ -57,7 +58,7 @@ def learn(
     for some in _groups(list(places), _STATS_AT_ONCE):
         replies = session.exchange([(LSTAT, places[path]) for path in some], deadline=deadline)
         for path, reply in zip(some, replies, strict=True):
-            found[path] = _stated(folders.uri_of(path), reply, known[path])
+            found[path] = _stated(folders.uri_of(path), reply, known[path], folders.unstated)
     unclear = {
         path: finding.value
         for path, finding in found.items()
@@ -81,14 +82,17 @@ def learn(
             for reply in replies:
                 if reply.kind == HANDLE:
                     session.close_handle(reply.handle(""))
+    for path, finding in found.items():
+        if isinstance(finding, Unknown) and folders.is_unlisted(session, path, deadline):
+            found[path] = Absent(UNLISTED)
     return found
 
 
-def _stated(uri: str, reply: Reply, known: Attributes) -> Evidence[Attributes]:
+def _stated(uri: str, reply: Reply, known: Attributes, unknown: Collection[int]) -> Evidence[Attributes]:
     if reply.status == NO_SUCH_FILE:
         return Absent("the server says that there is no such file")
     try:
-        return Present(reply.stated(uri).completed_by(known))
+        return Present(reply.stated(uri, unknown=unknown).completed_by(known))
     except SessionLostError:
         raise
     except ArchiveError as err:
@@ -119,7 +123,7 @@ def _kind(
     as_file: Reply,
     reads: tuple[Reply, Reply] | None,
 ) -> Evidence[Attributes]:
-    reported = _stated(uri, stated, known)
+    reported = _stated(uri, stated, known, REFUSALS)
     if isinstance(reported, Present) and reported.value.has_kind():
         return reported
     best = reported.value if isinstance(reported, Present) else known

@@ -2,6 +2,7 @@
 
 import stat
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +13,9 @@ INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT = 1, 2, 3, 4, 5, 7, 8
 OPENDIR, READDIR, REALPATH, STAT = 11, 12, 16, 17
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 1, 2, 3, 4
-NO_CONNECTION, CONNECTION_LOST, UNSUPPORTED = 6, 7, 8
+BAD_MESSAGE, NO_CONNECTION, CONNECTION_LOST, UNSUPPORTED = 5, 6, 7, 8
+REFUSALS = frozenset((PERMISSION_DENIED, FAILURE, BAD_MESSAGE, UNSUPPORTED))
+"""The statuses of a server that does not know a request, or was configured not to serve it."""
 
 OPEN_TO_READ = struct.pack(">II", 1, 0)
 """The end of an OPEN after the name: the flag for reading, and no attributes."""
@@ -134,9 +137,9 @@ class Reply:
             raise self.refusal(place)
         return _take_attributes(self.body, 0)[0]
 
-    def stated(self, place: str) -> Attributes:
-        """Return the attributes in the reply; none of them if the server does not know the request, as some do not LSTAT."""
-        return Attributes() if self.status == UNSUPPORTED else self.attributes(place)
+    def stated(self, place: str, *, unknown: Collection[int]) -> Attributes:
+        """Return the attributes in the reply; none of them if its status is in `unknown`: the server does not serve LSTAT."""
+        return Attributes() if self.status in unknown else self.attributes(place)
 
     def entries(self, place: str) -> list[Entry]:
         """Return the entries in the reply. Raises what `refusal` returns."""

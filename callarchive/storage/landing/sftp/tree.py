@@ -12,7 +12,7 @@ from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Gap
 from callarchive.storage.landing.places import PlaceRefusedError
-from callarchive.storage.landing.sftp.folders import SftpFolders
+from callarchive.storage.landing.sftp.folders import UNLISTED, SftpFolders
 from callarchive.storage.landing.sftp.kinds import NO_KIND, learn
 from callarchive.storage.landing.sftp.messages import (
     ATTRS,
@@ -21,6 +21,7 @@ from callarchive.storage.landing.sftp.messages import (
     FSTAT,
     HANDLE,
     LSTAT,
+    NO_SUCH_FILE,
     OPEN,
     OPEN_TO_READ,
     READDIR,
@@ -86,7 +87,10 @@ class SftpTree:
         stated, real, opened = session.exchange(
             [(LSTAT, place), (REALPATH, place), (OPEN, place + OPEN_TO_READ)], deadline=deadline
         )
-        if stated.status == opened.status == FAILURE:
+        said = {stated.status, opened.status}
+        if not said & {None, NO_SUCH_FILE} and self.folders.is_unlisted(session, path, deadline):
+            raise ObjectNotFoundError(f"{uri}: {UNLISTED}")
+        if said == {FAILURE}:
             raise NotLookedIntoError(str(stated.refusal(uri)))
         try:
             described = self._file(path, uri, stated, real, root)
@@ -178,7 +182,7 @@ class SftpTree:
         return Present(described(self.folders, path, finding.value))
 
     def _file(self, path: str, uri: str, stated: Reply, real: Reply, root: bytes) -> LandingObject:
-        attributes = stated.stated(uri)
+        attributes = stated.stated(uri, unknown=self.folders.unstated)
         if attributes.is_link():
             raise AccessDeniedError(
                 f"{uri} is a symbolic link, which is not followed: have the server's owner store the file itself there"

@@ -12,15 +12,29 @@ from typing import Any, ClassVar
 import asyncssh
 import paramiko
 import pytest
-from paramiko.sftp import CMD_DATA, CMD_HANDLE, CMD_NAME, SFTP_EOF, SFTP_FAILURE, SFTP_NO_SUCH_FILE
+from paramiko.sftp import (
+    CMD_DATA,
+    CMD_HANDLE,
+    CMD_NAME,
+    SFTP_EOF,
+    SFTP_FAILURE,
+    SFTP_NO_SUCH_FILE,
+    SFTP_PERMISSION_DENIED,
+)
 
-from callarchive.domain.errors import AnswerError, TransferError, UnavailableError
-from callarchive.domain.evidence import Absent, Present
+from callarchive.domain.errors import (
+    AnswerError,
+    NotLookedIntoError,
+    ObjectNotFoundError,
+    TransferError,
+    UnavailableError,
+)
+from callarchive.domain.evidence import Absent, Present, Unknown
 from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.storage.landing.date_folders import DateFolders
-from callarchive.storage.landing.object_finder import ObjectFinder, UnseenError
+from callarchive.storage.landing.object_finder import ObjectFinder
 from callarchive.storage.landing.sftp.landing import SftpLanding
-from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, OPENDIR, READ, UNSUPPORTED
+from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, OPENDIR, READ, REALPATH, STAT, UNSUPPORTED
 from callarchive.storage.landing.sftp.session import SftpSession
 
 OpenLanding = Callable[..., SftpLanding]
@@ -165,11 +179,55 @@ def test_server_that_knows_neither_lstat_nor_fstat_is_read(faulty: Any, open_lan
     assert isinstance(landing.stat_many([PATHS[0]])[PATHS[0]], Present)
 
 
+class Without(StatOnly):
+    """Serves neither STAT, LSTAT nor FSTAT, or no REALPATH: it does not know them, or was configured to deny them."""
+
+    absent: ClassVar[tuple[int, ...]]
+    code: ClassVar[int]
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        if kind in self.absent:
+            self._send_status(number, self.code)
+        else:
+            Server._process(self, kind, number, message)
+
+
+@pytest.mark.parametrize("absent", [(REALPATH,), (STAT, LSTAT, FSTAT), (LSTAT,), (REALPATH, STAT, LSTAT, FSTAT)])
+@pytest.mark.parametrize("code", [SFTP_FAILURE, SFTP_PERMISSION_DENIED, 5, UNSUPPORTED])
+@pytest.mark.parametrize("path", ["", "/"])
+def test_server_without_realpath_or_attributes_is_read(
+    faulty: Any, open_landing: OpenLanding, absent: tuple[int, ...], code: int, path: str
+) -> None:
+    contents = fill(faulty.files)
+    faulty.protocol = type("Lacks", (Without,), {"absent": absent, "code": code})
+    landing = open_landing(faulty, path=path)
+    landing.check()
+    listing = landing.list("")
+    assert ([item.path for item in listing.objects], listing.gaps) == (PATHS, ())
+    with landing.open(PATHS[0]) as download:
+        assert b"".join(download) == contents[PATHS[0]]
+    found = landing.stat_many([PATHS[0], "none/a.mp3"])
+    assert [type(finding) for finding in found.values()] == [Present, Absent]
+    existing = landing.existing_folders(["2026-11-01", "none"])
+    assert [type(finding) for finding in existing.values()] == [Present, Absent]
+    with pytest.raises(ObjectNotFoundError):
+        landing.open("2026-11-01/s1/none.mp3").__enter__()
+
+
+@pytest.mark.parametrize("code", [SFTP_FAILURE, UNSUPPORTED])
+def test_root_that_the_server_does_not_open_is_refused_with_the_next_step(
+    faulty: Any, open_landing: OpenLanding, code: int
+) -> None:
+    faulty.protocol = type("Lacks", (Without,), {"absent": (STAT, OPENDIR), "code": code})
+    with pytest.raises(UnavailableError, match=rf"SFTP status {code}\); check accounts.landing"):
+        open_landing(faulty).check()
+
+
 class Lazy(StatOnly):
     """Opens a folder that does not exist, and fails when it is read."""
 
     def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
-        place = paramiko.Message(message.asbytes()).get_binary() if kind == OPENDIR else b""
+        place = paramiko.Message(message.asbytes()[4:]).get_binary() if kind == OPENDIR else b""
         if place.endswith(b"/absent"):
             self._response(number, CMD_HANDLE, b"none")
         else:
@@ -203,8 +261,38 @@ def test_recording_is_found_elsewhere_where_the_server_only_fails_for_what_is_ab
     with finder.open(session_id=session_id, recording_id=recording_id, place=f"https://x.example/{path}") as it:
         assert it.object.path == f"2026-01-06/{path}"
     absent = recording_id.replace("3472", "3473")
-    with pytest.raises(UnseenError, match=r"could not be looked into.*SFTP status 4"):
-        finder.open(session_id=session_id, recording_id=absent, place=None)
+    for place in (None, f"https://x.example/{path}".replace(recording_id, absent)):
+        with pytest.raises(ObjectNotFoundError, match=f"no object for recording {absent}"):
+            finder.open(session_id=session_id, recording_id=absent, place=place)
+
+
+class FailsForUnlisted(FailsForAbsent):
+    """Does not list one of the folders either."""
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        place = paramiko.Message(message.asbytes()[4:]).get_binary() if kind == OPENDIR else b""
+        if place.endswith(b"/2026-11-01"):
+            self._send_status(number, SFTP_FAILURE)
+        else:
+            super()._process(kind, number, message)
+
+
+def test_only_what_a_complete_listing_lacks_is_absent_where_the_server_fails_for_it(
+    faulty: Any, open_landing: OpenLanding
+) -> None:
+    fill(faulty.files)
+    faulty.protocol = FailsForAbsent
+    paths = ["none/a.mp3", "2026-11-01/s1/none.mp3", "2026-11-01/s1/a.mp3"]
+    assert [type(finding) for finding in open_landing(faulty).stat_many(paths).values()] == [Absent, Absent, Present]
+    faulty.protocol = FailsForUnlisted
+    landing = open_landing(faulty)
+    folders = landing.existing_folders(["2026-11-01", "2026-11-03", "2026-11-02"])
+    kinds = {name: type(finding) for name, finding in folders.items()}
+    assert kinds == {"2026-11-01": Unknown, "2026-11-02": Present, "2026-11-03": Absent}
+    paths = ["2026-11-01/none.mp3", "2026-11-02/none.mp3", "2026-11-01/s1/none.mp3"]
+    assert [type(finding) for finding in landing.stat_many(paths).values()] == [Unknown, Absent, Absent]
+    with pytest.raises(NotLookedIntoError, match="SFTP status 4"):
+        landing.open("2026-11-01/none.mp3").__enter__()
 
 
 class Slashed(Sparse):
