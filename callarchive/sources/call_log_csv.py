@@ -73,7 +73,9 @@ def plain_name(name: str) -> str:
     return _DECORATION.sub("", name).lower()
 
 
-def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
+def column_places(
+    names: Sequence[str], *, file: str, advice: str = "Its first line must name the columns, in UTF-8"
+) -> tuple[int | None, ...]:
     """Return for each of `LegFacts`' fields the index of its column or `None`. Raises SourceError if none has ids."""
     places: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -81,8 +83,7 @@ def column_places(names: Sequence[str], *, file: str) -> tuple[int | None, ...]:
     found = tuple(next((places[alias] for alias in _NAMES[fact] if alias in places), None) for fact in LegFacts._fields)
     if found[0] is None:
         raise SourceError(
-            f"{file} has no column session_id (or SessionId); its columns are {_shown_columns(names)}. "
-            "Its first line must name the columns, in UTF-8"
+            f"{file} has no column session_id (or SessionId); its columns are {_shown_columns(names)}. {advice}"
         )
     return found
 

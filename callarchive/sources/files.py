@@ -58,7 +58,9 @@ class FilesSessions:
         except (EOFError, zlib.error, gzip.BadGzipFile) as err:
             raise SourceError(f"{file} is a damaged or truncated gzip file: write it again") from err
         except OSError as err:
-            raise SourceError(f"{file} cannot be read: {err.strerror or type(err).__name__}") from err
+            reason = err.strerror or type(err).__name__
+            advice = "; have its owner let this user read it" if isinstance(err, PermissionError) else ""
+            raise SourceError(f"{file} cannot be read: {reason}{advice}") from err
         return gathering.usable_findings(file)
 
     @contextmanager
@@ -77,7 +79,8 @@ class FilesSessions:
         except (FileNotFoundError, NotADirectoryError) as err:
             raise SourceError(self._absent(file)) from err
         if not stat.S_ISREG(mode):
-            raise SourceError(f"{file} is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}")
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise SourceError(f"{file} is {kind}: name the file in the `path` of the session source")
         with path.open("rb") as stream:
             yield stream
 

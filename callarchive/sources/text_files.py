@@ -21,6 +21,7 @@ _FOREIGN = (
     (b"\xfd7zXZ\0", "an xz file"),
     (b"\x28\xb5\x2f\xfd", "a zstd file"),
 )
+_TEXTS = ("JSON", "text, such as CSV")
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with that of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -41,16 +42,31 @@ def open_as_utf8(stream: BinaryIO, *, file: str) -> BinaryIO:
     if head.startswith(b"\x1f\x8b"):
         stream = cast("BinaryIO", gzip.GzipFile(fileobj=stream))
         head = _head(stream)
+    kind = kind_of(head)
+    if kind not in (None, *_TEXTS):
+        raise SourceError(f"{file} is {kind}, not a list as text: export the list as CSV (UTF-8)")
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _unmarked(head)
+    if encoding is None and (b"\r" not in head[:-1] or b"\n" in head):
+        return stream
+    # Line ends of old Macs, a carriage return alone, become line feeds.
+    text = io.TextIOWrapper(stream, encoding=encoding or "utf-8", errors="replace", newline=None)
+    return io.BufferedReader(_Utf8(text))
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return what a file is that begins so; `None` if it has no known beginning."""
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if head.startswith(b"\x1f\x8b"):
+        return "a gzip file"
     for magic, kind in _FOREIGN:
         if head.startswith(magic):
-            raise SourceError(f"{file} is {kind}, not text: export the list as CSV (UTF-8)")
-    if head.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
-        raise SourceError(f"{file} is a web page (HTML) or XML, not a list: export the list as CSV (UTF-8)")
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _unmarked(head)
-    if encoding is None:
-        return stream
-    text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
-    return io.BufferedReader(_Utf8(text))
+            return kind
+    if text.lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "a web page (HTML) or XML"
+    if text.startswith((b"[", b"{")):
+        return _TEXTS[0]
+    is_text = b"\0" not in head or head.startswith(tuple(mark for mark, _ in _MARKS)) or _unmarked(head)
+    return _TEXTS[1] if is_text and text else None
 
 
 def _head(stream: BinaryIO) -> bytes:

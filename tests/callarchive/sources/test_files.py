@@ -86,7 +86,7 @@ def test_a_missing_list_of_all_days_is_reported_without_that_hint(tmp_path: Path
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "ids.csv").mkdir()
-    with pytest.raises(SourceError, match=r"ids\.csv is a folder"):
+    with pytest.raises(SourceError, match=r"ids\.csv is a folder: name the file"):
         ids(tmp_path / "ids.csv")
 
 
@@ -116,7 +116,7 @@ def test_a_file_without_read_permission_is_reported(tmp_path: Path, monkeypatch:
 
         monkeypatch.setattr(Path, "open", refuse)
     (tmp_path / "ids.csv").chmod(0)
-    with pytest.raises(SourceError, match=r"ids\.csv cannot be read: Permission denied"):
+    with pytest.raises(SourceError, match=r"ids\.csv cannot be read: Permission denied; have its owner"):
         ids(tmp_path / "ids.csv")
 
 
@@ -273,6 +273,19 @@ FORMS: dict[str, bytes] = {
     "quotes.csv": f"session_id,note\n'{A}',\n`{B}`,\n".encode(),
     "commas.txt": f'"{A}",\n"{B}"\n'.encode(),
     "spaces.txt": f"\u00a0{A}\u00a0\n\u200b{B} \u202f\n".encode(),
+    "list.txt": f"{A},{B}\n".encode(),
+    "header.txt": f"Session ID\n{A}\n{B}\n".encode(),
+    "semicolons.txt": f"# both\n'{A}'; {{{B.upper()}}};\n".encode(),
+    "words.txt": f"{A} {B}".encode(),
+    "mac.txt": f"{A}\r{B}\r".encode(),
+    "mac.csv": f"session_id\r{A}\r{B}\r".encode(),
+    "mac.jsonl": f'"{A}"\r{{"session_id": "{B}"}}\r'.encode("utf-16"),
+    "long mac.txt": (f"# {'x' * 500}\r" * 2500 + f"{A}\r{B}").encode(),
+    "array.jsonl": f'[{{"session_id": "{A}"}}, {{"session_id": "{B}"}}]\n'.encode(),
+    "lines.jsonl": f'[\n  "{A}",\n  "{B}"\n]\n'.encode(),
+    "tight.jsonl": f'\ufeff\n["{A}",\n"{B}"]'.encode(),
+    "objects.jsonl": f'{{\n"SessionId": "{A}"\n}}\n{{\n"SessionId": "{B}"\n}}\n'.encode(),
+    "packed array.jsonl": gzip.compress(f'[\n"{A}",\n"{B}"]'.encode()),
     "hyphens.txt": f"{A.replace('-', chr(0x2011))}\n{B.replace('-', chr(0x2013))}\n".encode(),
 }
 
@@ -322,10 +335,6 @@ UNUSABLE: dict[str, Any] = {
     "account.csv": f"session_id,subaccount_id\n{A},acme_th\n{B},acme_th\n".encode(),
     "short.csv": f"call,session_id\n{A}\n{B}\n".encode(),
     "a.txt": f"{SHORT}\n{SHORT}\n".encode(),
-    "list.txt": f"{A},{B}\n".encode(),
-    "array.jsonl": f'[{{"session_id": "{A}"}}, {{"session_id": "{B}"}}]\n'.encode(),
-    "lines.jsonl": f'[\n  "{A}",\n  "{B}"\n]\n'.encode(),
-    "tight.jsonl": f'["{A}",\n"{B}"]'.encode(),
     "object.jsonl": f'{{"ids": [\n"{A}",\n"{B}"\n]}}\n'.encode(),
     "key.jsonl": f'{{"call": "{A}"}}\n{{"call": "{B}"}}\n'.encode(),
     "a.parquet": {"session_id": [SHORT, SHORT]},

@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import uuid
@@ -112,7 +113,7 @@ def test_a_bare_string_is_an_id_and_empty_lines_are_skipped() -> None:
         ("[" * 100_000, "not readable JSON: nested too deeply"),
         ("17", "neither an object nor a string: int"),
         ("null", "neither an object nor a string: NoneType"),
-        (f'["{A}"]', "neither an object nor a string: list"),
+        ("[[1]]", "neither an object nor a string: list"),
         ('{"call": 1}', "has no session_id (or sessionId)"),
         (b"\xff\xfe", "not UTF-8"),
     ],
@@ -123,6 +124,57 @@ def test_a_malformed_line_is_reported_and_its_neighbours_are_read(line: str | by
         LogRow(2, LegFacts(), flaw),
         LogRow(3, LegFacts(session_id=B)),
     ]
+
+
+def test_an_array_on_a_line_is_its_values() -> None:
+    rows = jsonl("[]", f'["{A}", {{"SessionId": "{B}"}}, 17]', f'"{A}"')
+    assert [(row.line, row.facts.session_id, row.flaw) for row in rows] == [
+        (2, A, None),
+        (2, B, None),
+        (2, "", "neither an object nor a string: int"),
+        (3, A, None),
+    ]
+
+
+def test_a_document_over_several_lines_is_refused_with_the_line_of_its_fault() -> None:
+    with pytest.raises(SourceError, match=r"ids\.jsonl, line 3: .*no list of ids or objects.*on each line"):
+        jsonl("[", f'"{A}",', f'"{B}" "{A}"', "]")
+
+
+def test_a_first_line_that_is_cut_does_not_hide_the_others() -> None:
+    assert [row.facts.session_id for row in jsonl('{"session_id": "1', f'"{A}"', f'"{B}"')] == ["", A, B]
+
+
+def test_a_large_file_of_indented_objects_is_read() -> None:
+    names = [str(uuid.UUID(int=number)) for number in range(20_000)]
+    text = "\n".join(json.dumps({"session_id": name}, indent=2) for name in names)
+    assert [row.facts.session_id for row in jsonl(text)] == names
+
+
+@pytest.mark.parametrize("text", [f"{A},x", f"{A} {B[:-1]}", "one, two"])
+def test_a_line_of_ids_and_other_words_is_one_bad_row(text: str) -> None:
+    assert [row.facts.session_id for row in txt(text.encode())] == [text]
+
+
+def test_a_table_as_text_is_refused_with_the_next_step() -> None:
+    with pytest.raises(SourceError, match=r"ids\.txt, line 2: names columns, so this is a table: name the file \.csv"):
+        txt(f"# bookings\nSession ID;start\n{A};2026-11-01\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (gzip.compress(b"PAR1"), "a gzip file"),
+        (b"PK\x03\x04\x14\0", "an Excel workbook"),
+        (f"session_id\n{A}\n".encode(), "text, such as CSV"),
+        (f"session_id\n{A}\n".encode("utf-16"), "text, such as CSV"),
+        (f'["{A}"]'.encode(), "JSON"),
+        (b"<!doctype html>", "a web page"),
+    ],
+)
+def test_a_parquet_file_that_is_something_else_is_named(content: bytes, kind: str) -> None:
+    with pytest.raises(SourceError, match=rf"ids\.parquet is .*{kind}.*, not Parquet: write the list as Parquet"):
+        list(read_parquet(io.BytesIO(content), file="ids.parquet"))
 
 
 @pytest.mark.parametrize("value", ["true", "[]", "{}", '{"a": 1}'])
@@ -200,7 +252,7 @@ def test_an_empty_parquet_file_has_no_rows() -> None:
 
 
 def test_a_parquet_file_without_session_ids_is_refused_and_its_columns_listed() -> None:
-    with pytest.raises(SourceError, match=r"ids\.parquet has no column session_id .* are call, day\."):
+    with pytest.raises(SourceError, match=r"ids\.parquet has no column session_id .* are call, day\. Rename"):
         parquet(pa.table({"call": [1], "day": [2]}))
 
 
