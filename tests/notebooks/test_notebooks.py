@@ -15,6 +15,7 @@ from typing import Any
 
 import altair as alt
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
@@ -70,7 +71,7 @@ def run(name: str, archived: Any, monkeypatch: pytest.MonkeyPatch, **parameters:
     return shown
 
 
-def execute(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sized]:
+def execute(name: str, config: Path, monkeypatch: pytest.MonkeyPatch, **parameters: object) -> list[Sized]:
     """Run the cells without a kernel, which takes seconds to start, and return what they display."""
     displayed: list[Sized] = []
     monkeypatch.setattr("IPython.display.display", displayed.append)
@@ -79,6 +80,7 @@ def execute(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> list[Si
     for cell in nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells:
         if cell.cell_type == "code":
             exec(compile(cell.source, f"{name}, cell {cell.id}", "exec"), names)
+            names |= parameters if cell.source.startswith("# Parameters") else {}
     return displayed
 
 
@@ -223,15 +225,16 @@ def test_listen_finds_the_recording_of_an_id_and_plays_just_its_bytes_also_from_
 
 
 def test_listen_without_an_id_takes_the_longest_sound_one_and_says_when_there_is_none(
-    archived: Any, monkeypatch: pytest.MonkeyPatch
+    archived: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recordings = Catalog.open(archived.config.parent / "catalog").arrow("recordings").to_pylist()
     sound = [row for row in recordings if row["archive_status"] == "archived" and not row["audio_issue"]]
     longest = max((row for row in sound if not row["duration_mismatch"]), key=lambda row: row["duration_s"])
-    assert longest["sha256"] in run("listen", archived, monkeypatch).text
-    nothing = run("listen", archived, monkeypatch, LONGER_THAN_S=100_000)
-    assert "no archived recording matches" in nothing.text
-    assert nothing.audio == []
+    tables = [shown for shown in execute("listen", archived.config, monkeypatch) if isinstance(shown, pd.DataFrame)]
+    assert longest["sha256"] in tables[-1]["value"].tolist()
+    capsys.readouterr()
+    assert execute("listen", archived.config, monkeypatch, LONGER_THAN_S=100_000) == []
+    assert "no archived recording matches" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
