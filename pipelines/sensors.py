@@ -151,7 +151,7 @@ def _no_request(memory: "EventMemory", news: Sequence[tuple[int, date | None]], 
             return (
                 f"{many(len(news), 'new event', 'new events')}, none of a day from {first} to today: nothing to archive"
             )
-        return f"no new event in the inbox since number {memory.seen}"
+        return f"no new event in the inbox since number {memory.seen}; the next tick, in {_EVENTS_EVERY_S} s, reads on"
     days = ", ".join(map(str, sorted(memory.waiting)[:_NAMED]))
     ends = [was.at + was.pause for day, was in memory.requested.items() if day in memory.waiting]
     pause = f"the pause after its last run, which ends at {min(ends):%H:%M:%S} UTC, or " if ends else ""
@@ -184,8 +184,12 @@ def retry_open_days(context: dg.SensorEvaluationContext, settings: Settings) -> 
     return _result(
         requests,
         {day.isoformat(): [was.due_at.isoformat(), was.at.isoformat(), was.count] for day, was in memory.items()},
-        otherwise=f"{many(len(days), 'day is', 'days are')} not final; next: {days[0].day}, due at"
-        f" {days[0].due_at:%Y-%m-%d %H:%M} UTC, not while a run of it is in progress or before its pause has ended"
+        otherwise=f"{many(len(days), 'day is', 'days are')} not final; the next run is of {days[0].day}, "
+        + (
+            f"due at {days[0].due_at:%Y-%m-%d %H:%M} UTC"
+            if days[0].due_at > now
+            else "after the run of it that is in progress, or a pause after one that failed"
+        )
         if days
         else "all archived days are final: no session to look up again",
     )
@@ -217,7 +221,7 @@ def archive_on_id_file(context: dg.SensorEvaluationContext, settings: Settings) 
         + (
             "new or changed ones are still being written"
             if any(not done for _, done in memory.values())
-            else "none is new or changed"
+            else "none is new or changed, which would start a run of its day"
         ),
     )
 

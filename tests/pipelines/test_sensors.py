@@ -99,7 +99,7 @@ def test_events_of_days_that_are_no_partition_and_of_no_day_are_passed_over(
     assert json.loads(result.cursor)["seen"] == 3
     assert result.skip_message == "3 new events, none of a day from 2026-01-01 to today: nothing to archive"
     quiet = tick(settings, "archive_on_event", instance, result.cursor)
-    assert quiet.skip_message == "no new event in the inbox since number 3"
+    assert quiet.skip_message == "no new event in the inbox since number 3; the next tick, in 20 s, reads on"
 
 
 def test_a_busy_morning_makes_few_requests_and_a_small_cursor(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -169,7 +169,7 @@ def test_a_dropped_id_file_starts_its_day(tmp_path: Path, instance: dg.DagsterIn
     unchanged = tick(settings, "archive_on_id_file", instance, asked.cursor)
     assert days_of(unchanged) == []
     assert str(unchanged.skip_message).startswith("1 id file of ")
-    assert str(unchanged.skip_message).endswith(": none is new or changed")
+    assert str(unchanged.skip_message).endswith(": none is new or changed, which would start a run of its day")
 
 
 def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -187,7 +187,10 @@ def test_a_late_day_that_a_backfill_will_come_to_is_not_asked_for(tmp_path: Path
     instance.add_run(run)
     held = tick(settings, "retry_open_days", instance)
     assert days_of(held) == []
-    assert str(held.skip_message).startswith(f"1 day is not final; next: {day}, due at ")
+    assert held.skip_message == (
+        f"1 day is not final; the next run is of {day}, after the run of it that is in progress, or a pause after one"
+        " that failed"
+    )
     instance.delete_run(run.run_id)
     assert days_of(tick(settings, "retry_open_days", instance, held.cursor)) == [day.isoformat()]
 
