@@ -23,6 +23,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--sessions-per-day", type=int, help=f"sessions per account and day (default: {DEMO_SESSIONS_PER_DAY})"
     )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address or name to listen on, also in the configuration (default: 127.0.0.1)",
+    )
     parser.add_argument("--seed", type=int, help=f"seed of the week (default: {DEMO_SEED})")
     options = parser.parse_args(arguments)
     stops: SimpleQueue[int] = SimpleQueue()  # setting an Event in a signal handler can deadlock with its wait()
@@ -34,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             seed=options.seed,
             last_day=options.last_day,
             sessions_per_day=options.sessions_per_day,
+            host=options.host,
         )
     except ArchiveError as err:
         print(f"error: {err}", file=sys.stderr)

@@ -45,6 +45,7 @@ class SimulatedApi:
         world: World,
         *,
         keys: Mapping[str, str],
+        host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         export_polls: int = 2,
@@ -52,6 +53,7 @@ class SimulatedApi:
     ) -> None:
         self.faults = Faults()
         self._keys = dict(keys)
+        self._host = host
         self._port = port
         self._clock = clock
         self._exports = ExportJobs(polls=export_polls, rows_per_file=export_rows_per_file)
@@ -71,7 +73,7 @@ class SimulatedApi:
 
     def start(self) -> Self:
         """Start serving requests."""
-        self._server = HttpServer(("127.0.0.1", self._port), self.answer)
+        self._server = HttpServer((self._host, self._port), self.answer)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="simulated-api")
         self._thread.start()
         return self
@@ -95,7 +97,7 @@ class SimulatedApi:
     @property
     def url(self) -> str:
         """The value for `api_url`."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def requests(self) -> tuple[Request, ...]:

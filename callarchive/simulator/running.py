@@ -72,7 +72,9 @@ class Simulator:
         environment: the variables of the configuration: API keys, SFTP password, AWS credentials. Also written to `.env`.
     """
 
-    def __init__(self, directory: Path, world: World, clock: Callable[[], datetime], *, export_polls: int) -> None:
+    def __init__(
+        self, directory: Path, world: World, clock: Callable[[], datetime], *, export_polls: int, host: str
+    ) -> None:
         self.directory = directory
         self.world = world
         self.clock = clock
@@ -86,11 +88,14 @@ class Simulator:
             "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
         }
         keys = {account.subaccount_id: self.environment[api_key_name(account)] for account in world.accounts}
-        self.api = SimulatedApi(world, keys=keys, clock=clock, port=self._port("api"), export_polls=export_polls)
-        self.s3 = SimulatedS3(port=self._port("s3"))
+        self.api = SimulatedApi(
+            world, keys=keys, clock=clock, host=host, port=self._port("api"), export_polls=export_polls
+        )
+        self.s3 = SimulatedS3(host=host, port=self._port("s3"))
         self.sftp = SimulatedSftp(
             directory / "sftp",
             password=self.environment[_SFTP_PASSWORD],
+            host=host,
             port=self._port("sftp"),
             host_key=directory / "sftp_host_key",
         )
@@ -113,12 +118,14 @@ class Simulator:
         sessions_per_day: int | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         export_polls: int = 1,
+        host: str = "127.0.0.1",
     ) -> "Simulator":
         """Start and fill all simulators, and write `directory/callarchive.toml`.
 
         With only the directory given, the last start there is repeated: the same world, keys and, if they are free, ports, so
         that the configuration remains valid. Without a world, it is the demo's week, which ends yesterday (UTC) by default.
         After moving a `MovableClock`, call `deliver`. An export job is unfinished for `export_polls` requests.
+        The servers listen on `host`, which the configuration names.
 
         Raises:
             ConfigurationError: the extra `simulator` is not installed, or another simulator uses the directory.
@@ -140,7 +147,7 @@ class Simulator:
             if world is None:
                 recipe = _recipe(_read_state(folder).get("world"), seed, last_day, sessions_per_day)
                 world = recipe.world()
-            simulator = cls(folder, world, clock, export_polls=export_polls)
+            simulator = cls(folder, world, clock, export_polls=export_polls, host=host)
             stack.enter_context(simulator.api)
             stack.enter_context(simulator.s3)
             stack.enter_context(simulator.sftp)

@@ -26,7 +26,8 @@ class SimulatedS3:
     secret_access_key = SECRET_ACCESS_KEY
     region = REGION
 
-    def __init__(self, *, port: int = 0) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._host = host
         self._wanted_port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -45,7 +46,7 @@ class SimulatedS3:
         if self._wanted_port and free_port(self._wanted_port) != self._wanted_port:
             raise UnavailableError(f"the simulated S3 cannot use port {self._wanted_port}: another program uses it")
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "callarchive.simulator.moto_process", str(self._wanted_port)],
+            [sys.executable, "-m", "callarchive.simulator.moto_process", self._host, str(self._wanted_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C must not stop it before we do
@@ -84,7 +85,7 @@ class SimulatedS3:
     @property
     def endpoint_url(self) -> str:
         """The value for `[accounts.s3] endpoint_url`."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @cached_property
     def client(self) -> Any:

@@ -26,10 +26,18 @@ class SimulatedSftp:
     The file `host_key` keeps the server's key for the next start.
     """
 
-    host = "127.0.0.1"
     user = USER
 
-    def __init__(self, folder: Path, *, password: str, port: int = 0, host_key: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        host_key: Path | None = None,
+    ) -> None:
+        self.host = host
         self._folder = folder
         self._password = password
         self._port = port

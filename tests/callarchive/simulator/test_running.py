@@ -43,6 +43,19 @@ def small_world() -> World:
     return generate_world(seed=5, accounts=DEMO_ACCOUNTS, first_day=LAST_DAY, last_day=LAST_DAY, sessions_per_day=4)
 
 
+def test_the_servers_listen_on_the_host_that_the_configuration_names(tmp_path: Path) -> None:
+    with Simulator.start(tmp_path, world=small_world(), host="127.0.0.2") as simulator:
+        on_s3, on_sftp = configuration(simulator)["accounts"]
+        assert on_sftp["landing"] == f"sftp://demo@127.0.0.2:{simulator.sftp.port}/upload"
+        assert simulator.sftp.host_key_line.startswith("[127.0.0.2]:")
+        urls = (on_s3["api_url"], on_s3["s3"]["endpoint_url"])
+        assert all(url.startswith("http://127.0.0.2:") for url in urls)
+        assert requests.get(f"{urls[0]}/api/v1/subaccounts/demo_s3/webhooks", timeout=5).status_code == 401
+        assert requests.get(urls[1], timeout=5).status_code == 200
+        with socket.create_connection(("127.0.0.2", simulator.sftp.port), timeout=5) as connection:
+            assert connection.recv(4) == b"SSH-"
+
+
 def test_the_configuration_points_to_the_running_servers(demo: Simulator) -> None:
     written = configuration(demo)
     assert written["timezone"] == "UTC"
