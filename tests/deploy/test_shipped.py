@@ -131,7 +131,7 @@ def test_compose_starts_one_worker_per_concurrent_run() -> None:
 
 def test_compose_mounts_existing_files_and_waits_for_existing_services() -> None:
     composed = shipped("compose/compose.yaml")
-    given = {"callarchive.toml"}  # provided by the user, see the comment at the top of the file
+    given = {"config"}  # provided by the user, see the comment at the top of the file
     for service in composed["services"].values():
         assert set(service.get("depends_on", ())) <= composed["services"].keys()
         for volume in service.get("volumes", ()):
@@ -146,3 +146,30 @@ def test_compose_mounts_existing_files_and_waits_for_existing_services() -> None
     [location] = shipped("compose/workspace.yaml")["load_from"]
     assert location["grpc_server"]["host"] in composed["services"]
     assert str(location["grpc_server"]["port"]) in composed["services"][location["grpc_server"]["host"]]["command"]
+
+
+def test_the_image_installs_what_its_programs_need_in_the_tested_versions() -> None:
+    """The lock of the image is a part of the lock that the tests run with, and has no program for tests."""
+    pinned, tested = (
+        set(re.findall(r"^\S+==[^ ]+|^    --hash=\S+", file.read_text(), flags=re.MULTILINE))
+        for file in (DEPLOY / "requirements.lock", DEPLOY.parent / "requirements.lock")
+    )
+    assert pinned <= tested
+    names = {re.split(r"[\[=]", line)[0] for line in pinned}
+    assert names >= {
+        "dagster",
+        "dagster-webserver",
+        "dagster-celery",
+        "dagster-k8s",
+        "dagster-postgres",
+        "psycopg-binary",
+    }
+    assert names.isdisjoint({"pytest", "mypy", "moto", "ipykernel", "playwright"})
+
+
+def test_files_beside_the_configuration_are_mounted_with_it() -> None:
+    """An account on SFTP needs known_hosts, and secrets may be files."""
+    for path in ("compose/compose.yaml", "receiver/compose.yaml"):
+        for service in shipped(path)["services"].values():
+            if service["image"] == "callarchive":
+                assert "./config:/etc/callarchive:ro" in service["volumes"]
