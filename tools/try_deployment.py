@@ -505,7 +505,7 @@ def try_deployment(trial: Trial) -> None:
             f"{len(found['recordings'])} recordings",
         ]
         remarks.append(f"{statuses['archived']} archived, each once")
-    if runs != {"SUCCESS": DAYS, "FAILURE": 1}:
+    if runs["FAILURE"] != 1 or runs["SUCCESS"] not in (DAYS - 1, DAYS):  # a day that was complete is not run again
         raise TrialError(f"expected {DAYS} successful runs and the killed one, found {dict(runs)}")
     with trial.step("webhook event posted twice to the receiver") as remarks:
         if (events := trial.post_event()) != 1:
