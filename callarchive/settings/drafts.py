@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import date
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from callarchive.domain.errors import ConfigurationError
 from callarchive.settings.configuration import Settings
-from callarchive.settings.loading import explain
+from callarchive.settings.loading import explain, referenced_variables
 from callarchive.settings.values import BASE_FOLDER
 
 _PLACEHOLDERS: dict[str, Any] = {
@@ -57,7 +58,7 @@ class Draft:
         self.secrets: dict[str, str] = {}
         self._folder = folder
         self._existing = existing
-        self._tree = copy.deepcopy(_PLACEHOLDERS) if existing is None else tomllib.loads(existing)
+        self._tree = copy.deepcopy(_PLACEHOLDERS) if existing is None else _parsed(existing)
         self._tree["accounts"] = [*self._tree.get("accounts", ()), copy.deepcopy(_ACCOUNT_PLACEHOLDERS)]
 
     def put(self, key: str, value: object) -> None:
@@ -102,14 +103,22 @@ class Draft:
             text = _HEAD + "".join(_lines(self._tree, _TOP)) + "\n[[accounts]]\n" + _account_text(account)
         else:
             text = self._existing.rstrip("\n") + "\n\n[[accounts]]\n" + _account_text(account)
+        unwritable = "an answer cannot be written as TOML: edit a copy of callarchive.example.toml"
         try:
-            written = tomllib.loads(text)
+            written = _parsed(text)
         except tomllib.TOMLDecodeError as err:
-            reason = "an account cannot be appended to it: write accounts as [[accounts]] sections"
-            raise ConfigurationError(f"{reason} ({err})") from None
-        if written["accounts"] != self._tree["accounts"]:
-            raise ConfigurationError("an answer cannot be written as TOML: edit a copy of callarchive.example.toml")
+            inline = "an account cannot be appended to it: write accounts as [[accounts]] sections"
+            raise ConfigurationError(f"{unwritable if self._existing is None else inline} ({err})") from None
+        if written["accounts"] != self._tree["accounts"] or not _is_utf8(text):
+            raise ConfigurationError(unwritable)
         return text
+
+    def variable(self, secret: str) -> str:
+        """Return the environment variable of a secret of the account; numbered if another account has one of that name."""
+        *others, account = self._tree["accounts"]
+        name, taken = variable_name(account["subaccount_id"], secret), referenced_variables(others)
+        numbered = (f"{name}_{number}" for number in count(2))
+        return next(one for one in chain((name,), numbered) if one not in taken)
 
     def dotenv(self, existing: str = "") -> str:
         """Return the text of `.env`: what is there, and the secrets that are not.
@@ -117,14 +126,17 @@ class Draft:
         Raises ConfigurationError if a secret cannot be read back from it.
         """
         text = existing if not existing or existing.endswith("\n") else f"{existing}\n"
+        held = _dotenv_values(existing)
         for name, value in self.secrets.items():
-            if name in dotenv_values(stream=io.StringIO(existing)):
-                continue
-            line = f"{name}={_dotenv_value(value)}\n"
-            if dotenv_values(stream=io.StringIO(line)) != {name: value}:
-                reason = "has characters that .env cannot hold: save it to a file, and pass the file"
-                raise ConfigurationError(f"the value of {name} {reason}")
-            text += line
+            if not held.get(name):
+                text += f"{name}={_dotenv_value(value)}\n"
+            elif held[name] != value:
+                raise ConfigurationError(f".env has another value of {name}: remove that line, or unset the variable")
+        written = _dotenv_values(text) if _is_utf8(text) else {}
+        for name, value in self.secrets.items():
+            if written.get(name) != value:
+                reason = "cannot be read back from .env, because of its characters or of a line before it"
+                raise ConfigurationError(f"the value of {name} {reason}: save it to a file, and pass the file")
         return text
 
 
@@ -132,6 +144,19 @@ def variable_name(subaccount_id: str, secret: str) -> str:
     """Return the environment variable of an account's secret: ACME_SG_API_KEY for acme_sg and API_KEY."""
     name = re.sub(r"\W", "_", subaccount_id, flags=re.ASCII).upper()
     return f"{'_' if name[:1].isdigit() else ''}{name}_{secret}"
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text.removeprefix("\ufeff"))
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _dotenv_values(text: str) -> Mapping[str, str | None]:
+    """Return what is read from a file with this text, whose line ends are translated."""
+    return dotenv_values(stream=io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8"))
 
 
 def _account_text(account: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ def load_settings(path: Path | str | None = None) -> Settings:
     except (OSError, ValueError) as err:  # ValueError: a NUL in the name
         raise ConfigurationError(f"{file} cannot be read: {getattr(err, 'strerror', None) or err}") from err
     _fill_environment(file.parent)
-    overridden = _overlay(tree, _referenced_variables(tree))
+    overridden = _overlay(tree, referenced_variables(tree))
     try:
         settings = Settings.model_validate(tree, context={BASE_FOLDER: file.parent})
     except ValidationError as err:
@@ -85,13 +85,13 @@ def _fill_environment(folder: Path) -> None:
         follow_path_variable()
 
 
-def _referenced_variables(node: Any) -> set[str]:
+def referenced_variables(node: Any) -> set[str]:
     """Return the names in every `{ env = "NAME" }`: secrets, even if they begin with our prefix."""
     if isinstance(node, dict):
         own = {node["env"]} if set(node) == {"env"} and isinstance(node["env"], str) else set()
-        return own.union(*(_referenced_variables(child) for child in node.values()))
+        return own.union(*(referenced_variables(child) for child in node.values()))
     if isinstance(node, list):
-        return set().union(*(_referenced_variables(child) for child in node))
+        return set().union(*(referenced_variables(child) for child in node))
     return set()
 
 

@@ -34,9 +34,7 @@ def ask_for_account(draft: Draft, given: str | None, api_url: str | None, api_ke
     account = answer("--account", "8x8 subaccount id", given, accept)
     if api_url is not None:
         answer("--api-url", "", api_url, accept_url)
-    key = ask_for_secret(
-        draft, account, "API_KEY", f"API key of {account}", api_key_file, "--api-key-file", check_api_key
-    )
+    key = ask_for_secret(draft, "API_KEY", f"API key of {account}", api_key_file, "--api-key-file", check_api_key)
     draft.put_account("api_key", key)
     return account
 

@@ -10,14 +10,14 @@ import typer
 from callarchive.cli.init.questions import agree, answer, can_ask, secret
 from callarchive.domain.errors import ConfigurationError, HostKeyError
 from callarchive.settings import Secret, SftpSettings
-from callarchive.settings.drafts import Draft, variable_name
+from callarchive.settings.drafts import Draft
+from callarchive.settings.values import BASE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from callarchive.storage.landing.sftp.host_key_scan import ShownKey
     from callarchive.storage.landing.sftp.server import Server
-from callarchive.settings.values import BASE_FOLDER
 
 KNOWN_HOSTS = "known_hosts"
 _TIMEOUT_S = 15.0
@@ -124,7 +124,7 @@ def _ask_for_login(draft: Draft, folder: Path, account: str, options: LandingOpt
         return False
 
     def opens_the_key(passphrase: str) -> None:
-        name = variable_name(account, "SFTP_PASSPHRASE")
+        name = draft.variable("SFTP_PASSPHRASE")
         os.environ[name] = passphrase
         load_private_key(login().model_copy(update={"passphrase": Secret(env=name)}), account=account)
 
@@ -140,18 +140,15 @@ def _ask_for_login(draft: Draft, folder: Path, account: str, options: LandingOpt
         raise typer.BadParameter("it requires a --private-key that is encrypted", param_hint="--passphrase-file")
     if needs_passphrase:
         what, file = "passphrase of the private key", options.passphrase_file
-        sftp["passphrase"] = ask_for_secret(
-            draft, account, "SFTP_PASSPHRASE", what, file, "--passphrase-file", opens_the_key
-        )
+        sftp["passphrase"] = ask_for_secret(draft, "SFTP_PASSPHRASE", what, file, "--passphrase-file", opens_the_key)
     elif "private_key" not in sftp:
         file = options.password_file
-        sftp["password"] = ask_for_secret(draft, account, "SFTP_PASSWORD", "password", file, "--password-file")
+        sftp["password"] = ask_for_secret(draft, "SFTP_PASSWORD", "password", file, "--password-file")
     load_private_key(login(), account=account)  # with a passphrase from a file
 
 
 def ask_for_secret(
     draft: Draft,
-    account: str,
     name: str,
     what: str,
     file: str | None,
@@ -169,9 +166,9 @@ def ask_for_secret(
 
     if file is not None:
         return {"file": file}
-    variable = variable_name(account, name)
+    variable = draft.variable(name)
     missing = f"{variable} or {option} is missing"
-    value = secret(f"{what[0].upper()}{what[1:]}", os.environ.get(variable), accept, missing=missing)
+    value = secret(f"{what[0].upper()}{what[1:]}", os.environ.get(variable) or None, accept, missing=missing)
     draft.secrets[variable] = os.environ[variable] = value
     return {"env": variable}
 

@@ -28,6 +28,46 @@ def test_a_secret_is_read_back_unchanged_or_refused(value: str) -> None:
         assert dotenv_values(stream=io.StringIO(text)) == {"OTHER": "1", "ACME_KEY": value}
 
 
+@pytest.mark.parametrize(
+    ("existing", "value"),
+    [("", "a\rb"), ("", "a\r\nb"), ("", "a\udcffb"), ("OTHER='never closed", "a b")],
+    ids=["carriage return", "Windows line end", "not UTF-8", "unbalanced"],
+)
+def test_a_secret_that_the_file_would_change_is_refused(existing: str, value: str) -> None:
+    draft = Draft(Path("/"))
+    draft.secrets["ACME_KEY"] = value
+    with pytest.raises(ConfigurationError, match="ACME_KEY cannot be read back"):
+        draft.dotenv(existing)
+
+
+def test_a_secret_fills_an_empty_variable_and_never_changes_another_value() -> None:
+    draft = Draft(Path("/"))
+    draft.secrets["ACME_KEY"] = "new"
+    assert dotenv_values(stream=io.StringIO(draft.dotenv("ACME_KEY="))) == {"ACME_KEY": "new"}
+    assert draft.dotenv("ACME_KEY=new\n") == "ACME_KEY=new\n"
+    with pytest.raises(ConfigurationError, match="another value of ACME_KEY") as raised:
+        draft.dotenv("ACME_KEY=old\n")
+    assert "old" not in str(raised.value)
+
+
+def test_accounts_with_similar_ids_have_variables_of_their_own(tmp_path: Path) -> None:
+    held = Draft(tmp_path)
+    for key, value in (("subaccount_id", "acme_sg"), ("api_key", {"env": "ACME_SG_API_KEY"})):
+        held.put_account(key, value)
+    draft = Draft(tmp_path, "\ufeff" + held.toml())  # saved by an editor that writes a byte order mark
+    draft.put_account("subaccount_id", "acme-sg")
+    assert draft.variable("API_KEY") == "ACME_SG_API_KEY_2"
+    assert draft.variable("SFTP_PASSWORD") == "ACME_SG_SFTP_PASSWORD"
+    assert draft.toml().count("[[accounts]]") == 2
+
+
+def test_an_answer_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    draft = Draft(tmp_path)
+    draft.put("archive.url", "/srv/\udcff")
+    with pytest.raises(ConfigurationError, match="cannot be written as TOML"):
+        draft.toml()
+
+
 def test_a_rejected_value_leaves_the_draft_unchanged(tmp_path: Path) -> None:
     draft = Draft(tmp_path)
     draft.put_account("landing", "s3://acme-recordings")
