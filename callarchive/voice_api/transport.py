@@ -96,7 +96,7 @@ class Transport:
         # Twice the concurrent lookups: two days may run at once, and urllib3 closes surplus connections with a warning.
         self._routes = Routes(connection_count=2 * lookups.concurrency)
         self._key = ApiKey(account)
-        self._is_silent = False  # whether the latest request ended without any response
+        self._is_silent = False  # since a request that may be tried often got no response at all
         self._is_brief = False
 
     def __repr__(self) -> str:
@@ -107,7 +107,7 @@ class Transport:
         return Deadline(seconds, sleep=self._sleep)
 
     def begin_day(self) -> None:
-        """If the latest request got no response, try each request once until the API responds: it was waited for already."""
+        """If the API was waited for without any response, try each request once until it responds."""
         self._is_brief = self._is_silent
 
     def send(self, request: Request, *, deadline: Deadline) -> Response:
@@ -118,12 +118,11 @@ class Transport:
         for a redirect to another host or a body over the limit, and ConfigurationError if the key is not set or invalid.
         """
         try:
-            response = self._send(request, deadline)
+            return self._send(request, deadline)
         except NoResponseError as err:
-            self._is_silent = err.http_status is None
+            # A request with few attempts, such as the removal of a job, waits for no outage.
+            self._is_silent = err.http_status is None and (self._is_silent or request.attempts == _MAX_ATTEMPTS)
             raise
-        self._is_silent = False
-        return response
 
     def _send(self, request: Request, deadline: Deadline) -> Response:
         attempt = throttled = 0
@@ -138,7 +137,7 @@ class Transport:
                 if not err.retryable:
                     raise NoResponseError(reason, http_status=status) from err
             else:
-                self._is_brief = False
+                self._is_silent = self._is_brief = False
                 status = response.status
                 if status in (408, 429) or status >= 500:
                     reason = f"HTTP {status}"

@@ -56,16 +56,17 @@ def test_a_response_shows_whether_its_end_was_announced(server, reply, transport
 def test_a_silent_api_is_tried_once_on_the_next_day_until_it_responds(server, reply, transport, monkeypatch):
     monkeypatch.setattr(transport, "_sleep", lambda _: None)
 
-    def attempts(*replies, begin_day=True):
+    def attempts(*replies, begin_day=True, most=6):
         if begin_day:
             transport.begin_day()
         server.reply_with(*replies)
         before = len(server.received)
         with contextlib.suppress(NoResponseError):
-            transport.send(Request(method="GET", url=server.url), deadline=transport.deadline(60))
+            transport.send(Request(method="GET", url=server.url, attempts=most), deadline=transport.deadline(60))
         return len(server.received) - before
 
     silence, busy, fine = reply(pieces=[]), reply(status=503), reply()
+    assert attempts(silence, most=1) == 1
     assert attempts(silence) == 6
     assert attempts(silence, begin_day=False) == 6, "an outage within a day is waited for"
     assert attempts(silence) == 1
