@@ -108,6 +108,13 @@ class Report:
         """The calls of all days by state."""
         return sum((day.counts for day in self.days), Counter())
 
+    def is_complete(self) -> bool:
+        """Return whether it is known of every call, or every selected one, if it should have a recording."""
+        days_are_known = not self.open_days and not any(
+            not day.is_known or set(day.failed_accounts).intersection(self.accounts) for day in self.days
+        )
+        return not self.counts[CallState.UNKNOWN] and (days_are_known or self.only_sessions)
+
     def is_listed_whole(self) -> bool:
         """Return whether every call is listed."""
         return len(self.calls) == self.counts.total()

@@ -64,7 +64,7 @@ def pieces(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
 
 
 def verdict(report: Report) -> str:
-    """Return the first sentence: how many calls have their recording."""
+    """Return the first sentence: how many calls have their recording. It says "all" without reserve only if it knows all."""
     counts, days = report.counts, days_text(report.days[0].day, report.days[-1].day)
     kept, lacking = counts[CallState.ARCHIVED], sum(counts[state] for state in LACKING)
     which = "selected calls" if report.only_sessions else "calls"
@@ -73,10 +73,12 @@ def verdict(report: Report) -> str:
         return f"No {which} of {days} are known."
     if not total:
         return f"None of the {which} of {days} is known to have a recording."
+    which = which if lacking or report.is_complete() else f"known {which}"
+    end = "." if lacking or report.is_complete() else "; there may be others."
     if total == 1:
-        return f"The only {which.removesuffix('s')} of {days} that should have a recording {'has' if kept else 'lacks'} it."
+        return f"The only {which.removesuffix('s')} of {days} that should have a recording {'has' if kept else 'lacks'} it{end}"
     if not lacking:
-        return f"All {total:,} {which} of {days} that should have a recording have it."
+        return f"All {total:,} {which} of {days} that should have a recording have it{end}"
     if not kept:
         return f"None of the {total:,} {which} of {days} that should have a recording has it."
     have, do = "has its" if kept == 1 else "have their", "does" if lacking == 1 else "do"

@@ -114,6 +114,23 @@ def test_the_verdict_counts_only_calls_that_should_have_a_recording(counts: dict
 
 
 @pytest.mark.parametrize(
+    ("unknown", "reserved"),
+    [
+        ({"archived": False}, True),
+        ({"damaged": "it is torn"}, True),
+        ({"failed_accounts": ("acme_one",)}, True),
+        ({"counts": Counter({CallState.UNKNOWN: 1})}, True),
+        ({"failed_accounts": ("acme_two",)}, False),
+    ],
+)
+def test_the_verdict_is_reserved_if_not_everything_is_known(unknown: dict[str, Any], reserved: bool) -> None:
+    days = [DayCounts(AT.date(), Counter({CallState.ARCHIVED: 2})), DayCounts(AT.date().replace(day=4), **unknown)]
+    which, end = ("known calls", "; there may be others.") if reserved else ("calls", ".")
+    sentence = f"All 2 {which} of 3–4 November 2026 that should have a recording have it{end}"
+    assert verdict(Report(days, ZoneInfo("UTC"), AT, ("acme_one",))) == sentence
+
+
+@pytest.mark.parametrize(
     ("first", "last", "text"),
     [
         ("2026-11-01", "2026-11-07", "1–7 November 2026"),
