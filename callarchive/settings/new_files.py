@@ -15,7 +15,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file to write. `replaces` is the text that it has now; `None` if there must be no file."""
+    """A file to write. `replaces` is the text that it has now; `None` if there must be no file. Owner and group are kept."""
 
     path: Path
     text: str
@@ -50,7 +50,14 @@ def _staged(new: NewFile, temporary: ExitStack) -> Path:
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         opened.write(new.text)
         opened.flush()
-        os.fchmod(descriptor, new.mode)
+        mode = new.mode
+        if new.replaces is not None:
+            held = new.path.stat()
+            try:
+                os.fchown(descriptor, held.st_uid if os.geteuid() == 0 else -1, held.st_gid)
+            except PermissionError:  # it would be another group that gets access
+                mode &= 0o707
+        os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     return path
 

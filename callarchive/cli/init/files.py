@@ -10,6 +10,8 @@ from callarchive.settings.drafts import Draft
 from callarchive.settings.loading import configuration_file, load_settings
 from callarchive.settings.new_files import NewFile, write_together
 
+_PRIVATE = 0o600
+
 
 def existing_text(config: Path, *, add_account: bool) -> str | None:
     """Return the configuration to extend, `None` for a new one. Raises ConfigurationError if that cannot be."""
@@ -33,7 +35,9 @@ def existing_text(config: Path, *, add_account: bool) -> str | None:
 
 def write_files(draft: Draft, config: Path, existing: str | None, pin: str | None) -> list[str]:
     """Write all files, and return a line about each."""
-    config, env, known_hosts = config.resolve(), config.parent / ".env", config.parent / KNOWN_HOSTS
+    folder = config.parent
+    # Of links, the files to which they lead are extended.
+    config, env, known_hosts = (file.resolve() for file in (config, folder / ".env", folder / KNOWN_HOSTS))
     new = []
     if pin is not None:
         held = _text(known_hosts)
@@ -42,17 +46,25 @@ def write_files(draft: Draft, config: Path, existing: str | None, pin: str | Non
     held = _text(env)
     secrets = draft.dotenv(held or "")
     if secrets != (held or ""):
-        new.append(NewFile(env, secrets, replaces=held, mode=0o600))
-        if not _is_ignored_by_git(env):
-            ignored = env.with_name(".gitignore")
+        new.append(NewFile(env, secrets, replaces=held, mode=_private_mode(env)))
+        if not _is_ignored_by_git(folder / ".env"):
+            ignored = folder / ".gitignore"
             held = _text(ignored)
             gap = "" if not held or held.endswith("\n") else "\n"
             new.insert(0, NewFile(ignored, f"{held or ''}{gap}/.env\n", replaces=held))
     mode = 0o644 if existing is None else config.stat().st_mode & 0o777
     new.append(NewFile(config, draft.toml(), replaces=existing, mode=mode))
     write_together(new)
-    about = {env: " (secrets; only you can read it)", env.with_name(".gitignore"): " (so that git ignores .env)"}
+    about = {env: " (secrets; only you can read it)", folder / ".gitignore": " (so that git ignores .env)"}
+    if _private_mode(env) != _PRIVATE:
+        about[env] = " (secrets; its group can still read it)"
     return [f"{'wrote' if file.replaces is None else 'extended'} {file.path}{about.get(file.path, '')}" for file in new]
+
+
+def _private_mode(file: Path) -> int:
+    """Return the mode of a file with secrets: a group that was given access keeps it, as a service may need it."""
+    mode = file.stat().st_mode & 0o777 if file.exists() else _PRIVATE
+    return _PRIVATE if mode & 0o007 else mode & 0o660
 
 
 def _text(file: Path) -> str | None:

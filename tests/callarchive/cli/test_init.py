@@ -267,7 +267,11 @@ def test_an_account_is_added_without_touching_what_is_there(
         'session_sources = [{ kind = "log_export" }]  # the last line'
     )
     config.write_bytes(held.encode())
-    env.write_text("ACME_KEY=one")
+    kept = tmp_path / "secrets" / "env"
+    kept.parent.mkdir()
+    kept.write_text("ACME_KEY=one")
+    kept.chmod(0o640)  # a service reads it by its group
+    env.symlink_to(kept)
     for name in ("DEMO_S3_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, simulator.environment[name])
     endpoint = simulator.s3.endpoint_url
@@ -283,7 +287,8 @@ def test_an_account_is_added_without_touching_what_is_there(
     assert code == 1  # doctor: nothing pushes to acme's bucket
     assert err.count("acme: ") >= 1
     assert config.read_bytes().startswith(held.encode() + b"\n\n[[accounts]]\n")
-    assert env.read_text().startswith("ACME_KEY=one\nDEMO_S3_API_KEY=")
+    assert kept.read_text().startswith("ACME_KEY=one\nDEMO_S3_API_KEY=")
+    assert (env.is_symlink(), stat.S_IMODE(kept.stat().st_mode)) == (True, 0o640)
     assert [account.subaccount_id for account in load_settings(config).accounts] == ["acme", "demo_s3"]
 
     code, out, err = run("init", "--add-account", "--account", "acme", "--landing", "s3://b")

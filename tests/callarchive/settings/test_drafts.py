@@ -1,6 +1,8 @@
 """A configuration in the making, and the files that are written together."""
 
 import io
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,3 +106,13 @@ def test_files_are_written_together_or_not_at_all(tmp_path: Path) -> None:
     write_together([one, two])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"taken": "kept", "one": "1", "two": "2"}
     assert one.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_that_is_extended_keeps_its_owner_and_group(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.write_text("1")
+    os.chown(held, 1234, 2345)
+    write_together([NewFile(held, "2", replaces="1", mode=0o640)])
+    found = held.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 2345, 0o640)
