@@ -186,6 +186,13 @@ def _host_key(server: "Server", keys: "Sequence[ShownKey]", expected: str | None
     """Return the line that pins the server's key, after the user has confirmed its fingerprint; `None` if it is pinned."""
     from callarchive.storage.landing.sftp.host_keys import read_known_hosts
 
+    shown = ", ".join(f"{key.key_type} {key.fingerprint}" for key in keys)
+    confirmed = next((key for key in keys if key.fingerprint == (expected or "").strip()), None)
+    if expected is not None and confirmed is None:
+        raise HostKeyError(
+            f"{server.uri} shows {shown}, and not the --host-key {expected}: it has another key, or it is another server. "
+            "Nothing was sent to it or written. Ask the server's owner for the fingerprint"
+        )
     file = server.settings.known_hosts
     if file.exists():
         pinned = read_known_hosts(file, host=server.host, port=server.port, account=server.account)
@@ -194,15 +201,8 @@ def _host_key(server: "Server", keys: "Sequence[ShownKey]", expected: str | None
             shown_first = next((key for key in keys if key.blob in known), keys[0])
             pinned.verify(shown_first.key_type, shown_first.blob)
             return None
-    shown = ", ".join(f"{key.key_type} {key.fingerprint}" for key in keys)
-    if expected is not None:
-        matching = [key for key in keys if key.fingerprint == expected.strip()]
-        if not matching:
-            raise HostKeyError(
-                f"{server.uri} shows {shown}, and not the --host-key {expected}: it has another key, or it is another server. "
-                "Nothing was sent to it or written. Ask the server's owner for the fingerprint"
-            )
-        return matching[0].known_hosts_line(server)
+    if confirmed is not None:
+        return confirmed.known_hosts_line(server)
     if not can_ask():
         raise ConfigurationError(
             f"--host-key is missing, and there is no terminal to ask on: {server.uri} shows {shown}. "

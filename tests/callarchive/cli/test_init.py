@@ -238,9 +238,12 @@ def test_without_a_terminal_options_and_variables_are_enough(
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert "--host-key is missing" in err
-    code, out, err = run(*words, "--host-key", "SHA256:of-another-server")
-    assert (code, out) == (3, "")
-    assert "not the --host-key SHA256:of-another-server" in err
+    for pinned in ("", simulator.sftp.host_key_line):
+        (tmp_path / "known_hosts").write_text(pinned)
+        code, out, err = run(*words, "--host-key", "SHA256:of-another-server")
+        assert (code, out) == (3, "")
+        assert "not the --host-key SHA256:of-another-server" in err
+    (tmp_path / "known_hosts").unlink()
     assert {path.name for path in tmp_path.iterdir()} == {"password"}
 
     code, out, err = run("-q", *words, "--host-key", shown_fingerprint(simulator))
