@@ -259,7 +259,7 @@ class SftpFolders:
         return False
 
     def _names(self, session: SftpSession, folder: str, deadline: float) -> frozenset[str] | None:
-        """Return the folder's names without case, as they were at most a minute ago; `None` if not all can be listed."""
+        """Return the folder's names without case, of at most a minute ago; `None` if it is empty or not all can be listed."""
         now = time.monotonic()
         listed_at, names = self._listed.get(folder, (now - 2 * _LISTED_FOR_S, None))
         if now - listed_at < _LISTED_FOR_S:
@@ -273,9 +273,10 @@ class SftpFolders:
         except ArchiveError:
             names = None
         else:
-            is_whole = opened.handles and not gaps
             short = (name.decode("utf-8", "replace").rstrip("/").rpartition("/")[2] for name in listed)
-            names = frozenset(map(str.casefold, short)) if is_whole else None
+            found = frozenset(map(str.casefold, short))
+            # Some servers list a folder without rights as empty.
+            names = found if opened.handles and not gaps and found - {".", ".."} else None
         if len(self._listed) >= _LISTED_MAX:
             self._listed.clear()
         self._listed[folder] = now, names

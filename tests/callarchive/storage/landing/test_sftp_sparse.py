@@ -23,6 +23,7 @@ from paramiko.sftp import (
 )
 
 from callarchive.domain.errors import (
+    AccessDeniedError,
     AnswerError,
     NotLookedIntoError,
     ObjectNotFoundError,
@@ -34,7 +35,7 @@ from callarchive.domain.landing_objects import SourceEvidence
 from callarchive.storage.landing.date_folders import DateFolders
 from callarchive.storage.landing.object_finder import ObjectFinder
 from callarchive.storage.landing.sftp.landing import SftpLanding
-from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, OPENDIR, READ, REALPATH, STAT, UNSUPPORTED
+from callarchive.storage.landing.sftp.messages import FSTAT, LSTAT, OPEN, OPENDIR, READ, REALPATH, STAT, UNSUPPORTED
 from callarchive.storage.landing.sftp.session import SftpSession
 
 OpenLanding = Callable[..., SftpLanding]
@@ -293,6 +294,32 @@ def test_only_what_a_complete_listing_lacks_is_absent_where_the_server_fails_for
     assert [type(finding) for finding in landing.stat_many(paths).values()] == [Unknown, Absent, Absent]
     with pytest.raises(NotLookedIntoError, match="SFTP status 4"):
         landing.open("2026-11-01/none.mp3").__enter__()
+
+
+class EmptyWithoutRights(Server):
+    """Lists a folder without rights as empty, as rclone does, and denies permission for what is in it."""
+
+    def _process(self, kind: int, number: int, message: paramiko.Message) -> None:
+        named = kind in (OPEN, OPENDIR, LSTAT, STAT)
+        place = paramiko.Message(message.asbytes()[4:]).get_binary() if named else b""
+        if b"/2026-11-01/" in place:
+            self._send_status(number, SFTP_PERMISSION_DENIED)
+            return
+        if kind == OPENDIR and place.endswith(b"/2026-11-01"):
+            message = paramiko.Message()
+            message.add_string(place.replace(b"2026-11-01", b"empty"))
+            message.rewind()
+        super()._process(kind, number, message)
+
+
+def test_an_empty_listing_is_no_evidence_where_permission_is_denied(faulty: Any, open_landing: OpenLanding) -> None:
+    fill(faulty.files)
+    faulty.protocol = EmptyWithoutRights
+    landing = open_landing(faulty)
+    path = "2026-11-01/s1/a.mp3"
+    assert [type(finding) for finding in landing.stat_many([path]).values()] == [Unknown]
+    with pytest.raises(AccessDeniedError, match="denies permission"):
+        landing.open(path).__enter__()
 
 
 class Slashed(Sparse):
