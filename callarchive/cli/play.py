@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callarchive.cli.find import next_step, no_id
+from callarchive.cli.find import no_id
 from callarchive.cli.output import Output, print_error
 from callarchive.cli.private_files import check_target, private_file
 from callarchive.domain.errors import ArchiveError, ConfigurationError, InvalidIdError
@@ -68,7 +68,7 @@ def play(
         if not rows:
             known = ascii(wanted)[1:-1]
             raise ArchiveError(
-                f"the catalog has no recording of {known}: callarchive find {known}; else {next_step(wanted, connections)}"
+                f"the catalog has no recording of {known}: callarchive find {known} shows what is known, and what to do"
             )
         if file is not None and len(rows) > 1:
             ids = ", ".join(row["recording_id"] for row in rows)

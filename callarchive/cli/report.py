@@ -79,15 +79,14 @@ def report(
         facts = read_report(connections, list(days_between(begin, end)), account=account, sessions=ids)
         if not any(item.archived for item in facts.days):
             option = f"--day {begin}" if begin == end else f"--from {begin} --to {end}"
+            none = f"{begin} is not" if begin == end else f"no day from {begin} to {end} is"
             raise ArchiveError(
-                f"no day from {begin} to {end} is archived in {connections.catalog.store.url}, so nothing is known:"
-                f" callarchive archive {option}"
+                f"{none} archived in {connections.catalog.store.url}, so nothing is known: callarchive archive {option}"
             )
         absent = sorted(set(ids).difference(call.session_id for call in facts.calls))
         if absent:
-            raise ArchiveError(
-                f"no archived day from {begin} to {end} has session {absent[0]}: callarchive find {absent[0]}"
-            )
+            none = f"{begin} does not have" if begin == end else f"no archived day from {begin} to {end} has"
+            raise ArchiveError(f"{none} session {absent[0]}: callarchive find {absent[0]}")
         embedded = _write(
             connections, output, facts, file, limit_bytes=int(max_audio * _MB) if audio else None, force=force
         )

@@ -229,7 +229,7 @@ def test_days_that_were_never_archived_or_are_damaged_are_unknown(recorded: Any,
     assert page.source.count('fill="url(#hatch)"><title>') == 5
     code, _, err = run_here("report", "--day", "2026-11-04", "--force")
     assert code == 1
-    assert "no day from 2026-11-04 to 2026-11-04 is archived" in err
+    assert "2026-11-04 is not archived" in err
     assert "callarchive archive --day 2026-11-04" in err
 
 
@@ -264,7 +264,7 @@ def test_the_page_is_of_the_selected_account_and_sessions(recorded: Any, run_her
     assert [session(number) in Page().source for number in (1, 2, 3)] == [True, True, False]
     code, _, err = run_here("report", *DAY, "--session", session(7), "-o", "other.html")
     assert code == 1
-    assert f"has session {session(7)}: callarchive find {session(7)}" in err
+    assert f"2026-11-03 does not have session {session(7)}: callarchive find {session(7)}" in err
     assert not Path("other.html").exists()
 
 
