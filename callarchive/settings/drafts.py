@@ -50,6 +50,8 @@ _PLAIN = re.compile(r"[\w./+=@:,-]+", re.ASCII)
 class Draft:
     """The values that were set so far. With the text of an existing configuration, it is that with one more account.
 
+    Raises ConfigurationError if the existing configuration is valid only with variables of the environment.
+
     Attributes:
         secrets: the variables for `.env`.
     """
@@ -60,6 +62,12 @@ class Draft:
         self._existing = existing
         self._tree = copy.deepcopy(_PLACEHOLDERS) if existing is None else _parsed(existing)
         self._tree["accounts"] = [*self._tree.get("accounts", ()), copy.deepcopy(_ACCOUNT_PLACEHOLDERS)]
+        try:
+            self._validate()
+        except ConfigurationError as err:
+            raise ConfigurationError(
+                f"the file is not valid without variables of the environment, so add the account by hand: {err}"
+            ) from None
 
     def put(self, key: str, value: object) -> None:
         """Set a top-level key or a section's, such as archive.url; a date and a dict are values too.
@@ -89,11 +97,11 @@ class Draft:
             section.update(before)
             raise
 
-    def _validate(self, key: str) -> None:
+    def _validate(self, key: str | None = None) -> None:
         try:
             Settings.model_validate(self._tree, context={BASE_FOLDER: self._folder})
         except ValidationError as err:
-            reasons = [line.partition(": ")[2] if line.startswith(key) else line for line in explain(err)]
+            reasons = [line.partition(": ")[2] if key and line.startswith(key) else line for line in explain(err)]
             raise ConfigurationError("; ".join(reasons)) from None
 
     def toml(self) -> str:

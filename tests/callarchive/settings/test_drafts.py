@@ -89,6 +89,12 @@ def test_inline_accounts_cannot_be_extended(tmp_path: Path) -> None:
         Draft(tmp_path, held).toml()
 
 
+def test_a_file_that_needs_the_environment_cannot_be_extended(tmp_path: Path) -> None:
+    held = Draft(tmp_path).toml().replace("[archive]", "[inbox]").replace("unset-a", "sqlite:///i")
+    with pytest.raises(ConfigurationError, match=r"by hand: archive: is missing"):
+        Draft(tmp_path, held)
+
+
 def test_the_variable_of_an_account_is_a_valid_name() -> None:
     assert variable_name("acme-sg.1&2", "API_KEY") == "ACME_SG_1_2_API_KEY"
     assert variable_name("8x8_sg", "API_KEY") == "_8X8_SG_API_KEY"
