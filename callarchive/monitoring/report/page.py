@@ -119,7 +119,7 @@ def _notes(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
             " whether anybody answered."
         )
     if flawed := sum(day.flawed for day in report.days):
-        yield f"{many(flawed, 'kept recording is', 'kept recordings are')} cut short, damaged, or silent on a side."
+        yield f"{many(flawed, 'kept recording is', 'kept recordings are')} cut short, damaged, or silent on one side."
     if audio is None:
         yield "The files in the archive were not opened for this page, so it does not say whether they are still intact."
     elif audio.count:

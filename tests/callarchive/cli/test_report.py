@@ -84,7 +84,7 @@ def test_the_first_sentence_is_the_verdict_and_each_state_is_explained(recorded:
         "For 2 calls it is unknown whether there is a recording",
         "1 more call was not answered, so there was nothing to record.",
         "For 1 more call 8x8 lists no recording, and it is unknown whether anybody answered.",
-        "1 kept recording is cut short, damaged, or silent on a side.",
+        "1 kept recording is cut short, damaged, or silent on one side.",
         "All times are in the time zone Asia/Singapore.",
         "2026-11-03 17:30:00",
         "Recording of 4 min 07 s",
