@@ -87,7 +87,10 @@ def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks
         raise typer.Exit(max(error.exit_code for error in errors))
     failed = sorted({check.name for summary in summaries for check in summary.checks if check.is_error})
     if failed and not ignore_checks:
-        typer.echo(f"{many(len(failed), 'check', 'checks')} failed: {', '.join(failed)} (see docs/checks.md)", err=True)
+        warned = {check.name for summary in summaries for check in summary.checks if check.failed}.difference(failed)
+        count = many(len(failed), "check", "checks")
+        more = f" (and {many(len(warned), 'warning', 'warnings')})" if warned else ""
+        typer.echo(f"{count} failed{more}: {', '.join(failed)} (see docs/checks.md)", err=True)
         raise typer.Exit(_CHECKS_FAILED)
 
 
@@ -136,7 +139,11 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, s
             ],
         ),
         *(
-            (title, ("day", "check", "finding"), [(c.day, c.name, c.summary) for c in checks if c.outcome is outcome])
+            (
+                title,
+                ("day", "level", "check", "finding"),
+                [(c.day, c.check.level.value, c.name, c.summary) for c in checks if c.outcome is outcome],
+            )
             for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED))
         ),
     ]

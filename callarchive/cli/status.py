@@ -1,5 +1,6 @@
 """`callarchive status` and `callarchive alerts test`: recent days, recordings at risk, and the alert channels."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,15 +10,21 @@ from callarchive.cli.days import FirstDay, LastDay, check_order
 from callarchive.cli.output import Output
 from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.evidence import Outcome
+from callarchive.domain.foreign_text import printable
+from callarchive.domain.mistakes import did_you_mean, quoted
+from callarchive.domain.models import Discrepancy
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
+    from callarchive.archiving.connections import Connections
     from callarchive.monitoring.status import AccountDay, FailingCheck, Status
 
 alerts_app = typer.Typer(no_args_is_help=True, help="Test the alert channels.", rich_markup_mode=None)
 
 _DAYS = 7
 _RANKED = 20
+_LISTED = 100
+_ALL = "all"
 _STATES = ("pending", "missing", "failed", "rejected", "not_uploaded", "erased")
 
 
@@ -28,6 +35,12 @@ def status(
     support_text: Annotated[
         bool, typer.Option("--support-text", help="Print only a message to send to 8x8's support.")
     ] = False,
+    open_kind: Annotated[
+        str | None,
+        typer.Option(
+            "--open", metavar="KIND", help="List only the open rows of reconciliation of this kind; all: of every kind."
+        ),
+    ] = None,
 ) -> None:
     """Show the last seven days and the recordings at risk of being lost at 8x8, the most urgent first.
 
@@ -39,6 +52,7 @@ def status(
     Examples:
         callarchive status
         callarchive status --from 2026-11-01 --to 2026-11-07 --json
+        callarchive status --open connected_call_without_recording
     """
     from callarchive.catalog.schemas import SESSIONS
     from callarchive.domain.days import day_of, days_between
@@ -47,6 +61,7 @@ def status(
 
     output: Output = context.obj
     check_order(first, last)
+    kind = None if open_kind in (None, _ALL) else _discrepancy(str(open_kind))
     with output.connections() as connections:
         settings = connections.settings
         today = day_of(connections.clock(), settings.zone)
@@ -57,24 +72,58 @@ def status(
         if begin > end:
             raise _no_days(begin, end, first=first, last=last)
         asked = first is not None or last is not None
-        overview = read_status(connections, list(days_between(begin, end)), all_at_risk=not asked)
+        days = list(days_between(begin, end))
+        if open_kind is not None:
+            _print_open(output, connections, days, kind)
+            return
+        overview = read_status(connections, days, all_at_risk=not asked)
     if output.json:
         output.print_json({"is_well": overview.is_well, "support_text": text_of(overview.at_risk), "status": overview})
     elif support_text:
         typer.echo(text_of(overview.at_risk) or "No recording needs 8x8's support.")
         if overview.never_archived:  # to stderr, because the text is for pasting
-            days = len(overview.never_archived)
+            count = len(overview.never_archived)
             output.print_note(
-                f"{many(days, 'day was', 'days were')} never archived, so recordings at risk there are unknown:"
+                f"{many(count, 'day was', 'days were')} never archived, so recordings at risk there are unknown:"
                 " callarchive status"
             )
     else:
-        _print(output, overview)
+        _print(output, overview, options=f" --from {begin} --to {end}" if asked else "")
     if overview.inbox_error is not None:
         typer.echo(f"error: cannot determine the time of the last webhook event: {overview.inbox_error}", err=True)
     if not overview.is_well:
         output.print_quiet_error("something needs attention: callarchive status shows it")
         raise typer.Exit(1)
+
+
+def _discrepancy(text: str) -> Discrepancy:
+    kinds = [kind.value for kind in Discrepancy]
+    if text not in kinds:
+        known = f"{quoted(text)} is no kind{did_you_mean(text, kinds)}: write {_ALL}, or one of {', '.join(kinds)}"
+        raise typer.BadParameter(known, param_hint="--open")
+    return Discrepancy(text)
+
+
+def _print_open(output: Output, connections: "Connections", days: Sequence[date], kind: Discrepancy | None) -> None:
+    """Print open rows of `reconciliation` as lines, in which the subjects, ids and paths, are never broken."""
+    from callarchive.catalog.schemas import RECONCILIATION
+    from callarchive.monitoring.status import open_rows
+
+    archived = set(connections.catalog.days(RECONCILIATION))
+    rows = list(open_rows(connections.catalog, archived.intersection(days), kind=kind))
+    rows.sort(key=lambda row: (row.day, row.subaccount_id, row.kind, row.subject))
+    if output.json:
+        output.print_json({"first": days[0], "last": days[-1], "open": rows})
+    else:
+        for row in rows[:_LISTED]:
+            output.print_text(f"{row.day}  {row.subaccount_id}  {row.kind}  {printable(row.subject)}")
+            output.print_text(f"    {printable(row.reason)}")
+        if len(rows) > _LISTED:
+            output.print_text(f"... and {len(rows) - _LISTED:,} more: --json lists all")
+        if not rows:
+            output.print_text(f"{days[0]} to {days[-1]}: {'nothing' if kind is None else f'no {kind}'} is open")
+    if unknown := len(set(days) - archived):
+        output.print_note(f"{many(unknown, 'day was', 'days were')} never archived: callarchive status")
 
 
 def _no_days(begin: date, end: date, *, first: date | None, last: date | None) -> typer.BadParameter:
@@ -86,7 +135,7 @@ def _no_days(begin: date, end: date, *, first: date | None, last: date | None) -
     return typer.BadParameter(f"start_date, {begin}, is after the latest day to show, {end}", param_hint="--from")
 
 
-def _print(output: Output, overview: "Status") -> None:
+def _print(output: Output, overview: "Status", *, options: str) -> None:
     from callarchive.domain.days import spans_of
 
     rows = [
@@ -111,7 +160,8 @@ def _print(output: Output, overview: "Status") -> None:
         output.print_text(f"{account}: last webhook event at {at:%Y-%m-%d %H:%M:%S} UTC")
     if overview.open_rows:
         counts = ", ".join(f"{kind} {count}" for kind, count in overview.open_rows.items())
-        output.print_text(f"Open in reconciliation: {counts}")
+        which = next(iter(overview.open_rows)) if len(overview.open_rows) == 1 else _ALL
+        output.print_text(f"Open in reconciliation: {counts}. List them: callarchive status --open {which}{options}")
     if overview.failing:
         _print_failing(output, overview)
     if overview.at_risk:
@@ -128,17 +178,27 @@ def _not_archived(day: "AccountDay") -> str:
 
 
 def _print_failing(output: Output, overview: "Status") -> None:
-    """Print a row per check, because a check that fails on seven days is one problem."""
+    """Print a row per check, because a check that fails on seven days is one problem.
+
+    After a run that archived nothing, no check has an answer, for one reason: those are one row.
+    """
     for title, outcome in (("Failed checks", Outcome.FAILED), ("Not checked", Outcome.NOT_CHECKED)):
         by_name: dict[str, list[FailingCheck]] = {}
         for check in overview.failing:
             if check.outcome is outcome:
                 by_name.setdefault(check.name, []).append(check)
-        if by_name:
+        by_finding: dict[tuple[int, str, str], list[str]] = {}
+        for name, checks in by_name.items():
+            finding = (len(checks), str(checks[-1].day), checks[-1].summary)
+            by_finding.setdefault(finding, []).append(name)
+        if by_finding:
             output.print_table(
                 title,
                 ("check", "days", "last day", "finding"),
-                [(name, len(checks), str(checks[-1].day), checks[-1].summary) for name, checks in by_name.items()],
+                [
+                    (names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", *finding)
+                    for finding, names in by_finding.items()
+                ],
             )
 
 

@@ -1,7 +1,7 @@
 """The status of some days: recordings by status, failing checks, recordings at risk, days never archived."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -11,10 +11,12 @@ from callarchive.catalog import schemas
 from callarchive.catalog.day_bounds import MovedDay, recent_days_to_review, review_bounds
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.evidence import Outcome
+from callarchive.domain.models import Discrepancy
 from callarchive.monitoring.at_risk import AtRisk, at_risk, days_at_risk
 from callarchive.monitoring.evaluation import run_checks
 
 if TYPE_CHECKING:
+    from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.events.inbox.queries import AccountStatistics
 
 
@@ -113,6 +115,26 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
         inbox_error=inbox_error,
         moved=review_bounds(catalog, settings, reviewed).moved,
     )
+
+
+@dataclass(frozen=True)
+class OpenRow:
+    """An open row of `reconciliation`."""
+
+    day: date
+    subaccount_id: str
+    kind: str
+    subject: str
+    reason: str
+
+
+def open_rows(catalog: "Catalog", days: Iterable[date], *, kind: Discrepancy | None = None) -> Iterator[OpenRow]:
+    """Yield the days' open rows of `reconciliation`, of one kind or of all. Raises StoreError or UnavailableError."""
+    columns = ("subaccount_id", "kind", "subject", "reason", "state")
+    for day in days:
+        for row in catalog.partition(schemas.RECONCILIATION, day, columns=columns).to_pylist():
+            if row.pop("state") == "open" and kind in (None, row["kind"]):
+                yield OpenRow(day, **row)
 
 
 def _accounts(connections: Connections, day: date) -> list[AccountDay]:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps.account_failures import account_failures
 from callarchive.catalog import schemas
 from callarchive.catalog.rows import Row
 from callarchive.catalog.schemas import Table
@@ -31,6 +32,7 @@ from callarchive.monitoring.trace_steps import (
     broken_at,
     checks_step,
     events_step,
+    latest_run_step,
     reconciliation_step,
     recording_steps,
     session_steps,
@@ -102,7 +104,12 @@ def _trace(connections: Connections, session: Row) -> Trace:
     checks = run_checks(connections.catalog, day, connections.settings)
     failed = {check.name: check.summary for check in checks if not check.passed}
     steps = list(session_steps(session, events=events, answer=answer, inbox_error=inbox_error))
-    day_steps = [reconciliation_step(reconciled), checks_step(failed, run=len(checks))]
+    failures = [item for item in account_failures(connections.catalog, day) if item.subaccount_id == account]
+    day_steps = [
+        *map(latest_run_step, failures),
+        reconciliation_step(reconciled),
+        checks_step(failed, run=len(checks)),
+    ]
     all_steps = [*steps, *(step for found in recordings for step in _named(found)), *day_steps]
     return Trace(day, session, answer, (*steps, *day_steps), recordings, broken_at(all_steps))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from callarchive.archiving.transforms.attention import silence_in
 from callarchive.catalog.rows import Row
+from callarchive.domain.errors import AccountFailure
 from callarchive.domain.plurals import many
 
 
@@ -95,6 +96,12 @@ def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s:
         bad = [row for row in versions if row["state"] != "intact"]
         state = StepState.BROKEN if bad else StepState.OK
         yield Step("later versions", state, f"{len(versions)} versions are kept", {"version": list(versions)})
+
+
+def latest_run_step(failure: AccountFailure) -> Step:
+    """Return the step of a latest run that could not archive the session's account."""
+    detail = f"it could not archive {failure.line}; all that is shown is from an earlier run"
+    return Step("latest run", StepState.WAITING, detail)
 
 
 def checks_step(failed: Mapping[str, str], *, run: int) -> Step:

@@ -77,7 +77,10 @@ def _sources_complete(day: CheckedDay) -> Verdict:
 
 
 def _accounts_archived(day: CheckedDay) -> Verdict:
-    failed = [f"{account}: {reason}" for account, reason in values(day.failures, "subaccount_id", "reason")]
+    failed = [
+        f"{account}: {reason.removeprefix(f'account {account}: ')}"
+        for account, reason in values(day.failures, "subaccount_id", "reason")
+    ]
     summary = "the latest run archived every account"
     if failed:
         accounts = many(len(failed), "account", "accounts")
@@ -209,18 +212,19 @@ def _durations_plausible(day: CheckedDay) -> Verdict:
         "absurd": _count(absurd),
         "share": share,
     }
-    wrong = _counted(
+    wrong = keys.filter(pc.or_(suspect, absurd)).unique().to_pylist()
+    found = _counted(
         {
-            "differ from 8x8's duration": numbers["mismatch"],
-            "exceed their call": numbers["longer_than_call"],
+            "unlike 8x8's": numbers["mismatch"],
+            "longer than the call": numbers["longer_than_call"],
             "truncated or damaged": numbers["audio_issue"],
             "0 s or longer than a day": numbers["absurd"],
         }
     )
-    summary = f"of {many(len(kept), 'recording', 'recordings')} {wrong or 'all durations are plausible'}"
-    summary += f" ({share:.1%}, limit {limit:.1%})"
-    examples = keys.filter(pc.or_(suspect, absurd)).unique().to_pylist()
-    return Verdict(not numbers["absurd"] and share <= limit, summary, numbers, examples)
+    summary = f"durations of {_of(len(wrong), len(kept))} recordings are in doubt ({share:.1%}, limit {limit:.1%})"
+    if found:
+        summary += f": {found}"
+    return Verdict(not numbers["absurd"] and share <= limit, summary, numbers, wrong)
 
 
 def _recordings_audible(day: CheckedDay) -> Verdict:

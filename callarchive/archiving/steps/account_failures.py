@@ -2,6 +2,7 @@
 
 An account fails if its sessions cannot be known, if 8x8 gives no readable response for it, or if its landing cannot be reached.
 Its public rows stay those of the earlier run, the later steps skip it, and the run ends with an error that names it.
+After a run without any account left, only the failures are written, and none for a day that was never archived.
 """
 
 import logging
@@ -13,7 +14,7 @@ import pyarrow as pa
 from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.catalog.arrow_columns import Column, pc
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.catalog.schemas import ACCOUNT_FAILURES, Table
+from callarchive.catalog.schemas import ACCOUNT_FAILURES, SESSIONS, Table
 from callarchive.domain.errors import (
     AccountFailure,
     AccountsFailedError,
@@ -54,11 +55,14 @@ def keep_failures(
     failures = tuple(sorted([*others, *new], key=lambda failure: failure.subaccount_id))
     for account, error in errors.items():  # the end of the run reports them too
         log.info("%s: account %s could not be archived: %s", day.date, account, error)
-    if errors and not active_accounts(day.settings.accounts, failures):
-        raise next(iter(errors.values())) if len(failures) == 1 else AccountsFailedError(failures)
     rows = [failure.row() for failure in failures]
-    if day.catalog.rows(ACCOUNT_FAILURES, day.date) != rows:
+    no_account_left = bool(errors) and not active_accounts(day.settings.accounts, failures)
+    # Alone, the table would make a day that was never archived look like one that was.
+    is_kept = not no_account_left or day.catalog.has(SESSIONS, day.date)
+    if is_kept and day.catalog.rows(ACCOUNT_FAILURES, day.date) != rows:
         day.replace(ACCOUNT_FAILURES, rows)
+    if no_account_left:
+        raise next(iter(errors.values())) if len(failures) == 1 else AccountsFailedError(failures)
     return failures
 
 

@@ -59,9 +59,13 @@ class DayStep:
         reread: bool = False,
         progress: Progress | None = None,
     ) -> StepReport:
-        """Run the step on a day whose lock the caller holds; `failures` are by default the catalog's."""
+        """Run the step on a day whose lock the caller holds; `failures` are by default the catalog's of earlier steps."""
         if failures is None:
-            failures = account_failures(connections.catalog, day)
+            # Those of this step and later ones are of an earlier attempt, and repeating it is the point.
+            names = [step.table.name for step in DAY_STEPS]
+            earlier = names[: names.index(self.table.name)]
+            kept = account_failures(connections.catalog, day)
+            failures = tuple(failure for failure in kept if failure.step in earlier)
         catalog_day = connections.catalog_day(day)
         report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress()))
         release_unused(report.row_count)

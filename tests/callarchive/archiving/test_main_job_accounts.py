@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.cli.day_results import DaySummary
+from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Outcome
 from callarchive.planning.look_back import requests_for_look_back
 from callarchive.planning.reopening import days_to_reopen
@@ -99,6 +101,7 @@ def test_a_single_account_without_a_readable_answer_fails_the_run_and_writes_no_
     assert done.returncode == 1
     assert "no readable answer" in done.stderr
     assert all(rows == [] for rows in trial.tables().values())
+    assert not Catalog.open(trial.config.parent / "catalog").has(schemas.ACCOUNT_FAILURES, DAY)
 
 
 def test_a_session_that_alone_is_answered_badly_is_a_row_and_not_an_outage(start_trial: Start) -> None:
@@ -189,3 +192,59 @@ def test_a_landing_that_is_down_leaves_rows_as_they_were_and_publishes_the_other
     (summary,) = trial.archive()
     assert summary.failures == ()
     assert [row for row in rows_of(trial, "down")["recordings"] if row["archive_status"] == "archived"]
+
+
+def test_an_archived_day_shows_that_its_latest_run_failed_until_one_succeeds(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=4, accounts=two_accounts())
+    day = ("--from", str(DAY), "--to", str(DAY))
+    trial.archive()
+    before = trial.tables()
+    url, config = trial.simulator.api.url, trial.config.read_text()
+    trial.config.write_text(config.replace(url, "http://127.0.0.1:9"))  # nothing listens there
+    trial.configure("[lookups]\ndeadline_s = 1\n")
+    failed = trial.run("archive", "--day", str(DAY))
+    assert failed.returncode == 1
+    assert trial.tables() == before
+
+    status = trial.run("status", *day)
+    assert status.returncode == 1
+    assert "2 accounts could not be archived by the latest run" in " ".join(status.stdout.replace("│", " ").split())
+    report = trial.run("report", "--day", str(DAY), "--output", str(trial.config.parent / "page.html"))
+    assert report.returncode == 0
+    page = (trial.config.parent / "page.html").read_text()
+    for account in (DARK, HONEST):
+        assert f"The last run of 5 January 2026 failed for the account {account}: what this page says" in page
+    assert "every_session_accounted_for and" in status.stdout, "one row for the checks without an answer"
+    verified = trial.run("verify", *day)
+    assert verified.returncode == 1
+    assert verified.stdout.count("the latest run could not archive it") == 2
+    found = trial.run("find", before["sessions"][0]["session_id"])
+    assert f"latest run (waiting): it could not archive {DARK}: " in found.stdout
+    with trial.connections() as connections:
+        night = datetime(2026, 1, 7, 2, tzinfo=UTC)
+        (due,) = days_to_reopen(connections.catalog, connections.settings, now=night)
+        assert (due.day, due.due_count >= 2) == (DAY, True)
+
+    trial.config.write_text(config)
+    (healed,) = trial.archive()
+    assert (healed.failures, check_of(healed, "accounts_archived").passed) == ((), True)
+    assert "could not be archived" not in trial.run("status", *day).stdout
+    assert trial.run("verify", *day).returncode == 0
+
+
+def test_a_step_that_failed_for_every_account_is_repeated_for_every_account(start_trial: Start) -> None:
+    trial = start_trial(sessions_per_day=4, accounts=two_accounts()[:1])
+    trial.configure("[lookups]\ndeadline_s = 1\n")
+    trial.archive()
+    catalog = Catalog.open(trial.config.parent / "catalog")
+    catalog.store.delete(schemas.LOOKUPS.partition_path(DAY))  # everything is looked up again
+    darken(trial, Fault.answer(503))
+    look_up = next(step for step in DAY_STEPS if step.table is schemas.RECORDING_METADATA)
+    with trial.connections() as connections, connections.day_lock(DAY):
+        with pytest.raises(ArchiveError, match="no readable answer"):
+            look_up.run(connections, DAY)
+        assert len(catalog.rows(schemas.ACCOUNT_FAILURES, DAY)) == 1
+        trial.simulator.api.faults.clear()
+        report = look_up.run(connections, DAY)
+    assert (report.failures, report.counts["asked"]) == ((), 4)
+    assert catalog.rows(schemas.ACCOUNT_FAILURES, DAY) == []

@@ -103,9 +103,13 @@ def test_quiet_prints_only_failures_to_stderr(start_trial: Callable[..., Any]) -
     trial = start_trial(sessions_per_day=4)
     done = trial.run("-q", "archive", "--day", "2026-01-05")
     assert done.returncode == 4
-    assert done.stderr == "2 checks failed: recordings_archived, recordings_have_files (see docs/checks.md)\n"
-    assert trial.run("-q", "archive", "--day", "2026-01-05", "--ignore-checks").stderr == ""
+    failed = "recordings_archived, recordings_have_files"
+    assert done.stderr == f"2 checks failed (and 1 warning): {failed} (see docs/checks.md)\n"
     assert done.stdout == ""
+    shown = trial.run("archive", "--day", "2026-01-05", "--ignore-checks")
+    assert shown.stderr == ""
+    levels = re.findall(r"│ 2026-01-05 │ (\w+) +│ (\w+) +│", shown.stdout.partition("Failed checks")[2])
+    assert sorted(level for level, _ in levels) == ["error", "error", "warning"]
 
 
 def test_a_day_that_has_not_begun_is_a_usage_error(start_trial: Callable[..., Any]) -> None:

@@ -142,3 +142,46 @@ def test_days_in_a_row_are_one_span() -> None:
         ("2026-03-05", "2026-03-06"),
     ]
     assert list(spans_of([])) == []
+
+
+def open_row(number: int, **more: str) -> dict[str, str]:
+    subject = f"a/folder with spaces/{'x' * 150}-{number:03}.mp3"
+    key = {"subaccount_id": "acme_singapore", "kind": "orphan_object", "subject": subject}
+    return {**key, "reason": f"no session has it ({number})", "state": "open", **more}
+
+
+def test_open_rows_of_reconciliation_are_listed_whole_by_the_command_that_status_names(
+    tmp_path: Path, run: Run
+) -> None:
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=n) for n in (3, 2)]
+    archive(tmp_path, days)
+    catalog = Catalog.open(tmp_path / "catalog")
+    call = {"kind": "connected_call_without_recording", "subject": str(UUID(int=7))}
+    rows = [open_row(0, **call), open_row(1, state="resolved"), *map(open_row, range(2, 103))]
+    catalog.replace_partition(schemas.RECONCILIATION, days[0], rows)
+    catalog.replace_partition(schemas.RECONCILIATION, days[1], [open_row(1, **call)])
+    span = ("--from", str(days[0]), "--to", str(today - timedelta(days=1)))
+    status = run("status", *span).stdout
+    counts = "connected_call_without_recording 2, orphan_object 101"
+    named = "callarchive status --open all " + " ".join(span)
+    assert f"Open in reconciliation: {counts}. List them: {named}\n" in status
+
+    done = run("status", "--open", call["kind"], *span)
+    lines = [f"{day}  acme_singapore  {call['kind']}  {call['subject']}" for day in days]
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[::2] == lines
+    assert done.stdout.splitlines()[1] == "    no session has it (0)"
+    assert done.stderr == "1 day was never archived: callarchive status\n"
+
+    every = run(*named.split()[1:], COLUMNS="40").stdout.splitlines()
+    assert len(every) == 201
+    assert every[2] == f"{days[0]}  acme_singapore  orphan_object  {open_row(2)['subject']}"
+    assert every[-1] == "... and 3 more: --json lists all"
+    document = json.loads(run("status", "--open", "orphan_object", *span, "--json").stdout)
+    assert len(document["open"]) == 101
+    assert {**document["open"][-1], "state": "open"} == {**open_row(102), "day": str(days[0])}
+
+    wrong = run("status", "--open", "orphan_objects")
+    assert wrong.returncode == 2
+    assert "did you mean orphan_object?" in " ".join(wrong.stderr.split())
