@@ -14,6 +14,8 @@ help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.complete  ## create .venv/ from requirements.lock
+	@$(if $(filter setup,$(MAKECMDGOALS)),command -v callarchive >/dev/null || \
+		echo 'So that this shell finds callarchive:  source $(CURDIR)/.venv/bin/activate',:)
 
 .venv/.complete: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from callarchive.domain.days import Clock
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.evidence import Unknown
-from callarchive.settings import AccountSettings, Settings
+from callarchive.settings import AccountSettings, Settings, TransferSettings
 from callarchive.storage.landing import Landing
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Landings:
         """Return the account's landing. Its first use raises HostKeyError, AccessDeniedError or UnavailableError."""
         with self._opening:
             if account.subaccount_id not in self._landings:
-                self._landings[account.subaccount_id] = _open_landing(account, self._settings)
+                self._landings[account.subaccount_id] = open_landing(account, self._settings.transfer)
             return self._landings[account.subaccount_id]
 
     def date_folders(self, account: AccountSettings) -> "DateFolders":
@@ -81,12 +81,13 @@ def landing_root(account: AccountSettings) -> str:
     return unquote(urlsplit(account.landing).path).strip("/")
 
 
-def _open_landing(account: AccountSettings, settings: Settings) -> Landing:
+def open_landing(account: AccountSettings, transfer: TransferSettings) -> Landing:
+    """Return the landing of the account, which contacts nothing yet."""
     # Most accounts need only one of them; boto3 with obstore and paramiko cost 0.1 to 0.3 s each.
     if account.landing.startswith("s3://"):
         from callarchive.storage.landing.s3.landing import S3Landing
 
-        return S3Landing(account, settings.transfer, concurrency=settings.transfer.concurrency)
+        return S3Landing(account, transfer, concurrency=transfer.concurrency)
     from callarchive.storage.landing.sftp.landing import SftpLanding
 
-    return SftpLanding(account, settings.transfer, concurrency=settings.transfer.concurrency)
+    return SftpLanding(account, transfer, concurrency=transfer.concurrency)

@@ -96,6 +96,7 @@ A query in DuckDB, with a view for each table:
     output.print_table("", answer.columns, answer.fetchall())
     output.print_text(f"\nDone in {took_s:.0f} s. To explore the week in Dagster's UI:  make ui")
     output.print_text("Notebooks: notebooks/explore_catalog.ipynb, data_quality.ipynb, listen.ipynb")
+    output.print_path_hint()
 
 
 def _clear_environment() -> None:

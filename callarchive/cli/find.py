@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
     from callarchive.monitoring.trace import Trace
     from callarchive.monitoring.trace_steps import Step
+    from callarchive.settings import Settings
     from callarchive.settings.sections import ArchiveSettings
 
 
@@ -37,7 +38,7 @@ def find(
 
     output: Output = context.obj
     with output.connections() as connections:
-        archive = connections.settings.archive
+        settings = connections.settings
         try:
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:
@@ -46,7 +47,7 @@ def find(
     if output.json:
         output.print_json({"found": [trace.document() for trace in traces]})
     for trace in () if output.json else traces:
-        _print_verdict(output, trace, archive, wanted=plain_id(wanted).lower())
+        _print_verdict(output, trace, settings, wanted=plain_id(wanted).lower())
         if output.verbose:
             _print_steps(output, trace)
     if traces and not (output.json or output.verbose):
@@ -81,14 +82,14 @@ def next_step(wanted: str, connections: "Connections") -> str:
     return f"{made}; archive that day first: callarchive archive --day {day}"
 
 
-def _print_verdict(output: Output, trace: "Trace", archive: "ArchiveSettings", *, wanted: str) -> None:
+def _print_verdict(output: Output, trace: "Trace", settings: "Settings", *, wanted: str) -> None:
     """Print whether each recording is archived, the wanted one first, its file, and the session's steps that do not hold."""
-    from callarchive.monitoring.trace_steps import StepState, verdict_on
+    from callarchive.monitoring.trace_steps import NO_EVENTS, StepState, verdict_on
 
     for recording in sorted(trace.recordings, key=lambda row: row["recording_id"] != wanted):
         output.print_text(f"Recording {recording['recording_id']}: {verdict_on(recording)}")
         for name, value in (
-            ("file", _to_open(recording["archive_uri"], archive)),
+            ("file", _to_open(recording["archive_uri"], settings.archive)),
             ("SHA-256", recording["sha256"]),
             ("quarantine", recording["quarantine_uri"]),
             ("object", recording["source_uri"]),
@@ -99,8 +100,10 @@ def _print_verdict(output: Output, trace: "Trace", archive: "ArchiveSettings", *
         output.print_text("not archived: no recording is known")
     session, day = trace.session, trace.call_date or "an unknown day"
     output.print_text(f"Session {session['session_id']} of {session['subaccount_id']}, {day}")
+    with_events = {account.subaccount_id for account in settings.accounts if account.expects_events}
     for step in trace.links:
-        if step.state is not StepState.OK:
+        is_noise = step == NO_EVENTS and session["subaccount_id"] not in with_events
+        if step.state is not StepState.OK and not is_noise:
             output.print_text(f"  {step.name} ({step.state}): {step.detail}")
     output.print_text("All checks passed." if trace.broken_at is None else f"Broken at: {trace.broken_at}")
 

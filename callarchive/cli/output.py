@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -76,6 +77,14 @@ class Output:
         """Print a line about the command to stderr, unless the user wants only errors."""
         if not self.quiet:
             typer.echo(text, err=True)
+
+    def print_path_hint(self) -> None:
+        """Print the command after which the shell finds `callarchive`, unless it does already."""
+        folder = Path(sys.executable).parent
+        if shutil.which("callarchive") is None and (folder / "callarchive").exists():
+            activate = folder / "activate"
+            command = f"source {shlex.quote(str(activate))}" if activate.exists() else f'export PATH="{folder}:$PATH"'
+            self.print_note(f"So that this shell finds callarchive:  {command}")
 
     def print_quiet_error(self, text: str) -> None:
         """Print a line to stderr if the user wants only errors: otherwise the command's output shows it."""

@@ -34,6 +34,7 @@ class Step:
         return {"name": self.name, "state": self.state, "told": self.detail, "facts": self.facts}
 
 
+NO_EVENTS = Step("events", StepState.ABSENT, "the inbox has none")
 _CALL_FACTS = (
     "started_at",
     "ended_at",
@@ -76,7 +77,7 @@ def events_step(events: Sequence[Row], *, inbox_error: str | None = None) -> Ste
     if inbox_error is not None:
         return Step("events", StepState.ABSENT, f"the inbox could not be read: {inbox_error}")
     if not events:
-        return Step("events", StepState.ABSENT, "the inbox has none")
+        return NO_EVENTS
     deliveries = sum(event["delivery_count"] for event in events)
     detail = f"{many(len(events), 'event', 'events')}, delivered {many(deliveries, 'time', 'times')}"
     return Step("events", StepState.OK, detail, {"event": list(events)})

@@ -170,6 +170,11 @@ class AccountSettings(Section):
     """how long 8x8 keeps a recording that it could not push. The default is an assumption: 8x8 documents none for
     voice."""
 
+    @property
+    def expects_events(self) -> bool:
+        """Whether webhook events of the account should arrive: it has webhooks, or a source reads the inbox."""
+        return self.webhooks is not None or any(source.kind == "inbox" for source in self.session_sources)
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.landing.startswith("sftp:") and self.sftp is None:

@@ -92,6 +92,11 @@ class Settings(Section):
         found = [(key, value.doubt()) for key, value in self._main_job_needs() if isinstance(value, Secret)]
         return [f"{key}: {doubt}" for key, doubt in found if doubt is not None]
 
+    def secret_files(self) -> list[Path]:
+        """Return the files that secrets of the main job are read from."""
+        secrets = [value for _, value in self._main_job_needs() if isinstance(value, Secret)]
+        return [secret.file for secret in secrets if secret.file is not None]
+
     def _main_job_needs(self) -> Iterator[tuple[str, Secret | Path]]:
         for number, account in enumerate(self.accounts):
             for key, value in _secrets_and_files(account):

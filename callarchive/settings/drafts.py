@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from callarchive.domain.errors import ConfigurationError
+from callarchive.settings.accounts import AccountSettings
 from callarchive.settings.configuration import Settings
 from callarchive.settings.loading import explain, referenced_variables
 from callarchive.settings.values import BASE_FOLDER
@@ -80,6 +81,10 @@ class Draft:
         """Set a key of the account. `None` removes it. Raises ConfigurationError with the reason if the value is invalid."""
         accounts = self._tree["accounts"]
         self._put(key, f"accounts.{len(accounts) - 1}.{key}", accounts[-1], value)
+
+    def account(self) -> AccountSettings:
+        """Return the account, with placeholders for what was not set yet."""
+        return Settings.model_validate(self._tree, context={BASE_FOLDER: self._folder}).accounts[-1]
 
     def _put(self, key: str, full_key: str, section: dict[str, Any], value: object) -> None:
         before = copy.deepcopy(section)

@@ -8,7 +8,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from callarchive.domain.errors import ArchiveError
-from callarchive.simulator.running import DEMO_SEED, DEMO_SESSIONS_PER_DAY, Simulator
+from callarchive.simulator.running import DEMO_DAYS, DEMO_SEED, DEMO_SESSIONS_PER_DAY, Simulator
 
 _DELIVERY_INTERVAL_S = 30.0
 
@@ -18,18 +18,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m callarchive.simulator", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="directory for the configuration and the files")
     parser.add_argument(
-        "--last-day", type=date.fromisoformat, help="last day of the week, YYYY-MM-DD (default: yesterday)"
+        "--last-day", type=date.fromisoformat, help="last day with calls, YYYY-MM-DD (default: yesterday)"
     )
+    parser.add_argument("--days", type=_positive, help=f"number of days with calls (default: {DEMO_DAYS})")
     parser.add_argument(
-        "--sessions-per-day", type=int, help=f"sessions per account and day (default: {DEMO_SESSIONS_PER_DAY})"
+        "--sessions-per-day", type=_positive, help=f"sessions per account and day (default: {DEMO_SESSIONS_PER_DAY})"
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
         help="address or name to listen on, also in the configuration (default: 127.0.0.1)",
     )
-    parser.add_argument("--seed", type=int, help=f"seed of the week (default: {DEMO_SEED})")
+    for server in ("api", "s3", "sftp"):
+        parser.add_argument(f"--{server}-port", type=_positive, help="port to listen on (default: any that is free)")
+    parser.add_argument("--seed", type=int, help=f"seed of the calls (default: {DEMO_SEED})")
     options = parser.parse_args(arguments)
+    ports = {"api": options.api_port, "s3": options.s3_port, "sftp": options.sftp_port}
     stops: SimpleQueue[int] = SimpleQueue()  # setting an Event in a signal handler can deadlock with its wait()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda signum, _: stops.put(signum))
@@ -38,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
             options.directory,
             seed=options.seed,
             last_day=options.last_day,
+            days=options.days,
             sessions_per_day=options.sessions_per_day,
             host=options.host,
+            ports={server: port for server, port in ports.items() if port is not None},
         )
     except ArchiveError as err:
         print(f"error: {err}", file=sys.stderr)
@@ -53,6 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
         while not _stopped(stops):
             simulator.deliver()
     return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _stopped(stops: SimpleQueue[int]) -> bool:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -52,13 +53,14 @@ class Recipe:
     seed: int
     last_day: date
     sessions_per_day: int
+    days: int = DEMO_DAYS
 
     def world(self) -> World:
-        """Return the week of the two demo accounts that ends with `last_day`."""
+        """Return the days of the two demo accounts that end with `last_day`."""
         return generate_world(
             seed=self.seed,
             accounts=DEMO_ACCOUNTS,
-            first_day=self.last_day - timedelta(days=DEMO_DAYS - 1),
+            first_day=self.last_day - timedelta(days=self.days - 1),
             last_day=self.last_day,
             sessions_per_day=self.sessions_per_day,
         )
@@ -73,13 +75,21 @@ class Simulator:
     """
 
     def __init__(
-        self, directory: Path, world: World, clock: Callable[[], datetime], *, export_polls: int, host: str
+        self,
+        directory: Path,
+        world: World,
+        clock: Callable[[], datetime],
+        *,
+        export_polls: int,
+        host: str,
+        ports: Mapping[str, int],
     ) -> None:
         self.directory = directory
         self.world = world
         self.clock = clock
         self.config = directory / CONFIG_NAME
         self._state = _read_state(directory)
+        self._ports = ports
         known = dotenv_values(directory / ".env")
         names = [_SFTP_PASSWORD, *(api_key_name(account) for account in world.accounts)]
         self.environment: Mapping[str, str] = {
@@ -103,7 +113,15 @@ class Simulator:
         self._delivered: set[str] = set()
 
     def _port(self, server: str) -> int:
-        """Return the server's last port if it is free, another free one if not, and 0 if it had none."""
+        """Return the given port, else the server's last one if it is free, another free one if not, and 0 if it had none.
+
+        Raises ConfigurationError if a given port is not free.
+        """
+        if server in self._ports:
+            wanted = self._ports[server]
+            if free_port(wanted) != wanted:
+                raise ConfigurationError(f"port {wanted} of the simulated {server} is not free: choose another")
+            return wanted
         known = self._state.get("ports", {}).get(server, 0)
         return free_port(known) if known else 0
 
@@ -115,20 +133,23 @@ class Simulator:
         world: World | None = None,
         seed: int | None = None,
         last_day: date | None = None,
+        days: int | None = None,
         sessions_per_day: int | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         export_polls: int = 1,
         host: str = "127.0.0.1",
+        ports: Mapping[str, int] = MappingProxyType({}),
     ) -> "Simulator":
         """Start and fill all simulators, and write `directory/callarchive.toml`.
 
         With only the directory given, the last start there is repeated: the same world, keys and, if they are free, ports, so
         that the configuration remains valid. Without a world, it is the demo's week, which ends yesterday (UTC) by default.
         After moving a `MovableClock`, call `deliver`. An export job is unfinished for `export_polls` requests.
-        The servers listen on `host`, which the configuration names.
+        The servers listen on `host`, which the configuration names, at the `ports` of `api`, `s3` and `sftp` that are given.
 
         Raises:
-            ConfigurationError: the extra `simulator` is not installed, or another simulator uses the directory.
+            ConfigurationError: the extra `simulator` is not installed, a port is not free, or another simulator uses the
+                directory.
         """
         require("moto", "flask", "flask_cors", "asyncssh")
         folder = Path(directory).expanduser().absolute()
@@ -145,9 +166,9 @@ class Simulator:
             stack.enter_context(_only_here(folder))
             recipe = None
             if world is None:
-                recipe = _recipe(_read_state(folder).get("world"), seed, last_day, sessions_per_day)
+                recipe = _recipe(_read_state(folder).get("world"), seed, last_day, days, sessions_per_day)
                 world = recipe.world()
-            simulator = cls(folder, world, clock, export_polls=export_polls, host=host)
+            simulator = cls(folder, world, clock, export_polls=export_polls, host=host, ports=ports)
             stack.enter_context(simulator.api)
             stack.enter_context(simulator.s3)
             stack.enter_context(simulator.sftp)
@@ -199,7 +220,11 @@ def api_key_name(account: AccountPlan) -> str:
 
 
 def _recipe(
-    known: Mapping[str, Any] | None, seed: int | None, last_day: date | None, sessions_per_day: int | None
+    known: Mapping[str, Any] | None,
+    seed: int | None,
+    last_day: date | None,
+    days: int | None,
+    sessions_per_day: int | None,
 ) -> Recipe:
     """Return the given values, else those of the last start in this directory, else the demo's defaults."""
     before = known or {}
@@ -208,6 +233,7 @@ def _recipe(
     return Recipe(
         seed=before.get("seed", DEMO_SEED) if seed is None else seed,
         last_day=last_day or known_day,
+        days=days or before.get("days", DEMO_DAYS),
         sessions_per_day=sessions_per_day or before.get("sessions_per_day", DEMO_SESSIONS_PER_DAY),
     )
 

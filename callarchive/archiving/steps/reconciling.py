@@ -186,7 +186,7 @@ class _Search:
             return []
         if inbox is None:
             for account in self._accounts:
-                if account.webhooks is not None or any(source.kind == "inbox" for source in account.session_sources):
+                if account.expects_events:
                     self.unknowns.append((account.subaccount_id, _EVENTS, "there is no inbox at inbox.url yet"))
         return rows
 

@@ -63,10 +63,11 @@ def init(
 ) -> None:
     """Ask for account, landing, time zone and places, write `callarchive.toml` and `.env`, and run doctor.
 
-    Each answer is checked at once. Nothing is written before the last one, and no existing file is overwritten. Secrets go into
-    `.env`, which only you can read, or stay in the files that the options name. An SFTP server's host key is pinned after you
-    confirm its fingerprint. Without a terminal, give the answers as options, and the secrets as environment variables: for the
-    account acme_sg, these are ACME_SG_API_KEY and ACME_SG_SFTP_PASSWORD.
+    An invalid answer is asked for again. On a terminal, the API key is tried and the landing is listed as soon as they are
+    known; without one, only doctor tries them, at the end. Nothing is written before the last answer, and no existing file is
+    overwritten. Secrets go into `.env`, which only you can read, or stay in the files that the options name. An SFTP server's
+    host key is pinned after you confirm its fingerprint. Without a terminal, give the answers as options, and the secrets as
+    environment variables: for the account acme_sg, these are ACME_SG_API_KEY and ACME_SG_SFTP_PASSWORD.
 
     \b
     Examples:
@@ -123,7 +124,7 @@ def init(
 
 def _check_and_advise(output: Output, config: Path) -> None:
     """Run doctor, and print the next command. Exits with 1 if a check failed."""
-    from callarchive.cli.init.files import command_for
+    from callarchive.cli.init.files import command_for, files_with_secrets
     from callarchive.settings import load_settings
 
     settings = load_settings(config)
@@ -132,6 +133,12 @@ def _check_and_advise(output: Output, config: Path) -> None:
     try:
         check_setup(replace(output, config=config))
     except typer.Exit:
-        output.print_note(f"The files are written. Edit {config}, then: {command_for(config, 'doctor')}, and {archive}")
+        secrets = " or ".join(map(str, files_with_secrets(config, settings))) or "the environment"
+        output.print_note(
+            f"The files are written. Correct a key or password in {secrets}, anything else in {config}; then:"
+            f" {command_for(config, 'doctor')}, and {archive}"
+        )
+        output.print_path_hint()
         raise
     output.print_note(f"To archive yesterday: {archive}")
+    output.print_path_hint()

@@ -1,14 +1,15 @@
 """What `callarchive init` asks, except about the landing. Each answer goes into the draft, which validates it."""
 
 import os
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import typer
 
 from callarchive.cli.days import parse_day
-from callarchive.cli.init.landing import ask_for_secret
-from callarchive.cli.init.questions import answer, can_ask
+from callarchive.cli.init.landing import ask_for_secret, forget
+from callarchive.cli.init.questions import again, answer, can_ask
+from callarchive.cli.init.trials import try_key
 from callarchive.domain.days import utc_now
 from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.mistakes import did_you_mean
@@ -34,9 +35,17 @@ def ask_for_account(draft: Draft, given: str | None, api_url: str | None, api_ke
     account = answer("--account", "8x8 subaccount id", given, accept)
     if api_url is not None:
         answer("--api-url", "", api_url, accept_url)
-    key = ask_for_secret(draft, "API_KEY", f"API key of {account}", api_key_file, "--api-key-file", check_api_key)
-    draft.put_account("api_key", key)
-    return account
+    while True:
+        key = ask_for_secret(draft, "API_KEY", f"API key of {account}", api_key_file, "--api-key-file", check_api_key)
+        draft.put_account("api_key", key)
+        if not can_ask():  # doctor checks it at the end
+            return account
+        if (problem := try_key(draft.account())) is None:
+            typer.echo("  8x8 accepts the API key", err=True)
+            return account
+        if not again(problem.text, "the API key"):
+            return account
+        forget(draft, draft.variable("API_KEY"))
 
 
 def ask_for_source(draft: Draft, given: str | None, files: str | None) -> None:
@@ -80,8 +89,9 @@ def ask_for_days(draft: Draft, timezone: str | None, start_date: str | None) -> 
     today = utc_now().date() + timedelta(days=1)  # somewhere
     machine = name_of_machine_zone() if can_ask() else None  # it cannot be changed later, so nobody else decides
     answer("--timezone", "Time zone of the days; it cannot be changed later", timezone, accept_zone, suggestion=machine)
-    first = date((today - timedelta(days=60)).year, 1, 1).isoformat()
-    answer("--start-date", "First day to archive", start_date, accept_day, suggestion=first)
+    question = "First day that Dagster offers; it can be changed later"
+    first = (today - timedelta(days=30)).replace(day=1).isoformat()
+    answer("--start-date", question, start_date, accept_day, suggestion=first)
 
 
 def ask_for_places(draft: Draft, archive: str | None, catalog: str | None) -> None:

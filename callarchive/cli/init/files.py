@@ -6,6 +6,7 @@ from pathlib import Path
 
 from callarchive.cli.init.landing import KNOWN_HOSTS
 from callarchive.domain.errors import ConfigurationError
+from callarchive.settings.configuration import Settings
 from callarchive.settings.drafts import Draft
 from callarchive.settings.loading import configuration_file, load_settings
 from callarchive.settings.new_files import NewFile, write_together
@@ -90,6 +91,12 @@ def _is_ignored_by_git(file: Path) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return True
     return done.returncode != 1  # 128: not in a work tree
+
+
+def files_with_secrets(config: Path, settings: Settings) -> list[Path]:
+    """Return the files that secrets are read from, `.env` first."""
+    env = config.with_name(".env")
+    return [*([env] if env.exists() else ()), *dict.fromkeys(settings.secret_files())]
 
 
 def command_for(config: Path, words: str) -> str:

@@ -70,6 +70,13 @@ def secret(question: str, given: str | None, accept: Callable[[str], T], *, miss
             raise typer.Abort from None
 
 
+def again(problem: str, what: str) -> bool:
+    """Print the problem, and return whether the user wants to answer again rather than go on. Only for a terminal."""
+    typer.echo(f"  {problem}", err=True)
+    question = f"Enter {what} again? n: go on with it as it is [Y/n]"
+    return answer("", question, None, lambda text: text.lower() not in ("n", "no"), suggestion="")
+
+
 def agree(question: str) -> bool:
     """Return whether the user answers yes. Only for a terminal."""
     return answer("", f"{question} [y/N]", None, lambda text: text.lower() in ("y", "yes"), suggestion="")

@@ -27,7 +27,6 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
     """Yield the account's findings, from 8x8 inwards."""
     name, key = account.subaccount_id, partial(connections.settings.key_of, account)
     kinds = {source.kind for source in account.session_sources}
-    expects_events = account.webhooks is not None or "inbox" in kinds
 
     advice = f"check {key('api_key')} and {key('api_url')}, then callarchive doctor"
     api = tried(f"{name}: API key", partial(_api, connections, account), advice)
@@ -38,7 +37,7 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
     else:
         push_config = partial(_push_config, connections, account)
         yield tried(f"{name}: recording push configuration", push_config, "callarchive push-config show")
-        if expects_events:
+        if account.expects_events:
             webhooks = partial(_webhooks, connections, account)
             yield tried(f"{name}: webhooks at 8x8", webhooks, "callarchive webhooks list")
         if "log_export" in kinds:
@@ -52,7 +51,7 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
         advice = f"set the secret of {key('webhooks.auth_header')}, then callarchive doctor"
         yield tried(f"{name}: receiver", partial(_receiver, account.webhooks, key("webhooks.auth_header")), advice)
     yield from _id_sources(account)
-    if expects_events:
+    if account.expects_events:
         last_event = partial(_last_event, connections, account)
         yield tried(f"{name}: last event", last_event, "check inbox.url, then callarchive doctor")
 

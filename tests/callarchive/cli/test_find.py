@@ -10,7 +10,7 @@ import pytest
 from callarchive.cli.find import _print_verdict, next_step
 from callarchive.cli.output import Output
 from callarchive.monitoring.trace import Trace
-from callarchive.monitoring.trace_steps import Step, StepState, verdict_on
+from callarchive.monitoring.trace_steps import NO_EVENTS, Step, StepState, verdict_on
 from callarchive.settings.sections import ArchiveSettings
 
 URI = "s3://acme archive/a.mp3"
@@ -49,11 +49,12 @@ def test_the_wanted_recording_comes_first_with_the_command_that_downloads_it(
     rows = (recording("archived", **FILE), recording("pending", error="not yet", **NO_FILE) | {"recording_id": "two"})
     session = {"session_id": "s", "subaccount_id": "acme"}
     trace = Trace(date(2026, 1, 5), session, None, (Step("events", StepState.ABSENT, "none"),), rows, "two: not yet")
-    archive = ArchiveSettings.model_validate(
+    settings: Any = SimpleNamespace(accounts=())
+    settings.archive = ArchiveSettings.model_validate(
         {"url": "s3://acme-archive", "s3": {"endpoint_url": "http://127.0.0.1:9", "profile": "acme"}}
     )
     output = Output(config=None, json=False, quiet=False)
-    _print_verdict(output, trace, archive, wanted="two")
+    _print_verdict(output, trace, settings, wanted="two")
     assert capsys.readouterr().out.splitlines() == [
         "Recording two: not archived: pending: not yet",
         "Recording one: archived, whole",
@@ -64,6 +65,18 @@ def test_the_wanted_recording_comes_first_with_the_command_that_downloads_it(
         "  events (absent): none",
         "Broken at: two: not yet",
     ]
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_that_there_are_no_events_is_shown_only_where_they_are_expected(
+    capsys: pytest.CaptureFixture[str], expected: bool
+) -> None:
+    session = {"session_id": "s", "subaccount_id": "acme"}
+    trace = Trace(date(2026, 1, 5), session, None, (NO_EVENTS,), (), None)
+    accounts = [SimpleNamespace(subaccount_id="acme", expects_events=expected)]
+    settings: Any = SimpleNamespace(archive=None, accounts=accounts)
+    _print_verdict(Output(config=None, json=False, quiet=False), trace, settings, wanted="s")
+    assert ("events (absent): the inbox has none" in capsys.readouterr().out) is expected
 
 
 @pytest.mark.parametrize(

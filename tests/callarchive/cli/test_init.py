@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ import pytest
 from callarchive.cli import run as run_command
 from callarchive.settings import load_settings
 from callarchive.simulator.generation import generate_world
+from callarchive.simulator.landings import free_port
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.storage.landing.sftp.host_keys import fingerprint
 
@@ -29,7 +30,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from callarchive.cli import main
 main()
 """
-TIMEOUT_S = 60
+TIMEOUT_S = 40
 CTRL_C = "\x03"
 PLACES = [
     ("Time zone", "Asia/Singapor"),
@@ -44,7 +45,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     day = date(2026, 1, 5)
-    world = generate_world(seed=3, accounts=DEMO_ACCOUNTS, first_day=day, last_day=day, sessions_per_day=2)
+    world = generate_world(seed=3, accounts=DEMO_ACCOUNTS, first_day=day, last_day=day, sessions_per_day=12)
     with Simulator.start(tmp_path_factory.mktemp("simulators"), world=world) as started:
         yield started
 
@@ -125,13 +126,20 @@ def test_an_s3_landing_is_asked_for_written_and_checked(simulator: Simulator, tm
         ["init", "--api-url", simulator.api.url],
         [
             ("subaccount id", "x"),
-            *account_and_key(simulator, "demo_s3"),
+            ("subaccount id", "demo_s3"),
+            ("not shown", "of-another-account"),
+            ("[Y/n]", ""),
+            ("not shown", secrets[0]),
             ("pushes recordings", "https://demo-recordings.s3.amazonaws.com"),
-            ("pushes recordings", "s3://demo-recordings/my-recordings-path"),
+            ("pushes recordings", "s3://demo-recordings/upload/calls"),
             ("S3 endpoint", simulator.s3.endpoint_url),
             ("S3 region", "ap-southeast-1"),
             ("AWS access key ID", simulator.environment["AWS_ACCESS_KEY_ID"]),
             ("not shown", secrets[1]),
+            ("[Y/n]", "y"),
+            ("pushes recordings", "s3://demo-recordings/my-recordings-path"),
+            ("S3 endpoint", ""),
+            ("S3 region", ""),
             ("Source of session ids", "log-export"),
             ("Source of session ids", ""),
             *PLACES,
@@ -142,12 +150,16 @@ def test_an_s3_landing_is_asked_for_written_and_checked(simulator: Simulator, tm
     assert code == 0, screen
     for rejected in (
         "must be 3 to 50 characters of A-Z",
+        "8x8 rejected the API key (HTTP 401",
+        "s3://demo-recordings/upload/calls can be listed and is empty; s3://demo-recordings/ has my-recordings-path/",
         "must be s3://bucket/prefix, or sftp:// followed by user@host:port/path",
         "'log-export' is not one of log_export, files, inbox; did you mean log_export?",
         "did you mean Asia/Singapore?",
         "'2026-13-01' is not a day",
     ):
         assert rejected in screen
+    assert screen.index("8x8 accepts the API key") < screen.index("Where 8x8 pushes recordings")
+    assert "s3://demo-recordings/my-recordings-path can be listed and has files" in screen
     assert "demo_s3: landing" in screen
     assert "To archive yesterday: callarchive archive --day 20" in screen
     env, config = tmp_path / ".env", tmp_path / "callarchive.toml"
@@ -185,6 +197,10 @@ def test_an_sftp_host_key_is_pinned_only_after_confirmation(simulator: Simulator
             ("[y/N]", "y"),
             ("Private key file", "no-such-key"),
             ("Private key file", ""),
+            ("not shown", "of-somebody-else"),
+            ("[Y/n]", ""),
+            ("pushes recordings", ""),
+            ("Private key file", ""),
             ("not shown", simulator.environment["SIMULATED_SFTP_PASSWORD"]),
             ("Source of session ids", "files"),
             ("Path of the files", "ids.xlsx"),
@@ -208,6 +224,33 @@ def test_an_sftp_host_key_is_pinned_only_after_confirmation(simulator: Simulator
     assert (tmp_path / "known_hosts").read_text() == simulator.sftp.host_key_line + "\n"
     ignored = subprocess.run(["git", "check-ignore", ".env"], cwd=tmp_path, capture_output=True, check=True)
     assert ignored.stdout == b".env\n"
+
+
+def test_what_cannot_be_checked_can_be_kept_and_the_file_that_has_it_is_named(tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    answers = [
+        ("subaccount id", "demo_s3"),
+        ("not shown", "a-key"),
+        ("[Y/n]", "n"),
+        ("pushes recordings", "s3://demo-recordings"),
+        ("S3 endpoint", nowhere),
+        ("S3 region", ""),
+        ("AWS access key ID", "id"),
+        ("not shown", "a-secret"),
+        ("[Y/n]", "n"),
+        ("Source of session ids", ""),
+        ("Time zone", "UTC"),
+        ("First day that Dagster offers; it can be changed later", ""),
+        ("the archive", "archive"),
+        ("the catalog", ""),
+    ]
+    code, screen = converse(tmp_path, ["init", "--api-url", nowhere], answers)
+    assert code == 1
+    assert screen.count("Enter the ") == 2
+    assert f"Correct a key or password in {tmp_path}/.env, anything else in {tmp_path}/callarchive.toml" in screen
+    start = load_settings(tmp_path / "callarchive.toml").start_date
+    assert start.day == 1
+    assert timedelta(days=28) <= datetime.now(UTC).date() - start <= timedelta(days=61)
 
 
 def test_ctrl_c_writes_nothing(tmp_path: Path) -> None:

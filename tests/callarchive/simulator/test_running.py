@@ -21,7 +21,7 @@ import requests
 from callarchive.domain.errors import ConfigurationError
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.generation import generate_world
-from callarchive.simulator.landings import object_bytes
+from callarchive.simulator.landings import free_port, object_bytes
 from callarchive.simulator.running import DEMO_ACCOUNTS, Simulator
 from callarchive.simulator.world import FileState, World
 
@@ -144,6 +144,19 @@ def test_a_port_in_use_is_replaced_and_stored(tmp_path: Path) -> None:
         assert configuration(again)["accounts"][0]["s3"]["endpoint_url"] == again.s3.endpoint_url
 
 
+def test_days_and_ports_can_be_chosen_and_are_kept(tmp_path: Path) -> None:
+    with Simulator.start(tmp_path, last_day=LAST_DAY, days=31, sessions_per_day=1, ports={"api": free_port()}) as first:
+        assert {s.started_at.date() for s in first.world.sessions} == {LAST_DAY - timedelta(days=n) for n in range(31)}
+        port = first.api.port
+    assert tomllib.loads(first.config.read_text())["start_date"] == date(2026, 2, 6)
+    with Simulator.start(tmp_path, ports={"s3": free_port()}) as second:
+        assert (second.world, second.api.port) == (first.world, port)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"port {number} of the simulated sftp is not free"):
+            Simulator.start(tmp_path, ports={"sftp": number})
+
+
 def test_a_second_simulator_in_the_directory_is_refused_and_changes_nothing(demo: Simulator) -> None:
     before = {file: file.read_bytes() for file in demo.directory.iterdir() if file.is_file()}
     with pytest.raises(ConfigurationError, match=rf"in use by process {os.getpid()}: stop it"):
@@ -159,6 +172,7 @@ def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
 
 def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "callarchive.simulator", "--directory", str(tmp_path), "--sessions-per-day", "1"]
+    command += ["--days", "2", "--api-port", str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         printed = {}
@@ -168,6 +182,7 @@ def test_the_command_runs_until_it_is_interrupted(tmp_path: Path) -> None:
             name, _, place = line.strip().rpartition(" ")
             printed[name.strip()] = place
         try:
+            assert printed["8x8 API"] == f"http://127.0.0.1:{command[-1]}"
             assert printed["configuration"] == str(tmp_path / "callarchive.toml")
             assert requests.get(f"{printed['8x8 API']}/", timeout=10).status_code == 401
         finally:

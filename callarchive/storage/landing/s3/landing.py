@@ -136,6 +136,11 @@ class S3Landing:
             return Unknown(f"the first keys of {self.uri} are not of recordings")
         return Absent(f"S3 lists no key below {self.uri}")
 
+    def folders(self) -> Sequence[str]:
+        """Return the folders directly below the root, without their slashes, as far as one page of a listing shows them."""
+        prefix = self._bucket.below("")
+        return [name[len(prefix) : -1] for name in self._bucket.page(prefix, Delimiter="/").folders]
+
     def close(self) -> None:
         """Close connections; a later use connects again."""
         self._bucket.close()
