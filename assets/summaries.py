@@ -49,7 +49,7 @@ _STATUS_COLUMNS = {
 _DURATION_COLUMNS = {
     "account": "subaccount_id",
     "recordings": "recording_count",
-    **{name: name for name in ("total_s", "p50_s", "p95_s", "max_s")},
+    **{name: name for name in ("total_s", "mean_s", "p50_s", "p95_s", "max_s")},
 }
 
 
@@ -166,6 +166,7 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
         "not_archived": dg.MetadataValue.int(len(rows) - len(kept)),
         **_size("size_bytes", _sum(kept, "size_bytes")),
         "audio_hours": _hours(kept, "duration_s"),
+        **_durations(kept),
         "archive_statuses": _counted(rows, "archive_status"),
         "api_statuses": _counted(rows, "api_status"),
         "silent": dg.MetadataValue.int(pc.sum(has_silence(kept)).as_py() or 0),
@@ -190,12 +191,13 @@ def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Su
 
 
 def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
+    kept = _archived(catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"]))
     summary: Summary = {
         "audio_hours": _hours(rows, "total_s"),
+        **_durations(kept),
         "duration_stats": _table(schemas.DURATION_STATS, _DURATION_COLUMNS, rows),
     }
-    recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
-    durations_s = _archived(recordings)["duration_s"].drop_null().to_numpy()
+    durations_s = kept["duration_s"].drop_null().to_numpy()
     if len(durations_s):
         summary["duration_histogram"] = dg.MetadataValue.md(duration_histogram(durations_s))
     return summary
@@ -210,7 +212,7 @@ def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
             {
                 "concerns": _affected(row["subaccount_id"], row["subject"].rpartition("/")[2]),
                 "kind": _words(row["kind"]),
-                "reason": _short(row["reason"])[:_REASON_CHARS],
+                "reason": short(row["reason"])[:_REASON_CHARS],
             }
         )
         for row in still.slice(0, _ATTENTION).to_pylist()
@@ -249,6 +251,17 @@ def _hours(rows: pa.Table, column: str) -> dg.MetadataValue:
     return dg.MetadataValue.float(round(_sum(rows, column) / 3600, 3))
 
 
+def _durations(kept: pa.Table) -> Summary:
+    """Return the mean and median duration over all accounts; empty if there is no recording."""
+    durations_s = kept["duration_s"].drop_null().to_numpy()
+    if not len(durations_s):
+        return {}
+    return {
+        "duration_mean_s": dg.MetadataValue.float(round(float(durations_s.mean()), 2)),
+        "duration_median_s": dg.MetadataValue.float(round(float(np.median(durations_s)), 2)),
+    }
+
+
 def _folders(kept: pa.Table) -> Summary:
     """Return where in the archive the day's files are stored, a folder for each account."""
     folders = pc.replace_substring_regex(
@@ -266,7 +279,7 @@ def _counted(rows: pa.Table, column: str) -> dg.MetadataValue:
     counts = Counter(count_values(rows[column])).most_common(30)
     meanings = {status.value: meaning for status, meaning in MEANINGS.items()} if column in _EXPLAINED else {}
     lines = [f"| {column} | rows |", "|---|---:|"] + [
-        f"| {_short(_cell(value), 2 * _WORD)} | {count} |" for value, count in counts
+        f"| {short(_cell(value), 2 * _WORD)} | {count} |" for value, count in counts
     ]
     if meanings:
         more = [" meaning |", "---|", *(f" {meanings.get(value, '')} |" for value, _ in counts)]
@@ -297,7 +310,7 @@ def _attention(items: AttentionList) -> Summary:
             {
                 "concerns": _affected(item.subaccount_id, item.concerns),
                 "state": _words(item.state),
-                "reason": _short(item.reason or "")[:_REASON_CHARS],
+                "reason": short(item.reason or "")[:_REASON_CHARS],
             }
         )
         for item in islice(items, _ATTENTION)
@@ -312,13 +325,13 @@ def _shown(name: str, value: Any) -> Any:
     if name == "size":
         return size_text(value or 0)
     if isinstance(value, str):
-        return _short(value) if name == "account" else _words(value)
-    return round(value, 2) if isinstance(value, float) else value
+        return short(value) if name == "account" else _words(value)
+    return round(value, 1) if isinstance(value, float) else value
 
 
 def _affected(subaccount_id: str, what: str) -> str:
     """Return the account and its session, recording or file in one cell; the id is never shortened."""
-    return f"{_short(subaccount_id)} {what}"
+    return f"{short(subaccount_id)} {what}"
 
 
 def _cell(value: object, length: int = 80) -> str:
@@ -328,10 +341,10 @@ def _cell(value: object, length: int = 80) -> str:
 
 def _words(text: str) -> str:
     """Return the names of states in the text with spaces, where they can wrap."""
-    return _short(text.replace("_", " "))
+    return short(text.replace("_", " "))
 
 
-def _short(text: str, length: int = _WORD) -> str:
+def short(text: str, length: int = _WORD) -> str:
     """Return the text with the middle of longer words left out, such as URLs: browsers wrap at spaces and hyphens only."""
     half = length // 2
     return re.sub(rf"[^\s-]{{{length + 1},}}", lambda word: f"{word[0][: half - 1]}…{word[0][-half:]}", text)

@@ -164,13 +164,15 @@ def test_a_status_from_outside_stays_in_its_cell(connections: Connections) -> No
 
 
 def test_durations_come_with_their_table_and_a_picture(connections: Connections) -> None:
-    kept = [recording("archived", size_bytes=1, duration_s=seconds) for seconds in (10.0, 20.0, 30.0)]
+    kept = [recording("archived", size_bytes=1, duration_s=seconds) for seconds in (10.0, 20.0, 42.0)]
     connections.catalog.replace_partition(schemas.RECORDINGS, DAY, kept)
-    row = {"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 60.0, "p50_s": 20.004}
+    row = {"subaccount_id": "acme_sg", "recording_count": 3, "total_s": 72.0, "mean_s": 24.0, "p50_s": 20.004}
     summary = summary_of(connections, schemas.DURATION_STATS, [row])
     (shown,) = records(summary["duration_stats"])
-    assert shown["total_s"] == 60.0
-    assert shown["p50_s"] == 20.0
+    assert list(shown) == ["account", "recordings", "total_s", "mean_s", "p50_s", "p95_s", "max_s"]
+    assert (shown["total_s"], shown["mean_s"], shown["p50_s"]) == (72.0, 24.0, 20.0)
+    for of_day in (summary, summary_of(connections, schemas.RECORDINGS, kept)):
+        assert (of_day["duration_mean_s"].value, of_day["duration_median_s"].value) == (24.0, 20.0)
     assert "3 archived recordings" in str(summary["duration_histogram"].value)
 
 
