@@ -1,17 +1,21 @@
-"""Reports days that were archived without Dagster, by `callarchive archive` or the demo, so that its UI shows them."""
+"""Reports days that were archived without Dagster, by `callarchive archive` or the demo, so that its UI shows them.
 
-from datetime import date
+The reverse too: days that only Dagster has.
+"""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
 
 import dagster as dg
 
 from assets.check_results import check_evaluations
-from assets.summaries import summarize
+from assets.summaries import short, summarize
 from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
-from callarchive.domain.days import utc_now
+from callarchive.domain.days import days_between, utc_now
 from callarchive.monitoring.at_risk import at_risk
 from callarchive.monitoring.checks import CheckResult
 from callarchive.monitoring.evaluation import run_checks
@@ -28,6 +32,30 @@ def report_catalog(instance: dg.DagsterInstance, catalog: Catalog, settings: Set
     account failed, which must be run again, are skipped.
     """
     return sum(_report_table(instance, catalog, table, settings) for table in (step.table for step in DAY_STEPS))
+
+
+def days_not_in_catalog(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings) -> list[date]:
+    """Return the days since `start_date` that Dagster has as materialized in a table whose partition the catalog lacks."""
+    missing: set[str] = set()
+    for table in (step.table for step in DAY_STEPS):
+        shown = instance.get_materialized_partitions(dg.AssetKey(table.name))
+        missing |= shown.difference(day.isoformat() for day in catalog.days(table))
+    tomorrow = utc_now().date() + timedelta(days=1)  # ahead of UTC it has begun
+    return [day for day in days_between(settings.start_date, tomorrow) if day.isoformat() in missing]
+
+
+def other_accounts(instance: dg.DagsterInstance, days: Sequence[date], settings: Settings) -> set[str]:
+    """Return the accounts that Dagster shows for these days, if none of them is configured; empty if it shows none."""
+    if not days:  # Dagster would take no days for all days
+        return set()
+    table = schemas.STATUS_STATS.name
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(table), asset_partitions=[day.isoformat() for day in days])
+    events = (record.asset_materialization for record in instance.fetch_materializations(wanted, limit=100).records)
+    shown = [event.metadata[table] for event in events if event and table in event.metadata]
+    records = [record for value in shown if isinstance(value, dg.TableMetadataValue) for record in value.records]
+    accounts = {str(record.data["account"]) for record in records}
+    ours = {account.subaccount_id for account in settings.accounts}
+    return accounts if accounts.isdisjoint(ours | {short(name) for name in ours}) else set()
 
 
 def _report_table(instance: dg.DagsterInstance, catalog: Catalog, table: Table, settings: Settings) -> int:

@@ -16,15 +16,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from callarchive.domain.days import spans_of
 from callarchive.domain.errors import ArchiveError, ConfigurationError, UnavailableError
+from callarchive.domain.plurals import many
 from callarchive.runtime.time_zones import PATH_VARIABLE
 from callarchive.settings import CONFIG_NAME, CONFIG_VARIABLE, load_settings
 from callarchive.storage.stores.file_lock import file_lock
 
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from callarchive.catalog.parquet_catalog import Catalog
+    from callarchive.settings import Settings
+
 DEMO_DIRECTORY = Path(".demo")
 HOME_VARIABLE = "DAGSTER_HOME"
 _INSTANCE_CONFIG = Path(__file__).with_name("dagster.yaml")
+_NOTE_NAME = "catalog-url"
 _DELIVERY_INTERVAL_S = 30.0
 _PATIENCE_S = 10.0
 _INTERRUPTS = 3
@@ -41,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _require_free(options.port)
         with _archive_to_show() as (deliver, is_demo):
-            home = prepare_home()
+            home = prepare_home(DEMO_DIRECTORY / "dagster" if is_demo else Path(".dagster"))
             with _only_here(home):
-                _report_days(with_a_run=is_demo)
+                _report_days(home, with_a_run=is_demo)
                 print(f"http://127.0.0.1:{options.port}   (Dagster's own data: {home}; Ctrl-C stops)", flush=True)
                 return _run_dagster(options.port, deliver)
     except KeyboardInterrupt:
@@ -53,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return err.exit_code
 
 
-def prepare_home() -> Path:
-    """Set DAGSTER_HOME, by default to `.dagster` in the working directory, and give it an instance configuration."""
-    home = Path(os.environ.get(HOME_VARIABLE) or ".dagster").expanduser().absolute()
+def prepare_home(default: Path) -> Path:
+    """Set DAGSTER_HOME to an absolute path, if it is not set to `default`, and give it an instance configuration."""
+    home = Path(os.environ.get(HOME_VARIABLE) or default).expanduser().absolute()
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(_INSTANCE_CONFIG, home / "dagster.yaml")
@@ -115,7 +125,7 @@ def _archive_to_show() -> Iterator[tuple[Callable[[], object], bool]]:
         yield simulator.deliver, True
 
 
-def _report_days(*, with_a_run: bool) -> None:
+def _report_days(home: Path, *, with_a_run: bool) -> None:
     """Report the archived days to Dagster and, if it has no run yet, queue one of the latest `with_a_run`: a few seconds."""
     import dagster as dg
 
@@ -126,6 +136,7 @@ def _report_days(*, with_a_run: bool) -> None:
     settings = load_settings()
     catalog = Catalog.open(settings.catalog.url, s3=settings.catalog.s3)
     with dg.DagsterInstance.get() as instance:
+        _claim(home, instance, catalog, settings)
         count = report_catalog(instance, catalog, settings)
         if count:
             print(f"reported {count} partitions to Dagster that were archived without it", flush=True)
@@ -133,6 +144,41 @@ def _report_days(*, with_a_run: bool) -> None:
         if with_a_run and days and not instance.get_runs(limit=1):
             print(f"queuing a run of {days[-1]}, so that Dagster shows one ...", flush=True)
             _queue_run(days[-1].isoformat())
+
+
+def _claim(home: Path, instance: "dg.DagsterInstance", catalog: "Catalog", settings: "Settings") -> None:
+    """Write into Dagster's home to which catalog it belongs, and warn of days that Dagster has and the catalog lacks.
+
+    In a home of two archives, days of the one would be green in the other, and a backfill of its missing days skip them.
+
+    Raises:
+        ConfigurationError: the home belongs to another catalog, or has none yet but shows days of other accounts.
+    """
+    from pipelines.reporting import days_not_in_catalog, other_accounts
+
+    note, url = home / _NOTE_NAME, catalog.store.url
+    owner = note.read_text(encoding="utf-8", errors="replace").strip() if note.exists() else ""
+    if owner and owner != url:
+        raise ConfigurationError(
+            f"Dagster's home {home} belongs to the catalog {owner}, not to {url}: set another {HOME_VARIABLE}, or, if the"
+            f" catalog was moved, write its URL into {note}"
+        )
+    missing = days_not_in_catalog(instance, catalog, settings)
+    days = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in spans_of(missing))
+    if not owner:
+        if others := other_accounts(instance, missing, settings):
+            raise ConfigurationError(
+                f"Dagster's home {home} was used with another archive: it shows {days} of {', '.join(sorted(others))}, which"
+                f" the catalog {url} does not have: set another {HOME_VARIABLE}, delete the home (it has no recordings), or,"
+                f" to keep it, write that URL into {note}"
+            )
+        note.write_text(f"{url}\n", encoding="utf-8")
+    if missing:
+        print(
+            f"warning: Dagster shows {many(len(missing), 'day', 'days')} as materialized that the catalog {url} does not"
+            f" have: {days}: archive them; a backfill of the missing days would skip them",
+            file=sys.stderr,
+        )
 
 
 def _queue_run(partition: str) -> None:
@@ -158,7 +204,13 @@ def _run_dagster(port: int, deliver: Callable[[], object]) -> int:
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
         # Empty, PYTHONTZPATH means the package tzdata alone, from each process's start: see callarchive.runtime.time_zones.
         # While an edited configuration is not valid, a backfill waits. Dagster's default is to fail it.
-        env={PATH_VARIABLE: "", **os.environ, "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1"},
+        # Dagster's inner code server ends after 30 s without a heartbeat, as under heavy load, and nothing restarts it.
+        env={
+            PATH_VARIABLE: "",
+            "DAGSTER_GRPC_PROXY_HEARTBEAT_TTL_SECONDS": "600",
+            **os.environ,
+            "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
+        },
         process_group=0,  # only we get a terminal's Ctrl-C: `dagster dev` aborts its shutdown at the second
     )
     try:

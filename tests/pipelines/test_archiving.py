@@ -21,7 +21,7 @@ from callarchive.settings import Settings
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.running import Simulator
 from pipelines.code_location import partitioned_assets
-from pipelines.reporting import report_catalog
+from pipelines.reporting import days_not_in_catalog, report_catalog
 
 DAYS = ("2026-10-23", "2026-10-24", "2026-10-25")
 TABLES = {
@@ -158,6 +158,7 @@ def test_a_day_with_one_failed_account_is_published_for_the_others_and_fails_the
         assert instance.get_materialized_partitions(dg.AssetKey(table)) == {DAYS[2]}, "that day has to be run again"
     catalog = Catalog.open(settings.catalog.url)
     assert report_catalog(instance, catalog, settings) == 0, "nor is it taken for archived without Dagster"
+    assert days_not_in_catalog(instance, catalog, settings) == []
     rows = catalog.rows(schemas.SESSIONS, date.fromisoformat(DAYS[1]))
     assert {row["subaccount_id"] for row in rows} == {"acme_s3"}
     checks = {

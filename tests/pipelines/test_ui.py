@@ -60,7 +60,7 @@ def test_runs_from_the_command_line_take_no_place_in_the_queue() -> None:
 
 def test_dagsters_home_is_made_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back afterwards
-    assert ui.prepare_home() == folder / ".dagster"
+    assert ui.prepare_home(Path(".dagster")) == folder / ".dagster"
     assert os.environ["DAGSTER_HOME"] == str(folder / ".dagster")
     with dg.DagsterInstance.get() as instance:
         assert instance.run_monitoring_enabled
@@ -71,7 +71,7 @@ def test_an_instance_configuration_that_is_there_stays(folder: Path, monkeypatch
     (folder / "home").mkdir()
     (folder / "home" / "dagster.yaml").write_text("# mine\n", encoding="utf-8")
     monkeypatch.setenv("DAGSTER_HOME", "home")
-    assert ui.prepare_home() == folder / "home"
+    assert ui.prepare_home(Path(".dagster")) == folder / "home"
     assert (folder / "home" / "dagster.yaml").read_text(encoding="utf-8") == "# mine\n"
 
 
@@ -106,7 +106,7 @@ def test_a_second_ui_on_the_same_home_is_one_line_and_changes_nothing(
 ) -> None:
     home = tmp_path / "home"
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    ui.prepare_home()
+    ui.prepare_home(home)
     with ui._only_here(home):
         assert ui.main([f"--port={free_port()}"]) == 2
     output, error = capsys.readouterr()
@@ -125,11 +125,11 @@ def test_the_demo_queues_one_run_of_its_latest_day(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    ui.prepare_home()
+    home = ui.prepare_home(Path(".dagster"))
     day = date(2026, 10, 25)
     Catalog.open(config.parent / "catalog").replace_partition(schemas.RECORDINGS, day, [])
     for _ in range(2):
-        ui._report_days(with_a_run=True)
+        ui._report_days(home, with_a_run=True)
     with dg.DagsterInstance.get() as instance:
         (run,) = instance.get_runs()
         assert (run.job_name, run.tags["dagster/partition"]) == ("archive_day", str(day))
@@ -176,6 +176,8 @@ def test_the_ui_shows_the_demo_and_leaves_no_process_behind(folder: Path) -> Non
             assert time.monotonic() < deadline, "the UI did not come up in time"
             time.sleep(0.2)
         members = psutil.Process(process.pid).children(recursive=True)
+        running = [member.info["cmdline"] or [] for member in psutil.process_iter(["cmdline"]) if member in members]
+        inner = [words for words in running if words[3:5] == ["api", "grpc"]]
     finally:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
@@ -188,5 +190,8 @@ def test_the_ui_shows_the_demo_and_leaves_no_process_behind(folder: Path) -> Non
     assert process.returncode == 0
     assert f"http://127.0.0.1:{port}" in output
     assert len(members) >= 3
+    assert [words[words.index("--heartbeat-timeout") + 1] for words in inner] == ["600"]
+    assert (folder / ".demo" / "dagster" / "catalog-url").read_text() == f"{catalog.as_uri()}\n"
+    assert not (folder / ".dagster").exists(), "it is for the configured archive"
     _, left = psutil.wait_procs(members, timeout=20)
     assert left == []
