@@ -53,7 +53,8 @@ def other_accounts(instance: dg.DagsterInstance, days: Sequence[date], settings:
     events = (record.asset_materialization for record in instance.fetch_materializations(wanted, limit=100).records)
     shown = [event.metadata[table] for event in events if event and table in event.metadata]
     records = [record for value in shown if isinstance(value, dg.TableMetadataValue) for record in value.records]
-    accounts = {str(record.data["account"]) for record in records}
+    # Older versions of callarchive called the column "subaccount_id".
+    accounts = {str(record.data.get("account") or record.data.get("subaccount_id")) for record in records}
     ours = {account.subaccount_id for account in settings.accounts}
     return accounts if accounts.isdisjoint(ours | {short(name) for name in ours}) else set()
 

@@ -66,21 +66,28 @@ def test_a_home_that_showed_the_demo_is_refused_to_the_users_archive(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show(home, archive(tmp_path / "demo", "demo_s3", DEMO_WEEK, monkeypatch))
+    by_an_older_version = dg.MetadataValue.table([dg.TableRecord({"subaccount_id": "demo_sftp", "recording_count": 1})])
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                "status_stats", partition="2026-10-30", metadata={"status_stats": by_an_older_version}
+            )
+        )
     own = archive(tmp_path / "own", "acme_sg", OWN_DAYS, monkeypatch)
     assert ui.main(["--port=0"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        f"error: Dagster's home {home} was used with another archive: it shows 2026-10-23 to 2026-10-27, 2026-10-29 of"
-        f" demo_s3, which the catalog {own.store.url} does not have: set another DAGSTER_HOME, delete the home (it has no"
-        f" recordings), or, to keep it, write that URL into {home / 'catalog-url'}"
+        f"error: Dagster's home {home} was used with another archive: it shows 2026-10-23 to 2026-10-27, 2026-10-29 to"
+        f" 2026-10-30 of demo_s3, demo_sftp, which the catalog {own.store.url} does not have: set another DAGSTER_HOME,"
+        f" delete the home (it has no recordings), or, to keep it, write that URL into {home / 'catalog-url'}"
     )
-    assert shown(home) == {day.isoformat() for day in DEMO_WEEK}, "nothing was reported"
+    assert shown(home) == {*map(str, DEMO_WEEK), "2026-10-30"}, "nothing was reported"
 
     (home / "catalog-url").write_text(own.store.url, encoding="utf-8")
     ui._report_days(home, with_a_run=False)
     assert capsys.readouterr().err == (
-        f"warning: Dagster shows 6 days as materialized that the catalog {own.store.url} does not have: 2026-10-23 to"
-        " 2026-10-27, 2026-10-29: archive them; a backfill of the missing days would skip them\n"
+        f"warning: Dagster shows 7 days as materialized that the catalog {own.store.url} does not have: 2026-10-23 to"
+        " 2026-10-27, 2026-10-29 to 2026-10-30: archive them; a backfill of the missing days would skip them\n"
     )
 
 
@@ -102,7 +109,7 @@ def test_a_home_of_an_older_version_is_adopted_with_a_warning_of_days_that_were_
     assert (home / "catalog-url").exists()
 
 
-def test_a_home_of_another_catalog_is_refused_and_stays_as_it_was(
+def test_a_home_of_another_catalog_is_refused_and_stays_unchanged(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = archive(tmp_path / "first", "acme_sg", OWN_DAYS, monkeypatch)
