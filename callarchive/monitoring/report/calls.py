@@ -3,6 +3,7 @@
 Phone numbers are not read. Neither 8x8 nor a landing is contacted.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from callarchive.domain.days import day_of
 from callarchive.domain.errors import StoreError
 from callarchive.domain.foreign_text import cleaned
 from callarchive.monitoring.at_risk import at_risk, days_at_risk
-from callarchive.monitoring.report.wording import LACKING, CallState
+from callarchive.monitoring.report.wording import LACKING, WORDINGS, CallState
 from callarchive.runtime.time_zones import opened_zone
 from callarchive.runtime.worker_pool import in_threads
 
@@ -67,7 +68,7 @@ class Call:
 
 @dataclass(slots=True)
 class DayCounts:
-    """A day: its calls by state, its kept recordings with flaws that can be heard, and why not everything is known of it."""
+    """A day: its calls by state, its kept recordings (flaws that can be heard, durations), and what is not known of it."""
 
     day: date
     counts: Counter[CallState] = field(default_factory=Counter)
@@ -75,6 +76,7 @@ class DayCounts:
     damaged: str | None = None
     failed_accounts: tuple[str, ...] = ()
     flawed: int = 0
+    durations_s: "array[float]" = field(default_factory=lambda: array("d"))
     calls: list[Call] = field(default_factory=list)
 
     @property
@@ -165,6 +167,7 @@ def read_report(
             item.counts.update(call.state for call in item.calls)
             item.flawed = sum(_is_flawed(recording.row) for call in item.calls for recording in call.recordings)
             for call in item.calls:
+                item.durations_s.extend(_durations_s(call))
                 needs_attention = call.state in LACKING or call.state is CallState.UNKNOWN
                 kept_counts[needs_attention] += 1
                 if kept_counts[needs_attention] <= LISTED:
@@ -233,6 +236,13 @@ def _state(session: Row, statuses: Sequence[str], *, connected: bool) -> CallSta
     return CallState.NOT_CONNECTED if is_known else CallState.UNCLEAR
 
 
+def _durations_s(call: Call) -> Iterator[float]:
+    """Yield the measured durations of the call's kept recordings."""
+    for recording in call.recordings:
+        if recording.row["archive_status"] == "archived" and recording.row["duration_s"] is not None:
+            yield recording.row["duration_s"]
+
+
 def _is_flawed(row: Row) -> bool:
     return row["archive_status"] == "archived" and bool(row["audio_issue"] or row["silent_channels"])
 
@@ -241,7 +251,8 @@ def trouble_of(recording: Recording) -> list[str]:
     """Return what a person who listens should know: damage, silence, a length that differs from 8x8's; why there is no file."""
     row, found = recording.row, []
     if row["archive_status"] != "archived":
-        return [f"Why: {cleaned(row['error'])}" if row["error"] else "Why is not known."]
+        wording = WORDINGS.get(row["archive_status"])
+        return [wording.meaning if wording is not None else "Why is not known."]
     issues = {
         "truncated": "The sound ends early: the file is shorter than it should be.",
         "damaged": "Parts of the sound are damaged and may be skipped.",

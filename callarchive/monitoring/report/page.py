@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.resources import files
+from statistics import fmean, median
 from typing import Any
 
 from callarchive import __version__
 from callarchive.domain.days import spans_of
-from callarchive.domain.foreign_text import printable
+from callarchive.domain.foreign_text import cleaned, printable
 from callarchive.domain.plurals import duration_text, many, size_text
 from callarchive.monitoring.report.audio import EmbeddedAudio
 from callarchive.monitoring.report.calls import LISTED, Report, trouble_of
@@ -21,6 +22,9 @@ from callarchive.monitoring.report.wording import LACKING, WORDINGS, CallState
 
 _WIDTH, _HEIGHT, _LEFT = 960, 220, 48
 _LABELS = 8
+_LABEL = 48
+"""The width of a day's label, such as 29 Nov, with some reserve."""
+_SPANS = 10
 
 
 def pieces(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
@@ -41,6 +45,7 @@ def pieces(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
     yield from environment.get_template("page.html.jinja").generate(
         audio=audio,
         chart=_chart(report),
+        cleaned=cleaned,
         counts=counts,
         css=css,
         days_text=days_text,
@@ -93,6 +98,10 @@ def _notes(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
             f"{many(len(never), 'day was', 'days were')} never archived, so nothing is known about calls of"
             f" {_spans(never)}: there may have been any number."
         )
+    if (quiet := _days_without_calls(report)) and not report.only_sessions:
+        spans = [days_text(first, last) for first, last in spans_of(quiet)]
+        more = "" if len(spans) <= _SPANS else ", and others, which “The numbers of each day” shows"
+        yield f"On {many(len(quiet), 'day', 'days')} there was no call: {', '.join(spans[:_SPANS])}{more}."
     for day in report.days:
         if day.damaged is not None:
             yield f"The data of {days_text(day.day, day.day)} cannot be read, so nothing is known about that day: {day.damaged}"
@@ -118,6 +127,14 @@ def _notes(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
             f"For {many(counts[CallState.UNCLEAR], 'more call', 'more calls')} 8x8 lists no recording, and it is unknown"
             " whether anybody answered."
         )
+    if durations_s := [seconds for day in report.days for seconds in day.durations_s]:
+        mean, middle = (duration_text(figure(durations_s)) for figure in (fmean, median))
+        lasts = (
+            f"recordings last {mean} on average (median {middle})"
+            if len(durations_s) > 1
+            else f"recording lasts {mean}"
+        )
+        yield f"The kept {lasts}."
     if flawed := sum(day.flawed for day in report.days):
         yield f"{many(flawed, 'kept recording is', 'kept recordings are')} cut short, damaged, or silent on one side."
     if audio is None:
@@ -127,6 +144,18 @@ def _notes(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
         yield f"{recordings} can be played in this page; their files were compared with the catalog."
     if audio is not None and audio.not_intact:
         yield f"{many(audio.not_intact, 'archived file is', 'archived files are')} missing or changed."
+
+
+def _days_without_calls(report: Report) -> list[date]:
+    """Return the days without a call, among those that are over and completely known."""
+    return [
+        day.day
+        for day in report.days
+        if day.is_known
+        and not day.counts.total()
+        and day.day not in report.open_days
+        and not set(day.failed_accounts).intersection(report.accounts)
+    ]
 
 
 def days_text(first: date, last: date) -> str:
@@ -190,5 +219,5 @@ def _chart(report: Report) -> _Chart:
                     }
                 )
         if number % every == 0:
-            labels.append((round(x + bar / 2, 2), f"{day.day.day} {day.day:%b}"))
+            labels.append((round(min(x + bar / 2, _WIDTH - _LABEL / 2), 2), f"{day.day.day} {day.day:%b}"))
     return _Chart(_WIDTH, _HEIGHT, _LEFT, top, bars, hatched, labels)

@@ -7,7 +7,7 @@ import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from callarchive.catalog import schemas
 from callarchive.monitoring.report.calls import DayCounts, Report
-from callarchive.monitoring.report.page import days_text, verdict
+from callarchive.monitoring.report.page import _chart, _notes, days_text, verdict
 from callarchive.monitoring.report.wording import CallState
 from callarchive.simulator import audio
 
@@ -90,7 +90,11 @@ def test_the_first_sentence_is_the_verdict_and_each_state_is_explained(recorded:
         "Recording of 4 min 07 s",
         "Only one side can be heard: the right channel is silent.",
         "The sound ends early",
-        "Why: no object in <sftp> of ***",
+        "8x8 says that it delivered the recording, but it did not arrive in our storage. Details",
+        "Technical reason no object in <sftp> of ***",
+        "The kept recordings last 4 min 07 s on average (median 4 min 07 s).",
+        "8x8 may list it later, within about a day of the call. After that, ask 8x8 whether recording was switched on. acme",
+        "Unknown. Run that day again: callarchive archive --day 2026-11-03.",
         "8x8 has probably deleted them by now",
     ):
         assert text in page.text
@@ -231,6 +235,38 @@ def test_days_that_were_never_archived_or_are_damaged_are_unknown(recorded: Any,
     assert code == 1
     assert "2026-11-04 is not archived" in err
     assert "callarchive archive --day 2026-11-04" in err
+
+
+def test_days_without_a_call_are_named_and_durations_summarized(recorded: Any, run_here: Run) -> None:
+    for number, seconds in enumerate((10.0, 20.0, 60.0)):
+        recorded.call(session(number), AT, {"archive_status": "archived", "duration_s": seconds})
+    for day in (4, 5, 7, 8):
+        for table in (schemas.SESSIONS, schemas.RECORDINGS):
+            recorded.catalog.replace_partition(table, date(2026, 11, day), [])
+    recorded.catalog.replace_partition(schemas.ACCOUNT_FAILURES, date(2026, 11, 8), [{"subaccount_id": "acme_one"}])
+    words = ("report", "--from", "2026-11-03", "--to", "2026-11-08", "--no-audio")
+    assert run_here(*words)[0] == 0
+    text = Page().text
+    assert "On 3 days there was no call: 4–5 November 2026, 7 November 2026." in text
+    assert "The kept recordings last 30 s on average (median 20 s)." in text
+    assert run_here(*words, "--force", "--session", session(1))[0] == 0
+    text = Page().text
+    assert "there was no call" not in text
+    assert "The kept recording lasts 20 s." in text
+
+
+def test_many_days_without_a_call_are_not_all_named() -> None:
+    days = [DayCounts(date(2026, 1, 1 + n), Counter({CallState.ARCHIVED: n % 2})) for n in range(24)]
+    (note, *_) = _notes(Report(days, ZoneInfo("UTC"), AT, ("acme_one",)), None)
+    assert note.startswith("On 12 days there was no call: 1 January 2026, 3 January 2026,")
+    assert note.endswith("19 January 2026, and others, which “The numbers of each day” shows.")
+
+
+@pytest.mark.parametrize("count", [1, 7, 29, 366])
+def test_every_label_of_the_chart_is_inside_it(count: int) -> None:
+    days = [DayCounts(date(2026, 11, 1) + timedelta(days=n)) for n in range(count)]
+    chart = _chart(Report(days, ZoneInfo("UTC"), AT, ("acme_one",)))
+    assert all(24 <= x <= chart.width - 24 for x, _ in chart.labels)
 
 
 def test_a_day_that_is_not_over_is_not_called_never_archived(recorded: Any, run_here: Run) -> None:
