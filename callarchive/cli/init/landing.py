@@ -217,6 +217,8 @@ def ask_for_secret(
         return {"file": file}
     variable = draft.variable(name)
     missing = f"{variable} or {option} is missing"
+    if os.environ.get(variable) and variable not in draft.secrets and can_ask():
+        typer.echo(f"The {what} is taken from the environment; if it is wrong: unset {variable}", err=True)
     value = secret(f"{what[0].upper()}{what[1:]}", os.environ.get(variable) or None, accept, missing=missing)
     draft.secrets[variable] = os.environ[variable] = value
     return {"env": variable}

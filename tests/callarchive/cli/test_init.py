@@ -226,11 +226,13 @@ def test_an_sftp_host_key_is_pinned_only_after_confirmation(simulator: Simulator
     assert ignored.stdout == b".env\n"
 
 
-def test_what_cannot_be_checked_can_be_kept_and_the_file_that_has_it_is_named(tmp_path: Path) -> None:
+def test_what_cannot_be_checked_can_be_kept_and_the_file_that_has_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEMO_S3_API_KEY", "a-key")
     nowhere = f"http://127.0.0.1:{free_port()}"
     answers = [
         ("subaccount id", "demo_s3"),
-        ("not shown", "a-key"),
         ("[Y/n]", "n"),
         ("pushes recordings", "s3://demo-recordings"),
         ("S3 endpoint", nowhere),
@@ -246,6 +248,7 @@ def test_what_cannot_be_checked_can_be_kept_and_the_file_that_has_it_is_named(tm
     ]
     code, screen = converse(tmp_path, ["init", "--api-url", nowhere], answers)
     assert code == 1
+    assert "is taken from the environment; if it is wrong: unset DEMO_S3_API_KEY" in screen
     assert screen.count("Enter the ") == 2
     assert f"Correct a key or password in {tmp_path}/.env, anything else in {tmp_path}/callarchive.toml" in screen
     start = load_settings(tmp_path / "callarchive.toml").start_date
