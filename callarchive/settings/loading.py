@@ -14,7 +14,7 @@ from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.mistakes import did_you_mean
 from callarchive.runtime.time_zones import PATH_VARIABLE, follow_path_variable
 from callarchive.settings.configuration import Settings
-from callarchive.settings.values import BASE_FOLDER, REFERENCE, WRITTEN_OUT, Section
+from callarchive.settings.values import BASE_FOLDER, FROM_DOTENV, REFERENCE, WRITTEN_OUT, Section
 
 CONFIG_VARIABLE = "CALLARCHIVE_CONFIG"
 CONFIG_NAME = "callarchive.toml"
@@ -77,8 +77,9 @@ def _fill_environment(folder: Path) -> None:
             continue
         try:
             for name, value in dotenv_values(env_file).items():
-                if value is not None:
-                    os.environ.setdefault(name, value)
+                if value is not None and name not in os.environ:
+                    os.environ[name] = value
+                    FROM_DOTENV[name] = env_file, value
         except (OSError, ValueError) as err:  # ValueError: not UTF-8, or a NUL
             raise ConfigurationError(f"{env_file} cannot be read: {type(err).__name__}") from None
     if PATH_VARIABLE in os.environ and not path_was_set:

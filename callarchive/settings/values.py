@@ -21,6 +21,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+FROM_DOTENV: dict[str, tuple[Path, str]] = {}
+"""The variables that a `.env` set in this process's environment: its path, and the value."""
+
+
 class Secret(Section):
     """A reference to a secret: the name of an environment variable, or a file that contains only the secret."""
 
@@ -42,6 +46,14 @@ class Secret(Section):
             object.__setattr__(self, "file", absolute_path(self.file, info))
         return self
 
+    @property
+    def place(self) -> str:
+        """Where the secret is, for messages: "NAME", "NAME in /etc/callarchive/.env", or the path of its file."""
+        file, value = FROM_DOTENV.get(self.env or "", (None, None))
+        if file is not None and os.environ.get(str(self.env)) == value:
+            return f"{self.env} in {file}"
+        return str(self.env or self.file)
+
     def reveal(self) -> str:
         """Return the secret, without a trailing newline. Raises ConfigurationError if it is unset or empty."""
         if self.env is not None:
@@ -60,7 +72,7 @@ class Secret(Section):
     def doubt(self) -> str | None:
         """Return what looks wrong with the secret, although it may be right; `None` without a doubt."""
         text = self.reveal()
-        name = self.env or self.file
+        name = self.place
         if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
             return f"the value of {name} begins and ends with a quotation mark, which is sent as a part of it"
         if text != text.strip():

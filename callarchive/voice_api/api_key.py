@@ -59,11 +59,11 @@ class ApiKey:
     def reject(self, status: int) -> NoReturn:
         """Note that 8x8 rejected the key, and raise AccessDeniedError."""
         account = self._account
-        place = account.api_key.env or account.api_key.file
         what = "is invalid" if status == 401 else "has no access to this subaccount"
         self._rejection = (
             f"account {account.subaccount_id}: 8x8 rejected the API key (HTTP {status}: it {what}) at {account.api_url}."
-            f" Check subaccount_id, api_url and api_key (read from {place}); create a new key in 8x8 Connect if necessary"
+            f" Check subaccount_id, api_url and api_key (read from {account.api_key.place});"
+            " create a new key in 8x8 Connect if necessary"
         )
         raise AccessDeniedError(self._rejection)
 

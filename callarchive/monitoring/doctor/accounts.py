@@ -13,6 +13,7 @@ from callarchive.monitoring.doctor.findings import Finding, Result, Verdict, bro
 from callarchive.monitoring.doctor.pushing import pushed_destination
 from callarchive.settings import AccountSettings, FilesSource, PushSettings, WebhookSettings
 from callarchive.storage.landing import Landing
+from callarchive.storage.landing.s3.landing import S3Landing
 from callarchive.voice_api.account_setup import PushConfig
 from callarchive.voice_api.failures import describe_failure
 from callarchive.voice_api.push_config import differs, push_differences
@@ -20,6 +21,7 @@ from callarchive.voice_api.webhook_registrations import webhook_drift
 
 _SILENT_AFTER = timedelta(hours=24)
 _RECEIVER_TIMEOUT_S = 10.0
+_SHOWN = 5
 _TRY_A_DAY = "callarchive archive --day <a past day>"
 
 
@@ -28,28 +30,32 @@ def findings(connections: Connections, account: AccountSettings) -> Iterator[Fin
     name, key = account.subaccount_id, partial(connections.settings.key_of, account)
     kinds = {source.kind for source in account.session_sources}
 
-    advice = f"check {key('api_key')} and {key('api_url')}, then callarchive doctor"
-    api = tried(f"{name}: API key", partial(_api, connections, account), advice)
+    api_key = f"{key('api_key')} ({account.api_key.place})"
+    advice = f"check {api_key} and {key('api_url')}, then callarchive doctor"
+    api = tried(f"{name}: API key", partial(_api, connections, account), advice, address=key("api_url"))
     yield api
+    # Before 8x8's settings: a wrong landing explains more, and also breaks the destination.
+    landing = list(_landing(connections, account))
+    yield from landing
     if api.verdict is Verdict.BROKEN:
-        why = "8x8's settings and exports need the API key"
+        why = "8x8's settings and exports need a response to the API key"
         yield Finding(f"{name}: what 8x8 knows", Verdict.NOT_CHECKED, why, api.advice)
     else:
-        push_config = partial(_push_config, connections, account)
+        push_config = partial(_push_config, connections, account, is_landing_full=landing[-1].verdict is Verdict.OK)
         yield tried(f"{name}: recording push configuration", push_config, "callarchive push-config show")
         if account.expects_events:
             webhooks = partial(_webhooks, connections, account)
             yield tried(f"{name}: webhooks at 8x8", webhooks, "callarchive webhooks list")
         if "log_export" in kinds:
-            advice = f"ask 8x8 whether {key('api_key')} may export logs"
+            advice = f"ask 8x8 whether {api_key} may export logs"
             yield tried(f"{name}: log export", partial(_log_export, connections, account), advice)
-    # First: a fault of the landing (no bucket, another host key) also breaks the destination.
-    yield from _landing(connections, account)
     if account.push is not None:
         yield _destination(connections, account, account.push)
     if account.webhooks is not None:
-        advice = f"set the secret of {key('webhooks.auth_header')}, then callarchive doctor"
-        yield tried(f"{name}: receiver", partial(_receiver, account.webhooks, key("webhooks.auth_header")), advice)
+        header = account.webhooks.auth_header
+        named = key("webhooks.auth_header") + (f" ({header.place})" if header is not None else "")
+        advice = f"set the secret of {named}, then callarchive doctor"
+        yield tried(f"{name}: receiver", partial(_receiver, account.webhooks, named), advice)
     yield from _id_sources(account)
     if account.expects_events:
         last_event = partial(_last_event, connections, account)
@@ -63,7 +69,7 @@ def _api(connections: Connections, account: AccountSettings) -> Result:
     return f"{account.api_url} accepts it"
 
 
-def _push_config(connections: Connections, account: AccountSettings) -> Result:
+def _push_config(connections: Connections, account: AccountSettings, *, is_landing_full: bool) -> Result:
     """Compare 8x8's push configuration with [accounts.push], or else with the landing."""
     found = connections.voice(account).setup.push_config()
     add = f"add {connections.settings.key_of(account, 'push')}, then callarchive push-config apply"
@@ -71,6 +77,8 @@ def _push_config(connections: Connections, account: AccountSettings) -> Result:
         none = "8x8 has none, so it pushes no recording"
         if account.push is not None:
             return Verdict.BROKEN, none, "callarchive push-config apply"
+        if is_landing_full:
+            return f"8x8 has none, so it pushes no new recording; {account.landing} has earlier ones. To set one, {add}"
         return Verdict.WARNING, none, f"callarchive push-config show; to set one, {add}"
     if account.push is not None:
         wrong = [d for d in push_differences(account.push, found) if d.differs]
@@ -129,7 +137,8 @@ def _log_export(connections: Connections, account: AccountSettings) -> Result:
 def _landing(connections: Connections, account: AccountSettings) -> Iterator[Finding]:
     """Check the host key of an SFTP server, and that the landing can be listed and read. A wrong key ends the check."""
     link, host_key = f"{account.subaccount_id}: landing", f"{account.subaccount_id}: host key"
-    advice = f"check {connections.settings.key_of(account, 'landing')}, then callarchive doctor"
+    key = connections.settings.key_of(account, "landing")
+    advice = f"check {key}, then callarchive doctor"
     try:
         landing = connections.landings.of(account)
         landing.check()
@@ -139,14 +148,14 @@ def _landing(connections: Connections, account: AccountSettings) -> Iterator[Fin
         why = "nothing is sent to a server whose host key is not pinned"
         yield Finding(f"{link}'s contents", Verdict.NOT_CHECKED, why, found.advice)
     except ArchiveError as err:
-        yield broken(link, err, advice)
+        yield broken(link, err, advice, address=key)
     else:
         if account.sftp is not None:
             yield Finding(host_key, Verdict.OK, f"{landing.uri} has a key in {account.sftp.known_hosts}")
-        yield tried(link, partial(_read_one, landing), advice)
+        yield tried(link, partial(_read_one, landing, key), advice, address=key)
 
 
-def _read_one(landing: Landing) -> Result:
+def _read_one(landing: Landing, key: str) -> Result:
     found = landing.sample()
     if isinstance(found, Unknown):
         detail = f"{landing.uri} can be listed, but could not be read: {found.reason}"
@@ -157,6 +166,11 @@ def _read_one(landing: Landing) -> Result:
         )
     if isinstance(found, Absent):
         detail = f"{landing.uri} can be listed and is empty"
+        beside = landing.folders_beside() if isinstance(landing, S3Landing) else ()
+        if beside:
+            shown = ", ".join(beside[:_SHOWN]) + (", ..." if len(beside) > _SHOWN else "")
+            detail += f"; the bucket has objects below {shown}"
+            return Verdict.WARNING, detail, f"is {key} right? Correct its prefix, then callarchive doctor"
         return Verdict.WARNING, detail, "make sure that 8x8 pushes there: callarchive push-config show"
     try:
         with landing.open(found.value.path) as download:

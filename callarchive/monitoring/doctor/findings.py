@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from callarchive.domain.errors import ArchiveError, HostKeyError
+from callarchive.domain.errors import ArchiveError, HostKeyError, RejectedRequestError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 _PIN = (
     "ask the server's owner about the fingerprint, pin the key with the command of the finding, then callarchive doctor"
+)
+_REACH = (
+    "see whether the server is up, {} is its address, and DNS, a proxy or a firewall lets this machine reach it; then"
+    " callarchive doctor"
 )
 
 
@@ -52,14 +56,21 @@ def to_the_end(link: str, findings: Iterable[Finding]) -> Iterator[Finding]:
         log.debug("%s", link, exc_info=err)
 
 
-def tried(link: str, check: Callable[[], Result], advice: str) -> Finding:
-    """Return the result of the check, or BROKEN with its error and the advice."""
+def tried(link: str, check: Callable[[], Result], advice: str, *, address: str | None = None) -> Finding:
+    """Return the result of the check, or BROKEN with its error and the advice; see `broken`."""
     try:
         return Finding.of(link, check())
     except ArchiveError as err:
-        return broken(link, err, advice)
+        return broken(link, err, advice, address=address)
 
 
-def broken(link: str, error: ArchiveError, advice: str) -> Finding:
-    """Return BROKEN with the error and the advice; a host key's error needs its own."""
-    return Finding(link, Verdict.BROKEN, str(error), _PIN if isinstance(error, HostKeyError) else advice)
+def broken(link: str, error: ArchiveError, advice: str, *, address: str | None = None) -> Finding:
+    """Return BROKEN with the error and the advice; a host key's error needs its own.
+
+    So does an outage if `address`, the key with the server's address, is given.
+    """
+    if isinstance(error, HostKeyError):
+        advice = _PIN
+    elif address is not None and isinstance(error, UnavailableError) and not isinstance(error, RejectedRequestError):
+        advice = _REACH.format(address)
+    return Finding(link, Verdict.BROKEN, str(error), advice)

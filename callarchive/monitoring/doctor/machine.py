@@ -16,6 +16,7 @@ from callarchive.domain.errors import ArchiveError
 from callarchive.monitoring.doctor.findings import Finding, Result, Verdict, broken, tried
 from callarchive.storage.stores import Store
 from callarchive.storage.stores.opening import local_folder
+from callarchive.voice_api.failures import describe_failure
 
 if TYPE_CHECKING:
     from callarchive.events.inbox.queries import Change
@@ -118,6 +119,9 @@ def _clock(connections: Connections) -> Result:
     try:
         response = requests.head(account.api_url, timeout=_TIMEOUT_S, allow_redirects=False)
         api_time = parsedate_to_datetime(response.headers["Date"])
+    except (requests.ConnectionError, requests.Timeout) as err:
+        why = f"{account.api_url} cannot be reached ({describe_failure(err, timeout_s=_TIMEOUT_S)}), so there is no time to"
+        return Verdict.NOT_CHECKED, f"{why} compare with", f"make it reachable: see {account.subaccount_id}: API key"
     except (requests.RequestException, KeyError, ValueError, TypeError):
         why = f"{account.api_url} sends no time to compare with"
         return Verdict.NOT_CHECKED, why, "timedatectl; then callarchive doctor"

@@ -58,6 +58,15 @@ class S3Bucket:
             return self.key(folder) + "/"
         return self._root + "/" if self._root else ""
 
+    def folders_above(self) -> list[str]:
+        """Return the prefixes of the folders that hold the root, the innermost first."""
+        parts = self._root.split("/") if self._root else []
+        return ["".join(f"{part}/" for part in parts[:depth]) for depth in reversed(range(len(parts)))]
+
+    def url_of(self, key: str) -> str:
+        """Return the s3:// URL of a key or prefix, not percent-encoded."""
+        return f"s3://{self._bucket}/{key}"
+
     def place(self, path: str) -> str:
         """Return the object's s3:// URL, not percent-encoded."""
         return f"s3://{self._bucket}/{self._root}/{path}" if self._root else f"s3://{self._bucket}/{path}"

@@ -141,6 +141,18 @@ class S3Landing:
         prefix = self._bucket.below("")
         return [name[len(prefix) : -1] for name in self._bucket.page(prefix, Delimiter="/").folders]
 
+    def folders_beside(self) -> tuple[str, ...]:
+        """Return the URLs of the other folders of the bucket, one level above the landing, or above that if there are none.
+
+        Empty if they cannot be listed, or if there are none in the first page of the listing.
+        """
+        for above in self._bucket.folders_above():
+            with suppress(ArchiveError):
+                folders = [name for name in self._bucket.page(above, Delimiter="/").folders if name != above]
+                if others := [name for name in folders if name != self._bucket.below("")]:
+                    return tuple(map(self._bucket.url_of, others))
+        return ()
+
     def close(self) -> None:
         """Close connections; a later use connects again."""
         self._bucket.close()

@@ -49,8 +49,9 @@ def log_in(transport: paramiko.Transport, server: Server, *, password: str | Non
     means, name = ("this private key", "private_key") if key is not None else ("this password", "password")
     who = f"account {server.account}: {server.uri}"
     check = f"check the user in accounts.landing and accounts.sftp.{name}"
-    doubt = server.settings.password.doubt() if key is None and server.settings.password is not None else None
-    check += f"; {doubt}" if doubt else ""
+    if key is None and server.settings.password is not None:
+        doubt = server.settings.password.doubt()
+        check += f"; {doubt}" if doubt else f" (read from {server.settings.password.place})"
     attempt = _LogIn(transport, server)
     try:
         more = attempt.by_key(key) if key is not None else attempt.by_password(password or "")

@@ -13,6 +13,7 @@ from callarchive.monitoring.doctor import Finding, Verdict, conclusion, examine,
 from callarchive.settings import load_settings
 from callarchive.simulator.faults import FOREVER, Fault
 from callarchive.simulator.responses import PushConfig
+from callarchive.simulator.running import api_key_name
 
 Start = Callable[..., Any]
 PASSWORD = "not-the-sftp-password"
@@ -86,17 +87,53 @@ def test_without_faults_all_checks_pass(trial: Any) -> None:
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "All checks passed.")
 
 
-def test_a_missing_push_configuration_is_a_warning(trial: Any) -> None:
+def test_a_missing_push_configuration_is_information_if_the_landing_has_recordings(trial: Any) -> None:
     finding = found_by(trial)["demo_s3: recording push configuration"]
-    assert finding.verdict is Verdict.WARNING
-    assert "so it pushes no recording" in finding.detail
-    assert finding.advice is not None
-    assert "accounts.0.push" in finding.advice
-    assert "push-config apply" in finding.advice
-    done = trial.run("doctor")
-    assert done.returncode == 0
-    assert "Start with demo_s3: recording push configuration" in done.stdout
-    assert "All checks passed" not in done.stdout
+    assert finding.verdict is Verdict.OK
+    assert "it pushes no new recording; s3://demo-recordings/my-recordings-path has earlier ones" in finding.detail
+    assert "add accounts.0.push, then callarchive push-config apply" in finding.detail
+
+
+def test_an_empty_landing_beside_recordings_is_the_first_cause(trial: Any) -> None:
+    text = trial.config.read_text()
+    right = "s3://demo-recordings/my-recordings-path"
+    for wrong in ("s3://demo-recordings/my-recording-path", "s3://demo-recordings/a/folder"):
+        trial.config.write_text(text.replace(right, wrong))
+        found = found_by(trial)
+        landing, push = found["demo_s3: landing"], found["demo_s3: recording push configuration"]
+        assert likely_cause(list(found.values())) is landing
+        assert (landing.verdict, push.verdict) == (Verdict.WARNING, Verdict.WARNING)
+        assert landing.detail == f"{wrong} can be listed and is empty; the bucket has objects below {right}/"
+        assert landing.advice == "is accounts.0.landing right? Correct its prefix, then callarchive doctor"
+        assert "so it pushes no recording" in push.detail
+        assert "push-config apply" in (push.advice or "")
+
+
+def test_an_outage_gets_advice_about_the_address_and_not_about_the_key(trial: Any) -> None:
+    text = trial.config.read_text().replace(trial.simulator.api.url, "http://127.0.0.1:9")  # nothing listens there
+    trial.config.write_text(text.replace(f":{trial.simulator.sftp.port}/", ":9/"))
+    found = found_by(trial)
+    for link, address in (("demo_s3: API key", "accounts.0.api_url"), ("demo_sftp: landing", "accounts.1.landing")):
+        assert found[link].verdict is Verdict.BROKEN
+        assert (found[link].advice or "").startswith(
+            f"see whether the server is up, {address} is its address, and DNS,"
+        )
+    assert found["clock"].verdict is Verdict.NOT_CHECKED
+    assert "http://127.0.0.1:9 cannot be reached (the connection failed: Connection refused)" in found["clock"].detail
+    assert found["clock"].advice == "make it reachable: see demo_s3: API key"
+
+
+def test_advice_about_a_secret_names_its_variable_and_the_file_that_sets_it(
+    trial: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.simulator.api.faults.add(Fault.answer(401, body={}), match="demo_s3", times=FOREVER)
+    name = api_key_name(trial.simulator.world.accounts[0])
+    env = trial.config.parent / ".env"
+    assert f"accounts.0.api_key ({name}) and" in (found_by(trial)["demo_s3: API key"].advice or "")
+    monkeypatch.delenv(name)
+    broken_key = found_by(trial)["demo_s3: API key"]
+    assert f"check accounts.0.api_key ({name} in {env}) and accounts.0.api_url" in (broken_key.advice or "")
+    assert f"(read from {name} in {env})" in broken_key.detail
 
 
 def test_unchecked_items_are_listed_at_the_end_and_never_count_as_passed(trial: Any) -> None:
