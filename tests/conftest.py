@@ -198,12 +198,12 @@ class Trial:
         return {row["recording_id"]: row["archive_status"] for row in self.tables()["recordings"]}[recording_id]
 
     def files(self) -> dict[str, str]:
-        """Return the path and SHA-256 of every file in the archive except locks."""
+        """Return the path and SHA-256 of every file in the archive except locks and the ledger."""
         root = self.config.parent / "archive"
         return {
             str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(root.rglob("*"))
-            if path.is_file() and "_locks" not in path.parts
+            if path.is_file() and path.relative_to(root).parts[0] not in ("_locks", "_ledger")
         }
 
     def look_up_count(self) -> int:

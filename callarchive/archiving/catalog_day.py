@@ -12,6 +12,7 @@ from callarchive.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from callarchive.archiving.ledger_recorder import LedgerRecorder
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.catalog.schemas import Table
 
@@ -24,6 +25,7 @@ class CatalogDay:
     catalog: "Catalog"
     settings: Settings
     clock: Clock
+    recorder: "LedgerRecorder"
 
     @property
     def bounds(self) -> tuple[datetime, datetime]:
@@ -56,5 +58,5 @@ class CatalogDay:
         return self.rows(table, columns=columns)
 
     def replace(self, table: "Table", rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
-        """Replace the day's rows of the table and return their number."""
-        return self.catalog.replace_partition(table, self.date, rows)
+        """Replace the day's rows of the table and return their number. The ledger has the hash of public tables first."""
+        return self.recorder.publish(table, self.date, rows)

@@ -32,9 +32,11 @@ class Connections:
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+        from callarchive.archiving.ledger_recorder import LedgerRecorder
         from callarchive.archiving.recording_archive import RecordingArchive
         from callarchive.archiving.responses.store import ResponseStore
         from callarchive.catalog.parquet_catalog import Catalog
+        from callarchive.ledger.opening import open_anchor, open_ledger
         from callarchive.storage.stores.opening import open_store
 
         settings.require_secrets()
@@ -47,6 +49,9 @@ class Connections:
         self.clock = clock
         self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3))
         self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
+        self.ledger = open_ledger(settings, self.archive.store, clock=clock)
+        self.anchor = open_anchor(settings, self.ledger)
+        self.recorder = LedgerRecorder(self.ledger, self.catalog, self.anchor)
         self.responses = ResponseStore(self.catalog.store)
         self.landings = Landings(settings, clock=clock)
         self._voices: dict[str, VoiceClient] = {}
@@ -129,7 +134,7 @@ class Connections:
 
     def catalog_day(self, day: date) -> CatalogDay:
         """Return the day as the steps see it."""
-        return CatalogDay(day, self.catalog, self.settings, self.clock)
+        return CatalogDay(day, self.catalog, self.settings, self.clock, self.recorder)
 
     def neighbours_lock(self) -> AbstractContextManager[None]:
         """Return the lock that is held while sessions are assigned to one of two neighbouring days."""
@@ -157,7 +162,8 @@ class Connections:
                     store.sweep(folder)
                 except ArchiveError as err:
                     log.warning("temporary files below %s were not removed: %s", folder, err)
-            yield
+            with self.recorder.day():
+                yield
 
     @contextmanager
     def day_lock_for_reading(self, day: date) -> Iterator[None]:

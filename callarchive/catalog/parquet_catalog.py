@@ -1,7 +1,9 @@
 """The catalog: Parquet tables in Hive partitions by `call_date`, written by partition, read by range of days."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +23,15 @@ if TYPE_CHECKING:  # up to 0.3 s of import each that not every reader needs
     import pyarrow.dataset as ds
 
     from callarchive.settings import S3Settings
+
+
+@dataclass(frozen=True)
+class Written:
+    """The file of a partition: its path relative to the catalog's root, its SHA-256 in hex, and the number of its rows."""
+
+    path: str
+    sha256: str
+    row_count: int
 
 
 class Catalog:
@@ -141,8 +152,17 @@ class Catalog:
         """Return whether the day has a partition of the table, possibly without rows."""
         return bool(self._partitions(table, day, day))
 
-    def replace_partition(self, table: Table, day: date, rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
+    def replace_partition(
+        self,
+        table: Table,
+        day: date,
+        rows: "pa.Table | Iterable[Mapping[str, Any]]",
+        *,
+        on_written: "Callable[[Written], None] | None" = None,
+    ) -> int:
         """Replace the day's partition with these rows, ordered by key, and return the row count.
+
+        `on_written` is called when the new file is written and before it takes the old one's place, and not without a change.
 
         Readers, and reruns after a kill, find either the old rows or the new ones. A file that would not change is not
         written: comparing takes half the time of writing, and most reruns change nothing. Raises ArchiveError if two rows
@@ -152,9 +172,26 @@ class Catalog:
 
         data = parquet_files.to_arrow(table, rows)
         if not self._is_current(table, day, data):
-            with self.store.replacing(table.partition_path(day)) as file:
-                parquet_files.write(data, file)
+            path = table.partition_path(day)
+            with self.store.replacing(path) as file:
+                sha256 = parquet_files.write(data, file)
+                if on_written is not None:
+                    on_written(Written(path, sha256, data.num_rows))
         return int(data.num_rows)
+
+    def written(self, table: Table, day: date) -> Written | None:
+        """Return the hash and the row count of the day's file; None without a partition. Raises StoreError if damaged."""
+        from callarchive.catalog import parquet_files
+
+        path = table.partition_path(day)
+        try:
+            data = self.store.read(path)
+        except ObjectNotFoundError:
+            return None
+        try:
+            return Written(path, hashlib.sha256(data).hexdigest(), parquet_files.row_count(data))
+        except parquet_files.DamagedError as err:
+            raise StoreError(f"{self.store.uri(path)} is damaged: restore or remove it, then archive {day}") from err
 
     def _is_current(self, table: Table, day: date, data: "pa.Table") -> bool:
         """Return whether the partition is durable exactly as it would be written; False if that cannot be determined."""

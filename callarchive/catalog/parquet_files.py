@@ -1,8 +1,10 @@
 """The Parquet file of a partition: rows to bytes and back. For where it is stored, see `parquet_catalog`."""
 
+import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,9 +61,34 @@ def _is_as_written(file: pq.ParquetFile, data: pa.Table) -> bool:
     return True
 
 
-def write(data: pa.Table, file: BinaryIO) -> None:
-    """Write the rows, as `to_arrow` returns them, one column chunk at a time, with a checksum for each page."""
-    pq.write_table(data, file, compression=_COMPRESSION, coerce_timestamps="us", write_page_checksum=True)
+class _HashedFile(io.BufferedIOBase):
+    """A file that hashes what is written into it. Arrow does not close files that it did not open."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def write(data: pa.Table, file: BinaryIO) -> str:
+    """Write the rows, as `to_arrow` returns them, one column chunk at a time, with a checksum for each page.
+
+    Return the SHA-256 of the file, hex.
+    """
+    hashed = _HashedFile(file)
+    pq.write_table(
+        data, cast("BinaryIO", hashed), compression=_COMPRESSION, coerce_timestamps="us", write_page_checksum=True
+    )
+    return hashed.sha256.hexdigest()
 
 
 def decode(data: bytes | None, table: Table, *, columns: Sequence[str] | None) -> pa.Table:
@@ -86,6 +113,12 @@ def column_names(data: bytes) -> frozenset[str]:
     """Return the columns in the file itself. Raises DamagedError."""
     with _opened(data) as file:
         return frozenset(file.schema_arrow.names)
+
+
+def row_count(data: bytes) -> int:
+    """Return the number of rows in the file. Raises DamagedError."""
+    with _opened(data) as file:
+        return int(file.metadata.num_rows)
 
 
 def holds(data: bytes, rows: pa.Table) -> bool:

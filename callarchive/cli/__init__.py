@@ -21,6 +21,7 @@ from callarchive.cli import (
     find,
     forecast,
     init,
+    ledger,
     play,
     push_config,
     report,
@@ -61,7 +62,8 @@ app.add_typer(status.alerts_app, name="alerts", short_help="Test the alert chann
 app.command("find", short_help="Trace a session or recording.")(find.find)
 app.command("play", short_help="Play an archived recording.")(play.play)
 app.command("report", short_help="Write a page of calls and recordings to listen to.")(report.report)
-app.command("verify", short_help="Verify the archive against the catalog.")(verify.verify)
+app.command("verify", short_help="Verify the archive against the catalog and the ledger.")(verify.verify)
+app.add_typer(ledger.ledger_app, name="ledger", short_help="Show and check the tamper-evident record.")
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 _COMMANDS = [str(command.name) for command in app.registered_commands] + [
     str(group.name) for group in app.registered_groups

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from callarchive.cli.days import FirstDay, LastDay, check_order
+from callarchive.cli.ledger import Since, ledger_document, note_in, summary_of
 from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
 from callarchive.domain.plurals import many
@@ -19,6 +20,7 @@ def verify(
     context: typer.Context,
     first: FirstDay = None,
     last: LastDay = None,
+    since: Since = None,
     sample: Annotated[
         float,
         number_option(
@@ -39,27 +41,35 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Compare archived files, tables and stored API responses with each other.
+    """Compare archived files, tables, stored API responses and the ledger with each other.
 
-    Lists files that are missing, changed or extra, rows that were removed, added or edited, symbolic links, removed days, and
-    what could not be checked. Contacts neither 8x8 nor a landing. Exits with 1 if there is a finding, if something could not be
-    checked, or if no day of the range is archived. By default, all days are verified.
+    Lists files that are missing, changed or extra, rows that were removed, added or edited, tables that were rolled back,
+    symbolic links, removed days, what is wrong with the ledger, and what could not be checked. Contacts neither 8x8 nor a
+    landing. Exits with 1 if there is a finding, if something could not be checked, or if no day of the range is archived.
+    By default, all days are verified; with --since, those that changed after the checkpoint.
 
     \b
     Examples:
         callarchive verify --from 2026-10-01 --to 2026-10-31
         callarchive verify --sample 0.05
+        callarchive ledger head > checkpoint.txt; callarchive verify --since checkpoint.txt
     """
     from callarchive.domain.errors import ArchiveError
     from callarchive.monitoring.verification import Defect, days_in_range, verify_days
+    from callarchive.monitoring.verification.witnessed import days_since, read_ledger
 
     check_order(first, last)
     if sample < 1 and seed is None:
         seed = secrets.randbelow(1_000_000)
     output: Output = context.obj
     with output.connections() as connections, output.progress() as progress:
-        days = days_in_range(connections, first, last)
-        verified = list(verify_days(connections, list(days.known), sample=sample, seed=seed, progress=progress))
+        ledger = read_ledger(connections, since=None if since is None else note_in(since))
+        days = days_in_range(connections, first, last, ledger=ledger)
+        known = list(days.known) if since is None else days_since(ledger, days.known)
+        with_ledger = ledger if ledger.size else None
+        verified = list(
+            verify_days(connections, known, sample=sample, seed=seed, ledger=with_ledger, progress=progress)
+        )
         places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
     found = sorted(
         [
@@ -86,18 +96,24 @@ def verify(
                 "checked": checked,
                 "findings_by_kind": kinds,
                 "not_checked": [f"{day}: {reason}" for day, reason in not_checked],
+                "ledger": ledger_document(ledger),
                 "sample": sample,
                 "seed": seed,
             }
         )
-    elif verified:
-        _print_report(output, found, not_checked, checked, kinds, seed)
-    if not verified:
+    else:
+        for problem in ledger.problems:
+            output.print_text(f"ledger  {problem}")
+        if verified:
+            _print_report(output, found, not_checked, checked, kinds, seed)
+        output.print_text(summary_of(ledger))
+    if not verified and since is None:
         span = "" if first is None and last is None else f" from {first or 'the first'} to {last or 'the last'}"
         raise ArchiveError(f"no day{span} is archived in {places}")
-    if found or not_checked:
+    if found or not_checked or ledger.problems:
+        problems = f", {many(len(ledger.problems), 'problem', 'problems')} of the ledger" if ledger.problems else ""
         output.print_quiet_error(
-            f"{many(len(found), 'defect', 'defects')}, {len(not_checked)} not checked: verify without -q"
+            f"{many(len(found), 'defect', 'defects')}, {len(not_checked)} not checked{problems}: verify without -q"
         )
         raise typer.Exit(1)
 

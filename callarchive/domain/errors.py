@@ -159,5 +159,9 @@ class AlreadyExistsError(StoreError):
     """A write-once name is taken."""
 
 
+class LedgerError(ArchiveError):
+    """The end of the ledger is not intact, so that nothing can be appended, or the ledger contradicts itself."""
+
+
 class NotAudioError(ArchiveError):
     """The bytes are no mp3 audio: empty, a web page, another format, or no two frames in a row."""

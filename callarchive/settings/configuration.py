@@ -33,6 +33,7 @@ class Settings(Section):
     checks: sections.CheckSettings = sections.CheckSettings()
     alerts: sections.AlertSettings = sections.AlertSettings()
     forecast: sections.ForecastSettings = sections.ForecastSettings()
+    ledger: sections.LedgerSettings = sections.LedgerSettings()
     dagster: sections.DagsterSettings = sections.DagsterSettings()
     accounts: tuple[AccountSettings, ...] = Field(min_length=1)
 
@@ -102,6 +103,8 @@ class Settings(Section):
             for key, value in _secrets_and_files(account):
                 if not key.startswith(("push.", "webhooks.")):
                     yield f"accounts.{number}.{key}", value
+        if self.ledger.signing_key is not None:
+            yield "ledger.signing_key", self.ledger.signing_key
 
 
 def _secrets_and_files(section: Section) -> Iterator[tuple[str, Secret | Path]]:

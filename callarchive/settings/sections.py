@@ -243,6 +243,23 @@ class ForecastSettings(Section):
     """the number of archived days, the nearest ones, that the estimate is based on."""
 
 
+class AnchorSettings(ArchiveSettings):
+    """A place that those who can write to the archive cannot change. Each run stores the ledger's checkpoint there."""
+
+
+class LedgerSettings(Section):
+    """The tamper-evident record of what was archived and published, in the archive below `_ledger/`."""
+
+    origin: str = Field(default="callarchive", min_length=1, max_length=200, pattern=r"^[!-*,-~]+$")
+    """the name of this ledger in its checkpoints; best one that nobody else uses, such as acme.example/recordings."""
+    signing_key: Secret | None = None
+    """the key that signs the checkpoints; `callarchive ledger keygen` makes one."""
+    public_keys: tuple[str, ...] = ()
+    """keys whose signatures are trusted, besides that of `signing_key`: earlier ones, or the only one where nothing is
+    signed."""
+    anchor: AnchorSettings | None = None
+
+
 class DagsterSettings(Section):
     """How Dagster runs days."""
 

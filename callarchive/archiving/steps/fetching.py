@@ -57,7 +57,8 @@ def fetch_recordings(
     is_named = _are_named(files, metadata)
     by_status = count_values(files["archive_status"].filter(is_named))
     # Rows of files that no recording names any more stay: the bytes are still in the archive.
-    count = journal.close(rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"]))))
+    kept = rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"])))
+    count = journal.close(kept, recorder=day.recorder)
     return StepReport(schemas.RECORDING_FILES, day.date, count, {**by_status, **counts}, all_failures)
 
 

@@ -1,4 +1,4 @@
-"""Verification of a day: files, tables and stored responses against each other. Contacts neither 8x8 nor a landing."""
+"""Verification of a day: files, tables, stored responses and the ledger against each other. Contacts no other server."""
 
 from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
 from callarchive.monitoring.verification.verifying import DaysFound, days_in_range, verify_days

@@ -15,6 +15,7 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
 from callarchive.domain.days import days_between
 from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.ledger.checking import CheckedLedger
 from callarchive.monitoring.verification.discrepancies import compare_reconciliation
 from callarchive.monitoring.verification.files import CheckedFiles, FileCheck
 from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
@@ -25,6 +26,7 @@ from callarchive.monitoring.verification.traces import (
     removed_from_responses,
     removed_from_steps,
 )
+from callarchive.monitoring.verification.witnessed import compare_with_ledger
 from callarchive.runtime.worker_pool import Progress
 from callarchive.storage.stores import Store
 
@@ -42,12 +44,19 @@ class DaysFound:
     unknown: tuple[date, ...]
 
 
-def days_in_range(connections: Connections, first: date | None = None, last: date | None = None) -> DaysFound:
+def days_in_range(
+    connections: Connections,
+    first: date | None = None,
+    last: date | None = None,
+    *,
+    ledger: CheckedLedger | None = None,
+) -> DaysFound:
     """Return the days from `first` to `last`; None means the first or last known day. Raises ArchiveError."""
     in_tables = _days_of_tables(connections.catalog.store)
+    in_ledger = set() if ledger is None else _days_in(ledger.days)
     known = sorted(
         day
-        for day in in_tables | _days_of_files(connections.archive.store)
+        for day in in_tables | in_ledger | _days_of_files(connections.archive.store)
         if (first is None or day >= first) and (last is None or day <= last)
     )
     if not known or not in_tables:
@@ -86,13 +95,20 @@ def _days_in(names: Iterable[str]) -> set[date]:
 
 
 def verify_days(
-    connections: Connections, days: list[date], *, sample: float = 1.0, seed: int | None = None, progress: Progress
+    connections: Connections,
+    days: list[date],
+    *,
+    sample: float = 1.0,
+    seed: int | None = None,
+    ledger: CheckedLedger | None = None,
+    progress: Progress,
 ) -> Iterator[VerifiedDay]:
     """Yield the findings of each day. A day that cannot be compared does not stop the others.
 
     Args:
         sample: the share of files to read and hash, above 0 and up to 1; the rest is always compared.
         seed: the same seed chooses the same files; None means any.
+        ledger: the ledger to compare the days with; None means that there is none.
 
     Raises ConfigurationError if a location is wrong, for all days.
     """
@@ -100,7 +116,8 @@ def verify_days(
     for day in days:
         try:
             with connections.day_lock_for_reading(day):
-                yield _verify(connections, day, sample=sample, chance=chance, progress=progress)
+                verified = _verify(connections, day, sample=sample, chance=chance, ledger=ledger, progress=progress)
+                yield verified
         except ConfigurationError:
             raise
         except ArchiveError as err:
@@ -108,7 +125,13 @@ def verify_days(
 
 
 def _verify(
-    connections: Connections, day: date, *, sample: float, chance: random.Random, progress: Progress
+    connections: Connections,
+    day: date,
+    *,
+    sample: float,
+    chance: random.Random,
+    ledger: CheckedLedger | None,
+    progress: Progress,
 ) -> VerifiedDay:
     tables = DayTables(connections.catalog, day)
     tables.check_presence()
@@ -126,6 +149,10 @@ def _verify(
     except _UNEXPECTED as err:
         why = f"they have values that no run wrote ({type(err).__name__}: {err})"
         tables.findings.append(Finding(Defect.UNREADABLE, f"the tables of {day} cannot be compared: {why}"))
+    if ledger is not None:
+        findings, unfinished = compare_with_ledger(connections, ledger, day, files)
+        tables.findings += findings
+        not_checked += unfinished
     checked = CheckedFiles(not_checked=[f"files of {day}: recording_files cannot be read"])
     if files is not None:
         check = FileCheck(connections, day, sample=sample, chance=chance, progress=progress)

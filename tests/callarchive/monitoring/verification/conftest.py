@@ -13,6 +13,7 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.monitoring.verification import Defect, VerifiedDay, days_in_range, verify_days
+from callarchive.monitoring.verification.witnessed import read_ledger
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
@@ -74,6 +75,15 @@ class Archived:
 
     def found(self) -> set[tuple[Defect, str]]:
         return {finding for day in self.verify() for finding in day.defects}
+
+    def verify_with_ledger(self, since: str | None = None) -> tuple[set[tuple[Defect, str]], list[str], list[str]]:
+        """Return the findings, what was not checked, and the problems of the ledger itself."""
+        with self.trial.connections() as connections:
+            ledger = read_ledger(connections, since=None if since is None else ("kept.txt", since))
+            days = list(days_in_range(connections, ledger=ledger).known)
+            verified = list(verify_days(connections, days, ledger=ledger, progress=NoProgress()))
+        found = {finding for day in verified for finding in day.defects}
+        return found, [reason for day in verified for reason in day.not_checked], ledger.problems
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""What runs record in the ledger: files before `recording_files` names them, and public tables before readers see them.
+
+The hash of a partition is in the ledger before the partition takes its name, and "completed" after. A run that is killed in
+between leaves an entry without its completion, which verification reports as unfinished instead of as edited.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from itertools import islice
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from callarchive.catalog.parquet_catalog import Catalog, Written
+from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
+from callarchive.domain.errors import ArchiveError
+from callarchive.domain.evidence import Present
+from callarchive.ledger.anchor import Anchor
+from callarchive.ledger.batches import FOLDER, Facts
+from callarchive.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 10_000
+"""Entries in one object: about 5 MB."""
+_LOCK_WAIT_S = 3600.0
+_STARTED = f"{FOLDER}/started"
+"""An empty object that says that the ledger has the files of the time before it, so that no run reads it whole to know."""
+
+
+class LedgerRecorder:
+    """Records the work of one process in the ledger. Thread-safe."""
+
+    def __init__(self, ledger: Ledger, catalog: Catalog, anchor: Anchor | None) -> None:
+        self._ledger = ledger
+        self._anchor = anchor
+        self._catalog = catalog
+        self._starting = Lock()
+        self._started = False
+        self._published: list[dict[str, str]] = []
+
+    @contextmanager
+    def day(self) -> Iterator[None]:
+        """Record at the end of the block that the partitions published in it are in place, even if the block raises."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self.complete()
+            except ArchiveError as err:  # the error of the block matters more
+                log.warning("the ledger lacks the end of this run: %s", err)
+            raise
+        self.complete()
+
+    def complete(self) -> None:
+        """Record that what was published is in place; the anchor gets the checkpoint. Raises LedgerError, StoreError."""
+        published, self._published = self._published, []
+        if published:
+            batch = self._ledger.append([{"event": "completed", "partitions": published}])
+            if batch is not None and self._anchor is not None:
+                self._anchor.keep(batch)
+
+    def publish(self, table: Table, day: date, rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
+        """Replace the day's partition and return its row count. The ledger has the hash of a public table's first."""
+        if table not in PUBLIC_TABLES:
+            return self._catalog.replace_partition(table, day, rows)
+        written: list[Written] = []
+
+        def record(file: Written) -> None:
+            self.start()
+            self._ledger.append([_published("published", table, day, file)])
+            written.append(file)
+
+        count = self._catalog.replace_partition(table, day, rows, on_written=record)
+        self._published += [{"path": file.path, "sha256": file.sha256} for file in written]
+        return count
+
+    def record_files(self, day: date, files: "pa.Table") -> None:
+        """Record the files that these rows of `recording_files` name and its partition does not."""
+        from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS, new_files
+
+        self.start()
+        before = self._catalog.partition(RECORDING_FILES, day, columns=FILE_COLUMNS)
+        self._append(new_files(before, files, call_date=day))
+
+    def start(self) -> None:
+        """Take what was archived before the ledger into it, unless that is done. Raises LedgerError, StoreError."""
+        with self._starting:
+            if self._started:
+                return
+            if not isinstance(self._ledger.store.stat(_STARTED), Present):
+                with self._ledger.store.lock("ledger", wait_s=_LOCK_WAIT_S):
+                    if not isinstance(self._ledger.store.stat(_STARTED), Present):
+                        self._adopt()
+                        self._ledger.store.replace(_STARTED, b"")
+            self._started = True
+
+    def _adopt(self) -> None:
+        """Record the files and tables of all days. A killed run leaves days recorded: the next one records the others."""
+        from callarchive.ledger.batches import facts_of
+
+        done: set[str] = set()
+        for batch in self._ledger.batches():
+            for line in batch.lines:
+                facts = facts_of(line)
+                if facts.get("event") == "started":
+                    return
+                if facts.get("event") == "adopted_day":
+                    done.add(facts["call_date"])
+        days = sorted({day for table in (*PUBLIC_TABLES, RECORDING_FILES) for day in self._catalog.days(table)})
+        if days and not done:
+            log.info("the ledger starts: it takes in %d days that were archived before it", len(days))
+        for day in days:
+            if str(day) not in done:
+                self._append(self._of_day(day))
+        self._ledger.append([{"event": "started", "adopted_days": len(days)}])
+
+    def _of_day(self, day: date) -> Iterator[Facts]:
+        from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS, new_files
+
+        files = self._catalog.partition(RECORDING_FILES, day, columns=FILE_COLUMNS)
+        yield from new_files(files.slice(0, 0), files, call_date=day, event="adopted")
+        for table in PUBLIC_TABLES:
+            if (file := self._catalog.written(table, day)) is not None:
+                yield _published("adopted_partition", table, day, file)
+        yield {"event": "adopted_day", "call_date": str(day)}
+
+    def _append(self, entries: Iterator[Facts]) -> None:
+        while some := list(islice(entries, _AT_ONCE)):
+            self._ledger.append(some)
+
+
+def _published(event: str, table: Table, day: date, file: Written) -> Facts:
+    return {
+        "event": event,
+        "table": table.name,
+        "call_date": str(day),
+        "path": file.path,
+        "sha256": file.sha256,
+        "row_count": file.row_count,
+    }

@@ -1,0 +1,109 @@
+"""The ledger in the archive's store. Each append is a new object whose name can be taken only once, so there is one order."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from threading import Lock
+
+from callarchive.domain.errors import AlreadyExistsError, LedgerError
+from callarchive.ledger.batches import FOLDER, Batch, BatchError, Facts, entry_line, path_of
+from callarchive.ledger.notes import Checkpoint, NoteError, PublicKey, SigningKey, signers
+from callarchive.ledger.tree import Frontier
+from callarchive.storage.stores import Store
+
+log = logging.getLogger(__name__)
+
+_TRIES = 1000
+_WHAT_NEXT = "nothing was added: run `callarchive ledger verify`"
+
+
+class Ledger:
+    """The ledger of an archive. Thread-safe; several processes may append at the same time."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        origin: str,
+        clock: Callable[[], datetime],
+        signing_key: SigningKey | None = None,
+        public_keys: Sequence[PublicKey] = (),
+    ) -> None:
+        self.store = store
+        self.origin = origin
+        own = () if signing_key is None else (signing_key.public,)
+        self.public_keys = tuple(dict.fromkeys((*own, *public_keys)))
+        self._signing_key = signing_key
+        self._clock = clock
+        self._tree: Frontier | None = None
+        self._appending = Lock()
+
+    def append(self, entries: Sequence[Facts]) -> Batch | None:
+        """Append the entries, each with the time in `at`, as one object, and return it; None without entries.
+
+        They are durable when this returns. Raises LedgerError if the end of the ledger is not intact; StoreError.
+        """
+        if not entries:
+            return None
+        at = self._clock().isoformat()
+        lines = [entry_line({"at": at, **facts}) for facts in entries]
+        with self._appending:
+            tree = self._end() if self._tree is None else self._tree
+            for _ in range(_TRIES):
+                batch = self._batch(tree, lines)
+                try:
+                    self.store.create(batch.path, batch.encode())
+                except AlreadyExistsError:  # another run was faster
+                    tree = self._tree = self._checked(tree.size)
+                    continue
+                self._tree = batch.after()
+                return batch
+        raise LedgerError(f"{self.store.uri(FOLDER)}: other runs kept appending to the ledger: run again")
+
+    def head(self) -> Batch | None:
+        """Return the last batch; None if there is no ledger yet. Raises LedgerError if its file is malformed, StoreError."""
+        paths = self.paths()
+        return self._read(paths[-1]) if paths else None
+
+    def paths(self) -> list[str]:
+        """Return the paths of the files, in order."""
+        return [item.path for item in self.store.list(f"{FOLDER}/entries")]
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the files in order, as they are. Raises LedgerError for one that is malformed."""
+        return map(self._read, self.paths())
+
+    def _batch(self, before: Frontier, lines: Sequence[bytes]) -> Batch:
+        from callarchive.ledger.batches import line_hash
+
+        tree = before.copy()
+        for line in lines:
+            tree.append(line_hash(line))
+        text = Checkpoint(self.origin, tree.size, tree.root()).text()
+        return Batch(before, text if self._signing_key is None else self._signing_key.sign(text), lines)
+
+    def _end(self) -> Frontier:
+        """Return the tree at the end of the ledger."""
+        paths = self.paths()
+        return self._checked(int(paths[-1][-18:-6])) if paths else Frontier()
+
+    def _checked(self, first: int) -> Frontier:
+        """Return the tree after the batch that begins with this entry, which must be intact and, with a key, signed."""
+        batch = self._read(path_of(first))
+        uri = self.store.uri(batch.path)
+        try:
+            tree = batch.after()
+            if self._signing_key is not None and not signers(batch.note, self.public_keys):
+                log.warning("%s is not signed with a known key: `callarchive ledger verify` lists what is not", uri)
+        except (BatchError, NoteError) as err:
+            raise LedgerError(f"{uri}: {err}: {_WHAT_NEXT}") from err
+        if batch.first != first or batch.checkpoint.origin != self.origin:
+            what = f"it is of the ledger {batch.checkpoint.origin}" if batch.first == first else "its name is wrong"
+            raise LedgerError(f"{uri}: {what}, expected {self.origin} (ledger.origin): {_WHAT_NEXT}")
+        return tree
+
+    def _read(self, path: str) -> Batch:
+        try:
+            return Batch.decode(self.store.read(path))
+        except BatchError as err:
+            raise LedgerError(f"{self.store.uri(path)}: {err}: {_WHAT_NEXT}") from err

@@ -1,0 +1,346 @@
+"""What somebody with write access to archive and catalog can change consistently, and only the ledger shows."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from callarchive.archiving.transfer_journal import journal_folder
+from callarchive.catalog import schemas
+from callarchive.ledger.batches import Batch, entry_line, facts_of
+from callarchive.ledger.ledger import Ledger
+from callarchive.ledger.notes import SigningKey
+from callarchive.monitoring.verification import Defect
+from callarchive.simulator.audio import SHAPES, make_recording
+
+FIRST, SECOND, THIRD = (date(2026, 1, day) for day in (5, 6, 7))
+_FILES = ("archive", "catalog")
+Tampering = Callable[[Any], tuple[Defect, str]]
+TAMPERINGS: dict[str, Tampering] = {}
+
+
+def tampering(function: Tampering) -> Tampering:
+    TAMPERINGS[function.__name__] = function
+    return function
+
+
+def without_responses(days: Any) -> None:
+    """Remove the stored responses of 8x8, so that they contradict nothing."""
+    shutil.rmtree(days.catalog / "_answers", ignore_errors=True)
+
+
+def everywhere(days: Any, change: Callable[[dict[str, Any]], dict[str, Any] | None], day: date = FIRST) -> None:
+    """Apply the change to every row of every table of the day; None removes the row."""
+    without_responses(days)
+    for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES):
+        if days.part(table, day).exists():
+            changed = [change(row) for row in days.rows(table, day)]
+            days.write(table, [row for row in changed if row is not None], day)
+
+
+def counted_again(days: Any, day: date = FIRST) -> None:
+    """Compute the statistics of the day from its recordings, as a run does."""
+    from callarchive.archiving.transforms.public_tables import duration_stats_table, status_stats_table
+
+    rows = pa.Table.from_pylist(days.rows(schemas.RECORDINGS, day), schema=schemas.RECORDINGS.schema)
+    days.write(schemas.STATUS_STATS, status_stats_table(rows).to_pylist(), day)
+    days.write(schemas.DURATION_STATS, duration_stats_table(rows).to_pylist(), day)
+
+
+@tampering
+def a_call_is_removed_from_everything(days: Any) -> tuple[Defect, str]:
+    gone = days.recording(archive_status="archived")
+    everywhere(days, lambda row: None if row.get("session_id") == gone["session_id"] else row)
+    counted_again(days)
+    shutil.rmtree(days.file(gone["archive_uri"]).parent)
+    return Defect.REMOVED, gone["archive_uri"]
+
+
+@tampering
+def a_whole_day_is_removed(days: Any) -> tuple[Defect, str]:
+    uri = days.recording(archive_status="archived")["archive_uri"]
+    without_responses(days)
+    for root in (days.archive, days.catalog):
+        for folder in list(root.rglob(f"call_date={FIRST}")):
+            shutil.rmtree(folder)
+    return Defect.REMOVED, uri
+
+
+@tampering
+def the_first_days_are_removed(days: Any) -> tuple[Defect, str]:
+    """Nothing is left before the last day, so that no gap shows it."""
+    without_responses(days)
+    for root in (days.archive, days.catalog):
+        for day in (FIRST, SECOND):
+            for folder in list(root.rglob(f"call_date={day}")):
+                shutil.rmtree(folder)
+    return Defect.REMOVED, f"recordings/call_date={SECOND}/part-0.parquet"
+
+
+@tampering
+def audio_and_its_hash_are_replaced(days: Any) -> tuple[Defect, str]:
+    row = days.recording(archive_status="archived")
+    audio = make_recording(shape=SHAPES[0], duration_s=20.0, seed=7)
+    digest = hashlib.sha256(audio).hexdigest()
+    file = days.file(row["archive_uri"])
+    file.unlink()
+    file.write_bytes(audio)
+
+    def forged(found: dict[str, Any]) -> dict[str, Any]:
+        if found.get("sha256") != row["sha256"]:
+            return found
+        return {**found, "sha256": digest, "size_bytes": len(audio), "versions_sha256": [digest]} if (
+            "versions_sha256" in found
+        ) else {**found, "sha256": digest, "size_bytes": len(audio)}
+
+    everywhere(days, forged)
+    counted_again(days)
+    return Defect.EDITED, row["archive_uri"]
+
+
+@tampering
+def a_call_is_made_shorter_everywhere(days: Any) -> tuple[Defect, str]:
+    row = days.recording(archive_status="archived")
+
+    def shorter(found: dict[str, Any]) -> dict[str, Any]:
+        if found.get("recording_id") != row["recording_id"] or "duration_s" not in found:
+            return found
+        return {**found, "duration_s": 1.0}
+
+    everywhere(days, shorter)
+    counted_again(days)
+    return Defect.EDITED, "recordings/call_date=2026-01-05/part-0.parquet: it is not a file that a run wrote"
+
+
+@tampering
+def a_recording_is_added_to_everything(days: Any) -> tuple[Defect, str]:
+    known = days.recording(archive_status="archived")
+    audio = make_recording(shape=SHAPES[0], duration_s=20.0, seed=8)
+    digest, new_id = hashlib.sha256(audio).hexdigest(), "11111111-2222-1333-8444-555555555555"
+    file = days.file(known["archive_uri"]).with_name(f"{new_id}.mp3")
+    file.write_bytes(audio)
+    path = str(file.relative_to(days.archive))
+    facts = {"recording_id": new_id, "sha256": digest, "size_bytes": len(audio)}
+    places = {
+        schemas.RECORDING_METADATA: {},
+        schemas.RECORDING_FILES: {"archive_path": path, "versions": [path], "versions_sha256": [digest]},
+        schemas.RECORDINGS: {"archive_uri": f"file://{file}", "versions": [f"file://{file}"]},
+    }
+    for table, place in places.items():
+        rows = days.rows(table)
+        row = next(row for row in rows if row["recording_id"] == known["recording_id"])
+        new = {name: value for name, value in {**row, **facts, **place}.items() if name in row}
+        days.write(table, sorted([*rows, new], key=lambda r: (r["subaccount_id"], r["recording_id"])))
+    counted_again(days)
+    return Defect.ADDED, new_id
+
+
+@tampering
+def an_older_version_is_forgotten(days: Any) -> tuple[Defect, str]:
+    row = next(row for row in days.rows(schemas.RECORDING_FILES) if len(row["versions"] or ()) > 1)
+    first = row["versions"][0]
+    latest = {"versions": row["versions"][1:], "versions_sha256": row["versions_sha256"][1:]}
+    chosen = {"recording_id": row["recording_id"]}
+    days.edit(schemas.RECORDING_FILES, lambda r: r["recording_id"] == chosen["recording_id"], **latest)
+    uris = {"versions": [f"file://{days.archive}/{path}" for path in row["versions"][1:]]}
+    days.edit(schemas.RECORDINGS, lambda r: r["recording_id"] == chosen["recording_id"], **uris)
+    (days.archive / first).unlink()
+    return Defect.REMOVED, first
+
+
+@tampering
+def rejected_bytes_are_forgotten(days: Any) -> tuple[Defect, str]:
+    row = days.recording(archive_status="rejected")
+    days.file(row["quarantine_uri"]).unlink()
+    everywhere(
+        days,
+        lambda found: {**found, "quarantine_uri": None, "archive_status": "missing"}
+        if found.get("recording_id") == row["recording_id"] and "quarantine_uri" in found
+        else found,
+    )
+    counted_again(days)
+    return Defect.REMOVED, row["quarantine_uri"]
+
+
+@tampering
+def a_table_is_replaced_by_an_equal_one(days: Any) -> tuple[Defect, str]:
+    """The same rows in a file that no run wrote."""
+    days.write(schemas.SESSIONS, days.rows(schemas.SESSIONS))
+    return Defect.EDITED, "sessions/call_date=2026-01-05/part-0.parquet: it is not a file that a run wrote"
+
+
+@pytest.mark.parametrize("name", sorted(TAMPERINGS))
+def test_consistent_tampering_is_found(signed: Any, name: str) -> None:
+    defect, what = TAMPERINGS[name](signed)
+    found, _, problems = signed.verify_with_ledger()
+    assert problems == []
+    assert any(kind is defect and what in text for kind, text in found), sorted(found)
+
+
+@pytest.fixture
+def signed(archived: Any) -> Any:
+    """The archived days; verification finds nothing wrong with them."""
+    assert archived.verify_with_ledger() == (set(), [], [])
+    return archived
+
+
+def snapshot(days: Any, name: str) -> Path:
+    kept: Path = days.root / name
+    for part in _FILES:
+        shutil.copytree(days.root / part, kept / part)
+    return kept
+
+
+def put_back(days: Any, kept: Path, *parts: str) -> None:
+    for part in parts:
+        shutil.rmtree(days.root / part)
+        shutil.copytree(kept / part, days.root / part)
+
+
+def change_first_day(days: Any) -> None:
+    """Archive the first day again after 8x8's file of one of its recordings changed."""
+    row = next(
+        row
+        for row in days.rows(schemas.RECORDINGS)
+        if row["archive_status"] == "archived" and row["subaccount_id"] == "demo_s3" and len(row["versions"]) == 1
+    )
+    path = row["source_uri"].removeprefix("s3://demo-recordings/my-recordings-path/")
+    other = make_recording(shape=SHAPES[0], duration_s=44.0, seed=5)
+    days.trial.simulator.s3.put(days.trial.simulator.world.accounts[0], path, other)
+    days.trial.archive(FIRST)
+
+
+def test_a_catalog_of_an_earlier_day_is_found(signed: Any) -> None:
+    earlier = snapshot(signed, "earlier")
+    change_first_day(signed)
+    assert signed.verify_with_ledger() == (set(), [], [])
+    put_back(signed, earlier, "catalog")
+    found, _, problems = signed.verify_with_ledger()
+    assert problems == []
+    rolled_back = [text for kind, text in found if kind is Defect.EDITED and "rolled back" in text]
+    assert any("recordings/call_date=2026-01-05" in text for text in rolled_back), sorted(found)
+
+
+def test_archive_and_catalog_of_an_earlier_day_are_found_with_a_kept_checkpoint(signed: Any) -> None:
+    earlier = snapshot(signed, "earlier")
+    change_first_day(signed)
+    with signed.trial.connections() as connections:
+        head = connections.ledger.head().note
+    put_back(signed, earlier, *_FILES)
+    assert signed.verify_with_ledger() == (set(), [], [])  # an intact archive of yesterday
+    _, _, problems = signed.verify_with_ledger(since=head)
+    assert ["its end was cut off" in problem for problem in problems] == [True]
+
+
+def rewrite_ledger(days: Any, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Write the whole ledger again with other entries, as somebody without the signing key can."""
+    with days.trial.connections() as connections:
+        ledger: Ledger = connections.ledger
+        batches = list(ledger.batches())
+        for path in ledger.paths():
+            ledger.store.delete(path)
+        forged = Ledger(ledger.store, origin=ledger.origin, clock=connections.clock)
+        for batch in batches:
+            kept = [facts for facts in (change(facts_of(line)) for line in batch.lines) if facts is not None]
+            forged.append(kept)
+
+
+def test_a_rewritten_ledger_is_found_with_a_signature_or_a_kept_checkpoint(signed: Any) -> None:
+    with signed.trial.connections() as connections:
+        before = connections.ledger.head().note
+    TAMPERINGS["a_call_is_removed_from_everything"](signed)
+    rewrite_ledger(signed, lambda facts: None if facts["event"] == "archived" else facts)
+    _, _, problems = signed.verify_with_ledger(since=before)
+    assert len(problems) == 1
+    key = SigningKey.generate("callarchive")
+    (signed.root / "key").write_text(key.private_text())
+    signed.trial.configure('[ledger]\nsigning_key = { file = "key" }')
+    signed.trial.archive()
+    with signed.trial.connections() as connections:
+        after = connections.ledger.head()
+    assert isinstance(after, Batch)
+
+
+def test_an_interrupted_run_is_unfinished_and_not_edited(signed: Any) -> None:
+    """The run recorded a table and was killed before it took its place; the next run finishes."""
+    with signed.trial.connections() as connections:
+        connections.ledger.append(
+            [
+                {
+                    "event": "published",
+                    "table": "sessions",
+                    "call_date": str(FIRST),
+                    "path": schemas.SESSIONS.partition_path(FIRST),
+                    "sha256": "0" * 64,
+                    "row_count": 8,
+                }
+            ]
+        )
+    found, not_checked, problems = signed.verify_with_ledger()
+    assert (found, problems) == (set(), [])
+    assert ["a run was killed before it replaced it" in reason for reason in not_checked] == [True]
+
+
+def test_a_run_after_the_ledger_was_read_is_no_finding(signed: Any) -> None:
+    from callarchive.monitoring.verification import verify_days
+    from callarchive.monitoring.verification.witnessed import read_ledger
+    from callarchive.runtime.worker_pool import NoProgress
+
+    with signed.trial.connections() as connections:
+        ledger = read_ledger(connections)
+        change_first_day(signed)
+        days = list(verify_days(connections, [FIRST], ledger=ledger, progress=NoProgress()))
+    assert [(day.defects, day.not_checked) for day in days] == [((), ())]
+
+
+def test_an_archive_from_before_the_ledger_is_taken_in(signed: Any) -> None:
+    shutil.rmtree(signed.archive / "_ledger")
+    _, _, problems = signed.verify_with_ledger()
+    assert ["there is no ledger" in problem for problem in problems] == [True]
+    change_first_day(signed)
+    assert signed.verify_with_ledger() == (set(), [], [])
+    with signed.trial.connections() as connections:
+        events = [facts_of(line)["event"] for batch in connections.ledger.batches() for line in batch.lines]
+    assert {"adopted", "adopted_partition", "adopted_day", "version", "quarantined"} <= set(events)
+    assert events.index("started") < events.index("archived")
+    assert events.count("started") == 1
+
+
+def test_taking_in_goes_on_after_a_kill(signed: Any) -> None:
+    """The ledger has two of three days when the process ends."""
+    shutil.rmtree(signed.archive / "_ledger")
+    signed.trial.archive(FIRST)
+    entries = signed.archive / "_ledger" / "entries"
+    (signed.archive / "_ledger" / "started").unlink()
+    batches = sorted(entries.iterdir())
+    adopted = [path for path in batches if b'"event":"adopted_day"' in path.read_bytes()]
+    for path in batches[batches.index(adopted[1]) + 1 :]:
+        path.unlink()
+    change_first_day(signed)
+    assert signed.verify_with_ledger() == (set(), [], [])
+
+
+def test_a_journal_of_an_interrupted_transfer_is_no_finding(signed: Any) -> None:
+    """The files are in the archive and the journal; neither recording_files nor the ledger has them yet."""
+    folder = signed.catalog / journal_folder(FIRST)
+    folder.mkdir(parents=True)
+    row = dict(signed.rows(schemas.RECORDING_FILES)[0])
+    path = f"demo_s3/call_date={FIRST}/{row['session_id']}/{row['recording_id']}.0123456789abcdef.mp3"
+    new = {**row, "versions": [*(row["versions"] or []), path], "versions_sha256": [*(row["versions_sha256"] or []), "0"]}
+    table = pa.Table.from_pylist([new], schema=schemas.RECORDING_FILES.schema)
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, folder / "1.parquet")
+    found, not_checked, _ = signed.verify_with_ledger()
+    assert not any("no run recorded it" in text for _, text in found)
+    assert any("interrupted" in reason for reason in not_checked)
+
+
+def test_an_entry_line_is_what_is_hashed() -> None:
+    facts = {"b": 1, "a": "é"}
+    assert entry_line(facts) == '{"a":"é","b":1}'.encode()
