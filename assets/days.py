@@ -1,7 +1,7 @@
 """A step run on every day of a Dagster run: its lock, metadata and checks, and what remains when a day fails."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,7 @@ def _run_on_days(context: dg.AssetExecutionContext, connections: Connections, st
         try:
             with connections.day_lock(day):
                 done = _run_on_day(context, connections, day, step)
+            done = replace(done, summary=done.summary | _ledger_head(connections))
         except ArchiveError as err:
             batch.fail(key, err)
             if batch.cut_short:
@@ -98,6 +99,12 @@ def _run_on_days(context: dg.AssetExecutionContext, connections: Connections, st
             context.log.warning("%s: %s", key, err)
         else:
             batch.add(key, done)
+
+
+def _ledger_head(connections: Connections) -> Summary:
+    """Return what the UI shows of the ledger: its size and the hash of its tree after the step."""
+    head = connections.ledger.checkpoint()
+    return {} if head is None else {"ledger": dg.MetadataValue.text(f"{head.size:,} entries, {head.root.hex()}")}
 
 
 @dataclass(frozen=True)

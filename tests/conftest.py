@@ -247,12 +247,12 @@ def reused_s3() -> Iterator[type[SimulatedS3]]:
         process.communicate()
 
 
-@pytest.fixture
-def start_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reused_s3: type[SimulatedS3], commands: Commands
+@contextmanager
+def _trials(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, s3: type[SimulatedS3], commands: Commands
 ) -> Iterator[Callable[..., Trial]]:
-    """Start a `Trial`: `start_trial(sessions_per_day=8, days=1)`; other keywords are passed to `Simulator.start`."""
-    monkeypatch.setattr("callarchive.simulator.running.SimulatedS3", reused_s3)
+    """Start a `Trial` in the folder: `start(sessions_per_day=8, days=1)`; other keywords are passed to `Simulator.start`."""
+    monkeypatch.setattr("callarchive.simulator.running.SimulatedS3", s3)
     with ExitStack() as running:
 
         def start(*, sessions_per_day: int = 8, days: int = 1, seed: int = 3, **more: Any) -> Trial:
@@ -265,13 +265,32 @@ def start_trial(
                 last_day=first_day + timedelta(days=days - 1),
                 sessions_per_day=sessions_per_day,
             )
-            simulator = running.enter_context(Simulator.start(tmp_path / "trial", world=world, **more))
+            simulator = running.enter_context(Simulator.start(folder / "trial", world=world, **more))
             for name in [name for name in os.environ if name.startswith(("CALLARCHIVE_", "AWS_"))]:
                 monkeypatch.delenv(name)
             for name, value in simulator.environment.items():
                 monkeypatch.setenv(name, value)
             return Trial(simulator, sorted({session.started_at.date() for session in world.sessions}), commands)
 
+        yield start
+
+
+@pytest.fixture
+def start_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reused_s3: type[SimulatedS3], commands: Commands
+) -> Iterator[Callable[..., Trial]]:
+    """Start a `Trial`: `start_trial(sessions_per_day=8, days=1)`; other keywords are passed to `Simulator.start`."""
+    with _trials(tmp_path, monkeypatch, reused_s3, commands) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared_trial(
+    tmp_path_factory: pytest.TempPathFactory, reused_s3: type[SimulatedS3], commands: Commands
+) -> Iterator[Callable[..., Trial]]:
+    """Start a `Trial` for all tests of a module, as `start_trial` does for one."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as monkeypatch, _trials(folder, monkeypatch, reused_s3, commands) as start:
         yield start
 
 

@@ -8,7 +8,6 @@ from threading import Lock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from callarchive.archiving.ledger_recorder import LedgerRecorder
 from callarchive.archiving.pieces import piece_name
 from callarchive.catalog.arrow_columns import Column, last_of_each
 from callarchive.catalog.parquet_catalog import Catalog
@@ -87,12 +86,8 @@ class TransferJournal:
                     self._waiting = waiting + self._waiting
                 raise
 
-    def close(self, files: pa.Table, *, recorder: LedgerRecorder) -> int:
-        """Replace the partition of `recording_files` with these rows and delete the pieces. Return the row count.
-
-        What is new of them is in the ledger first.
-        """
-        recorder.record_files(self._day, files)
+    def close(self, files: pa.Table) -> int:
+        """Replace the partition of `recording_files` with these rows and delete the pieces. Return the row count."""
         count = self._catalog.replace_partition(RECORDING_FILES, self._day, files)
         self._waiting.clear()
         for item in self._catalog.store.list(self._folder):

@@ -8,13 +8,15 @@ import typer
 
 from callarchive.cli.days import FirstDay, LastDay, day_option, single_day_or_range
 from callarchive.cli.output import Output, print_error, print_next_step
-from callarchive.domain.errors import AccountsFailedError
+from callarchive.domain.errors import AccountsFailedError, ArchiveError
 from callarchive.domain.evidence import Outcome
 from callarchive.domain.plurals import many
 
 if TYPE_CHECKING:
+    from callarchive.archiving.connections import Connections
     from callarchive.archiving.transforms.attention import Attention
     from callarchive.cli.day_results import DayFailure, DaySummary
+    from callarchive.ledger.notes import Checkpoint
 
 _STATES = ("archived", "pending", "missing", "rejected", "failed", "not_uploaded")
 _SHOWN = 30
@@ -63,7 +65,8 @@ def archive(
             output.print_note(f"{begin} is before start_date ({settings.start_date}), where Dagster's partitions begin")
         with output.progress() as progress:
             results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
-    print_results(output, results)
+        head = ledger_head(connections)
+    print_results(output, results, ledger=head)
     exit_for_failures(results, ignore_checks=ignore_checks)
 
 
@@ -94,7 +97,15 @@ def exit_for_failures(results: "list[DaySummary | DayFailure]", *, ignore_checks
         raise typer.Exit(_CHECKS_FAILED)
 
 
-def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
+def ledger_head(connections: "Connections") -> "Checkpoint | None":
+    """Return the checkpoint of the ledger; None without one. One that is not intact is an error of the days already."""
+    try:
+        return connections.ledger.checkpoint()
+    except ArchiveError:
+        return None
+
+
+def _document(results: "list[DaySummary | DayFailure]", ledger: "Checkpoint | None") -> dict[str, Any]:
     from callarchive.cli.day_results import DaySummary
 
     days: list[dict[str, Any]] = []
@@ -106,15 +117,25 @@ def _document(results: "list[DaySummary | DayFailure]") -> dict[str, Any]:
             days.append(fields | {"error": None, "checks": checks})
         else:
             days.append({"day": result.day, "error": str(result.error)})
-    return {"days": days, "failed_days": [d["day"] for d in days if d["error"] is not None]}
+    return {
+        "days": days,
+        "failed_days": [d["day"] for d in days if d["error"] is not None],
+        "ledger": None if ledger is None else {"size": ledger.size, "root": ledger.root.hex()},
+    }
 
 
-def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, shown: int = _SHOWN) -> None:
-    """Print the results of the days to stdout, as tables or as one JSON document."""
+def print_results(
+    output: Output,
+    results: "list[DaySummary | DayFailure]",
+    *,
+    ledger: "Checkpoint | None",
+    shown: int = _SHOWN,
+) -> None:
+    """Print the results of the days and the end of the ledger to stdout, as tables or as one JSON document."""
     from callarchive.cli.day_results import DaySummary
 
     if output.json:
-        output.print_json(_document(results))
+        output.print_json(_document(results, ledger))
         return
 
     done = [result for result in results if isinstance(result, DaySummary)]
@@ -154,6 +175,8 @@ def print_results(output: Output, results: "list[DaySummary | DayFailure]", *, s
             output.print_text(f"... and {hidden} more: --json lists up to 200 per day, the catalog all")
     if len(done) == len(results) and not (attention or checks or any(summary.failures for summary in done)):
         output.print_text("Everything is accounted for.")
+    if ledger is not None:
+        output.print_text(f"Ledger: {many(ledger.size, 'entry', 'entries')}, tree hash {ledger.root.hex()}")
 
 
 def _state(item: "Attention") -> str:

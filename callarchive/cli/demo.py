@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from callarchive.catalog.schemas import PUBLIC_TABLES
-from callarchive.cli.archive import exit_for_failures, print_results
+from callarchive.cli.archive import exit_for_failures, ledger_head, print_results
 from callarchive.cli.days import day_option
 from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
@@ -73,8 +73,9 @@ def demo(
         _log(output, f"archiving {days[0]} to {days[-1]}, {len(simulator.world.sessions)} sessions ...")
         with Connections(load_settings(simulator.config)) as connections, output.progress() as progress:
             results = list(archive_days(connections, days, progress=progress))
+            head = ledger_head(connections)
     took_s = time.monotonic() - started
-    print_results(output, results, shown=_SHOWN)
+    print_results(output, results, ledger=head, shown=_SHOWN)
     if not output.json:
         _print_places(output, connections.catalog, directory=directory, took_s=took_s)
     exit_for_failures(results, ignore_checks=True)

@@ -158,6 +158,10 @@ def check_ledger(ledger: Ledger, witnesses: Sequence[Witness] = ()) -> CheckedLe
     """Read the ledger whole, and compare it with checkpoints that are kept elsewhere. Raises StoreError."""
     checked = CheckedLedger(ledger, witnesses=tuple(witnesses))
     checked.extend()
+    if checked.size and not checked.signed_by and ledger.public_keys and not checked.problems:
+        checked.problems.append(
+            "nothing is signed with a known key: no run has ended since it was set, or it was rewritten"
+        )
     if not checked.size:
         place = ledger.store.uri(FOLDER)
         checked.problems.append(f"{place}: there is no ledger: it begins with the next run, or it was removed")

@@ -8,7 +8,7 @@ from threading import Lock
 from callarchive.domain.errors import AlreadyExistsError, LedgerError
 from callarchive.ledger.batches import FOLDER, Batch, BatchError, Facts, entry_line, path_of
 from callarchive.ledger.notes import Checkpoint, NoteError, PublicKey, SigningKey, signers
-from callarchive.ledger.tree import Frontier
+from callarchive.ledger.tree import Frontier, leaf_hash
 from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)
@@ -50,13 +50,13 @@ class Ledger:
         with self._appending:
             tree = self._end() if self._tree is None else self._tree
             for _ in range(_TRIES):
-                batch = self._batch(tree, lines)
+                batch, after = self._batch(tree, lines)
                 try:
                     self.store.create(batch.path, batch.encode())
                 except AlreadyExistsError:  # another run was faster
                     tree = self._tree = self._checked(tree.size)
                     continue
-                self._tree = batch.after()
+                self._tree = after
                 return batch
         raise LedgerError(f"{self.store.uri(FOLDER)}: other runs kept appending to the ledger: run again")
 
@@ -73,14 +73,22 @@ class Ledger:
         """Yield the files in order, as they are. Raises LedgerError for one that is malformed."""
         return map(self._read, self.paths())
 
-    def _batch(self, before: Frontier, lines: Sequence[bytes]) -> Batch:
-        from callarchive.ledger.batches import line_hash
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the state of the ledger after the last append of this process, else its end; None without a ledger.
 
+        Raises LedgerError if the end is not intact; StoreError.
+        """
+        with self._appending:
+            tree = self._tree = self._end() if self._tree is None else self._tree
+        return Checkpoint(self.origin, tree.size, tree.root()) if tree.size else None
+
+    def _batch(self, before: Frontier, lines: Sequence[bytes]) -> tuple[Batch, Frontier]:
+        """Return the entries as the next file, and the tree after them."""
         tree = before.copy()
         for line in lines:
-            tree.append(line_hash(line))
+            tree.append(leaf_hash(line))
         text = Checkpoint(self.origin, tree.size, tree.root()).text()
-        return Batch(before, text if self._signing_key is None else self._signing_key.sign(text), lines)
+        return Batch(before, text if self._signing_key is None else self._signing_key.sign(text), lines), tree
 
     def _end(self) -> Frontier:
         """Return the tree at the end of the ledger."""

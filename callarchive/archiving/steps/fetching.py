@@ -58,7 +58,8 @@ def fetch_recordings(
     by_status = count_values(files["archive_status"].filter(is_named))
     # Rows of files that no recording names any more stay: the bytes are still in the archive.
     kept = rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"])))
-    count = journal.close(kept, recorder=day.recorder)
+    day.recorder.record_files(day.date, kept)
+    count = journal.close(kept)
     return StepReport(schemas.RECORDING_FILES, day.date, count, {**by_status, **counts}, all_failures)
 
 

@@ -126,7 +126,9 @@ def rewritten(ledger: Ledger, tmp_path: Path, key: SigningKey | None) -> Ledger:
 def test_a_rewritten_ledger_is_found_by_its_signatures_or_a_kept_checkpoint(ledger: Ledger, tmp_path: Path) -> None:
     head = ledger.head()
     assert head is not None
-    assert check_ledger(rewritten(ledger, tmp_path / "unsigned", None)).unsigned_count == 10
+    unsigned = check_ledger(rewritten(ledger, tmp_path / "unsigned", None))
+    assert unsigned.unsigned_count == 10
+    assert ["nothing is signed with a known key" in problem for problem in unsigned.problems] == [True]
     stranger = SigningKey("callarchive", bytes(32))
     assert check_ledger(rewritten(ledger, tmp_path / "stranger", stranger)).signed_by == ""
     assert problems(rewritten(ledger, tmp_path / "stolen", KEY)) == ""  # the key is all that it takes

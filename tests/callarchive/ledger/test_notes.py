@@ -10,7 +10,7 @@ from callarchive.domain.errors import ConfigurationError
 from callarchive.ledger.notes import Checkpoint, NoteError, PublicKey, SigningKey, signers
 
 # The key pair that the documentation of Go's package note publishes as an example.
-EXAMPLE_SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"  # noqa: S105
+EXAMPLE_SECRET = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
 EXAMPLE_PUBLIC = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 CHECKPOINT = Checkpoint("acme.example/recordings", 37, bytes(range(32)))
 
@@ -57,7 +57,17 @@ def test_signatures_of_other_keys_are_skipped_and_wrong_ones_refused() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a\n", "a\n1\n", "a\n01\nAAAA\n", "a\n-1\nAAAA\n", "\n1\nAAAA\n", "a\n1\nAAAA\n", "a\n1\n!\n", "a\n\u0661\nAAAA\n"],
+    [
+        "",
+        "a\n",
+        "a\n1\n",
+        "a\n01\nAAAA\n",
+        "a\n-1\nAAAA\n",
+        "\n1\nAAAA\n",
+        "a\n1\nAAAA\n",
+        "a\n1\n!\n",
+        "a\n\u0661\nAAAA\n",
+    ],
 )
 def test_what_is_no_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(NoteError, match="not a checkpoint"):
@@ -70,7 +80,9 @@ def test_what_is_no_public_key_is_refused(text: str) -> None:
         PublicKey.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "hunter2", EXAMPLE_PUBLIC, EXAMPLE_SECRET[:-4], EXAMPLE_SECRET.replace("c74f", "c74e")])
+@pytest.mark.parametrize(
+    "text", ["", "hunter2", EXAMPLE_PUBLIC, EXAMPLE_SECRET[:-4], EXAMPLE_SECRET.replace("c74f", "c74e")]
+)
 def test_what_is_no_signing_key_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a signing key") as refused:
         SigningKey.parse(text)

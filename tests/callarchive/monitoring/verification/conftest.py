@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from callarchive.catalog import schemas
-from callarchive.monitoring.verification import Defect, VerifiedDay, days_in_range, verify_days
+from callarchive.monitoring.verification import Defect, Finding, VerifiedDay, days_in_range, verify_days
 from callarchive.monitoring.verification.witnessed import read_ledger
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
@@ -76,7 +76,7 @@ class Archived:
     def found(self) -> set[tuple[Defect, str]]:
         return {finding for day in self.verify() for finding in day.defects}
 
-    def verify_with_ledger(self, since: str | None = None) -> tuple[set[tuple[Defect, str]], list[str], list[str]]:
+    def verify_with_ledger(self, since: str | None = None) -> tuple[set[Finding], list[str], list[str]]:
         """Return the findings, what was not checked, and the problems of the ledger itself."""
         with self.trial.connections() as connections:
             ledger = read_ledger(connections, since=None if since is None else ("kept.txt", since))
@@ -88,6 +88,15 @@ class Archived:
 
 @pytest.fixture
 def archived(start_trial: Callable[..., Any]) -> Archived:
+    return archived_days(start_trial)
+
+
+@pytest.fixture(scope="module")
+def archived_once(start_shared_trial: Callable[..., Any]) -> Archived:
+    return archived_days(start_shared_trial)
+
+
+def archived_days(start_trial: Callable[..., Any]) -> Archived:
     clock = MovableClock(datetime(2026, 1, 8, 1, tzinfo=UTC))
     world = generate_world(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST, last_day=THIRD, sessions_per_day=8)
     whole = [r for r in world.recordings if r.started_at.date() == FIRST and r.file is FileState.WHOLE]

@@ -12,7 +12,7 @@ import pytest
 
 from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.catalog import schemas
-from callarchive.ledger.batches import Batch, entry_line, facts_of
+from callarchive.ledger.batches import entry_line, facts_of
 from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import SigningKey
 from callarchive.monitoring.verification import Defect
@@ -94,9 +94,11 @@ def audio_and_its_hash_are_replaced(days: Any) -> tuple[Defect, str]:
     def forged(found: dict[str, Any]) -> dict[str, Any]:
         if found.get("sha256") != row["sha256"]:
             return found
-        return {**found, "sha256": digest, "size_bytes": len(audio), "versions_sha256": [digest]} if (
-            "versions_sha256" in found
-        ) else {**found, "sha256": digest, "size_bytes": len(audio)}
+        return (
+            {**found, "sha256": digest, "size_bytes": len(audio), "versions_sha256": [digest]}
+            if ("versions_sha256" in found)
+            else {**found, "sha256": digest, "size_bytes": len(audio)}
+        )
 
     everywhere(days, forged)
     counted_again(days)
@@ -159,9 +161,11 @@ def rejected_bytes_are_forgotten(days: Any) -> tuple[Defect, str]:
     days.file(row["quarantine_uri"]).unlink()
     everywhere(
         days,
-        lambda found: {**found, "quarantine_uri": None, "archive_status": "missing"}
-        if found.get("recording_id") == row["recording_id"] and "quarantine_uri" in found
-        else found,
+        lambda found: (
+            {**found, "quarantine_uri": None, "archive_status": "missing"}
+            if found.get("recording_id") == row["recording_id"] and "quarantine_uri" in found
+            else found
+        ),
     )
     counted_again(days)
     return Defect.REMOVED, row["quarantine_uri"]
@@ -174,23 +178,24 @@ def a_table_is_replaced_by_an_equal_one(days: Any) -> tuple[Defect, str]:
     return Defect.EDITED, "sessions/call_date=2026-01-05/part-0.parquet: it is not a file that a run wrote"
 
 
-@pytest.mark.parametrize("name", sorted(TAMPERINGS))
-def test_consistent_tampering_is_found(signed: Any, name: str) -> None:
-    defect, what = TAMPERINGS[name](signed)
-    found, _, problems = signed.verify_with_ledger()
-    assert problems == []
-    assert any(kind is defect and what in text for kind, text in found), sorted(found)
+def test_consistent_tampering_is_found(signed: Any) -> None:
+    for name, tamper in TAMPERINGS.items():
+        defect, what = tamper(signed)
+        found, _, problems = signed.verify_with_ledger()
+        assert problems == [], name
+        assert any(kind is defect and what in text for kind, text in found), (name, sorted(found))
+        signed.restore()
 
 
 @pytest.fixture
-def signed(archived: Any) -> Any:
+def signed(archived_once: Any) -> Any:
     """The archived days; verification finds nothing wrong with them."""
-    assert archived.verify_with_ledger() == (set(), [], [])
-    return archived
+    archived_once.restore()
+    assert archived_once.verify_with_ledger() == (set(), [], [])
+    return archived_once
 
 
-def snapshot(days: Any, name: str) -> Path:
-    kept: Path = days.root / name
+def snapshot(days: Any, kept: Path) -> Path:
     for part in _FILES:
         shutil.copytree(days.root / part, kept / part)
     return kept
@@ -215,8 +220,8 @@ def change_first_day(days: Any) -> None:
     days.trial.archive(FIRST)
 
 
-def test_a_catalog_of_an_earlier_day_is_found(signed: Any) -> None:
-    earlier = snapshot(signed, "earlier")
+def test_a_catalog_of_an_earlier_day_is_found(signed: Any, tmp_path: Path) -> None:
+    earlier = snapshot(signed, tmp_path)
     change_first_day(signed)
     assert signed.verify_with_ledger() == (set(), [], [])
     put_back(signed, earlier, "catalog")
@@ -226,8 +231,8 @@ def test_a_catalog_of_an_earlier_day_is_found(signed: Any) -> None:
     assert any("recordings/call_date=2026-01-05" in text for text in rolled_back), sorted(found)
 
 
-def test_archive_and_catalog_of_an_earlier_day_are_found_with_a_kept_checkpoint(signed: Any) -> None:
-    earlier = snapshot(signed, "earlier")
+def test_archive_and_catalog_of_an_earlier_day_are_found_with_a_kept_checkpoint(signed: Any, tmp_path: Path) -> None:
+    earlier = snapshot(signed, tmp_path)
     change_first_day(signed)
     with signed.trial.connections() as connections:
         head = connections.ledger.head().note
@@ -250,20 +255,26 @@ def rewrite_ledger(days: Any, change: Callable[[dict[str, Any]], dict[str, Any] 
             forged.append(kept)
 
 
-def test_a_rewritten_ledger_is_found_with_a_signature_or_a_kept_checkpoint(signed: Any) -> None:
+def test_a_rewritten_ledger_is_found_with_a_kept_checkpoint(signed: Any) -> None:
     with signed.trial.connections() as connections:
         before = connections.ledger.head().note
     TAMPERINGS["a_call_is_removed_from_everything"](signed)
     rewrite_ledger(signed, lambda facts: None if facts["event"] == "archived" else facts)
     _, _, problems = signed.verify_with_ledger(since=before)
     assert len(problems) == 1
+
+
+def test_a_ledger_rewritten_without_the_key_is_found(signed: Any) -> None:
     key = SigningKey.generate("callarchive")
     (signed.root / "key").write_text(key.private_text())
+    configuration = signed.trial.config.read_text()
     signed.trial.configure('[ledger]\nsigning_key = { file = "key" }')
-    signed.trial.archive()
-    with signed.trial.connections() as connections:
-        after = connections.ledger.head()
-    assert isinstance(after, Batch)
+    change_first_day(signed)
+    assert signed.verify_with_ledger() == (set(), [], [])
+    rewrite_ledger(signed, lambda facts: facts)
+    _, _, problems = signed.verify_with_ledger()
+    assert ["nothing is signed with a known key" in problem for problem in problems] == [True]
+    signed.trial.config.write_text(configuration)
 
 
 def test_an_interrupted_run_is_unfinished_and_not_edited(signed: Any) -> None:
@@ -314,7 +325,8 @@ def test_an_archive_from_before_the_ledger_is_taken_in(signed: Any) -> None:
 def test_taking_in_goes_on_after_a_kill(signed: Any) -> None:
     """The ledger has two of three days when the process ends."""
     shutil.rmtree(signed.archive / "_ledger")
-    signed.trial.archive(FIRST)
+    with signed.trial.connections() as connections:
+        connections.recorder.start()
     entries = signed.archive / "_ledger" / "entries"
     (signed.archive / "_ledger" / "started").unlink()
     batches = sorted(entries.iterdir())
@@ -331,7 +343,11 @@ def test_a_journal_of_an_interrupted_transfer_is_no_finding(signed: Any) -> None
     folder.mkdir(parents=True)
     row = dict(signed.rows(schemas.RECORDING_FILES)[0])
     path = f"demo_s3/call_date={FIRST}/{row['session_id']}/{row['recording_id']}.0123456789abcdef.mp3"
-    new = {**row, "versions": [*(row["versions"] or []), path], "versions_sha256": [*(row["versions_sha256"] or []), "0"]}
+    new = {
+        **row,
+        "versions": [*(row["versions"] or []), path],
+        "versions_sha256": [*(row["versions_sha256"] or []), "0"],
+    }
     table = pa.Table.from_pylist([new], schema=schemas.RECORDING_FILES.schema)
     import pyarrow.parquet as pq
 
