@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 10_000
 """Entries in one object: about 5 MB."""
 _LOCK_WAIT_S = 3600.0
+_LEFT_BEHIND_S = 3600.0
+"""The age of a temporary file that a killed run left: an append takes milliseconds, and none holds a lock."""
 _STARTED = f"{FOLDER}/started"
 """An empty object that says that the ledger has the files of the time before it, so that no run reads it whole to know."""
 
@@ -93,10 +95,11 @@ class LedgerRecorder:
             if self._started:
                 return
             if not isinstance(self._ledger.store.stat(_STARTED), Present):
-                with self._ledger.store.lock("ledger", wait_s=_LOCK_WAIT_S):
+                with self._catalog.store.lock("ledger", wait_s=_LOCK_WAIT_S):
                     if not isinstance(self._ledger.store.stat(_STARTED), Present):
                         self._adopt()
                         self._ledger.store.replace(_STARTED, b"")
+            self._ledger.store.sweep(FOLDER, older_than_s=_LEFT_BEHIND_S)
             self._started = True
 
     def _adopt(self) -> None:

@@ -78,8 +78,8 @@ def keygen(
 ) -> None:
     """Make an Ed25519 key, write it to a new file that only this user can read, and print the public key.
 
-    Whoever has the public key can check the checkpoints. Whoever has the secret key and can write to the archive can rewrite
-    the ledger: keep them apart, and checkpoints elsewhere (ledger.anchor).
+    Checkpoints are checked with the public key. A person who has the secret key and can write to the archive can rewrite the
+    ledger: keep both apart, and checkpoints elsewhere (ledger.anchor).
     """
     from callarchive.domain.errors import ConfigurationError
     from callarchive.ledger.notes import SigningKey

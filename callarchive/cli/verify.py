@@ -3,7 +3,7 @@
 import secrets
 from collections import Counter
 from datetime import date
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from callarchive.cli.ledger import Since, ledger_document, note_in, summary_of
 from callarchive.cli.numbers import number_option
 from callarchive.cli.output import Output
 from callarchive.domain.plurals import many
+
+if TYPE_CHECKING:
+    from callarchive.ledger.checking import CheckedLedger
 
 _NO_TRACE = "no table, API response or file of the day exists: it was never archived, or it was removed"
 
@@ -104,9 +107,7 @@ def verify(
     else:
         for problem in ledger.problems:
             output.print_text(f"ledger  {problem}")
-        if verified:
-            _print_report(output, found, not_checked, checked, kinds, seed)
-        output.print_text(summary_of(ledger))
+        _print_report(output, found, not_checked, checked, kinds, seed, ledger)
     if not verified and since is None:
         span = "" if first is None and last is None else f" from {first or 'the first'} to {last or 'the last'}"
         raise ArchiveError(f"no day{span} is archived in {places}")
@@ -125,6 +126,7 @@ def _print_report(
     checked: dict[str, int],
     kinds: dict[str, int],
     seed: int | None,
+    ledger: "CheckedLedger",
 ) -> None:
     """Print a line per finding, then a summary."""
     for day, kind, what in found:
@@ -139,4 +141,5 @@ def _print_report(
         f" {many(len(found), 'defect', 'defects')}"
         + (f" ({named})" if named else "")
         + (f", {many(len(not_checked), 'item', 'items')} not checked" if not_checked else "")
+        + f"; {summary_of(ledger)}"
     )

@@ -70,7 +70,7 @@ class Ledger:
         return [item.path for item in self.store.list(f"{FOLDER}/entries")]
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the files in order, as they are. Raises LedgerError for one that is malformed."""
+        """Yield the files in order, unchecked. Raises LedgerError for one that is malformed."""
         return map(self._read, self.paths())
 
     def checkpoint(self) -> Checkpoint | None:

@@ -82,8 +82,11 @@ class Store(Protocol):
     def delete(self, path: str) -> None:
         """Delete the object, durably. It need not exist."""
 
-    def sweep(self, folder: str) -> int:
-        """Remove temporary files below `folder`, whose lock is held, and return how many. Failures are logged."""
+    def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:
+        """Remove temporary files below `folder` and return how many. Failures are logged.
+
+        The folder's lock is held, or `older_than_s` is longer than anybody writes a file there.
+        """
 
     def lock(self, name: str, *, wait_s: float) -> AbstractContextManager[None]:
         """Hold the named lock. Raises UnavailableError after `wait_s`. A killed holder's lock becomes free."""

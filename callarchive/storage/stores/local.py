@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -143,12 +144,14 @@ class LocalStore:
             if folder.exists():
                 sync_folder(folder)
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:
         """Remove temporary files below `folder` and return how many. Those that cannot be removed are logged."""
         count = 0
         for entry in self._files(folder):
             if is_temporary(entry.name):
                 try:
+                    if older_than_s and time.time() - entry.stat(follow_symlinks=False).st_mtime < older_than_s:
+                        continue
                     Path(entry.path).unlink()
                     count += 1
                 except FileNotFoundError:

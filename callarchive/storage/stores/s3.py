@@ -150,7 +150,7 @@ class S3Store:
         with self._translating("deleting", path):
             self._client().delete_object(Bucket=self._bucket, Key=key)
 
-    def sweep(self, folder: str) -> int:
+    def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:  # noqa: ARG002
         """Remove nothing: an aborted PUT leaves nothing behind."""
         if folder:
             check_path(folder)

@@ -62,6 +62,8 @@ def test_a_temporary_file_that_could_not_be_removed_is_gone_after_the_next_run_a
         (summary,) = trial.archive()
         assert (summary.fetched_count, len(leftovers())) == (0, left)
         assert "Input/output error" in caplog.text
+    for path in leftovers():
+        os.utime(path, (0, 0))  # those of the ledger are removed after an hour
     (summary,) = trial.archive()
     assert summary.fetched_count == 0
     assert leftovers() == []

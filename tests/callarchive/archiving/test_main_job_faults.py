@@ -62,10 +62,10 @@ def test_a_run_that_breaks_at_any_write_of_a_table_is_made_good_by_the_next(
     write = Catalog.replace_partition
     writes = 0
 
-    def count(self: Catalog, *arguments: Any) -> int:
+    def count(self: Catalog, *arguments: Any, **options: Any) -> int:
         nonlocal writes
         writes += 1
-        return write(self, *arguments)
+        return write(self, *arguments, **options)
 
     monkeypatch.setattr(Catalog, "replace_partition", count)
     trial.archive()
@@ -75,12 +75,12 @@ def test_a_run_that_breaks_at_any_write_of_a_table_is_made_good_by_the_next(
             shutil.rmtree(trial.config.parent / name)
         writes = 0
 
-        def break_once(self: Catalog, *arguments: Any, broken: int = broken) -> int:
+        def break_once(self: Catalog, *arguments: Any, broken: int = broken, **options: Any) -> int:
             nonlocal writes
             writes += 1
             if writes == broken:
                 raise StoreError("no space left")
-            return write(self, *arguments)
+            return write(self, *arguments, **options)
 
         monkeypatch.setattr(Catalog, "replace_partition", break_once)
         with pytest.raises(StoreError, match="no space left"):
