@@ -15,23 +15,23 @@ class Anchor:
     """Checkpoints of a ledger in a store of their own, each under its size."""
 
     def __init__(self, store: Store, ledger: Ledger) -> None:
-        self._store = store
+        self.store = store
         self._ledger = ledger
 
     def keep(self, batch: Batch) -> None:
         """Store the checkpoint of the last batch. Raises LedgerError if another one of that size is there, StoreError."""
         path = f"{_FOLDER}/{batch.checkpoint.size:012d}.txt"
         with suppress(AlreadyExistsError):
-            self._store.create(path, batch.note.encode())
+            self.store.create(path, batch.note.encode())
             return
-        kept = witness_in(self._store.read(path).decode(errors="replace"), self._store.uri(path), self._ledger)
+        kept = witness_in(self.store.read(path).decode(errors="replace"), self.store.uri(path), self._ledger)
         if kept.checkpoint != batch.checkpoint:
             raise LedgerError(f"{kept.place} has another hash than the ledger: run `callarchive ledger verify`")
 
     def last(self) -> Witness | None:
         """Return the checkpoint of the largest size; None if there is none. Raises ArchiveError, StoreError."""
-        paths = [item.path for item in self._store.list(_FOLDER)]
+        paths = [item.path for item in self.store.list(_FOLDER)]
         if not paths:
             return None
-        note = self._store.read(paths[-1]).decode(errors="replace")
-        return witness_in(note, self._store.uri(paths[-1]), self._ledger)
+        note = self.store.read(paths[-1]).decode(errors="replace")
+        return witness_in(note, self.store.uri(paths[-1]), self._ledger)

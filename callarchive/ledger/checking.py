@@ -171,10 +171,11 @@ def check_ledger(ledger: Ledger, witnesses: Sequence[Witness] = ()) -> CheckedLe
 def witness_in(note: str, place: str, ledger: Ledger) -> Witness:
     """Return the checkpoint in a note that somebody kept. Raises ArchiveError if it is none, or its signature is wrong."""
     try:
+        witness = Witness(Checkpoint.parse(note), place)
         signers(note, ledger.public_keys)
-        return Witness(Checkpoint.parse(note), place)
     except NoteError as err:
         raise ArchiveError(f"{place}: {err}: `callarchive ledger head` prints a checkpoint") from err
+    return witness
 
 
 def _days_of(facts: dict[str, Any]) -> set[str]:

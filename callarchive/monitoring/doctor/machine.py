@@ -34,7 +34,10 @@ _LATEST_CHANGES = 1000
 def findings(connections: Connections) -> Iterator[Finding]:
     """Yield the machine's findings."""
     yield from _inbox(connections)
-    for name, store in (("archive", connections.archive.store), ("catalog", connections.catalog.store)):
+    stores = [("archive", connections.archive.store), ("catalog", connections.catalog.store)]
+    if connections.anchor is not None:
+        stores.append(("ledger.anchor", connections.anchor.store))
+    for name, store in stores:
         advice = f"check {name}.url and its permissions, then callarchive doctor"
         yield tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
         if (folder := local_folder(store)) is not None:
