@@ -314,6 +314,17 @@ class Postgresql:
                 cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    @contextmanager
+    def recoded(self, encoding: str) -> Iterator[str]:
+        """Create a database of another encoding, yield its URL, and drop it on exit."""
+        name = f"{self.user}_recoded"
+        admin = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+        with psycopg.connect(admin, autocommit=True) as connection:
+            options = f"encoding '{encoding}' template template0 locale 'C'"
+            connection.execute(f"create database {name} owner {self.user} {options}")
+            yield f"{self.url.rpartition('/')[0]}/{name}"
+            connection.execute(f"drop database {name} with (force)")
+
 
 @dataclass
 class PostgresqlServer:

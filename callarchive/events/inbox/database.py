@@ -108,7 +108,9 @@ def open_engine(url: str, *, create: bool) -> sa.Engine:
         if backend == "sqlite":
             engine = _sqlite(parsed.database or "", create=create)
         else:
-            arguments = {"connect_timeout": _CONNECT_S, **_VANISHED} if backend == "postgresql" else {}
+            # Without it, psycopg returns bytes from a database of the encoding SQL_ASCII.
+            encoding = {"client_encoding": "utf8"}
+            arguments = {"connect_timeout": _CONNECT_S, **_VANISHED, **encoding} if backend == "postgresql" else {}
             options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 4, "max_overflow": 4}
             engine = sa.create_engine(parsed, hide_parameters=True, connect_args=arguments, **options)
     except (NoSuchModuleError, ImportError):  # psycopg without libpq raises ImportError, though the module exists

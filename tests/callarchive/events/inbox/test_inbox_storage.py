@@ -185,3 +185,14 @@ def test_events_of_one_commit_are_written_by_one_transaction(url: str) -> None:
     with inbox._engine.connect() as connection:
         assert connection.execute(sa.text("select count(*) from inbox_events")).scalar() == 50
     inbox.close()
+
+
+@pytest.mark.needs("initdb")
+def test_a_database_of_the_encoding_sql_ascii_keeps_events(postgresql: Any) -> None:
+    """psycopg returns bytes from it, unless the connection has an encoding."""
+    with postgresql.recoded("SQL_ASCII") as url:
+        inbox = Inbox.open(url)
+        inbox.add([uploaded(AT)])
+        (session,) = inbox.sessions(ACCOUNT, AT - timedelta(days=1), AT + timedelta(days=1))
+        assert isinstance(session.session_id, str)
+        inbox.close()
