@@ -105,9 +105,10 @@ def verify(
             }
         )
     else:
-        for problem in ledger.problems:
+        for problem in ledger.problems if verified or ledger.size else ():
             output.print_text(f"ledger  {problem}")
-        _print_report(output, found, not_checked, checked, kinds, seed, ledger)
+        if verified or since is not None:
+            _print_report(output, found, not_checked, checked, kinds, seed, ledger)
     if not verified and since is None:
         span = "" if first is None and last is None else f" from {first or 'the first'} to {last or 'the last'}"
         raise ArchiveError(f"no day{span} is archived in {places}")

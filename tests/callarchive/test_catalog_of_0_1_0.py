@@ -232,6 +232,7 @@ def upgrade(tmp_path: Path, start_trial: Callable[..., Any], monkeypatch: pytest
     root.mkdir()
     for source, target in (("catalog", "catalog"), ("landing_sftp", "sftp"), ("inbox.sqlite3", "inbox.sqlite3")):
         shutil.move(kept / source, root / target)
+    (root / "simulator.json").write_text("{}")  # else the simulators take the files for a user's
     (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in SECRETS.items()))
     world = make_world()
     for recording in world.recordings:  # what the landings hold was kept, too

@@ -87,7 +87,7 @@ def test_one_run_makes_all_tables_of_a_day_and_a_second_run_fetches_nothing(
     again = {table: metadata(instance, table, DAYS[2]) for table in TABLES}
     assert again["recording_files"]["fetched"] == 0
     for table in ("sessions", "recordings", "status_stats", "duration_stats", "reconciliation"):
-        assert again[table] == first[table]
+        assert again[table] | {"ledger": ""} == first[table] | {"ledger": ""}  # it has grown
 
 
 def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
@@ -252,7 +252,7 @@ def test_no_secret_and_no_phone_number_gets_into_dagsters_files(
     assert not archive(definitions, instance, DAYS[1], DAYS[1]).success
     written = b"".join(path.read_bytes() for path in (tmp_path / "dagster").rglob("*") if path.is_file())
     assert DAYS[0].encode() in written
-    assert b"AccessDeniedError" in written
+    assert b"API key" in written
     secrets = {value for name, value in simulator.environment.items() if name != "AWS_ACCESS_KEY_ID"}
     legs = [leg for session in simulator.world.sessions for leg in session.legs]
     numbers = {number.digits for leg in legs for number in (leg.source, leg.destination)}

@@ -137,7 +137,7 @@ def test_a_list_that_names_no_session_fails_its_day(trial: Any) -> None:
     result = trial.run("archive", "--day", "2026-01-05")
     assert result.returncode == 1
     assert "ids.jsonl: none of its 1 rows names a session" in result.stdout + result.stderr
-    assert "line 1: neither an object nor a string: list" in result.stdout + result.stderr
+    assert "line 1: session 11111111-1111-4111-8111-111111111111 has no readable time" in result.stdout + result.stderr
 
 
 def test_events_that_nothing_dates_are_no_day_without_calls(start_trial: Start) -> None:

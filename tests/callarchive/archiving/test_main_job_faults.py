@@ -50,7 +50,8 @@ def test_a_run_killed_at_ten_moments_is_finished_by_the_next_as_if_it_had_not_be
     assert last.returncode == 0, last.stderr
     assert trial.tables() == undisturbed
     assert trial.files() == kept
-    assert not list(trial.config.parent.rglob("*.part"))
+    # Those of the ledger are removed after an hour.
+    assert not [path for path in trial.config.parent.rglob("*.part") if "_ledger" not in path.parts]
 
 
 def test_a_run_that_breaks_at_any_write_of_a_table_is_made_good_by_the_next(

@@ -476,4 +476,7 @@ def test_a_day_that_was_removed_completely_is_found(archived: Any) -> None:
         assert days_in_range(connections, THIRD).unknown == ()
     done = archived.trial.run("verify")
     assert done.returncode == 1
-    assert f"removed  {SECOND}  no table, API response or file of the day exists" in done.stdout
+    assert f"there is no table of {SECOND}, but there are files, responses or entries in the ledger" in done.stdout
+    shutil.rmtree(archived.archive / "_ledger")
+    without_ledger = archived.trial.run("verify").stdout
+    assert f"removed  {SECOND}  no table, API response or file of the day exists" in without_ledger
