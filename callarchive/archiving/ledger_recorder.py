@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from callarchive.catalog.parquet_catalog import Catalog, Written
 from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
-from callarchive.domain.errors import ArchiveError
+from callarchive.domain.errors import ArchiveError, DamagedTableError
 from callarchive.domain.evidence import Present
 from callarchive.ledger.anchor import Anchor
 from callarchive.ledger.batches import FOLDER, Facts
@@ -96,14 +96,18 @@ class LedgerRecorder:
                 return
             if not isinstance(self._ledger.store.stat(_STARTED), Present):
                 with self._catalog.store.lock("ledger", wait_s=_LOCK_WAIT_S):
-                    if not isinstance(self._ledger.store.stat(_STARTED), Present):
-                        self._adopt()
+                    if not isinstance(self._ledger.store.stat(_STARTED), Present) and self._adopt():
                         self._ledger.store.replace(_STARTED, b"")
             self._ledger.store.sweep(FOLDER, older_than_s=_LEFT_BEHIND_S)
             self._started = True
 
-    def _adopt(self) -> None:
-        """Record the files and tables of all days. A killed run leaves days recorded: the next one records the others."""
+    def _adopt(self) -> bool:
+        """Record the files and tables of all days, and return whether none is left for later runs.
+
+        A killed run leaves days recorded: the next one records the others. A day whose `recording_files` is damaged waits
+        until that is restored or removed; it keeps no other day from being archived.
+        """
+        from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS
         from callarchive.ledger.batches import facts_of
 
         done: set[str] = set()
@@ -111,21 +115,28 @@ class LedgerRecorder:
             for line in batch.lines:
                 facts = facts_of(line)
                 if facts.get("event") == "started":
-                    return
-                if facts.get("event") == "adopted_day":
-                    done.add(facts["call_date"])
+                    return True
+                if facts.get("event") in ("adopted_day", "published"):
+                    done.add(str(facts.get("call_date")))
         days = sorted({day for table in (*PUBLIC_TABLES, RECORDING_FILES) for day in self._catalog.days(table)})
         if days and not done:
             log.info("the ledger starts: it takes in %d days that were archived before it", len(days))
-        for day in days:
-            if str(day) not in done:
-                self._append(self._of_day(day))
-        self._ledger.append([{"event": "started", "adopted_days": len(days)}])
+        damaged = []
+        for day in (day for day in days if str(day) not in done):
+            try:
+                files = self._catalog.partition(RECORDING_FILES, day, columns=FILE_COLUMNS)
+            except DamagedTableError as err:
+                log.warning("the ledger does not take in %s yet: %s", day, err)
+                damaged.append(day)
+                continue
+            self._append(self._of_day(day, files))
+        if not damaged:
+            self._ledger.append([{"event": "started", "adopted_days": len(days)}])
+        return not damaged
 
-    def _of_day(self, day: date) -> Iterator[Facts]:
-        from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS, new_files
+    def _of_day(self, day: date, files: "pa.Table") -> Iterator[Facts]:
+        from callarchive.archiving.transforms.ledger_entries import new_files
 
-        files = self._catalog.partition(RECORDING_FILES, day, columns=FILE_COLUMNS)
         yield from new_files(files.slice(0, 0), files, call_date=day, event="adopted")
         for table in PUBLIC_TABLES:
             if (file := self._catalog.written(table, day)) is not None:

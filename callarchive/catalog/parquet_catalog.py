@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from callarchive.catalog import schemas
 from callarchive.catalog.ddl import duckdb_query, text_literal
 from callarchive.catalog.schemas import PUBLIC_TABLES, Table
-from callarchive.domain.errors import ArchiveError, ObjectNotFoundError, StoreError
+from callarchive.domain.errors import ArchiveError, DamagedTableError, ObjectNotFoundError
 from callarchive.storage.stores import Store
 from callarchive.storage.stores.opening import file_url, local_folder, open_store
 from callarchive.storage.stores.syncing import sync_folder
@@ -31,7 +31,7 @@ class Written:
 
     path: str
     sha256: str
-    row_count: int
+    row_count: int | None
 
 
 class Catalog:
@@ -141,7 +141,7 @@ class Catalog:
             return parquet_files.decode(data, table, columns=columns)
         except parquet_files.DamagedError as err:
             damaged = self.store.uri(table.partition_path(day))
-            raise StoreError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
+            raise DamagedTableError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
 
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
         """Return the rows of `partition` as dicts."""
@@ -180,7 +180,7 @@ class Catalog:
         return int(data.num_rows)
 
     def written(self, table: Table, day: date) -> Written | None:
-        """Return the hash and the row count of the day's file; None without a partition. Raises StoreError if damaged."""
+        """Return the hash and the row count of the day's file; None without a partition. A damaged file has no row count."""
         from callarchive.catalog import parquet_files
 
         path = table.partition_path(day)
@@ -188,10 +188,10 @@ class Catalog:
             data = self.store.read(path)
         except ObjectNotFoundError:
             return None
-        try:
-            return Written(path, hashlib.sha256(data).hexdigest(), parquet_files.row_count(data))
-        except parquet_files.DamagedError as err:
-            raise StoreError(f"{self.store.uri(path)} is damaged: restore or remove it, then archive {day}") from err
+        row_count = None
+        with suppress(parquet_files.DamagedError):
+            row_count = parquet_files.row_count(data)
+        return Written(path, hashlib.sha256(data).hexdigest(), row_count)
 
     def _is_current(self, table: Table, day: date, data: "pa.Table") -> bool:
         """Return whether the partition is durable exactly as it would be written; False if that cannot be determined."""

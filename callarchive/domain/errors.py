@@ -155,6 +155,10 @@ class StoreError(ArchiveError):
     """A write to the archive or the catalog failed: disk full, I/O error, read-only."""
 
 
+class DamagedTableError(StoreError):
+    """The file of a partition is damaged."""
+
+
 class AlreadyExistsError(StoreError):
     """A write-once name is taken."""
 

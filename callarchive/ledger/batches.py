@@ -7,26 +7,34 @@ the tree.
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from callarchive.domain.errors import LedgerError
 from callarchive.ledger.notes import Checkpoint, NoteError
 from callarchive.ledger.tree import Frontier, leaf_hash
 
 FOLDER = "_ledger"
 _REDACTED = b'{"redacted":"'
+_ERASED = re.compile(re.escape(_REDACTED) + rb'([0-9a-f]{64})"}')
 
 Facts = Mapping[str, Any]
 
 
-class BatchError(ValueError):
+class BatchError(LedgerError):
     """A file of the ledger is malformed, or its entries do not have the hash in its own checkpoint."""
 
 
 def path_of(first: int) -> str:
     """Return the path of the file that begins with this entry, relative to the archive's root."""
     return f"{FOLDER}/entries/{first:012d}.jsonl"
+
+
+def is_path(path: str) -> bool:
+    """Return whether it can be the path of a file of the ledger."""
+    return re.fullmatch(rf"{FOLDER}/entries/[0-9]{{12}}\.jsonl", path) is not None
 
 
 def entry_line(facts: Facts) -> bytes:
@@ -43,20 +51,17 @@ def line_hash(line: bytes) -> bytes:
     """Return the leaf hash of an entry. Raises BatchError."""
     if not line.startswith(_REDACTED):
         return leaf_hash(line)
-    try:
-        digest = bytes.fromhex(json.loads(line)["redacted"])
-    except (ValueError, KeyError, TypeError) as err:
-        raise BatchError("an erased entry is malformed") from err
-    if len(digest) != 32:
+    erased = _ERASED.fullmatch(line)
+    if erased is None:  # with more in it, facts that the tree does not hash would be taken for recorded ones
         raise BatchError("an erased entry is malformed")
-    return digest
+    return bytes.fromhex(erased[1].decode())
 
 
 def facts_of(line: bytes) -> dict[str, Any]:
     """Return the facts of an entry. Raises BatchError."""
     try:
         facts = json.loads(line)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise BatchError("an entry is not JSON") from err
     if not isinstance(facts, dict):
         raise BatchError("an entry is not a JSON object")

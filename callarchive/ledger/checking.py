@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
-from callarchive.ledger.batches import FOLDER, Batch, BatchError, facts_of, line_hash, path_of
+from callarchive.ledger.batches import FOLDER, Batch, BatchError, facts_of, is_path, line_hash, path_of
 from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import Checkpoint, NoteError, signers
 from callarchive.ledger.tree import Frontier
@@ -68,7 +68,11 @@ class CheckedLedger:
 
     def extend(self) -> bool:
         """Read the files that were added since the last call, and return whether there are any. Raises StoreError."""
-        paths = [path for path in self.ledger.paths() if path >= path_of(self._tree.size)]
+        listed = self.ledger.listed()
+        paths = [path for path in listed if is_path(path) and path >= path_of(self._tree.size)]
+        for path in listed:
+            if not self._tree.size and not is_path(path):
+                self._add(f"{self.ledger.store.uri(path)}: no run wrote it: remove it")
         witnesses = () if self.size else self.witnesses
         sizes = {witness.checkpoint.size for witness in witnesses}
         roots = {self._tree.size: self._tree.root()} if self._tree.size in sizes else {}
@@ -109,13 +113,16 @@ class CheckedLedger:
         try:
             self._tree.append(line_hash(line))
             facts = facts_of(line)
+            days = _days_of(facts)
+            if "redacted" in facts:
+                self._redacted.add(number)
+            elif facts.get("event") == "erased":
+                self._erased.update(facts.get("entries", ()))
         except BatchError as err:
             return self._add(f"{uri}: entry {number}: {err}")
-        if "redacted" in facts:
-            self._redacted.add(number)
-        elif facts.get("event") == "erased":
-            self._erased.update(facts.get("entries", ()))
-        for day in _days_of(facts):
+        except (TypeError, AttributeError):
+            return self._add(f"{uri}: entry {number} has facts that no run writes")
+        for day in days:
             firsts = self.days[day]
             if not firsts or firsts[-1] != first:
                 firsts.append(first)

@@ -6,7 +6,7 @@ from datetime import datetime
 from threading import Lock
 
 from callarchive.domain.errors import AlreadyExistsError, LedgerError
-from callarchive.ledger.batches import FOLDER, Batch, BatchError, Facts, entry_line, path_of
+from callarchive.ledger.batches import FOLDER, Batch, BatchError, Facts, entry_line, is_path, path_of
 from callarchive.ledger.notes import Checkpoint, NoteError, PublicKey, SigningKey, signers
 from callarchive.ledger.tree import Frontier, leaf_hash
 from callarchive.storage.stores import Store
@@ -67,6 +67,10 @@ class Ledger:
 
     def paths(self) -> list[str]:
         """Return the paths of the files, in order."""
+        return [path for path in self.listed() if is_path(path)]
+
+    def listed(self) -> list[str]:
+        """Return the paths of the files, and of others in their folder, which no run wrote."""
         return [item.path for item in self.store.list(f"{FOLDER}/entries")]
 
     def batches(self) -> Iterator[Batch]:
@@ -106,8 +110,11 @@ class Ledger:
         except (BatchError, NoteError) as err:
             raise LedgerError(f"{uri}: {err}: {_WHAT_NEXT}") from err
         if batch.first != first or batch.checkpoint.origin != self.origin:
-            what = f"it is of the ledger {batch.checkpoint.origin}" if batch.first == first else "its name is wrong"
-            raise LedgerError(f"{uri}: {what}, expected {self.origin} (ledger.origin): {_WHAT_NEXT}")
+            what = f"its name is wrong: {_WHAT_NEXT}"
+            if batch.first == first:
+                origin = batch.checkpoint.origin
+                what = f"it is of the ledger {origin}, but ledger.origin is {self.origin}: set it back to {origin}"
+            raise LedgerError(f"{uri}: {what}")
         return tree
 
     def _read(self, path: str) -> Batch:

@@ -7,6 +7,7 @@ so that a note with signatures of several keys can be checked with any of them.
 import base64
 import binascii
 import hashlib
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,9 +129,9 @@ class Checkpoint:
         lines = note.partition("\n\n")[0].split("\n")
         try:
             origin, size, root = lines[0], lines[1], base64.b64decode(lines[2], validate=True)
-        except (IndexError, binascii.Error) as err:
+        except (IndexError, ValueError) as err:
             raise NoteError("not a checkpoint: it needs lines with origin, size and root hash") from err
-        if not origin or not size.isascii() or not size.isdecimal() or size != str(int(size)) or len(root) != 32:
+        if not origin or not re.fullmatch("0|[1-9][0-9]{0,17}", size) or len(root) != 32:
             raise NoteError("not a checkpoint: its origin, size or root hash is malformed")
         return cls(origin, int(size), root)
 

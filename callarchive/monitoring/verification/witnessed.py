@@ -13,6 +13,7 @@ from callarchive.catalog.arrow_columns import rows_in
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
+from callarchive.domain.evidence import Absent
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.ledger.checking import CheckedLedger, Entry, check_ledger, witness_in
 from callarchive.monitoring.verification.findings import Defect, Finding
@@ -72,8 +73,9 @@ def _compare(
 ) -> tuple[list[Finding], list[str]]:
     try:
         recorded = _recorded(checked.entries(str(day)))
-    except (ArchiveError, ValueError) as err:
-        return [], [f"{day}: its entries in the ledger cannot be read: {err}"]
+    except (ArchiveError, ValueError, TypeError, KeyError, AttributeError) as err:
+        why = f"they have values that no run wrote ({type(err).__name__}: {err})"
+        return [], [f"{day}: its entries in the ledger cannot be read: {err if isinstance(err, ArchiveError) else why}"]
     findings: list[Finding] = []
     unfinished: list[str] = []
     if files is not None:
@@ -112,6 +114,8 @@ def _compare_files(connections: Connections, recorded: _Recorded, day: date, fil
     for path, entry in recorded.files.items():
         sha256, at = entry.facts["sha256"], entry.facts.get("at")
         if path not in named:
+            if entry.facts["event"] == "quarantined" and not isinstance(connections.archive.store.stat(path), Absent):
+                continue  # the recording has become audio, or is not named any more; its bytes stay in quarantine
             what = f"recording_files does not name it, but the ledger does ({_entry(entry)}, {at})"
             yield Finding(Defect.REMOVED, f"{root}{path}: {what}")
         elif sha256 is not None and named[path] != sha256:

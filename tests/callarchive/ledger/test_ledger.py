@@ -15,7 +15,8 @@ from callarchive.ledger.anchor import Anchor
 from callarchive.ledger.batches import Batch, path_of, redacted_line
 from callarchive.ledger.checking import CheckedLedger, check_ledger, witness_in
 from callarchive.ledger.ledger import Ledger
-from callarchive.ledger.notes import SigningKey
+from callarchive.ledger.notes import Checkpoint, SigningKey
+from callarchive.ledger.tree import leaf_hash
 from callarchive.storage.stores.local import LocalStore
 from callarchive.storage.stores.opening import file_url
 
@@ -161,6 +162,8 @@ def test_a_fork_is_found(ledger: Ledger, tmp_path: Path) -> None:
         lambda data: data.replace(b'"first":', b'"first":""'),
         lambda data: data.replace(b'"frontier":["', b'"frontier":["AAAA'),
         lambda data: data.replace(b'"checkpoint":"callarchive', b'"checkpoint":"'),
+        lambda data: data.replace(b'"checkpoint":"callarchive\\n', b'"checkpoint":"callarchive\\n' + b"9" * 5000),
+        lambda data: data.replace(b'"first"', b'"x":' + b"[" * 100_000 + b',"first"'),
         lambda data: b"[]\n" + data.partition(b"\n")[2],
         lambda data: data.partition(b"\n")[0] + b"\n" + b"{\n" * 5,
     ],
@@ -171,6 +174,46 @@ def test_malformed_files_are_problems_and_no_tracebacks(ledger: Ledger, change: 
     edit(ledger, 9, change)
     with pytest.raises(LedgerError, match="ledger verify"):
         Ledger(ledger.store, origin="callarchive", clock=lambda: AT, signing_key=KEY).append([facts(10)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"event":"completed","partitions":7}',
+        b'{"event":"completed","partitions":[7]}',
+        b'{"event":"erased","entries":7}',
+        b'{"event":"erased","entries":[[]]}',
+        b"\xff",
+    ],
+    ids=["nested", "no list", "no partition", "no numbers", "lists", "no text"],
+)
+def test_an_entry_that_no_run_writes_is_a_problem_and_no_traceback(ledger: Ledger, line: bytes) -> None:
+    before = Batch.decode(ledger.store.read(path_of(9))).after()
+    after = before.copy()
+    after.append(leaf_hash(line))
+    note = KEY.sign(Checkpoint("callarchive", after.size, after.root()).text())
+    ledger.store.create(path_of(10), Batch(before, note, [line]).encode())
+    assert "entry 10" in problems(ledger)
+
+
+def test_a_file_of_somebody_else_is_named_and_prevents_no_append(ledger: Ledger) -> None:
+    ledger.store.create("_ledger/entries/notes.txt", b"x")
+    assert "_ledger/entries/notes.txt: no run wrote it: remove it" in problems(ledger)
+    open_again = Ledger(ledger.store, origin="callarchive", clock=lambda: AT, signing_key=KEY)
+    batch = open_again.append([facts(10)])
+    assert batch is not None
+    assert batch.path == path_of(10)
+
+
+def test_facts_beside_the_hash_of_an_erased_entry_are_refused(ledger: Ledger) -> None:
+    """The tree has only the hash: without the refusal, anybody could write facts there."""
+    ledger.append([{"event": "erased", "entries": [6]}])
+    batch = Batch.decode(ledger.store.read(path_of(4)))
+    forged = redacted_line(batch.lines[2])[:-1] + b',"event":"archived","call_date":"2026-01-01"}'
+    lines = [forged if number == 6 else line for number, line in enumerate(batch.lines, 4)]
+    ledger.store.replace(batch.path, Batch(batch.before, batch.note, lines).encode())
+    assert "entry 6: an erased entry is malformed" in problems(ledger)
 
 
 def test_an_erased_entry_keeps_the_tree_and_needs_an_entry_that_says_so(ledger: Ledger) -> None:
@@ -185,7 +228,9 @@ def test_an_erased_entry_keeps_the_tree_and_needs_an_entry_that_says_so(ledger: 
 
 def test_a_ledger_of_another_origin_is_not_continued(ledger: Ledger) -> None:
     renamed = Ledger(ledger.store, origin="acme.example/recordings", clock=lambda: AT)
-    with pytest.raises(LedgerError, match=r"it is of the ledger callarchive, expected acme.example/recordings"):
+    with pytest.raises(
+        LedgerError, match=r"it is of the ledger callarchive, but ledger.origin is acme.example/recordings"
+    ):
         renamed.append([facts(10)])
 
 

@@ -322,6 +322,47 @@ def test_an_archive_from_before_the_ledger_is_taken_in(signed: Any) -> None:
     assert events.count("started") == 1
 
 
+def test_damaged_tables_from_before_the_ledger_keep_no_other_day_from_being_archived(
+    signed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(signed.archive / "_ledger")
+    files = signed.part(schemas.RECORDING_FILES, SECOND)
+    whole = files.read_bytes()
+    files.write_bytes(b"damaged")
+    signed.part(schemas.SESSIONS, THIRD).write_bytes(b"damaged")
+    change_first_day(signed)
+    assert f"does not take in {SECOND} yet" in caplog.text
+    files.write_bytes(whole)
+    signed.trial.archive()
+    assert signed.verify_with_ledger() == (set(), [], [])
+
+
+def test_rejected_bytes_stay_when_the_recording_is_audio_at_last(signed: Any) -> None:
+    row = signed.recording(archive_status="rejected")
+    path = row["source_uri"].removeprefix("s3://demo-recordings/my-recordings-path/")
+    audio = make_recording(shape=SHAPES[0], duration_s=20.0, seed=5)
+    signed.trial.simulator.s3.put(signed.trial.simulator.world.accounts[0], path, audio)
+    signed.trial.archive(FIRST)
+    assert signed.recording(recording_id=row["recording_id"])["archive_status"] == "archived"
+    assert signed.verify_with_ledger() == (set(), [], [])
+    signed.file(row["quarantine_uri"]).unlink()
+    found, _, _ = signed.verify_with_ledger()
+    assert [kind for kind, text in found if row["quarantine_uri"] in text] == [Defect.REMOVED]
+
+
+def test_an_entry_with_values_that_no_run_writes_is_not_compared(signed: Any) -> None:
+    for facts in (
+        {"event": "archived", "call_date": str(FIRST)},
+        {"event": "archived", "call_date": str(FIRST), "archive_path": [], "sha256": "0"},
+        {"event": "published", "call_date": str(FIRST), "path": {}, "sha256": "0"},
+    ):
+        with signed.trial.connections() as connections:
+            connections.ledger.append([facts])
+        _, not_checked, _ = signed.verify_with_ledger()
+        assert ["values that no run wrote" in reason for reason in not_checked] == [True]
+        signed.restore()
+
+
 def test_taking_in_goes_on_after_a_kill(signed: Any) -> None:
     """The ledger has two of three days when the process ends."""
     shutil.rmtree(signed.archive / "_ledger")
