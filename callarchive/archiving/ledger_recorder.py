@@ -63,6 +63,8 @@ class LedgerRecorder:
         published, self._published = self._published, []
         if published:
             batch = self._ledger.append([{"event": "completed", "partitions": published}])
+            for partition in published:
+                self._ledger.store.delete(_open(partition["path"]))
             if batch is not None and self._anchor is not None:
                 self._anchor.keep(batch)
 
@@ -74,10 +76,14 @@ class LedgerRecorder:
 
         def record(file: Written) -> None:
             self.start()
+            self._ledger.store.replace(_open(file.path), b"")
             self._ledger.append([_published("published", table, day, file)])
             written.append(file)
 
         count = self._catalog.replace_partition(table, day, rows, on_written=record)
+        was_open = not written and isinstance(self._ledger.store.stat(_open(table.partition_path(day))), Present)
+        if was_open and (file := self._catalog.written(table, day)) is not None:
+            record(file)  # a killed run recorded another file, and did not put it in place
         self._published += [{"path": file.path, "sha256": file.sha256} for file in written]
         return count
 
@@ -146,6 +152,11 @@ class LedgerRecorder:
     def _append(self, entries: Iterator[Facts]) -> None:
         while some := list(islice(entries, _AT_ONCE)):
             self._ledger.append(some)
+
+
+def _open(path: str) -> str:
+    """Return the path of the empty object that exists while the ledger has a partition's hash and not its completion."""
+    return f"{FOLDER}/open/{path}"
 
 
 def _published(event: str, table: Table, day: date, file: Written) -> Facts:

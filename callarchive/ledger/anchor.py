@@ -20,7 +20,7 @@ class Anchor:
 
     def keep(self, batch: Batch) -> None:
         """Store the checkpoint of the last batch. Raises LedgerError if another one of that size is there, StoreError."""
-        path = f"{_FOLDER}/{batch.checkpoint.size:012d}.txt"
+        path = f"{_FOLDER}/{batch.checkpoint.size:020d}.txt"
         with suppress(AlreadyExistsError):
             self.store.create(path, batch.note.encode())
             return

@@ -28,13 +28,16 @@ class BatchError(LedgerError):
 
 
 def path_of(first: int) -> str:
-    """Return the path of the file that begins with this entry, relative to the archive's root."""
-    return f"{FOLDER}/entries/{first:012d}.jsonl"
+    """Return the path of the file that begins with this entry, relative to the archive's root.
+
+    Logs and messages mask shorter rows of digits as phone numbers.
+    """
+    return f"{FOLDER}/entries/{first:020d}.jsonl"
 
 
 def is_path(path: str) -> bool:
     """Return whether it can be the path of a file of the ledger."""
-    return re.fullmatch(rf"{FOLDER}/entries/[0-9]{{12}}\.jsonl", path) is not None
+    return re.fullmatch(rf"{FOLDER}/entries/[0-9]{{20}}\.jsonl", path) is not None
 
 
 def entry_line(facts: Facts) -> bytes:

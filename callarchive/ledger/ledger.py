@@ -97,7 +97,7 @@ class Ledger:
     def _end(self) -> Frontier:
         """Return the tree at the end of the ledger."""
         paths = self.paths()
-        return self._checked(int(paths[-1][-18:-6])) if paths else Frontier()
+        return self._checked(int(paths[-1].rpartition("/")[2].removesuffix(".jsonl"))) if paths else Frontier()
 
     def _checked(self, first: int) -> Frontier:
         """Return the tree after the batch that begins with this entry, which must be intact and, with a key, signed."""

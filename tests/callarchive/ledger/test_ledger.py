@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from callarchive.domain.errors import ArchiveError, LedgerError
+from callarchive.domain.foreign_text import mask_numbers
 from callarchive.ledger.anchor import Anchor
 from callarchive.ledger.batches import Batch, path_of, redacted_line
 from callarchive.ledger.checking import CheckedLedger, check_ledger, witness_in
@@ -195,6 +196,10 @@ def test_an_entry_that_no_run_writes_is_a_problem_and_no_traceback(ledger: Ledge
     note = KEY.sign(Checkpoint("callarchive", after.size, after.root()).text())
     ledger.store.create(path_of(10), Batch(before, note, [line]).encode())
     assert "entry 10" in problems(ledger)
+
+
+def test_messages_name_the_files(ledger: Ledger) -> None:
+    assert mask_numbers(path_of(9)) == path_of(9)
 
 
 def test_a_file_of_somebody_else_is_named_and_prevents_no_append(ledger: Ledger) -> None:

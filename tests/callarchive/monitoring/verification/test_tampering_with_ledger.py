@@ -12,6 +12,7 @@ import pytest
 
 from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.catalog import schemas
+from callarchive.domain.errors import StoreError
 from callarchive.ledger.batches import entry_line, facts_of
 from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import SigningKey
@@ -295,6 +296,30 @@ def test_an_interrupted_run_is_unfinished_and_not_edited(signed: Any) -> None:
     found, not_checked, problems = signed.verify_with_ledger()
     assert (found, problems) == (set(), [])
     assert ["a run was killed before it replaced it" in reason for reason in not_checked] == [True]
+
+
+def test_a_run_that_keeps_the_table_closes_what_an_interrupted_one_recorded(
+    signed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Ledger.append
+
+    def append_and_end(ledger: Ledger, entries: Any) -> Any:
+        append(ledger, entries)
+        raise StoreError("killed")
+
+    with signed.trial.connections() as connections:
+        rows = connections.catalog.partition(schemas.SESSIONS, FIRST)
+        monkeypatch.setattr(Ledger, "append", append_and_end)
+        with connections.day_lock(FIRST), pytest.raises(StoreError, match="killed"):
+            connections.recorder.publish(schemas.SESSIONS, FIRST, rows.slice(1))
+        monkeypatch.undo()
+        found, not_checked, _ = signed.verify_with_ledger()
+        assert (found, len(not_checked)) == (set(), 1)
+        for _ in range(2):
+            with connections.day_lock(FIRST):
+                connections.recorder.publish(schemas.SESSIONS, FIRST, rows)
+            assert signed.verify_with_ledger() == (set(), [], [])
+        assert connections.ledger.store.list("_ledger/open") == []
 
 
 def test_a_run_after_the_ledger_was_read_is_no_finding(signed: Any) -> None:
