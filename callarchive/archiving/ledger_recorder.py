@@ -100,6 +100,8 @@ class LedgerRecorder:
         with self._starting:
             if self._started:
                 return
+            if self._anchor is not None:
+                self._anchor.follow()  # a run whose anchor was out of reach may have left it behind
             if not isinstance(self._ledger.store.stat(_STARTED), Present):
                 with self._catalog.store.lock("ledger", wait_s=_LOCK_WAIT_S):
                     if not isinstance(self._ledger.store.stat(_STARTED), Present) and self._adopt():

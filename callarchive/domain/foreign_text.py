@@ -90,10 +90,10 @@ _NO_NUMBER = re.compile(
             r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])",  # UUID
             r"hmac-sha256:[0-9a-f]{32}(?![0-9A-Za-z])",
             # 2021-08-20T16:51:01.703Z, 2021-08-20, 20210820T165101Z, 2021/08/20
-            rf"(?<!\d){_DAY.format('-')}(?!\d)(?:(?:[Tt _]|%20){_CLOCK.format(_CLOCK_SEPARATOR)}{_ZONE})?",
+            rf"(?<!\d){_DAY.format('-')}(?!\d)(?:(?:[T _]|%20){_CLOCK.format(_CLOCK_SEPARATOR)}{_ZONE})?",
             # 2199-01-01, 9999-12-31T23:59:59Z: only where no digit before or after can make it a part of a number
             rf"(?<![\d+()])(?<![\d+)][ .\-])(?:2[1-9]\d\d|9999){_MONTH_AND_DAY.format('-')}"
-            rf"(?:(?:[Tt]|[ _](?=\d\d:)){_CLOCK.format(':')}{_ZONE}|(?![ ./\-]{{0,2}}\d))",
+            rf"(?:(?:T|[ _](?=\d\d:)){_CLOCK.format(':')}{_ZONE}|(?![ ./\-]{{0,2}}\d))",
             rf"(?<![0-9A-Za-z+]){_DAY.format('')}"
             rf"(?:[T_-]?{_CLOCK.format('')}{_ZONE}|(?:[01]\d|2[0-3])(?:[0-5]\d){{2}}\d{{3}})?(?![0-9A-Za-z])",
             rf"(?<![\d/]){_DAY.format('/')}(?![\d])",

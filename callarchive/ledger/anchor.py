@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from callarchive.domain.errors import AlreadyExistsError, LedgerError
-from callarchive.ledger.batches import Batch
+from callarchive.ledger.batches import FOLDER, Batch
 from callarchive.ledger.checking import Witness, witness_in
 from callarchive.ledger.ledger import Ledger
 from callarchive.storage.stores import Store
@@ -27,6 +27,18 @@ class Anchor:
         kept = witness_in(self.store.read(path).decode(errors="replace"), self.store.uri(path), self._ledger)
         if kept.checkpoint != batch.checkpoint:
             raise LedgerError(f"{kept.place} has another hash than the ledger: run `callarchive ledger verify`")
+
+    def follow(self) -> None:
+        """Store the checkpoint of the ledger's end. Raises LedgerError if the ledger is shorter than one stored before."""
+        head, last = self._ledger.head(), self.last()
+        size = 0 if head is None else head.checkpoint.size
+        if last is not None and last.checkpoint.size > size:
+            raise LedgerError(
+                f"{self._ledger.store.uri(FOLDER)}: the ledger has {size} entries, but had {last.checkpoint.size} according to"
+                f" {last.place}: restore it from a backup, or set another ledger.anchor to begin again"
+            )
+        if head is not None:
+            self.keep(head)
 
     def last(self) -> Witness | None:
         """Return the checkpoint of the largest size; None if there is none. Raises ArchiveError, StoreError."""

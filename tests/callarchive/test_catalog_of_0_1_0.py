@@ -218,9 +218,10 @@ class Upgrade:
         return found
 
     def archived_files(self) -> dict[str, str]:
-        """Return the ETag of every object in the archive."""
+        """Return the ETag of every object in the archive except locks and the ledger."""
         listed = self.trial.simulator.s3.client.list_objects_v2(Bucket="acme-archive")
-        return {item["Key"]: item["ETag"] for item in listed["Contents"] if "/_locks/" not in item["Key"]}
+        hidden = ("kept/_locks/", "kept/_ledger/")
+        return {item["Key"]: item["ETag"] for item in listed["Contents"] if not item["Key"].startswith(hidden)}
 
 
 @pytest.fixture

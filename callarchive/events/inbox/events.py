@@ -243,7 +243,7 @@ def _session_status(value: Any) -> str | None:
     if not isinstance(value, str) or not value.strip():
         return None
     words = _word(value).replace("-", " ").replace("_", " ").split()
-    word = "_".join(words)[:_TEXT_CHARS].strip("_")
+    word = _word("_".join(words))[:_TEXT_CHARS].strip("_")  # cleaned again: what was a date may read as a number now
     return _STATUS_SPELLINGS.get(word, word) or None
 
 

@@ -116,7 +116,7 @@ def _compare_files(connections: Connections, recorded: _Recorded, day: date, fil
         if path not in named:
             if entry.facts["event"] == "quarantined" and not isinstance(connections.archive.store.stat(path), Absent):
                 continue  # the recording has become audio, or is not named any more; its bytes stay in quarantine
-            what = f"recording_files does not name it, but the ledger does ({_entry(entry)}, {at})"
+            what = f"recording_files does not name it, but the ledger does ({_entry(entry)}, {at}): restore the catalog"
             yield Finding(Defect.REMOVED, f"{root}{path}: {what}")
         elif sha256 is not None and named[path] != sha256:
             shown = f"its hash in recording_files is {named[path]}, but was {sha256} when it was archived"
@@ -135,16 +135,19 @@ def _compare_partition(
     path = table.partition_path(day)
     entries = recorded.partitions.get(path, [])
     uri = catalog.store.uri(path)
+    again = f"restore it from a backup, or remove it and archive {day} again"
     try:
         sha256 = hashlib.sha256(catalog.store.read(path)).hexdigest()
     except ObjectNotFoundError:
         if path not in recorded.completed:
             return (), [f"{uri}: a run was killed before it was in place: archive {day} again"] if entries else ()
-        return [Finding(Defect.REMOVED, f"{uri}: it does not exist, but the ledger has it ({_entry(entries[-1])})")], ()
+        return [
+            Finding(Defect.REMOVED, f"{uri}: it does not exist, but the ledger has it ({_entry(entries[-1])}): {again}")
+        ], ()
     except ArchiveError as err:
         return [Finding(Defect.UNREADABLE, f"{uri}: not compared with the ledger: {err}")], ()
     if not entries:
-        return [Finding(Defect.ADDED, f"{uri}: no run recorded it in the ledger")], ()
+        return [Finding(Defect.ADDED, f"{uri}: no run recorded it in the ledger: {again}")], ()
     if sha256 == entries[-1].facts["sha256"]:
         return (), ()
     since = recorded.completed.get(path, 0)
@@ -159,7 +162,7 @@ def _compare_partition(
     what = (
         f"{was}: its SHA-256 is {sha256}, but that of {last.facts.get('at')} is {last.facts['sha256']} ({_entry(last)})"
     )
-    return [Finding(Defect.EDITED, f"{uri}: {what}")], ()
+    return [Finding(Defect.EDITED, f"{uri}: {what}: {again}")], ()
 
 
 def _hashes(files: pa.Table) -> dict[str, str | None]:

@@ -1,6 +1,7 @@
 """`callarchive ledger` and `verify --since`, as processes, on an archive that a run made."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,29 @@ def test_a_ledger_without_its_end_is_a_problem_and_exit_code_1(trial: Any) -> No
         assert (quiet.stdout, "1 problem" in quiet.stderr) == ("", True)
     finally:
         last.write_bytes(data)
+
+
+def test_a_run_refuses_to_continue_a_ledger_that_the_anchor_shows_to_be_shorter(trial: Any) -> None:
+    entries = trial.config.parent / "archive" / "_ledger"
+    aside = trial.config.parent / "aside"
+    entries.rename(aside)
+    try:
+        done = trial.run("archive", "--day", str(trial.days[1]))
+        assert done.returncode == 1
+        assert "the ledger has 0 entries, but had " in done.stderr
+        assert "restore it from a backup, or set another ledger.anchor" in done.stderr
+        assert not list(entries.rglob("*.jsonl"))
+    finally:
+        shutil.rmtree(entries, ignore_errors=True)
+        aside.rename(entries)
+    assert trial.run("archive", "--day", str(trial.days[1]), "--ignore-checks").returncode == 0
+
+
+def test_a_checkpoint_that_the_anchor_lacks_is_stored_by_the_next_run(trial: Any) -> None:
+    head = trial.run("ledger", "head").stdout
+    anchored(trial)[-1].unlink()
+    trial.run("archive", "--day", str(trial.days[1]), "--ignore-checks")
+    assert head in [path.read_text() for path in anchored(trial)]
 
 
 @pytest.mark.parametrize(
