@@ -81,9 +81,8 @@ class DayTables:
             if table not in there
         ]
         if not there:
-            gone = [
-                f"{self._catalog.store.url}: there is no table of {self.day}, but there are files, responses or entries in the ledger"
-            ]
+            but = "but there are files, responses or entries in the ledger"
+            gone = [f"{self._catalog.store.url}: there is no table of {self.day}, {but}"]
         for what in () if self.unfinished else gone:
             self.findings.append(Finding(Defect.REMOVED, f"{what}: restore it, or archive {self.day} again"))
         for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES):
