@@ -7,6 +7,7 @@ TOPS = {"callarchive", "assets", "pipelines"}
 REPORT = {f"callarchive/monitoring/report/page.{suffix}" for suffix in ("html.jinja", "css", "js")}
 REQUIRED = {
     *REPORT,
+    "callarchive/monitoring/evidence/how_to_check.txt.jinja",
     *("callarchive/py.typed", "callarchive/cli/__init__.py", "assets/__init__.py", "pipelines/definitions.py"),
 }
 

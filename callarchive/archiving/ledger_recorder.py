@@ -17,7 +17,7 @@ from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
 from callarchive.domain.errors import ArchiveError, DamagedTableError
 from callarchive.domain.evidence import Present
 from callarchive.ledger.anchor import Anchor
-from callarchive.ledger.batches import FOLDER, Facts
+from callarchive.ledger.batches import FOLDER, Batch, Facts
 from callarchive.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -65,8 +65,17 @@ class LedgerRecorder:
             batch = self._ledger.append([{"event": "completed", "partitions": published}])
             for partition in published:
                 self._ledger.store.delete(_open(partition["path"]))
-            if batch is not None and self._anchor is not None:
-                self._anchor.keep(batch)
+            self._keep(batch)
+
+    def record(self, facts: Facts) -> Batch:
+        """Append an entry, give the anchor the checkpoint, and return the batch. Raises LedgerError, StoreError."""
+        batch = self._ledger.append([facts])
+        self._keep(batch)
+        return batch
+
+    def _keep(self, batch: Batch) -> None:
+        if self._anchor is not None:
+            self._anchor.keep(batch)
 
     def publish(self, table: Table, day: date, rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
         """Replace the day's partition and return its row count. The ledger has the hash of a public table's first."""

@@ -18,6 +18,7 @@ from callarchive.cli import (
     archive,
     demo,
     doctor,
+    evidence,
     find,
     forecast,
     init,
@@ -64,6 +65,7 @@ app.command("play", short_help="Play an archived recording.")(play.play)
 app.command("report", short_help="Write a page of calls and recordings to listen to.")(report.report)
 app.command("verify", short_help="Verify the archive against the catalog and the ledger.")(verify.verify)
 app.add_typer(ledger.ledger_app, name="ledger", short_help="Show and check the tamper-evident record.")
+app.command("evidence", short_help="Write a file that proves a recording.")(evidence.evidence)
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 _COMMANDS = [str(command.name) for command in app.registered_commands] + [
     str(group.name) for group in app.registered_groups

@@ -18,9 +18,14 @@ class Anchor:
         self.store = store
         self._ledger = ledger
 
+    @staticmethod
+    def path_of(size: int) -> str:
+        """Return where the checkpoint of this size is."""
+        return f"{_FOLDER}/{size:020d}.txt"
+
     def keep(self, batch: Batch) -> None:
         """Store the checkpoint of the last batch. Raises LedgerError if another one of that size is there, StoreError."""
-        path = f"{_FOLDER}/{batch.checkpoint.size:020d}.txt"
+        path = self.path_of(batch.checkpoint.size)
         with suppress(AlreadyExistsError):
             self.store.create(path, batch.note.encode())
             return
@@ -42,8 +47,20 @@ class Anchor:
 
     def last(self) -> Witness | None:
         """Return the checkpoint of the largest size; None if there is none. Raises ArchiveError, StoreError."""
-        paths = [item.path for item in self.store.list(_FOLDER)]
-        if not paths:
-            return None
-        note = self.store.read(paths[-1]).decode(errors="replace")
-        return witness_in(note, self.store.uri(paths[-1]), self._ledger)
+        paths = self._paths()
+        return self._witness(paths[-1])[0] if paths else None
+
+    def earliest(self, size: int) -> tuple[Witness, str] | None:
+        """Return the checkpoint of the smallest size that is at least `size`, and its note; None if there is none.
+
+        Raises ArchiveError, StoreError.
+        """
+        path = next((path for path in self._paths() if path >= self.path_of(size)), None)
+        return None if path is None else self._witness(path)
+
+    def _paths(self) -> list[str]:
+        return [item.path for item in self.store.list(_FOLDER)]
+
+    def _witness(self, path: str) -> tuple[Witness, str]:
+        note = self.store.read(path).decode(errors="replace")
+        return witness_in(note, self.store.uri(path), self._ledger), note

@@ -33,18 +33,19 @@ class Ledger:
         self.origin = origin
         own = () if signing_key is None else (signing_key.public,)
         self.public_keys = tuple(dict.fromkeys((*own, *public_keys)))
+        self.can_sign = signing_key is not None
         self._signing_key = signing_key
         self._clock = clock
         self._tree: Frontier | None = None
         self._appending = Lock()
 
-    def append(self, entries: Sequence[Facts]) -> Batch | None:
-        """Append the entries, each with the time in `at`, as one object, and return it; None without entries.
+    def append(self, entries: Sequence[Facts]) -> Batch:
+        """Append the entries, each with the time in `at`, as one object, and return it.
 
         They are durable when this returns. Raises LedgerError if the end of the ledger is not intact; StoreError.
         """
         if not entries:
-            return None
+            raise ValueError("an append needs entries")
         at = self._clock().isoformat()
         lines = [entry_line({"at": at, **facts}) for facts in entries]
         with self._appending:

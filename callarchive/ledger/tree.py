@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -58,16 +59,34 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return frontier.root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the hashes that lead from the leaf at `index` to the root, lowest first. Raises IndexError."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"the tree has no entry {index}: it has {len(leaves)}")
-    if len(leaves) == 1:
-        return []
-    split = 1 << ((len(leaves) - 1).bit_length() - 1)
-    if index < split:
-        return [*inclusion_proof(leaves[:split], index), root_of(leaves[split:])]
-    return [*inclusion_proof(leaves[split:], index - split), root_of(leaves[:split])]
+def proof_ranges(index: int, size: int) -> list[range]:
+    """Return the entries below each hash of an inclusion proof, lowest hash first. Raises IndexError."""
+    if not 0 <= index < size:
+        raise IndexError(f"the tree has no entry {index}: it has {size}")
+    ranges, first, last = [], 0, size
+    while last - first > 1:
+        split = first + (1 << ((last - first - 1).bit_length() - 1))
+        if index < split:
+            ranges.append(range(split, last))
+            last = split
+        else:
+            ranges.append(range(first, split))
+            first = split
+    return ranges[::-1]
+
+
+def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[bytes]:
+    """Return the hashes that lead from the leaf at `index` to the root of the first `size` leaves, lowest first.
+
+    Raises IndexError if there is no leaf with this index.
+    """
+    proof = {part: Frontier() for part in proof_ranges(index, size)}
+    rest = iter(leaves)
+    for part in sorted([*proof, range(index, index + 1)], key=lambda part: part.start):
+        for leaf in islice(rest, len(part)):
+            if part in proof:
+                proof[part].append(leaf)
+    return [tree.root() for tree in proof.values()]
 
 
 def proven_root(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:

@@ -27,6 +27,17 @@ def recordings_of(connections: Connections, text: str) -> list[Row]:
     return found
 
 
+def require_archived(row: Row) -> None:
+    """Raise ArchiveError, with the reason and the next step, unless the row of `recordings_of` has a file."""
+    if row["archive_status"] != "archived" or row["archive_path"] is None:
+        day = f"callarchive archive --day {row['call_date']}"
+        step = "it cannot be restored" if row["archive_status"] == "erased" else f"to try again: {day}"
+        raise ArchiveError(
+            f"recording {row['recording_id']} is not archived"
+            f" ({row['archive_status']}: {row['error'] or 'no reason is known'}): {step}"
+        )
+
+
 def copy_verified(connections: Connections, row: Row, write: Callable[[bytes], object]) -> None:
     """Pass the archived file of a row of `recordings_of` to `write`, and compare its SHA-256 with the catalog's.
 
@@ -36,12 +47,7 @@ def copy_verified(connections: Connections, row: Row, write: Callable[[bytes], o
     import hashlib
 
     name = f"recording {row['recording_id']}"
-    if row["archive_status"] != "archived" or row["archive_path"] is None:
-        day = f"callarchive archive --day {row['call_date']}"
-        step = "it cannot be restored" if row["archive_status"] == "erased" else f"to try again: {day}"
-        raise ArchiveError(
-            f"{name} is not archived ({row['archive_status']}: {row['error'] or 'no reason is known'}): {step}"
-        )
+    require_archived(row)
     uri = connections.archive.store.uri(row["archive_path"])
     digest = hashlib.sha256()
     try:

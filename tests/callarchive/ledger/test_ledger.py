@@ -56,7 +56,8 @@ def test_entries_are_kept_in_order_with_their_time(ledger: Ledger) -> None:
     found = [entry for day in sorted(checked.days) for entry in checked.entries(day)]
     assert sorted(entry.number for entry in found) == list(range(10))
     assert all(entry.facts == {**facts(entry.number), "at": "2026-11-01T00:00:00+00:00"} for entry in found)
-    assert ledger.append([]) is None
+    with pytest.raises(ValueError, match="an append needs entries"):
+        ledger.append([])
 
 
 def test_threads_append_one_after_the_other(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_inclusion_proofs_are_those_of_another_implementation(size: int) -> None
     leaves = [leaf_hash(entry) for entry in entries(size)]
     other = pymerkle_tree(size)
     for index in range(0, size, max(1, size // 9)):
-        proof = inclusion_proof(leaves, index)
+        proof = inclusion_proof(leaves, index, size)
         assert [leaves[index].hex(), *(digest.hex() for digest in proof)] == other.prove_inclusion(
             index + 1
         ).serialize()["path"]
@@ -56,7 +56,7 @@ def test_a_wrong_proof_leads_elsewhere_or_is_refused(size: int) -> None:
     leaves = [leaf_hash(entry) for entry in entries(size)]
     root = root_of(leaves)
     for index in range(size):
-        proof = inclusion_proof(leaves, index)
+        proof = inclusion_proof(leaves, index, size)
         with pytest.raises(ValueError, match="too short"):
             proven_root(leaves[index], index, size, proof[:-1])
         with pytest.raises(ValueError, match="too long"):
@@ -66,4 +66,4 @@ def test_a_wrong_proof_leads_elsewhere_or_is_refused(size: int) -> None:
         with pytest.raises(ValueError, match="has no entry"):
             proven_root(leaves[index], size, size, proof)
     with pytest.raises(IndexError):
-        inclusion_proof(leaves, size)
+        inclusion_proof(leaves, size, size)

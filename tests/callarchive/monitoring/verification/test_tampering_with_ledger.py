@@ -252,8 +252,8 @@ def rewrite_ledger(days: Any, change: Callable[[dict[str, Any]], dict[str, Any] 
             ledger.store.delete(path)
         forged = Ledger(ledger.store, origin=ledger.origin, clock=connections.clock)
         for batch in batches:
-            kept = [facts for facts in (change(facts_of(line)) for line in batch.lines) if facts is not None]
-            forged.append(kept)
+            if kept := [facts for facts in (change(facts_of(line)) for line in batch.lines) if facts is not None]:
+                forged.append(kept)
 
 
 def test_a_rewritten_ledger_is_found_with_a_kept_checkpoint(signed: Any) -> None:
