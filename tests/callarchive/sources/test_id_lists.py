@@ -164,7 +164,7 @@ def test_a_table_as_text_is_refused_with_the_next_step() -> None:
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (gzip.compress(b"PAR1"), "a gzip file"),
+        (gzip.compress(b"PAR1", mtime=0), "a gzip file"),
         (b"PK\x03\x04\x14\0", "an Excel workbook"),
         (f"session_id\n{A}\n".encode(), "text, such as CSV"),
         (f"session_id\n{A}\n".encode("utf-16"), "text, such as CSV"),
