@@ -147,9 +147,15 @@ def seaweedfs_endpoint() -> Iterator[str]:
     program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert program is not None
     command = [program, "server", "-s3"]
+    # Credentials in its environment would become its administrator, and the requests here are not signed.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with (data / "log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, *(f"-{name}={value}" for name, value in options.items())], stdout=log, stderr=log, cwd=data
+            [*command, *(f"-{name}={value}" for name, value in options.items())],
+            stdout=log,
+            stderr=log,
+            cwd=data,
+            env=environment,
         )
     endpoint = f"http://127.0.0.1:{ports[0]}"
     try:
