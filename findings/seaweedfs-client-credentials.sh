@@ -7,7 +7,7 @@
 # AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set when it starts, as they are in many shells for the AWS client, it takes that pair
 # for its only identity, and the same request is refused with 403. No option asks for this.
 #
-# Why this matters for an archive of recordings: the pair in such a shell is often that of the bucket to copy from. It becomes the
+# Why this matters for an archive of recordings: the pair in that shell is often that of the bucket to copy from. It becomes the
 # login of the store to copy to, and a script that works in one shell is refused in another.
 # Workaround: start the server with `env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY`, and give it a configuration of its own.
 #
