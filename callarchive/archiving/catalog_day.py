@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from callarchive.catalog.schemas import Table
 
 
+def begun_path(day: date) -> str:
+    """Return the path of the object that exists from the first step of a run to its last, relative to the catalog's root."""
+    return f"_steps/begun/call_date={day}/run"
+
+
 @dataclass(frozen=True)
 class CatalogDay:
     """A day of a catalog as the steps see it."""
@@ -26,6 +31,14 @@ class CatalogDay:
     settings: Settings
     clock: Clock
     recorder: "LedgerRecorder"
+
+    def begin(self) -> None:
+        """Note that a run is at work on the day: until `finish`, its tables need not agree."""
+        self.catalog.store.replace(begun_path(self.date), b"")
+
+    def finish(self) -> None:
+        """Note that the run wrote all tables of the day."""
+        self.catalog.store.delete(begun_path(self.date))
 
     @property
     def bounds(self) -> tuple[datetime, datetime]:

@@ -67,7 +67,11 @@ class DayStep:
             kept = account_failures(connections.catalog, day)
             failures = tuple(failure for failure in kept if failure.step in earlier)
         catalog_day = connections.catalog_day(day)
+        if self is DAY_STEPS[0]:
+            catalog_day.begin()
         report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress()))
+        if self is DAY_STEPS[-1]:
+            catalog_day.finish()
         release_unused(report.row_count)
         return report
 

@@ -41,15 +41,26 @@ class CheckedFiles:
 
 
 class FileCheck:
-    """Comparison of a day's files with the expected ones. `sample` is the share to read and hash, which `chance` chooses."""
+    """Comparison of a day's files with the expected ones.
+
+    `sample` is the share to read and hash, which `chance` chooses. `unfinished` is why files need not have a row, if so.
+    """
 
     def __init__(
-        self, connections: Connections, day: date, *, sample: float, chance: random.Random, progress: Progress
+        self,
+        connections: Connections,
+        day: date,
+        *,
+        sample: float,
+        chance: random.Random,
+        unfinished: str | None,
+        progress: Progress,
     ) -> None:
         self._archive, self._store = connections.archive, connections.archive.store
         self._day = day
         self._sample = sample
         self._chance = chance
+        self._unfinished = unfinished
         self._progress = progress
         self._configured = [account.subaccount_id for account in connections.settings.accounts]
         self._checked = CheckedFiles()
@@ -97,6 +108,8 @@ class FileCheck:
             # Quarantined files stay when the recording has audio later; their names have their hash.
             if known and (file := _quarantined(path, known)) is not None:
                 present[path] = file
+            elif self._unfinished is not None:
+                self._checked.not_checked.append(f"{self._uri(path)}: no row names it, and {self._unfinished}")
             else:
                 self._find(Defect.EXTRA, self._uri(path))
         self._checked.file_count += len(expected)

@@ -5,6 +5,7 @@ from datetime import date
 
 import pyarrow as pa
 
+from callarchive.archiving.catalog_day import begun_path
 from callarchive.archiving.responses.journal import pieces_folder
 from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.catalog import parquet_files, schemas
@@ -12,6 +13,7 @@ from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.domain.errors import ArchiveError
+from callarchive.domain.evidence import Absent, Unknown
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.monitoring.verification.findings import Defect, Finding
 from callarchive.storage.landing.places import PlaceRefusedError
@@ -126,6 +128,10 @@ class DayTables:
         store = self._catalog.store
         try:
             left = [*store.list(journal_folder(self.day)), *store.list(pieces_folder(self.day))]
+            begun = store.stat(begun_path(self.day))
         except ArchiveError as err:
             return str(err)
-        return f"a run of {self.day} was interrupted: archive the day again" if left else None
+        if isinstance(begun, Unknown):
+            return begun.reason
+        is_finished = not left and isinstance(begun, Absent)
+        return None if is_finished else f"a run of {self.day} was interrupted: archive the day again"

@@ -155,7 +155,9 @@ def _verify(
         not_checked += unfinished
     checked = CheckedFiles(not_checked=[f"files of {day}: recording_files cannot be read"])
     if files is not None:
-        check = FileCheck(connections, day, sample=sample, chance=chance, progress=progress)
+        check = FileCheck(
+            connections, day, sample=sample, chance=chance, unfinished=tables.unfinished, progress=progress
+        )
         checked = check.compare(list(rows_in(files.select(list(_KEPT)))))
     return VerifiedDay(
         day,

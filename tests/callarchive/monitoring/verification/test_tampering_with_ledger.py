@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.catalog import schemas
 from callarchive.domain.errors import StoreError
@@ -210,6 +211,12 @@ def put_back(days: Any, kept: Path, *parts: str) -> None:
 
 def change_first_day(days: Any) -> None:
     """Archive the first day again after 8x8's file of one of its recordings changed."""
+    put_another_file(days)
+    days.trial.archive(FIRST)
+
+
+def put_another_file(days: Any) -> None:
+    """Replace the file of one of the first day's recordings in the landing."""
     row = next(
         row
         for row in days.rows(schemas.RECORDINGS)
@@ -218,7 +225,6 @@ def change_first_day(days: Any) -> None:
     path = row["source_uri"].removeprefix("s3://demo-recordings/my-recordings-path/")
     other = make_recording(shape=SHAPES[0], duration_s=44.0, seed=5)
     days.trial.simulator.s3.put(days.trial.simulator.world.accounts[0], path, other)
-    days.trial.archive(FIRST)
 
 
 def test_a_catalog_of_an_earlier_day_is_found(signed: Any, tmp_path: Path) -> None:
@@ -332,6 +338,33 @@ def test_a_run_after_the_ledger_was_read_is_no_finding(signed: Any) -> None:
         change_first_day(signed)
         days = list(verify_days(connections, [FIRST], ledger=ledger, progress=NoProgress()))
     assert [(day.defects, day.not_checked) for day in days] == [((), ())]
+
+
+def test_a_day_between_two_steps_of_a_run_is_unfinished_and_has_no_defect(signed: Any) -> None:
+    """Each step of a run writes its table; until the last one has, the tables of the day need not agree."""
+    put_another_file(signed)
+    with signed.trial.connections() as connections:
+        for number, step in enumerate(DAY_STEPS, start=1):
+            with connections.day_lock(FIRST):
+                step.run(connections, FIRST)
+            found, not_checked, problems = signed.verify_with_ledger()
+            assert (found, problems) == (set(), []), step.table.name
+            is_last = number == len(DAY_STEPS)
+            assert any("was interrupted: archive the day again" in reason for reason in not_checked) is not is_last
+    assert not_checked == []
+
+
+def test_files_that_a_killed_run_stored_are_not_extra(signed: Any) -> None:
+    """The recordings have their names, and neither the journal nor a table has them yet."""
+    row = next(row for row in signed.rows(schemas.RECORDING_FILES) if row["archive_path"] is not None)
+    new = signed.archive / row["archive_path"].replace(".mp3", ".0123456789abcdef.mp3")
+    new.write_bytes(b"x")
+    assert any(kind is Defect.EXTRA for kind, _ in signed.verify_with_ledger()[0])
+    with signed.trial.connections() as connections:
+        connections.catalog_day(FIRST).begin()
+    found, not_checked, _ = signed.verify_with_ledger()
+    assert found == set()
+    assert any(f"{new.name}: no row names it, and a run of {FIRST} was interrupted" in reason for reason in not_checked)
 
 
 def test_an_archive_from_before_the_ledger_is_taken_in(signed: Any) -> None:
