@@ -104,7 +104,11 @@ def _run_on_days(context: dg.AssetExecutionContext, connections: Connections, st
 def _ledger_head(connections: Connections) -> Summary:
     """Return what the UI shows of the ledger: its size and the hash of its tree after the step."""
     head = connections.ledger.checkpoint()
-    return {} if head is None else {"ledger": dg.MetadataValue.text(f"{head.size:,} entries, {head.root.hex()}")}
+    if head is None:
+        return {}
+    digits = head.root.hex()
+    groups = " ".join(digits[at : at + 16] for at in range(0, len(digits), 16))  # Dagster does not wrap within words
+    return {"ledger": dg.MetadataValue.text(f"{head.size:,} entries, {groups}")}
 
 
 @dataclass(frozen=True)
