@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from callarchive.domain.days import SETTLED_AFTER, Clock, day_bounds
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from callarchive.archiving.ledger_recorder import LedgerRecorder
     from callarchive.catalog.parquet_catalog import Catalog
     from callarchive.catalog.schemas import Table
+    from callarchive.custody.erasures import Erased, ErasureRegister
 
 
 def begun_path(day: date) -> str:
@@ -31,6 +33,7 @@ class CatalogDay:
     settings: Settings
     clock: Clock
     recorder: "LedgerRecorder"
+    register: "ErasureRegister"
 
     def begin(self) -> None:
         """Note that a run is at work on the day: until `finish`, its tables need not agree."""
@@ -39,6 +42,11 @@ class CatalogDay:
     def finish(self) -> None:
         """Note that the run wrote all tables of the day."""
         self.catalog.store.delete(begun_path(self.date))
+
+    @cached_property
+    def erased(self) -> "Erased":
+        """What was erased of the day and its neighbours, which no step may write again."""
+        return self.register.around(self.date)
 
     @property
     def bounds(self) -> tuple[datetime, datetime]:

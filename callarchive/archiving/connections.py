@@ -36,6 +36,8 @@ class Connections:
         from callarchive.archiving.recording_archive import RecordingArchive
         from callarchive.archiving.responses.store import ResponseStore
         from callarchive.catalog.parquet_catalog import Catalog
+        from callarchive.custody.erasures import ErasureRegister
+        from callarchive.custody.holds import Holds
         from callarchive.ledger.opening import open_anchor, open_ledger
         from callarchive.storage.stores.opening import open_store
 
@@ -52,6 +54,8 @@ class Connections:
         self.ledger = open_ledger(settings, self.archive.store, clock=clock)
         self.anchor = open_anchor(settings, self.ledger)
         self.recorder = LedgerRecorder(self.ledger, self.catalog, self.anchor)
+        self.holds = Holds(self.archive.store)
+        self.register = ErasureRegister(self.archive.store)
         self.responses = ResponseStore(self.catalog.store)
         self.landings = Landings(settings, clock=clock)
         self._voices: dict[str, VoiceClient] = {}
@@ -134,7 +138,11 @@ class Connections:
 
     def catalog_day(self, day: date) -> CatalogDay:
         """Return the day as the steps see it."""
-        return CatalogDay(day, self.catalog, self.settings, self.clock, self.recorder)
+        return CatalogDay(day, self.catalog, self.settings, self.clock, self.recorder, self.register)
+
+    def custody_lock(self) -> AbstractContextManager[None]:
+        """Return the lock that serializes changes of holds and erasures. Take it before the lock of a day."""
+        return self.catalog.store.lock("custody", wait_s=_LOCK_WAIT_S)
 
     def neighbours_lock(self) -> AbstractContextManager[None]:
         """Return the lock that is held while sessions are assigned to one of two neighbouring days."""

@@ -1,7 +1,5 @@
 """`callarchive evidence`: one file that proves a recording to people who have no callarchive."""
 
-import os
-import pwd
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ from callarchive.cli.output import Output
 from callarchive.cli.private_files import check_target, private_file
 from callarchive.domain.errors import ArchiveError, ConfigurationError, InvalidIdError
 from callarchive.domain.plurals import size_text
+from callarchive.runtime.users import current_user
 
 
 def evidence(
@@ -56,7 +55,7 @@ def evidence(
             raise ConfigurationError(f"a file proves one recording, and the session has {len(rows)}: give one of {ids}")
         found = collect(connections, rows[0], with_numbers=with_numbers)
         with private_file(file, force=force) as written:
-            bundle = write_bundle(connections, found, written, by=_user())
+            bundle = write_bundle(connections, found, written, by=current_user())
     checkpoint, size_bytes = bundle.batch.checkpoint, file.stat().st_size
     adopted = [recorded.name for recorded in found.files if recorded.is_adopted]
     if output.json:
@@ -82,12 +81,3 @@ def evidence(
     if bundle.key is None:
         output.print_note("the checkpoint is not signed, so it does not show who made it: set ledger.signing_key")
     output.print_note(f"{file} contains a recorded call: keep it as carefully as the recordings")
-
-
-def _user() -> str:
-    """Return the operating system's user, whatever the environment says."""
-    number = os.geteuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:  # a container's user may have no name
-        return str(number)

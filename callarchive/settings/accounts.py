@@ -169,6 +169,9 @@ class AccountSettings(Section):
     push_retention_hours: float = Field(default=24.0, gt=0, le=24 * 365)
     """how long 8x8 keeps a recording that it could not push. The default is an assumption: 8x8 documents none for
     voice."""
+    keep_days: Annotated[int, Field(ge=1, le=36_500)] | Literal["forever"] | None = None
+    """how many days after the call the account's recordings are kept, or "forever"; by default
+    `retention.keep_days`."""
 
     @property
     def expects_events(self) -> bool:

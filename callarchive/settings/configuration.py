@@ -34,6 +34,8 @@ class Settings(Section):
     alerts: sections.AlertSettings = sections.AlertSettings()
     forecast: sections.ForecastSettings = sections.ForecastSettings()
     ledger: sections.LedgerSettings = sections.LedgerSettings()
+    holds: sections.HoldSettings = sections.HoldSettings()
+    retention: sections.RetentionSettings = sections.RetentionSettings()
     dagster: sections.DagsterSettings = sections.DagsterSettings()
     accounts: tuple[AccountSettings, ...] = Field(min_length=1)
 
@@ -70,6 +72,11 @@ class Settings(Section):
     def path(self) -> Path | None:
         """The configuration file."""
         return self._path
+
+    def keep_days(self, account: AccountSettings) -> int | None:
+        """Return how many days after the call the account's recordings are kept; None: without limit."""
+        own = account.keep_days
+        return self.retention.keep_days if own is None else None if own == "forever" else own
 
     def key_of(self, account: AccountSettings, name: str) -> str:
         """Return the full key of one of the account's settings, for messages: accounts.1.push.password."""

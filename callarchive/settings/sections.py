@@ -260,6 +260,20 @@ class LedgerSettings(Section):
     anchor: AnchorSettings | None = None
 
 
+class HoldSettings(Section):
+    """Rules for legal holds."""
+
+    two_releasers: bool = False
+    """whether a second person must confirm the release of a hold."""
+
+
+class RetentionSettings(Section):
+    """How long recordings are kept. Nothing is removed until `callarchive retention apply` runs."""
+
+    keep_days: int | None = Field(default=None, ge=1, le=36_500)
+    """the number of days after the call; without a number, recordings are kept without limit."""
+
+
 class DagsterSettings(Section):
     """How Dagster runs days."""
 

@@ -1,0 +1,148 @@
+"""The register of what was erased, so that no run fetches it again, even if the catalog is lost.
+
+`_erased/call_date=YYYY-MM-DD/{erasure_id}.json` stays. It has recording ids, and hashes of session ids. While an erasure is not
+complete, `_erased/begun/{erasure_id}.json` has all that it needs to continue, session ids included.
+"""
+
+import hashlib
+import json
+import secrets
+import string
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from callarchive.domain.errors import ObjectNotFoundError, StoreError
+from callarchive.storage.stores import Store
+
+FOLDER = "_erased"
+_BEGUN = f"{FOLDER}/begun"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was erased of a day and its neighbours.
+
+    Attributes:
+        session_hashes: `session_hash` of each session that was erased as a whole.
+        recordings: the (subaccount_id, recording_id) of each erased recording.
+    """
+
+    session_hashes: frozenset[str] = frozenset()
+    recordings: frozenset[tuple[str, str]] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.session_hashes or self.recordings)
+
+    def has_session(self, subaccount_id: str, session_id: str) -> bool:
+        """Return whether the session was erased as a whole."""
+        return bool(self.session_hashes) and session_hash(subaccount_id, session_id) in self.session_hashes
+
+    def has_recording(self, subaccount_id: str, recording_id: str) -> bool:
+        """Return whether the recording was erased."""
+        return (subaccount_id, recording_id) in self.recordings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """An erasure: what is to go, of one account and day.
+
+    Attributes:
+        session_ids: sessions that go as a whole.
+        recording_ids: all recordings that go: those of the sessions, and single ones.
+        kind: `erase` or `retention`.
+        deleting: whether a deletion may have begun. Until then, a hold stops the erasure.
+    """
+
+    erasure_id: str
+    subaccount_id: str
+    call_date: date
+    reason: str
+    by: str
+    kind: str = "erase"
+    deleting: bool = False
+    session_ids: frozenset[str] = frozenset()
+    recording_ids: frozenset[str] = frozenset()
+
+
+class ErasureRegister:
+    """The register in the archive's store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def around(self, day: date) -> Erased:
+        """Return what was erased of the day and its two neighbours: a session may move by one. Raises StoreError."""
+        days = (day + timedelta(days=offset) for offset in (-1, 0, 1))
+        return _united(self._read(item.path) for one in days for item in self._store.list(_folder(one)))
+
+    def add(self, erasure: Erasure) -> None:
+        """Write the erasure's part of the register, durable when this returns. Repeating it changes nothing."""
+        facts = {
+            "subaccount_id": erasure.subaccount_id,
+            "session_hashes": sorted(session_hash(erasure.subaccount_id, one) for one in erasure.session_ids),
+            "recording_ids": sorted(erasure.recording_ids),
+        }
+        path = f"{_folder(erasure.call_date)}/{erasure.erasure_id}.json"
+        self._store.replace(path, json.dumps(facts, indent=1).encode() + b"\n")
+
+    def begin(self, erasure: Erasure) -> None:
+        """Note what the erasure needs to continue after a kill."""
+        facts = {name: getattr(erasure, name) for name in Erasure.__dataclass_fields__}
+        facts |= {"session_ids": sorted(erasure.session_ids), "recording_ids": sorted(erasure.recording_ids)}
+        self._store.replace(_begun_path(erasure.erasure_id), json.dumps(facts, default=str, indent=1).encode() + b"\n")
+
+    def begun(self) -> list[Erasure]:
+        """Return the erasures that were begun and are not complete. Raises StoreError if one is damaged."""
+        found = []
+        for item in self._store.list(_BEGUN):
+            if not (facts := self._read(item.path)):
+                continue
+            try:
+                ids: dict[str, Any] = {name: frozenset(facts[name]) for name in ("session_ids", "recording_ids")}
+                found.append(Erasure(**facts | ids | {"call_date": date.fromisoformat(facts["call_date"])}))
+            except (KeyError, TypeError, ValueError) as err:
+                raise StoreError(f"{self._store.uri(item.path)} is damaged: restore it") from err
+        return found
+
+    def complete(self, erasure: Erasure) -> None:
+        """Note that nothing is left to do, and remove the ids that only continuing needed."""
+        self._store.delete(_begun_path(erasure.erasure_id))
+
+    def _read(self, path: str) -> dict[str, Any]:
+        try:
+            facts: dict[str, Any] = json.loads(self._store.read(path))
+        except ObjectNotFoundError:  # an erasure was completed meanwhile
+            return {}
+        except ValueError as err:
+            raise StoreError(f"{self._store.uri(path)} is damaged: restore it, or what was erased may return") from err
+        return facts
+
+
+def session_hash(subaccount_id: str, session_id: str) -> str:
+    """Return the SHA-256, hex, that stands for a session in the register and in the ledger."""
+    return hashlib.sha256(f"{subaccount_id}/{session_id}".encode()).hexdigest()
+
+
+def new_erasure_id() -> str:
+    """Return an id of letters only: messages mask rows of digits that may be a phone number."""
+    return "erasure-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+
+
+def _folder(day: date) -> str:
+    return f"{FOLDER}/call_date={day}"
+
+
+def _begun_path(erasure_id: str) -> str:
+    return f"{_BEGUN}/{erasure_id}.json"
+
+
+def _united(parts: Iterable[dict[str, Any]]) -> Erased:
+    hashes: set[str] = set()
+    recordings: set[tuple[str, str]] = set()
+    for facts in parts:
+        found: Collection[str] = facts.get("recording_ids", ())
+        hashes.update(facts.get("session_hashes", ()))
+        recordings.update((facts["subaccount_id"], recording_id) for recording_id in found)
+    return Erased(frozenset(hashes), frozenset(recordings))
