@@ -103,7 +103,7 @@ class Holds:
         if facts is None:
             raise StoreError(f"{self._store.uri(_path(hold_id, _HOLD))}: there is no such hold: callarchive hold list")
         try:
-            days = {
+            days: dict[str, Any] = {
                 name: None if facts[name] is None else date.fromisoformat(facts[name]) for name in ("first", "last")
             }
             ids: dict[str, Any] = {name: facts[name] for name in ("session_id", "recording_id", "subaccount_id")}
