@@ -35,6 +35,10 @@ class AccessDeniedError(RefusedError):
     """The API or a store rejects our credentials, or they have expired."""
 
 
+class RetainedError(RefusedError):
+    """A legal hold or a retention of Object Lock keeps an object, so it was not erased."""
+
+
 class HostKeyError(RefusedError):
     """An SFTP server presented an unknown key, or another than the pinned one. No credentials were sent."""
 

@@ -60,7 +60,7 @@ _PERMISSION: dict[Doing, str] = {
     "reading": "the credentials need s3:GetObject; without s3:ListBucket a missing object is answered so too",
     "listing": "the credentials need s3:ListBucket on the bucket; a requester-pays bucket refuses all but its owner so too",
     "writing": "the credentials need s3:PutObject (and a KMS key's kms:GenerateDataKey)",
-    "deleting": "the credentials need s3:DeleteObject, and no retention may hold the object",
+    "deleting": "the credentials need s3:DeleteObject, for versions s3:DeleteObjectVersion, and no retention may hold it",
 }
 _KMS: dict[Doing, str] = {"writing": "kms:GenerateDataKey"}
 _ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")

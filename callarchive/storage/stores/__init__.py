@@ -82,6 +82,19 @@ class Store(Protocol):
     def delete(self, path: str) -> None:
         """Delete the object, durably. It need not exist."""
 
+    def erase(self, path: str, *, bypass_governance: bool = False) -> None:
+        """Delete the object with every older version that the store keeps, durably. It need not exist.
+
+        Raises RetainedError, with nothing deleted, if Object Lock keeps a version; AccessDeniedError or StoreError if
+        versions may remain. Retention in governance mode is bypassed only on request.
+        """
+
+    def erase_old_versions(self, path: str, *, bypass_governance: bool = False) -> None:
+        """Like `erase`, but keep the object as it is now."""
+
+    def erase_folder(self, folder: str, *, bypass_governance: bool = False) -> None:
+        """Like `erase`, for everything below the folder: also temporary files, and versions of deleted objects."""
+
     def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:
         """Remove temporary files below `folder` and return how many. Failures are logged.
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -131,18 +132,27 @@ class LocalStore:
         """Delete the object and the folders that this leaves empty, durably."""
         target = self._root.place(path)
         with self._root.translating("deleting", path):
-            target.unlink(missing_ok=True)
-            folder = target.parent
-            while folder != self._root.path:
-                try:
-                    folder.rmdir()
-                except FileNotFoundError:
-                    pass
-                except OSError:  # not empty
-                    break
-                folder = folder.parent
-            if folder.exists():
-                sync_folder(folder)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                target.unlink()
+            self._remove_empty_folders(target.parent)
+
+    def erase(self, path: str, *, bypass_governance: bool = False) -> None:  # noqa: ARG002 - files have no retention
+        """Delete the object: a folder keeps no older versions of it."""
+        self.delete(path)
+
+    def erase_old_versions(self, path: str, *, bypass_governance: bool = False) -> None:  # noqa: ARG002
+        """Do nothing."""
+        check_path(path)
+
+    def erase_folder(self, folder: str, *, bypass_governance: bool = False) -> None:  # noqa: ARG002
+        """Delete everything below the folder, without following links, and the folders that this leaves empty, durably."""
+        target = self._root.place(folder)
+        with self._root.translating("deleting", folder):
+            if target.is_symlink():
+                raise PlaceRefusedError(f"{self.uri(folder)} is a symbolic link: remove it by hand")
+            if target.is_dir():
+                shutil.rmtree(target)
+            self._remove_empty_folders(target.parent)
 
     def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:
         """Remove temporary files below `folder` and return how many. Those that cannot be removed are logged."""
@@ -167,6 +177,19 @@ class LocalStore:
     def prove(self, *, locks: bool) -> None:
         """Test now that the file system keeps write-once names and, with `locks`, locks."""
         self._root.prove(locks=locks)
+
+    def _remove_empty_folders(self, folder: Path) -> None:
+        """Remove the folder and those above it that are empty, and make that and the removals in them durable."""
+        while folder != self._root.path:
+            try:
+                folder.rmdir()
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError:  # not empty
+                break
+            folder = folder.parent
+        if folder.exists():
+            sync_folder(folder)
 
     def _chunks(self, path: str) -> Iterator[bytes]:
         with self._opened(path) as file:

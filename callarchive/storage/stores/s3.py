@@ -29,6 +29,7 @@ from callarchive.settings import S3Settings
 from callarchive.storage.landing.places import check_path
 from callarchive.storage.s3 import clients as s3_clients
 from callarchive.storage.s3 import errors as s3_errors
+from callarchive.storage.s3.erasing import Eraser
 from callarchive.storage.stores import StoredObject
 from callarchive.storage.stores.naming import LOCKS, is_temporary
 from callarchive.storage.stores.s3_lock import S3Lock
@@ -54,6 +55,7 @@ class S3Store:
         self._lease_s = lease_s
         self._opening = threading.Lock()
         self._opened: Any = None
+        self._opened_eraser: Eraser | None = None
         self._trying = threading.Lock()
         self._promises: Promises | None = None
         self._compares_checksums: bool | None = None
@@ -145,10 +147,22 @@ class S3Store:
         return tuple(sorted(e["Prefix"][len(prefix) : -1] for page in pages for e in page.get("CommonPrefixes", ())))
 
     def delete(self, path: str) -> None:
-        """Delete the object. In a bucket with versioning, older versions remain for its lifecycle rules."""
+        """Delete the object. In a bucket with versioning, older versions remain: see `erase`."""
         key = self._key(path)
         with self._translating("deleting", path):
             self._client().delete_object(Bucket=self._bucket, Key=key)
+
+    def erase(self, path: str, *, bypass_governance: bool = False) -> None:
+        """Delete the object with all its versions and delete markers, and check that they are gone."""
+        self._eraser().erase(self._key(path), bypass_governance=bypass_governance)
+
+    def erase_old_versions(self, path: str, *, bypass_governance: bool = False) -> None:
+        """Delete the object's older versions and delete markers."""
+        self._eraser().erase_old_versions(self._key(path), bypass_governance=bypass_governance)
+
+    def erase_folder(self, folder: str, *, bypass_governance: bool = False) -> None:
+        """Delete everything below the folder with all versions and delete markers, and check that it is gone."""
+        self._eraser().erase_below(self._key(folder) + "/", bypass_governance=bypass_governance)
 
     def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:  # noqa: ARG002
         """Remove nothing: an aborted PUT leaves nothing behind."""
@@ -314,3 +328,10 @@ class S3Store:
             if self._opened is None:
                 self._opened = s3_clients.s3_client(self._settings, connections=64)
             return self._opened
+
+    def _eraser(self) -> Eraser:
+        client = self._client()
+        with self._opening:
+            if self._opened_eraser is None:
+                self._opened_eraser = Eraser(client, self._bucket)
+            return self._opened_eraser

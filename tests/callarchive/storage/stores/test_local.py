@@ -53,6 +53,8 @@ DYING = textwrap.dedent(
             store.replace(PATH, NEW)
         elif action == "delete":
             store.delete(PATH)
+        elif action == "erase folder":
+            store.erase_folder("acme/day")
         elif action == "hold":
             with store.lock("day", wait_s=0):
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -137,8 +139,9 @@ def names(root: Path) -> set[str]:
         ("replace", OLD, NEW),
         ("replace", None, NEW),
         ("delete", OLD, None),
+        ("erase folder", OLD, None),
     ],
-    ids=["commit", "replace", "first replace", "delete"],
+    ids=["commit", "replace", "first replace", "delete", "erase folder"],
 )
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_and_a_rerun_works(
     tmp_path: Path, dying: Dying, action: str, before: bytes | None, after: bytes | None, when: str
@@ -161,6 +164,55 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_and_a_rerun_works(
         if not killed:
             break
     assert steps > 4
+
+
+def test_an_erased_folder_takes_temporary_files_along_and_not_what_links_lead_to(
+    tmp_path: Path, local_store: LocalStore
+) -> None:
+    root, elsewhere = Path(local_store.url.removeprefix("file://")), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_bytes(b"not ours")
+    local_store.create("acme/day/session/a.mp3", b"audio")
+    local_store.create("acme/other/b.mp3", b"audio")
+    (root / "acme/day/session/.0123.part").write_bytes(b"half of it")
+    (root / "acme/day/link").symlink_to(elsewhere)
+    (root / "acme/linked").symlink_to(elsewhere)
+    with pytest.raises(ArchiveError, match="acme/linked is a symbolic link"):
+        local_store.erase_folder("acme/linked")
+    with pytest.raises(ArchiveError, match="leads acme/linked/deeper out of the store"):
+        local_store.erase_folder("acme/linked/deeper")
+    local_store.erase_folder("acme/day")
+    assert sorted(path.name for path in (root / "acme").iterdir()) == ["linked", "other"]
+    assert (elsewhere / "kept").read_bytes() == b"not ours"
+
+
+def test_an_erasure_is_durable_when_it_returns(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("acme/day/s/a.mp3", "acme/day/t/a.mp3", "acme/other/b.mp3"):
+        local_store.create(path, b"audio")
+    synced: list[str] = []
+    whole = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = local_store.url.removeprefix("file://")
+    local_store.erase("acme/day/s/a.mp3")
+    assert synced == [f"{root}/acme/day"]
+    local_store.erase_folder("acme/day")
+    assert synced[1:] == [f"{root}/acme"]
+    local_store.erase("acme/other/b.mp3")
+    assert synced[2:] == [root]
+    assert [*Path(root).iterdir()] == []
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for erase in (lambda: local_store.erase("acme/a"), lambda: local_store.erase_folder("acme")):
+        with pytest.raises(StoreError, match="Input/output error"):
+            erase()
 
 
 def test_a_lock_is_free_once_its_holder_is_killed(tmp_path: Path, dying: Dying) -> None:

@@ -146,17 +146,49 @@ def test_names_are_preserved(store: Store, name: str) -> None:
         lambda store, path: store.replace(path, b"x"),
         lambda store, path: store.create(path, b"x"),
         lambda store, path: store.delete(path),
+        lambda store, path: store.erase(path),
+        lambda store, path: store.erase_old_versions(path),
+        lambda store, path: store.erase_folder(path),
         lambda store, path: store.uri(path),
         lambda store, path: committed(store, path, b"x"),
         lambda store, path: store.lock(f"{path}/..", wait_s=0).__enter__(),
         lambda store, path: store.list(path or "/"),
         lambda store, path: store.sweep(path or "/"),
     ],
-    ids=["read", "open", "replace", "create", "delete", "uri", "commit", "lock", "list", "sweep"],
+    ids=[
+        *("read", "open", "replace", "create", "delete", "erase", "erase old versions", "erase folder"),
+        *("uri", "commit", "lock", "list", "sweep"),
+    ],
 )
 def test_an_unsafe_path_is_refused(store: Store, action: Callable[[Store, str], object], path: str) -> None:
     with pytest.raises(ArchiveError, match="refused as a path"):
         action(store, path)
+
+
+def test_an_object_is_erased_and_no_other(store: Store) -> None:
+    paths = ["day/s/a.mp3", "day/s/a.mp3.old", "day/s/a.mp3x/b", "day/t/a.mp3"]
+    for path in paths:
+        committed(store, path, b"audio")
+    store.erase_old_versions("day/s/a.mp3")
+    assert [item.path for item in store.list("")] == paths
+    for _ in range(2):
+        store.erase("day/s/a.mp3")
+        assert [item.path for item in store.list("")] == paths[1:]
+    store.erase("day/none/b.mp3")
+    store.erase("day/t/a.mp3")
+    assert store.folders("day") == ("s",)
+
+
+def test_a_folder_is_erased_and_no_other(store: Store) -> None:
+    paths = ["day/s.old/a", "day/s/a/b/c.mp3", "day/s/d.mp3", "day/s2/a.mp3"]
+    for path in paths:
+        committed(store, path, b"audio")
+    for _ in range(2):
+        store.erase_folder("day/s")
+        assert [item.path for item in store.list("")] == [paths[0], paths[3]]
+    assert store.folders("day") == ("s.old", "s2")
+    committed(store, "day/s/a/b/c.mp3", b"again")
+    assert store.read("day/s/a/b/c.mp3") == b"again"
 
 
 def test_a_listing_is_recursive_ordered_and_without_reserved_names(store: Store) -> None:
