@@ -156,7 +156,7 @@ class ColdObjectError(TransferError):
 
 
 class StoreError(ArchiveError):
-    """A write to the archive or the catalog failed: disk full, I/O error, read-only."""
+    """A write or a deletion failed, mostly in the archive or the catalog: disk full, I/O error, read-only."""
 
 
 class DamagedTableError(StoreError):

@@ -106,6 +106,15 @@ def test_a_replaced_file_of_the_same_size_is_another_one(filled: Place, open_lan
     assert read(landing, NAMES[1]) == new
 
 
+def test_a_deleted_file_is_gone_and_no_other(filled: Place, open_landing: Open) -> None:
+    landing = open_landing(filled)
+    for _ in range(2):
+        landing.delete(NAMES[1])
+        assert {item.path for item in landing.list("").objects} == {*NAMES} - {NAMES[1]}
+    landing.delete("2026-01-07/x/y.mp3")
+    assert read(landing, NAMES[0]) == DATA[NAMES[0]]
+
+
 def test_a_large_folder_is_listed_and_described_whole(place: Place, open_landing: Open) -> None:
     place.files.remove("marker.txt")
     paths = {f"2026-01-05/{number:08x}-ea05-11f0-8de9-0242ac120002/r.mp3" for number in range(400)}

@@ -1,4 +1,4 @@
-"""Landings: the stores that 8x8 pushes recordings to. Read-only: nothing here writes to one.
+"""Landings: the stores that 8x8 pushes recordings to. Only read, except by `Landing.delete`.
 
 Paths are relative to the landing's root (the prefix or folder in the account's `landing`), with `/` between parts,
 decoded, and already checked by `places.check_path`.
@@ -107,6 +107,12 @@ class Landing(Protocol):
 
         Args:
             confirm_absent: false makes paths that a listing lacks `NOT_LISTED`, which saves a request for each.
+        """
+
+    def delete(self, path: str) -> None:
+        """Delete the object, in a bucket with every version of it, and check that it is gone. It need not exist.
+
+        Raises RetainedError if Object Lock keeps it, StoreError if it is still there.
         """
 
     def check(self) -> None:

@@ -5,7 +5,7 @@ A plain DELETE in a bucket with versioning hides the object, and is answered lik
 
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -70,7 +70,9 @@ class Eraser:
 
     def erase_below(self, prefix: str, *, bypass_governance: bool = False) -> None:
         """Delete every object whose key begins with the prefix, also those with older versions only."""
-        self._delete_all(lambda: self._versions(prefix), bypass_governance=bypass_governance)
+        self._delete_all(
+            lambda: self._versions(prefix, lambda: self._objects(prefix)), bypass_governance=bypass_governance
+        )
         if next(self._objects(prefix), None) is not None:
             raise StoreError(f"{self._uri(prefix)}: S3 still lists objects, although it lists no version of them")
 
@@ -89,7 +91,10 @@ class Eraser:
             raise StoreError(f"{self._uri(left[0].key)}: S3 still lists {what}")
 
     def _versions_of(self, key: str) -> list[_Version]:
-        return [version for version in self._versions(key) if version.key == key]
+        def plain() -> Iterable[str]:
+            return () if self._current_id(key) is None else (key,)
+
+        return [version for version in self._versions(key, plain) if version.key == key]
 
     def _old_versions_of(self, key: str) -> list[_Version]:
         """Return all versions but the current one, about which the listing and HEAD must agree."""
@@ -100,14 +105,17 @@ class Eraser:
                 return [version for version in versions if version != latest]
         raise UnavailableError(f"{self._uri(key)}: other writers keep replacing it: run it again")
 
-    def _versions(self, prefix: str) -> list[_Version]:
-        """Return all versions of keys that begin with the prefix. Raises AccessDeniedError or StoreError if that fails."""
+    def _versions(self, prefix: str, plain: Callable[[], Iterable[str]]) -> list[_Version]:
+        """Return all versions of keys that begin with the prefix; `plain` has the keys in a bucket without versioning.
+
+        Raises AccessDeniedError or StoreError if there may be others.
+        """
         try:
             return list(self._listed_versions(prefix))
         except (AccessDeniedError, RejectedRequestError, ObjectNotFoundError) as err:
             status = self._versioning()
             if status == "never enabled":
-                return [_Version(key, None) for key in self._objects(prefix)]
+                return [_Version(key, None) for key in plain()]
             what = (
                 f"{self._uri(prefix)}: nothing was deleted: its versions cannot be listed, and versioning is {status}"
             )

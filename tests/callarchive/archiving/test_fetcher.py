@@ -123,6 +123,9 @@ class MemoryLanding:
         self.stat_count += 1
         return {path: Present(self.describe(path)) if path in self.objects else Absent("not there") for path in paths}
 
+    def delete(self, path: str) -> None:
+        del self.objects[path]
+
     def check(self) -> None:
         self.while_checked()
         self._up()

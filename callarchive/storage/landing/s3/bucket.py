@@ -14,6 +14,7 @@ from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.landing.s3.pages import Listed, Page, page_from, read_listing
 from callarchive.storage.s3 import clients as s3_clients
 from callarchive.storage.s3 import errors as s3_errors
+from callarchive.storage.s3.erasing import Eraser
 
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObjectStore
@@ -148,6 +149,11 @@ class S3Bucket:
             return self._answered(ask, place, ends_at)
         except ObjectNotFoundError:
             return None
+
+    def erase(self, path: str) -> None:
+        """Delete the object with all its versions. Raises ArchiveError."""
+        key, eraser = self.key(path), Eraser(self.client(), self._bucket)
+        self._answered(lambda: eraser.erase(key), self.place(path), None)
 
     def page(self, prefix: str, *, ends_at: float | None = None, **options: Any) -> Page:
         """Return one page of a listing.

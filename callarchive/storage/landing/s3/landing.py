@@ -114,6 +114,10 @@ class S3Landing:
         rest = [path for path in unlisted if path not in findings]
         return findings | self._questions.ask_each(rest, lambda path: self._stat(path, is_unlisted=unlisted[path]))
 
+    def delete(self, path: str) -> None:
+        """Delete the object with all its versions and delete markers."""
+        self._bucket.erase(path)
+
     def check(self) -> None:
         """Check that the landing can be listed and is in the configured region."""
         page = self._bucket.page(self._bucket.below(""))

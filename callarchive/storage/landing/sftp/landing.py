@@ -128,6 +128,10 @@ class SftpLanding:
         unique = list(dict.fromkeys(paths))
         return self._repeatedly(lambda session, deadline: self._tree.stat_all(session, unique, deadline))
 
+    def delete(self, path: str) -> None:
+        """Remove the file; its folder stays."""
+        self._repeatedly(lambda session, deadline: self._tree.remove(session, path, deadline))
+
     def check(self) -> None:
         """Check that the root can be listed; only the beginning of the listing is read."""
         self._repeatedly(self._tree.check)

@@ -1,4 +1,4 @@
-"""SFTP version 3 as bytes: requests, replies and attributes for reading (draft-ietf-secsh-filexfer-02)."""
+"""SFTP version 3 as bytes: requests, replies and attributes (draft-ietf-secsh-filexfer-02)."""
 
 import stat
 import struct
@@ -10,9 +10,9 @@ from callarchive.domain.errors import AccessDeniedError, ArchiveError, ObjectNot
 from callarchive.domain.foreign_text import cleaned
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT = 1, 2, 3, 4, 5, 7, 8
-OPENDIR, READDIR, REALPATH, STAT = 11, 12, 16, 17
+OPENDIR, READDIR, REMOVE, REALPATH, STAT = 11, 12, 13, 16, 17
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
-END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 1, 2, 3, 4
+OK, END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
 BAD_MESSAGE, NO_CONNECTION, CONNECTION_LOST, UNSUPPORTED = 5, 6, 7, 8
 REFUSALS = frozenset((PERMISSION_DENIED, FAILURE, BAD_MESSAGE, UNSUPPORTED))
 """The statuses of a server that does not know a request, or was configured not to serve it."""
@@ -99,15 +99,15 @@ class Reply:
         """The status code; `None` if the reply has the requested data."""
         return _take_int(self.body, 0) if self.kind == STATUS else None
 
-    def refusal(self, place: str) -> ArchiveError:
-        """Return the error for a status. `place` is for its message."""
+    def refusal(self, place: str, *, to: str = "read it") -> ArchiveError:
+        """Return the error for a status. `place`, and what the request was made `to` do, are for its message."""
         code = self.status
         if code is None:
             return SessionLostError(f"{place}: the server answered with a packet of kind {self.kind}, out of place")
         if code == NO_SUCH_FILE:
             return ObjectNotFoundError(f"{place}: there is no such file")
         if code == PERMISSION_DENIED:
-            return AccessDeniedError(f"{place}: the server denies permission; have its owner let this user read it")
+            return AccessDeniedError(f"{place}: the server denies permission; have its owner let this user {to}")
         if code in (NO_CONNECTION, CONNECTION_LOST):
             return SessionLostError(f"{place}: the server lost its connection to what it serves")
         return TransferError(f"{place}: the server says {self._status_text()!r} (SFTP status {code})")

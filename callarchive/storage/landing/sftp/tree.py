@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from callarchive.domain.errors import AccessDeniedError, AnswerError, NotLookedIntoError, ObjectNotFoundError
+from callarchive.domain.errors import (
+    AccessDeniedError,
+    AnswerError,
+    NotLookedIntoError,
+    ObjectNotFoundError,
+    StoreError,
+)
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.storage.landing import Gap
-from callarchive.storage.landing.places import PlaceRefusedError
+from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.landing.sftp.folders import UNLISTED, SftpFolders
 from callarchive.storage.landing.sftp.kinds import NO_KIND, learn
 from callarchive.storage.landing.sftp.messages import (
@@ -22,10 +28,12 @@ from callarchive.storage.landing.sftp.messages import (
     HANDLE,
     LSTAT,
     NO_SUCH_FILE,
+    OK,
     OPEN,
     OPEN_TO_READ,
     READDIR,
     REALPATH,
+    REMOVE,
     Attributes,
     Reply,
     string,
@@ -171,6 +179,35 @@ class SftpTree:
         for path, finding in learn(self.folders, session, known, deadline).items():
             findings[path] = self._as_object(path, finding)
         return findings
+
+    def remove(self, session: SftpSession, path: str, deadline: float) -> None:
+        """Remove the file, and check that it is gone. It need not exist.
+
+        Raises:
+            AccessDeniedError: the server refuses it, or it is a symbolic link or behind one out of the root.
+            StoreError: it is still there.
+            NotLookedIntoError: the server shows it in one reply and not in the next.
+            TransferError: the server failed.
+            PlaceRefusedError: the path is not allowed: see `places.check_path`.
+        """
+        uri = self.uri_of(path)
+        root = self.folders.root(session, deadline)
+        place = string(self.folders.place(check_path(path), root))
+        if isinstance(self.stat_all(session, [path], deadline)[path], Absent):
+            return
+        stated, real = session.exchange([(LSTAT, place), (REALPATH, place)], deadline=deadline)
+        try:
+            self._file(path, uri, stated, real, root)
+        except ObjectNotFoundError as err:
+            raise NotLookedIntoError(str(err)) from err
+        (removed,) = session.exchange([(REMOVE, place)], deadline=deadline)
+        left = self.stat_all(session, [path], deadline)[path]
+        if isinstance(left, Absent):
+            return
+        if removed.status != OK:
+            raise removed.refusal(uri, to="delete it")
+        reason = left.reason if isinstance(left, Unknown) else "it still shows it"
+        raise StoreError(f"{uri}: the server answered that it removed the file, but {reason}")
 
     def _as_object(self, path: str, finding: Evidence[Attributes]) -> Evidence[LandingObject]:
         if not isinstance(finding, Present):

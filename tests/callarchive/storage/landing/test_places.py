@@ -250,6 +250,9 @@ class MemoryLanding:
     def stat_many(self, paths: Iterable[str], *, confirm_absent: bool = True) -> dict[str, Evidence[LandingObject]]:
         return {path: Present(self.objects[path]) if path in self.objects else Absent("empty") for path in paths}
 
+    def delete(self, path: str) -> None:
+        raise NotImplementedError
+
     def check(self) -> None:
         """It can be listed."""
 
