@@ -56,7 +56,7 @@ class Connections:
         self.recorder = LedgerRecorder(self.ledger, self.catalog, self.anchor)
         self.holds = Holds(self.archive.store)
         self.register = ErasureRegister(self.archive.store)
-        self.responses = ResponseStore(self.catalog.store)
+        self.responses = ResponseStore(self.catalog.store, self.register)
         self.landings = Landings(settings, clock=clock)
         self._voices: dict[str, VoiceClient] = {}
         self._inbox: Inbox | None = None

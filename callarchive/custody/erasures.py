@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from callarchive.domain.erased_ids import ErasedIds, ids_anywhere
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.storage.stores import Store
 
@@ -38,6 +39,15 @@ class Erased:
     def has_session(self, subaccount_id: str, session_id: str) -> bool:
         """Return whether the session was erased as a whole."""
         return bool(self.session_hashes) and session_hash(subaccount_id, session_id) in self.session_hashes
+
+    def ids_in(self, subaccount_id: str, text: str | None) -> ErasedIds:
+        """Return the ids in the text that were erased."""
+        found = ids_anywhere(text or "") if self else set[str]()
+        return ErasedIds(
+            subaccount_id,
+            frozenset(one for one in found if self.has_session(subaccount_id, one)),
+            frozenset(one for one in found if self.has_recording(subaccount_id, one)),
+        )
 
     def has_recording(self, subaccount_id: str, recording_id: str) -> bool:
         """Return whether the recording was erased."""
@@ -65,6 +75,11 @@ class Erasure:
     session_ids: frozenset[str] = frozenset()
     recording_ids: frozenset[str] = frozenset()
 
+    @property
+    def ids(self) -> ErasedIds:
+        """What the functions remove that take ids out of tables, responses and events."""
+        return ErasedIds(self.subaccount_id, self.session_ids, self.recording_ids)
+
 
 class ErasureRegister:
     """The register in the archive's store."""
@@ -72,10 +87,11 @@ class ErasureRegister:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def around(self, day: date) -> Erased:
-        """Return what was erased of the day and its two neighbours: a session may move by one. Raises StoreError."""
-        days = (day + timedelta(days=offset) for offset in (-1, 0, 1))
-        return _united(self._read(item.path) for one in days for item in self._store.list(_folder(one)))
+    def around(self, day: date, *, reach_days: int = 1) -> Erased:
+        """Return what was erased of the day and its neighbours: a session may move by one. Raises StoreError."""
+        days = {_folder(day + timedelta(days=offset)) for offset in range(-reach_days, reach_days + 1)}
+        folders = sorted(days.intersection(f"{FOLDER}/{name}" for name in self._store.folders(FOLDER)))
+        return _united(self._read(item.path) for folder in folders for item in self._store.list(folder))
 
     def add(self, erasure: Erasure) -> None:
         """Write the erasure's part of the register, durable when this returns. Repeating it changes nothing."""

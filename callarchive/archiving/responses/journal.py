@@ -17,8 +17,17 @@ from typing import Self
 import pyarrow as pa
 
 from callarchive.archiving.pieces import piece_name
-from callarchive.archiving.responses.lines import key_of, line_of, line_that_counts, lookup_of, packed, unpacked
+from callarchive.archiving.responses.lines import (
+    key_of,
+    line_of,
+    line_that_counts,
+    line_without_erased,
+    lookup_of,
+    packed,
+    unpacked,
+)
 from callarchive.catalog.rows import Key
+from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, PhoneNumberMask
@@ -125,6 +134,19 @@ def kept_lookups(store: Store, day: date) -> Iterator[tuple[Key, Lookup]]:
     with _naming_damaged(store, lookups_path(day)):
         for line in merged_lines(store, day, pieces):
             yield lookup_of(line)
+
+
+def erase_lookups(store: Store, day: date, ids: ErasedIds) -> None:
+    """Merge the day's pieces into its object, without the ids, and erase older versions. Raises StoreError."""
+    path, folder = lookups_path(day), pieces_folder(day)
+    pieces = {item.path: store.read(item.path) for item in store.list(folder)}
+    lines = list(merged_lines(store, day, pieces))
+    with _naming_damaged(store, path):
+        kept = [line for line in (line_without_erased(one, ids) for one in lines) if line is not None]
+    if pieces or kept != lines:
+        store.replace(path, packed(kept))
+    store.erase_folder(folder)
+    store.erase_old_versions(path)
 
 
 def merged_lines(store: Store, day: date, pieces: Mapping[str, bytes]) -> Iterator[bytes]:

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from callarchive.catalog.rows import Key
 from callarchive.domain.days import parse_timestamp
+from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.foreign_text import mask_text, storable
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import DoubledKeys, UnreadableError, parse_json
-from callarchive.domain.phone_numbers import PhoneNumberMask, mask_json
+from callarchive.domain.phone_numbers import PhoneNumberMask, mask_json, unmasked
 from callarchive.voice_api.lookups import read_lookup
 
 _UNREADABLE_CHARS = 64 * 1024
@@ -68,6 +70,27 @@ def line_that_counts(old: bytes, new: bytes) -> bytes:
     return new if _replaces(lookup_of(new)[1], lookup_of(old)[1]) else old
 
 
+def without_erased(lookup: Lookup, ids: ErasedIds) -> Lookup:
+    """Return the lookup as if 8x8's response did not list the erased recordings. Ids elsewhere in its texts are cut."""
+    if not ids.in_text(lookup.body) and not ids.in_text(lookup.error):
+        return lookup
+    left = tuple(one for one in lookup.recordings if one.recording_id not in ids.recording_ids)
+    error = None if lookup.error is None else ids.cut_from(lookup.error)
+    body = None if lookup.body is None else _body_without(lookup.body, ids)
+    if body is None or lookup.http_status is None:
+        return replace(lookup, recordings=left, error=error, body=None)
+    facts: dict[str, Any] = {"session_id": lookup.session_id, "looked_up_at": lookup.looked_up_at}
+    return read_lookup(http_status=lookup.http_status, body=body, **facts)
+
+
+def line_without_erased(line: bytes, ids: ErasedIds) -> bytes | None:
+    """Return the line as `without_erased` does; None if its session was erased. Raises as `key_of`."""
+    (subaccount_id, session_id), lookup = lookup_of(line)
+    if subaccount_id == ids.subaccount_id and session_id in ids.session_ids:
+        return None
+    return line_of(subaccount_id, without_erased(lookup, ids), unmasked) if ids.in_text(line.decode()) else line
+
+
 def packed(lines: Iterable[bytes]) -> bytes:
     """Pack the lines into a zstd frame. Equal lines give equal bytes."""
     target = pa.BufferOutputStream()
@@ -97,6 +120,21 @@ def _replaces(new: Lookup, old: Lookup) -> bool:
     if new.status is LookupStatus.ERROR and old.status is not LookupStatus.ERROR:
         return bool(new.recordings)
     return new.looked_up_at >= old.looked_up_at
+
+
+def _body_without(body: str, ids: ErasedIds) -> str | None:
+    """Return the body without the entries of lists that have an id; None if its JSON cannot be rewritten."""
+
+    def without(value: Any) -> Any:
+        if isinstance(value, list):
+            return [kept for kept in map(without, value) if not ids.in_text(json.dumps(kept))]
+        return {key: without(child) for key, child in value.items()} if isinstance(value, dict) else value
+
+    try:
+        tree = parse_json(body)
+        return None if _has_duplicate_keys(tree) else ids.cut_from(json.dumps(without(tree), ensure_ascii=False))
+    except (UnreadableError, RecursionError):
+        return ids.cut_from(body)
 
 
 def _masked_body(lookup: Lookup, mask: PhoneNumberMask) -> str | None:

@@ -6,7 +6,7 @@ One object per day for lookups (`zstd -d`), and one per day and account for call
 import csv
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
@@ -14,21 +14,30 @@ from pathlib import Path
 import pyarrow as pa
 
 from callarchive.archiving.responses.call_log_rows import masked_rows
-from callarchive.archiving.responses.journal import ResponseJournal, kept_lookups, lookups_path, mask_once
+from callarchive.archiving.responses.journal import (
+    ResponseJournal,
+    erase_lookups,
+    kept_lookups,
+    lookups_path,
+    mask_once,
+)
 from callarchive.catalog.rows import Key
+from callarchive.custody.erasures import ErasureRegister
+from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.identifiers import path_segment
 from callarchive.domain.models import Lookup
-from callarchive.domain.phone_numbers import PhoneNumberMask
+from callarchive.domain.phone_numbers import PhoneNumberMask, unmasked
 from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.storage.stores import Store
 
 
 class ResponseStore:
-    """The responses in a store. Writers must hold the day's lock."""
+    """The responses in a store, without what was erased. Writers must hold the day's lock."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, register: ErasureRegister) -> None:
         self._store = store
+        self._register = register
 
     def day_folders(self, day: date) -> list[str]:
         """Return the folders of the day's responses, relative to the store's root, existing or not."""
@@ -48,11 +57,26 @@ class ResponseStore:
 
     def save_call_log(self, day: date, subaccount_id: str, files: Sequence[Path], mask: PhoneNumberMask) -> None:
         """Replace the account's call log of the day with these CSV files, with phone numbers masked."""
+        erased = self._register.around(day)
+
+        def is_erased(text: str) -> bool:
+            return bool(erased and erased.ids_in(subaccount_id, text).all)
+
         try:
-            data = _packed(files, mask)
+            data = _packed(files, mask_once(mask), is_erased=is_erased)
         except OSError as err:
             raise StoreError(f"{day}, account {subaccount_id}: cannot pack the call log: {err.strerror}") from err
         self._store.replace(call_log_path(day, subaccount_id), data)
+
+    def erase(self, day: date, ids: ErasedIds) -> None:
+        """Remove the ids from the day's responses, with older versions of the objects. Raises StoreError.
+
+        Responses for sessions go, and of other responses the entries of recordings. Of call logs, rows that have an id go.
+        """
+        erase_lookups(self._store, day, ids)
+        for item in self._store.list(call_log_path(day, "any").rpartition("/")[0]):
+            self._erase_from_call_log(item.path, ids)
+            self._store.erase_old_versions(item.path)
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:
@@ -70,6 +94,12 @@ class ResponseStore:
                 why = f"{err.strerror}; check TMPDIR"
                 raise StoreError(f"cannot create a temporary folder for the call log: {why}") from err
             yield self._unpack(data, folder, path)
+
+    def _erase_from_call_log(self, path: str, ids: ErasedIds) -> None:
+        with temporary_folder("callarchive-log-") as folder:
+            files = self._unpack(self._store.read(path), folder, path)
+            if any(ids.in_text(file.read_text(encoding="utf-8", errors="replace")) for file in files):
+                self._store.replace(path, _packed(files, unmasked, is_erased=ids.in_text))
 
     def _unpack(self, data: bytes, folder: Path, path: str) -> list[Path]:
         found: list[Path] = []
@@ -95,8 +125,11 @@ def call_log_path(day: date, subaccount_id: str) -> str:
     return f"_answers/call_log/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
 
 
-def _packed(files: Sequence[Path], mask: PhoneNumberMask) -> bytes:
-    """Pack the masked files as tar and zstd, without timestamps, so that equal rows give equal bytes."""
+def _packed(files: Sequence[Path], mask: PhoneNumberMask, *, is_erased: Callable[[str], bool]) -> bytes:
+    """Pack the masked files as tar and zstd, without timestamps, so that equal rows give equal bytes.
+
+    Rows with a cell that names something erased are left out.
+    """
     target = pa.BufferOutputStream()
     with (
         temporary_folder("callarchive-log-") as folder,
@@ -106,7 +139,8 @@ def _packed(files: Sequence[Path], mask: PhoneNumberMask) -> bytes:
         for number, path in enumerate(files):
             masked = folder / "masked.csv"
             with masked.open("w", encoding="utf-8", newline="") as rows:
-                csv.writer(rows, lineterminator="\n").writerows(masked_rows(path, mask=mask_once(mask)))
+                kept = (row for row in masked_rows(path, mask=mask) if not any(map(is_erased, row)))
+                csv.writer(rows, lineterminator="\n").writerows(kept)
             member = tarfile.TarInfo(f"log-{number:04d}.csv")
             member.size = masked.stat().st_size
             with masked.open("rb") as file:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from callarchive.domain.errors import StoreError, UnavailableError
 from callarchive.domain.foreign_text import cleaned
-from callarchive.events.inbox.database import ABOUT, EVENTS, errors_translated, insert_into, reading, writing
+from callarchive.events.inbox.database import ABOUT, EVENTS, SESSIONS, errors_translated, insert_into, reading, writing
 from callarchive.events.inbox.events import identity_of, payload_to_keep
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def clean_events(engine: sa.Engine, *, stop: threading.Event | None = None) -> i
             checked, cleaned_now = _clean_some(engine)
             changed += cleaned_now
             if checked < _AT_ONCE:
-                _compact(engine)
+                compact(engine)
                 break
             stop.wait(time.monotonic() - begun_at)
     if changed:
@@ -60,7 +60,7 @@ def _clean_some(engine: sa.Engine) -> tuple[int, int]:
             _clean(connection, row.number, kept[row.number])
         _set_mark(connection, _UP_TO, rows[-1].number)
         if changes:
-            _set_mark(connection, _TO_COMPACT, 1)
+            note_old_bytes(connection)
     return len(rows), len(changes)
 
 
@@ -98,26 +98,33 @@ def _type(text: str | None) -> str | None:
     return None if text is None else cleaned(text, limit=_TYPE_CHARS)
 
 
-def _compact(engine: sa.Engine) -> None:
-    """Free removed bytes from the database's files, as far as that is possible while others use it."""
+def note_old_bytes(connection: sa.Connection) -> None:
+    """Note, in the transaction that deletes or changes rows, that their bytes must be freed: see `compact`."""
+    _set_mark(connection, _TO_COMPACT, 1)
+
+
+def compact(engine: sa.Engine) -> bool:
+    """Free removed bytes from the database's files, and return whether none is left there. If not, the next call retries."""
     with engine.connect() as connection:
         if not _mark(connection, _TO_COMPACT):
-            return
+            return True
     try:
         with reading(engine) as connection:
             freed = _rewrite(connection.execution_options(isolation_level="AUTOCOMMIT"))
     except (StoreError, UnavailableError) as err:
         log.warning("could not compact the inbox, its file may still contain old bytes: %s", err)
-        return
+        return False
     if freed:
         with writing(engine) as connection:
             _set_mark(connection, _TO_COMPACT, 0)
+    return freed
 
 
 def _rewrite(connection: sa.Connection) -> bool:
     """Return whether all removed bytes were freed."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"VACUUM {EVENTS.name}")
+        for table in (EVENTS, SESSIONS):
+            connection.exec_driver_sql(f"VACUUM (FULL) {table.name}")
         return True
     size_bytes = _number(connection, "PRAGMA page_count") * _number(connection, "PRAGMA page_size")
     if size_bytes > _LARGEST_TO_COMPACT_BYTES:

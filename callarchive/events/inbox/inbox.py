@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from callarchive.domain.days import utc_now
+from callarchive.domain.erased_ids import ErasedIds
+from callarchive.domain.errors import UnavailableError
 from callarchive.domain.identifiers import plausible, uuid_time
-from callarchive.events.inbox.cleaning import clean_events
+from callarchive.events.inbox.cleaning import clean_events, compact, note_old_bytes
 from callarchive.events.inbox.database import ABOUT, DAY_PREFIX, EVENTS, SESSIONS, insert_into, open_engine, writing
 from callarchive.events.inbox.events import ReadEvent, RecordingEvent, SessionEvent, UnknownEvent
 from callarchive.events.inbox.queries import InboxQueries
@@ -112,10 +114,39 @@ class Inbox(InboxQueries):
                 connection.execute(sa.delete(SESSIONS).where(is_one, sa.not_(has_events)))
         return count
 
+    def erase(self, ids: ErasedIds) -> int:
+        """Delete the events and sessions that have one of the ids, and their bytes from the database's files.
+
+        Return how many events. Raises UnavailableError if bytes are left because others use the database: repeat it then.
+        """
+        naming = [number for number, text in self.texts() if ids.in_text(text)]
+        with writing(self._engine) as connection:
+            own = EVENTS.c.subaccount_id == ids.subaccount_id
+            found: list[sa.ColumnElement[bool]] = [EVENTS.c.number.in_(some) for some in _parts(naming)]
+            found += [sa.and_(own, EVENTS.c.session_id.in_(some)) for some in _parts(ids.session_ids)]
+            found += [sa.and_(own, EVENTS.c.recording_id.in_(some)) for some in _parts(ids.recording_ids)]
+            count = sum(connection.execute(sa.delete(EVENTS).where(chosen)).rowcount for chosen in found)
+            for some in _parts(ids.session_ids):
+                is_one = sa.and_(SESSIONS.c.subaccount_id == ids.subaccount_id, SESSIONS.c.session_id.in_(some))
+                connection.execute(sa.delete(SESSIONS).where(is_one))
+            note_old_bytes(connection)
+        if not compact(self._engine):
+            raise UnavailableError(
+                "inbox.url: erased events may still be in its files, because others use it: run this again"
+            )
+        return count
+
     def prune(self, received_before: datetime) -> int:
         """Delete events last received before then, ingested or not. Return their number."""
         numbers = (number for number, _ in self.older_than(received_before))
         return self.delete(numbers, received_before=received_before)
+
+
+def _parts(values: Collection[Any]) -> Iterator[list[Any]]:
+    """Yield the values in lists that a statement may have as parameters."""
+    ordered = iter(sorted(values))
+    while some := list(islice(ordered, _DELETED_AT_ONCE)):
+        yield some
 
 
 def _insert_events(connection: sa.Connection, events: Sequence[tuple[str, ReadEvent]], now: datetime) -> None:

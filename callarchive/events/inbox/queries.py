@@ -147,6 +147,18 @@ class InboxQueries:
             rows = connection.execute(sa.select(*columns).where(of_id).order_by(EVENTS.c.number)).tuples()
             return [StoredEvent(*row) for row in rows]
 
+    def texts(self) -> Iterator[tuple[int, str]]:
+        """Yield the number of each event, and its texts: payload and type."""
+        query = sa.select(EVENTS.c.number, EVENTS.c.payload, EVENTS.c.event_type).order_by(EVENTS.c.number)
+        after, page = 0, query.limit(_EVENTS_AT_ONCE)
+        while True:
+            with reading(self._engine) as connection:
+                rows = connection.execute(page.where(EVENTS.c.number > after)).tuples().all()
+            yield from ((number, f"{payload} {event_type}") for number, payload, event_type in rows)
+            if len(rows) < _EVENTS_AT_ONCE:
+                return
+            after = rows[-1][0]
+
     def call_at(self, subaccount_id: str, session_id: str) -> datetime | None:
         """Return the time that gives the session its day; `None` without a plausible one."""
         query = sa.select(SESSIONS.c.call_at).where(

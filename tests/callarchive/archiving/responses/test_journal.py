@@ -6,6 +6,7 @@ import pytest
 
 from callarchive.archiving.responses.journal import ResponseJournal
 from callarchive.archiving.responses.store import ResponseStore
+from callarchive.custody.erasures import ErasureRegister
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.storage.stores.local import LocalStore
@@ -47,7 +48,7 @@ def test_a_killed_run_leaves_whole_pieces(store):
     for number in range(8):  # and no flush: the process was killed
         answers.add("acme", answer(number))
     assert [lookup for _, lookup in journal(store).left()] == [answer(number) for number in range(6)]
-    kept = ResponseStore(store).load_lookups(DAY)
+    kept = ResponseStore(store, ErasureRegister(store)).load_lookups(DAY)
     assert kept == {("acme", answer(number).session_id): answer(number) for number in range(6)}
 
 
@@ -64,7 +65,9 @@ def test_a_failed_run_leaves_its_responses_and_the_next_run_merges_them(store, t
     with journal(store) as answers:
         answers.add("acme", answer(7))
     assert files(tmp_path) == ["answers.jsonl.zst"]
-    assert list(ResponseStore(store).load_lookups(DAY).values()) == [answer(number) for number in range(8)]
+    assert list(ResponseStore(store, ErasureRegister(store)).load_lookups(DAY).values()) == [
+        answer(number) for number in range(8)
+    ]
     assert list(journal(store).left()) == []
 
 
@@ -74,10 +77,10 @@ def test_pieces_and_merged_lookups_agree_on_the_response_of_a_session(store):
         with pytest.raises(KeyboardInterrupt):
             interrupt(store, *lookups, piece=1)
     wanted = {("acme", answer(1).session_id): answer(1), ("acme", answer(2).session_id): answer(2, minutes=1)}
-    assert ResponseStore(store).load_lookups(DAY) == wanted
+    assert ResponseStore(store, ErasureRegister(store)).load_lookups(DAY) == wanted
     with journal(store):
         pass
-    assert ResponseStore(store).load_lookups(DAY) == wanted
+    assert ResponseStore(store, ErasureRegister(store)).load_lookups(DAY) == wanted
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1000])
@@ -118,7 +121,7 @@ def test_a_damaged_piece_is_named(store, tmp_path):
     with pytest.raises(StoreError, match=path.name):
         list(journal(store).left())
     with pytest.raises(StoreError, match=path.name):
-        ResponseStore(store).load_lookups(DAY)
+        ResponseStore(store, ErasureRegister(store)).load_lookups(DAY)
 
 
 def test_a_failing_store_does_not_hide_the_error_of_the_run(store, tmp_path, caplog):

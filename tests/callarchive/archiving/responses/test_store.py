@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from callarchive.archiving.responses.store import ResponseStore
+from callarchive.custody.erasures import ErasureRegister
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.storage.stores.local import LocalStore
@@ -39,7 +40,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def answers(folder):
-    return ResponseStore(LocalStore(f"file://{folder}"))
+    return ResponseStore(store := LocalStore(f"file://{folder}"), ErasureRegister(store))
 
 
 def answer(session_id=ONE, *, body=OK, http_status=200, minutes=0):
