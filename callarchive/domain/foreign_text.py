@@ -11,6 +11,7 @@ or bucket of a URL, and rows of 19 or more digits are not.
 
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import unquote
 
 MASK = "***"
@@ -211,6 +212,7 @@ def without_credentials(place: str) -> str:
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
+@lru_cache(maxsize=256)  # a place is read from a response, and again when the response is stored
 def place_to_keep(place: str) -> str | None:
     """Return the part of a file's URL or path that may be stored, without credentials and phone numbers.
 
@@ -221,9 +223,7 @@ def place_to_keep(place: str) -> str | None:
     scheme, separator, rest = place.rpartition("://")
     host, slash, path = rest.partition("/") if separator else ("", "", rest)
     parts = path.split("/")
-    numbered = [
-        at for at, part in enumerate(parts) if mask_text(part) != part or mask_text(unquote(part)) != unquote(part)
-    ]
+    numbered = [at for at, part in enumerate(parts) if any(mask_text(text) != text for text in {part, unquote(part)})]
     if not numbered:
         # A number may also be spread over folders.
         return place or None if mask_numbers(path) == path else None
