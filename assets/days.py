@@ -90,7 +90,7 @@ def _run_on_days(context: dg.AssetExecutionContext, connections: Connections, st
         day = date.fromisoformat(key)
         try:
             with connections.day_lock(day):
-                done = _run_on_day(context, connections, day, step)
+                done = _run_on_day(context, connections, day, step, pictures=key == context.partition_keys[-1])
             done = replace(done, summary=done.summary | _ledger_head(connections))
         except ArchiveError as err:
             batch.fail(key, err)
@@ -120,7 +120,9 @@ class _DoneDay:
     failures: tuple[AccountFailure, ...]
 
 
-def _run_on_day(context: dg.AssetExecutionContext, connections: Connections, day: date, step: Step) -> _DoneDay:
+def _run_on_day(
+    context: dg.AssetExecutionContext, connections: Connections, day: date, step: Step, *, pictures: bool
+) -> _DoneDay:
     from assets.summaries import summarize
     from callarchive.monitoring.alert_rules import alert_on_day
     from callarchive.monitoring.at_risk import at_risk
@@ -131,7 +133,7 @@ def _run_on_day(context: dg.AssetExecutionContext, connections: Connections, day
     context.log.info(report.line)
     is_recordings = report.table is schemas.RECORDINGS
     risks = at_risk(connections.catalog, settings, now=connections.clock(), days=[day]) if is_recordings else None
-    summary = summarize(connections.catalog, report, risks=risks)
+    summary = summarize(connections.catalog, report, risks=risks, pictures=pictures)
     verdicts = run_checks(connections.catalog, day, settings, table=report.table)
     alert_on_day(connections, day, verdicts, table=report.table)
     return _DoneDay(summary, verdicts, report.failures)
@@ -162,7 +164,7 @@ def _run_later_steps(context: dg.AssetExecutionContext, connections: Connections
         try:
             with connections.day_lock(day):
                 for name, step in steps.items():
-                    done = _run_on_day(context, connections, day, step)
+                    done = _run_on_day(context, connections, day, step, pictures=key == context.partition_keys[-1])
                     if not done.failures:
                         context.log_event(dg.AssetMaterialization(name, partition=key, metadata=done.summary))
                     verdicts += done.verdicts

@@ -53,11 +53,14 @@ _DURATION_COLUMNS = {
 }
 
 
-def summarize(catalog: Catalog, report: StepReport, *, risks: Sequence[AtRisk] | None = None) -> Summary:
+def summarize(
+    catalog: Catalog, report: StepReport, *, risks: Sequence[AtRisk] | None = None, pictures: bool = True
+) -> Summary:
     """Return the metadata of one partition: that of every table, the step's counts, and what its rows show.
 
     Args:
         risks: the day's recordings at risk of being lost, for the table `recordings`.
+        pictures: whether to draw: a run of several days does so only for the last of them.
     """
     rows = catalog.partition(report.table, report.day)
     summary: Summary = {"dagster/row_count": dg.MetadataValue.int(len(rows))}
@@ -65,6 +68,8 @@ def summarize(catalog: Catalog, report: StepReport, *, risks: Sequence[AtRisk] |
     for name, count in counts.items():
         summary |= _size(name, count) if name.endswith("_bytes") else {name: dg.MetadataValue.int(count)}
     summary |= _OF_TABLE.get(report.table.name, _nothing)(catalog, report, rows)
+    if pictures:
+        summary |= _PICTURES_OF_TABLE.get(report.table.name, _nothing)(catalog, report, rows)
     if risks is not None:
         summary |= summarize_risks(risks)
     # Dagster does not wrap a path, and a long one pushes the tables out of the pane: the folder is on the asset's overview.
@@ -166,7 +171,7 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
         "not_archived": dg.MetadataValue.int(len(rows) - len(kept)),
         **_size("size_bytes", _sum(kept, "size_bytes")),
         "audio_hours": _hours(kept, "duration_s"),
-        **_durations(kept),
+        **_durations(_durations_s(kept)),
         "archive_statuses": _counted(rows, "archive_status"),
         "api_statuses": _counted(rows, "api_status"),
         "silent": dg.MetadataValue.int(pc.sum(has_silence(kept)).as_py() or 0),
@@ -175,32 +180,39 @@ def _of_recordings(_: Catalog, report: StepReport, rows: pa.Table) -> Summary:
     }
 
 
-def _of_status_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
+def _of_status_stats(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
     kept = _archived(rows)
-    summary: Summary = {
+    return {
         "recordings": dg.MetadataValue.int(_sum(rows, "recording_count")),
         "archived": dg.MetadataValue.int(_sum(kept, "recording_count")),
         **_size("size_bytes", _sum(kept, "size_bytes")),
         "audio_hours": _hours(kept, "duration_s"),
         "status_stats": _table(schemas.STATUS_STATS, _STATUS_COLUMNS, rows),
     }
+
+
+def _recent_days_picture(catalog: Catalog, report: StepReport, _: pa.Table) -> Summary:
     recent = recent_days(catalog, report.day)
-    if recent.recording_counts:
-        summary["last_30_days"] = dg.MetadataValue.md(recent_days_chart(recent))
-    return summary
+    return {"last_30_days": dg.MetadataValue.md(recent_days_chart(recent))} if recent.recording_counts else {}
 
 
 def _of_duration_stats(catalog: Catalog, report: StepReport, rows: pa.Table) -> Summary:
-    kept = _archived(catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"]))
-    summary: Summary = {
+    return {
         "audio_hours": _hours(rows, "total_s"),
-        **_durations(kept),
+        **_durations(_measured_s(catalog, report)),
         "duration_stats": _table(schemas.DURATION_STATS, _DURATION_COLUMNS, rows),
     }
-    durations_s = kept["duration_s"].drop_null().to_numpy()
-    if len(durations_s):
-        summary["duration_histogram"] = dg.MetadataValue.md(duration_histogram(durations_s))
-    return summary
+
+
+def _duration_picture(catalog: Catalog, report: StepReport, _: pa.Table) -> Summary:
+    durations_s = _measured_s(catalog, report)
+    return {"duration_histogram": dg.MetadataValue.md(duration_histogram(durations_s))} if len(durations_s) else {}
+
+
+def _measured_s(catalog: Catalog, report: StepReport) -> np.ndarray:
+    """Return the measured durations of the day's archived recordings, in seconds."""
+    recordings = catalog.partition(schemas.RECORDINGS, report.day, columns=["archive_status", "duration_s"])
+    return _durations_s(_archived(recordings))
 
 
 def _of_reconciliation(_: Catalog, __: StepReport, rows: pa.Table) -> Summary:
@@ -231,6 +243,11 @@ _OF_TABLE: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
     schemas.RECONCILIATION.name: _of_reconciliation,
 }
 
+_PICTURES_OF_TABLE: Mapping[str, Callable[[Catalog, StepReport, pa.Table], Summary]] = {
+    schemas.STATUS_STATS.name: _recent_days_picture,
+    schemas.DURATION_STATS.name: _duration_picture,
+}
+
 
 def _archived(recordings: pa.Table) -> pa.Table:
     return recordings.filter(pc.equal(recordings["archive_status"], "archived"))
@@ -251,9 +268,12 @@ def _hours(rows: pa.Table, column: str) -> dg.MetadataValue:
     return dg.MetadataValue.float(round(_sum(rows, column) / 3600, 3))
 
 
-def _durations(kept: pa.Table) -> Summary:
+def _durations_s(kept: pa.Table) -> np.ndarray:
+    return kept["duration_s"].drop_null().to_numpy()
+
+
+def _durations(durations_s: np.ndarray) -> Summary:
     """Return the mean and median duration over all accounts; empty if there is no recording."""
-    durations_s = kept["duration_s"].drop_null().to_numpy()
     if not len(durations_s):
         return {}
     return {

@@ -97,6 +97,8 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
     assert result.success
     for table in TABLES:
         assert instance.get_materialized_partitions(dg.AssetKey(table)) == set(DAYS)
+    for table, picture in (("status_stats", "last_30_days"), ("duration_stats", "duration_histogram")):
+        assert [day for day in DAYS if picture in metadata(instance, table, day)] == [DAYS[2]], "the last day's"
     assert [metadata(instance, "sessions", day)["dagster/row_count"] for day in DAYS] == [
         known_sessions(simulator, day) for day in DAYS
     ]
