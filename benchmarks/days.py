@@ -138,6 +138,11 @@ class Day:
         return measured
 
     @property
+    def session_ids(self) -> Path:
+        """The id file of the corpus's only day."""
+        return self.home / f"sessions-{DAY}.csv"
+
+    @property
     def copied(self) -> Path:
         """The target folder of peers."""
         return self.home / "copied"

