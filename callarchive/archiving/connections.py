@@ -50,7 +50,8 @@ class Connections:
         self.settings = settings
         self.clock = clock
         self.catalog = Catalog(open_store(settings.catalog.url, settings.catalog.s3))
-        self.archive = RecordingArchive(open_store(settings.archive.url, settings.archive.s3), clock=clock)
+        kept = settings.archive
+        self.archive = RecordingArchive(open_store(kept.url, kept.s3, objects=kept.objects), clock=clock)
         self.ledger = open_ledger(settings, self.archive.store, clock=clock)
         self.anchor = open_anchor(settings, self.ledger)
         self.recorder = LedgerRecorder(self.ledger, self.catalog, self.anchor)

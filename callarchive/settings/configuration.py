@@ -56,6 +56,12 @@ class Settings(Section):
             seen.add(account.subaccount_id)
         if self.archive.url == self.catalog.url:
             raise ValueError("catalog.url: must differ from archive.url")
+        if not self.archive.url.startswith("s3://"):
+            for name, value in self.archive.objects:
+                if value is not None:
+                    raise ValueError(
+                        f"archive.objects.{name}: applies to an archive in a bucket (s3://) only: remove it"
+                    )
         return self
 
     @property

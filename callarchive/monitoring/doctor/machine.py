@@ -42,7 +42,31 @@ def findings(connections: Connections) -> Iterator[Finding]:
         yield tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
         if (folder := local_folder(store)) is not None:
             yield Finding.of(f"{name}: disk space", _room(name, folder))
+    yield from _object_options(connections)
     yield Finding.of("clock", _clock(connections))
+
+
+def _object_options(connections: Connections) -> Iterator[Finding]:
+    """Try the options of `archive.objects`, if there are any."""
+    link, objects = "archive: objects", connections.settings.archive.objects
+    if objects == type(objects)():
+        return
+    advice = "correct [archive.objects] or the bucket, then callarchive doctor"
+    if objects.lock_mode is not None:
+        from callarchive.storage.s3.clients import split_s3_url
+
+        bucket = split_s3_url(connections.settings.archive.url)[0]
+        advice = (
+            f"aws s3api get-object-lock-configuration --bucket {bucket}; if there is none: aws s3api "
+            f"put-object-lock-configuration --bucket {bucket} --object-lock-configuration ObjectLockEnabled=Enabled"
+        )
+
+    def try_options() -> str:
+        return (
+            f"{connections.archive.store.url} keeps recordings with {connections.archive.store.prove_object_options()}"
+        )
+
+    yield tried(link, try_options, advice)
 
 
 def _writable(store: Store, *, locks: bool) -> str:

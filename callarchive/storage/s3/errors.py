@@ -37,7 +37,7 @@ from callarchive.domain.errors import (
 )
 from callarchive.domain.foreign_text import cleaned
 
-Doing = Literal["reading", "listing", "writing", "deleting"]
+Doing = Literal["reading", "listing", "writing", "deleting", "holding"]
 BOTO_ERRORS = (BotoCoreError, ClientError, RecursionError)  # the last: botocore, where every request is redirected
 OBSTORE_ERRORS = (BaseError, OSError, ValueError)
 """obstore's errors: a missing object is a built-in FileNotFoundError, an unsupported key a ValueError."""
@@ -61,6 +61,7 @@ _PERMISSION: dict[Doing, str] = {
     "listing": "the credentials need s3:ListBucket on the bucket; a requester-pays bucket refuses all but its owner so too",
     "writing": "the credentials need s3:PutObject (and a KMS key's kms:GenerateDataKey)",
     "deleting": "the credentials need s3:DeleteObject, for versions s3:DeleteObjectVersion, and no retention may hold it",
+    "holding": "the credentials need s3:PutObjectLegalHold, and the bucket Object Lock",
 }
 _KMS: dict[Doing, str] = {"writing": "kms:GenerateDataKey"}
 _ACTION = re.compile(r"not authorized to perform:? ([\w-]+:\w+)")
@@ -246,6 +247,8 @@ def _advice(answer: _Answer, doing: Doing) -> str:
     action = _ACTION.search(answer.message)
     if action is not None and not action[1].startswith("kms:"):
         return f"the credentials need {action[1]}, and no policy may deny it"
+    if re.search(r"object ?lock", answer.message, re.IGNORECASE):
+        return "turn on the bucket's Object Lock, or remove archive.objects.lock_mode and lock_days; see docs/stores.md"
     if re.search(r"\bkms\b|ciphertext", f"{answer.code} {answer.message}", re.IGNORECASE):
         needed = action[1] if action is not None else _KMS.get(doing, "kms:Decrypt")
         return f"the credentials need {needed} on the KMS key, which must be enabled; see also the key's own policy"

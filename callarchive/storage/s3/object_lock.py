@@ -6,13 +6,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from callarchive.domain.errors import AccessDeniedError
 from callarchive.storage.s3 import errors as s3_errors
 
 _NOT_CONFIGURED = ("ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration")
 
 
 def has_object_lock(client: Any, bucket: str) -> bool | None:
-    """Return whether the bucket has Object Lock; `None` if the store does not say. Raises UnavailableError."""
+    """Return whether the bucket has Object Lock; `None` if we may not know. Raises UnavailableError."""
     try:
         answer = client.get_object_lock_configuration(Bucket=bucket)
     except s3_errors.BOTO_ERRORS as err:
@@ -21,9 +22,8 @@ def has_object_lock(client: Any, bucket: str) -> bool | None:
         error = s3_errors.translate_botocore(err, place=f"s3://{bucket}", doing="reading")
         if error.retryable:
             raise error from err
-        return None
-    enabled = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled")
-    return None if enabled is None else enabled == "Enabled"
+        return None if isinstance(error, AccessDeniedError) else False  # not implemented
+    return bool(answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
 
 
 def kept_by(head: dict[str, Any], *, bypass_governance: bool) -> str | None:

@@ -95,6 +95,15 @@ class Store(Protocol):
     def erase_folder(self, folder: str, *, bypass_governance: bool = False) -> None:
         """Like `erase`, for everything below the folder: also temporary files, and versions of deleted objects."""
 
+    def supports_legal_hold(self) -> bool:
+        """Return whether `set_legal_hold` works here: the bucket has Object Lock."""
+
+    def set_legal_hold(self, path: str, *, on: bool) -> None:
+        """Set or release the legal hold of every version that the object has now, and check it. May be repeated.
+
+        Raises ObjectNotFoundError if there is nothing to hold; StoreError where legal holds are not supported.
+        """
+
     def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:
         """Remove temporary files below `folder` and return how many. Failures are logged.
 
@@ -109,4 +118,10 @@ class Store(Protocol):
 
         The first `lock` and the first `create` or `commit` of a process run the same test.
         Raises ConfigurationError if it does not; the message says what it did.
+        """
+
+    def prove_object_options(self) -> str | None:
+        """Test now that staged bytes are stored with the options of `archive.objects`, and return them for display, if any.
+
+        The first `commit` of staged bytes runs the same test. Raises ConfigurationError if the store ignores or lacks one.
         """

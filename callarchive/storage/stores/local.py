@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from callarchive.domain.errors import ObjectNotFoundError
+from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.stores import StoredObject
@@ -154,6 +154,14 @@ class LocalStore:
                 shutil.rmtree(target)
             self._remove_empty_folders(target.parent)
 
+    def supports_legal_hold(self) -> bool:
+        """Return false: a folder has no Object Lock."""
+        return False
+
+    def set_legal_hold(self, path: str, *, on: bool) -> None:  # noqa: ARG002
+        """Raise StoreError."""
+        raise StoreError(f"{self.uri(path)}: files have no legal hold")
+
     def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:
         """Remove temporary files below `folder` and return how many. Those that cannot be removed are logged."""
         count = 0
@@ -177,6 +185,10 @@ class LocalStore:
     def prove(self, *, locks: bool) -> None:
         """Test now that the file system keeps write-once names and, with `locks`, locks."""
         self._root.prove(locks=locks)
+
+    def prove_object_options(self) -> str | None:
+        """Return None: `archive.objects` applies to buckets."""
+        return None
 
     def _remove_empty_folders(self, folder: Path) -> None:
         """Remove the folder and those above it that are empty, and make that and the removals in them durable."""

@@ -8,7 +8,7 @@ from callarchive.domain.errors import ConfigurationError
 from callarchive.storage.stores import Store
 
 if TYPE_CHECKING:
-    from callarchive.settings import S3Settings
+    from callarchive.settings import ObjectSettings, S3Settings
 
 
 def file_url(path: str | Path) -> str:
@@ -21,8 +21,11 @@ def local_folder(store: Store) -> Path | None:
     return Path(store.url.removeprefix("file://")) if store.url.startswith("file://") else None
 
 
-def open_store(url: str, s3: "S3Settings | None" = None) -> Store:
-    """Return the store at a file:// or s3:// URL, without contacting anything. Raises ConfigurationError."""
+def open_store(url: str, s3: "S3Settings | None" = None, *, objects: "ObjectSettings | None" = None) -> Store:
+    """Return the store at a file:// or s3:// URL, without contacting anything. Raises ConfigurationError.
+
+    `objects` applies to what is staged in a bucket.
+    """
     if url.startswith("file:///"):
         from callarchive.storage.stores.local import LocalStore
 
@@ -31,5 +34,5 @@ def open_store(url: str, s3: "S3Settings | None" = None) -> Store:
         from callarchive.settings import S3Settings
         from callarchive.storage.stores.s3 import S3Store
 
-        return S3Store(url, s3 or S3Settings())
+        return S3Store(url, s3 or S3Settings(), objects=objects)
     raise ConfigurationError(f"{url} is not a store: must be file:///absolute/path or s3://bucket/prefix")

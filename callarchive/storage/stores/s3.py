@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 from botocore.exceptions import FlexibleChecksumError
 
 from callarchive.domain.errors import (
+    AccessDeniedError,
     AlreadyExistsError,
     ArchiveError,
     ObjectNotFoundError,
@@ -25,11 +26,13 @@ from callarchive.domain.errors import (
 )
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.runtime.retry import Backoff, retry
-from callarchive.settings import S3Settings
+from callarchive.settings import ObjectSettings, S3Settings
 from callarchive.storage.landing.places import check_path
 from callarchive.storage.s3 import clients as s3_clients
 from callarchive.storage.s3 import errors as s3_errors
-from callarchive.storage.s3.erasing import Eraser
+from callarchive.storage.s3.object_lock import has_object_lock
+from callarchive.storage.s3.object_options import ObjectOptions
+from callarchive.storage.s3.versions import ObjectVersions
 from callarchive.storage.stores import StoredObject
 from callarchive.storage.stores.naming import LOCKS, is_temporary
 from callarchive.storage.stores.s3_lock import S3Lock
@@ -48,14 +51,18 @@ _kept: dict[tuple[str, str], Promises] = {}  # buckets that passed the test in t
 class S3Store:
     """The store at `s3://bucket/prefix`. Connects at the first use. The lock of a dead holder stays taken for `lease_s`."""
 
-    def __init__(self, url: str, s3: S3Settings, *, lease_s: float = _LEASE_S) -> None:
+    def __init__(
+        self, url: str, s3: S3Settings, *, objects: ObjectSettings | None = None, lease_s: float = _LEASE_S
+    ) -> None:
         self.url = url
         self._bucket, self._root = s3_clients.split_s3_url(url)
         self._settings = s3
+        self._object_options = ObjectOptions(objects or ObjectSettings())
+        self._object_options_work = False
         self._lease_s = lease_s
         self._opening = threading.Lock()
         self._opened: Any = None
-        self._opened_eraser: Eraser | None = None
+        self._opened_versions: ObjectVersions | None = None
         self._trying = threading.Lock()
         self._promises: Promises | None = None
         self._compares_checksums: bool | None = None
@@ -70,7 +77,7 @@ class S3Store:
         if folder:
             check_path(folder)
         with SpooledTemporaryFile(_IN_MEMORY_BYTES) as spool:
-            yield S3Staging(self.url, cast("BinaryIO", spool), self._put_new)
+            yield S3Staging(self.url, cast("BinaryIO", spool), self._put_staged)
 
     def replace(self, path: str, data: bytes) -> None:
         """Make `data` the object at `path`."""
@@ -154,15 +161,27 @@ class S3Store:
 
     def erase(self, path: str, *, bypass_governance: bool = False) -> None:
         """Delete the object with all its versions and delete markers, and check that they are gone."""
-        self._eraser().erase(self._key(path), bypass_governance=bypass_governance)
+        self._versions().erase(self._key(path), bypass_governance=bypass_governance)
 
     def erase_old_versions(self, path: str, *, bypass_governance: bool = False) -> None:
         """Delete the object's older versions and delete markers."""
-        self._eraser().erase_old_versions(self._key(path), bypass_governance=bypass_governance)
+        self._versions().erase_old_versions(self._key(path), bypass_governance=bypass_governance)
 
     def erase_folder(self, folder: str, *, bypass_governance: bool = False) -> None:
         """Delete everything below the folder with all versions and delete markers, and check that it is gone."""
-        self._eraser().erase_below(self._key(folder) + "/", bypass_governance=bypass_governance)
+        self._versions().erase_below(self._key(folder) + "/", bypass_governance=bypass_governance)
+
+    def supports_legal_hold(self) -> bool:
+        """Return whether the bucket has Object Lock."""
+        supported = has_object_lock(self._client(), self._bucket)
+        if supported is None:
+            needed = "the credentials need s3:GetBucketObjectLockConfiguration"
+            raise AccessDeniedError(f"{self.url}: whether it has Object Lock cannot be read: {needed}")
+        return supported
+
+    def set_legal_hold(self, path: str, *, on: bool) -> None:
+        """Set or release the legal hold of every version of the object."""
+        self._versions().set_legal_hold(self._key(path), on=on)
 
     def sweep(self, folder: str, *, older_than_s: float = 0.0) -> int:  # noqa: ARG002
         """Remove nothing: an aborted PUT leaves nothing behind."""
@@ -200,6 +219,13 @@ class S3Store:
         """Test the store now, even if it passed before."""
         self._try_promises().require(self.url, locks=locks)
 
+    def prove_object_options(self) -> str | None:
+        """Test now that the bucket stores recordings as `archive.objects` says."""
+        if not self._object_options:
+            return None
+        self._object_options.try_out(self._client(), self._bucket, f"{self._below('')}{LOCKS}/")
+        return str(self._object_options)
+
     def _seen_promises(self) -> Promises:
         with self._trying:
             if self._promises is None:
@@ -214,7 +240,15 @@ class S3Store:
             _kept[client.meta.endpoint_url, self._bucket] = promises
         return promises
 
-    def _put_new(self, path: str, body: "bytes | BinaryIO", digests: Digests) -> None:
+    def _put_staged(self, path: str, body: BinaryIO, digests: Digests) -> None:
+        """Create a recording, with the options of `archive.objects`."""
+        with self._trying:
+            if not self._object_options_work:
+                self.prove_object_options()
+                self._object_options_work = True
+        self._put_new(path, body, digests, **self._object_options.parameters())
+
+    def _put_new(self, path: str, body: "bytes | BinaryIO", digests: Digests, **options: Any) -> None:
         """Create the object, with its writer in the metadata.
 
         botocore repeats a PUT whose response was lost, and the second one finds the name taken by the first.
@@ -222,7 +256,7 @@ class S3Store:
         self._seen_promises().require(self.url, locks=False)
         token = secrets.token_hex(16)
         try:
-            self._put(path, body, digests, {"IfNoneMatch": "*", "Metadata": {_STAGING_KEY: token}})
+            self._put(path, body, digests, {"IfNoneMatch": "*", "Metadata": {_STAGING_KEY: token}, **options})
         except AlreadyExistsError:
             head = self._head(path)
             if head.get("Metadata", {}).get(_STAGING_KEY) != token or head.get("ContentLength") != digests.size_bytes:
@@ -329,9 +363,9 @@ class S3Store:
                 self._opened = s3_clients.s3_client(self._settings, connections=64)
             return self._opened
 
-    def _eraser(self) -> Eraser:
+    def _versions(self) -> ObjectVersions:
         client = self._client()
         with self._opening:
-            if self._opened_eraser is None:
-                self._opened_eraser = Eraser(client, self._bucket)
-            return self._opened_eraser
+            if self._opened_versions is None:
+                self._opened_versions = ObjectVersions(client, self._bucket)
+            return self._opened_versions

@@ -179,6 +179,44 @@ def test_an_unknown_key_in_any_section_is_reported(tmp_path: Path, section: str,
 
 
 @pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('lock_mode = "GOVERNANCE"', "archive.objects: lock_mode and lock_days must be set together"),
+        ("lock_days = 30", "archive.objects: lock_mode and lock_days must be set together"),
+        ('lock_mode = "governance"\nlock_days = 30', "archive.objects.lock_mode: "),
+        ('lock_mode = "COMPLIANCE"\nlock_days = 0', "archive.objects.lock_days: "),
+        ('storage_class = "GLACIER"', "archive.objects.storage_class: cannot be read without a restore"),
+        ('storage_class = "DEEP_ARCHIVE"', "archive.objects.storage_class: cannot be read without a restore"),
+        ('storage_class = ""', "archive.objects.storage_class: "),
+        ('kms_key_id = ""', "archive.objects.kms_key_id: "),
+        ('colour = "red"', "archive.objects.colour: unknown key"),
+    ],
+)
+def test_options_of_objects_that_cannot_work_are_refused(tmp_path: Path, lines: str, message: str) -> None:
+    text = MINIMAL.replace("file:///srv/callarchive/archive", "s3://kept/archive")
+    assert message in refusal(tmp_path, text.replace("[catalog]", f"[archive.objects]\n{lines}\n[catalog]"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['storage_class = "GLACIER_IR"', 'kms_key_id = "alias/x"', 'lock_mode = "COMPLIANCE"\nlock_days = 1'],
+)
+def test_options_of_objects_need_a_bucket(tmp_path: Path, lines: str) -> None:
+    text = MINIMAL.replace("[catalog]", f"[archive.objects]\n{lines}\n[catalog]")
+    key = lines.partition(" ")[0]
+    assert f"archive.objects.{key}: applies to an archive in a bucket (s3://) only" in refusal(tmp_path, text)
+    objects = load(tmp_path, text.replace("file:///srv/callarchive/archive", "s3://kept/archive")).archive.objects
+    assert getattr(objects, key) is not None
+
+
+def test_options_of_objects_can_be_set_in_the_environment(tmp_path: Path) -> None:
+    os.environ["CALLARCHIVE_ARCHIVE__OBJECTS__LOCK_MODE"] = "COMPLIANCE"
+    os.environ["CALLARCHIVE_ARCHIVE__OBJECTS__LOCK_DAYS"] = "2555"
+    objects = load(tmp_path, MINIMAL.replace("file:///srv/callarchive/archive", "s3://kept/archive")).archive.objects
+    assert (objects.lock_mode, objects.lock_days, objects.storage_class) == ("COMPLIANCE", 2555, None)
+
+
+@pytest.mark.parametrize(
     ("section", "key"),
     [
         ("[accounts.sftp]", "accounts.0.sftp.colour"),

@@ -14,7 +14,7 @@ from callarchive.storage.landing.places import PlaceRefusedError, check_path
 from callarchive.storage.landing.s3.pages import Listed, Page, page_from, read_listing
 from callarchive.storage.s3 import clients as s3_clients
 from callarchive.storage.s3 import errors as s3_errors
-from callarchive.storage.s3.erasing import Eraser
+from callarchive.storage.s3.versions import ObjectVersions
 
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObjectStore
@@ -152,8 +152,8 @@ class S3Bucket:
 
     def erase(self, path: str) -> None:
         """Delete the object with all its versions. Raises ArchiveError."""
-        key, eraser = self.key(path), Eraser(self.client(), self._bucket)
-        self._answered(lambda: eraser.erase(key), self.place(path), None)
+        key, versions = self.key(path), ObjectVersions(self.client(), self._bucket)
+        self._answered(lambda: versions.erase(key), self.place(path), None)
 
     def page(self, prefix: str, *, ends_at: float | None = None, **options: Any) -> Page:
         """Return one page of a listing.

@@ -1,4 +1,4 @@
-"""Deletes objects with every version and delete marker of them, and checks that they are gone.
+"""The versions of objects in a bucket: deletes all of them and checks that they are gone, and sets their legal holds.
 
 A plain DELETE in a bucket with versioning hides the object, and is answered like one that deletes it.
 """
@@ -43,10 +43,10 @@ class _Version(NamedTuple):
         return self.is_marker, self.is_latest
 
 
-class Eraser:
-    """Erases objects of one bucket. Thread-safe.
+class ObjectVersions:
+    """The versions of objects in one bucket. Thread-safe.
 
-    Every method raises RetainedError, with nothing deleted, if a legal hold or a retention of Object Lock keeps a version;
+    To erase raises RetainedError, with nothing deleted, if a legal hold or a retention of Object Lock keeps a version;
     AccessDeniedError or StoreError if versions may remain; UnavailableError.
     """
 
@@ -75,6 +75,27 @@ class Eraser:
         )
         if next(self._objects(prefix), None) is not None:
             raise StoreError(f"{self._uri(prefix)}: S3 still lists objects, although it lists no version of them")
+
+    def set_legal_hold(self, key: str, *, on: bool) -> None:
+        """Set or release the legal hold of every version of the object, and check it.
+
+        Raises ObjectNotFoundError if a hold is to be set and there is no version; AccessDeniedError, StoreError.
+        """
+        versions = [version for version in self._versions_of(key) if not version.is_marker]
+        if on and not versions:
+            raise ObjectNotFoundError(f"{self._uri(key)}: there is no such object to hold")
+        for version in versions:
+            with s3_errors.translating(place=self._uri(key), doing="holding"):
+                self._client.put_object_legal_hold(
+                    Bucket=self._bucket, **version.place, LegalHold={"Status": "ON" if on else "OFF"}
+                )
+                head = self._client.head_object(Bucket=self._bucket, **version.place)
+            if (head.get("ObjectLockLegalHoldStatus") == "ON") is not on:
+                shown = f"HEAD of version {version.version_id} shows {'none' if on else 'it still'}"
+                why = (
+                    "the credentials may lack s3:GetObjectLegalHold" if on else "release it with the store's own tools"
+                )
+                raise StoreError(f"{self._uri(key)}: S3 took the change of the legal hold, but {shown}: {why}")
 
     def _delete_all(self, listed: Callable[[], list[_Version]], *, bypass_governance: bool) -> None:
         """Delete what is listed until nothing is."""
