@@ -173,18 +173,18 @@ def test_an_option_that_the_store_ignores_is_named(
 
 
 def test_the_options_are_tried_once(boto: Any, meddling_server: Callable[..., str]) -> None:
-    puts = []
+    writes = []
     bucket = Bucket(boto, object_lock=False)
     bucket.store().prove(locks=False)  # the test of conditional writes is another one
 
     def count(exchange: Any) -> None:
         if exchange.method == "PUT" and exchange.request_headers.get("x-amz-storage-class"):
-            puts.append(exchange.path)
+            writes.append(exchange.path)
 
     store = bucket.store(at=meddling_server(bucket.endpoint, asked=count), storage_class="STANDARD_IA")
     for number in range(3):
         commit(store, f"day/s/{number}.mp3")
-    assert len(puts) == 4
+    assert len(writes) == 4
 
 
 # Legal holds
