@@ -19,6 +19,7 @@ from callarchive.storage.stores import Store
 
 FOLDER = "_erased"
 _BEGUN = f"{FOLDER}/begun"
+_SETS = ("session_ids", "recording_ids", "sources")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class Erasure:
         recording_ids: all recordings that go: those of the sessions, and single ones.
         kind: `erase` or `retention`.
         deleting: whether a deletion may have begun. Until then, a hold stops the erasure.
+        at: when it began, ISO 8601.
+        user: the operating system's user, if `by` is somebody else.
+        file_count: the number of files in the archive that are to go, known before the first is deleted.
+        sources: paths of their objects in the account's landing.
     """
 
     erasure_id: str
@@ -71,9 +76,13 @@ class Erasure:
     reason: str
     by: str
     kind: str = "erase"
+    at: str = ""
+    user: str | None = None
     deleting: bool = False
+    file_count: int = 0
     session_ids: frozenset[str] = frozenset()
     recording_ids: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
 
     @property
     def ids(self) -> ErasedIds:
@@ -97,16 +106,16 @@ class ErasureRegister:
         """Write the erasure's part of the register, durable when this returns. Repeating it changes nothing."""
         facts = {
             "subaccount_id": erasure.subaccount_id,
+            "at": erasure.at,
             "session_hashes": sorted(session_hash(erasure.subaccount_id, one) for one in erasure.session_ids),
             "recording_ids": sorted(erasure.recording_ids),
         }
-        path = f"{_folder(erasure.call_date)}/{erasure.erasure_id}.json"
-        self._store.replace(path, json.dumps(facts, indent=1).encode() + b"\n")
+        self._store.replace(_path(erasure), json.dumps(facts, indent=1).encode() + b"\n")
 
     def begin(self, erasure: Erasure) -> None:
         """Note what the erasure needs to continue after a kill."""
         facts = {name: getattr(erasure, name) for name in Erasure.__dataclass_fields__}
-        facts |= {"session_ids": sorted(erasure.session_ids), "recording_ids": sorted(erasure.recording_ids)}
+        facts |= {name: sorted(getattr(erasure, name)) for name in _SETS}
         self._store.replace(_begun_path(erasure.erasure_id), json.dumps(facts, default=str, indent=1).encode() + b"\n")
 
     def begun(self) -> list[Erasure]:
@@ -116,7 +125,7 @@ class ErasureRegister:
             if not (facts := self._read(item.path)):
                 continue
             try:
-                ids: dict[str, Any] = {name: frozenset(facts[name]) for name in ("session_ids", "recording_ids")}
+                ids: dict[str, Any] = {name: frozenset(facts[name]) for name in _SETS}
                 found.append(Erasure(**facts | ids | {"call_date": date.fromisoformat(facts["call_date"])}))
             except (KeyError, TypeError, ValueError) as err:
                 raise StoreError(f"{self._store.uri(item.path)} is damaged: restore it") from err
@@ -124,7 +133,25 @@ class ErasureRegister:
 
     def complete(self, erasure: Erasure) -> None:
         """Note that nothing is left to do, and remove the ids that only continuing needed."""
-        self._store.delete(_begun_path(erasure.erasure_id))
+        self._store.erase(_begun_path(erasure.erasure_id))
+
+    def withdraw(self, erasure: Erasure) -> None:
+        """Remove an erasure that has deleted nothing, so that runs keep its recordings again."""
+        self._store.erase(_path(erasure))
+        self._store.erase(_begun_path(erasure.erasure_id))
+
+    def find(self, identifier: str) -> list[tuple[date, str, str]]:
+        """Return day, account and time of each erasure of the session or recording. Raises StoreError."""
+        found = []
+        for name in self._store.folders(FOLDER):
+            for item in self._store.list(f"{FOLDER}/{name}") if name.startswith("call_date=") else ():
+                if not (facts := self._read(item.path)):
+                    continue
+                hashed = session_hash(facts["subaccount_id"], identifier)
+                if hashed in facts["session_hashes"] or identifier in facts["recording_ids"]:
+                    day = date.fromisoformat(name.removeprefix("call_date="))
+                    found.append((day, str(facts["subaccount_id"]), str(facts.get("at", ""))))
+        return found
 
     def _read(self, path: str) -> dict[str, Any]:
         try:
@@ -144,6 +171,10 @@ def session_hash(subaccount_id: str, session_id: str) -> str:
 def new_erasure_id() -> str:
     """Return an id of letters only: messages mask rows of digits that may be a phone number."""
     return "erasure-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+
+
+def _path(erasure: Erasure) -> str:
+    return f"{_folder(erasure.call_date)}/{erasure.erasure_id}.json"
 
 
 def _folder(day: date) -> str:
