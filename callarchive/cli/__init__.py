@@ -18,6 +18,7 @@ from callarchive.cli import (
     archive,
     demo,
     doctor,
+    erase,
     evidence,
     find,
     forecast,
@@ -66,6 +67,7 @@ app.command("report", short_help="Write a page of calls and recordings to listen
 app.command("verify", short_help="Verify the archive against the catalog and the ledger.")(verify.verify)
 app.add_typer(ledger.ledger_app, name="ledger", short_help="Show and check the tamper-evident record.")
 app.command("evidence", short_help="Write a file that proves a recording.")(evidence.evidence)
+app.command("erase", short_help="Erase sessions or recordings and all that names them.")(erase.erase)
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 _COMMANDS = [str(command.name) for command in app.registered_commands] + [
     str(group.name) for group in app.registered_groups

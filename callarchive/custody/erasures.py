@@ -67,6 +67,7 @@ class Erasure:
         at: when it began, ISO 8601.
         user: the operating system's user, if `by` is somebody else.
         file_count: the number of files in the archive that are to go, known before the first is deleted.
+        whole_day: whether the account's folders of the day go, because nothing in them is held.
         sources: paths of their objects in the account's landing.
     """
 
@@ -80,6 +81,7 @@ class Erasure:
     user: str | None = None
     deleting: bool = False
     file_count: int = 0
+    whole_day: bool = False
     session_ids: frozenset[str] = frozenset()
     recording_ids: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()

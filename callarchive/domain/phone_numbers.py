@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from callarchive.domain.foreign_text import MASK, mask_credentials, mask_numbers, mask_text, place_to_keep
@@ -79,6 +79,18 @@ def mask_json(value: Any, mask: PhoneNumberMask) -> Any:
     needed to find the file: see `foreign_text.place_to_keep`.
     """
     return _masked(value, mask, keeps=keeps_numbers(mask))
+
+
+def numbers_in(value: Any) -> Iterator[str]:
+    """Yield the values of a JSON value under keys that name a number: what `mask_json` masks as numbers."""
+    found: list[str] = []
+
+    def note(number: str | None) -> str | None:
+        found.append(number or "")
+        return None
+
+    _masked(value, note, keeps=True)
+    yield from filter(None, found)
 
 
 def keeps_numbers(mask: PhoneNumberMask) -> bool:

@@ -17,11 +17,12 @@ _FILES = ("adopted", "archived", "quarantined", "version")
 
 
 class LedgerReader:
-    """Reads entries by what they name. Remembers the days of each file, so that a later read skips files of other days."""
+    """Reads entries by what they name. Remembers the days and events of each file: it is not read again for others."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._days: dict[str, frozenset[bytes]] = {}
+        self._found: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
 
     def naming(
         self, session_ids: Collection[str], recording_ids: Collection[str], *, days: Collection[str] | None = None
@@ -54,11 +55,12 @@ class LedgerReader:
         """Yield the facts of the entries with these events, in order. Raises LedgerError, StoreError."""
         marks = [f'"event":"{name}"'.encode() for name in names]
         for path in self._ledger.paths():
-            data = self._ledger.store.read(path)
-            if any(mark in data for mark in marks):
-                for line in Batch.decode(data).lines:
-                    if any(mark in line for mark in marks) and (facts := facts_of(line)).get("event") in names:
-                        yield facts
+            if (path, names) not in self._found:
+                data = self._ledger.store.read(path)
+                lines = Batch.decode(data).lines if any(mark in data for mark in marks) else ()
+                facts = [facts_of(line) for line in lines if any(mark in line for mark in marks)]
+                self._found[path, names] = [one for one in facts if one.get("event") in names]
+            yield from self._found[path, names]
 
 
 def redact(ledger: Ledger, numbers: Collection[int], *, bypass_governance: bool = False) -> None:

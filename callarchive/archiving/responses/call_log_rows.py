@@ -36,12 +36,12 @@ def masked_rows(path: Path, *, mask: PhoneNumberMask) -> Iterator[list[str]]:
         if first is None:
             return
         header, delimiter = _header(first)
-        names = [_plain(name) for name in header]
+        names = [plain_name(name) for name in header]
         if "sessionid" not in names:
             for record in chain([first], records):
                 yield [mask_cell(cell) for cell in _cells(record, delimiter)]
             return
-        numbers = [_names_a_number(name) for name in names]
+        numbers = [names_a_number(name) for name in names]
         plains = [name in _IDS_TIMES_AND_AMOUNTS for name in names]
         stays = [keeps_all or name != "content" for name in names]
         yield [name for name, stay in zip(header, stays, strict=True) if stay]
@@ -88,7 +88,7 @@ def _header(record: str) -> tuple[list[str], str]:
     """Return the column names, and the delimiter with which one of them is SessionId."""
     for delimiter in _DELIMITERS:
         names = _cells(record, delimiter)
-        if "sessionid" in map(_plain, names):
+        if "sessionid" in map(plain_name, names):
             return names, delimiter
     return _cells(record, ","), ","
 
@@ -100,9 +100,11 @@ def _cells(record: str, delimiter: str) -> list[str]:
         return [record.replace('"', "").rstrip("\r\n")]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return the column's name in lower case, without other characters than letters and digits."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _names_a_number(column: str) -> bool:
+def names_a_number(column: str) -> bool:
+    """Return whether the column with this name, without other characters than letters and digits, has phone numbers."""
     return column.endswith("number") or bool(mask_json({column: "1"}, lambda _: None)[column] is None)

@@ -81,7 +81,9 @@ def recounted(sessions: pa.Table, recordings: pa.Table) -> pa.Table:
 
 def _are_named(rows: pa.Table, ids: ErasedIds) -> Column:
     """Return whether each row is of an erased session or recording."""
-    named: Column = pa.array([False] * len(rows))
+    named: Column = pa.array([False] * len(rows), pa.bool_())
+    if "subaccount_id" not in rows.column_names:
+        return named
     for name, erased in (("session_id", ids.session_ids), ("recording_id", ids.recording_ids)):
         if name in rows.column_names:
             named = pc.or_(named, pc.is_in(rows[name], value_set=pa.array(sorted(erased), pa.string())))

@@ -147,6 +147,20 @@ class InboxQueries:
             rows = connection.execute(sa.select(*columns).where(of_id).order_by(EVENTS.c.number)).tuples()
             return [StoredEvent(*row) for row in rows]
 
+    def session_events(self, subaccount_id: str) -> Iterator[StoredEvent]:
+        """Yield the account's events about ends of sessions, oldest first."""
+        columns = [EVENTS.c[name] for name in StoredEvent.__slots__]
+        chosen = sa.and_(EVENTS.c.subaccount_id == subaccount_id, EVENTS.c.kind == "session")
+        query = sa.select(*columns).where(chosen).order_by(EVENTS.c.number).limit(_EVENTS_AT_ONCE)
+        after = 0
+        while True:
+            with reading(self._engine) as connection:
+                rows = connection.execute(query.where(EVENTS.c.number > after)).tuples().all()
+            yield from (StoredEvent(*row) for row in rows)
+            if len(rows) < _EVENTS_AT_ONCE:
+                return
+            after = rows[-1][0]
+
     def texts(self) -> Iterator[tuple[int, str]]:
         """Yield the number of each event, and its texts: payload and type."""
         query = sa.select(EVENTS.c.number, EVENTS.c.payload, EVENTS.c.event_type).order_by(EVENTS.c.number)

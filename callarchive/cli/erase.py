@@ -1,0 +1,305 @@
+"""`callarchive erase`: remove sessions or recordings, and everything that names them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from callarchive.cli.find import no_id
+from callarchive.cli.output import Output
+from callarchive.domain.errors import ArchiveError, ConfigurationError, InvalidIdError
+from callarchive.domain.identifiers import parse_id, plain_id
+from callarchive.domain.plurals import many, size_text
+from callarchive.runtime.users import current_user
+
+if TYPE_CHECKING:
+    from callarchive.archiving.connections import Connections
+    from callarchive.removal.erasing import Done, Erasing, Order
+    from callarchive.removal.plan import Planned
+
+OUT_OF_REACH = (
+    "8x8's own copy: ask 8x8 to delete it",
+    "backups and replicas of the archive, the catalog and the inbox: delete or expire them",
+    "evidence files, reports and exports that were given away: ask for them back",
+    "id files, databases and logs of your own systems that name the session",
+)
+
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason",
+        help="Why, such as the number of a case. It stays in the ledger for ever: write no names and no numbers.",
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", help="Who wants it; by default your user name.", show_default=False),
+]
+BypassGovernance = Annotated[
+    bool,
+    typer.Option("--bypass-governance", help="Also delete what S3 Object Lock retains in governance mode."),
+]
+
+
+@dataclass
+class _Wanted:
+    """The sessions that go as a whole, and the single recordings with their sessions, of an account's day."""
+
+    sessions: set[str] = field(default_factory=set)
+    recordings: dict[str, str] = field(default_factory=dict)
+
+
+_Targets = dict[tuple[str, date], _Wanted]
+
+
+def erase(
+    context: typer.Context,
+    reason: Reason,
+    sessions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="A session, with all of its recordings. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    recordings: Annotated[
+        list[str] | None,
+        typer.Option("--recording", metavar="ID", help="A single recording. May be repeated.", show_default=False),
+    ] = None,
+    number: Annotated[
+        str | None,
+        typer.Option(
+            "--number",
+            metavar="NUMBER",
+            help="All sessions of a phone number, where the catalog keeps numbers or their hashes.",
+            show_default=False,
+        ),
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="ACCOUNT", help="Only this account's.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and change nothing.")] = False,
+    by: By = None,
+    delete_at_landing: Annotated[
+        bool, typer.Option("--delete-at-landing", help="Also delete the objects that 8x8 pushed to the landing.")
+    ] = False,
+    bypass_governance: BypassGovernance = False,
+) -> None:
+    """Erase sessions or recordings: files in all versions, rows, stored responses, events, entries of the ledger.
+
+    A row without personal data stays of each recording, with the state "erased", and no run downloads it again. The ledger
+    records that, when, by whom and why. What a killed command began is continued first. Exits with 3 under a legal hold, and
+    with 1 if nothing knows the id. At the end, it lists what is out of reach. docs/erasure.md has the details.
+
+    \b
+    Examples:
+        callarchive erase --session e35e3d0e-065a-11ec-b119-676cb2bc33ef --reason "case 17" --dry-run
+        callarchive erase --number +6561234567 --reason "case 17"
+    """
+    from callarchive.removal.erasing import Erasing, Order
+
+    output: Output = context.obj
+    if not reason.strip():
+        raise typer.BadParameter("write why, such as the number of a case", param_hint="--reason")
+    if sum(1 for given in (sessions, recordings, number) if given) != 1:
+        raise typer.BadParameter("give one of them", param_hint="--session, --recording or --number")
+    kind, given = ("session_id", sessions) if sessions else ("recording_id", recordings)
+    wanted = [_id(text) for text in given or ()]
+    user = current_user()
+    order = Order(
+        reason=reason.replace(number, "***") if number else reason,
+        by=by or user,
+        user=user if by else None,
+        delete_at_landing=delete_at_landing,
+        bypass_governance=bypass_governance,
+    )
+    with output.connections() as connections:
+        if account is not None and account not in {one.subaccount_id for one in connections.settings.accounts}:
+            output.print_note(f"{account} is not in the configuration")
+        erasing = Erasing(connections)
+        begun = connections.register.begun()
+        done = [] if dry_run else erasing.continue_begun(order)
+        if done:
+            erasing.finish()
+        continued = {one for item in done for one in item.erasure.ids.all}
+        targets: _Targets = defaultdict(_Wanted)
+        if number is not None:
+            _find_number(connections, number, account, targets)
+        earlier = [
+            _already_erased(connections, one, kind, account)
+            for one in wanted
+            if not _find(connections, one, kind, account, targets) and one not in continued
+        ]
+        if dry_run:
+            _show_plan(output, connections, erasing, targets, earlier, begun_count=len(begun))
+            return
+        for (owner, day), found in sorted(targets.items()):
+            result = erasing.erase(owner, day, order, sessions=found.sessions, recordings=found.recordings)
+            if result is not None:
+                done.append(result)
+        erasing.finish()
+    _show_done(output, order, done, earlier, erasing.out_of_reach, is_number=number is not None)
+
+
+def _id(text: str) -> str:
+    try:
+        return parse_id(plain_id(text), kind="session or recording id")
+    except InvalidIdError as err:
+        raise ConfigurationError(no_id(text)) from err
+
+
+def _find(connections: "Connections", wanted: str, kind: str, account: str | None, targets: _Targets) -> bool:
+    """Add the places of the id to the targets, and return whether there is one."""
+    from callarchive.removal.search import places_of
+
+    places = [place for place in places_of(connections, wanted, kind=kind) if account in (None, place.subaccount_id)]
+    for place in places:
+        target = targets[place.subaccount_id, place.call_date]
+        if kind == "session_id":
+            target.sessions.add(wanted)
+        else:
+            target.recordings[wanted] = place.session_id
+    return bool(places)
+
+
+def _find_number(connections: "Connections", number: str, account: str | None, targets: _Targets) -> None:
+    from callarchive.removal.numbers import places_of_number
+
+    for place in places_of_number(connections, number, account=account):
+        targets[place.subaccount_id, place.call_date].sessions.add(place.session_id)
+
+
+def _already_erased(connections: "Connections", wanted: str, kind: str, account: str | None) -> str:
+    """Return when the id was erased. Raises ArchiveError if nothing knows it."""
+    from callarchive.removal.search import places_of
+
+    found = [(day, at) for day, owner, at in connections.register.find(wanted) if account in (None, owner)]
+    if found:
+        day, at = found[-1]
+        return f"{wanted}, of {day}: already erased{f' on {at[:10]}' if at else ''}"
+    other, option = ("recording_id", "--recording") if kind == "session_id" else ("session_id", "--session")
+    if places_of(connections, wanted, kind=other):
+        raise ArchiveError(f"{wanted} is not a {kind.removesuffix('_id')}: use {option} {wanted}")
+    of_account = "" if account is None else f" of {account}"
+    raise ArchiveError(
+        f"nothing{of_account} knows {wanted}: the tables and stored responses of all days, the inbox, the archive's folders "
+        "and what was erased were searched"
+    )
+
+
+def _show_plan(
+    output: Output,
+    connections: "Connections",
+    erasing: "Erasing",
+    targets: _Targets,
+    earlier: list[str],
+    *,
+    begun_count: int,
+) -> None:
+    from callarchive.removal.obstacles import HeldError
+    from callarchive.removal.plan import planned
+
+    obstacles = erasing.obstacles()
+    plans = [
+        planned(connections, owner, day, obstacles, sessions=frozenset(found.sessions), recordings=found.recordings)
+        for (owner, day), found in sorted(targets.items())
+    ]
+    held = list(dict.fromkeys(one for plan in plans for one in plan.obstacles))
+    if output.json:
+        output.print_json(
+            {
+                "dry_run": True,
+                "would_erase": [_plan_document(plan) for plan in plans],
+                "already_erased": earlier,
+                "begun": begun_count,
+                "out_of_reach": [*_uris(plans), *OUT_OF_REACH],
+            }
+        )
+    else:
+        for plan in plans:
+            _print_plan(output, plan)
+        for text in earlier:
+            output.print_text(text)
+        if not plans and not earlier:
+            output.print_text("no session has this number")
+        if begun_count:
+            output.print_text(f"{many(begun_count, 'erasure was', 'erasures were')} begun and will be continued first")
+        _print_out_of_reach(output, _uris(plans))
+        output.print_text("Nothing was changed.")
+    if held:
+        raise HeldError(held)
+
+
+def _plan_document(plan: "Planned") -> dict[str, Any]:
+    shown = {name: getattr(plan, name) for name in plan.__dataclass_fields__}
+    shown["holds"] = [{"hold": one.hold_id, "scope": one.scope, "reason": one.reason} for one in shown.pop("obstacles")]
+    return shown
+
+
+def _print_plan(output: Output, plan: "Planned") -> None:
+    output.print_text(
+        f"{plan.subaccount_id}, {plan.call_date}: {many(len(plan.session_ids), 'session', 'sessions')},"
+        f" {many(len(plan.recording_ids), 'recording', 'recordings')},"
+        f" {many(plan.file_count, 'file', 'files')} ({size_text(plan.size_bytes)}),"
+        f" {many(plan.event_count, 'event', 'events')}"
+    )
+    for session_id in plan.session_ids:
+        output.print_text(f"  session {session_id}")
+    for recording_id in plan.recording_ids:
+        output.print_text(f"  recording {recording_id}")
+    rows = ", ".join(f"{count} of {table}" for table, count in plan.rows.items())
+    output.print_text(f"  rows: {rows or 'none'}")
+    for one in plan.obstacles:
+        output.print_text(f"  held by {one.hold_id} ({one.scope}): {one.reason}")
+
+
+def _uris(plans: "Iterable[Planned]") -> list[str]:
+    return [f"{uri}: --delete-at-landing deletes it" for plan in plans for uri in plan.landing_uris]
+
+
+def _show_done(
+    output: Output, order: "Order", done: "list[Done]", earlier: list[str], more: set[str], *, is_number: bool
+) -> None:
+    uris = [] if order.delete_at_landing else [uri for item in done for uri in item.landing_uris]
+    left = [f"{uri}: the object that 8x8 pushed; delete it there" for uri in uris] + sorted(more)
+    if output.json:
+        erased = [
+            {
+                "erasure": item.erasure.erasure_id,
+                "subaccount_id": item.erasure.subaccount_id,
+                "call_date": item.erasure.call_date,
+                "session_ids": sorted(item.erasure.session_ids),
+                "recording_ids": sorted(item.erasure.recording_ids),
+                "files": item.file_count,
+                "redacted_entries": item.entry_count,
+                "at": item.erasure.at,
+            }
+            for item in done
+        ]
+        output.print_json({"erased": erased, "already_erased": earlier, "out_of_reach": [*left, *OUT_OF_REACH]})
+        return
+    for item in done:
+        output.print_text(
+            f"erased: {item.erasure.subaccount_id}, {item.erasure.call_date}:"
+            f" {many(len(item.erasure.session_ids), 'session', 'sessions')},"
+            f" {many(len(item.erasure.recording_ids), 'recording', 'recordings')},"
+            f" {many(item.file_count, 'file', 'files')},"
+            f" {many(item.entry_count, 'entry', 'entries')} of the ledger redacted ({item.erasure.erasure_id})"
+        )
+    for text in earlier:
+        output.print_text(text)
+    if not done and not earlier:
+        output.print_text("no session has this number" if is_number else "nothing was left to erase")
+    if done:
+        _print_out_of_reach(output, left)
+
+
+def _print_out_of_reach(output: Output, left: list[str]) -> None:
+    output.print_text("Out of reach:")
+    for text in (*left, *OUT_OF_REACH):
+        output.print_text(f"  {text}")

@@ -1,0 +1,378 @@
+"""An erasure, step by step. Each step may be repeated: what was killed is continued by the next command.
+
+The order: register, ledger, then files, tables and stored responses of the days, entries of the ledger, and at last, for
+several erasures together, events and Dagster's storage.
+"""
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from callarchive.archiving.connections import Connections
+from callarchive.archiving.steps.erasing import erase_from_catalog
+from callarchive.custody.erasures import Erasure, new_erasure_id, session_hash
+from callarchive.domain.erased_ids import ErasedIds
+from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.foreign_text import mask_numbers
+from callarchive.ledger.redaction import ERASED, WITHDRAWN, LedgerReader, redact
+from callarchive.removal.dagster_storage import dagster_home, erase_from_dagster
+from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
+from callarchive.removal.plan import uris_of
+from callarchive.removal.search import (
+    contents_of,
+    day_folders,
+    days_with_responses,
+    files_of_day,
+    rows_naming,
+)
+
+log = logging.getLogger(__name__)
+
+RETENTION = "retention"
+_ONE = timedelta(days=1)
+_MOST_IDS = 100
+"""Above it, only a day and its neighbours are searched for ids: as retention does."""
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Who wants something erased, why, and how far: the same for all days of a command."""
+
+    reason: str
+    by: str
+    user: str | None = None
+    kind: str = "erase"
+    delete_at_landing: bool = False
+    bypass_governance: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """An erasure whose files, rows and entries are gone.
+
+    Attributes:
+        file_count: files in the archive that it had when it began.
+        entry_count: redacted entries of the ledger.
+        landing_uris: where the landing had the recordings.
+        held: sessions that were left, with the holds that keep them.
+    """
+
+    erasure: Erasure
+    file_count: int
+    entry_count: int
+    landing_uris: tuple[str, ...]
+    held: Mapping[str, list[Obstacle]]
+
+
+class Erasing:
+    """The erasures of one command."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._reader = LedgerReader(connections.ledger)
+        self._unfinished: list[Erasure] = []
+        self.out_of_reach: set[str] = set()
+
+    def obstacles(self) -> list[Obstacle]:
+        """Return the holds in force. Raises ArchiveError."""
+        return obstacles_in(self._connections, self._reader)
+
+    def continue_begun(self, order: Order | None = None) -> list[Done]:
+        """Continue what killed commands began, and return it. A hold withdraws what has deleted nothing yet.
+
+        Raises ArchiveError; HeldError is logged.
+        """
+        done = []
+        for known in self._connections.register.begun():
+            with self._connections.custody_lock(), self._connections.day_lock(known.call_date):
+                begun = {one.erasure_id: one for one in self._connections.register.begun()}
+                if (erasure := begun.get(known.erasure_id)) is None:  # another command continued it
+                    continue
+                try:
+                    done.append(self._continued(erasure, order))
+                except HeldError as err:
+                    log.warning("the erasure of %s that was begun was withdrawn: %s", erasure.call_date, err)
+        return done
+
+    def erase(
+        self,
+        subaccount_id: str,
+        day: date,
+        order: Order,
+        *,
+        sessions: Iterable[str] = (),
+        recordings: Mapping[str, str] | None = None,
+        everything: bool = False,
+    ) -> Done | None:
+        """Erase sessions of an account's day with all of their recordings, and single recordings; or everything not held.
+
+        `recordings` has the session of each single recording.
+
+        Return None if nothing of it is there. Raises HeldError, unless `everything` is to go; ArchiveError.
+        """
+        connections = self._connections
+        with connections.custody_lock(), connections.day_lock(day):
+            contents = contents_of(connections, subaccount_id, day)
+            known, singles = contents.sessions, recordings or {}
+            whole = set(known) if everything else set(sessions)
+            partly: dict[str, set[str]] = defaultdict(set)
+            for recording_id, session_id in singles.items():
+                if session_id not in whole:
+                    partly[session_id].add(recording_id)
+            wanted = {one: known.get(one, set()) for one in whole} | partly
+            wanted = self._with_events(subaccount_id, wanted, whole)
+            held = obstacles_to(self.obstacles(), subaccount_id, day, wanted)
+            if held and not everything:
+                raise HeldError(list(dict.fromkeys(one for found in held.values() for one in found)))
+            wanted = {one: found for one, found in wanted.items() if one not in held}
+            if not wanted:
+                return None
+            ids = ErasedIds(
+                subaccount_id,
+                frozenset(wanted.keys() - partly.keys()),
+                frozenset(one for found in wanted.values() for one in found),
+            )
+            erasure = Erasure(
+                erasure_id=new_erasure_id(),
+                subaccount_id=subaccount_id,
+                call_date=day,
+                reason=ids.cut_from(mask_numbers(order.reason)),
+                by=order.by,
+                user=order.user,
+                kind=order.kind,
+                at=connections.clock().isoformat(),
+                whole_day=everything and not held,
+                session_ids=ids.session_ids,
+                recording_ids=ids.recording_ids,
+                sources=frozenset(
+                    path
+                    for one, path in contents.sources.items()
+                    if one in ids.recording_ids and order.kind != RETENTION
+                ),
+            )
+            return self._begin(erasure, order, held)
+
+    def finish(self) -> None:
+        """Remove the ids of all erasures from events and Dagster's storage, and note that they are complete.
+
+        Raises ArchiveError: the next command continues.
+        """
+        connections = self._connections
+        if not self._unfinished:
+            return
+        by_account: dict[str, list[Erasure]] = defaultdict(list)
+        for erasure in self._unfinished:
+            by_account[erasure.subaccount_id].append(erasure)
+        inbox = connections.inbox()
+        for account, erasures in by_account.items():
+            if inbox is not None:
+                inbox.erase(_ids_of(account, erasures))
+        home = dagster_home(connections.settings)
+        if home is not None:
+            every = {one for erasure in self._unfinished for one in (*erasure.session_ids, *erasure.recording_ids)}
+            try:
+                self.out_of_reach.update(erase_from_dagster(home, every).out_of_reach)
+            except ConfigurationError as err:
+                self.out_of_reach.add(str(err))
+        for erasure in self._unfinished:
+            connections.register.complete(erasure)
+        self._unfinished.clear()
+
+    def _with_events(self, subaccount_id: str, sessions: dict[str, set[str]], whole: set[str]) -> dict[str, set[str]]:
+        """Return the sessions with the recordings that only events name."""
+        inbox = self._connections.inbox()
+        if inbox is None or not whole:
+            return sessions
+        named = inbox.recordings(subaccount_id, whole)
+        return sessions | {
+            one: sessions[one] | {event.recording_id for event in named if event.session_id == one}
+            for one in {event.session_id for event in named} & sessions.keys()
+        }
+
+    def _begin(self, erasure: Erasure, order: Order | None, held: Mapping[str, list[Obstacle]]) -> Done:
+        register = self._connections.register
+        register.begin(erasure)
+        register.add(erasure)
+        recorded = self._record(erasure, None)
+        erasure = replace(erasure, deleting=True, file_count=len(self._files(erasure)))
+        register.begin(erasure)
+        return self._delete(erasure, order, recorded, held)
+
+    def _continued(self, erasure: Erasure, order: Order | None) -> Done:
+        connections, account, day = self._connections, erasure.subaccount_id, erasure.call_date
+        recorded = self._recorded(erasure)
+        count = len(self._files(erasure))
+        untouched = not erasure.deleting or (count > 0 and count == erasure.file_count)
+        sessions = contents_of(connections, account, day).sessions
+        covered = {one: set[str]() for one in erasure.session_ids} | {
+            one: found
+            for one, found in sessions.items()
+            if one in erasure.session_ids or not erasure.recording_ids.isdisjoint(found)
+        }
+        if held := obstacles_to(self.obstacles(), account, day, covered):
+            obstacles = list(dict.fromkeys(one for found in held.values() for one in found))
+            if untouched:
+                if recorded is not None:
+                    facts = {"erasure": erasure.erasure_id, "subaccount_id": account, "call_date": str(day)}
+                    connections.recorder.record(
+                        {"event": WITHDRAWN, **facts, "holds": [one.hold_id for one in obstacles], "by": erasure.by}
+                    )
+                connections.register.withdraw(erasure)
+                raise HeldError(obstacles)
+            names = ", ".join(one.hold_id for one in obstacles)
+            log.warning("%s came too late for an erasure of %s that was begun before it", names, day)
+        if not erasure.deleting:
+            found = {one for session in erasure.session_ids for one in sessions.get(session, ())}
+            erasure = replace(erasure, recording_ids=erasure.recording_ids | found)
+            connections.register.begin(erasure)
+            connections.register.add(erasure)
+        recorded = self._record(erasure, recorded)
+        if not erasure.deleting:
+            erasure = replace(erasure, deleting=True, file_count=count)
+            connections.register.begin(erasure)
+        return self._delete(erasure, order, recorded, {})
+
+    def _delete(
+        self, erasure: Erasure, order: Order | None, recorded: set[int], held: Mapping[str, list[Obstacle]]
+    ) -> Done:
+        connections = self._connections
+        bypass = order is not None and order.bypass_governance
+        uris = uris_of(connections, erasure.subaccount_id, erasure.sources)
+        if order is not None and order.delete_at_landing:
+            self._delete_at_landing(erasure)
+        self._delete_files(erasure, bypass_governance=bypass)
+        for day in sorted(self._days_of(erasure)):
+            with ExitStack() as stack:
+                if day != erasure.call_date:
+                    stack.enter_context(connections.day_lock(day))
+                stack.enter_context(connections.neighbours_lock())
+                erase_from_catalog(connections.catalog_day(day), erasure.ids, responses=connections.responses)
+        connections.recorder.complete()
+        recorded = self._record(erasure, recorded)
+        redact(connections.ledger, recorded, bypass_governance=bypass)
+        self._unfinished.append(erasure)
+        return Done(erasure, erasure.file_count, len(recorded), uris, held)
+
+    def _record(self, erasure: Erasure, recorded: set[int] | None) -> set[int]:
+        """Record the erasure with the entries that are to be redacted, unless that is done, and return their numbers.
+
+        `recorded` are those that its earlier entry names; None without one.
+        """
+        found = {number for number, _ in self._entries(erasure)}
+        if recorded is not None and found <= recorded:
+            return recorded
+        facts = {
+            "event": ERASED,
+            "erasure": erasure.erasure_id,
+            "kind": erasure.kind,
+            "subaccount_id": erasure.subaccount_id,
+            "call_date": str(erasure.call_date),
+            "recording_ids": sorted(erasure.recording_ids),
+            "session_hashes": sorted(session_hash(erasure.subaccount_id, one) for one in erasure.session_ids),
+            "reason": erasure.reason,
+            "by": erasure.by,
+            "entries": sorted(found - (recorded or set())),
+        }
+        if erasure.user is not None:
+            facts["user"] = erasure.user
+        self._connections.recorder.record(facts)
+        return found | (recorded or set())
+
+    def _entries(self, erasure: Erasure) -> Iterator[tuple[int, dict[str, Any]]]:
+        days = None if _is_searched_everywhere(erasure) else [str(day) for day in _near(erasure)]
+        return self._reader.naming(erasure.session_ids, erasure.recording_ids, days=days)
+
+    def _recorded(self, erasure: Erasure) -> set[int] | None:
+        """Return the numbers of the entries that the erasure's own entries name; None without one of its own."""
+        own = [facts for facts in self._reader.events(ERASED) if facts.get("erasure") == erasure.erasure_id]
+        return {number for facts in own for number in facts["entries"]} if own else None
+
+    def _files(self, erasure: Erasure) -> list[str]:
+        """Return the files of the day that are to go."""
+        return [
+            item.path
+            for item, session_id, recording_id in files_of_day(
+                self._connections, erasure.subaccount_id, erasure.call_date
+            )
+            if session_id in erasure.session_ids or recording_id in erasure.recording_ids
+        ]
+
+    def _delete_files(self, erasure: Erasure, *, bypass_governance: bool) -> None:
+        """Delete the files with every version of them, and what else is in folders of sessions that go as a whole."""
+        archive, account = self._connections.archive, erasure.subaccount_id
+        archive.sweep(account, erasure.call_date)
+        of_day = day_folders(self._connections, account, erasure.call_date)
+        folders = (
+            list(of_day)
+            if erasure.whole_day
+            else [f"{folder}/{one}" for folder in of_day for one in sorted(erasure.session_ids)]
+        )
+        paths = self._paths_named(erasure)
+        for day in _near(erasure):
+            for item, session_id, recording_id in files_of_day(self._connections, account, day):
+                if session_id in erasure.session_ids or recording_id in erasure.recording_ids:
+                    paths.add(item.path)
+        done = set(folders)
+        left = [path for path in sorted(paths) if done.isdisjoint((_above(path), _above(_above(path))))]
+        erase, erase_folder = (
+            partial(function, bypass_governance=bypass_governance)
+            for function in (archive.store.erase, archive.store.erase_folder)
+        )
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            deque(pool.map(erase_folder, folders), maxlen=0)
+            deque(pool.map(erase, left), maxlen=0)
+
+    def _paths_named(self, erasure: Erasure) -> set[str]:
+        """Return the paths that entries of the ledger name, which need not be in the day's folder; not forged ones."""
+        paths = (facts.get("archive_path") for _, facts in self._entries(erasure))
+        return {
+            path
+            for path in paths
+            if isinstance(path, str) and path.rpartition("/")[2].partition(".")[0] in erasure.recording_ids
+        }
+
+    def _days_of(self, erasure: Erasure) -> set[date]:
+        ids = erasure.ids
+        if not _is_searched_everywhere(erasure):
+            return {erasure.call_date, *rows_naming(self._connections, ids, days=_near(erasure))}
+        with_rows = rows_naming(self._connections, ids)
+        return {erasure.call_date, *with_rows, *days_with_responses(self._connections, ids.all)}
+
+    def _delete_at_landing(self, erasure: Erasure) -> None:
+        accounts = {account.subaccount_id: account for account in self._connections.settings.accounts}
+        account = accounts.get(erasure.subaccount_id)
+        if account is None:
+            raise ConfigurationError(
+                f"{erasure.subaccount_id} is not in the configuration, so its landing is not known"
+            )
+        landing = self._connections.landings.of(account)
+        for path in sorted(erasure.sources):
+            landing.delete(path)
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _near(erasure: Erasure) -> list[date]:
+    return [erasure.call_date + _ONE * offset for offset in (0, -1, 1)]
+
+
+def _is_searched_everywhere(erasure: Erasure) -> bool:
+    """Return whether all days, and not only the day and its neighbours, are searched for the ids."""
+    return erasure.kind != RETENTION and len(erasure.ids.all) <= _MOST_IDS
+
+
+def _ids_of(account: str, erasures: Sequence[Erasure]) -> ErasedIds:
+    return ErasedIds(
+        account,
+        frozenset(one for erasure in erasures for one in erasure.session_ids),
+        frozenset(one for erasure in erasures for one in erasure.recording_ids),
+    )

@@ -1,0 +1,162 @@
+"""Erasure on archived days: what is gone, what stays, and that no run brings it back."""
+
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from callarchive.custody.erasures import session_hash
+from callarchive.custody.holds import Scope
+from callarchive.simulator.running import DEMO_ACCOUNTS
+
+Start = Callable[..., Any]
+
+
+def places_with(folder: Path, words: Collection[str]) -> list[str]:
+    """Return the files below the folder that have one of the words: raw, as Parquet, or packed with zstd, and their names."""
+    wanted = [form for word in words for form in (word.encode(), word.replace("-", "").encode())]
+    found = []
+    for path in sorted(folder.rglob("*")):
+        data = str(path.relative_to(folder)).encode()
+        if path.is_file():
+            data += path.read_bytes()
+            if path.suffix == ".parquet":
+                data += json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
+            elif path.suffix == ".zst":
+                with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as unpacked:
+                    data += unpacked.read()
+        if any(one in data.lower() for one in wanted):
+            found.append(str(path.relative_to(folder)))
+    return found
+
+
+def document(done: Any) -> Any:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def a_recording(trial: Any, *, alone: bool | None = None) -> dict[str, Any]:
+    """Return the row of an archived recording: of a session with others, or without."""
+    rows = trial.tables()["recordings"]
+    count = {one["session_id"]: sum(row["session_id"] == one["session_id"] for row in rows) for one in rows}
+    return next(
+        row
+        for row in rows
+        if row["archive_status"] == "archived" and (alone is None or (count[row["session_id"]] == 1) is alone)
+    )
+
+
+@pytest.fixture
+def trial(start_trial: Start) -> Any:
+    trial = start_trial(sessions_per_day=8, accounts=DEMO_ACCOUNTS[:2])
+    trial.archive()
+    return trial
+
+
+@pytest.fixture(scope="module")
+def shared(start_shared_trial: Start) -> Any:
+    """An archived day that no test changes."""
+    trial = start_shared_trial(sessions_per_day=4, accounts=DEMO_ACCOUNTS[:1])
+    trial.archive()
+    return trial
+
+
+def test_an_erased_session_leaves_only_its_tombstones(trial: Any) -> None:
+    row = a_recording(trial)
+    session, folder = row["session_id"], trial.config.parent
+    audio = Path(row["archive_uri"].removeprefix("file://")).read_bytes()
+    recordings = {one["recording_id"] for one in trial.tables()["recordings"] if one["session_id"] == session}
+    sessions = {one["session_id"] for one in trial.tables()["sessions"]} - {session}
+    document(trial.run("ledger", "verify", "--json"))
+    (folder / "checkpoint").write_text(trial.run("ledger", "head").stdout)
+    done = document(trial.run("erase", "--json", "--session", f"{{{session.upper()}}}", "--reason", "case 17"))
+    assert [set(one["recording_ids"]) for one in done["erased"]] == [recordings]
+    left = places_with(folder, [session])
+    assert {path.split("/")[1] for path in left} == {"_steps", "recordings"}, left
+    assert not [path for path in folder.rglob("*") if path.is_file() and audio in path.read_bytes()]
+    tables = trial.tables()
+    assert {one["session_id"] for one in tables["sessions"]} == sessions
+    erased = {one["recording_id"] for one in tables["recordings"] if one["archive_status"] == "erased"}
+    assert erased == recordings
+    document(trial.run("ledger", "verify", "--json", "--since", str(folder / "checkpoint")))
+    again = document(trial.run("erase", "--json", "--session", session, "--reason", "case 17"))
+    assert again["erased"] == []
+    assert "already erased on 20" in again["already_erased"][0]
+
+
+def test_a_dry_run_shows_what_would_go_and_changes_nothing(trial: Any) -> None:
+    row, folder = a_recording(trial), trial.config.parent
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    words = ("erase", "--session", row["session_id"], "--reason", "case 17", "--dry-run")
+    plan = document(trial.run(*words, "--json"))
+    (would,) = plan["would_erase"]
+    assert row["recording_id"] in would["recording_ids"]
+    assert would["size_bytes"] >= row["size_bytes"]
+    assert would["rows"]["sessions"] == 1
+    assert would["landing_uris"]
+    shown = trial.run(*words)
+    assert shown.returncode == 0
+    assert "Nothing was changed." in shown.stdout
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {path: data for path, data in after.items() if "_locks" not in path.parts} == {
+        path: data for path, data in before.items() if "_locks" not in path.parts
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--session", "abc", "--reason", "x"), 2, "is not a session or recording id"),
+        (("--reason", "x"), 2, "--session, --recording or --number"),
+        (
+            ("--session", "e35e3d0e-065a-41ec-b119-676cb2bc33ef", "--number", "+6561234567", "--reason", "x"),
+            2,
+            "give one",
+        ),
+        (("--session", "e35e3d0e-065a-41ec-b119-676cb2bc33ef"), 2, "--reason"),
+        (("--session", "e35e3d0e-065a-41ec-b119-676cb2bc33ef", "--reason", " "), 2, "--reason"),
+        (("--session", "e35e3d0e-065a-41ec-b119-676cb2bc33ef", "--reason", "x"), 1, "nothing knows"),
+        (("--number", "+6561234567", "--reason", "x"), 3, "phone numbers are dropped"),
+        (("--number", "carol", "--reason", "x"), 2, "is not a phone number"),
+    ],
+)
+def test_what_cannot_be_done_says_why(shared: Any, words: tuple[str, ...], code: int, said: str) -> None:
+    done = shared.run("erase", *words)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "6561234567" not in done.stdout + done.stderr
+
+
+def test_a_held_session_is_refused_and_nothing_changes(shared: Any) -> None:
+    row, files = a_recording(shared), shared.files()
+    with shared.connections() as connections:
+        scope = Scope(recording_id=row["recording_id"])
+        hold = connections.holds.add(scope, reason="case 18", by="ada", at=shared.simulator.clock())
+    held = shared.files()
+    for words in (("--session", row["session_id"]), ("--recording", row["recording_id"])):
+        for more in ((), ("--dry-run",)):
+            done = shared.run("erase", *words, "--reason", "case 17", *more)
+            assert done.returncode == 3
+            assert f"{hold.hold_id} (recording {row['recording_id']}: case 18)" in done.stderr
+    assert shared.files() == held != files
+    with shared.connections() as connections:
+        connections.holds.release(hold, by="ada", at=shared.simulator.clock())
+
+
+def test_a_hold_that_only_the_ledger_knows_still_holds(shared: Any) -> None:
+    row = a_recording(shared)
+    facts = {"kind": "session", "session_hash": session_hash(row["subaccount_id"], row["session_id"])}
+    with shared.connections() as connections:
+        connections.recorder.record(
+            {"event": "hold_added", "hold": "hold-removed", **facts, "reason": "case 18", "by": "a"}
+        )
+        refused = shared.run("erase", "--session", row["session_id"], "--reason", "case 17")
+        assert refused.returncode == 3
+        assert "hold-removed (known to the ledger only" in refused.stderr
+        connections.recorder.record({"event": "hold_released", "hold": "hold-removed", "by": "a"})
+    planned = shared.run("erase", "--session", row["session_id"], "--reason", "case 17", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
