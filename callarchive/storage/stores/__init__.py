@@ -30,7 +30,8 @@ class Staging(Protocol):
         """Make the bytes durable as a new object at `path`.
 
         Raises AlreadyExistsError if the name is taken; the staged bytes remain and may be committed under another name.
-        Raises StoreError if they could not be made durable: no name was created, or the store does not know.
+        Raises StoreError if they could not be made durable. Others may have relied on the name by then, so it is removed
+        only if nobody could read the bytes from it.
         """
 
 

@@ -61,17 +61,16 @@ class LocalStaging:
                 self._link(folder, name)
             except FileExistsError as err:
                 # A killed run may have created the name and not synced it; from now on it is relied upon.
-                with contextlib.suppress(OSError):
-                    folder.sync()
+                folder.sync()
                 raise AlreadyExistsError(f"{self._root.uri(path)} already exists") from err
             self._usable = False
             self._remove_temporary()
             try:
                 folder.sync()
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=folder.descriptor)
-                raise
+            except OSError as err:
+                # The name stays: another process may rely on it by now, as the next append to the ledger does.
+                error = self._root.error(err, "committing", path)
+                raise StoreError(f"{error}: the name is there, but may not survive a crash: run again") from err
 
     def commit_over(self, path: str) -> None:
         """Make the bytes durable at `path`, in place of an existing object."""

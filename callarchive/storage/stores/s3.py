@@ -43,6 +43,7 @@ _CHUNK_BYTES = 1024 * 1024
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _LEASE_S = 60.0
 _CONFLICT_ATTEMPTS = 5
+_READS = 2  # of an object that seems damaged, because the download may be
 _CONFLICT_BACKOFF = Backoff(first_s=0.2)
 _STAGING_KEY = "callarchive-staging"  # the metadata key that identifies the staging that wrote an object
 _kept: dict[tuple[str, str], Promises] = {}  # buckets that passed the test in this process, by endpoint and name
@@ -294,14 +295,15 @@ class S3Store:
         """Raise StoreError, and delete the object, unless S3 holds the bytes that were sent. A 200 alone does not prove it.
 
         Proof is an ETag that is their MD5, else a store that was seen to refuse wrong checksums, else the bytes read back.
-        The checksum in the response may be a copy of ours, so it proves only a difference.
+        The checksum in the response may be a copy of ours, so it proves nothing. Nor does a difference: an object that reads
+        as it was sent is kept, because another process may rely on it by now, as the next append to the ledger does.
         """
         stored, etag = response.get("ChecksumSHA256"), response.get("ETag", "")
-        if stored is None or stored == digests.sha256_base64:
-            if etag.strip('"').lower() == digests.md5_hex or self._checksums_are_compared():
-                return
-            if self._stored_sha256(path) == digests.sha256:
-                return
+        agrees = stored is None or stored == digests.sha256_base64
+        if agrees and (etag.strip('"').lower() == digests.md5_hex or self._checksums_are_compared()):
+            return
+        if any(self._stored_sha256(path) == digests.sha256 for _ in range(_READS)):
+            return
         self.delete(path)
         raise StoreError(f"{self.uri(path)}: S3 stored other bytes than were sent; they were deleted: run again")
 

@@ -1,16 +1,20 @@
 """Appending to the ledger from several threads and processes, and what a check of the whole finds."""
 
+import base64
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from callarchive.domain.errors import ArchiveError, LedgerError
+from callarchive.domain.errors import ArchiveError, LedgerError, StoreError
 from callarchive.domain.foreign_text import mask_numbers
 from callarchive.ledger.anchor import Anchor
 from callarchive.ledger.batches import Batch, path_of, redacted_line
@@ -18,8 +22,11 @@ from callarchive.ledger.checking import CheckedLedger, check_ledger, witness_in
 from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import Checkpoint, SigningKey
 from callarchive.ledger.tree import leaf_hash
+from callarchive.settings import S3Settings
 from callarchive.storage.stores.local import LocalStore
+from callarchive.storage.stores.local_root import HeldFolder
 from callarchive.storage.stores.opening import file_url
+from callarchive.storage.stores.s3 import S3Store
 
 KEY = SigningKey("callarchive", bytes(range(32)))
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -89,6 +96,50 @@ for number in range(100_000):
         process.wait()
     ledger.append([facts(2)])
     assert check_ledger(ledger).problems == []
+
+
+def test_an_append_that_fails_late_leaves_no_hole_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = open_ledger(tmp_path), open_ledger(tmp_path)
+    ours.append([facts(0)])
+    whole, is_failing = HeldFolder.sync, [True]
+
+    def fail_after_another_append(folder: HeldFolder) -> None:
+        if is_failing.pop() if is_failing else False:
+            theirs.append([facts(2)])
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        whole(folder)
+
+    monkeypatch.setattr(HeldFolder, "sync", fail_after_another_append)
+    with pytest.raises(StoreError, match="Input/output error"):
+        ours.append([facts(1)])
+    ours.append([facts(3)])
+    checked = check_ledger(open_ledger(tmp_path))
+    assert (checked.size, checked.problems) == (4, [])
+
+
+def test_an_append_whose_confirmation_is_wrong_leaves_no_hole_before_the_next(
+    s3_store: S3Store, s3_endpoint: str, meddling_server: Callable[..., str], aws_environment: None
+) -> None:
+    def deny_after_another_append(exchange: Any) -> None:
+        if exchange.method == "PUT" and "/_ledger/" in exchange.path and not changed:
+            changed.append(exchange.path)
+            theirs.append([facts(2)])
+            exchange.headers["x-amz-checksum-sha256"] = base64.b64encode(bytes(32)).decode()
+
+    changed: list[str] = []
+    endpoint = meddling_server(s3_endpoint, answered=deny_after_another_append)
+    settings = S3Settings(endpoint_url=endpoint, region="us-east-1")
+    ours, theirs = (
+        Ledger(store, origin="callarchive", clock=lambda: AT, signing_key=KEY)
+        for store in (S3Store(s3_store.url, settings), s3_store)
+    )
+    theirs.append([facts(0)])
+    ours.append([facts(1)])
+    ours.append([facts(3)])
+    checked = check_ledger(theirs)
+    assert (checked.size, checked.problems, len(changed)) == (4, [], 1)
 
 
 def test_entries_that_were_edited_are_found(ledger: Ledger) -> None:

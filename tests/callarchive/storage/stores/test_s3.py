@@ -170,6 +170,28 @@ def test_an_object_stored_with_another_checksum_is_deleted(s3_store: S3Store, s3
     assert s3_store.list("") == []
 
 
+def test_an_object_that_reads_as_it_was_sent_is_kept_whatever_the_response_says(
+    s3_store: S3Store, s3_endpoint: str
+) -> None:
+    reads = []
+
+    def meddle(method: str, path: str, answer: Answer) -> Answer:
+        if method == "PUT":
+            other = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
+            headers = [header for header in answer.headers if header[0].lower() != "x-amz-checksum-sha256"]
+            return Answer(answer.status, [*headers, ("x-amz-checksum-sha256", other)], answer.body)
+        if method == "GET":
+            reads.append(path)
+            if len(reads) == 1:
+                answer.body = b"M" + answer.body[1:]
+        return answer
+
+    with between(s3_endpoint, meddle) as (endpoint, _):
+        store_at(endpoint, s3_store).create("day/a.mp3", b"mine")
+    assert len(reads) == 2
+    assert s3_store.read("day/a.mp3") == b"mine"
+
+
 @pytest.mark.parametrize("change", ["short", "flipped"])
 def test_an_incomplete_or_changed_download_is_an_error(s3_store: S3Store, s3_endpoint: str, change: str) -> None:
     s3_store.replace("a", b"the whole truth")
