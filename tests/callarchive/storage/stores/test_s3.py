@@ -170,7 +170,7 @@ def test_an_object_stored_with_another_checksum_is_deleted(s3_store: S3Store, s3
     assert s3_store.list("") == []
 
 
-def test_an_object_that_reads_as_it_was_sent_is_kept_whatever_the_response_says(
+def test_an_object_that_reads_back_right_is_kept_whatever_the_response_says(
     s3_store: S3Store, s3_endpoint: str
 ) -> None:
     reads = []
