@@ -10,6 +10,7 @@ import dagster as dg
 from assets import catalog, collection, statistics
 from assets.failures import STEP_RETRIES
 from assets.newest_day import newest_day_archived
+from assets.past_time import nothing_kept_past_its_time
 from callarchive.catalog import schemas
 from callarchive.settings import Settings
 from pipelines.newest_day import newest_day_sensor
@@ -36,7 +37,7 @@ def code_location(settings: Settings) -> dg.Definitions:
         jobs=[archive_day],
         schedules=[nightly(settings, archive_day)],
         sensors=[*sensors(settings, archive_day), newest_day_sensor(settings)],
-        asset_checks=[newest_day_archived],
+        asset_checks=[newest_day_archived, nothing_kept_past_its_time],
         resources={"connections": connections_resource(settings)},
         # Threads inside the steps do the work; a process for each step would cost seconds.
         executor=dg.in_process_executor,

@@ -50,6 +50,7 @@ def archive(
     from callarchive.archiving.connections import Connections
     from callarchive.cli.day_results import archive_days
     from callarchive.domain.days import days_between
+    from callarchive.monitoring.alert_rules import alert_on_past_time
 
     output: Output = context.obj
     begin, end = single_day_or_range(day, first, last)
@@ -66,6 +67,7 @@ def archive(
         with output.progress() as progress:
             results = list(archive_days(connections, days_between(begin, end), reread=reread, progress=progress))
         head = ledger_head(connections)
+        alert_on_past_time(connections)
     print_results(output, results, ledger=head)
     exit_for_failures(results, ignore_checks=ignore_checks)
 

@@ -46,7 +46,8 @@ def status(
 
     8x8 does not document how long it keeps recordings that it could not push: accounts.push_retention_hours (24 by default) is
     assumed. Today is included once it has been archived. Exits with 1 if a recording is at risk, a day was never archived, new
-    time zone data moved the bounds of an archived day, or the inbox cannot be read.
+    time zone data moved the bounds of an archived day, the inbox cannot be read, or a day is past its retention for more than
+    two days.
 
     \b
     Examples:
@@ -162,6 +163,8 @@ def _print(output: Output, overview: "Status", *, options: str) -> None:
         counts = ", ".join(f"{kind} {count}" for kind, count in overview.open_rows.items())
         which = next(iter(overview.open_rows)) if len(overview.open_rows) == 1 else _ALL
         output.print_text(f"Open in reconciliation: {counts}. List them: callarchive status --open {which}{options}")
+    if not overview.past_time.passed:
+        output.print_text(f"Retention: {overview.past_time.summary}")
     if overview.failing:
         _print_failing(output, overview)
     if overview.at_risk:

@@ -1,4 +1,4 @@
-"""What raises an alert: a failed day, failing checks, recordings at risk of being lost or missing. See `alerts` for how."""
+"""What raises an alert: failed days and checks, recordings at risk or missing, days kept too long. See `alerts` for how."""
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
@@ -14,6 +14,7 @@ from callarchive.domain.identifiers import ids_in
 from callarchive.domain.plurals import many
 from callarchive.monitoring.alerts import Alert, Alerts
 from callarchive.monitoring.checks import CheckResult
+from callarchive.monitoring.past_time import KeptPastTime, kept_past_time
 
 if TYPE_CHECKING:
     from callarchive.monitoring.at_risk import AtRisk
@@ -55,6 +56,17 @@ def alert_on_day(
                 alerts.send(alert)
         except ArchiveError as err:
             log.error("%s: could not determine which recordings are at risk: %s", day, err)
+
+
+def alert_on_past_time(connections: Connections, found: KeptPastTime | None = None) -> None:
+    """Send an alert if days are kept more than two days longer than their retention allows. Never raises."""
+    alerts = alerts_of(connections)
+    if not alerts.channels:
+        return
+    found = found or kept_past_time(connections)
+    if found.is_late:
+        lines = (f"{one.call_date}: {one.subaccount_id}, keep_days = {one.keep_days}" for one in found.days)
+        alerts.send(Alert("past_time", "retention", found.summary, tuple(lines)))
 
 
 def alert_on_failure(alerts: Alerts, what: str, reason: str) -> None:

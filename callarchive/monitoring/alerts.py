@@ -30,7 +30,7 @@ class Alert:
     """An alert.
 
     Attributes:
-        kind: run_failed, checks_failed, not_checked, countdown, missing, test.
+        kind: run_failed, checks_failed, not_checked, countdown, missing, past_time, test.
         key: the subject; the same kind and key are not sent again before `alerts.repeat_after_hours`.
         about: names of the items in the alert, which is sent again as soon as there is a new one, but not when there are fewer.
         notes: about the alerts themselves.

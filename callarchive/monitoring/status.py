@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from callarchive.domain.evidence import Outcome
 from callarchive.domain.models import Discrepancy
 from callarchive.monitoring.at_risk import AtRisk, at_risk, days_at_risk
 from callarchive.monitoring.evaluation import run_checks
+from callarchive.monitoring.past_time import KeptPastTime, kept_past_time
 
 if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
@@ -49,6 +50,7 @@ class Status:
         never_archived: days without a partition, which does not mean days without calls.
         moved: days archived with bounds that have changed with the time zone data: of these days, or of the last year
             if no range was requested.
+        past_time: what is kept past its retention, of all days.
         open_rows: number of open rows of `reconciliation` by kind.
         last_events: when the last webhook event of each account came.
         inbox_error: why the inbox could not be read; None if it could, or if there is none.
@@ -64,14 +66,17 @@ class Status:
     last_events: dict[str, datetime]
     inbox_error: str | None = None
     moved: tuple[MovedDay, ...] = ()
+    past_time: KeptPastTime = field(default_factory=KeptPastTime)
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is at risk, all accounts and days are archived, no bounds moved, and the inbox is readable."""
+        """Whether nothing needs attention: all days and accounts are archived, and nothing is at risk or kept for too long."""
         accounts_failed = any(
             check.name == "accounts_archived" and check.outcome is not Outcome.PASSED for check in self.failing
         )
-        return not (self.never_archived or self.moved or accounts_failed or self.at_risk) and self.inbox_error is None
+        is_kept_too_long = self.past_time.is_late or self.past_time.error is not None
+        needs_attention = self.never_archived or self.moved or accounts_failed or self.at_risk or is_kept_too_long
+        return not needs_attention and self.inbox_error is None
 
 
 def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: bool = False) -> Status:
@@ -114,6 +119,7 @@ def read_status(connections: Connections, days: Sequence[date], *, all_at_risk: 
         last_events={account.subaccount_id: account.last_received_at for account in statistics},
         inbox_error=inbox_error,
         moved=review_bounds(catalog, settings, reviewed).moved,
+        past_time=kept_past_time(connections),
     )
 
 

@@ -99,7 +99,7 @@ def erase_from_dagster(home: Path, ids: Collection[str]) -> DagsterTraces:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Folders with files of Dagster, PostgreSQL databases, and what `dagster.yaml` puts elsewhere."""
+    """Folders with files of Dagster, PostgreSQL databases, and what is kept elsewhere by `dagster.yaml`."""
 
     folders: tuple[Path, ...]
     databases: "tuple[sa.URL, ...]"

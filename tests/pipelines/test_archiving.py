@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from assets.newest_day import NAME as NEWEST_DAY
+from assets.past_time import NAME as PAST_TIME
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.transforms import public_tables
 from callarchive.catalog import schemas
@@ -108,7 +109,7 @@ def test_a_batch_is_one_run_and_a_check_that_fails_does_not_fail_it(
         lost += row["archive_status"] in ("failed", "missing", "rejected", "not_uploaded")
     assert lost > 0, "the simulated days should hold recordings that are lost"
     checks = {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
-    assert checks.keys() == {NEWEST_DAY, *(check.name for check in CHECKS)}
+    assert checks.keys() == {NEWEST_DAY, PAST_TIME, *(check.name for check in CHECKS)}
     assert not checks["recordings_archived"].passed
     assert {name for name, check in checks.items() if check.blocking and not check.passed} == set()
 

@@ -36,7 +36,7 @@ def test_everything_loads_without_a_secret_or_a_server(tmp_path: Path) -> None:
     dg.Definitions.validate_loadable(definitions)
     graph = definitions.resolve_asset_graph()
     assert len(graph.get_all_asset_keys()) == 8
-    assert len(graph.asset_check_keys) == 23
+    assert len(graph.asset_check_keys) == 24
 
 
 def test_the_whole_chain_shares_partitions_and_batches(tmp_path: Path) -> None:

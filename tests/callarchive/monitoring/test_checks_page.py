@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assets import newest_day
+from assets import newest_day, past_time
 from callarchive.monitoring.checks import CHECKS, RECONCILIATION_CHECKS, Check
 from callarchive.settings import CheckSettings, ReconciliationLimits
 
@@ -16,7 +16,7 @@ KINDS = {check.name: kind.value for kind, check in RECONCILIATION_CHECKS.items()
 
 
 def test_every_check_has_a_section_and_every_section_a_check() -> None:
-    assert list(SECTIONS) == [*(check.name for check in CHECKS), newest_day.NAME]
+    assert list(SECTIONS) == [*(check.name for check in CHECKS), newest_day.NAME, past_time.NAME]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
