@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from callarchive.catalog.parquet_catalog import Catalog
 
 _SESSION_COLUMNS = ("subaccount_id", "session_id", "started_at", "ended_at")
-_FILE_COLUMNS = ("subaccount_id", "recording_id", "archive_status")
+_FILE_COLUMNS = ("subaccount_id", "session_id", "recording_id", "archive_status")
 
 
 @dataclass(frozen=True)

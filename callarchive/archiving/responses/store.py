@@ -128,7 +128,7 @@ def call_log_path(day: date, subaccount_id: str) -> str:
 def _packed(files: Sequence[Path], mask: PhoneNumberMask, *, is_erased: Callable[[str], bool]) -> bytes:
     """Pack the masked files as tar and zstd, without timestamps, so that equal rows give equal bytes.
 
-    Rows with a cell that names something erased are left out.
+    Rows with a cell that names something erased are left out, and files that have no others.
     """
     target = pa.BufferOutputStream()
     with (
@@ -137,10 +137,17 @@ def _packed(files: Sequence[Path], mask: PhoneNumberMask, *, is_erased: Callable
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         for number, path in enumerate(files):
-            masked = folder / "masked.csv"
+            masked, kept_count, erased_count = folder / "masked.csv", 0, 0
             with masked.open("w", encoding="utf-8", newline="") as rows:
-                kept = (row for row in masked_rows(path, mask=mask) if not any(map(is_erased, row)))
-                csv.writer(rows, lineterminator="\n").writerows(kept)
+                writer = csv.writer(rows, lineterminator="\n")
+                for row in masked_rows(path, mask=mask):
+                    if any(map(is_erased, row)):
+                        erased_count += 1
+                    else:
+                        writer.writerow(row)
+                        kept_count += 1
+            if erased_count and kept_count <= 1:
+                continue  # with nothing but its header, it would look like an export that was cut
             member = tarfile.TarInfo(f"log-{number:04d}.csv")
             member.size = masked.stat().st_size
             with masked.open("rb") as file:

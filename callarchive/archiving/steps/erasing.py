@@ -22,6 +22,9 @@ def erase_from_catalog(day: CatalogDay, ids: ErasedIds, *, responses: ResponseSt
     responses.erase(day.date, ids)
 
 
+_WITHOUT_IDS = (schemas.DAY_BOUNDS, schemas.STATUS_STATS, schemas.DURATION_STATS)
+
+
 class _Erasing:
     def __init__(self, day: CatalogDay, ids: ErasedIds) -> None:
         self._day = day
@@ -34,7 +37,7 @@ class _Erasing:
         tables = [table for table in (*schemas.STEP_TABLES, *schemas.PUBLIC_TABLES) if day.catalog.has(table, day.date)]
         self._files()
         for table in tables:
-            if table in (schemas.RECORDING_FILES, schemas.STATUS_STATS, schemas.DURATION_STATS):
+            if table in (schemas.RECORDING_FILES, *_WITHOUT_IDS):
                 continue
             before = day.rows(table)
             after = without_erased(table, before, self._ids, on=self._on)

@@ -17,12 +17,13 @@ from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transfer_journal import TransferJournal
+from callarchive.archiving.transforms.erased_rows import not_erased
 from callarchive.archiving.transforms.recording_events import event_columns
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
 from callarchive.catalog.rows import file_from, recording_from
 from callarchive.domain.errors import AccountFailure, ArchiveError
-from callarchive.domain.models import ApiStatus
+from callarchive.domain.models import ApiStatus, ArchiveStatus
 from callarchive.runtime.worker_pool import NoProgress, Progress
 from callarchive.settings import AccountSettings
 
@@ -45,7 +46,7 @@ def fetch_recordings(
 
     Raises ArchiveError if no account could be archived; what was archived is in the journal and is not downloaded again.
     """
-    metadata = day.required_rows(schemas.RECORDING_METADATA)
+    metadata = not_erased(day.required_rows(schemas.RECORDING_METADATA), day.erased)
     journal = TransferJournal(day.catalog, day.date)
     for account in day.settings.accounts:
         archive.sweep(account.subaccount_id, day.date)
@@ -56,8 +57,9 @@ def fetch_recordings(
     files = journal.known()
     is_named = _are_named(files, metadata)
     by_status = count_values(files["archive_status"].filter(is_named))
-    # Rows of files that no recording names any more stay: the bytes are still in the archive.
-    kept = rows_where(files, pc.or_(is_named, pc.is_valid(files["archive_path"])))
+    # Rows of files that no recording names any more stay: the bytes are still in the archive. So do tombstones.
+    is_erased = pc.equal(files["archive_status"], ArchiveStatus.ERASED.value)
+    kept = rows_where(files, pc.or_(pc.or_(is_named, is_erased), pc.is_valid(files["archive_path"])))
     day.recorder.record_files(day.date, kept)
     count = journal.close(kept)
     return StepReport(schemas.RECORDING_FILES, day.date, count, {**by_status, **counts}, all_failures)

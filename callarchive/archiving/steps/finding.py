@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,14 +12,16 @@ from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, keep_failures
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transforms.day_assignment import assign_sessions
+from callarchive.archiving.transforms.erased_rows import not_erased
 from callarchive.archiving.transforms.missing_sessions import AccountSources, missing_sessions
 from callarchive.archiving.transforms.recording_events import inbox_events, write_recording_events
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, pc
 from callarchive.catalog.day_bounds import keep_bounds
 from callarchive.catalog.rows import problem_row, session_table
+from callarchive.custody.erasures import Erased
 from callarchive.domain.errors import ArchiveError, StoreError, UnavailableError
-from callarchive.domain.models import RowProblem
+from callarchive.domain.models import Findings, RowProblem
 from callarchive.domain.phone_numbers import kept_number_guard
 from callarchive.settings import AccountSettings
 from callarchive.sources import SessionSource, refuse_undated, unite
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PROBLEMS_LOGGED = 20
+_NEIGHBOUR = timedelta(days=1)
 
 
 def find_sessions(
@@ -49,11 +53,13 @@ def find_sessions(
     errors: dict[str, ArchiveError] = {}
     by_account: dict[str, AccountSources] = {}
     now, (_, day_end) = day.clock(), day.bounds
+    _erase_late_events(day, open_inbox)
     latest_event = _latest_event(open_inbox)  # events that come while the sources are read belong to the next run
     problems: list[tuple[str, RowProblem]] = []
     for account in accounts:
         try:
-            by_source = [(source.kind, source.find(day.date)) for source in sources(account)]
+            found_by = ((source.kind, source.find(day.date)) for source in sources(account))
+            by_source = [(kind, _without_erased(found, day.erased, account.subaccount_id)) for kind, found in found_by]
             found = unite(findings for _, findings in by_source)
             if {kind for kind, _ in by_source} == {"inbox"}:
                 refuse_undated(found, account.subaccount_id, day.date)
@@ -69,13 +75,16 @@ def find_sessions(
     failures = keep_failures(day, schemas.SESSION_IDS, errors)
     masks = {account.subaccount_id: kept_number_guard(account) for account in accounts}
     with neighbours_lock():
-        before = day.rows(schemas.SESSION_IDS, columns=(*schemas.SESSION_IDS.key, "sources"))
-        settled = assign_sessions(catalog, day.date, named, masks=masks, zone=day.settings.zone, unread=errors)
+        before = not_erased(day.rows(schemas.SESSION_IDS), day.erased)
+        settled = assign_sessions(
+            catalog, day.date, named, before=before, masks=masks, zone=day.settings.zone, unread=errors
+        )
         rows, carried = settled.rows, settled.carried_count
         missing = missing_sessions(
             catalog, day.date, before=before, named=named, settled=rows, sources=by_account, unread=errors, now=now
         )
         # Before session_ids: a run that is killed between the two leaves the next one all that it needs.
+        missing = [row for row in missing if not day.erased.has_session(row["subaccount_id"], row["session_id"])]
         day.replace(schemas.MISSING_SESSIONS, missing)
         count = day.replace(schemas.SESSION_IDS, rows)
     # Only after the sessions of every account are written: otherwise a day whose bounds moved would look complete.
@@ -101,6 +110,31 @@ def find_sessions(
     return StepReport(schemas.SESSION_IDS, day.date, count, counts, failures)
 
 
+def _without_erased(found: Findings, erased: Erased, subaccount_id: str) -> Findings:
+    """Return what the source found of sessions that were not erased."""
+    if not erased:
+        return found
+    return Findings(
+        tuple(one for one in found.sessions if not erased.has_session(subaccount_id, one.session_id)),
+        tuple(one for one in found.problems if not erased.ids_in(subaccount_id, str(one)).all),
+        frozenset(one for one in found.other_days if not erased.has_session(subaccount_id, one)),
+    )
+
+
+def _erase_late_events(day: CatalogDay, open_inbox: Callable[[], "Inbox | None"]) -> None:
+    """Remove events of erased sessions and recordings that arrived after the erasure. A failure does not fail the day."""
+    try:
+        if not day.erased or (inbox := open_inbox()) is None:
+            return
+        begin, end = day.bounds
+        for account in day.settings.accounts:
+            named = inbox.ids_between(account.subaccount_id, begin - _NEIGHBOUR, end + _NEIGHBOUR)
+            if (ids := day.erased.ids_in(account.subaccount_id, " ".join(named))).all:
+                inbox.erase(ids)
+    except ArchiveError as err:
+        log.warning("%s: events of what was erased may still be in the inbox: %s", day.date, err)
+
+
 def _ingest_events(
     day: CatalogDay, open_inbox: Callable[[], "Inbox | None"], sessions: pa.Table
 ) -> list[tuple[str, RowProblem]]:
@@ -111,7 +145,7 @@ def _ingest_events(
     events, problems = None, []
     try:
         if (inbox := open_inbox()) is not None:
-            events = inbox_events(inbox, sessions)
+            events = not_erased(inbox_events(inbox, sessions), day.erased)
     except (UnavailableError, StoreError) as err:
         problem = RowProblem("inbox", "inbox", None, f"webhook events were not ingested: {err}")
         problems = [(account.subaccount_id, problem) for account in day.settings.accounts]

@@ -1,7 +1,7 @@
 """The second step of a day: what 8x8's API reports of the recordings of each session."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from threading import Event
@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.responses.journal import ResponseJournal
+from callarchive.archiving.responses.lines import without_erased
 from callarchive.archiving.responses.store import ResponseStore
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transfer_journal import TransferJournal
+from callarchive.archiving.transforms.erased_rows import not_erased
 from callarchive.archiving.transforms.lookup_tables import (
     BETWEEN_NEGATIVES,
     LookupRows,
@@ -26,6 +28,7 @@ from callarchive.archiving.transforms.lookup_tables import (
 from callarchive.archiving.transforms.recording_events import named_by_api, with_recordings_of_events
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import count_values, keys_of, matching_rows, pc
+from callarchive.catalog.rows import Key
 from callarchive.domain.errors import AccountFailure, ArchiveError, UnavailableError
 from callarchive.domain.models import Lookup, LookupStatus
 from callarchive.domain.payloads import UnreadableError, field_of, parse_json
@@ -57,8 +60,8 @@ class _Known:
     def __init__(self, day: CatalogDay) -> None:
         self.sessions = day.required_rows(schemas.SESSION_IDS, columns=(*_SESSION, "started_at", "ended_at"))
         self.lookups = day.rows(schemas.LOOKUPS)
-        self.named = named_by_api(day.rows(schemas.RECORDING_METADATA))
-        self.events = day.rows(schemas.RECORDING_EVENTS)
+        self.named = not_erased(named_by_api(day.rows(schemas.RECORDING_METADATA)), day.erased)
+        self.events = not_erased(day.rows(schemas.RECORDING_EVENTS), day.erased)
 
     def with_events(self, named: pa.Table) -> pa.Table:
         """Return the recordings that the API named with those that only events name."""
@@ -134,7 +137,8 @@ def _look_up(
     Return the number of sessions looked up, and why accounts failed, by subaccount_id.
     """
     lookups = known.lookups
-    to_ask = _without_left(day.clock(), journal, _to_ask(day, known, accounts), lookups, answered)
+    left = {key: _without_erased(day, key[0], lookup) for key, lookup in journal.left()}
+    to_ask = _without_left(day.clock(), left, _to_ask(day, known, accounts), lookups, answered)
     readable = lookups.filter(pc.not_equal(lookups["lookup_status"], LookupStatus.ERROR.value))
     errors: dict[str, ArchiveError] = {}
     for account in accounts:
@@ -142,10 +146,10 @@ def _look_up(
         progress.begin(f"{account.subaccount_id} {day.date} lookups", len(own))
         try:
             answers = _ask(
+                day,
                 voice(account),
                 account,
                 own,
-                concurrency=day.settings.lookups.concurrency,
                 progress=progress,
                 journal=journal,
                 readable_count=len(_of_accounts([account], readable)),
@@ -173,7 +177,9 @@ def _to_ask(day: CatalogDay, known: _Known, accounts: Sequence[AccountSettings])
     tables: dict[str, Any] = {
         "lookups": known.lookups,
         "metadata": known.with_events(known.named),
-        "files": TransferJournal(day.catalog, day.date).known((*schemas.RECORDING_FILES.key, "archive_status")),
+        "files": TransferJournal(day.catalog, day.date).known(
+            ("session_id", *schemas.RECORDING_FILES.key, "archive_status")
+        ),
         "day_end": day.bounds[1],
         "grace": day.grace,
     }
@@ -186,7 +192,7 @@ def _to_ask(day: CatalogDay, known: _Known, accounts: Sequence[AccountSettings])
 
 
 def _without_left(
-    now: datetime, journal: ResponseJournal, to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
+    now: datetime, left: Mapping[Key, Lookup], to_ask: pa.Table, lookups: pa.Table, answered: LookupRows
 ) -> pa.Table:
     """Return the sessions for which an interrupted run left no good response; good ones are added to `answered`.
 
@@ -195,7 +201,7 @@ def _without_left(
     """
     good = {
         "/".join(key): (key[0], lookup)
-        for key, lookup in journal.left()
+        for key, lookup in left.items()
         if lookup.status is not LookupStatus.ERROR and now - _LEFT_IS_GOOD <= lookup.looked_up_at <= now
     }
     if not good:
@@ -212,12 +218,17 @@ def _without_left(
     return to_ask.filter(pa.array(asking, pa.bool_()))
 
 
+def _without_erased(day: CatalogDay, subaccount_id: str, lookup: Lookup) -> Lookup:
+    """Return the lookup without recordings that were erased, which 8x8 may list again."""
+    return without_erased(lookup, day.erased.ids_in(subaccount_id, f"{lookup.body} {lookup.error}"))
+
+
 def _ask(
+    day: CatalogDay,
     voice: "VoiceClient",
     account: AccountSettings,
     session_ids: list[str],
     *,
-    concurrency: int,
     progress: Progress,
     journal: ResponseJournal,
     readable_count: int,
@@ -229,7 +240,7 @@ def _ask(
     """
 
     def ask(session_id: str, _: Event) -> Lookup:
-        answer = voice.look_up(session_id)
+        answer = _without_erased(day, account.subaccount_id, voice.look_up(session_id))
         progress.advance()
         return answer
 
@@ -237,7 +248,8 @@ def _ask(
     silent = unreachable_count = unreadable_count = 0
     error = None
     who = f"account {account.subaccount_id}"
-    with in_threads(ask, session_ids, concurrency=concurrency, name=f"lookup-{account.subaccount_id}") as answers:
+    concurrency, name = day.settings.lookups.concurrency, f"lookup-{account.subaccount_id}"
+    with in_threads(ask, session_ids, concurrency=concurrency, name=name) as answers:
         for answer in answers:
             journal.add(account.subaccount_id, answer)
             answered.add(account.subaccount_id, answer)
@@ -282,7 +294,7 @@ def _read_kept(
         for (subaccount_id, session_id), lookup in responses.lookups(kept_of):
             key = f"{subaccount_id}/{session_id}"
             if key in wanted:
-                answered.add(subaccount_id, lookup)
+                answered.add(subaccount_id, _without_erased(day, subaccount_id, lookup))
                 wanted.remove(key)
     for key in sorted(wanted.difference(keys_of(lookups, _SESSION).to_pylist())):
         subaccount_id, _, session_id = key.partition("/")

@@ -46,11 +46,12 @@ def assign_sessions(
     day: date,
     named: pa.Table,
     *,
+    before: pa.Table,
     masks: Mapping[str, PhoneNumberMask],
     zone: ZoneInfo,
     unread: Collection[str] = (),
 ) -> AssignedSessions:
-    """Return the day's rows of `session_ids`, and the named sessions that belong to another day.
+    """Return the day's rows of `session_ids`, which are `before` so far, and the named sessions of other days.
 
     - A session that a neighbouring day already has stays there. If both days have it, the earlier one keeps it.
     - A session from an earlier run that no source lists any more stays, unless 8x8 confirmed that it has no recording and
@@ -60,7 +61,6 @@ def assign_sessions(
     - Phone numbers stored earlier are masked by the mask of their account, or dropped if it has none.
     - Rows of accounts whose sources are `unread` do not change.
     """
-    before = catalog.partition(schemas.SESSION_IDS, day)
     is_unread = pc.is_in(before["subaccount_id"], value_set=pa.array(list(unread), pa.string()))
     untouched, before = before.filter(is_unread), before.filter(pc.invert(is_unread))
     keys, keys_before = keys_of(named, _SESSION), keys_of(before, _SESSION)

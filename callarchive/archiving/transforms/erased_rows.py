@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import Column, key_counts, keys_of, pc, rows_where
+from callarchive.catalog.arrow_columns import Column, key_counts, keys_of, pc, rows_in, rows_where
 from callarchive.catalog.schemas import RECORDING_FILES, RECORDINGS, Table
+from callarchive.custody.erasures import Erased
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.models import ApiStatus, ArchiveStatus, LookupStatus
 
@@ -38,6 +39,29 @@ def without_erased(table: Table, rows: pa.Table, ids: ErasedIds, *, on: date) ->
     )
 
 
+def not_erased(rows: pa.Table, erased: Erased) -> pa.Table:
+    """Return the rows whose session and recording, as far as they name them, were not erased."""
+    if not erased or not len(rows):
+        return rows
+    names = [name for name in _IDS if name in rows.column_names]
+    stays = [
+        not erased.has_session(row["subaccount_id"], row["session_id"])
+        and not erased.has_recording(row["subaccount_id"], row.get("recording_id", ""))
+        for row in rows_in(rows.select(names))
+    ]
+    return rows_where(rows, pa.array(stays, pa.bool_()))
+
+
+def not_mentioning(rows: pa.Table, erased: Erased) -> pa.Table:
+    """Return the rows without a text that names something erased of their account."""
+    if not erased or not len(rows):
+        return rows
+    texts = (" ".join(str(value) for value in row.values()) for row in rows_in(rows.select(_texts(rows))))
+    accounts: list[Any] = rows["subaccount_id"].to_pylist()
+    stays = [not erased.ids_in(account, text).all for account, text in zip(accounts, texts, strict=True)]
+    return rows_where(rows, pa.array(stays, pa.bool_()))
+
+
 def tombstones(table: Table, rows: pa.Table, *, error: str | None = None) -> pa.Table:
     """Return what stays in the table of erased recordings; `error` is by default that of the rows."""
     values: dict[str, Any] = {name: rows[name] for name in _IDS} | {
@@ -63,7 +87,7 @@ def with_tombstones(recordings: pa.Table, files: pa.Table) -> pa.Table:
 def recounted(sessions: pa.Table, recordings: pa.Table) -> pa.Table:
     """Return `sessions` or `lookups` as they are with the rows that stay in `recordings`.
 
-    A session all of whose recordings were erased is like one of which 8x8 lists none.
+    If all recordings of a session were erased, it is as if 8x8 listed none.
     """
     is_erased = pc.equal(recordings["archive_status"], ArchiveStatus.ERASED.value)
     keys, left = keys_of(sessions, _SESSION), keys_of(recordings.filter(pc.invert(is_erased)), _SESSION)

@@ -62,7 +62,7 @@ def final(
     """Return for each row of `session_ids` whether no further lookup is needed; never NULL.
 
     A session is final if it was looked up after the grace period, and every recording ever listed for it, by the API or by an
-    event, is archived. A response without recordings must be confirmed: see `confirmed_negatives`.
+    event, is archived. A response without recordings must be confirmed (see `confirmed_negatives`) unless some were erased.
     `day_end` is used for sessions with neither end nor start.
     """
     keys = keys_of(sessions, _SESSION)
@@ -70,6 +70,9 @@ def final(
     # An `ok` without recordings in the table does not count: a run may have been killed between writing the two tables.
     naming = keys_of(named_by_api(metadata), _SESSION)
     named = pc.and_(pc.equal(lookup["lookup_status"], LookupStatus.OK.value), pc.is_in(keys, value_set=naming))
+    erased = files.filter(pc.equal(files["archive_status"], ArchiveStatus.ERASED.value))
+    was_named = pc.is_in(keys, value_set=keys_of(erased, _SESSION))
+    named = pc.or_(named, pc.and_(pc.invert(pc.equal(lookup["lookup_status"], LookupStatus.ERROR.value)), was_named))
     over_at = _grace_over_at(sessions, day_end=day_end, grace=grace)
     named_late = pc.and_(is_true(named), is_true(pc.greater_equal(lookup["looked_up_at"], over_at)))
     none_late = pc.and_(confirmed_negatives(lookup), is_true(pc.greater_equal(lookup["negative_since"], over_at)))

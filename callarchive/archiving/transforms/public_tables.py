@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from callarchive.archiving.transforms.erased_rows import with_tombstones
 from callarchive.archiving.transforms.recording_events import event_columns
 from callarchive.catalog.arrow_columns import Column, is_true, key_counts, keys_of, matching_rows, pc, rows_at
 from callarchive.catalog.schemas import DURATION_STATS, RECORDING_FILES, RECORDINGS, SESSIONS, STATUS_STATS
@@ -21,7 +22,7 @@ _COPIED_FROM_FILE = tuple(
     for name in RECORDINGS.schema.names
     if name in RECORDING_FILES.schema.names and name not in (*_RECORDING, "session_id", "versions")
 )
-FILE_COLUMNS = (*_RECORDING, *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
+FILE_COLUMNS = (*_RECORDING, "session_id", *_COPIED_FROM_FILE, "source_path", "archive_path", "versions")
 """The columns of `recording_files` that `recordings_table` needs."""
 
 EVENT_COLUMNS = (*_RECORDING, "duration_event_s")
@@ -53,7 +54,7 @@ def recordings_table(
     archive_root: str,
     tolerance_s: float,
 ) -> pa.Table:
-    """Return `recordings`: the rows of `recording_metadata` with their files and events.
+    """Return `recordings`: the rows of `recording_metadata` with their files and events, and tombstones of what was erased.
 
     `tolerance_s` is the difference between a reported and the measured duration above which it is flagged.
     """
@@ -74,7 +75,8 @@ def recordings_table(
     }
     reported_s = columns["duration_api_s"], columns["duration_event_s"]
     columns["duration_mismatch"] = _mismatches(columns["duration_s"], reported_s, tolerance_s)
-    return pa.table([columns[name] for name in RECORDINGS.schema.names], schema=RECORDINGS.schema)
+    recordings = pa.table([columns[name] for name in RECORDINGS.schema.names], schema=RECORDINGS.schema)
+    return with_tombstones(recordings, files)
 
 
 def status_stats_table(recordings: pa.Table) -> pa.Table:

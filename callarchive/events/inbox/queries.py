@@ -102,6 +102,16 @@ class InboxQueries:
                 found.append(InboxSession(session_id, dated[session_id], summary, len(recordings)))
         return found
 
+    def ids_between(self, subaccount_id: str, start: datetime, end: datetime) -> set[str]:
+        """Return the ids of the account's sessions from `start` to before `end`, or without a time, and of their recordings."""
+        is_near = sa.or_(SESSIONS.c.call_at.is_(None), sa.and_(SESSIONS.c.call_at >= start, SESSIONS.c.call_at < end))
+        near = sa.select(SESSIONS.c.session_id).where(SESSIONS.c.subaccount_id == subaccount_id, is_near)
+        of_sessions = EVENTS.c.subaccount_id == subaccount_id, EVENTS.c.session_id.in_(near)
+        with reading(self._engine) as connection:
+            sessions = connection.execute(near).scalars().all()
+            recordings = connection.execute(sa.select(EVENTS.c.recording_id).where(*of_sessions).distinct()).scalars()
+            return {*sessions, *(one for one in recordings if one is not None)}
+
     def undated(self, subaccount_id: str) -> list[UndatedSession]:
         """Return the account's sessions without a plausible time, ordered by id."""
         query = (

@@ -31,7 +31,8 @@ def assign(catalog: Catalog, *named: Row, accounts: tuple[str, ...] = ("acme",))
     """Return the day's rows by session id, and the reasons for rejecting others."""
     table = pa.Table.from_pylist(list(named), schema=schemas.SESSION_IDS.schema)
     masks = {account: lambda number: None if number is None else f"<{number}>" for account in accounts}
-    settled = assign_sessions(catalog, DAY, table, masks=masks, zone=ZoneInfo("UTC"))
+    earlier = catalog.partition(schemas.SESSION_IDS, DAY)
+    settled = assign_sessions(catalog, DAY, table, before=earlier, masks=masks, zone=ZoneInfo("UTC"))
     rows, elsewhere = settled.rows, settled.elsewhere
     assert rows.schema.equals(schemas.SESSION_IDS.schema)
     return {row["session_id"]: row for row in rows.to_pylist()}, [problem.reason for _, problem in elsewhere]

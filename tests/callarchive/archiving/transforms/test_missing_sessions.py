@@ -49,7 +49,11 @@ class Runs:
         before = self.catalog.partition(schemas.SESSION_IDS, DAY)
         failed = ["acme"] if unread else []
         settled = assign_sessions(
-            self.catalog, DAY, table, masks={"acme": lambda _: None}, zone=ZoneInfo("UTC"), unread=failed
+            *(self.catalog, DAY, table),
+            before=before,
+            masks={"acme": lambda _: None},
+            zone=ZoneInfo("UTC"),
+            unread=failed,
         ).rows
         found = missing_sessions(
             self.catalog,
