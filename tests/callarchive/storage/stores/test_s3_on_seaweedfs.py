@@ -137,12 +137,20 @@ def test_a_day_is_archived_without_loss_or_duplicates(
     start_trial: Callable[..., Any], seaweedfs_endpoint: str, seaweedfs_bucket: tuple[Any, str]
 ) -> None:
     client, bucket = seaweedfs_bucket
+    client.create_bucket(Bucket=f"{bucket}-locked", ObjectLockEnabledForBucket=True)
     trial = start_trial(sessions_per_day=10)
     text = trial.config.read_text()
-    for section in ("archive", "catalog"):
+    for section, suffix, more in (
+        (
+            "archive",
+            "-locked",
+            'objects = { lock_mode = "GOVERNANCE", lock_days = 1, storage_class = "STANDARD_IA" }\n',
+        ),
+        ("catalog", "", ""),
+    ):
         s3 = f's3 = {{ endpoint_url = "{seaweedfs_endpoint}", region = "us-east-1" }}'
         head, _, rest = text.partition(f"[{section}]\n")
-        text = f'{head}[{section}]\nurl = "s3://{bucket}/{section}"\n{s3}\n{rest.partition(chr(10))[2]}'
+        text = f'{head}[{section}]\nurl = "s3://{bucket}{suffix}/{section}"\n{s3}\n{more}{rest.partition(chr(10))[2]}'
     trial.config.write_text(text)
     (first,) = trial.archive()
     (again,) = trial.archive()
@@ -154,6 +162,9 @@ def test_a_day_is_archived_without_loss_or_duplicates(
     kept = [row for row in rows if row["archive_status"] == "archived"]
     assert len(kept) == first.recordings["archived"]
     for row in kept:
-        body = client.get_object(Bucket=bucket, Key=row["archive_uri"].removeprefix(f"s3://{bucket}/"))["Body"].read()
-        assert hashlib.sha256(body).hexdigest() == row["sha256"]
+        found = client.get_object(
+            Bucket=f"{bucket}-locked", Key=row["archive_uri"].removeprefix(f"s3://{bucket}-locked/")
+        )
+        assert hashlib.sha256(found["Body"].read()).hexdigest() == row["sha256"]
+        assert (found["ObjectLockMode"], found["StorageClass"]) == ("GOVERNANCE", "STANDARD_IA")
     assert not [key for key in keys_in(seaweedfs_bucket) if "/_locks/" in key]
