@@ -34,7 +34,8 @@ def kept_by(head: dict[str, Any], *, bypass_governance: bool) -> str | None:
     if mode is None or until is None or until <= _date(head) or (bypass_governance and mode == "GOVERNANCE"):
         return None
     shown = f"{mode} retention until {until.astimezone(UTC).isoformat(timespec='seconds')}: run it again after that"
-    return f"{shown}, or erase it with --bypass-governance (s3:BypassGovernanceRetention)" if mode == "GOVERNANCE" else shown
+    bypass = ", or erase it with --bypass-governance (s3:BypassGovernanceRetention)"
+    return f"{shown}{bypass if mode == 'GOVERNANCE' else ''}"
 
 
 def _date(head: dict[str, Any]) -> datetime:
