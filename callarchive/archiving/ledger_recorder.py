@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from callarchive.catalog.parquet_catalog import Catalog, Written
 from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
-from callarchive.domain.errors import ArchiveError, DamagedTableError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, DamagedTableError
 from callarchive.domain.evidence import Present
 from callarchive.ledger.anchor import Anchor
 from callarchive.ledger.batches import FOLDER, Batch, Facts
@@ -68,7 +68,16 @@ class LedgerRecorder:
             self._keep(batch)
 
     def record(self, facts: Facts) -> Batch:
-        """Append an entry, give the anchor the checkpoint, and return the batch. Raises LedgerError, StoreError."""
+        """Append an entry, give the anchor the checkpoint, and return the batch.
+
+        Raises ConfigurationError if the ledger is signed and cannot be signed here; LedgerError, StoreError.
+        """
+        self.start()
+        head = None if self._ledger.can_sign else self._ledger.head()
+        if head is not None and head.is_signed:
+            raise ConfigurationError(
+                "the ledger is signed, and ledger.signing_key is not set here: run it where recordings are archived"
+            )
         batch = self._ledger.append([facts])
         self._keep(batch)
         return batch

@@ -22,6 +22,7 @@ from callarchive.cli import (
     evidence,
     find,
     forecast,
+    hold,
     init,
     ledger,
     play,
@@ -68,6 +69,7 @@ app.command("verify", short_help="Verify the archive against the catalog and the
 app.add_typer(ledger.ledger_app, name="ledger", short_help="Show and check the tamper-evident record.")
 app.command("evidence", short_help="Write a file that proves a recording.")(evidence.evidence)
 app.command("erase", short_help="Erase sessions or recordings and all that names them.")(erase.erase)
+app.add_typer(hold.hold_app, name="hold", short_help="Forbid the erasure of recordings: legal holds.")
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 _COMMANDS = [str(command.name) for command in app.registered_commands] + [
     str(group.name) for group in app.registered_groups

@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 import string
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -154,6 +154,13 @@ class ErasureRegister:
                     day = date.fromisoformat(name.removeprefix("call_date="))
                     found.append((day, str(facts["subaccount_id"]), str(facts.get("at", ""))))
         return found
+
+    def entries(self) -> Iterator[tuple[date, str, dict[str, Any]]]:
+        """Yield the day, the erasure's id and the facts of each erasure. Raises StoreError if one is damaged."""
+        for name in self._store.folders(FOLDER):
+            for item in self._store.list(f"{FOLDER}/{name}") if name.startswith("call_date=") else ():
+                day = date.fromisoformat(name.removeprefix("call_date="))
+                yield day, item.path.rpartition("/")[2].removesuffix(".json"), self._read(item.path)
 
     def _read(self, path: str) -> dict[str, Any]:
         try:

@@ -100,6 +100,11 @@ class Batch:
         """The checkpoint after the entries. Raises NoteError."""
         return Checkpoint.parse(self.note)
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether the checkpoint has a signature, of whatever key."""
+        return "\n\n" in self.note
+
     def after(self) -> Frontier:
         """Return the tree after the entries. Raises BatchError if it is not the checkpoint's."""
         tree = self.before.copy()

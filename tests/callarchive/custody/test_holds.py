@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from callarchive.custody.holds import Holds, Item, Scope
-from callarchive.domain.errors import AlreadyExistsError, StoreError
+from callarchive.domain.errors import StoreError
 from callarchive.storage.stores.opening import open_store
 
 _AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -47,13 +47,9 @@ def test_a_hold_is_active_until_it_is_released(holds):
     scope = Scope(subaccount_id="acme_sg", first=_DAY)
     added = holds.add(scope, reason="case 7", by="ann", at=_AT)
     assert holds.active() == [added] == [holds.get(added.hold_id)]
-    holds.request_release(added, by="ann", at=_AT)
-    assert [hold.requested.by for hold in holds.active()] == ["ann"]
     holds.release(added, by="bob", at=_AT)
     assert holds.active() == []
     assert [(hold.scope, hold.released.by) for hold in holds] == [(scope, "bob")]
-    with pytest.raises(AlreadyExistsError):
-        holds.release(added, by="bob", at=_AT)
 
 
 def test_a_damaged_hold_is_an_error_because_it_may_hold_anything(holds, tmp_path):
