@@ -168,11 +168,10 @@ class Holds:
 
     def forget_sessions(self, session_ids: Collection[str]) -> None:
         """Replace erased sessions by their hashes in the holds that name them, in every version. Raises StoreError."""
-        for hold in self:
+        for hold in filter(None, map(self.find, self.ids())):
             if hold.scope.session_id in session_ids:
-                path = _path(hold.hold_id, _HOLD)
                 self.restore(replace(hold, scope=Scope.of(hold.scope.facts())))
-                self._store.erase_old_versions(path)
+                self._store.erase_old_versions(_path(hold.hold_id, _HOLD))
 
     def _write(self, hold_id: str, name: str, facts: dict[str, Any]) -> None:
         data = {name: value for name, value in facts.items() if value is not None}

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from callarchive.ledger.batches import Batch, facts_of, path_of, redacted_line
+from callarchive.domain.errors import LedgerError
+from callarchive.ledger.batches import Batch, BatchError, facts_of, path_of, redacted_line
+from callarchive.ledger.checking import Entry
 from callarchive.ledger.ledger import Ledger
 
 ERASED, WITHDRAWN = "erased", "erasure_withdrawn"
@@ -22,7 +24,7 @@ class LedgerReader:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._days: dict[str, frozenset[bytes]] = {}
-        self._found: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
+        self._found: dict[tuple[str, tuple[str, ...]], list[Entry]] = {}
 
     def naming(
         self, session_ids: Collection[str], recording_ids: Collection[str], *, days: Collection[str] | None = None
@@ -45,22 +47,29 @@ class LedgerReader:
                 self._days[path] = frozenset(_DAY.findall(data))
             if every.isdisjoint(_UUID.findall(data.lower())):
                 continue
-            batch = Batch.decode(data)
-            for number, line in enumerate(batch.lines, batch.first):
+            for number, line in self._numbered(path, data):
                 found = every.intersection(_UUID.findall(line.lower()))
                 if found and ((facts := facts_of(line)).get("event") in _FILES or not found.isdisjoint(sessions)):
                     yield number, facts
 
-    def events(self, *names: str) -> Iterator[dict[str, Any]]:
-        """Yield the facts of the entries with these events, in order. Raises LedgerError, StoreError."""
-        marks = [f'"event":"{name}"'.encode() for name in names]
+    def entries(self, *events: str) -> Iterator[Entry]:
+        """Yield the entries with one of these events, in order, unchecked. Raises LedgerError, StoreError."""
+        marks = [f'"event":"{event}"'.encode() for event in events]
         for path in self._ledger.paths():
-            if (path, names) not in self._found:
+            if (path, events) not in self._found:
                 data = self._ledger.store.read(path)
-                lines = Batch.decode(data).lines if any(mark in data for mark in marks) else ()
-                facts = [facts_of(line) for line in lines if any(mark in line for mark in marks)]
-                self._found[path, names] = [one for one in facts if one.get("event") in names]
-            yield from self._found[path, names]
+                self._found[path, events] = []
+                for number, line in self._numbered(path, data) if any(mark in data for mark in marks) else ():
+                    if any(mark in line for mark in marks) and (facts := facts_of(line)).get("event") in events:
+                        self._found[path, events].append(Entry(number, facts))
+            yield from self._found[path, events]
+
+    def _numbered(self, path: str, data: bytes) -> Iterator[tuple[int, bytes]]:
+        try:
+            batch = Batch.decode(data)
+        except BatchError as err:
+            raise LedgerError(f"{self._ledger.store.uri(path)}: {err}: run `callarchive ledger verify`") from err
+        return enumerate(batch.lines, batch.first)
 
 
 def redact(ledger: Ledger, numbers: Collection[int], *, bypass_governance: bool = False) -> None:

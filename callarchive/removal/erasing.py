@@ -256,6 +256,7 @@ class Erasing:
                 erase_from_catalog(connections.catalog_day(day), erasure.ids, responses=connections.responses)
         connections.recorder.complete()
         recorded = self._record(erasure, recorded)
+        connections.holds.forget_sessions(erasure.session_ids)
         redact(connections.ledger, recorded, bypass_governance=bypass)
         self._unfinished.append(erasure)
         return Done(erasure, erasure.file_count, len(recorded), uris, held)
@@ -291,7 +292,8 @@ class Erasing:
 
     def _recorded(self, erasure: Erasure) -> set[int] | None:
         """Return the numbers of the entries that the erasure's own entries name; None without one of its own."""
-        own = [facts for facts in self._reader.events(ERASED) if facts.get("erasure") == erasure.erasure_id]
+        own = [entry.facts for entry in self._reader.entries(ERASED)]
+        own = [facts for facts in own if facts.get("erasure") == erasure.erasure_id]
         return {number for facts in own for number in facts["entries"]} if own else None
 
     def _files(self, erasure: Erasure) -> list[str]:

@@ -14,7 +14,7 @@ from callarchive.domain.errors import ArchiveError, ConfigurationError, LedgerEr
 from callarchive.domain.mistakes import did_you_mean, quoted
 from callarchive.ledger.batches import facts_of
 from callarchive.ledger.checking import Entry
-from callarchive.ledger.events import entries_with
+from callarchive.ledger.redaction import LedgerReader
 
 ADDED, REQUESTED, RELEASED = EVENTS = ("hold_added", "hold_release_requested", "hold_released")
 
@@ -158,10 +158,10 @@ class KnownHold:
                 yield recorded
 
 
-def known_holds(connections: Connections) -> list[KnownHold]:
+def known_holds(connections: Connections, reader: LedgerReader | None = None) -> list[KnownHold]:
     """Return all holds, oldest first, those that nobody can read last. Raises LedgerError, StoreError."""
     entries: dict[str, dict[str, Entry]] = {}
-    for entry in entries_with(connections.ledger, *EVENTS):
+    for entry in (reader or LedgerReader(connections.ledger)).entries(*EVENTS):
         entries.setdefault(str(entry.facts.get("hold")), {}).setdefault(entry.facts["event"], entry)
     stored_ids = set(connections.holds.ids())
     found = []
@@ -175,12 +175,12 @@ def known_holds(connections: Connections) -> list[KnownHold]:
     return sorted(found, key=_age)
 
 
-def holds_in_force(connections: Connections) -> list[Hold]:
+def holds_in_force(connections: Connections, reader: LedgerReader | None = None) -> list[Hold]:
     """Return the holds that forbid an erasure, also those that only the ledger still knows.
 
     Raises LedgerError; StoreError if nothing says what a hold covers.
     """
-    return [hold for known in known_holds(connections) for hold in known.in_force()]
+    return [hold for known in known_holds(connections, reader) for hold in known.in_force()]
 
 
 def add_hold(connections: Connections, scope: Scope, *, reason: str, by: Person) -> KnownHold:

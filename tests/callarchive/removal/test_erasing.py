@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from callarchive.custody.erasures import session_hash
 from callarchive.custody.holds import Scope
 from callarchive.simulator.running import DEMO_ACCOUNTS
 
@@ -149,14 +148,14 @@ def test_a_held_session_is_refused_and_nothing_changes(shared: Any) -> None:
 
 def test_a_hold_that_only_the_ledger_knows_still_holds(shared: Any) -> None:
     row = a_recording(shared)
-    facts = {"kind": "session", "session_hash": session_hash(row["subaccount_id"], row["session_id"])}
+    facts = Scope(session_id=row["session_id"]).facts()
     with shared.connections() as connections:
         connections.recorder.record(
             {"event": "hold_added", "hold": "hold-removed", **facts, "reason": "case 18", "by": "a"}
         )
         refused = shared.run("erase", "--session", row["session_id"], "--reason", "case 17")
         assert refused.returncode == 3
-        assert "hold-removed (known to the ledger only" in refused.stderr
+        assert "hold-removed (the session whose hash is" in refused.stderr
         connections.recorder.record({"event": "hold_released", "hold": "hold-removed", "by": "a"})
     planned = shared.run("erase", "--session", row["session_id"], "--reason", "case 17", "--dry-run")
     assert planned.returncode == 0, planned.stderr
