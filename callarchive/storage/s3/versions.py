@@ -3,9 +3,12 @@
 A plain DELETE in a bucket with versioning hides the object, and is answered like one that deletes it.
 """
 
+import functools
 import threading
 import xml.etree.ElementTree as ET
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -21,7 +24,8 @@ from callarchive.domain.errors import (
 from callarchive.storage.s3 import errors as s3_errors
 from callarchive.storage.s3.object_lock import has_object_lock, kept_by
 
-_ROUNDS = 3  # a version that another writer adds meanwhile is deleted in the next round
+_AT_ONCE = 8
+_TRIES = 3
 
 
 class _Version(NamedTuple):
@@ -98,18 +102,21 @@ class ObjectVersions:
                 raise StoreError(f"{self._uri(key)}: S3 took the change of the legal hold, but {shown}: {why}")
 
     def _delete_all(self, listed: Callable[[], list[_Version]], *, bypass_governance: bool) -> None:
-        """Delete what is listed until nothing is."""
-        for _ in range(_ROUNDS):
-            versions = listed()
-            for version in versions:
-                self._require_unlocked(version, bypass_governance=bypass_governance)
-            for version in sorted(versions, key=lambda version: version.turn):
-                self._delete(version, bypass_governance=bypass_governance)
-            if not versions:
-                return
-        if left := listed():
-            what = f"{len(left)} versions or delete markers that it was asked to delete"
-            raise StoreError(f"{self._uri(left[0].key)}: S3 still lists {what}")
+        """Delete what is listed until nothing is: writers may add versions, and pages of a listing may lack some."""
+        require_unlocked, delete = (
+            functools.partial(function, bypass_governance=bypass_governance)
+            for function in (self._require_unlocked, self._delete)
+        )
+        deleted: set[_Version] = set()
+        while versions := listed():
+            if left := deleted.intersection(versions):
+                what = f"{len(left)} versions or delete markers that it was asked to delete"
+                raise StoreError(f"{self._uri(next(iter(left)).key)}: S3 still lists {what}")
+            with ThreadPoolExecutor(min(_AT_ONCE, len(versions)), "erase") as pool:
+                deque(pool.map(require_unlocked, versions), maxlen=0)
+                for turn in sorted({version.turn for version in versions}):
+                    deque(pool.map(delete, [one for one in versions if one.turn == turn]), maxlen=0)
+            deleted.update(versions)
 
     def _versions_of(self, key: str) -> list[_Version]:
         def plain() -> Iterable[str]:
@@ -119,7 +126,7 @@ class ObjectVersions:
 
     def _old_versions_of(self, key: str) -> list[_Version]:
         """Return all versions but the current one, about which the listing and HEAD must agree."""
-        for _ in range(_ROUNDS):
+        for _ in range(_TRIES):
             versions = self._versions_of(key)
             latest = next((version for version in versions if version.is_latest and not version.is_marker), None)
             if self._current_id(key) == (latest and (latest.version_id or "null")):
