@@ -17,7 +17,7 @@ from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
 from callarchive.domain.errors import ArchiveError, ConfigurationError, DamagedTableError
 from callarchive.domain.evidence import Present
 from callarchive.ledger.anchor import Anchor
-from callarchive.ledger.batches import FOLDER, Batch, Facts
+from callarchive.ledger.batches import FOLDER, STARTED, Batch, Facts, open_path
 from callarchive.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _AT_ONCE = 10_000
 _LOCK_WAIT_S = 3600.0
 _LEFT_BEHIND_S = 3600.0
 """The age of a temporary file that a killed run left: an append takes milliseconds, and none holds a lock."""
-_STARTED = f"{FOLDER}/started"
-"""An empty object that says that the ledger has the files of the time before it, so that no run reads it whole to know."""
 
 
 class LedgerRecorder:
@@ -64,7 +62,7 @@ class LedgerRecorder:
         if published:
             batch = self._ledger.append([{"event": "completed", "partitions": published}])
             for partition in published:
-                self._ledger.store.delete(_open(partition["path"]))
+                self._ledger.store.delete(open_path(partition["path"]))
             self._keep(batch)
 
     def record(self, facts: Facts) -> Batch:
@@ -94,12 +92,12 @@ class LedgerRecorder:
 
         def record(file: Written) -> None:
             self.start()
-            self._ledger.store.replace(_open(file.path), b"")
+            self._ledger.store.replace(open_path(file.path), b"")
             self._ledger.append([_published("published", table, day, file)])
             written.append(file)
 
         count = self._catalog.replace_partition(table, day, rows, on_written=record)
-        was_open = not written and isinstance(self._ledger.store.stat(_open(table.partition_path(day))), Present)
+        was_open = not written and isinstance(self._ledger.store.stat(open_path(table.partition_path(day))), Present)
         if was_open and (file := self._catalog.written(table, day)) is not None:
             record(file)  # a killed run recorded another file, and did not put it in place
         self._published += [{"path": file.path, "sha256": file.sha256} for file in written]
@@ -120,10 +118,10 @@ class LedgerRecorder:
                 return
             if self._anchor is not None:
                 self._anchor.follow()  # a run whose anchor was out of reach may have left it behind
-            if not isinstance(self._ledger.store.stat(_STARTED), Present):
+            if not isinstance(self._ledger.store.stat(STARTED), Present):
                 with self._catalog.store.lock("ledger", wait_s=_LOCK_WAIT_S):
-                    if not isinstance(self._ledger.store.stat(_STARTED), Present) and self._adopt():
-                        self._ledger.store.replace(_STARTED, b"")
+                    if not isinstance(self._ledger.store.stat(STARTED), Present) and self._adopt():
+                        self._ledger.store.replace(STARTED, b"")
             self._ledger.store.sweep(FOLDER, older_than_s=_LEFT_BEHIND_S)
             self._started = True
 
@@ -172,11 +170,6 @@ class LedgerRecorder:
     def _append(self, entries: Iterator[Facts]) -> None:
         while some := list(islice(entries, _AT_ONCE)):
             self._ledger.append(some)
-
-
-def _open(path: str) -> str:
-    """Return the path of the empty object that exists while the ledger has a partition's hash and not its completion."""
-    return f"{FOLDER}/open/{path}"
 
 
 def _published(event: str, table: Table, day: date, file: Written) -> Facts:

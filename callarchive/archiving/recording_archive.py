@@ -59,7 +59,8 @@ class RecordingArchive:
 
     def account_folders(self) -> list[str]:
         """Return the folders of all accounts with files, including accounts removed from the configuration."""
-        return [name for name in self.store.folders("") if not name.startswith("_")]  # quarantine and locks
+        # Quarantine, ledger and locks; and the folder that ext4 makes in the root of a file system, for root alone.
+        return [name for name in self.store.folders("") if not name.startswith("_") and name != "lost+found"]
 
     def sizes(self, subaccount_id: str, day: date, paths: Iterable[str]) -> dict[str, int]:
         """Return the size in bytes of each of these files of the account's day that exists."""

@@ -49,7 +49,7 @@ def verify(
     Lists files that are missing, changed or extra, rows that were removed, added or edited, tables that were rolled back,
     symbolic links, removed days, what is wrong with the ledger, and what could not be checked. Contacts neither 8x8 nor a
     landing. Exits with 1 if there is a finding, if something could not be checked, or if no day of the range is archived.
-    By default, all days are verified; with --since, those that changed after the checkpoint.
+    By default, all days are verified, and what is beside them; with --since, those that changed after the checkpoint.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def verify(
         callarchive ledger head > checkpoint.txt; callarchive verify --since checkpoint.txt
     """
     from callarchive.domain.errors import ArchiveError
-    from callarchive.monitoring.verification import Defect, days_in_range, verify_days
+    from callarchive.monitoring.verification import Defect, days_in_range, unknown_names, verify_days
     from callarchive.monitoring.verification.witnessed import days_since, read_ledger
 
     check_order(first, last)
@@ -69,6 +69,7 @@ def verify(
         ledger = read_ledger(connections, since=None if since is None else note_in(since))
         days = days_in_range(connections, first, last, ledger=ledger)
         known = list(days.known) if since is None else days_since(ledger, days.known)
+        beside = unknown_names(connections) if first is None and last is None else []
         with_ledger = ledger if ledger.size else None
         verified = list(
             verify_days(connections, known, sample=sample, seed=seed, ledger=with_ledger, progress=progress)
@@ -76,8 +77,9 @@ def verify(
         places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
     found = sorted(
         [
-            *((day.day, str(defect), what) for day in verified for defect, what in day.defects),
-            *((day, "removed", _NO_TRACE) for day in days.unknown),
+            *(("-", str(defect), what) for defect, what in beside),
+            *((str(day.day), str(defect), what) for day in verified for defect, what in day.defects),
+            *((str(day), "removed", _NO_TRACE) for day in days.unknown),
         ],
         key=lambda item: item[0],
     )
@@ -96,6 +98,7 @@ def verify(
             {
                 "days": verified,
                 "days_without_trace": days.unknown,
+                "beside_days": beside,
                 "checked": checked,
                 "findings_by_kind": kinds,
                 "not_checked": [f"{day}: {reason}" for day, reason in not_checked],
@@ -107,7 +110,7 @@ def verify(
     else:
         for problem in ledger.problems if verified or ledger.size else ():
             output.print_text(f"ledger  {problem}")
-        if verified or since is not None:
+        if verified or beside or since is not None:
             _print_report(output, found, not_checked, checked, kinds, seed, ledger)
     if not verified and since is None:
         span = "" if first is None and last is None else f" from {first or 'the first'} to {last or 'the last'}"
@@ -122,7 +125,7 @@ def verify(
 
 def _print_report(
     output: Output,
-    found: list[tuple[date, str, str]],
+    found: list[tuple[str, str, str]],
     not_checked: list[tuple[date, str]],
     checked: dict[str, int],
     kinds: dict[str, int],
@@ -132,8 +135,8 @@ def _print_report(
     """Print a line per finding, then a summary."""
     for day, kind, what in found:
         output.print_text(f"{kind}  {day}  {what}")
-    for day, reason in not_checked:
-        output.print_text(f"not checked  {day}  {reason}")
+    for unchecked, reason in not_checked:
+        output.print_text(f"not checked  {unchecked}  {reason}")
     named = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
     output.print_text(
         f"{many(checked['days'], 'day', 'days')}, {many(checked['rows'], 'row', 'rows')},"

@@ -17,6 +17,8 @@ from callarchive.ledger.notes import Checkpoint, NoteError
 from callarchive.ledger.tree import Frontier, leaf_hash
 
 FOLDER = "_ledger"
+STARTED = f"{FOLDER}/started"
+"""An empty object that says that the ledger has the files of the time before it, so that no run reads it whole to know."""
 _REDACTED = b'{"redacted":"'
 _ERASED = re.compile(re.escape(_REDACTED) + rb'([0-9a-f]{64})"}')
 
@@ -38,6 +40,18 @@ def path_of(first: int) -> str:
 def is_path(path: str) -> bool:
     """Return whether it can be the path of a file of the ledger."""
     return re.fullmatch(rf"{FOLDER}/entries/[0-9]{{20}}\.jsonl", path) is not None
+
+
+def open_path(partition: str) -> str:
+    """Return the path of the empty object that exists while the ledger has a partition's hash and not its completion."""
+    return f"{FOLDER}/open/{partition}"
+
+
+def is_marker(path: str) -> bool:
+    """Return whether it can be the path of an empty object beside the files of the ledger."""
+    return (
+        path == STARTED or re.fullmatch(rf"{FOLDER}/open/\w+/call_date=[0-9-]{{10}}/part-0\.parquet", path) is not None
+    )
 
 
 def entry_line(facts: Facts) -> bytes:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
-from callarchive.ledger.batches import FOLDER, Batch, BatchError, facts_of, is_path, line_hash, path_of
+from callarchive.domain.evidence import Absent
+from callarchive.ledger.batches import FOLDER, STARTED, Batch, BatchError, facts_of, line_hash, path_of
 from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import Checkpoint, NoteError, signers
 from callarchive.ledger.tree import Frontier
@@ -54,6 +55,7 @@ class CheckedLedger:
     witnesses: tuple[Witness, ...] = ()
     _tree: Frontier = field(default_factory=Frontier)
     _is_signed: bool = False
+    _started: int = 0
     _redacted: set[int] = field(default_factory=set)
     _erased: set[int] = field(default_factory=set)
 
@@ -68,11 +70,9 @@ class CheckedLedger:
 
     def extend(self) -> bool:
         """Read the files that were added since the last call, and return whether there are any. Raises StoreError."""
-        listed = self.ledger.listed()
-        paths = [path for path in listed if is_path(path) and path >= path_of(self._tree.size)]
-        for path in listed:
-            if not self._tree.size and not is_path(path):
-                self._add(f"{self.ledger.store.uri(path)}: no run wrote it: remove it")
+        paths = [path for path in self.ledger.paths() if path >= path_of(self._tree.size)]
+        for path in () if self._tree.size else self.ledger.unknown_files():
+            self._add(f"{self.ledger.store.uri(path)}: no run wrote it: remove it")
         witnesses = () if self.size else self.witnesses
         sizes = {witness.checkpoint.size for witness in witnesses}
         roots = {self._tree.size: self._tree.root()} if self._tree.size in sizes else {}
@@ -81,6 +81,9 @@ class CheckedLedger:
         self.size, self.root = self._tree.size, self._tree.root()
         for witness in witnesses:
             self._compare(witness, roots)
+        store = self.ledger.store
+        if self._started and self.size > self._started and isinstance(store.stat(STARTED), Absent):
+            self._add(f"{store.uri(STARTED)}: it was removed, but entry {self._started - 1} was followed by others")
         if lost := sorted(self._redacted - self._erased):
             self._add(f"entry {lost[0]} was erased, and no entry says so ({len(lost)} of that kind)")
         return bool(paths)
@@ -116,6 +119,8 @@ class CheckedLedger:
             days = _days_of(facts)
             if "redacted" in facts:
                 self._redacted.add(number)
+            elif facts.get("event") == "started":
+                self._started = number + 1
             elif facts.get("event") == "erased":
                 self._erased.update(facts.get("entries", ()))
         except BatchError as err:

@@ -6,7 +6,7 @@ from datetime import datetime
 from threading import Lock
 
 from callarchive.domain.errors import AlreadyExistsError, LedgerError
-from callarchive.ledger.batches import FOLDER, Batch, BatchError, Facts, entry_line, is_path, path_of
+from callarchive.ledger.batches import FOLDER, Batch, BatchError, Facts, entry_line, is_marker, is_path, path_of
 from callarchive.ledger.notes import Checkpoint, NoteError, PublicKey, SigningKey, signers
 from callarchive.ledger.tree import Frontier, leaf_hash
 from callarchive.storage.stores import Store
@@ -68,11 +68,12 @@ class Ledger:
 
     def paths(self) -> list[str]:
         """Return the paths of the files, in order."""
-        return [path for path in self.listed() if is_path(path)]
+        return [item.path for item in self.store.list(f"{FOLDER}/entries") if is_path(item.path)]
 
-    def listed(self) -> list[str]:
-        """Return the paths of the files, and of others in their folder, which no run wrote."""
-        return [item.path for item in self.store.list(f"{FOLDER}/entries")]
+    def unknown_files(self) -> list[str]:
+        """Return the paths of files in the ledger's folder that no run wrote."""
+        paths = [item.path for item in self.store.list(FOLDER)]
+        return [path for path in paths if not is_path(path) and not is_marker(path)]
 
     def batches(self) -> Iterator[Batch]:
         """Yield the files in order, unchecked. Raises LedgerError for one that is malformed."""

@@ -12,7 +12,7 @@ from callarchive.storage.stores import Store
 
 log = logging.getLogger(__name__)
 
-_STATE = "_alerts/sent.json"
+STATE_PATH = "_alerts/sent.json"
 _LOCK = "alerts"
 _LOCK_WAIT_S = 120.0
 
@@ -55,7 +55,7 @@ def update_sent(store: Store, change: Callable[[Sent], tuple[bool, Sent]]) -> bo
             before = _read(store)
             changed = change(before.joined(_UNSAVED.get(store.url, _NOTHING)))
             if changed[1] != before:
-                store.replace(_STATE, changed[1].to_json())
+                store.replace(STATE_PATH, changed[1].to_json())
             _UNSAVED.pop(store.url, None)
             return changed[0]
     except ArchiveError as err:
@@ -67,7 +67,7 @@ def update_sent(store: Store, change: Callable[[Sent], tuple[bool, Sent]]) -> bo
 def _read(store: Store) -> Sent:
     """Return the saved state. A damaged file counts as empty: a repeated alert is better than none."""
     try:
-        state = json.loads(store.read(_STATE))
+        state = json.loads(store.read(STATE_PATH))
         sent = Sent(dict(state["told"]), tuple(state["recent"]), int(state["held"]))
         if any(datetime.fromisoformat(at).tzinfo is None for at in (*sent.sent_at.values(), *sent.recent)):
             return _NOTHING

@@ -2,14 +2,13 @@
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 
 import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
-from callarchive.archiving.recording_archive import QUARANTINE
+from callarchive.archiving.recording_archive import QUARANTINE, RecordingArchive
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
@@ -26,6 +25,7 @@ from callarchive.monitoring.verification.traces import (
     removed_from_responses,
     removed_from_steps,
 )
+from callarchive.monitoring.verification.unknown_names import day_of_folder
 from callarchive.monitoring.verification.witnessed import compare_with_ledger
 from callarchive.runtime.worker_pool import Progress
 from callarchive.storage.stores import Store
@@ -53,10 +53,10 @@ def days_in_range(
 ) -> DaysFound:
     """Return the days from `first` to `last`; None means the first or last known day. Raises ArchiveError."""
     in_tables = _days_of_tables(connections.catalog.store)
-    in_ledger = set() if ledger is None else _days_in(ledger.days)
+    in_ledger = set() if ledger is None else _days_in(f"call_date={day}" for day in ledger.days)
     known = sorted(
         day
-        for day in in_tables | in_ledger | _days_of_files(connections.archive.store)
+        for day in in_tables | in_ledger | _days_of_files(connections.archive)
         if (first is None or day >= first) and (last is None or day <= last)
     )
     if not known or not in_tables:
@@ -65,13 +65,11 @@ def days_in_range(
     return DaysFound(tuple(known), tuple(day for day in days_between(begin, end) if day not in known))
 
 
-def _days_of_files(archive: Store) -> set[date]:
-    days: set[date] = set()
-    for above in ("", QUARANTINE):
-        for account in archive.folders(above):
-            if above or not account.startswith("_"):
-                days |= _days_in(archive.folders(f"{above}/{account}" if above else account))
-    return days
+def _days_of_files(archive: RecordingArchive) -> set[date]:
+    quarantined = [f"{QUARANTINE}/{account}" for account in archive.store.folders(QUARANTINE)]
+    return _days_in(
+        name for account in (*archive.account_folders(), *quarantined) for name in archive.store.folders(account)
+    )
 
 
 def _days_of_tables(catalog: Store) -> set[date]:
@@ -87,11 +85,7 @@ def _days_of_tables(catalog: Store) -> set[date]:
 
 
 def _days_in(names: Iterable[str]) -> set[date]:
-    days = set()
-    for name in names:
-        with suppress(ValueError):
-            days.add(date.fromisoformat(name.removeprefix("call_date=")))
-    return days
+    return {day for name in names if (day := day_of_folder(name)) is not None}
 
 
 def verify_days(

@@ -20,6 +20,8 @@ from callarchive.monitoring.verification.findings import Defect, Finding
 
 _FILES = ("archived", "adopted", "version", "quarantined")
 _PARTITIONS = ("published", "adopted_partition")
+_MEASURED = ("size_bytes", "duration_s")
+"""Facts that never change while the bytes do not."""
 
 
 @dataclass
@@ -47,9 +49,9 @@ def read_ledger(connections: Connections, *, since: tuple[str, str] | None = Non
 
 
 def days_since(checked: CheckedLedger, days: Iterable[date]) -> list[date]:
-    """Return those of the days with entries after the checkpoint that the ledger was compared with first."""
+    """Return the days with entries after the checkpoint that the ledger was compared with first, or without any entry."""
     size = checked.witnesses[0].checkpoint.size
-    return [day for day in days if any(first >= size for first in checked.days.get(str(day), ()))]
+    return [day for day in days if max(checked.days.get(str(day), [size])) >= size]
 
 
 def compare_with_ledger(
@@ -111,6 +113,7 @@ def _recorded(entries: Iterable[Entry]) -> _Recorded:
 def _compare_files(connections: Connections, recorded: _Recorded, day: date, files: pa.Table) -> Iterator[Finding]:
     root = connections.archive.root_uri
     named = _hashes(files)
+    latest = {row["archive_path"]: row for row in rows_in(files.select(["archive_path", *_MEASURED]))}
     for path, entry in recorded.files.items():
         sha256, at = entry.facts["sha256"], entry.facts.get("at")
         if path not in named:
@@ -121,6 +124,12 @@ def _compare_files(connections: Connections, recorded: _Recorded, day: date, fil
         elif sha256 is not None and named[path] != sha256:
             shown = f"its hash in recording_files is {named[path]}, but was {sha256} when it was archived"
             yield Finding(Defect.EDITED, f"{root}{path}: {shown} ({_entry(entry)}, {at})")
+        elif path in latest:
+            for name in _MEASURED:
+                now, was = latest[path][name], entry.facts.get(name)
+                if was is not None and now != was:
+                    shown = f"its {name} in recording_files is {now}, but was {was} when it was archived"
+                    yield Finding(Defect.EDITED, f"{root}{path}: {shown} ({_entry(entry)}, {at})")
     # A run in progress has rows that it has not recorded yet.
     published = connections.catalog.partition(RECORDING_FILES, day, columns=FILE_COLUMNS)
     for path in sorted(_hashes(published).keys() - recorded.files.keys()):

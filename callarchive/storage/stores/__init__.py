@@ -80,6 +80,9 @@ class Store(Protocol):
     def folders(self, folder: str) -> tuple[str, ...]:
         """Return the names of the folders directly below `folder`, in order; none if it does not exist."""
 
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Return the names of what is directly below `folder` and no folder, in order, without temporary files."""
+
     def delete(self, path: str) -> None:
         """Delete the object, durably. It need not exist."""
 

@@ -119,14 +119,11 @@ class LocalStore:
 
     def folders(self, folder: str) -> tuple[str, ...]:
         """Return the names of the folders directly below `folder`."""
-        place = self._root.place(folder) if folder else self._root.path
-        with (
-            self._root.translating("listing", folder),
-            contextlib.suppress(FileNotFoundError, NotADirectoryError),
-            os.scandir(place) as entries,
-        ):
-            return tuple(sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False)))
-        return ()
+        return tuple(name for name, is_folder in self._names(folder) if is_folder)
+
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Return the names of files, links and special files directly below `folder`."""
+        return tuple(name for name, is_folder in self._names(folder) if not is_folder and not is_temporary(name))
 
     def delete(self, path: str) -> None:
         """Delete the object and the folders that this leaves empty, durably."""
@@ -219,6 +216,16 @@ class LocalStore:
             raise ObjectNotFoundError(f"{self.uri(path)}: there is no such file") from err
         except OSError as err:
             raise self._root.error(err, "reading", path) from err
+
+    def _names(self, folder: str) -> tuple[tuple[str, bool], ...]:
+        place = self._root.place(folder) if folder else self._root.path
+        with (
+            self._root.translating("listing", folder),
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(place) as entries,
+        ):
+            return tuple(sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries))
+        return ()
 
     def _path_of(self, entry: "os.DirEntry[str]") -> str:
         return entry.path[len(str(self._root.path)) + 1 :]

@@ -154,6 +154,14 @@ class S3Store:
         pages = self._pages(prefix, Delimiter="/")
         return tuple(sorted(e["Prefix"][len(prefix) : -1] for page in pages for e in page.get("CommonPrefixes", ())))
 
+    def files(self, folder: str) -> tuple[str, ...]:
+        """Return the names of the objects directly below `folder`."""
+        prefix = self._below(folder)
+        keys = [
+            e["Key"][len(prefix) :] for page in self._pages(prefix, Delimiter="/") for e in page.get("Contents", ())
+        ]
+        return tuple(sorted(key for key in keys if key))
+
     def delete(self, path: str) -> None:
         """Delete the object. In a bucket with versioning, older versions remain: see `erase`."""
         key = self._key(path)

@@ -191,6 +191,14 @@ def test_a_folder_is_erased_and_no_other(store: Store) -> None:
     assert store.read("day/s/a/b/c.mp3") == b"again"
 
 
+def test_folders_and_files_are_named_without_what_is_below_them(store: Store) -> None:
+    for path in ("b/z", "b/a/deep/x", "b/a.mp3", "a/1", "top"):
+        store.replace(path, b"x")
+    assert (store.folders(""), store.files("")) == (("a", "b"), ("top",))
+    assert (store.folders("b"), store.files("b")) == (("a",), ("a.mp3", "z"))
+    assert (store.folders("none"), store.files("none")) == ((), ())
+
+
 def test_a_listing_is_recursive_ordered_and_without_reserved_names(store: Store) -> None:
     for path in ("b/z", "b/a/deep/x", "b/a.mp3", "a/1", "bb/1", "b/.hidden", "b/x.part"):
         store.replace(path, path.encode())
