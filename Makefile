@@ -36,8 +36,9 @@ ui: setup  ## start Dagster for the configured archive, or the demo's, on port U
 test: setup  ## run the tests
 	$(BIN)/pytest -n 3 --dist loadfile
 
-test-live: setup  ## run days with Dagster's daemon, Celery workers and the receiver, killing them; a backfill in a browser
-	$(BIN)/pytest -m live
+test-live: setup  ## run days with Dagster's daemon, Celery workers and the receiver, killing them; a backfill in a browser; tampering
+	$(BIN)/pytest -m live --ignore-glob='*/test_many_*.py'
+	$(BIN)/pytest -m live -n 2 tests/callarchive/monitoring/verification
 
 test-servers: setup .servers/.complete  ## run the contract of landings and stores on each server that is installed
 	$(BIN)/python tools/try_servers.py

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from callarchive.catalog import schemas
-from callarchive.monitoring.verification import Defect, Finding, VerifiedDay, days_in_range, verify_days
-from callarchive.monitoring.verification.witnessed import read_ledger
+from callarchive.ledger.notes import SigningKey
+from callarchive.monitoring.verification import Defect, Finding, VerifiedDay, days_in_range, unknown_names, verify_days
+from callarchive.monitoring.verification.witnessed import days_since, read_ledger
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
@@ -32,11 +33,15 @@ class Archived:
         self.trial = trial
         self.root: Path = trial.config.parent
         self.archive, self.catalog = self.root / "archive", self.root / "catalog"
-        self._kept = self.root / "kept"
-        for name in ("archive", "catalog"):
-            shutil.copytree(self.root / name, self._kept / name)
+        self.all_days = self.days = (FIRST, SECOND, THIRD)
+        self.earlier = self.root / "earlier"
+        self._kept = copied(self.root, "kept")
 
     def restore(self) -> None:
+        elsewhere = self.root / "elsewhere"
+        if elsewhere.is_dir():
+            shutil.rmtree(elsewhere)
+        elsewhere.unlink(missing_ok=True)
         for name in ("archive", "catalog"):
             shutil.rmtree(self.root / name)
             shutil.copytree(self._kept / name, self.root / name)
@@ -76,6 +81,24 @@ class Archived:
     def found(self) -> set[tuple[Defect, str]]:
         return {finding for day in self.verify() for finding in day.defects}
 
+    def report(self, since: str | None = None) -> list[str]:
+        """Return a line for each finding, problem and item that was not checked, as `callarchive verify` prints them."""
+        with self.trial.connections() as connections:
+            ledger = read_ledger(connections, since=None if since is None else ("kept.txt", since))
+            found = days_in_range(connections, ledger=ledger)
+            days = list(found.known) if since is None else days_since(ledger, found.known)
+            beside = unknown_names(connections)
+            verified = list(
+                verify_days(connections, days, ledger=ledger if ledger.size else None, progress=NoProgress())
+            )
+        findings = [*beside, *(finding for day in verified for finding in day.defects)]
+        return [
+            *(f"{defect} {what}" for defect, what in findings),
+            *(f"not checked {reason}" for day in verified for reason in day.not_checked),
+            *(f"removed {day}" for day in found.unknown),
+            *ledger.problems,
+        ]
+
     def verify_with_ledger(self, since: str | None = None) -> tuple[set[Finding], list[str], list[str]]:
         """Return the findings, what was not checked, and the problems of the ledger itself."""
         with self.trial.connections() as connections:
@@ -84,6 +107,13 @@ class Archived:
             verified = list(verify_days(connections, days, ledger=ledger, progress=NoProgress()))
         found = {finding for day in verified for finding in day.defects}
         return found, [reason for day in verified for reason in day.not_checked], ledger.problems
+
+
+def copied(root: Path, name: str) -> Path:
+    """Copy archive and catalog, and return the folder of the copies."""
+    for part in ("archive", "catalog"):
+        shutil.copytree(root / part, root / name / part)
+    return root / name
 
 
 @pytest.fixture
@@ -96,13 +126,25 @@ def archived_once(start_shared_trial: Callable[..., Any]) -> Archived:
     return archived_days(start_shared_trial)
 
 
-def archived_days(start_trial: Callable[..., Any]) -> Archived:
+@pytest.fixture(scope="module")
+def witnessed(start_shared_trial: Callable[..., Any]) -> Archived:
+    """The archived days with a signed ledger and an anchor."""
+    return archived_days(start_shared_trial, key=SigningKey.generate("callarchive"))
+
+
+def archived_days(start_trial: Callable[..., Any], key: SigningKey | None = None) -> Archived:
     clock = MovableClock(datetime(2026, 1, 8, 1, tzinfo=UTC))
     world = generate_world(seed=3, accounts=DEMO_ACCOUNTS, first_day=FIRST, last_day=THIRD, sessions_per_day=8)
     whole = [r for r in world.recordings if r.started_at.date() == FIRST and r.file is FileState.WHOLE]
     world = world.altered(whole[0], file=FileState.HTML)
     trial = start_trial(world=world, clock=clock)
+    if key is not None:
+        folder = trial.config.parent
+        (folder / "ledger.key").write_text(key.private_text())
+        anchor = f'anchor = {{ url = "file://{folder}/anchor" }}'
+        trial.configure(f'[ledger]\nsigning_key = {{ file = "ledger.key" }}\n{anchor}')
     trial.archive()
+    copied(trial.config.parent, "earlier")
     changed = next(
         row
         for row in trial.tables()["recordings"]

@@ -1,6 +1,6 @@
-"""What somebody with write access to archive and catalog can change consistently, and only the ledger shows."""
+"""Days with their ledger: put back, written again, interrupted, from before the ledger. See also `test_many_tamperings.py`."""
 
-import hashlib
+import random
 import shutil
 from collections.abc import Callable
 from datetime import date
@@ -19,174 +19,10 @@ from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import SigningKey
 from callarchive.monitoring.verification import Defect
 from callarchive.simulator.audio import SHAPES, make_recording
+from tests.callarchive.monitoring.verification.tamperings import KINDS
 
 FIRST, SECOND, THIRD = (date(2026, 1, day) for day in (5, 6, 7))
 _FILES = ("archive", "catalog")
-Tampering = Callable[[Any], tuple[Defect, str]]
-TAMPERINGS: dict[str, Tampering] = {}
-
-
-def tampering(function: Tampering) -> Tampering:
-    TAMPERINGS[function.__name__] = function
-    return function
-
-
-def without_responses(days: Any) -> None:
-    """Remove the stored responses of 8x8, so that they contradict nothing."""
-    shutil.rmtree(days.catalog / "_answers", ignore_errors=True)
-
-
-def everywhere(days: Any, change: Callable[[dict[str, Any]], dict[str, Any] | None], day: date = FIRST) -> None:
-    """Apply the change to every row of every table of the day; None removes the row."""
-    without_responses(days)
-    for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES):
-        if days.part(table, day).exists():
-            changed = [change(row) for row in days.rows(table, day)]
-            days.write(table, [row for row in changed if row is not None], day)
-
-
-def counted_again(days: Any, day: date = FIRST) -> None:
-    """Compute the statistics of the day from its recordings, as a run does."""
-    from callarchive.archiving.transforms.public_tables import duration_stats_table, status_stats_table
-
-    rows = pa.Table.from_pylist(days.rows(schemas.RECORDINGS, day), schema=schemas.RECORDINGS.schema)
-    days.write(schemas.STATUS_STATS, status_stats_table(rows).to_pylist(), day)
-    days.write(schemas.DURATION_STATS, duration_stats_table(rows).to_pylist(), day)
-
-
-@tampering
-def a_call_is_removed_from_everything(days: Any) -> tuple[Defect, str]:
-    gone = days.recording(archive_status="archived")
-    everywhere(days, lambda row: None if row.get("session_id") == gone["session_id"] else row)
-    counted_again(days)
-    shutil.rmtree(days.file(gone["archive_uri"]).parent)
-    return Defect.REMOVED, gone["archive_uri"]
-
-
-@tampering
-def a_whole_day_is_removed(days: Any) -> tuple[Defect, str]:
-    uri = days.recording(archive_status="archived")["archive_uri"]
-    without_responses(days)
-    for root in (days.archive, days.catalog):
-        for folder in list(root.rglob(f"call_date={FIRST}")):
-            shutil.rmtree(folder)
-    return Defect.REMOVED, uri
-
-
-@tampering
-def the_first_days_are_removed(days: Any) -> tuple[Defect, str]:
-    """Nothing is left before the last day, so that no gap shows it."""
-    without_responses(days)
-    for root in (days.archive, days.catalog):
-        for day in (FIRST, SECOND):
-            for folder in list(root.rglob(f"call_date={day}")):
-                shutil.rmtree(folder)
-    return Defect.REMOVED, f"recordings/call_date={SECOND}/part-0.parquet"
-
-
-@tampering
-def audio_and_its_hash_are_replaced(days: Any) -> tuple[Defect, str]:
-    row = days.recording(archive_status="archived")
-    audio = make_recording(shape=SHAPES[0], duration_s=20.0, seed=7)
-    digest = hashlib.sha256(audio).hexdigest()
-    file = days.file(row["archive_uri"])
-    file.unlink()
-    file.write_bytes(audio)
-
-    def forged(found: dict[str, Any]) -> dict[str, Any]:
-        if found.get("sha256") != row["sha256"]:
-            return found
-        return (
-            {**found, "sha256": digest, "size_bytes": len(audio), "versions_sha256": [digest]}
-            if ("versions_sha256" in found)
-            else {**found, "sha256": digest, "size_bytes": len(audio)}
-        )
-
-    everywhere(days, forged)
-    counted_again(days)
-    return Defect.EDITED, row["archive_uri"]
-
-
-@tampering
-def a_call_is_made_shorter_everywhere(days: Any) -> tuple[Defect, str]:
-    row = days.recording(archive_status="archived")
-
-    def shorter(found: dict[str, Any]) -> dict[str, Any]:
-        if found.get("recording_id") != row["recording_id"] or "duration_s" not in found:
-            return found
-        return {**found, "duration_s": 1.0}
-
-    everywhere(days, shorter)
-    counted_again(days)
-    return Defect.EDITED, "recordings/call_date=2026-01-05/part-0.parquet: it is not a file that a run wrote"
-
-
-@tampering
-def a_recording_is_added_to_everything(days: Any) -> tuple[Defect, str]:
-    known = days.recording(archive_status="archived")
-    audio = make_recording(shape=SHAPES[0], duration_s=20.0, seed=8)
-    digest, new_id = hashlib.sha256(audio).hexdigest(), "11111111-2222-1333-8444-555555555555"
-    file = days.file(known["archive_uri"]).with_name(f"{new_id}.mp3")
-    file.write_bytes(audio)
-    path = str(file.relative_to(days.archive))
-    facts = {"recording_id": new_id, "sha256": digest, "size_bytes": len(audio)}
-    places = {
-        schemas.RECORDING_METADATA: {},
-        schemas.RECORDING_FILES: {"archive_path": path, "versions": [path], "versions_sha256": [digest]},
-        schemas.RECORDINGS: {"archive_uri": f"file://{file}", "versions": [f"file://{file}"]},
-    }
-    for table, place in places.items():
-        rows = days.rows(table)
-        row = next(row for row in rows if row["recording_id"] == known["recording_id"])
-        new = {name: value for name, value in {**row, **facts, **place}.items() if name in row}
-        days.write(table, sorted([*rows, new], key=lambda r: (r["subaccount_id"], r["recording_id"])))
-    counted_again(days)
-    return Defect.ADDED, new_id
-
-
-@tampering
-def an_older_version_is_forgotten(days: Any) -> tuple[Defect, str]:
-    row = next(row for row in days.rows(schemas.RECORDING_FILES) if len(row["versions"] or ()) > 1)
-    first = row["versions"][0]
-    latest = {"versions": row["versions"][1:], "versions_sha256": row["versions_sha256"][1:]}
-    chosen = {"recording_id": row["recording_id"]}
-    days.edit(schemas.RECORDING_FILES, lambda r: r["recording_id"] == chosen["recording_id"], **latest)
-    uris = {"versions": [f"file://{days.archive}/{path}" for path in row["versions"][1:]]}
-    days.edit(schemas.RECORDINGS, lambda r: r["recording_id"] == chosen["recording_id"], **uris)
-    (days.archive / first).unlink()
-    return Defect.REMOVED, first
-
-
-@tampering
-def rejected_bytes_are_forgotten(days: Any) -> tuple[Defect, str]:
-    row = days.recording(archive_status="rejected")
-    days.file(row["quarantine_uri"]).unlink()
-    everywhere(
-        days,
-        lambda found: (
-            {**found, "quarantine_uri": None, "archive_status": "missing"}
-            if found.get("recording_id") == row["recording_id"] and "quarantine_uri" in found
-            else found
-        ),
-    )
-    counted_again(days)
-    return Defect.REMOVED, row["quarantine_uri"]
-
-
-@tampering
-def a_table_is_replaced_by_an_equal_one(days: Any) -> tuple[Defect, str]:
-    """The same rows in a file that no run wrote."""
-    days.write(schemas.SESSIONS, days.rows(schemas.SESSIONS))
-    return Defect.EDITED, "sessions/call_date=2026-01-05/part-0.parquet: it is not a file that a run wrote"
-
-
-def test_consistent_tampering_is_found(signed: Any) -> None:
-    for name, tamper in TAMPERINGS.items():
-        defect, what = tamper(signed)
-        found, _, problems = signed.verify_with_ledger()
-        assert problems == [], name
-        assert any(kind is defect and what in text for kind, text in found), (name, sorted(found))
-        signed.restore()
 
 
 @pytest.fixture
@@ -265,7 +101,7 @@ def rewrite_ledger(days: Any, change: Callable[[dict[str, Any]], dict[str, Any] 
 def test_a_rewritten_ledger_is_found_with_a_kept_checkpoint(signed: Any) -> None:
     with signed.trial.connections() as connections:
         before = connections.ledger.head().note
-    TAMPERINGS["a_call_is_removed_from_everything"](signed)
+    KINDS["a_call_is_removed_from_all_tables"](signed, random.Random(1))
     rewrite_ledger(signed, lambda facts: None if facts["event"] == "archived" else facts)
     _, _, problems = signed.verify_with_ledger(since=before)
     assert len(problems) == 1
