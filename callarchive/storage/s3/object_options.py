@@ -1,6 +1,5 @@
 """How new objects are stored: storage class, KMS key, retention. A store that ignores one of them is found by a trial."""
 
-import logging
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,8 +9,6 @@ from callarchive.domain.errors import ConfigurationError
 from callarchive.settings import ObjectSettings
 from callarchive.storage.s3 import errors as s3_errors
 from callarchive.storage.s3.object_lock import has_object_lock
-
-log = logging.getLogger(__name__)
 
 _AWS_MANAGED_KEYS = ("aws/s3", "alias/aws/s3")
 _TRIAL_RETENTION = timedelta(minutes=1)
@@ -77,12 +74,8 @@ class ObjectOptions:
             )
         with s3_errors.translating(place=f"{place}/{key}", doing="reading"):
             head = client.head_object(Bucket=bucket, Key=key)
-        try:
+        with s3_errors.translating(place=f"{place}/{key}", doing="deleting"):
             client.delete_object(Bucket=bucket, Key=key)
-        except (
-            s3_errors.BOTO_ERRORS
-        ) as err:  # credentials that may not delete leave a small object that no listing shows
-            log.warning("%s", s3_errors.translate_botocore(err, place=f"{place}/{key}", doing="deleting"))
         if ignored := self._ignored(head):
             raise ConfigurationError(
                 f"{place}: the store ignores {', '.join(ignored)}: remove it, or use a store that has it"

@@ -172,19 +172,6 @@ def test_an_option_that_the_store_ignores_is_named(
     assert bucket.store().list("") == []
 
 
-def test_credentials_that_may_not_delete_can_archive(
-    boto: Any, meddling_server: Callable[..., str], caplog: pytest.LogCaptureFixture
-) -> None:
-    def deny(exchange: Any) -> None:
-        if exchange.method == "DELETE":
-            exchange.status, exchange.body = 403, DENIED
-
-    bucket = Bucket(boto, object_lock=True)
-    commit(bucket.store(at=meddling_server(bucket.endpoint, asked=deny), **LOCK), "day/s/a.mp3")
-    assert bucket.head("day/s/a.mp3")["ObjectLockMode"] == "GOVERNANCE"
-    assert "/p/_locks/trial-" in caplog.text
-
-
 def test_the_options_are_tried_once(boto: Any, meddling_server: Callable[..., str]) -> None:
     writes = []
     bucket = Bucket(boto, object_lock=False)
