@@ -123,7 +123,7 @@ def compact(engine: sa.Engine) -> bool:
 def _rewrite(connection: sa.Connection) -> bool:
     """Return whether all removed bytes were freed."""
     if connection.dialect.name == "postgresql":
-        for table in (EVENTS, SESSIONS):
+        for table in (EVENTS, SESSIONS):  # without FULL, bytes of deleted rows stay in pages and indexes
             connection.exec_driver_sql(f"VACUUM (FULL) {table.name}")
         return True
     size_bytes = _number(connection, "PRAGMA page_count") * _number(connection, "PRAGMA page_size")

@@ -115,11 +115,11 @@ class Inbox(InboxQueries):
         return count
 
     def erase(self, ids: ErasedIds) -> int:
-        """Delete the events and sessions that have one of the ids, and their bytes from the database's files.
+        """Delete the account's events and sessions that have one of the ids, and their bytes from the database's files.
 
         Return how many events. Raises UnavailableError if bytes are left because others use the database: repeat it then.
         """
-        naming = [number for number, text in self.texts() if ids.in_text(text)]
+        naming = [number for number, text in self.texts(ids.subaccount_id) if ids.in_text(text)]
         with writing(self._engine) as connection:
             own = EVENTS.c.subaccount_id == ids.subaccount_id
             found: list[sa.ColumnElement[bool]] = [EVENTS.c.number.in_(some) for some in _parts(naming)]

@@ -171,10 +171,10 @@ class InboxQueries:
                 return
             after = rows[-1][0]
 
-    def texts(self) -> Iterator[tuple[int, str]]:
-        """Yield the number of each event, and its texts: payload and type."""
+    def texts(self, subaccount_id: str) -> Iterator[tuple[int, str]]:
+        """Yield the number of each event of the account, and its texts: payload and type."""
         query = sa.select(EVENTS.c.number, EVENTS.c.payload, EVENTS.c.event_type).order_by(EVENTS.c.number)
-        after, page = 0, query.limit(_EVENTS_AT_ONCE)
+        after, page = 0, query.where(EVENTS.c.subaccount_id == subaccount_id).limit(_EVENTS_AT_ONCE)
         while True:
             with reading(self._engine) as connection:
                 rows = connection.execute(page.where(EVENTS.c.number > after)).tuples().all()
