@@ -139,7 +139,13 @@ def _negative_answers_usual(day: CheckedDay) -> Verdict:
 
 def _every_recording_accounted_for(day: CheckedDay) -> Verdict:
     metadata, sessions, recordings = map(day.current, (day.metadata, day.sessions, day.recordings))
-    named, listed = keys_of(metadata, RECORDING_KEY).unique(), keys_of(recordings, RECORDING_KEY).unique()
+    named = keys_of(metadata, RECORDING_KEY).unique()
+    is_tombstone = pc.and_not(
+        is_true(pc.equal(recordings["archive_status"], "erased")),
+        pc.is_in(keys_of(recordings, RECORDING_KEY), value_set=named),
+    )
+    recordings = recordings.filter(pc.invert(is_tombstone))
+    listed = keys_of(recordings, RECORDING_KEY).unique()
     wrong = _without(named, listed) + _without(listed, named)
     keys, counts = keys_of(sessions, SESSION_KEY), sessions["recording_count"]
     claimed = pc.fill_null(counts, 0)

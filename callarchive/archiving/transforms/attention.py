@@ -72,6 +72,7 @@ def needs_attention(
         is_true(pc.equal(recordings["archive_status"], "archived")),
         pc.invert(pc.or_(flawed, has_silence(recordings))),
     )
+    intact = pc.or_(intact, is_true(pc.equal(recordings["archive_status"], "erased")))
     return AttentionList(
         day,
         recordings=recordings.select(ATTENTION_IN_RECORDINGS).filter(pc.invert(intact)),

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from callarchive.archiving.steps.erasing import erase_from_catalog
 from callarchive.cli.day_results import archive_day
-from callarchive.custody.erasures import Erasure
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
+from callarchive.monitoring.evaluation import run_checks
+from callarchive.monitoring.verification import days_in_range, verify_days
+from callarchive.monitoring.verification.witnessed import read_ledger
+from callarchive.removal.erasing import Erasing, Order
+from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.events import recording_uploaded, session_summary
 from callarchive.simulator.generation import generate_world
@@ -42,35 +45,29 @@ class Erased:
         return ErasedIds("acme.sg", frozenset([self.session.session_id]), frozenset(recordings))
 
     def traces(self) -> list[str]:
-        """Where an id is, except for tombstones, the register and the ledger, whose entries are redacted elsewhere."""
+        """Return where an id is, except for tombstones, and for recordings in the register and in the ledger's entry."""
         folder = self.trial.config.parent
-        roots = [path for path in (folder / "archive").iterdir() if path.name not in ("_ledger", "_erased")]
-        roots += [folder / "catalog", *folder.glob("inbox.sqlite3*")]
-        return [found for one in sorted(self.ids.all) for found in traces_of(one, *roots)]
+        roots = [folder / "archive", folder / "catalog", *folder.glob("inbox.sqlite3*")]
+        found = [trace for one in self.ids.session_ids for trace in traces_of(one, *roots)]
+        roots[:1] = [path for path in roots[0].iterdir() if path.name not in ("_ledger", "_erased")]
+        return found + [trace for one in self.ids.recording_ids for trace in traces_of(one, *roots)]
 
     def erase(self) -> None:
-        """Erase as a command does: the register first, then audio, catalog and inbox."""
-        erasure = Erasure(
-            erasure_id="erasure-a",
-            subaccount_id="acme.sg",
-            call_date=DAY,
-            reason="case 1",
-            by="ann",
-            session_ids=self.ids.session_ids,
-            recording_ids=self.ids.recording_ids,
-        )
+        """Erase as the command does."""
         with self.trial.connections() as connections:
-            connections.register.add(erasure)
-            for item in connections.archive.store.list(""):
-                if erasure.ids.in_text(item.path) and not item.path.startswith("_ledger"):
-                    connections.archive.store.erase(item.path)
-            connections.archive.store.erase_folder(f"acme.sg/call_date={DAY}/{self.session.session_id}")
-            for day in (DAY - timedelta(days=1), DAY, DAY + timedelta(days=1)):
-                with connections.day_lock(day):
-                    day_of_catalog = connections.catalog_day(day)
-                    erase_from_catalog(day_of_catalog, erasure.ids, responses=connections.responses)
-            if (inbox := connections.inbox()) is not None:
-                inbox.erase(erasure.ids)
+            erasing, order = Erasing(connections), Order(reason="case 1", by="ann")
+            singles = {self.single.recording_id: self.single.session_id}
+            erasing.erase("acme.sg", DAY, order, sessions=[self.session.session_id], recordings=singles)
+            erasing.finish()
+
+    def verify(self) -> list[str]:
+        """Return what verification finds, and the names of checks that do not pass."""
+        with self.trial.connections() as connections:
+            known = list(days_in_range(connections, None, None).known)
+            verified = verify_days(connections, known, ledger=read_ledger(connections), progress=NoProgress())
+            found = [str(defect) for day in verified for defect in (*day.defects, *day.not_checked)]
+            checks = run_checks(connections.catalog, DAY, connections.settings)
+            return found + [check.name for check in checks if not check.passed]
 
     def send_events(self) -> None:
         """8x8 delivers events of what was erased, and of the rest of that day."""
@@ -111,9 +108,11 @@ def rows(erased: Erased, table: str) -> list[dict[str, Any]]:
 
 def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogCaptureFixture) -> None:
     assert erased.traces()
+    before = erased.verify()
     downloads = len(erased.trial.files())
     erased.erase()
     assert erased.traces() == []
+    assert erased.verify() == before
     first = erased.trial.tables()
     tombstones = [row["recording_id"] for row in rows(erased, "recordings")]
     assert sorted(tombstones) == sorted(erased.ids.recording_ids)
@@ -126,7 +125,7 @@ def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogC
     assert erased.trial.tables() == first
 
     caplog.clear()
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="callarchive")
     summary = erased.archive()
     assert summary.fetched_count == 0
     assert erased.trial.tables() == first
@@ -143,6 +142,7 @@ def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogC
     assert rows(erased, "recordings") == [row for row in first["recordings"] if erased.ids.in_text(repr(row))]
     assert rows(erased, "reconciliation") == []
     assert len(erased.trial.files()) <= downloads
+    assert erased.verify() == before
     assert not erased.ids.in_text(caplog.text)
 
 
@@ -150,7 +150,7 @@ def test_nothing_erased_returns_with_a_lost_catalog(erased: Erased, caplog: pyte
     erased.erase()
     kept = erased.trial.files()
     shutil.rmtree(erased.trial.config.parent / "catalog")
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", logger="callarchive")
     erased.send_events()
     erased.archive()
     assert erased.traces() == []
