@@ -28,6 +28,7 @@ from callarchive.cli import (
     play,
     push_config,
     report,
+    retention,
     status,
     verify,
     webhooks,
@@ -70,6 +71,7 @@ app.add_typer(ledger.ledger_app, name="ledger", short_help="Show and check the t
 app.command("evidence", short_help="Write a file that proves a recording.")(evidence.evidence)
 app.command("erase", short_help="Erase sessions or recordings and all that names them.")(erase.erase)
 app.add_typer(hold.hold_app, name="hold", short_help="Forbid the erasure of recordings: legal holds.")
+app.add_typer(retention.retention_app, name="retention", short_help="Remove what is past its time.")
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 _COMMANDS = [str(command.name) for command in app.registered_commands] + [
     str(group.name) for group in app.registered_groups

@@ -28,10 +28,11 @@ OUT_OF_REACH = (
 )
 
 Reason = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--reason",
         help="Why, such as the number of a case. It stays in the ledger for ever: write no names and no numbers.",
+        show_default=False,
     ),
 ]
 By = Annotated[
@@ -57,7 +58,7 @@ _Targets = dict[tuple[str, date], _Wanted]
 
 def erase(
     context: typer.Context,
-    reason: Reason,
+    reason: Reason = None,
     sessions: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,6 +85,9 @@ def erase(
         str | None, typer.Option("--account", metavar="ACCOUNT", help="Only this account's.", show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and change nothing.")] = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Only continue what killed commands began; needs no --reason.")
+    ] = False,
     by: By = None,
     delete_at_landing: Annotated[
         bool, typer.Option("--delete-at-landing", help="Also delete the objects that 8x8 pushed to the landing.")
@@ -104,10 +108,11 @@ def erase(
     from callarchive.removal.erasing import Erasing, Order
 
     output: Output = context.obj
-    if not reason.strip():
+    if sum(1 for given in (sessions, recordings, number, go_on) if given) != 1:
+        raise typer.BadParameter("give one of them", param_hint="--session, --recording, --number or --continue")
+    if not go_on and not (reason or "").strip():
         raise typer.BadParameter("write why, such as the number of a case", param_hint="--reason")
-    if sum(1 for given in (sessions, recordings, number) if given) != 1:
-        raise typer.BadParameter("give one of them", param_hint="--session, --recording or --number")
+    reason = reason or ""
     kind, given = ("session_id", sessions) if sessions else ("recording_id", recordings)
     wanted = [_id(text) for text in given or ()]
     user = current_user()
@@ -294,7 +299,7 @@ def _show_done(
     for text in earlier:
         output.print_text(text)
     if not done and not earlier:
-        output.print_text("no session has this number" if is_number else "nothing was left to erase")
+        output.print_text("no session has this number" if is_number else "nothing was begun")
     if done:
         _print_out_of_reach(output, left)
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.erasing import erase_from_catalog
+from callarchive.custody.erasures import FOLDER as REGISTER
 from callarchive.custody.erasures import Erasure, new_erasure_id, session_hash
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import ConfigurationError
 from callarchive.domain.foreign_text import mask_numbers
+from callarchive.ledger.batches import FOLDER as LEDGER
 from callarchive.ledger.redaction import ERASED, WITHDRAWN, LedgerReader, redact
 from callarchive.removal.dagster_storage import dagster_home, erase_from_dagster
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
@@ -27,6 +29,7 @@ from callarchive.removal.plan import uris_of
 from callarchive.removal.search import (
     contents_of,
     day_folders,
+    days_in,
     days_with_responses,
     files_of_day,
     rows_naming,
@@ -39,6 +42,7 @@ _ONE = timedelta(days=1)
 _MOST_IDS = 100
 """Above it, only a day and its neighbours are searched for ids: as retention does."""
 _AT_ONCE = 16
+_NO_APPEND_TAKES_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +119,7 @@ class Erasing:
 
         `recordings` has the session of each single recording.
 
-        Return None if nothing of it is there. Raises HeldError, unless `everything` is to go; ArchiveError.
+        Return None if nothing of it is there. Raises HeldError if a hold covers one of them, or all of the day; ArchiveError.
         """
         connections = self._connections
         with connections.custody_lock(), connections.day_lock(day):
@@ -129,10 +133,11 @@ class Erasing:
             wanted = {one: known.get(one, set()) for one in whole} | partly
             wanted = self._with_events(subaccount_id, wanted, whole)
             held = obstacles_to(self.obstacles(), subaccount_id, day, wanted)
-            if held and not everything:
+            if held and (not everything or held.keys() == wanted.keys()):
                 raise HeldError(list(dict.fromkeys(one for found in held.values() for one in found)))
             wanted = {one: found for one, found in wanted.items() if one not in held}
-            if not wanted:
+            has_files = everything and not held and any(files_of_day(connections, subaccount_id, day))
+            if not wanted and not has_files:
                 return None
             ids = ErasedIds(
                 subaccount_id,
@@ -244,6 +249,8 @@ class Erasing:
     ) -> Done:
         connections = self._connections
         bypass = order is not None and order.bypass_governance
+        connections.archive.store.sweep(REGISTER)  # whoever writes there has the custody lock
+        connections.archive.store.sweep(LEDGER, older_than_s=_NO_APPEND_TAKES_S)
         uris = uris_of(connections, erasure.subaccount_id, erasure.sources)
         if order is not None and order.delete_at_landing:
             self._delete_at_landing(erasure)
@@ -341,11 +348,12 @@ class Erasing:
         }
 
     def _days_of(self, erasure: Erasure) -> set[date]:
-        ids = erasure.ids
+        ids, near = erasure.ids, _near(erasure)
+        unfinished = set(near) & set(days_in(self._connections.archive.store, f"{LEDGER}/open"))
         if not _is_searched_everywhere(erasure):
-            return {erasure.call_date, *rows_naming(self._connections, ids, days=_near(erasure))}
+            return {erasure.call_date, *unfinished, *rows_naming(self._connections, ids, days=near)}
         with_rows = rows_naming(self._connections, ids)
-        return {erasure.call_date, *with_rows, *days_with_responses(self._connections, ids.all)}
+        return {erasure.call_date, *unfinished, *with_rows, *days_with_responses(self._connections, ids.all)}
 
     def _delete_at_landing(self, erasure: Erasure) -> None:
         accounts = {account.subaccount_id: account for account in self._connections.settings.accounts}

@@ -1,7 +1,7 @@
-"""Retention: which days of an account are past their time."""
+"""Retention: which days of an account are past their time, and their removal. Holds win."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from callarchive.archiving.connections import Connections
@@ -9,6 +9,12 @@ from callarchive.archiving.recording_archive import QUARANTINE
 from callarchive.custody.holds import Hold, Item
 from callarchive.domain.days import day_of
 from callarchive.domain.identifiers import path_segment
+from callarchive.removal.erasing import RETENTION, Done, Erasing, Order
+from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_to
+from callarchive.removal.search import contents_of, days_with_rows, files_of_day
+
+_FINISHED_AT_ONCE = 20
+"""Days whose ids are removed from events and Dagster's storage together: each search reads all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,95 @@ def overdue(connections: Connections) -> list[OverdueDay]:
     found = sorted(_past_their_time(connections), key=lambda one: (one.call_date, one.subaccount_id))
     holds = connections.holds.active() if found else []
     return [one for one in found if not holds or _has_unheld_files(connections, one, holds)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedDay:
+    """What retention would remove of a day that is past its time, and what holds keep of it.
+
+    Attributes:
+        due_on: the first day on which it was past its time.
+        held_session_count: sessions that stay, each with all of its recordings.
+        hold_ids: the holds that keep them.
+    """
+
+    subaccount_id: str
+    call_date: date
+    due_on: date
+    session_count: int
+    recording_count: int
+    file_count: int
+    size_bytes: int
+    held_session_count: int
+    hold_ids: tuple[str, ...]
+
+
+def plan(connections: Connections, obstacles: list[Obstacle]) -> Iterator[PlannedDay]:
+    """Yield what retention would remove, oldest day first. Raises ArchiveError."""
+    for one in days_past_their_time(connections):
+        account, day = one.subaccount_id, one.call_date
+        sessions = contents_of(connections, account, day).sessions
+        held = obstacles_to(obstacles, account, day, sessions)
+        sizes = [
+            item.size_bytes for item, session_id, _ in files_of_day(connections, account, day) if session_id not in held
+        ]
+        yield PlannedDay(
+            subaccount_id=account,
+            call_date=day,
+            due_on=day + timedelta(days=one.keep_days + 1),
+            session_count=len(sessions) - len(held),
+            recording_count=sum(len(found) for session_id, found in sessions.items() if session_id not in held),
+            file_count=len(sizes),
+            size_bytes=sum(sizes),
+            held_session_count=len(held),
+            hold_ids=tuple(sorted({obstacle.hold_id for found in held.values() for obstacle in found})),
+        )
+
+
+def days_past_their_time(connections: Connections) -> list[OverdueDay]:
+    """Return the days with files or rows that are past their time, held or not, oldest first. Raises ArchiveError."""
+    found = set(_past_their_time(connections))
+    for account, (keep_days, first_kept) in limits(connections).items():
+        days = days_with_rows(connections, account, first_kept - timedelta(days=1))
+        found |= {OverdueDay(account, day, keep_days) for day in days}
+    return sorted(found, key=lambda one: (one.call_date, one.subaccount_id))
+
+
+def apply(
+    connections: Connections,
+    *,
+    reason: str | None = None,
+    by: str,
+    user: str | None = None,
+    bypass_governance: bool = False,
+) -> Iterator[tuple[OverdueDay, Done | HeldError | None]]:
+    """Erase each day that is past its time, oldest first, without what is held, and yield it with what was done.
+
+    HeldError: all of it is held. None: another command erased it meanwhile.
+
+    What a killed command began is continued first. Raises ArchiveError.
+    """
+    erasing = Erasing(connections)
+    order = Order(reason=reason or "", by=by, user=user, kind=RETENTION, bypass_governance=bypass_governance)
+    for done in erasing.continue_begun(order):
+        yield OverdueDay(done.erasure.subaccount_id, done.erasure.call_date, 0), done
+    for number, one in enumerate(days_past_their_time(connections), 1):
+        why = reason or f"retention: kept for {one.keep_days} days"
+        result: Done | HeldError | None
+        try:
+            result = erasing.erase(one.subaccount_id, one.call_date, replace(order, reason=why), everything=True)
+        except HeldError as err:
+            result = err
+        yield one, result
+        if number % _FINISHED_AT_ONCE == 0:
+            erasing.finish()
+    erasing.finish()
+
+
+def accounts_without_settings(connections: Connections) -> list[str]:
+    """Return the archive's folders of accounts that are not in the configuration: retention leaves them."""
+    known = {path_segment(account.subaccount_id) for account in connections.settings.accounts}
+    return [name for name in connections.archive.account_folders() if name not in known]
 
 
 def limits(connections: Connections) -> dict[str, tuple[int, date]]:

@@ -116,6 +116,18 @@ def day_folders(connections: Connections, subaccount_id: str, day: date) -> tupl
     return folder, f"{QUARANTINE}/{folder}"
 
 
+def days_with_rows(connections: Connections, subaccount_id: str, last: date) -> set[date]:
+    """Return the days up to `last` with rows of the account, tombstones excepted."""
+    found = set()
+    for table in (schemas.SESSION_IDS, schemas.SESSIONS, schemas.RECORDING_FILES, schemas.RECORDINGS):
+        is_one = pc.field("subaccount_id") == subaccount_id
+        if "archive_status" in table.schema.names:
+            is_one = is_one & (pc.field("archive_status") != ArchiveStatus.ERASED.value)
+        rows = _rows(connections.catalog, table, ["subaccount_id"], None, filter_=is_one, last=last)
+        found |= {day for day, _ in rows}
+    return found
+
+
 def rows_naming(
     connections: Connections, ids: ErasedIds, *, days: Collection[date] | None = None
 ) -> dict[date, Counter[str]]:
@@ -265,7 +277,13 @@ def _unpacked(store: Store, path: str) -> bytes:
 
 
 def _rows(
-    catalog: Catalog, table: Table, columns: list[str], days: Collection[date] | None, *, filter_: Any
+    catalog: Catalog,
+    table: Table,
+    columns: list[str],
+    days: Collection[date] | None,
+    *,
+    filter_: Any,
+    last: date | None = None,
 ) -> Iterator[tuple[date, pa.Table]]:
     """Yield the rows of each day that pass the filter, without days that have none. A damaged table is skipped.
 
@@ -273,9 +291,9 @@ def _rows(
     """
     if days is None:
         try:
-            rows = catalog.dataset(table).to_table(columns=[*columns, "call_date"], filter=filter_)
+            rows = catalog.dataset(table, None, last).to_table(columns=[*columns, "call_date"], filter=filter_)
         except (pa.ArrowException, OSError):
-            days = catalog.days(table)
+            days = [day for day in catalog.days(table) if last is None or day <= last]
         else:
             named: list[Any] = rows["call_date"].unique().to_pylist()
             for day in named:

@@ -46,7 +46,8 @@ class _Erasing:
             elif table in (schemas.LOOKUPS, schemas.SESSIONS) and schemas.RECORDINGS in tables:
                 recordings = without_erased(schemas.RECORDINGS, day.rows(schemas.RECORDINGS), self._ids, on=self._on)
                 after = recounted(after, recordings)
-            if not after.equals(before):
+            # Without a change, `replace` records what a killed erasure put in place.
+            if table in schemas.PUBLIC_TABLES or not after.equals(before):
                 day.replace(table, after)
         self._statistics(tables)
         for table in tables:

@@ -1,52 +1,15 @@
 """Erasure on archived days: what is gone, what stays, and that no run brings it back."""
 
-import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from callarchive.custody.holds import Scope
 from callarchive.simulator.running import DEMO_ACCOUNTS
 
 Start = Callable[..., Any]
-
-
-def places_with(folder: Path, words: Collection[str]) -> list[str]:
-    """Return the files below the folder that have one of the words: raw, as Parquet, or packed with zstd, and their names."""
-    wanted = [form for word in words for form in (word.encode(), word.replace("-", "").encode())]
-    found = []
-    for path in sorted(folder.rglob("*")):
-        data = str(path.relative_to(folder)).encode()
-        if path.is_file():
-            data += path.read_bytes()
-            if path.suffix == ".parquet":
-                data += json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
-            elif path.suffix == ".zst":
-                with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as unpacked:
-                    data += unpacked.read()
-        if any(one in data.lower() for one in wanted):
-            found.append(str(path.relative_to(folder)))
-    return found
-
-
-def document(done: Any) -> Any:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
-def a_recording(trial: Any, *, alone: bool | None = None) -> dict[str, Any]:
-    """Return the row of an archived recording: of a session with others, or without."""
-    rows = trial.tables()["recordings"]
-    count = {one["session_id"]: sum(row["session_id"] == one["session_id"] for row in rows) for one in rows}
-    return next(
-        row
-        for row in rows
-        if row["archive_status"] == "archived" and (alone is None or (count[row["session_id"]] == 1) is alone)
-    )
 
 
 @pytest.fixture
@@ -64,7 +27,9 @@ def shared(start_shared_trial: Start) -> Any:
     return trial
 
 
-def test_an_erased_session_leaves_only_its_tombstones(trial: Any) -> None:
+def test_an_erased_session_leaves_only_its_tombstones(
+    trial: Any, places_with: Any, document: Any, a_recording: Any
+) -> None:
     row = a_recording(trial)
     session, folder = row["session_id"], trial.config.parent
     audio = Path(row["archive_uri"].removeprefix("file://")).read_bytes()
@@ -87,7 +52,7 @@ def test_an_erased_session_leaves_only_its_tombstones(trial: Any) -> None:
     assert "already erased on 20" in again["already_erased"][0]
 
 
-def test_a_dry_run_shows_what_would_go_and_changes_nothing(trial: Any) -> None:
+def test_a_dry_run_shows_what_would_go_and_changes_nothing(trial: Any, document: Any, a_recording: Any) -> None:
     row, folder = a_recording(trial), trial.config.parent
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     words = ("erase", "--session", row["session_id"], "--reason", "case 17", "--dry-run")
@@ -110,7 +75,7 @@ def test_a_dry_run_shows_what_would_go_and_changes_nothing(trial: Any) -> None:
     ("words", "code", "said"),
     [
         (("--session", "abc", "--reason", "x"), 2, "is not a session or recording id"),
-        (("--reason", "x"), 2, "--session, --recording or --number"),
+        (("--reason", "x"), 2, "--session, --recording, --number or --continue"),
         (
             ("--session", "e35e3d0e-065a-41ec-b119-676cb2bc33ef", "--number", "+6561234567", "--reason", "x"),
             2,
@@ -130,7 +95,7 @@ def test_what_cannot_be_done_says_why(shared: Any, words: tuple[str, ...], code:
     assert "6561234567" not in done.stdout + done.stderr
 
 
-def test_a_held_session_is_refused_and_nothing_changes(shared: Any) -> None:
+def test_a_held_session_is_refused_and_nothing_changes(shared: Any, a_recording: Any) -> None:
     row, files = a_recording(shared), shared.files()
     with shared.connections() as connections:
         scope = Scope(recording_id=row["recording_id"])
@@ -146,7 +111,7 @@ def test_a_held_session_is_refused_and_nothing_changes(shared: Any) -> None:
         connections.holds.release(hold, by="ada", at=shared.simulator.clock())
 
 
-def test_a_hold_that_only_the_ledger_knows_still_holds(shared: Any) -> None:
+def test_a_hold_that_only_the_ledger_knows_still_holds(shared: Any, a_recording: Any) -> None:
     row = a_recording(shared)
     facts = Scope(session_id=row["session_id"]).facts()
     with shared.connections() as connections:
