@@ -183,10 +183,9 @@ def _already_erased(connections: "Connections", wanted: str, kind: str, account:
     """Return when the id was erased. Raises ArchiveError if nothing knows it."""
     from callarchive.removal.search import places_of
 
-    found = [(day, at) for day, owner, at in connections.register.find(wanted) if account in (None, owner)]
-    if found:
-        day, at = found[-1]
-        return f"{wanted}, of {day}: already erased{f' on {at[:10]}' if at else ''}"
+    if found := [one for one in connections.register.find(wanted) if account in (None, one.subaccount_id)]:
+        at = found[-1].at[:10]
+        return f"{wanted}, of {found[-1].call_date}: already erased{f' on {at}' if at else ''}"
     other, option = ("recording_id", "--recording") if kind == "session_id" else ("session_id", "--session")
     if places_of(connections, wanted, kind=other):
         raise ArchiveError(f"{wanted} is not a {kind.removesuffix('_id')}: use {option} {wanted}")

@@ -27,13 +27,14 @@ def find(
     """Say whether a session's recordings are archived and whole, where the files are, and where the trace breaks.
 
     -v shows every step from the source to the file, with the facts behind it. Exits with 1 if the id is neither in the catalog
-    nor in the inbox. Phone numbers are masked.
+    nor in the inbox and was not erased. Phone numbers are masked.
 
     \b
     Example:
         callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
     """
     from callarchive.domain.errors import ConfigurationError, InvalidIdError
+    from callarchive.monitoring.trace import erasures_of
     from callarchive.monitoring.trace import find as find_traces
 
     output: Output = context.obj
@@ -43,16 +44,22 @@ def find(
             traces = find_traces(connections, wanted)
         except InvalidIdError as err:
             raise ConfigurationError(no_id(wanted)) from err
-        advice = "" if traces else next_step(wanted, connections)
+        erasures = erasures_of(connections, wanted)
+        advice = "" if traces or erasures else next_step(wanted, connections)
     if output.json:
-        output.print_json({"found": [trace.document() for trace in traces]})
+        output.print_json({"found": [trace.document() for trace in traces], "erased": erasures})
+    for erasure in () if output.json else erasures:
+        at = f" on {erasure['at'][:10]}" if erasure["at"] else ""
+        why = f": {erasure['reason']}" if erasure["reason"] else ""
+        call = f"{erasure['subaccount_id']}, {erasure['call_date']}"
+        output.print_text(f"{plain_id(wanted).lower()} of {call}: erased{at} ({erasure['erasure_id']}){why}")
     for trace in () if output.json else traces:
         _print_verdict(output, trace, settings, wanted=plain_id(wanted).lower())
         if output.verbose:
             _print_steps(output, trace)
     if traces and not (output.json or output.verbose):
         output.print_text("Every step with its facts: -v")
-    if not traces:
+    if not traces and not erasures:
         typer.echo(f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {advice}", err=True)
         raise typer.Exit(1)
 

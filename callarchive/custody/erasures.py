@@ -92,6 +92,16 @@ class Erasure:
         return ErasedIds(self.subaccount_id, self.session_ids, self.recording_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What the register has about an erasure. `at` is when it began, ISO 8601; empty if that is not known."""
+
+    call_date: date
+    subaccount_id: str
+    at: str
+    erasure_id: str
+
+
 class ErasureRegister:
     """The register in the archive's store."""
 
@@ -142,8 +152,8 @@ class ErasureRegister:
         self._store.erase(_path(erasure))
         self._store.erase(_begun_path(erasure.erasure_id))
 
-    def find(self, identifier: str) -> list[tuple[date, str, str]]:
-        """Return day, account and time of each erasure of the session or recording. Raises StoreError."""
+    def find(self, identifier: str) -> list[Registered]:
+        """Return each erasure of the session or recording. Raises StoreError."""
         found = []
         for name in self._store.folders(FOLDER):
             for item in self._store.list(f"{FOLDER}/{name}") if name.startswith("call_date=") else ():
@@ -152,7 +162,8 @@ class ErasureRegister:
                 hashed = session_hash(facts["subaccount_id"], identifier)
                 if hashed in facts["session_hashes"] or identifier in facts["recording_ids"]:
                     day = date.fromisoformat(name.removeprefix("call_date="))
-                    found.append((day, str(facts["subaccount_id"]), str(facts.get("at", ""))))
+                    erasure_id = item.path.rpartition("/")[2].removesuffix(".json")
+                    found.append(Registered(day, facts["subaccount_id"], str(facts.get("at", "")), erasure_id))
         return found
 
     def entries(self) -> Iterator[tuple[date, str, dict[str, Any]]]:

@@ -30,12 +30,11 @@ def recordings_of(connections: Connections, text: str) -> list[Row]:
 def require_archived(row: Row) -> None:
     """Raise ArchiveError, with the reason and the next step, unless the row of `recordings_of` has a file."""
     if row["archive_status"] != "archived" or row["archive_path"] is None:
+        status, error = row["archive_status"], row["error"] or "no reason is known"
+        reason = error if error.startswith(f"{status} ") else f"{status}: {error}"
         day = f"callarchive archive --day {row['call_date']}"
-        step = "it cannot be restored" if row["archive_status"] == "erased" else f"to try again: {day}"
-        raise ArchiveError(
-            f"recording {row['recording_id']} is not archived"
-            f" ({row['archive_status']}: {row['error'] or 'no reason is known'}): {step}"
-        )
+        step = "it cannot be restored" if status == "erased" else f"to try again: {day}"
+        raise ArchiveError(f"recording {row['recording_id']} is not archived ({reason}): {step}")
 
 
 def copy_verified(connections: Connections, row: Row, write: Callable[[bytes], object]) -> None:

@@ -5,7 +5,7 @@ Neither 8x8 nor a landing is contacted; archived files are read and hashed. Phon
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
 from operator import and_
@@ -25,6 +25,7 @@ from callarchive.domain.identifiers import parse_id, plain_id, uuid_time
 from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, mask_json
 from callarchive.events.inbox.events import payload_to_keep
+from callarchive.ledger.redaction import ERASED, LedgerReader
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.trace_steps import (
     Step,
@@ -84,6 +85,14 @@ def find(connections: Connections, text: str) -> list[Trace]:
     if found:
         return [_trace(connections, session) for session in found]
     return _known_by_events(connections, wanted)
+
+
+def erasures_of(connections: Connections, text: str) -> list[Row]:
+    """Return each erasure of this id, with the reason that the ledger has, or None. Raises ArchiveError."""
+    found = connections.register.find(parse_id(plain_id(text), kind="session or recording id"))
+    entries = LedgerReader(connections.ledger).entries(ERASED) if found else ()
+    reasons = {entry.facts.get("erasure"): entry.facts.get("reason") for entry in entries}
+    return [{**asdict(one), "reason": reasons.get(one.erasure_id)} for one in found]
 
 
 def _trace(connections: Connections, session: Row) -> Trace:

@@ -88,6 +88,9 @@ def recording_steps(recording: Row, *, versions: Sequence[Row], call_duration_s:
 
     The recording is a row of `recordings` with `file_state` and columns of `recording_files`.
     """
+    if recording["archive_status"] == "erased":
+        yield Step("file in the archive", StepState.ABSENT, recording["error"] or "erased")
+        return
     yield _status_step(recording)
     yield from _file_steps(recording)
     if recording["archive_status"] == "archived":
@@ -140,7 +143,7 @@ def verdict_on(recording: Row) -> str:
             return "archived, whole"
         return f"archived, but {'' if broken.detail.startswith(broken.name) else f'{broken.name}: '}{broken.detail}"
     if status == "erased":
-        return "erased"
+        return recording["error"] or "erased"
     return f"not archived: {status}: {recording['error']}"
 
 
@@ -169,9 +172,6 @@ def _file_steps(recording: Row) -> Iterator[Step]:
     }
     detail = "was found and read" + doubts.get(recording.get("source_evidence") or "", "")
     yield Step("object in the landing", StepState.OK, detail, object_facts)
-    if status == "erased":
-        yield Step("file in the archive", StepState.ABSENT, "erased", _present(recording, ("error",)))
-        return
     if status != "archived":
         facts = _present(recording, ("quarantine_uri",))
         yield Step("transfer", StepState.BROKEN, f"{status}: {recording['error']}", facts)

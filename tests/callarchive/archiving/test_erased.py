@@ -157,3 +157,30 @@ def test_nothing_erased_returns_with_a_lost_catalog(erased: Erased, caplog: pyte
     assert erased.trial.files() == kept
     assert rows(erased, "reconciliation") == []
     assert not erased.ids.in_text(caplog.text)
+
+
+def test_an_erased_id_is_known_as_erased(erased: Erased) -> None:
+    erased.erase()
+    run = erased.trial.run
+    session, whole, single = (
+        *(erased.session.session_id, erased.session.recordings[0].recording_id),
+        erased.single.recording_id,
+    )
+    erasure = f"of acme.sg, {DAY}: erased on 2026-01-07 (erasure-"
+    for one in (session, whole, single):
+        found = run("find", one)
+        assert found.returncode == 0
+        assert f"{one} {erasure}" in found.stdout
+        assert "): case 1" in found.stdout
+        assert [row["reason"] for row in json.loads(run("find", one, "--json").stdout)["erased"]] == ["case 1"]
+    assert f"Recording {single}: erased on 2026-01-07" in run("find", single).stdout
+    for one in (whole, single):
+        for command in ("play", "evidence"):
+            done = run(command, one)
+            assert done.returncode == 1
+            assert f"recording {one} is not archived (erased on 2026-01-07): it cannot be restored" in done.stderr
+    shutil.rmtree(erased.trial.config.parent / "catalog")
+    assert f"{session} {erasure}" in run("find", session).stdout
+    erased.archive()
+    for command in ("play", "evidence"):
+        assert f"callarchive find {whole}" in run(command, whole).stderr
