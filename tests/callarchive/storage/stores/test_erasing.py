@@ -190,6 +190,7 @@ def test_a_refused_bypass_is_an_error(seaweedfs_bucket: tuple[Any, str]) -> None
     assert bucket.left() == [("a", "Versions")]
 
 
+@pytest.mark.parametrize("new_bucket", ["SeaweedFS"], indirect=True)
 def test_retention_that_is_over_keeps_nothing(new_bucket: Callable[..., Bucket]) -> None:
     bucket = new_bucket(object_lock=True)
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
@@ -265,7 +266,7 @@ def test_without_versioning_a_plain_deletion_is_enough(
     s3_store: S3Store, s3_endpoint: str, meddling_server: Callable[..., str]
 ) -> None:
     for path in ("s/a", "s/ab", "t/a"):
-        s3_store.create(path, b"audio")
+        s3_store.replace(path, b"audio")
     endpoint = meddling_server(s3_endpoint, asked=refusing("versions", status=403, body=DENIED))
     store = S3Store(s3_store.url, S3Settings(endpoint_url=endpoint, region="us-east-1"))
     store.erase_old_versions("s/a")
