@@ -145,6 +145,16 @@ class Connections:
         """Return the lock that serializes changes of holds and erasures. Take it before the lock of a day."""
         return self.catalog.store.lock("custody", wait_s=_LOCK_WAIT_S)
 
+    @contextmanager
+    def custody_lock_for_reading(self) -> Iterator[None]:
+        """Hold the custody lock, or continue with a warning where the catalog's store has no reliable locks."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(self.custody_lock())
+            except ConfigurationError as err:
+                log.warning("holds and erasures are read without their lock: %s", err)
+            yield
+
     def neighbours_lock(self) -> AbstractContextManager[None]:
         """Return the lock that is held while sessions are assigned to one of two neighbouring days."""
         return self.catalog.store.lock("session_ids", wait_s=_LOCK_WAIT_S)

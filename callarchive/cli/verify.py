@@ -2,7 +2,6 @@
 
 import secrets
 from collections import Counter
-from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,6 +58,7 @@ def verify(
     """
     from callarchive.domain.errors import ArchiveError
     from callarchive.monitoring.verification import Defect, days_in_range, unknown_names, verify_days
+    from callarchive.monitoring.verification.custody import compare_custody
     from callarchive.monitoring.verification.witnessed import days_since, read_ledger
 
     check_order(first, last)
@@ -74,6 +74,8 @@ def verify(
         verified = list(
             verify_days(connections, known, sample=sample, seed=seed, ledger=with_ledger, progress=progress)
         )
+        custody, unfinished = compare_custody(connections, ledger)
+        beside += custody
         places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
     found = sorted(
         [
@@ -83,7 +85,8 @@ def verify(
         ],
         key=lambda item: item[0],
     )
-    not_checked = [(day.day, reason) for day in verified for reason in day.not_checked]
+    not_checked = [("-", what) for what in unfinished]
+    not_checked += [(str(day.day), reason) for day in verified for reason in day.not_checked]
     counts = Counter(kind for _, kind, _ in found)
     kinds = {defect.value: counts[defect.value] for defect in Defect}
     checked = {
@@ -126,7 +129,7 @@ def verify(
 def _print_report(
     output: Output,
     found: list[tuple[str, str, str]],
-    not_checked: list[tuple[date, str]],
+    not_checked: list[tuple[str, str]],
     checked: dict[str, int],
     kinds: dict[str, int],
     seed: int | None,

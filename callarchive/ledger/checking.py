@@ -29,6 +29,21 @@ class Entry:
     facts: dict[str, Any]
 
 
+NOTED = frozenset(
+    (
+        "configured",
+        "erased",
+        "erasure_withdrawn",
+        "evidence",
+        "hold_added",
+        "hold_release_requested",
+        "hold_released",
+        "started",
+    )
+)
+"""Events of what people did, which are few: a ledger that was read keeps their entries."""
+
+
 @dataclass
 class CheckedLedger:
     """A ledger that was read whole.
@@ -42,6 +57,7 @@ class CheckedLedger:
         unsigned_count: entries from before the first signature.
         days: the numbers of the first entries of the files with entries about each day.
         witnesses: the checkpoints that it was compared with.
+        noted: the entries with one of the events `NOTED`, in order.
     """
 
     ledger: Ledger
@@ -53,6 +69,7 @@ class CheckedLedger:
     unsigned_count: int = 0
     days: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     witnesses: tuple[Witness, ...] = ()
+    noted: list[Entry] = field(default_factory=list)
     _tree: Frontier = field(default_factory=Frontier)
     _is_signed: bool = False
     _started: int = 0
@@ -67,6 +84,10 @@ class CheckedLedger:
                 facts = facts_of(line)
                 if day in _days_of(facts):
                     yield Entry(number, facts)
+
+    def still_readable(self) -> list[int]:
+        """Return the numbers of the entries that an erasure names and that are not redacted."""
+        return sorted(self._erased - self._redacted)
 
     def extend(self) -> bool:
         """Read the files that were added since the last call, and return whether there are any. Raises StoreError."""
@@ -119,10 +140,10 @@ class CheckedLedger:
             days = _days_of(facts)
             if "redacted" in facts:
                 self._redacted.add(number)
-            elif facts.get("event") == "started":
-                self._started = number + 1
-            elif facts.get("event") == "erased":
+            elif facts.get("event") in NOTED:
+                self.noted.append(Entry(number, facts))
                 self._erased.update(facts.get("entries", ()))
+                self._started = number + 1 if facts["event"] == "started" else self._started
         except BatchError as err:
             return self._add(f"{uri}: entry {number}: {err}")
         except (TypeError, AttributeError):

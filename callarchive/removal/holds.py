@@ -4,7 +4,7 @@ A hold is in force from the moment its object is in the archive until the ledger
 or editing its objects ends no hold.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from callarchive.archiving.connections import Connections
@@ -105,6 +105,11 @@ class KnownHold:
             return None
         return signature_of(self.entries[RELEASED]) if RELEASED in self.entries else self.hold.released
 
+    def damages(self) -> Iterator[tuple[str, str]]:
+        """Yield why it cannot be read, if so, as `contradictions` does."""
+        if self.damage is not None:
+            yield "unreadable", f"hold {self.hold_id}: {self.damage}"
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield how archive and ledger differ: a kind of finding and a sentence; `unfinished` is what a killed command left."""
         stored, recorded, name = self.stored, self.recorded, f"hold {self.hold_id}"
@@ -158,10 +163,15 @@ class KnownHold:
                 yield recorded
 
 
-def known_holds(connections: Connections, reader: LedgerReader | None = None) -> list[KnownHold]:
-    """Return all holds, oldest first, those that nobody can read last. Raises LedgerError, StoreError."""
+def known_holds(connections: Connections, recorded: Iterable[Entry] | None = None) -> list[KnownHold]:
+    """Return all holds, oldest first, those that nobody can read last. Raises LedgerError, StoreError.
+
+    `recorded` has the ledger's entries about holds, if they are known, and may have others.
+    """
     entries: dict[str, dict[str, Entry]] = {}
-    for entry in (reader or LedgerReader(connections.ledger)).entries(*EVENTS):
+    if recorded is None:
+        recorded = LedgerReader(connections.ledger).entries(*EVENTS)
+    for entry in (one for one in recorded if one.facts["event"] in EVENTS):
         entries.setdefault(str(entry.facts.get("hold")), {}).setdefault(entry.facts["event"], entry)
     stored_ids = set(connections.holds.ids())
     found = []
@@ -180,7 +190,8 @@ def holds_in_force(connections: Connections, reader: LedgerReader | None = None)
 
     Raises LedgerError; StoreError if nothing says what a hold covers.
     """
-    return [hold for known in known_holds(connections, reader) for hold in known.in_force()]
+    recorded = (reader or LedgerReader(connections.ledger)).entries(*EVENTS)
+    return [hold for known in known_holds(connections, recorded) for hold in known.in_force()]
 
 
 def add_hold(connections: Connections, scope: Scope, *, reason: str, by: Person) -> KnownHold:

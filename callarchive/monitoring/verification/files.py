@@ -181,9 +181,11 @@ class FileCheck:
 
     def _contradictions(self, row: Row) -> list[Finding]:
         """Return findings for a row of `recording_files` that no run would write."""
-        if row["archive_status"] == ArchiveStatus.ERASED:
-            return []
         wrong, hashes = [], _hashes(row)
+        if row["archive_status"] == ArchiveStatus.ERASED:
+            left = [path for path in (*hashes, row["quarantine_uri"]) if path is not None]
+            key = f"recording_files {row['subaccount_id']}/{row['recording_id']}"
+            return [Finding(Defect.EDITED, f"{key}: it is erased, but names {cleaned_path(path)}") for path in left]
         kept: str | None = row["archive_path"]
         folder = f"{path_segment(row['subaccount_id'])}/call_date={self._day}/{row['session_id']}/{row['recording_id']}"
         for path, sha256 in hashes.items():

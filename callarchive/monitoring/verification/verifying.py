@@ -15,6 +15,7 @@ from callarchive.catalog.arrow_columns import rows_in
 from callarchive.domain.days import days_between
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.ledger.checking import CheckedLedger
+from callarchive.monitoring.verification.custody import concerns, unfinished_erasure
 from callarchive.monitoring.verification.discrepancies import compare_reconciliation
 from callarchive.monitoring.verification.files import CheckedFiles, FileCheck
 from callarchive.monitoring.verification.findings import Defect, Finding, VerifiedDay
@@ -110,6 +111,11 @@ def verify_days(
     for day in days:
         try:
             with connections.day_lock_for_reading(day):
+                if begun := [one for one in connections.register.begun() if concerns(one, day)]:
+                    yield VerifiedDay(
+                        day, 0, 0, (), not_checked=tuple(f"{day}: {unfinished_erasure(o)}" for o in begun)
+                    )
+                    continue
                 verified = _verify(connections, day, sample=sample, chance=chance, ledger=ledger, progress=progress)
                 yield verified
         except ConfigurationError:

@@ -15,7 +15,9 @@ from callarchive.catalog.schemas import PUBLIC_TABLES, RECORDING_FILES, Table
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent
 from callarchive.domain.foreign_text import cleaned_path
+from callarchive.domain.models import ArchiveStatus
 from callarchive.ledger.checking import CheckedLedger, Entry, check_ledger, witness_in
+from callarchive.monitoring.verification.custody import erasures_in
 from callarchive.monitoring.verification.findings import Defect, Finding
 
 _FILES = ("archived", "adopted", "version", "quarantined")
@@ -82,6 +84,7 @@ def _compare(
     unfinished: list[str] = []
     if files is not None:
         findings += _compare_files(connections, recorded, day, files)
+        findings += _compare_erased(checked, files)
     for table in PUBLIC_TABLES:
         finding, doubt = _compare_partition(connections.catalog, table, day, recorded)
         findings += finding
@@ -136,6 +139,25 @@ def _compare_files(connections: Connections, recorded: _Recorded, day: date, fil
         yield Finding(
             Defect.ADDED, f"{cleaned_path(path)}: recording_files names it, but no run recorded it in the ledger"
         )
+
+
+def _compare_erased(checked: CheckedLedger, files: pa.Table) -> Iterator[Finding]:
+    """Yield findings for recordings that are erased in the catalog or in the ledger only."""
+    erased = {
+        (entry.facts.get("subaccount_id"), recording_id): entry
+        for entry in erasures_in(checked.noted).values()
+        for recording_id in entry.facts.get("recording_ids", ())
+    }
+    for row in rows_in(files.select([*RECORDING_FILES.key, "archive_status"])):
+        key, is_erased = (row["subaccount_id"], row["recording_id"]), row["archive_status"] == ArchiveStatus.ERASED
+        name = f"recording_files {cleaned_path('/'.join(key))}"
+        if is_erased and key not in erased:
+            yield Finding(
+                Defect.EDITED, f"{name}: it is erased, but the ledger has no erasure of it: restore the catalog"
+            )
+        elif key in erased and not is_erased:
+            what = f"it is {row['archive_status']}, but it was erased ({_entry(erased[key])}): erase it again"
+            yield Finding(Defect.ADDED, f"{name}: {what}")
 
 
 def _compare_partition(

@@ -14,6 +14,7 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.ledger.notes import SigningKey
 from callarchive.monitoring.verification import Defect, Finding, VerifiedDay, days_in_range, unknown_names, verify_days
+from callarchive.monitoring.verification.custody import compare_custody
 from callarchive.monitoring.verification.witnessed import days_since, read_ledger
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
@@ -87,13 +88,15 @@ class Archived:
             ledger = read_ledger(connections, since=None if since is None else ("kept.txt", since))
             found = days_in_range(connections, ledger=ledger)
             days = list(found.known) if since is None else days_since(ledger, found.known)
-            beside = unknown_names(connections)
+            custody, unfinished = compare_custody(connections, ledger)
+            beside = [*unknown_names(connections), *custody]
             verified = list(
                 verify_days(connections, days, ledger=ledger if ledger.size else None, progress=NoProgress())
             )
         findings = [*beside, *(finding for day in verified for finding in day.defects)]
         return [
             *(f"{defect} {what}" for defect, what in findings),
+            *(f"not checked {reason}" for reason in unfinished),
             *(f"not checked {reason}" for day in verified for reason in day.not_checked),
             *(f"removed {day}" for day in found.unknown),
             *ledger.problems,
