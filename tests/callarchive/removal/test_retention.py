@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.custody.holds import Scope
 from callarchive.removal.retention import OverdueDay, overdue
 from callarchive.settings import load_settings
+from callarchive.simulator.running import DEMO_ACCOUNTS
 
 NOW = datetime(2026, 3, 1, 17, tzinfo=UTC)  # the second of March in Singapore
 ONE, TWO = "e35e3d0e-065a-41ec-b119-676cb2bc33e0", "e35e3d0e-065a-41ec-b119-676cb2bc33e1"
@@ -115,3 +117,60 @@ def test_a_day_with_one_session_that_nothing_holds_is_past_its_time(opened: Call
         store(connections, "acme_sg", date(2026, 1, 5), session, recording=session)
     connections.holds.add(Scope(session_id=ONE), reason="case 17", by="ada", at=NOW)
     assert overdue(connections) == [OverdueDay("acme_sg", date(2026, 1, 5), 1)]
+
+
+def test_retention_removes_all_that_is_not_held_and_can_be_repeated(
+    start_trial: Callable[..., Any], places_with: Any, document: Any
+) -> None:
+    trial = start_trial(sessions_per_day=4, days=2, accounts=DEMO_ACCOUNTS[:2])
+    trial.archive()
+    text = trial.config.read_text().replace(
+        'subaccount_id = "demo_sftp"', 'subaccount_id = "demo_sftp"\nkeep_days = "forever"'
+    )
+    trial.config.write_text(text)
+    assert document(trial.run("retention", "plan", "--json"))["days"] == []
+    trial.configure("[retention]\nkeep_days = 30")
+    tables = trial.tables()
+    own = [row for row in tables["recordings"] if row["subaccount_id"] == "demo_s3"]
+    held = next(row for row in own if row["archive_status"] == "archived" and row["call_date"] == trial.days[1])
+    with trial.connections() as connections:
+        scope = Scope(recording_id=held["recording_id"])
+        hold = connections.holds.add(scope, reason="case 18", by="ada", at=trial.simulator.clock())
+    planned = document(trial.run("retention", "plan", "--json"))
+    assert planned["keep_days"] == {"demo_s3": 30}
+    assert [(one["call_date"], one["hold_ids"]) for one in planned["days"]] == [
+        (str(trial.days[0]), []),
+        (str(trial.days[1]), [hold.hold_id]),
+    ]
+    gone = [row for row in own if row["session_id"] != held["session_id"]]
+    assert sum(one["recording_count"] for one in planned["days"]) == len(gone)
+    done = document(trial.run("retention", "apply", "--json", "--by", "ada"))
+    assert [one["holds"] for one in done["days"]] == [[], [hold.hold_id]]
+    after = trial.tables()
+    assert {row["session_id"] for row in after["sessions"] if row["subaccount_id"] == "demo_s3"} == {held["session_id"]}
+    assert [row for row in after["sessions"] if row["subaccount_id"] == "demo_sftp"] == [
+        row for row in tables["sessions"] if row["subaccount_id"] == "demo_sftp"
+    ]
+    states = {row["recording_id"]: row["archive_status"] for row in after["recordings"]}
+    assert {states[row["recording_id"]] for row in gone} == {"erased"}
+    assert states[held["recording_id"]] == "archived"
+    archive = trial.config.parent / "archive"
+    assert [path.name for path in (archive / "demo_s3").rglob("*") if path.is_file()] == [f"{held['recording_id']}.mp3"]
+    assert not places_with(archive / "_ledger", {row["session_id"] for row in gone})
+    assert trial.run("verify").returncode == 0
+    assert [one["recordings"] for one in document(trial.run("retention", "apply", "--json"))["days"]] == [0]
+    with trial.connections() as connections:
+        connections.holds.release(hold, by="ada", at=trial.simulator.clock())
+        connections.recorder.record({"event": "hold_released", "hold": hold.hold_id, "by": "ada"})
+    assert [one["sessions"] for one in document(trial.run("retention", "apply", "--json"))["days"]] == [1]
+    assert not (archive / "demo_s3").exists()
+    assert document(trial.run("retention", "plan", "--json"))["days"] == []
+    assert trial.run("verify").returncode == 0
+
+
+def test_without_a_limit_the_plan_says_so(start_trial: Callable[..., Any]) -> None:
+    trial = start_trial(sessions_per_day=1, accounts=DEMO_ACCOUNTS[:1])
+    for words in (("retention", "plan"), ("retention", "apply")):
+        done = trial.run(*words)
+        assert done.returncode == 0
+        assert "no account has a limit" in done.stdout
