@@ -22,6 +22,7 @@ from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import REPORT, Conditions, Section, as_text, summary_table, write_report
 from benchmarks.transfers import far_s3, far_sftp, long_recording, s3, sftp
+from benchmarks.verification import verification
 
 CASES: dict[str, Callable[[Plan], Section | None]] = {
     "s3": s3,
@@ -35,6 +36,7 @@ CASES: dict[str, Callable[[Plan], Section | None]] = {
     "growth": growth,
     "catalog": offline.catalog,
     "start": offline.starting,
+    "verification": verification,
 }
 
 

@@ -23,6 +23,8 @@ class Sizes:
     table_rows: int = 1_000_000
     year_rows: int = 1_800_000
     year_days: int = 365
+    verified: int = 10_500
+    ledger_entries: int = 1_000_000
 
 
 FULL = Sizes()
@@ -39,6 +41,8 @@ QUICK = Sizes(
     table_rows=100_000,
     year_rows=90_000,
     year_days=90,
+    verified=500,
+    ledger_entries=50_000,
 )
 
 

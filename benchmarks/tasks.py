@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -58,6 +59,51 @@ def make_year(catalog: str, count: str, days: str) -> None:
     for number in range(int(days)):
         rows = _recordings(int(count) // int(days), rng)
         opened.replace_partition(schemas.RECORDINGS, FIRST_DAY + timedelta(days=number), rows)
+
+
+def make_ledger(home: str, count: str) -> None:
+    """Make a ledger of `count` archived recordings, in objects of 500, and a configuration of its archive."""
+    from callarchive.ledger.ledger import Ledger
+    from callarchive.storage.stores.local import LocalStore
+
+    folder, rng = Path(home), random.Random(3)
+    ledger = Ledger(LocalStore(f"file://{folder}/archive"), origin="callarchive", clock=lambda: datetime.now(UTC))
+    for number in range(int(count) // 500):
+        day = FIRST_DAY + timedelta(days=number // 10)
+        ledger.append([_archived(day, rng) for _ in range(500)])
+    final = f"file://{str(folder).removesuffix('.new')}"
+    (folder / "callarchive.toml").write_text(
+        f"""
+timezone = "UTC"
+start_date = {FIRST_DAY}
+archive.url = "{final}/archive"
+catalog.url = "{final}/catalog"
+[[accounts]]
+subaccount_id = "acme_sg"
+api_key = {{ env = "HOME" }}
+landing = "s3://acme-recordings/my-recordings-path"
+[[accounts.session_sources]]
+kind = "log_export"
+"""
+    )
+
+
+def _archived(day: date, rng: random.Random) -> dict[str, Any]:
+    """Return an entry as a run writes it."""
+    session, recording = (str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(2))
+    return {
+        "event": "archived",
+        "subaccount_id": "acme_sg",
+        "call_date": str(day),
+        "recording_id": recording,
+        "archive_path": f"acme_sg/call_date={day}/{session}/{recording}.mp3",
+        "sha256": rng.randbytes(32).hex(),
+        "size_bytes": rng.randrange(60_000, 1_000_000),
+        "duration_s": round(rng.uniform(10, 200), 3),
+        "source_uri": f"s3://acme-recordings/my-recordings-path/{day}/{session}/{recording}.mp3",
+        "source_evidence": "md5",
+        "archived_at": f"{day}T12:00:00+00:00",
+    }
 
 
 def write_catalog(file: str, catalog: str, order: str) -> None:
@@ -177,6 +223,7 @@ TASKS = {
         walk,
         make_rows,
         make_year,
+        make_ledger,
         write_catalog,
         write_pyarrow,
         query_catalog,
