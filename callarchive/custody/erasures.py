@@ -19,6 +19,7 @@ from callarchive.storage.stores import Store
 
 FOLDER = "_erased"
 _BEGUN = f"{FOLDER}/begun"
+_NEAR, _REACH = timedelta(days=1), timedelta(days=31)
 _SETS = ("session_ids", "recording_ids", "sources")
 
 
@@ -108,17 +109,23 @@ class ErasureRegister:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def around(self, day: date, *, reach_days: int = 1) -> Erased:
-        """Return what was erased of the day and its neighbours: a session may move by one. Raises StoreError."""
-        days = {_folder(day + timedelta(days=offset)) for offset in range(-reach_days, reach_days + 1)}
-        folders = sorted(days.intersection(f"{FOLDER}/{name}" for name in self._store.folders(FOLDER)))
-        return _united(self._read(item.path) for folder in folders for item in self._store.list(folder))
+    def around(self, day: date) -> Erased:
+        """Return what was erased of the day and its neighbours: a session may move by one. Raises StoreError.
+
+        Also what was erased on request of 31 days before and after: a source may date a session differently than its events.
+        """
+        return _united(
+            facts
+            for other, path in self._paths(day - _REACH, day + _REACH)
+            if (facts := self._read(path)) and (abs(other - day) <= _NEAR or facts.get("kind") == "erase")
+        )
 
     def add(self, erasure: Erasure) -> None:
         """Write the erasure's part of the register, durable when this returns. Repeating it changes nothing."""
         facts = {
             "subaccount_id": erasure.subaccount_id,
             "at": erasure.at,
+            "kind": erasure.kind,
             "session_hashes": sorted(session_hash(erasure.subaccount_id, one) for one in erasure.session_ids),
             "recording_ids": sorted(erasure.recording_ids),
         }
@@ -154,24 +161,25 @@ class ErasureRegister:
 
     def find(self, identifier: str) -> list[Registered]:
         """Return each erasure of the session or recording. Raises StoreError."""
-        found = []
-        for name in self._store.folders(FOLDER):
-            for item in self._store.list(f"{FOLDER}/{name}") if name.startswith("call_date=") else ():
-                if not (facts := self._read(item.path)):
-                    continue
-                hashed = session_hash(facts["subaccount_id"], identifier)
-                if hashed in facts["session_hashes"] or identifier in facts["recording_ids"]:
-                    day = date.fromisoformat(name.removeprefix("call_date="))
-                    erasure_id = item.path.rpartition("/")[2].removesuffix(".json")
-                    found.append(Registered(day, facts["subaccount_id"], str(facts.get("at", "")), erasure_id))
-        return found
+        return [
+            Registered(day, facts["subaccount_id"], str(facts.get("at", "")), erasure_id)
+            for day, erasure_id, facts in self.entries()
+            if session_hash(facts.get("subaccount_id", ""), identifier) in facts.get("session_hashes", ())
+            or identifier in facts.get("recording_ids", ())
+        ]
 
     def entries(self) -> Iterator[tuple[date, str, dict[str, Any]]]:
         """Yield the day, the erasure's id and the facts of each erasure. Raises StoreError if one is damaged."""
+        for day, path in self._paths(date.min, date.max):
+            yield day, path.rpartition("/")[2].removesuffix(".json"), self._read(path)
+
+    def _paths(self, first: date, last: date) -> Iterator[tuple[date, str]]:
+        """Yield the days, in order, and the paths of the erasures of their calls."""
         for name in self._store.folders(FOLDER):
-            for item in self._store.list(f"{FOLDER}/{name}") if name.startswith("call_date=") else ():
+            if name.startswith("call_date="):
                 day = date.fromisoformat(name.removeprefix("call_date="))
-                yield day, item.path.rpartition("/")[2].removesuffix(".json"), self._read(item.path)
+                for item in self._store.list(f"{FOLDER}/{name}") if first <= day <= last else ():
+                    yield day, item.path
 
     def _read(self, path: str) -> dict[str, Any]:
         try:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,13 +18,12 @@ from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms import orphans, reconciliation
 from callarchive.archiving.transforms.erased_rows import not_mentioning
 from callarchive.archiving.transforms.lookup_tables import confirmed_negatives
-from callarchive.archiving.transforms.neighbouring_days import REACH, NeighbouringDays
+from callarchive.archiving.transforms.neighbouring_days import NeighbouringDays
 from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
 from callarchive.catalog.rows import Row
 from callarchive.catalog.schemas import RECONCILIATION, UNKNOWNS
-from callarchive.custody.erasures import Erased
 from callarchive.domain.days import SETTLED_AFTER
 from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
@@ -123,11 +121,6 @@ class _Search:
         self.unknown: list[str] = []
         self.unknowns: list[tuple[str, str, str]] = []
 
-    @cached_property
-    def _erased(self) -> Erased:
-        """What was erased of the days whose recordings and sessions are known: see `NeighbouringDays`."""
-        return self._day.register.around(self._day.date, reach_days=REACH.days)
-
     def archive(self) -> list[Row]:
         """Return files without a row and rows without a file."""
         archive = self._archive
@@ -218,8 +211,9 @@ class _Search:
         # An account that was removed from the configuration may have shared any landing, so its rows count.
         others = self._others(orphans.accounts_sharing(account, self._accounts))
         left = NeighbouringDays(self._day.catalog, self._day.date, ignored_accounts=others).unknown_objects(paths)
-        if left:
-            owners, erased = orphans.accounts_sharing(account, self._accounts), self._erased
+        erased = self._day.erased
+        if left and erased:
+            owners = orphans.accounts_sharing(account, self._accounts)
             left = [path for path in left if not any(erased.ids_in(owner, path).all for owner in owners)]
         if not left or self._day.catalog.has(schemas.RECORDINGS, self._day.date - timedelta(days=1)):
             return left
@@ -251,7 +245,9 @@ class _Search:
             if (session_id in no_session if recording_id is None else recording_id in no_row)
         ]
         rows = [
-            row for row in rows if not self._erased.ids_in(account_id, f"{row['session_id']} {row['recording_id']}").all
+            row
+            for row in rows
+            if not self._day.erased.ids_in(account_id, f"{row['session_id']} {row['recording_id']}").all
         ]
         return list({row["subject"]: row for row in rows}.values())  # events may have one id in two roles
 

@@ -15,7 +15,7 @@ from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
 from callarchive.storage.landing.contents import recording_id_in
 
-REACH = timedelta(days=31)
+_REACH = timedelta(days=31)
 
 TableColumn = tuple[Table, str]
 
@@ -78,5 +78,5 @@ class NeighbouringDays:
         for day in days or ():
             yield self._catalog.partition(table, day, columns=columns)
         if days is None:
-            around = self._catalog.dataset(table, self._day - REACH, self._day + REACH)
+            around = self._catalog.dataset(table, self._day - _REACH, self._day + _REACH)
             yield around.to_table(columns=columns, filter=pc.field(column).isin(wanted))

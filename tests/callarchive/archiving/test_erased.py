@@ -86,7 +86,7 @@ class Erased:
 @pytest.fixture
 def erased(start_trial: Start) -> Erased:
     clock = MovableClock(datetime(2026, 1, 7, 12, tzinfo=UTC))
-    world = generate_world(seed=5, accounts=(ACCOUNT,), first_day=DAY, last_day=DAY, sessions_per_day=40)
+    world = generate_world(seed=5, accounts=(ACCOUNT,), first_day=DAY, last_day=DAY, sessions_per_day=12)
     sound = [s for s in world.sessions if s.recordings and all(_is_whole(r) for r in s.recordings)]
     session = next(s for s in sound if s.listed)
     alone = next(s for s in sound if len(s.recordings) == 1 and s is not session)
@@ -146,15 +146,24 @@ def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogC
     assert not erased.ids.in_text(caplog.text)
 
 
-def test_nothing_erased_returns_with_a_lost_catalog(erased: Erased, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("timezone", ["UTC", "Pacific/Auckland"])
+def test_nothing_erased_returns_with_a_lost_catalog(
+    erased: Erased, timezone: str, caplog: pytest.LogCaptureFixture
+) -> None:
     erased.erase()
-    kept = erased.trial.files()
     shutil.rmtree(erased.trial.config.parent / "catalog")
+    text = erased.trial.config.read_text().replace('timezone   = "UTC"', f'timezone   = "{timezone}"')
+    erased.trial.config.write_text(text.replace(f"start_date = {DAY}", "start_date = 2026-01-01"))
     caplog.set_level("DEBUG", logger="callarchive")
     erased.send_events()
-    erased.archive()
+    days = [DAY + timedelta(days=offset) for offset in (-1, 0, 1)]
+    for day in (days[0], days[2]):
+        (erased.trial.config.parent / "inbox" / f"sessions-{day}.csv").write_text("session_id\n")
+    erased.trial.archive(*days)
+    assert {row["call_date"] for row in erased.trial.tables()["sessions"]} == set(
+        days[1:] if timezone != "UTC" else [DAY]
+    )
     assert erased.traces() == []
-    assert erased.trial.files() == kept
     assert rows(erased, "reconciliation") == []
     assert not erased.ids.in_text(caplog.text)
 
@@ -172,15 +181,12 @@ def test_an_erased_id_is_known_as_erased(erased: Erased) -> None:
         assert found.returncode == 0
         assert f"{one} {erasure}" in found.stdout
         assert "): case 1" in found.stdout
-        assert [row["reason"] for row in json.loads(run("find", one, "--json").stdout)["erased"]] == ["case 1"]
-    assert f"Recording {single}: erased on 2026-01-07" in run("find", single).stdout
-    for one in (whole, single):
-        for command in ("play", "evidence"):
-            done = run(command, one)
-            assert done.returncode == 1
-            assert f"recording {one} is not archived (erased on 2026-01-07): it cannot be restored" in done.stderr
+        assert (f"Recording {single}: erased on 2026-01-07" in found.stdout) is (one == single)
+    assert [row["reason"] for row in json.loads(run("find", single, "--json").stdout)["erased"]] == ["case 1"]
+    for command in ("play", "evidence"):
+        done = run(command, whole)
+        assert done.returncode == 1
+        assert f"recording {whole} is not archived (erased on 2026-01-07): it cannot be restored" in done.stderr
     shutil.rmtree(erased.trial.config.parent / "catalog")
     assert f"{session} {erasure}" in run("find", session).stdout
-    erased.archive()
-    for command in ("play", "evidence"):
-        assert f"callarchive find {whole}" in run(command, whole).stderr
+    assert f"callarchive find {whole}" in run("play", whole).stderr

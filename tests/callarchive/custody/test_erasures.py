@@ -27,8 +27,14 @@ def register(tmp_path):
     return ErasureRegister(open_store(f"file://{tmp_path}"))
 
 
-def test_what_was_erased_is_known_on_the_day_and_its_neighbours(register):
+def test_what_was_erased_on_request_is_known_on_all_days_to_which_a_source_may_date_it(register):
     register.add(_ERASURE)
+    for offset, is_known in ((-32, False), (-31, True), (31, True), (32, False)):
+        assert register.around(_DAY + timedelta(days=offset)).has_session("acme_sg", _SESSION) is is_known
+
+
+def test_what_retention_erased_is_known_on_the_day_and_its_neighbours(register):
+    register.add(replace(_ERASURE, kind="retention"))
     for offset in (-1, 0, 1):
         erased = register.around(_DAY + timedelta(days=offset))
         assert erased.has_session("acme_sg", _SESSION)
