@@ -10,10 +10,11 @@ import typer
 
 from callarchive.cli.find import no_id
 from callarchive.cli.output import Output
+from callarchive.cli.people import By, Reason, given_reason, person
 from callarchive.domain.errors import ArchiveError, ConfigurationError, InvalidIdError
+from callarchive.domain.foreign_text import MASK
 from callarchive.domain.identifiers import parse_id, plain_id
 from callarchive.domain.plurals import many, size_text
-from callarchive.runtime.users import current_user
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
@@ -27,18 +28,6 @@ OUT_OF_REACH = (
     "id files, databases and logs of your own systems that name the session",
 )
 
-Reason = Annotated[
-    str | None,
-    typer.Option(
-        "--reason",
-        help="Why, such as the number of a case. It stays in the ledger for ever: write no names and no numbers.",
-        show_default=False,
-    ),
-]
-By = Annotated[
-    str | None,
-    typer.Option("--by", metavar="NAME", help="Who wants it; by default your user name.", show_default=False),
-]
 BypassGovernance = Annotated[
     bool,
     typer.Option("--bypass-governance", help="Also delete what S3 Object Lock retains in governance mode."),
@@ -110,16 +99,15 @@ def erase(
     output: Output = context.obj
     if sum(1 for given in (sessions, recordings, number, go_on) if given) != 1:
         raise typer.BadParameter("give one of them", param_hint="--session, --recording, --number or --continue")
-    if not go_on and not (reason or "").strip():
-        raise typer.BadParameter("write why, such as the number of a case", param_hint="--reason")
-    reason = reason or ""
+    if number:
+        reason = reason and reason.replace(number, MASK)
     kind, given = ("session_id", sessions) if sessions else ("recording_id", recordings)
     wanted = [_id(text) for text in given or ()]
-    user = current_user()
+    who = person(by)
     order = Order(
-        reason=reason.replace(number, "***") if number else reason,
-        by=by or user,
-        user=user if by else None,
+        reason="" if go_on else given_reason(reason),
+        by=who.name,
+        user=who.user,
         delete_at_landing=delete_at_landing,
         bypass_governance=bypass_governance,
     )

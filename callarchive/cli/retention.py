@@ -1,13 +1,13 @@
 """`callarchive retention`: what is past its time, and its removal."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from callarchive.cli.erase import By, BypassGovernance
+from callarchive.cli.erase import BypassGovernance
 from callarchive.cli.output import Output
+from callarchive.cli.people import By, Reason, given_reason, person
 from callarchive.domain.plurals import many, size_text
-from callarchive.runtime.users import current_user
 
 if TYPE_CHECKING:
     from callarchive.removal.erasing import Done
@@ -70,31 +70,25 @@ def plan(context: typer.Context) -> None:
 @retention_app.command("apply", short_help="Remove what is past its time.")
 def apply(
     context: typer.Context,
-    reason: Annotated[
-        str | None,
-        typer.Option(
-            "--reason", help="Why; by default the limit. It stays in the ledger: write no names.", show_default=False
-        ),
-    ] = None,
+    reason: Reason = None,
     by: By = None,
     bypass_governance: BypassGovernance = False,
 ) -> None:
     """Erase what is past its time, as `callarchive erase` does, oldest day first, except what legal holds keep.
 
-    Killed anywhere, the next run continues. Exits with 0 also if holds keep something.
+    The reason is by default the limit. Killed anywhere, the next run continues. Exits with 0 also if holds keep something.
     """
     from callarchive.removal.retention import apply as apply_retention
     from callarchive.removal.retention import limits
 
     output: Output = context.obj
-    user = current_user()
+    who = person(by)
+    why = None if reason is None else given_reason(reason)
     documents = []
     with output.connections() as connections:
         if not limits(connections) and not output.json:
             output.print_text(_NO_LIMIT)
-        days = apply_retention(
-            connections, reason=reason, by=by or user, user=user if by else None, bypass_governance=bypass_governance
-        )
+        days = apply_retention(connections, reason=why, by=who.name, user=who.user, bypass_governance=bypass_governance)
         for day, result in days:
             documents.append(_document(day, result))
             output.print_note(_line(day, result))

@@ -249,7 +249,7 @@ class Erasing:
     ) -> Done:
         connections = self._connections
         bypass = order is not None and order.bypass_governance
-        connections.archive.store.sweep(REGISTER)  # whoever writes there has the custody lock
+        connections.archive.store.sweep(REGISTER)  # only holders of the custody lock write there
         connections.archive.store.sweep(LEDGER, older_than_s=_NO_APPEND_TAKES_S)
         uris = uris_of(connections, erasure.subaccount_id, erasure.sources)
         if order is not None and order.delete_at_landing:

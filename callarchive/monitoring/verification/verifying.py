@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import pyarrow as pa
 
@@ -133,10 +133,6 @@ def _verify(
     ledger: CheckedLedger | None,
     progress: Progress,
 ) -> VerifiedDay:
-    begun = [one for one in connections.register.begun() if abs(one.call_date - day) <= timedelta(days=1)]
-    if begun:
-        what = f"an erasure of {begun[0].call_date} was begun and is not complete"
-        return VerifiedDay(day, 0, 0, (), not_checked=(f"{what}: run `callarchive erase --continue`",))
     tables = DayTables(connections.catalog, day)
     tables.check_presence()
     failed = [str(account) for account in tables.rows(schemas.ACCOUNT_FAILURES)["subaccount_id"].to_pylist()]

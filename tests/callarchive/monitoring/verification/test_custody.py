@@ -221,7 +221,7 @@ def test_an_unfinished_erasure_makes_its_day_not_checked(held: Held) -> None:
         connections.register.add(begun)
     [line] = held.report()
     assert line.startswith(f"not checked {held.day}: erasure-begun of {held.kept['subaccount_id']} was begun by ann")
-    assert "run the same `callarchive erase`" in line
+    assert "run `callarchive erase --continue`" in line
 
 
 def test_verify_prints_holds_and_erasures(held: Held) -> None:
