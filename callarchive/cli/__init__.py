@@ -16,6 +16,7 @@ import typer
 
 from callarchive.cli import (
     archive,
+    audit,
     demo,
     doctor,
     erase,
@@ -72,6 +73,7 @@ app.command("evidence", short_help="Write a file that proves a recording.")(evid
 app.command("erase", short_help="Erase sessions or recordings and all that names them.")(erase.erase)
 app.add_typer(hold.hold_app, name="hold", short_help="Forbid the erasure of recordings: legal holds.")
 app.add_typer(retention.retention_app, name="retention", short_help="Remove what is past its time.")
+app.command("audit", short_help="Show who did what: holds, erasures, evidence, changes at 8x8.")(audit.audit)
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
 _COMMANDS = [str(command.name) for command in app.registered_commands] + [
     str(group.name) for group in app.registered_groups

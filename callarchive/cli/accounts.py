@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from callarchive.cli.output import Output
-from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, LedgerError
 from callarchive.domain.mistakes import did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -82,6 +82,24 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} Cannot ask without a terminal: confirm with --yes")
     typer.confirm(question, abort=True, err=True)
+
+
+def record_change(connections: "Connections", account: str, what: str, action: str, *, to: str | None = None) -> None:
+    """Record in the ledger what is about to be changed at 8x8, and where recordings or events will go.
+
+    Raises LedgerError if the ledger cannot record it: then nothing must be changed. Before the first run there is no ledger.
+    """
+    from callarchive.domain.foreign_text import cleaned, without_credentials
+    from callarchive.runtime.users import current_user
+
+    facts = {"event": "configured", "what": what, "action": action, "subaccount_id": account, "by": current_user()}
+    if to is not None:
+        facts["to"] = cleaned(without_credentials(to))
+    try:
+        if connections.ledger.head() is not None:
+            connections.recorder.record(facts)
+    except ArchiveError as err:
+        raise LedgerError(f"{account}: nothing was changed at 8x8, because the ledger cannot record it: {err}") from err
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from callarchive.cli.accounts import (
     chosen_accounts,
     confirm,
     json_at_the_end,
+    record_change,
     require_secrets,
     set_or_not,
 )
@@ -70,7 +71,8 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
     """Apply [accounts.push] at 8x8, read it back, and compare.
 
     8x8 never returns the password, so the configuration is sent even if nothing else differs, in case the password is new.
-    Exits with 1 if 8x8 then reports a different configuration.
+    Exits with 1 if 8x8 then reports a different configuration. The ledger records the change first; if it cannot, nothing is
+    changed.
     """
     from callarchive.voice_api.push_config import apply_push_config, differs, push_differences
 
@@ -91,6 +93,8 @@ def apply(context: typer.Context, account: Account = None, yes: Yes = False) -> 
                         change = f"{difference.at_8x8 or 'not set'} becomes {difference.wanted}"
                         typer.echo(f"{name}: {difference.setting}: {change}", err=True)
             confirm(f"Apply this to {name}?", yes=yes)
+            target = f"{wanted.protocol.lower()}://{wanted.host}/{wanted.path.lstrip('/')}"
+            record_change(connections, name, "push_config", "set", to=target)
             differences = apply_push_config(setup, wanted)
             done.append({"subaccount_id": name, "applied": not differs(differences), "settings": differences})
             if differs(differences):
@@ -115,6 +119,7 @@ def delete(context: typer.Context, account: Account = None, yes: Yes = False) ->
         for a in chosen_accounts(connections, account):
             name = a.subaccount_id
             confirm(f"Delete the push configuration of {name}? 8x8 will not push new recordings anywhere.", yes=yes)
+            record_change(connections, name, "push_config", "delete")
             deleted = connections.voice(a).setup.delete_push_config()
             done.append({"subaccount_id": name, "deleted": deleted})
             if not output.json:

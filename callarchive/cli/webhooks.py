@@ -12,6 +12,7 @@ from callarchive.cli.accounts import (
     chosen_accounts,
     confirm,
     json_at_the_end,
+    record_change,
     require_secrets,
     set_or_not,
 )
@@ -60,7 +61,7 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
     """Register [accounts.webhooks] at 8x8, replacing webhooks of the same types, and read them back.
 
     8x8 never returns the auth header, so webhooks are registered even if nothing differs, in case the header is new.
-    Exits with 1 if 8x8 then reports something else.
+    Exits with 1 if 8x8 then reports something else. The ledger records the change first; if it cannot, nothing is changed.
     """
     from callarchive.voice_api.webhook_registrations import register_webhooks
 
@@ -76,6 +77,7 @@ def register(context: typer.Context, account: Account = None, types: Types = Non
                 if not yes:
                     _show_targets(a.subaccount_id, setup.webhooks(), named)
                 confirm(f"Send events {', '.join(named)} of {a.subaccount_id} to {wanted.url}?", yes=yes)
+                record_change(connections, a.subaccount_id, "webhook", "register", to=wanted.url)
                 done.append((a.subaccount_id, register_webhooks(setup, wanted, types=named)))
         finally:  # also the accounts that were done before one failed
             if done:
@@ -104,6 +106,7 @@ def unregister(context: typer.Context, account: Account = None, types: Types = N
                 if not yes:
                     _show_targets(a.subaccount_id, there.values(), going)
                 confirm(f"Stop events {', '.join(going)} of {a.subaccount_id}?", yes=yes)
+                record_change(connections, a.subaccount_id, "webhook", "unregister")
             for type_ in _types(types):
                 removed = type_ in going and setup.unregister_webhook(type_)
                 left = there[type_].url if type_ in there and type_ not in going else None

@@ -145,6 +145,7 @@ class SetUp:
     header = "Bearer of-the-webhook"
     url = "https://hooks.acme.example/webhooks/acme_one"
     environment: dict[str, str] = field(default_factory=dict)
+    has_ledger: bool = False
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-c", "from callarchive.cli import main; main()", *words]
@@ -213,8 +214,7 @@ session_sources = [{{ kind = "log_export" }}]
         }
         yield found
         assert api.violations == []
-        assert not (tmp_path / "archive").exists()
-        assert not (tmp_path / "catalog").exists()
+        assert (tmp_path / "archive").exists() == (tmp_path / "catalog").exists() == found.has_ledger
 
 
 @pytest.fixture
