@@ -49,7 +49,8 @@ def add(
         callarchive hold add --session e35e3d0e-065a-11ec-b119-676cb2bc33ef --reason "case 17"
         callarchive hold add --account acme_sg --from 2026-10-01 --to 2026-10-31 --reason "case 17"
     """
-    from callarchive.removal.held import effects_of
+    from callarchive.domain.errors import ArchiveError
+    from callarchive.removal.held import effects_of, set_object_holds
     from callarchive.removal.holds import add_hold
 
     output: Output = context.obj
@@ -58,7 +59,11 @@ def add(
         scope = _scope(connections, session, recording, account, first, last)
         with connections.custody_lock():
             known = add_hold(connections, scope, reason=kept_reason, by=who)
-            notes = effects_of(connections, scope)
+            notes, failure = effects_of(connections, scope), None
+            try:
+                notes += filter(None, [set_object_holds(connections, scope)])
+            except ArchiveError as err:
+                failure = f"{known.hold_id} is in force, but {err}: then run the same command again"
     if output.json:
         output.print_json({**_document(known), "notes": notes})
     else:
@@ -67,6 +72,9 @@ def add(
         output.print_note(f"the reason is kept as: {kept_reason}")
     for note in notes:
         output.print_note(note)
+    if failure is not None:
+        typer.echo(f"error: {failure}", err=True)
+        raise typer.Exit(1)
 
 
 @hold_app.command("list", short_help="List the holds in force.")
@@ -108,21 +116,34 @@ def release(
 
     Nothing is erased by this. Exits with 3 if the person who requested the release confirms it.
     """
-    from callarchive.removal.holds import release_hold
+    from callarchive.domain.errors import ArchiveError
+    from callarchive.removal.held import release_object_holds
+    from callarchive.removal.holds import ReleasedError, release_hold
 
     output: Output = context.obj
     kept_reason, who = None if reason is None else given_reason(reason), person(by)
+    failure: str | None = None
     with output.connections() as connections, connections.custody_lock():
-        known = release_hold(connections, hold_id.strip().lower(), reason=kept_reason, by=who)
+        try:
+            known = release_hold(connections, hold_id.strip().lower(), reason=kept_reason, by=who)
+        except ReleasedError as err:  # a killed command may have left the legal hold of S3
+            release_object_holds(connections, err.scope)
+            raise
+        try:
+            if not known.is_in_force:
+                release_object_holds(connections, known.hold.scope)
+        except ArchiveError as err:
+            failure = f"{known.hold_id} is released, but {err}: then run the same command again"
     if output.json:
         output.print_json(_document(known))
     elif known.is_in_force:
         confirm = f"callarchive hold release {known.hold_id} --by NAME"
-        output.print_text(
-            f"{known.hold_id}: requested by {who.name}; it is held until another person confirms: {confirm}"
-        )
+        output.print_text(f"{known.hold_id}: requested by {who.name}; held until another person confirms: {confirm}")
     else:
         output.print_text(f"{known.hold_id}: {known.hold.scope} is no longer held by it")
+    if failure is not None:
+        typer.echo(f"error: {failure}", err=True)
+        raise typer.Exit(1)
 
 
 def _scope(

@@ -1,14 +1,19 @@
 """What a new hold finds: what it covers, and what it is too late for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.held_files import COLUMNS, held_paths, set_legal_holds
 from callarchive.catalog import schemas
+from callarchive.catalog.rows import Row
 from callarchive.custody.erasures import Erasure, session_hash
 from callarchive.custody.holds import Item, Scope
+from callarchive.domain.errors import AccessDeniedError
 from callarchive.domain.identifiers import uuid_time
+from callarchive.removal.holds import holds_in_force
 from callarchive.removal.retention import archived_days
 
 _SHOWN = 5
@@ -34,6 +39,41 @@ def effects_of(connections: Connections, scope: Scope) -> list[str]:
         shown = ", ".join(days[:_SHOWN]) + (f" and {len(days) - _SHOWN} more" if len(days) > _SHOWN else "")
         notes.append(f"too late for what was erased before of {scope}: {shown}: callarchive audit --kind erased")
     return notes
+
+
+def set_object_holds(connections: Connections, scope: Scope) -> str | None:
+    """Set the legal hold of the objects that the scope covers where the archive's bucket has Object Lock.
+
+    Return what a person must know, if anything. Raises ArchiveError if one was not set.
+    """
+    store = connections.archive.store
+    try:
+        if store.supports_legal_hold():
+            set_legal_holds(store, {*held_paths(_rows(connections, scope), [scope])}, on=True)
+    except AccessDeniedError as err:
+        return f"{err}; so no object has the legal hold of S3"
+    return None
+
+
+def release_object_holds(connections: Connections, scope: Scope) -> None:
+    """Release the legal hold of the objects that the scope covers and no hold in force does. Raises ArchiveError."""
+    store = connections.archive.store
+    with suppress(AccessDeniedError):  # then none was set
+        if store.supports_legal_hold():
+            rows = list(_rows(connections, scope))
+            others = [hold.scope for hold in holds_in_force(connections)]
+            set_legal_holds(store, {*held_paths(rows, [scope])} - {*held_paths(rows, others)}, on=False)
+
+
+def _rows(connections: Connections, scope: Scope) -> Iterator[Row]:
+    """Yield the rows of `recording_files` that the scope may cover."""
+    import pyarrow.compute as pc
+
+    facts = {name: getattr(scope, name) for name in ("session_id", "recording_id", "subaccount_id")}
+    wanted = [pc.field(name) == value for name, value in facts.items() if value is not None]
+    files = connections.catalog.dataset(schemas.RECORDING_FILES, scope.first, scope.last)
+    for batch in files.to_batches(columns=[*COLUMNS, "call_date"], filter=wanted[0] if wanted else None):
+        yield from batch.to_pylist()
 
 
 def is_archived(connections: Connections, scope: Scope) -> bool:

@@ -23,6 +23,14 @@ class HoldError(ArchiveError):
     """A hold is in force, but a part of it could not be written."""
 
 
+class ReleasedError(ArchiveError):
+    """The hold is released."""
+
+    def __init__(self, message: str, scope: Scope) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
 @dataclass(frozen=True)
 class Person:
     """Who does something: the name given, and the operating system's user if that is another."""
@@ -216,7 +224,7 @@ def add_hold(connections: Connections, scope: Scope, *, reason: str, by: Person)
 def release_hold(connections: Connections, hold_id: str, *, reason: str | None, by: Person) -> KnownHold:
     """Release the hold, or request its release where two people must, and return it. The custody lock is held.
 
-    Raises ConfigurationError for an unknown id, ArchiveError for a released one, RefusedError if the same person requested it,
+    Raises ConfigurationError for an unknown id, ReleasedError for a released one, RefusedError if the same person requested it,
     LedgerError, StoreError.
     """
     every = {known.hold_id: known for known in known_holds(connections)}
@@ -228,7 +236,7 @@ def release_hold(connections: Connections, hold_id: str, *, reason: str | None, 
     hold = known.hold
     if not known.is_in_force:
         released = hold.released or signature_of(known.entries[RELEASED])
-        raise ArchiveError(f"{hold_id} was released on {released.at:%Y-%m-%d %H:%M} UTC by {released.by}")
+        raise ReleasedError(f"{hold_id} was released on {released.at:%Y-%m-%d %H:%M} UTC by {released.by}", hold.scope)
     known = _completed(connections, known, hold.scope, by)
     if RELEASED not in known.entries and connections.settings.holds.two_releasers:
         if (request := known.requested) is None:

@@ -12,6 +12,7 @@ from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.fetcher.account_day import AccountDay, Wanted, call_time
 from callarchive.archiving.fetcher.comparison import COMPARED, Comparison, compare
 from callarchive.archiving.fetcher.fetcher import Fetcher
+from callarchive.archiving.held_files import hold_new_files
 from callarchive.archiving.landings import Landings, landing_root
 from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
@@ -60,6 +61,7 @@ def fetch_recordings(
     # Rows of files that no recording names any more stay: the bytes are still in the archive. So do tombstones.
     is_erased = pc.equal(files["archive_status"], ArchiveStatus.ERASED.value)
     kept = rows_where(files, pc.or_(pc.or_(is_named, is_erased), pc.is_valid(files["archive_path"])))
+    hold_new_files(archive.store, day.catalog, day.date, kept)
     day.recorder.record_files(day.date, kept)
     count = journal.close(kept)
     return StepReport(schemas.RECORDING_FILES, day.date, count, {**by_status, **counts}, all_failures)

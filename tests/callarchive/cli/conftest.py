@@ -284,14 +284,15 @@ class Recorded:
 def recorded(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws_environment: None
 ) -> Recorded:
-    """An empty archive, in a folder, or with the parameter `s3` in a bucket."""
+    """An empty archive, in a folder, or with the parameter `s3` in a bucket, `s3-locked` in one with Object Lock."""
     url = f"file://{tmp_path / 'archive'}"
-    if request.param == "s3":
+    if request.param.startswith("s3"):
         endpoint = request.getfixturevalue("s3_endpoint")
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
         url = f"s3://listening-{secrets.token_hex(4)}/archive"
-        request.getfixturevalue("boto").create_bucket(Bucket=url.split("/")[2])
+        has_lock = request.param == "s3-locked"
+        request.getfixturevalue("boto").create_bucket(Bucket=url.split("/")[2], ObjectLockEnabledForBucket=has_lock)
     config = tmp_path / "callarchive.toml"
     config.write_text(f"""\
 timezone = "Asia/Singapore"

@@ -8,15 +8,20 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from callarchive.archiving.connections import Connections
+from callarchive.archiving.held_files import hold_new_files
+from callarchive.catalog import schemas
 from callarchive.custody.erasures import Erasure
 from callarchive.custody.holds import Item
+from callarchive.domain.errors import StoreError
 from callarchive.ledger.notes import SigningKey
 from callarchive.removal.holds import holds_in_force
 from callarchive.runtime.users import current_user
 from callarchive.settings import load_settings
+from callarchive.storage.stores.s3 import S3Store
 
 Run = Callable[..., tuple[int, str, str]]
 SESSION, RECORDING = "e35e3d0e-065a-41ec-b119-676cb2bc33e0", "a35e3d0e-065a-41ec-b119-676cb2bc33e0"
@@ -308,3 +313,58 @@ def test_erased_sessions_are_forgotten_in_holds(archived: Any, run_here: Run) ->
     assert SESSION not in (folder_of(archived, hold_id) / "hold.json").read_text()
     assert run_here("hold", "list")[0] == 0
     assert is_held(archived)
+
+
+def held_objects(recorded: Any, boto: Any) -> set[str]:
+    """The keys of the archived objects whose versions all have the legal hold of S3."""
+    bucket = recorded.archive.url.split("/")[2]
+    found: dict[str, set[str]] = {}
+    for version in boto.list_object_versions(Bucket=bucket, Prefix="archive/acme_one/").get("Versions", ()):
+        place = {"Bucket": bucket, "Key": version["Key"], "VersionId": version["VersionId"]}
+        found.setdefault(version["Key"], set()).add(boto.head_object(**place).get("ObjectLockLegalHoldStatus", "OFF"))
+    return {key.removeprefix("archive/") for key, states in found.items() if states == {"ON"}}
+
+
+@pytest.mark.parametrize("recorded", ["s3-locked"], indirect=True)
+def test_objects_have_the_legal_hold_of_s3_while_a_hold_covers_them(archived: Any, run_here: Run, boto: Any) -> None:
+    other = f"{SESSION[:-1]}f"
+    archived.call(other, datetime(2026, 11, 3, 10, tzinfo=UTC), {"data": b"other"})
+    mine, its = (archived.path(session, day="2026-11-03") for session in (SESSION, other))
+    archived.archive.replace(mine, b"a second version of the object")
+    session, whole = add(run_here)["hold_id"], add(run_here, "--account", "acme_one")["hold_id"]
+    assert held_objects(archived, boto) == {mine, its}
+    assert run_here("hold", "release", whole)[0] == 0
+    assert held_objects(archived, boto) == {mine}
+    assert run_here("hold", "release", session)[0] == 0
+    assert held_objects(archived, boto) == set()
+
+
+@pytest.mark.parametrize("recorded", ["s3-locked"], indirect=True)
+def test_what_a_later_run_archives_under_a_hold_gets_the_legal_hold_of_s3(
+    archived: Any, run_here: Run, boto: Any
+) -> None:
+    later = f"{SESSION[:-1]}f"
+    add(run_here, "--session", later)
+    archived.archive.create(path := archived.path(later, day="2026-11-03"), b"later")
+    with connections(archived) as opened:
+        known = opened.catalog.partition(schemas.RECORDING_FILES, DAY)
+        row = known.to_pylist()[0] | {"session_id": later, "recording_id": f"a{later[1:]}", "archive_path": path}
+        files = pa.concat_tables([known, pa.Table.from_pylist([row], schema=known.schema)])
+        hold_new_files(opened.archive.store, opened.catalog, DAY, files)
+    assert held_objects(archived, boto) == {path}
+
+
+@pytest.mark.parametrize("recorded", ["s3-locked"], indirect=True)
+def test_a_hold_stands_if_s3_refuses_its_own(archived: Any, run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("S3 refuses")
+
+    monkeypatch.setattr(S3Store, "set_legal_hold", refuse)
+    code, out, err = run_here("hold", "add", "--session", SESSION, "--reason", "case 17")
+    assert code == 1
+    hold_id = out.partition(":")[0]
+    assert f"{hold_id} is in force, but the legal hold of 1 object in S3 was not set: S3 refuses" in err
+    assert is_held(archived)
+    code, out, err = run_here("hold", "release", hold_id)
+    assert code == 1
+    assert f"{hold_id} is released, but the legal hold of 1 object in S3 was not released" in err
