@@ -103,14 +103,17 @@ def note_old_bytes(connection: sa.Connection) -> None:
     _set_mark(connection, _TO_COMPACT, 1)
 
 
-def compact(engine: sa.Engine) -> bool:
-    """Free removed bytes from the database's files, and return whether none is left there. If not, the next call retries."""
+def compact(engine: sa.Engine, *, locking: bool = False) -> bool:
+    """Free removed bytes from the database's files, and return whether that succeeded. If not, the next call retries.
+
+    PostgreSQL keeps bytes of deleted rows in pages and indexes unless it rewrites the tables, `locking` them meanwhile.
+    """
     with engine.connect() as connection:
         if not _mark(connection, _TO_COMPACT):
             return True
     try:
         with reading(engine) as connection:
-            freed = _rewrite(connection.execution_options(isolation_level="AUTOCOMMIT"))
+            freed = _rewrite(connection.execution_options(isolation_level="AUTOCOMMIT"), locking=locking)
     except (StoreError, UnavailableError) as err:
         log.warning("could not compact the inbox, its file may still contain old bytes: %s", err)
         return False
@@ -120,11 +123,11 @@ def compact(engine: sa.Engine) -> bool:
     return freed
 
 
-def _rewrite(connection: sa.Connection) -> bool:
+def _rewrite(connection: sa.Connection, *, locking: bool) -> bool:
     """Return whether all removed bytes were freed."""
     if connection.dialect.name == "postgresql":
-        for table in (EVENTS, SESSIONS):  # without FULL, bytes of deleted rows stay in pages and indexes
-            connection.exec_driver_sql(f"VACUUM (FULL) {table.name}")
+        for table in (EVENTS, SESSIONS):
+            connection.exec_driver_sql(f"VACUUM (FULL {locking}) {table.name}")
         return True
     size_bytes = _number(connection, "PRAGMA page_count") * _number(connection, "PRAGMA page_size")
     if size_bytes > _LARGEST_TO_COMPACT_BYTES:

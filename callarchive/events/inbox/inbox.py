@@ -130,7 +130,7 @@ class Inbox(InboxQueries):
                 is_one = sa.and_(SESSIONS.c.subaccount_id == ids.subaccount_id, SESSIONS.c.session_id.in_(some))
                 connection.execute(sa.delete(SESSIONS).where(is_one))
             note_old_bytes(connection)
-        if not compact(self._engine):
+        if not compact(self._engine, locking=True):
             raise UnavailableError(
                 "inbox.url: erased events may still be in its files, because others use it: run this again"
             )

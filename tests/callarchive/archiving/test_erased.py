@@ -150,6 +150,7 @@ def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogC
 def test_nothing_erased_returns_with_a_lost_catalog(
     erased: Erased, timezone: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    before = erased.verify()
     erased.erase()
     shutil.rmtree(erased.trial.config.parent / "catalog")
     text = erased.trial.config.read_text().replace('timezone   = "UTC"', f'timezone   = "{timezone}"')
@@ -165,6 +166,8 @@ def test_nothing_erased_returns_with_a_lost_catalog(
     )
     assert erased.traces() == []
     assert rows(erased, "reconciliation") == []
+    if timezone == "UTC":
+        assert erased.verify() == before
     assert not erased.ids.in_text(caplog.text)
 
 
