@@ -63,9 +63,13 @@ def places_of(connections: Connections, identifier: str, *, kind: str) -> set[Pl
             found.add(place)
     if not found:
         near = _near(identifier)
-        found |= set(_in_archive(connections, identifier, kind, near)) | set(_in_answers(connections, identifier, near))
+        found |= set(_in_archive(connections, identifier, kind, near)) | set(
+            _in_answers(connections, identifier, kind, near)
+        )
     if not found:
-        found |= set(_in_archive(connections, identifier, kind, None)) | set(_in_answers(connections, identifier, None))
+        found |= set(_in_archive(connections, identifier, kind, None)) | set(
+            _in_answers(connections, identifier, kind, None)
+        )
     return found
 
 
@@ -227,7 +231,7 @@ def _accounts_with_folders(connections: Connections) -> list[str]:
     return sorted(re.sub("^%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name) for name in folders)
 
 
-def _in_answers(connections: Connections, identifier: str, near: Collection[date] | None) -> Iterator[Place]:
+def _in_answers(connections: Connections, identifier: str, kind: str, near: Collection[date] | None) -> Iterator[Place]:
     """Yield where stored responses of these days name the id; None: of all days."""
     store = connections.catalog.store
     mark = identifier.encode()
@@ -236,9 +240,10 @@ def _in_answers(connections: Connections, identifier: str, near: Collection[date
         if day is None or (near is not None and day not in near) or mark not in _unpacked(store, item.path):
             continue
         for (account, session_id), lookup in connections.responses.lookups(day):
-            if identifier == session_id or identifier in {one.recording_id for one in lookup.recordings}:
+            named = {session_id} if kind == "session_id" else {one.recording_id for one in lookup.recordings}
+            if identifier in named:
                 yield Place(account, day, session_id)
-    for item in store.list(ANSWERS[1]):
+    for item in store.list(ANSWERS[1]) if kind == "session_id" else ():  # call logs name no recordings
         day = _day_in(item.path)
         if day is not None and (near is None or day in near) and mark in _unpacked(store, item.path).lower():
             account = item.path.rpartition("/")[2].removesuffix(".tar.zst")
