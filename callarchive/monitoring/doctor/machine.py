@@ -13,7 +13,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.catalog import schemas
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ArchiveError
-from callarchive.monitoring.doctor.findings import Finding, Result, Verdict, broken, tried
+from callarchive.monitoring.doctor.findings import Finding, Result, Verdict, broken, to_the_end, tried
 from callarchive.storage.stores import Store
 from callarchive.storage.stores.opening import local_folder
 from callarchive.voice_api.failures import describe_failure
@@ -39,7 +39,10 @@ def findings(connections: Connections) -> Iterator[Finding]:
         stores.append(("ledger.anchor", connections.anchor.store))
     for name, store in stores:
         advice = f"check {name}.url and its permissions, then callarchive doctor"
-        yield tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
+        written = tried(f"{name}: write", partial(_writable, store, locks=name == "catalog"), advice)
+        yield written
+        if written.verdict is Verdict.OK and name != "ledger.anchor":  # checkpoints need not be erasable
+            yield from to_the_end(f"{name}: default retention", _default_retention(name, store))
         if (folder := local_folder(store)) is not None:
             yield Finding.of(f"{name}: disk space", _room(name, folder))
     yield from _object_options(connections)
@@ -67,6 +70,18 @@ def _object_options(connections: Connections) -> Iterator[Finding]:
         )
 
     yield tried(link, try_options, advice)
+
+
+def _default_retention(name: str, store: Store) -> Iterator[Finding]:
+    """Warn of a retention that also keeps what must stay erasable."""
+    if (retention := store.default_retention()) is not None:
+        yield Finding(
+            f"{name}: default retention",
+            Verdict.WARNING,
+            f"the bucket of {store.url} retains every object ({retention}), so no entry of the ledger, table or recording "
+            "can be erased earlier",
+            "remove the bucket's default retention, and set archive.objects.lock_mode and lock_days for recordings instead",
+        )
 
 
 def _writable(store: Store, *, locks: bool) -> str:

@@ -14,16 +14,32 @@ _NOT_CONFIGURED = ("ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConf
 
 def has_object_lock(client: Any, bucket: str) -> bool | None:
     """Return whether the bucket has Object Lock; `None` if we may not know. Raises UnavailableError."""
+    configuration = _configuration(client, bucket)
+    return None if configuration is None else configuration.get("ObjectLockEnabled") == "Enabled"
+
+
+def default_retention(client: Any, bucket: str) -> str | None:
+    """Return the retention that the bucket gives to every object, if it is known, for display. Raises UnavailableError."""
+    rule = (_configuration(client, bucket) or {}).get("Rule", {}).get("DefaultRetention")
+    if not rule:
+        return None
+    unit = "Years" if rule.get("Years") else "Days"
+    return f"{rule.get('Mode')} for {rule.get(unit)} {unit.lower()}"
+
+
+def _configuration(client: Any, bucket: str) -> dict[str, Any] | None:
+    """Return the bucket's Object Lock configuration, empty without one; `None` if we may not know."""
     try:
         answer = client.get_object_lock_configuration(Bucket=bucket)
     except s3_errors.BOTO_ERRORS as err:
         if isinstance(err, ClientError) and err.response.get("Error", {}).get("Code") in _NOT_CONFIGURED:
-            return False
+            return {}
         error = s3_errors.translate_botocore(err, place=f"s3://{bucket}", doing="reading")
         if error.retryable:
             raise error from err
-        return None if isinstance(error, AccessDeniedError) else False  # not implemented
-    return bool(answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
+        return None if isinstance(error, AccessDeniedError) else {}  # not implemented
+    found: dict[str, Any] = answer.get("ObjectLockConfiguration", {})
+    return found
 
 
 def kept_by(head: dict[str, Any], *, bypass_governance: bool) -> str | None:

@@ -129,3 +129,6 @@ class Store(Protocol):
 
         The first `commit` of staged bytes runs the same test. Raises ConfigurationError if the store ignores or lacks one.
         """
+
+    def default_retention(self) -> str | None:
+        """Return the retention that the store gives to every object, so that nothing can be erased earlier, for display."""

@@ -187,6 +187,10 @@ class LocalStore:
         """Return None: `archive.objects` applies to buckets."""
         return None
 
+    def default_retention(self) -> str | None:
+        """Return None."""
+        return None
+
     def _remove_empty_folders(self, folder: Path) -> None:
         """Remove the folder and those above it that are empty, and make that and the removals in them durable."""
         while folder != self._root.path:

@@ -30,7 +30,7 @@ from callarchive.settings import ObjectSettings, S3Settings
 from callarchive.storage.landing.places import check_path
 from callarchive.storage.s3 import clients as s3_clients
 from callarchive.storage.s3 import errors as s3_errors
-from callarchive.storage.s3.object_lock import has_object_lock
+from callarchive.storage.s3.object_lock import default_retention, has_object_lock
 from callarchive.storage.s3.object_options import ObjectOptions
 from callarchive.storage.s3.versions import ObjectVersions
 from callarchive.storage.stores import StoredObject
@@ -248,6 +248,10 @@ class S3Store:
         if promises.creates_broken is None and promises.locks_broken is None:
             _kept[client.meta.endpoint_url, self._bucket] = promises
         return promises
+
+    def default_retention(self) -> str | None:
+        """Return the default retention of the bucket's Object Lock, for display."""
+        return default_retention(self._client(), self._bucket)
 
     def _put_staged(self, path: str, body: BinaryIO, digests: Digests) -> None:
         """Create a recording, with the options of `archive.objects`."""

@@ -9,7 +9,9 @@ import pytest
 
 from callarchive.archiving.connections import Connections
 from callarchive.monitoring.doctor import Finding, Verdict, machine
-from callarchive.settings import load_settings
+from callarchive.settings import S3Settings, load_settings
+from callarchive.storage.stores.local import LocalStore
+from callarchive.storage.stores.s3 import S3Store
 
 Examine = Callable[..., list[Finding]]
 
@@ -64,3 +66,21 @@ def test_retention_without_object_lock_is_broken_with_the_next_command(examine: 
     assert "archive.objects.lock_mode is set, and the bucket has no Object Lock" in found.detail
     assert f"aws s3api put-object-lock-configuration --bucket {bucket} " in str(found.advice)
     assert "Contents" not in boto.list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize("period", [{"Days": 30}, {"Years": 1}])
+def test_a_default_retention_is_a_warning(
+    boto: Any, s3_settings: S3Settings, local_store: LocalStore, period: dict[str, int]
+) -> None:
+    bucket = new_bucket(boto, object_lock=True)
+    store = S3Store(f"s3://{bucket}/kept", s3_settings)
+    assert list(machine._default_retention("archive", store)) == []
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", **period}}
+    boto.put_object_lock_configuration(
+        Bucket=bucket, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    (found,) = machine._default_retention("archive", store)
+    assert (found.link, found.verdict) == ("archive: default retention", Verdict.WARNING)
+    shown = " ".join(f"{count} {unit.lower()}" for unit, count in period.items())
+    assert f"s3://{bucket}/kept retains every object (COMPLIANCE for {shown})" in found.detail
+    assert list(machine._default_retention("catalog", local_store)) == []
