@@ -3,13 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from callarchive.archiving.steps.erasing import erase_from_catalog
 from callarchive.cli.day_results import archive_day
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.events.inbox.events import read_event
@@ -17,12 +18,14 @@ from callarchive.events.inbox.inbox import Inbox
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.verification import days_in_range, verify_days
 from callarchive.monitoring.verification.witnessed import read_ledger
+from callarchive.planning.reopening import day_to_reopen
 from callarchive.removal.erasing import Erasing, Order
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.clock import MovableClock
 from callarchive.simulator.events import recording_uploaded, session_summary
 from callarchive.simulator.generation import generate_world
 from callarchive.simulator.world import AccountPlan, FileState, Recording, Session
+from callarchive.storage.stores.local import LocalStore
 from tests.traces import traces_of
 
 Start = Callable[..., Any]
@@ -69,6 +72,12 @@ class Erased:
             checks = run_checks(connections.catalog, DAY, connections.settings)
             return found + [check.name for check in checks if not check.passed]
 
+    def open_count(self) -> int:
+        """Return how many sessions of the day are to be looked up again."""
+        with self.trial.connections() as connections:
+            found = day_to_reopen(connections.catalog, connections.settings, DAY, now=self.clock())
+            return 0 if found is None else found.session_count
+
     def send_events(self) -> None:
         """8x8 delivers events of what was erased, and of the rest of that day."""
         bodies = [recording_uploaded(one) for one in (*self.session.recordings, self.single)]
@@ -110,6 +119,7 @@ def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogC
     assert erased.traces()
     before = erased.verify()
     downloads = len(erased.trial.files())
+    open_before = erased.open_count()
     erased.erase()
     assert erased.traces() == []
     assert erased.verify() == before
@@ -126,8 +136,13 @@ def test_nothing_erased_returns_on_any_rerun(erased: Erased, caplog: pytest.LogC
 
     caplog.clear()
     caplog.set_level("DEBUG", logger="callarchive")
+    assert erased.open_count() == open_before
+    asked = len(erased.trial.simulator.api.requests)
     summary = erased.archive()
     assert summary.fetched_count == 0
+    paths = str([request.path for request in erased.trial.simulator.api.requests[asked:]])
+    assert not erased.ids.in_text(paths)
+    assert erased.single.session_id not in paths
     assert erased.trial.tables() == first
     erased.send_events()
     erased.archive()
@@ -193,3 +208,49 @@ def test_an_erased_id_is_known_as_erased(erased: Erased) -> None:
     shutil.rmtree(erased.trial.config.parent / "catalog")
     assert f"{session} {erasure}" in run("find", session).stdout
     assert f"callarchive find {whole}" in run("play", whole).stderr
+
+
+@pytest.mark.live
+def test_removal_from_the_catalog_that_is_cut_off_at_any_write_is_completed_by_repeating_it(
+    erased: Erased, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, left = erased.trial.config.parent, [10_000]
+
+    class CutOffError(BaseException):
+        pass
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def cut(*given: Any, **more: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise CutOffError
+            return method(*given, **more)
+
+        return cut
+
+    for name in ("replace", "replacing", "create", "delete", "erase_folder"):
+        monkeypatch.setattr(LocalStore, name, counted(getattr(LocalStore, name)))
+
+    def remove() -> None:
+        with erased.trial.connections() as connections, connections.day_lock(DAY):
+            erase_from_catalog(connections.catalog_day(DAY), erased.ids, responses=connections.responses)
+
+    for place in ("archive", "catalog"):
+        shutil.copytree(folder / place, folder / "before" / place)
+    tables = None
+    for writes in range(100):
+        left[0] = writes
+        with suppress(CutOffError):
+            remove()
+        is_whole, left[0] = left[0] >= 0, 10_000
+        remove()
+        assert not traces_of(erased.session.session_id, folder / "catalog")
+        tables = tables or erased.trial.tables()
+        assert erased.trial.tables() == tables, f"cut off at write {writes}"
+        if is_whole:
+            break
+        for place in ("archive", "catalog"):
+            shutil.rmtree(folder / place)
+            shutil.copytree(folder / "before" / place, folder / place)
+    assert is_whole
+    assert writes > 20
