@@ -14,6 +14,7 @@ from callarchive.domain.mistakes import quoted
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
+    from callarchive.custody.holds import Hold
     from callarchive.monitoring.trace import Trace
     from callarchive.monitoring.trace_steps import Step
     from callarchive.settings import Settings
@@ -33,7 +34,8 @@ def find(
     Example:
         callarchive find e35e3d0e-065a-11ec-b119-676cb2bc33ef
     """
-    from callarchive.domain.errors import ConfigurationError, InvalidIdError
+    from callarchive.custody.holds import Hold
+    from callarchive.domain.errors import ConfigurationError, InvalidIdError, StoreError
     from callarchive.monitoring.trace import erasures_of
     from callarchive.monitoring.trace import find as find_traces
 
@@ -45,16 +47,26 @@ def find(
         except InvalidIdError as err:
             raise ConfigurationError(no_id(wanted)) from err
         erasures = erasures_of(connections, wanted)
+        holds, damage = [list[Hold]() for _ in traces], None
+        try:
+            holds = [_holds_on(connections, trace) for trace in traces]
+        except StoreError as err:
+            damage = err
         advice = "" if traces or erasures else next_step(wanted, connections)
     if output.json:
-        output.print_json({"found": [trace.document() for trace in traces], "erased": erasures})
+        found = [{**trace.document(), "holds": held} for trace, held in zip(traces, holds, strict=True)]
+        output.print_json({"found": found, "erased": erasures})
     for erasure in () if output.json else erasures:
         at = f" on {erasure['at'][:10]}" if erasure["at"] else ""
         why = f": {erasure['reason']}" if erasure["reason"] else ""
         call = f"{erasure['subaccount_id']}, {erasure['call_date']}"
         output.print_text(f"{plain_id(wanted).lower()} of {call}: erased{at} ({erasure['erasure_id']}){why}")
-    for trace in () if output.json else traces:
+    if damage is not None:
+        typer.echo(f"warning: whether a hold covers it is not known: {damage}", err=True)
+    for trace, held in () if output.json else zip(traces, holds, strict=True):
         _print_verdict(output, trace, settings, wanted=plain_id(wanted).lower())
+        for hold in held:
+            output.print_text(f"Held by {hold.hold_id} ({hold.scope}): {hold.reason}")
         if output.verbose:
             _print_steps(output, trace)
     if traces and not (output.json or output.verbose):
@@ -62,6 +74,17 @@ def find(
     if not traces and not erasures:
         typer.echo(f"error: {ascii(wanted)[1:-1]} is neither in the catalog nor in the inbox: {advice}", err=True)
         raise typer.Exit(1)
+
+
+def _holds_on(connections: "Connections", trace: "Trace") -> "list[Hold]":
+    """Return the holds in the archive that cover the session or one of its recordings."""
+    from callarchive.custody.holds import Item
+
+    if trace.call_date is None:
+        return []
+    session, recordings = trace.session, [recording["recording_id"] for recording in trace.recordings] or [""]
+    items = [Item(session["subaccount_id"], trace.call_date, session["session_id"], one) for one in recordings]
+    return [hold for hold in connections.holds.active() if any(map(hold.scope.covers, items))]
 
 
 def no_id(given: str) -> str:

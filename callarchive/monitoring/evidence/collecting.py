@@ -10,12 +10,14 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS, files_of
 from callarchive.catalog import schemas
 from callarchive.catalog.rows import Row
+from callarchive.custody.holds import Item, Scope
 from callarchive.domain.errors import ArchiveError, ConfigurationError, LedgerError
 from callarchive.domain.phone_numbers import HASH_PREFIX
 from callarchive.ledger.checking import CheckedLedger, Entry
 from callarchive.monitoring.listening import require_archived
 from callarchive.monitoring.trace import find, rows_with
 from callarchive.monitoring.verification.witnessed import compare_with_ledger, read_ledger
+from callarchive.removal.holds import ADDED, EVENTS
 
 _TABLES = (schemas.SESSIONS, schemas.RECORDINGS)
 _NUMBERS = ("source_number", "destination_number")
@@ -83,6 +85,7 @@ def collect(connections: Connections, row: Row, *, with_numbers: bool) -> Known:
         entries = [entry for entry in checked.entries(str(day)) if _is_about(entry, row)]
         files = _files(connections, row, entries)
         facts = _facts(connections, row, numbers)
+    facts["holds"] = [{"number": entry.number, **entry.facts} for entry in _hold_entries(checked.noted, row)]
     facts["ledger_entries"] = [{"number": entry.number, **entry.facts} for entry in entries]
     paths = {file.path for file in files}
     contents = {(_path(entry), entry.facts.get("sha256")) for entry in entries if _path(entry) in paths}
@@ -97,6 +100,15 @@ def _require_recorded_tables(connections: Connections, checked: CheckedLedger, d
 
 def _is_about(entry: Entry, row: Row) -> bool:
     return all(entry.facts.get(name) == row[name] for name in schemas.RECORDINGS.key)
+
+
+def _hold_entries(noted: Sequence[Entry], row: Row) -> list[Entry]:
+    """Return the entries about holds that cover the recording."""
+    item = Item(row["subaccount_id"], row["call_date"], row["session_id"], row["recording_id"])
+    of_holds = [entry for entry in noted if entry.facts["event"] in EVENTS]
+    added = [entry.facts for entry in of_holds if entry.facts["event"] == ADDED]
+    covering = {facts.get("hold") for facts in added if Scope.of(facts).covers(item)}
+    return [entry for entry in of_holds if entry.facts.get("hold") in covering]
 
 
 def _path(entry: Entry) -> str | None:

@@ -18,7 +18,7 @@ _NAMES = re.compile(
     rf"{holds.FOLDER}/[a-z-]+/(hold|release)\.json|{erasures.FOLDER}/(begun|call_date=[0-9-]{{10}})/[a-z-]+\.json"
 )
 _SETS = ("session_hashes", "recording_ids")
-_CONTINUE = "run `callarchive erase --continue`"
+_CONTINUE = "`callarchive erase --continue`"
 
 
 def erasures_in(entries: Iterable[Entry]) -> dict[str, Entry]:

@@ -257,6 +257,13 @@ def test_phone_numbers_are_in_it_only_on_request(trial: Any) -> None:
     assert facts["sessions"]["source_number"] == number
 
 
+def test_holds_that_concern_the_recording_are_among_the_facts(trial: Any) -> None:
+    for what, value in (("--session", trial.kept["session_id"]), ("--recording", trial.changed["recording_id"])):
+        assert trial.run("hold", "add", what, value, "--reason", f"case of {what}").returncode == 0
+    facts = json.loads(content(write(trial, trial.kept["recording_id"], name="held.zip"), "facts.json"))
+    assert [(entry["event"], entry["reason"]) for entry in facts["holds"]] == [("hold_added", "case of --session")]
+
+
 def test_each_version_has_its_own_proof(trial: Any, stranger: Stranger) -> None:
     file = write(trial, trial.changed["recording_id"], name="versions.zip")
     names = ZipFile(file).namelist()

@@ -368,3 +368,15 @@ def test_a_hold_stands_if_s3_refuses_its_own(archived: Any, run_here: Run, monke
     code, out, err = run_here("hold", "release", hold_id)
     assert code == 1
     assert f"{hold_id} is released, but the legal hold of 1 object in S3 was not released" in err
+
+
+def test_find_shows_the_holds_on_a_session(archived: Any, run_here: Run) -> None:
+    hold_id = add(run_here, "--recording", RECORDING)["hold_id"]
+    add(run_here, "--session", f"{SESSION[:-1]}f")
+    code, out, _ = run_here("find", SESSION)
+    assert code == 0
+    assert f"Held by {hold_id} (recording {RECORDING}): case 17" in out
+    document = json.loads(run_here("find", RECORDING, "--json")[1])
+    assert [hold["hold_id"] for hold in document["found"][0]["holds"]] == [hold_id]
+    (folder_of(archived, hold_id) / "hold.json").write_text("{")
+    assert "warning: whether a hold covers it is not known: " in run_here("find", SESSION)[2]
