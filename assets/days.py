@@ -39,6 +39,7 @@ def run_days(context: dg.AssetExecutionContext, connections: Connections, step: 
         raise
     if batch.failed:
         _materialize_done(context, batch)
+        _report_past_time(context, connections)
         if batch.done and not batch.cut_short:
             _run_later_steps(context, connections, batch)
         done = batch.done.keys() - batch.failed.keys()
@@ -178,6 +179,14 @@ def _run_later_steps(context: dg.AssetExecutionContext, connections: Connections
             context.log.warning("%s: %s", key, err)
     for evaluation in check_evaluations(verdicts):
         context.log_event(evaluation)
+
+
+def _report_past_time(context: dg.AssetExecutionContext, connections: Connections) -> None:
+    """Report the check that Dagster will not evaluate in this run, or it would show as failed without a reason."""
+    from assets.past_time import evaluation
+    from callarchive.monitoring.past_time import kept_past_time
+
+    context.log_event(evaluation(kept_past_time(connections)))
 
 
 def _stop_if_blocked(verdicts: Iterable["CheckResult"]) -> None:

@@ -12,33 +12,33 @@ STEP_RETRIES = "callarchive/step_retries"
 its next attempt as well, and start it minutes after it was marked as canceled.
 """
 _FIRST_DELAY_S = 120
+_AGAIN = "run the failed days again"
 
 
-def failure(error: ArchiveError) -> dg.Failure:
+def failure(error: ArchiveError, *, again: str = _AGAIN) -> dg.Failure:
     """Return the error as Dagster shows it: its own message, retried only if the same call may succeed later.
 
     Raise it `from None`: Dagster writes the chain of causes into its database, and library errors quote whole URLs.
     """
     return dg.Failure(
-        f"{error}\nNext step: {next_step(error)}",
-        metadata={"error": type(error).__name__, "next_step": next_step(error)},
+        f"{error}\nNext step: {next_step(error, again=again)}",
+        metadata={"error": type(error).__name__, "next_step": next_step(error, again=again)},
         allow_retries=error.retryable,
     )
 
 
-def next_step(error: ArchiveError) -> str:
+def next_step(error: ArchiveError, *, again: str = _AGAIN) -> str:
     """Return what to do after the error, in one sentence."""
-    again = "then run the failed days again"
     match error:
         case ConfigurationError():
-            return f"correct the configuration (`callarchive doctor` checks it), {again}."
+            return f"correct the configuration (`callarchive doctor` checks it), then {again}."
         case RefusedError():
-            return f"correct the key, permission or host key (`callarchive doctor` tries each), {again}."
+            return f"correct the key, permission or host key (`callarchive doctor` tries each), then {again}."
         case StoreError():
-            return f"make the archive or catalog writable (space, permissions), {again}."
+            return f"make the archive or catalog writable (space, permissions), then {again}."
     if error.retryable:
-        return "run the failed days again later; if they fail again, `callarchive doctor` finds out why."
-    return f"correct what the message names, {again}."
+        return f"{again} later; if that fails too, `callarchive doctor` finds out why."
+    return f"correct what the message names, then {again}."
 
 
 def failure_of_days(failed: Mapping[str, ArchiveError], *, step: str, day_count: int, done_count: int) -> dg.Failure:
@@ -92,9 +92,9 @@ def ends_batch(error: ArchiveError) -> bool:
 
 
 @contextmanager
-def errors_as_failures() -> Iterator[None]:
-    """Raise an ArchiveError of the block as a `dg.Failure`."""
+def errors_as_failures(*, again: str = _AGAIN) -> Iterator[None]:
+    """Raise an ArchiveError of the block as a `dg.Failure`. `again` is how to repeat it."""
     try:
         yield
     except ArchiveError as err:
-        raise failure(err) from None
+        raise failure(err, again=again) from None

@@ -1,10 +1,14 @@
 """The check `nothing_kept_past_its_time`: what retention no longer allows is gone, unless it is held."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from assets.catalog import recordings
 from callarchive.archiving.connections import Connections
-from callarchive.monitoring.past_time import KeptPastTime, kept_past_time
+
+if TYPE_CHECKING:
+    from callarchive.monitoring.past_time import KeptPastTime
 
 NAME = "nothing_kept_past_its_time"
 MEANING = (
@@ -19,6 +23,7 @@ _LISTED = 50
 def nothing_kept_past_its_time(connections: dg.ResourceParam[Connections]) -> dg.AssetCheckResult:
     """Return whether nothing is kept past its time, once for all days of the run."""
     from callarchive.monitoring.alert_rules import alert_on_past_time
+    from callarchive.monitoring.past_time import kept_past_time
 
     found = kept_past_time(connections)
     alert_on_past_time(connections, found)
@@ -28,7 +33,7 @@ def nothing_kept_past_its_time(connections: dg.ResourceParam[Connections]) -> dg
     )
 
 
-def evaluation(found: KeptPastTime) -> dg.AssetCheckEvaluation:
+def evaluation(found: "KeptPastTime") -> dg.AssetCheckEvaluation:
     """Return the check's result as an event."""
     records = [
         dg.TableRecord({"day": str(one.call_date), "account": one.subaccount_id, "keep_days": one.keep_days})

@@ -1,4 +1,4 @@
-"""The code location built from settings: assets with their partitions, the nightly job, its schedule, the resources.
+"""The code location built from settings: assets with their partitions, jobs, schedules, sensors, resources.
 
 `definitions` calls it with the configuration, tests with their own.
 """
@@ -15,6 +15,7 @@ from callarchive.catalog import schemas
 from callarchive.settings import Settings
 from pipelines.newest_day import newest_day_sensor
 from pipelines.resources import connections_resource
+from pipelines.retention import nightly_retention, retention
 from pipelines.schedule import nightly
 from pipelines.sensors import sensors
 
@@ -34,8 +35,8 @@ def code_location(settings: Settings) -> dg.Definitions:
     )
     return dg.Definitions(
         assets=partitioned_assets(settings),
-        jobs=[archive_day],
-        schedules=[nightly(settings, archive_day)],
+        jobs=[archive_day, retention],
+        schedules=[nightly(settings, archive_day), nightly_retention(settings)],
         sensors=[*sensors(settings, archive_day), newest_day_sensor(settings)],
         asset_checks=[newest_day_archived, nothing_kept_past_its_time],
         resources={"connections": connections_resource(settings)},

@@ -15,6 +15,7 @@ from callarchive.domain.errors import ArchiveError
 from callarchive.domain.plurals import many
 from callarchive.settings import Settings
 from pipelines.day_runs import busy_days, days_of, run_request
+from pipelines.retention import JOB as RETENTION
 
 if TYPE_CHECKING:
     from callarchive.planning.run_requests import EventMemory
@@ -60,7 +61,12 @@ def _failure_sensor(settings: Settings) -> dg.SensorDefinition:
         store = open_store(settings.catalog.url, settings.catalog.s3)
         alerts = Alerts(settings.alerts, store=store, clock=utc_now)
         reason = "\n".join(_reasons(context)) or context.failure_event.message or "no reason is known"
-        alert_on_failure(alerts, days or f"run {run.run_id[:8]}", reason)
+        if run.job_name == RETENTION:
+            alert_on_failure(
+                alerts, RETENTION, reason, title="retention could not be applied: not all that is due is gone"
+            )
+        else:
+            alert_on_failure(alerts, days or f"run {run.run_id[:8]}", reason)
 
     return alert_on_failure
 

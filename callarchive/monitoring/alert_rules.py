@@ -69,9 +69,9 @@ def alert_on_past_time(connections: Connections, found: KeptPastTime | None = No
         alerts.send(Alert("past_time", "retention", found.summary, tuple(lines)))
 
 
-def alert_on_failure(alerts: Alerts, what: str, reason: str) -> None:
+def alert_on_failure(alerts: Alerts, what: str, reason: str, *, title: str | None = None) -> None:
     """Send an alert about a run that failed."""
-    alerts.send(Alert("run_failed", what, f"{what} could not be archived", tuple(reason.splitlines())))
+    alerts.send(Alert("run_failed", what, title or f"{what} could not be archived", tuple(reason.splitlines())))
 
 
 def _check_alert(kind: str, day: date, title: str, checks: Sequence[CheckResult], accounts: Collection[str]) -> Alert:

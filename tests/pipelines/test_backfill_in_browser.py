@@ -1,4 +1,4 @@
-"""A backfill as a person makes one: in a browser, in the UI that `make ui` starts, on the simulator's days."""
+"""A backfill as a person makes one, and retention: in a browser, in the UI that `make ui` starts, on the simulator's days."""
 
 import json
 import os
@@ -50,6 +50,7 @@ class Ui:
     page: Page
     folder: Path
     requests: list[str]
+    environment: dict[str, str]
 
     def ask(self, query: str) -> dict[str, Any]:
         """What the UI's server answers to a GraphQL query."""
@@ -91,6 +92,25 @@ class Ui:
         answer = self.ask("{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }")
         return {found["id"]: found["status"] for found in answer["partitionBackfillsOrError"]["results"]}
 
+    def runs(self) -> dict[str, str]:
+        """The status of each run, by id."""
+        answer = self.ask("{ runsOrError { ... on Runs { results { id status } } } }")
+        return {found["id"]: found["status"] for found in answer["runsOrError"]["results"]}
+
+    def launch(self, job: str, **tags: str) -> str:
+        """A run of the job is queued, and has ended. Returns its status."""
+        before = self.runs()
+        dagster = Path(sys.executable).with_name("dagster")
+        words = ["job", "launch", "-m", "pipelines.definitions", "-j", job, "--tags", json.dumps(tags)]
+        subprocess.run([dagster, *words], env=self.environment, check=True, capture_output=True, timeout=120)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            (status,) = (status for key, status in self.runs().items() if key not in before)
+            if status in ("SUCCESS", "FAILURE", "CANCELED"):
+                return status
+            assert time.monotonic() < deadline, f"the run does not end; the log is {self.folder / 'log'}"
+            time.sleep(1)
+
     def days(self, asset: str, status: str) -> set[str]:
         """The days of the asset that the UI shows with that status: MATERIALIZED in green, FAILED in red."""
         ranges = "assetPartitionStatuses { ... on TimePartitionStatuses { ranges { status startKey endKey } } }"
@@ -122,7 +142,9 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     port = free_port(0)
     with Simulator.start(folder, world=world) as simulator, (folder / "log").open("wb") as log:
         head, marker, accounts = simulator.config.read_text().partition("[[accounts]]")
-        simulator.config.write_text(f"{head}[dagster]\ndays_per_run = 3\n\n{marker}{accounts}")
+        simulator.config.write_text(
+            f"{head}[dagster]\ndays_per_run = 3\n\n[retention]\nkeep_days = 30\n\n{marker}{accounts}"
+        )
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("CALLARCHIVE_", "AWS_", "DAGSTER_"))},
             **simulator.environment,
@@ -145,7 +167,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
                 page = browser.new_page(viewport={"width": 1500, "height": 1000})
                 page.set_default_timeout(30_000)
                 expect.set_options(timeout=30_000)
-                started = Ui(f"http://127.0.0.1:{port}", page, folder, [])
+                started = Ui(f"http://127.0.0.1:{port}", page, folder, [], environment)
                 page.on("request", lambda request: started.requests.append(request.url))
                 wait_until_up(started, process)
                 yield started
@@ -203,6 +225,28 @@ def test_the_tables_of_a_day_fit_the_pane_at_1280_pixels(ui: Ui) -> None:
     ui.page.set_viewport_size({"width": 1500, "height": 1000})
 
 
+def test_the_texts_about_retention_are_shown_whole_at_1280_pixels(ui: Ui) -> None:
+    page = ui.page
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    location = "/locations/pipelines.definitions"
+    plan = "callarchive retention plan"
+    for path, texts in (
+        (f"{location}/schedules/nightly_retention", ["At 05:00 AM UTC", f"Off by default; {plan} shows what it would"]),
+        (f"{location}/jobs/retention", ["It cannot be undone", "Remove days past their retention, unless held."]),
+        (
+            "/assets/recordings?view=checks&checkDetail=nothing_kept_past_its_time",
+            ["The archive has no day that is past its retention", f"(keep_days = 30): {plan} lists what is past"],
+        ),
+    ):
+        ui.open(path)
+        for text in texts:
+            shown = page.get_by_text(text).first
+            expect(shown).to_be_visible()
+            assert shown.evaluate("text => text.scrollWidth - text.clientWidth") <= 0, text
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, path
+    page.set_viewport_size({"width": 1500, "height": 1000})
+
+
 def test_a_failed_day_of_a_batch_stays_failed_beside_its_good_neighbours(ui: Ui) -> None:
     (ui.folder / "inbox" / f"sessions-{DAYS[4]}.csv").unlink()
     assert ui.backfill(DAYS[3], DAYS[5]) == "COMPLETED_FAILED"
@@ -216,6 +260,8 @@ def test_a_failed_day_of_a_batch_stays_failed_beside_its_good_neighbours(ui: Ui)
     ui.open(f"/assets/status_stats?view=partitions&partition={DAYS[4]}")
     expect(ui.page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
     expect(ui.page.get_by_text("Failed (1)")).to_be_visible()
+    ui.open("/assets/recordings?view=checks&checkDetail=nothing_kept_past_its_time")
+    expect(ui.page.get_by_text("days are kept past their time")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -232,3 +278,30 @@ def test_an_assets_page_says_what_a_row_is_and_asks_nobody_but_dagster(ui: Ui, t
     expect(ui.page.get_by_text(row)).to_be_visible()
     expect(ui.page.get_by_text("Fails if more than 36 hours since last materialization")).to_be_visible()
     assert {urlsplit(url).hostname for url in ui.requests} - {None} == {"127.0.0.1"}
+
+
+def test_ids_of_what_retention_removes_are_gone_from_dagster_and_its_history_stays(ui: Ui) -> None:
+    home, catalog = ui.folder / "dagster", Catalog.open(ui.folder / "catalog")
+    ids = {
+        row[name].encode()
+        for table, name in ((schemas.SESSIONS, "session_id"), (schemas.RECORDINGS, "recording_id"))
+        for row in catalog.arrow(table).to_pylist()
+    }
+    in_dagster = re.compile(b"|".join(one[:13] for one in ids), re.IGNORECASE)
+
+    def files_with_ids() -> list[Path]:
+        return [path for path in home.rglob("*") if path.is_file() and in_dagster.search(path.read_bytes())]
+
+    before, runs = {table.name: ui.days(table.name, "MATERIALIZED") for table in ASSETS}, ui.runs()
+    assert files_with_ids()
+    assert ui.launch("retention") == "SUCCESS"
+    assert files_with_ids() == []
+    assert {table.name: ui.days(table.name, "MATERIALIZED") for table in ASSETS} == before
+    assert ui.runs().items() > runs.items()
+    ui.open("/assets/recordings?view=checks&checkDetail=nothing_kept_past_its_time")
+    expect(ui.page.get_by_text("nothing is kept past its time")).to_be_visible()
+    ui.open(f"/assets/recordings?view=partitions&partition={DAYS[0]}")
+    expect(ui.page.get_by_role("row", name="needs_attention_count")).to_be_visible()
+
+    assert ui.launch("archive_day", **{"dagster/partition": DAYS[0]}) == "SUCCESS"
+    assert files_with_ids() == [], "a later run does not bring them back"
