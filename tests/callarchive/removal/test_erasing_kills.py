@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.custody.holds import Scope
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
@@ -204,6 +205,32 @@ def test_an_erasure_killed_at_some_changes_is_continued_and_a_hold_before_the_fi
     for at in (2, 6, 8, last // 2, last - 1):
         restored.restore()
         kill_and_continue(restored, at, with_hold=with_hold)
+
+
+def test_between_a_kill_and_its_continuation_nothing_is_fetched_and_nothing_is_a_defect(
+    restored: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    keep = RecordingArchive.keep
+
+    def noted(self: RecordingArchive, *arguments: Any, **options: Any) -> Any:
+        fetched.append(options["recording_id"])
+        return keep(self, *arguments, **options)
+
+    monkeypatch.setattr(RecordingArchive, "keep", noted)
+    last = changes(restored)
+    for at in (12, last // 2, last - 2):
+        restored.restore()
+        assert restored.killed(at)
+        with restored.trial.connections() as connections:
+            ledger = read_ledger(connections)
+            days = list(verify_days(connections, restored.trial.days, ledger=ledger, progress=NoProgress()))
+        assert [day.defects for day in days] == [()]
+        assert "callarchive erase --continue" in str(days[0].not_checked)
+        restored.trial.archive()
+        assert restored.row["recording_id"] not in fetched
+        restored.erase()
+        restored.assert_erased()
 
 
 @pytest.mark.live

@@ -97,7 +97,7 @@ def test_a_session_that_only_an_event_knows_is_erased(trial: Any, places_with: A
 
 
 @pytest.mark.parametrize("folder", ["demo_sftp/call_date=2025-03-04", "_quarantine/demo_sftp/call_date=2025-03-04"])
-def test_files_of_which_no_table_knows_are_erased(trial: Any, folder: str, places_with: Any) -> None:
+def test_files_without_a_row_are_erased(trial: Any, folder: str, places_with: Any) -> None:
     session, recording = str(uuid.uuid4()), str(uuid.uuid4())
     file = trial.config.parent / "archive" / folder / session / f"{recording}.mp3"
     for wanted, kind in ((session, "session_id"), (recording, "recording_id")):
