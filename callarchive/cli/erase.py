@@ -123,6 +123,9 @@ def erase(
         targets: _Targets = defaultdict(_Wanted)
         if number is not None:
             _find_number(connections, number, account, targets)
+        for erasure, err in erasing.failures:
+            if go_on or not erasure.ids.all.isdisjoint(wanted):
+                raise err
         earlier = [
             _already_erased(connections, one, kind, account)
             for one in wanted

@@ -10,8 +10,8 @@ from callarchive.cli.people import By, Reason, given_reason, person
 from callarchive.domain.plurals import many, size_text
 
 if TYPE_CHECKING:
+    from callarchive.domain.errors import RefusedError
     from callarchive.removal.erasing import Done
-    from callarchive.removal.obstacles import HeldError
     from callarchive.removal.retention import OverdueDay
 
 _NO_LIMIT = "no account has a limit: set retention.keep_days, or keep_days of an account"
@@ -76,8 +76,10 @@ def apply(
 ) -> None:
     """Erase what is past its time, as `callarchive erase` does, oldest day first, except what legal holds keep.
 
-    The reason is by default the limit. Killed anywhere, the next run continues. Exits with 0 also if holds keep something.
+    The reason is by default the limit. Killed anywhere, the next run continues. Exits with 0 also if holds keep something,
+    and with 3 if S3 Object Lock does.
     """
+    from callarchive.domain.errors import RetainedError
     from callarchive.removal.retention import apply as apply_retention
     from callarchive.removal.retention import limits
 
@@ -89,7 +91,9 @@ def apply(
         if not limits(connections) and not output.json:
             output.print_text(_NO_LIMIT)
         days = apply_retention(connections, reason=why, by=who.name, user=who.user, bypass_governance=bypass_governance)
+        refused = None
         for day, result in days:
+            refused = result if isinstance(result, RetainedError) else refused
             documents.append(_document(day, result))
             output.print_note(_line(day, result))
     if output.json:
@@ -97,9 +101,11 @@ def apply(
     else:
         erased = sum(one["recordings"] for one in documents)
         output.print_text(f"{many(len(documents), 'day', 'days')}: {many(erased, 'recording', 'recordings')} erased")
+    if refused is not None:
+        raise refused
 
 
-def _document(day: "OverdueDay", result: "Done | HeldError | None") -> dict[str, Any]:
+def _document(day: "OverdueDay", result: "Done | RefusedError | None") -> dict[str, Any]:
     from callarchive.removal.erasing import Done
 
     done = result if isinstance(result, Done) else None
@@ -114,20 +120,22 @@ def _document(day: "OverdueDay", result: "Done | HeldError | None") -> dict[str,
     }
 
 
-def _line(day: "OverdueDay", result: "Done | HeldError | None") -> str:
+def _line(day: "OverdueDay", result: "Done | RefusedError | None") -> str:
     from callarchive.removal.erasing import Done
     from callarchive.removal.obstacles import HeldError
 
-    what = "all of it is held" if isinstance(result, HeldError) else "nothing was left"
+    what = "nothing was left" if result is None else str(result)
+    if isinstance(result, HeldError):
+        what = "all of it is held"
     if isinstance(result, Done):
         what = f"{many(len(result.erasure.recording_ids), 'recording', 'recordings')} erased"
     kept = ", ".join(_hold_ids(result))
     return f"{day.subaccount_id}, {day.call_date}: {what}{f'; kept by {kept}' if kept else ''}"
 
 
-def _hold_ids(result: "Done | HeldError | None") -> list[str]:
+def _hold_ids(result: "Done | RefusedError | None") -> list[str]:
     from callarchive.removal.obstacles import HeldError
 
     if isinstance(result, HeldError):
         return sorted(one.hold_id for one in result.obstacles)
-    return sorted({one.hold_id for found in (result.held if result else {}).values() for one in found})
+    return sorted({one.hold_id for found in getattr(result, "held", {}).values() for one in found})

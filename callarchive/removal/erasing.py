@@ -19,7 +19,7 @@ from callarchive.archiving.steps.erasing import erase_from_catalog
 from callarchive.custody.erasures import FOLDER as REGISTER
 from callarchive.custody.erasures import Erasure, new_erasure_id, session_hash
 from callarchive.domain.erased_ids import ErasedIds
-from callarchive.domain.errors import ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, RetainedError
 from callarchive.domain.foreign_text import mask_numbers
 from callarchive.ledger.batches import FOLDER as LEDGER
 from callarchive.ledger.redaction import ERASED, WITHDRAWN, LedgerReader, redact
@@ -83,6 +83,7 @@ class Erasing:
         self._reader = LedgerReader(connections.ledger)
         self._unfinished: list[Erasure] = []
         self.out_of_reach: set[str] = set()
+        self.failures: list[tuple[Erasure, ArchiveError]] = []
 
     def obstacles(self) -> list[Obstacle]:
         """Return the holds in force. Raises ArchiveError."""
@@ -91,18 +92,20 @@ class Erasing:
     def continue_begun(self, order: Order | None = None) -> list[Done]:
         """Continue what killed commands began, and return it. A hold withdraws what has deleted nothing yet.
 
-        Raises ArchiveError; HeldError is logged.
+        What cannot be continued is logged, and stops no other: see `failures`. Raises ArchiveError.
         """
         done = []
         for known in self._connections.register.begun():
-            with self._connections.custody_lock(), self._connections.day_lock(known.call_date):
-                begun = {one.erasure_id: one for one in self._connections.register.begun()}
-                if (erasure := begun.get(known.erasure_id)) is None:  # another command continued it
-                    continue
-                try:
-                    done.append(self._continued(erasure, order))
-                except HeldError as err:
-                    log.warning("the erasure of %s that was begun was withdrawn: %s", erasure.call_date, err)
+            try:
+                with self._connections.custody_lock(), self._connections.day_lock(known.call_date):
+                    begun = {one.erasure_id: one for one in self._connections.register.begun()}
+                    if known.erasure_id in begun:  # no other command continued it
+                        done.append(self._continued(begun[known.erasure_id], order))
+            except HeldError as err:
+                log.warning("the erasure of %s that was begun was withdrawn: %s", known.call_date, err)
+            except ArchiveError as err:
+                log.warning("the erasure of %s that was begun is not complete: %s", known.call_date, err)
+                self.failures.append((known, err))
         return done
 
     def erase(
@@ -214,22 +217,16 @@ class Erasing:
         connections, account, day = self._connections, erasure.subaccount_id, erasure.call_date
         recorded = self._recorded(erasure)
         count = len(self._files(erasure))
-        untouched = not erasure.deleting or (count > 0 and count == erasure.file_count)
         sessions = contents_of(connections, account, day).sessions
         covered = {one: set[str]() for one in erasure.session_ids} | {
-            one: found
+            one: found if one in erasure.session_ids else found & erasure.recording_ids
             for one, found in sessions.items()
             if one in erasure.session_ids or not erasure.recording_ids.isdisjoint(found)
         }
         if held := obstacles_to(self.obstacles(), account, day, covered):
             obstacles = list(dict.fromkeys(one for found in held.values() for one in found))
-            if untouched:
-                if recorded is not None:
-                    facts = {"erasure": erasure.erasure_id, "subaccount_id": account, "call_date": str(day)}
-                    connections.recorder.record(
-                        {"event": WITHDRAWN, **facts, "holds": [one.hold_id for one in obstacles], "by": erasure.by}
-                    )
-                connections.register.withdraw(erasure)
+            if self._is_untouched(erasure):
+                self._withdraw(erasure, recorded, [one.hold_id for one in obstacles])
                 raise HeldError(obstacles)
             names = ", ".join(one.hold_id for one in obstacles)
             log.warning("%s came too late for an erasure of %s that was begun before it", names, day)
@@ -252,9 +249,14 @@ class Erasing:
         connections.archive.store.sweep(REGISTER)  # only holders of the custody lock write there
         connections.archive.store.sweep(LEDGER, older_than_s=_NO_APPEND_TAKES_S)
         uris = uris_of(connections, erasure.subaccount_id, erasure.sources)
+        try:
+            self._delete_files(erasure, bypass_governance=bypass)
+        except RetainedError:
+            if self._is_untouched(erasure):
+                self._withdraw(erasure, recorded, [])
+            raise
         if order is not None and order.delete_at_landing:
             self._delete_at_landing(erasure)
-        self._delete_files(erasure, bypass_governance=bypass)
         for day in sorted(self._days_of(erasure)):
             with ExitStack() as stack:
                 if day != erasure.call_date:
@@ -267,6 +269,19 @@ class Erasing:
         redact(connections.ledger, recorded, bypass_governance=bypass)
         self._unfinished.append(erasure)
         return Done(erasure, erasure.file_count, len(recorded), uris, held)
+
+    def _is_untouched(self, erasure: Erasure) -> bool:
+        """Return whether nothing was deleted yet: files come first."""
+        return not erasure.deleting or 0 < len(self._files(erasure)) == erasure.file_count
+
+    def _withdraw(self, erasure: Erasure, recorded: set[int] | None, hold_ids: list[str]) -> None:
+        """Take back an erasure that has deleted nothing, because of these holds or of Object Lock."""
+        if recorded is not None:
+            about = {"subaccount_id": erasure.subaccount_id, "call_date": str(erasure.call_date)}
+            self._connections.recorder.record(
+                {"event": WITHDRAWN, "erasure": erasure.erasure_id, **about, "holds": hold_ids, "by": erasure.by}
+            )
+        self._connections.register.withdraw(erasure)
 
     def _record(self, erasure: Erasure, recorded: set[int] | None) -> set[int]:
         """Record the erasure with the entries that are to be redacted, unless that is done, and return their numbers.
@@ -298,10 +313,13 @@ class Erasing:
         return self._reader.naming(erasure.session_ids, erasure.recording_ids, days=days)
 
     def _recorded(self, erasure: Erasure) -> set[int] | None:
-        """Return the numbers of the entries that the erasure's own entries name; None without one of its own."""
-        own = [entry.facts for entry in self._reader.entries(ERASED)]
-        own = [facts for facts in own if facts.get("erasure") == erasure.erasure_id]
-        return {number for facts in own for number in facts["entries"]} if own else None
+        """Return the numbers of the entries that the erasure's own entries name; None without one, or if it was withdrawn."""
+        numbers: set[int] | None = None
+        for entry in self._reader.entries(ERASED, WITHDRAWN):
+            if entry.facts.get("erasure") == erasure.erasure_id:
+                withdrawn = entry.facts["event"] == WITHDRAWN
+                numbers = None if withdrawn else (numbers or set()) | set(entry.facts["entries"])
+        return numbers
 
     def _files(self, erasure: Erasure) -> list[str]:
         """Return the files of the day that are to go."""

@@ -8,6 +8,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.recording_archive import QUARANTINE
 from callarchive.custody.holds import Hold, Item
 from callarchive.domain.days import day_of
+from callarchive.domain.errors import RefusedError, RetainedError
 from callarchive.domain.identifiers import path_segment
 from callarchive.removal.erasing import RETENTION, Done, Erasing, Order
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_to
@@ -96,10 +97,10 @@ def apply(
     by: str,
     user: str | None = None,
     bypass_governance: bool = False,
-) -> Iterator[tuple[OverdueDay, Done | HeldError | None]]:
+) -> Iterator[tuple[OverdueDay, Done | RefusedError | None]]:
     """Erase each day that is past its time, oldest first, without what is held, and yield it with what was done.
 
-    HeldError: all of it is held. None: another command erased it meanwhile.
+    HeldError: all of it is held. RetainedError: Object Lock keeps it. None: another command erased it meanwhile.
 
     What a killed command began is continued first. Raises ArchiveError.
     """
@@ -109,10 +110,10 @@ def apply(
         yield OverdueDay(done.erasure.subaccount_id, done.erasure.call_date, 0), done
     for number, one in enumerate(days_past_their_time(connections), 1):
         why = reason or f"retention: kept for {one.keep_days} days"
-        result: Done | HeldError | None
+        result: Done | RefusedError | None
         try:
             result = erasing.erase(one.subaccount_id, one.call_date, replace(order, reason=why), everything=True)
-        except HeldError as err:
+        except (HeldError, RetainedError) as err:
             result = err
         yield one, result
         if number % _FINISHED_AT_ONCE == 0:
