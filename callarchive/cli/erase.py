@@ -139,6 +139,8 @@ def erase(
             if result is not None:
                 done.append(result)
         erasing.finish()
+        if earlier:
+            erasing.erase_from_dagster(connections.register.ids_erased_with(wanted))
     _show_done(output, order, done, earlier, erasing.out_of_reach, is_number=number is not None)
 
 
@@ -292,6 +294,8 @@ def _show_done(
         output.print_text("no session has this number" if is_number else "nothing was begun")
     if done:
         _print_out_of_reach(output, left)
+    for text in [] if done else sorted(more):
+        output.print_text(text)
 
 
 def _print_out_of_reach(output: Output, left: list[str]) -> None:

@@ -168,6 +168,12 @@ class ErasureRegister:
             or identifier in facts.get("recording_ids", ())
         ]
 
+    def ids_erased_with(self, identifiers: Iterable[str]) -> set[str]:
+        """Return these ids, and the recording ids of the erasures that they belong to. Raises StoreError."""
+        wanted = set(identifiers)
+        found = {one.erasure_id for identifier in wanted for one in self.find(identifier)}
+        return wanted.union(*(facts["recording_ids"] for _, erasure_id, facts in self.entries() if erasure_id in found))
+
     def entries(self) -> Iterator[tuple[date, str, dict[str, Any]]]:
         """Yield the day, the erasure's id and the facts of each erasure. Raises StoreError if one is damaged."""
         for day, path in self._paths(date.min, date.max):

@@ -6,7 +6,7 @@ several erasures together, events and Dagster's storage.
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from callarchive.domain.errors import ArchiveError, ConfigurationError, Retained
 from callarchive.domain.foreign_text import mask_numbers
 from callarchive.ledger.batches import FOLDER as LEDGER
 from callarchive.ledger.redaction import ERASED, WITHDRAWN, LedgerReader, redact
-from callarchive.removal.dagster_storage import dagster_home, erase_from_dagster
+from callarchive.removal.dagster_storage import HOME_VARIABLE, dagster_home, erase_from_dagster
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
 from callarchive.removal.plan import uris_of
 from callarchive.removal.search import (
@@ -182,16 +182,22 @@ class Erasing:
         for account, erasures in by_account.items():
             if inbox is not None:
                 inbox.erase(_ids_of(account, erasures))
-        home = dagster_home(connections.settings)
-        if home is not None:
-            every = {one for erasure in self._unfinished for one in (*erasure.session_ids, *erasure.recording_ids)}
-            try:
-                self.out_of_reach.update(erase_from_dagster(home, every).out_of_reach)
-            except ConfigurationError as err:
-                self.out_of_reach.add(str(err))
+        self.erase_from_dagster({one for erasure in self._unfinished for one in erasure.ids.all})
         for erasure in self._unfinished:
             connections.register.complete(erasure)
         self._unfinished.clear()
+
+    def erase_from_dagster(self, ids: Collection[str]) -> None:
+        """Remove the ids from Dagster's storage, or note why not: the command may be repeated. Raises StoreError."""
+        home = dagster_home(self._connections.settings)
+        if home is None:
+            again = f"if you use Dagster, set {HOME_VARIABLE} to its folder and run this command again"
+            self.out_of_reach.add(f"Dagster's storage is not known: {again}")
+            return
+        try:
+            self.out_of_reach.update(erase_from_dagster(home, ids).out_of_reach)
+        except ConfigurationError as err:
+            self.out_of_reach.add(f"{err}, and run this command again for Dagster's storage")
 
     def _with_events(self, subaccount_id: str, sessions: dict[str, set[str]], whole: set[str]) -> dict[str, set[str]]:
         """Return the sessions with the recordings that only events name."""

@@ -47,7 +47,13 @@ def test_an_erased_session_leaves_only_its_tombstones(
     erased = {one["recording_id"] for one in tables["recordings"] if one["archive_status"] == "erased"}
     assert erased == recordings
     document(trial.run("ledger", "verify", "--json", "--since", str(folder / "checkpoint")))
+    assert [one for one in done["out_of_reach"] if one.startswith("Dagster's storage is not known: if you use Dagster")]
+    log = folder / ".dagster" / "storage" / "run" / "compute_logs" / "step.err"
+    log.parent.mkdir(parents=True)
+    log.write_text(" ".join((session, *recordings)))
+    (folder / ".dagster" / "catalog-url").write_text((folder / "catalog").as_uri())
     again = document(trial.run("erase", "--json", "--session", session, "--reason", "case 17"))
+    assert set(log.read_text().split()) == {"erased".ljust(36, "-")}, "a repetition, with Dagster's folder"
     assert again["erased"] == []
     assert "already erased on 20" in again["already_erased"][0]
 
