@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-_UUIDS = re.compile(
-    r"(?=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))|(?<![0-9a-f])([0-9a-f]{32})(?![0-9a-f])",
-    re.ASCII | re.IGNORECASE,
-)
+from callarchive.domain.identifiers import is_uuid
+
+_REST = re.compile(r"-(?=[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})", re.ASCII)
+"""A UUID without its first digits: a search that begins with a hyphen takes a fifth of the time."""
+_WITHOUT_HYPHENS = re.compile(r"[0-9A-Fa-f]{32,}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -36,5 +37,9 @@ class ErasedIds:
 
 def ids_anywhere(text: str) -> set[str]:
     """Return the UUIDs in the text as 8x8 writes them: also overlapping ones, ones inside of words, and without hyphens."""
-    found = ((with_hyphens or without).replace("-", "").lower() for with_hyphens, without in _UUIDS.findall(text))
-    return {f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}" for one in found}
+    found = {text[max(0, one.start() - 8) : one.start() + 28].lower() for one in _REST.finditer(text)}
+    found = {one for one in found if is_uuid(one)}
+    for digits in map(str.lower, _WITHOUT_HYPHENS.findall(text)):
+        if len(digits) == 32:
+            found.add("-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
+    return found

@@ -128,7 +128,7 @@ def call_log_path(day: date, subaccount_id: str) -> str:
 def _packed(files: Sequence[Path], mask: PhoneNumberMask, *, is_erased: Callable[[str], bool]) -> bytes:
     """Pack the masked files as tar and zstd, without timestamps, so that equal rows give equal bytes.
 
-    Rows with a cell that names something erased are left out, and files that have no others.
+    Rows that name something erased are left out, and files that have no others.
     """
     target = pa.BufferOutputStream()
     with (
@@ -141,7 +141,7 @@ def _packed(files: Sequence[Path], mask: PhoneNumberMask, *, is_erased: Callable
             with masked.open("w", encoding="utf-8", newline="") as rows:
                 writer = csv.writer(rows, lineterminator="\n")
                 for row in masked_rows(path, mask=mask):
-                    if any(map(is_erased, row)):
+                    if is_erased(" ".join(row)):
                         erased_count += 1
                     else:
                         writer.writerow(row)
