@@ -49,14 +49,17 @@ def add(
         callarchive hold add --session e35e3d0e-065a-11ec-b119-676cb2bc33ef --reason "case 17"
         callarchive hold add --account acme_sg --from 2026-10-01 --to 2026-10-31 --reason "case 17"
     """
-    from callarchive.domain.errors import ArchiveError
-    from callarchive.removal.held import effects_of, set_object_holds
+    from callarchive.domain.errors import ArchiveError, ConfigurationError
+    from callarchive.removal.held import effects_of, is_archived, other_kind, set_object_holds
     from callarchive.removal.holds import add_hold
 
     output: Output = context.obj
     kept_reason, who = given_reason(reason), person(by)
     with output.connections() as connections:
         scope = _scope(connections, session, recording, account, first, last)
+        other = other_kind(scope)
+        if other is not None and not is_archived(connections, scope) and is_archived(connections, other):
+            raise ConfigurationError(f"it is no {scope.kind}, but {other}: hold add --{other.kind}")
         with connections.custody_lock():
             known = add_hold(connections, scope, reason=kept_reason, by=who)
             notes, failure = effects_of(connections, scope), None

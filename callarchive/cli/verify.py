@@ -56,7 +56,7 @@ def verify(
         callarchive verify --sample 0.05
         callarchive ledger head > checkpoint.txt; callarchive verify --since checkpoint.txt
     """
-    from callarchive.domain.errors import ArchiveError
+    from callarchive.domain.errors import ArchiveError, ConfigurationError
     from callarchive.monitoring.verification import Defect, days_in_range, unknown_names, verify_days
     from callarchive.monitoring.verification.custody import compare_custody
     from callarchive.monitoring.verification.witnessed import days_since, read_ledger
@@ -74,7 +74,12 @@ def verify(
         verified = list(
             verify_days(connections, known, sample=sample, seed=seed, ledger=with_ledger, progress=progress)
         )
-        custody, unfinished = compare_custody(connections, ledger)
+        try:
+            custody, unfinished = compare_custody(connections, ledger)
+        except ConfigurationError:
+            raise
+        except ArchiveError as err:
+            custody, unfinished = [], [f"holds and erasures: {err}"]
         beside += custody
         places = f"{connections.catalog.store.url} and {connections.archive.store.url}"
     found = sorted(

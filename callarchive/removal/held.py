@@ -76,6 +76,13 @@ def _rows(connections: Connections, scope: Scope) -> Iterator[Row]:
         yield from batch.to_pylist()
 
 
+def other_kind(scope: Scope) -> Scope | None:
+    """Return the scope with its id taken for that of a recording instead of a session, or the reverse."""
+    if scope.session_id is not None:
+        return Scope(recording_id=scope.session_id)
+    return None if scope.recording_id is None else Scope(session_id=scope.recording_id)
+
+
 def is_archived(connections: Connections, scope: Scope) -> bool:
     """Return whether the catalog, or for an account the archive, has anything of what the scope covers."""
     if scope.subaccount_id is not None:

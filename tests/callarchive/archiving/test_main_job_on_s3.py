@@ -11,7 +11,9 @@ import pytest
 
 from callarchive.catalog import schemas
 from callarchive.cli.day_results import DaySummary, archive_day
+from callarchive.custody.holds import Scope
 from callarchive.planning.forecast.forecasting import forecast
+from callarchive.removal.holds import Person, add_hold
 from callarchive.simulator.s3 import REGION
 
 Start = Callable[..., Any]
@@ -34,6 +36,22 @@ def trial(start_trial: Start) -> Any:
         text = f"{head}{new}\n{rest.partition(chr(10))[2]}"
     trial.config.write_text(text)
     return trial
+
+
+def test_what_a_run_archives_under_a_hold_has_the_legal_hold_of_s3(trial: Any) -> None:
+    client = trial.simulator.s3.client
+    client.delete_bucket(Bucket=BUCKET)
+    region = {"LocationConstraint": REGION}
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=region, ObjectLockEnabledForBucket=True)
+    with trial.connections() as connections:
+        add_hold(connections, Scope(subaccount_id="demo_s3"), reason="case 17", by=Person("ann"))
+    trial.archive()
+    held = {True: set[str](), False: set[str]()}
+    for row in rows(trial, schemas.RECORDINGS):
+        if row["archive_status"] == "archived":
+            found = client.head_object(Bucket=BUCKET, Key=key_of(row["archive_uri"]))
+            held[found.get("ObjectLockLegalHoldStatus") == "ON"].add(row["subaccount_id"])
+    assert held == {True: {"demo_s3"}, False: {"demo_sftp"}}
 
 
 def rows(trial: Any, table: schemas.Table) -> list[dict[str, Any]]:
