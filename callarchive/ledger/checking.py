@@ -1,7 +1,7 @@
 """The check of the whole ledger: its order, its hashes, its signatures, and the checkpoints that others keep of it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,9 +85,9 @@ class CheckedLedger:
                 if day in _days_of(facts):
                     yield Entry(number, facts)
 
-    def still_readable(self) -> list[int]:
-        """Return the numbers of the entries that an erasure names and that are not redacted."""
-        return sorted(self._erased - self._redacted)
+    def readable(self, numbers: Iterable[int]) -> list[int]:
+        """Return those of the numbers whose entries are not redacted."""
+        return sorted(set(numbers) - self._redacted)
 
     def extend(self) -> bool:
         """Read the files that were added since the last call, and return whether there are any. Raises StoreError."""

@@ -18,7 +18,7 @@ _NAMES = re.compile(
     rf"{holds.FOLDER}/[a-z-]+/(hold|release)\.json|{erasures.FOLDER}/(begun|call_date=[0-9-]{{10}})/[a-z-]+\.json"
 )
 _SETS = ("session_hashes", "recording_ids")
-_CONTINUE = "`callarchive erase --continue`"
+_CONTINUE = "run `callarchive erase --continue`"
 
 
 def erasures_in(entries: Iterable[Entry]) -> dict[str, Entry]:
@@ -109,7 +109,8 @@ def _erasures(connections: Connections, checked: CheckedLedger, begun: dict[str,
         if erasure.deleting and erasure.erasure_id not in recorded:
             what = "it says that its deletion has begun, but the ledger has no entry of it: remove it"
             yield Finding(Defect.ADDED, f"{uri(f'{erasures.FOLDER}/begun/{erasure.erasure_id}.json')}: {what}")
-    if not begun and (left := checked.still_readable()):
+    erased = [e.facts for e in checked.noted if e.facts["event"] == "erased" and e.facts.get("erasure") in recorded]
+    if not begun and (left := checked.readable(number for facts in erased for number in facts.get("entries", ()))):
         yield Finding(
             Defect.ADDED,
             f"the ledger: entry {left[0]} was erased and is readable again ({len(left)} of that kind): restore its file",

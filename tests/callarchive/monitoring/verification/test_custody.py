@@ -239,3 +239,12 @@ def test_a_hold_without_its_entry_is_unfinished(held: Held) -> None:
         )
     [line] = held.report()
     assert line.startswith(f"not checked hold {hold.hold_id}: the ledger has no entry of it: a command was killed")
+
+
+def test_a_withdrawn_erasure_has_no_finding(held: Held) -> None:
+    with held.trial.connections() as connections:
+        about = {"erasure": "erasure-withdrawn", "subaccount_id": "demo_s3", "call_date": str(held.day), "by": "ann"}
+        lists = {"recording_ids": [held.kept["recording_id"]], "session_hashes": [], "entries": [0]}
+        connections.recorder.record({"event": "erased", **about, **lists})
+        connections.recorder.record({"event": "erasure_withdrawn", **about, "holds": [held.hold]})
+    assert held.report() == []
