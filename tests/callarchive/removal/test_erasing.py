@@ -52,6 +52,9 @@ def test_an_erased_session_leaves_only_its_tombstones(
     log.parent.mkdir(parents=True)
     log.write_text(" ".join((session, *recordings)))
     (folder / ".dagster" / "catalog-url").write_text((folder / "catalog").as_uri())
+    other = a_recording(trial)["recording_id"]
+    proven = document(trial.run("evidence", other, "--output", str(folder / "evidence.zip"), "--json"))
+    assert proven["recording_id"] == other
     again = document(trial.run("erase", "--json", "--session", session, "--reason", "case 17"))
     assert set(log.read_text().split()) == {"erased".ljust(36, "-")}, "a repetition, with Dagster's folder"
     assert again["erased"] == []
@@ -107,11 +110,10 @@ def test_a_held_session_is_refused_and_nothing_changes(shared: Any, a_recording:
         scope = Scope(recording_id=row["recording_id"])
         hold = connections.holds.add(scope, reason="case 18", by="ada", at=shared.simulator.clock())
     held = shared.files()
-    for words in (("--session", row["session_id"]), ("--recording", row["recording_id"])):
-        for more in ((), ("--dry-run",)):
-            done = shared.run("erase", *words, "--reason", "case 17", *more)
-            assert done.returncode == 3
-            assert f"{hold.hold_id} (recording {row['recording_id']}: case 18)" in done.stderr
+    for words in (("--session", row["session_id"]), ("--recording", row["recording_id"], "--dry-run")):
+        done = shared.run("erase", *words, "--reason", "case 17")
+        assert done.returncode == 3
+        assert f"{hold.hold_id} (recording {row['recording_id']}: case 18)" in done.stderr
     assert shared.files() == held != files
     with shared.connections() as connections:
         connections.holds.release(hold, by="ada", at=shared.simulator.clock())

@@ -54,6 +54,7 @@ def with_word(trial: Any, word: str) -> list[str]:
     return [key for key, data in versions(trial) if word.encode() in key.encode() + data.lower()]
 
 
+@pytest.mark.live
 def test_no_version_of_anything_that_names_the_session_is_left(trial: Any) -> None:
     client = trial.simulator.s3.client
     with trial.connections() as connections:
