@@ -91,7 +91,7 @@ def _row(entry: "Entry", zone: "ZoneInfo") -> tuple[str, ...]:
     return (
         str(entry.number),
         "" if at is None else f"{at.astimezone(zone):%Y-%m-%d %H:%M}",
-        str(facts["event"]),
+        str(facts["event"]).replace("_", " "),
         f"{facts.get('by', '')}{f' ({user})' if user else ''}",
         _about(facts),
         str(facts.get("reason", "")),
@@ -101,7 +101,7 @@ def _row(entry: "Entry", zone: "ZoneInfo") -> tuple[str, ...]:
 def _about(facts: dict[str, Any]) -> str:
     """Return what an entry is about, without what only a program reads."""
     place = " ".join(str(facts[name]) for name in ("subaccount_id", "call_date") if name in facts)
-    days = " to ".join(str(facts[name]) for name in ("first", "last") if name in facts)
+    days = " ".join(f"{word} {facts[name]}" for word, name in (("from", "first"), ("to", "last")) if name in facts)
     match facts["event"]:
         case "erased":
             return (

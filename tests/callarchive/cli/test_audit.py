@@ -92,7 +92,7 @@ def test_the_table_fits_a_hundred_columns(audited: Any, run_here: Run, monkeypat
     assert code == 0
     assert max(map(len, out.splitlines())) <= 100
     words = " ".join(out.replace("│", " ").split())
-    for shown in ("case 17", "person 2", "(root)", "hold_released", "push_config set", "2026-11-01 20:00"):
+    for shown in ("case 17", "person 2", "(root)", "hold released", "push_config set", "2026-11-01 20:00"):
         assert shown in words
 
 
