@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOME_VARIABLE = "DAGSTER_HOME"
 _CONFIG_NAME = "dagster.yaml"
 _NOTE_NAME = "catalog-url"  # `make ui` writes it
-_HOME_NAME = ".dagster"
+_HOME_NAMES = (".dagster", "dagster")  # of `make ui`: for a configured archive, and for the demo
 _FILES = (
     *(f"{folder}/**/*" for folder in ("history", "schedules", "storage", "logs", ".logs_queue", ".telemetry")),
     *("*.db", "runs/*.db", "*/compute_logs/*"),  # in a folder that dagster.yaml names for one of them
@@ -58,8 +58,7 @@ def dagster_home(settings: Settings) -> Path | None:
     if named := os.environ.get(HOME_VARIABLE):
         return Path(named).expanduser().absolute()
     folders = [Path.cwd()] if settings.path is None else [Path.cwd(), settings.path.parent]
-    for folder in folders:
-        note = folder / _HOME_NAME / _NOTE_NAME
+    for note in (folder / name / _NOTE_NAME for folder in folders for name in _HOME_NAMES):
         if note.is_file() and note.read_text(encoding="utf-8", errors="replace").strip() == settings.catalog.url:
             return note.parent
     return None
@@ -73,7 +72,7 @@ def erase_from_dagster(home: Path, ids: Collection[str]) -> DagsterTraces:
         StoreError: a file or database cannot be read or written.
     """
     if not home.is_dir():
-        raise ConfigurationError(f"Dagster's home {home} is not a folder: correct {HOME_VARIABLE} or --dagster-home")
+        raise ConfigurationError(f"Dagster's home {home} is not a folder: correct {HOME_VARIABLE}")
     mask, places = IdMask(ids), _places(home)
     values = files = 0
     for path in sorted({path for folder in places.folders for name in _FILES for path in folder.glob(name)}):

@@ -68,7 +68,29 @@ def archive_day() -> None:
     broken()
 
 
+@dg.job
+def retention() -> None:
+    refused()
+
+
 RANGE = {"dagster/asset_partition_range_start": "2026-01-05", "dagster/asset_partition_range_end": "2026-01-09"}
+
+
+def report_failure(
+    job: dg.JobDefinition, folder: Path, instance: dg.DagsterInstance, tags: dict[str, str], *, times: int = 1
+) -> None:
+    """Run the job, and the sensor that many times."""
+    sensor = code_location(load_settings(folder / "callarchive.toml")).resolve_sensor_def("alert_on_failure")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    done = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="alert_on_failure",
+        dagster_event=done.get_run_failure_event(),
+        dagster_instance=instance,
+        dagster_run=done.dagster_run,
+    ).for_run_failure()
+    for _ in range(times):
+        sensor(context)
 
 
 @pytest.mark.parametrize(
@@ -78,17 +100,7 @@ RANGE = {"dagster/asset_partition_range_start": "2026-01-05", "dagster/asset_par
 def test_a_failed_run_is_reported_once_with_its_days_and_reasons(
     tmp_path: Path, posted: list[Any], instance: dg.DagsterInstance, tags: dict[str, str], days: str
 ) -> None:
-    sensor = code_location(load_settings(tmp_path / "callarchive.toml")).resolve_sensor_def("alert_on_failure")
-    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    done = archive_day.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
-    context = dg.build_run_status_sensor_context(
-        sensor_name="alert_on_failure",
-        dagster_event=done.get_run_failure_event(),
-        dagster_instance=instance,
-        dagster_run=done.dagster_run,
-    ).for_run_failure()
-    for _ in range(2):
-        sensor(context)
+    report_failure(archive_day, tmp_path, instance, tags, times=2)
     [alert] = posted
     assert alert["kind"] == "run_failed"
     assert alert["key"].startswith(days)
@@ -98,3 +110,13 @@ def test_a_failed_run_is_reported_once_with_its_days_and_reasons(
     ]
     assert "Traceback" not in alert["text"]
     assert "9123" not in alert["text"]
+
+
+def test_a_retention_that_failed_is_reported_as_that(
+    tmp_path: Path, posted: list[Any], instance: dg.DagsterInstance
+) -> None:
+    report_failure(retention, tmp_path, instance, {})
+    [alert] = posted
+    assert (alert["kind"], alert["key"]) == ("run_failed", "retention")
+    assert alert["title"] == "retention could not be applied: not all that is due is gone"
+    assert alert["lines"] == ["refused: account acme: 8x8 refuses the API key; asked for by ***"]

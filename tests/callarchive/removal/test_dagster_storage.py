@@ -166,7 +166,9 @@ def test_the_home_is_that_of_the_environment_or_the_one_that_belongs_to_the_cata
     assert dagster_home(settings) is None
     write(tmp_path / ".dagster" / "catalog-url", f"{settings.catalog.url}\n")
     assert dagster_home(settings) == tmp_path / ".dagster"
+    (tmp_path / ".dagster").rename(tmp_path / "dagster")
+    assert dagster_home(settings) == tmp_path / "dagster", "as in the demo's folder"
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "other"))
     assert dagster_home(settings) == tmp_path / "other"
-    with pytest.raises(ConfigurationError, match="is not a folder: correct DAGSTER_HOME or --dagster-home"):
+    with pytest.raises(ConfigurationError, match="is not a folder: correct DAGSTER_HOME"):
         erase_from_dagster(tmp_path / "other", {ERASED})
