@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -27,6 +27,7 @@ ANSWERS = ("_answers/lookups", "_answers/call_log")
 _TABLES = (*schemas.STEP_TABLES, *schemas.PUBLIC_TABLES)
 _PROSE = tuple(table for table in _TABLES if "session_id" not in table.schema.names or table is schemas.RECONCILIATION)
 """Tables in which an id may be part of a text."""
+_IDS = ("session_id", "recording_id")
 _ONE = timedelta(days=1)
 
 
@@ -158,7 +159,7 @@ def rows_naming(
     return {day: counts for day, counts in found.items() if counts}
 
 
-def days_with_responses(connections: Connections, ids: Iterable[str]) -> set[date]:
+def days_with_responses(connections: Connections, ids: Collection[str]) -> set[date]:
     """Return the days whose stored responses or journals of transfers have one of the ids."""
     store = connections.catalog.store
     wanted = [text.encode() for one in ids for text in (one, one.replace("-", ""))]
@@ -167,10 +168,14 @@ def days_with_responses(connections: Connections, ids: Iterable[str]) -> set[dat
         for item in store.list(folder):
             day = _day_in(item.path)
             if day is not None and day not in found:
-                data = _unpacked(store, item.path)
+                data = _unpacked(store, item.path).lower()
                 if any(one in data for one in wanted):
                     found.add(day)
-    return found | _days_with_journals(store)
+    for day in _days_with_journals(store):
+        rows = TransferJournal(connections.catalog, day).known(_IDS)
+        if any(pc.any(pc.is_in(rows[name], value_set=pa.array(sorted(ids), pa.string()))).as_py() for name in _IDS):
+            found.add(day)
+    return found
 
 
 def _in_tables(connections: Connections, identifier: str, kind: str) -> Iterator[Place]:
@@ -190,9 +195,6 @@ def _in_tables(connections: Connections, identifier: str, kind: str) -> Iterator
         ):
             if row[kind] == identifier and row["archive_status"] != ArchiveStatus.ERASED.value:
                 yield Place(row["subaccount_id"], day, row["session_id"])
-
-
-_IDS = ("session_id", "recording_id")
 
 
 def _in_inbox(connections: Connections, identifier: str, kind: str) -> Iterator[Place]:

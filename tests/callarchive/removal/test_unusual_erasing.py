@@ -5,11 +5,16 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from callarchive.archiving.transfer_journal import TransferJournal
+from callarchive.catalog import schemas
+from callarchive.catalog.rows import file_from
 from callarchive.custody.holds import Scope
 from callarchive.events.inbox.events import read_event
 from callarchive.events.inbox.inbox import Inbox
@@ -126,6 +131,32 @@ def test_a_session_that_only_stored_responses_have_is_erased(trial: Any, a_recor
     assert done.returncode == 0, done.stderr
     assert not places_with(trial.config.parent / "catalog", [row["session_id"]])
     assert not places_with(trial.config.parent / "archive", [row["session_id"]])
+
+
+def test_what_an_interrupted_run_left_of_the_session_is_erased_and_of_other_days_stays(
+    trial: Any, a_recording: Any, places_with: Any
+) -> None:
+    row = a_recording(trial)
+    with trial.connections() as connections:
+        kept = connections.catalog.partition(schemas.RECORDING_FILES, trial.days[0]).to_pylist()
+        for day, session in ((date(2026, 1, 9), row["session_id"]), (date(2026, 1, 10), str(uuid.uuid4()))):
+            journal = TransferJournal(connections.catalog, day)
+            file = file_from(next(one for one in kept if one["recording_id"] == row["recording_id"]))
+            other = replace(
+                file, session_id=session, recording_id=str(uuid.uuid4()), kept=None, source=None, versions=()
+            )
+            journal.add(other)
+            journal.flush()
+    done = trial.run("erase", "--session", row["session_id"], "--reason", "case 17")
+    assert done.returncode == 0, done.stderr
+    left = places_with(trial.config.parent / "catalog", [row["session_id"]])
+    assert {path.rpartition("/")[0] for path in left} <= {
+        *(f"_steps/recording_files/call_date=2026-01-0{day}" for day in (5, 9)),
+        *(f"recordings/call_date=2026-01-0{day}" for day in (5, 9)),
+    }
+    assert list(
+        (trial.config.parent / "catalog" / "_steps" / "recording_files_journal" / "call_date=2026-01-10").iterdir()
+    )
 
 
 def test_two_erasures_of_a_session_at_once_make_one(trial: Any, a_recording: Any) -> None:
