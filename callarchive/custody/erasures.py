@@ -9,6 +9,7 @@ import json
 import secrets
 import string
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -177,24 +178,33 @@ class ErasureRegister:
     def entries(self) -> Iterator[tuple[date, str, dict[str, Any]]]:
         """Yield the day, the erasure's id and the facts of each erasure. Raises StoreError if one is damaged."""
         for day, path in self._paths(date.min, date.max):
-            yield day, path.rpartition("/")[2].removesuffix(".json"), self._read(path)
+            facts = self._read(path)
+            lists = [facts.get(name, []) for name in ("session_hashes", "recording_ids")]
+            if not all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in lists):
+                raise self._damaged(path)
+            yield day, path.rpartition("/")[2].removesuffix(".json"), facts
 
     def _paths(self, first: date, last: date) -> Iterator[tuple[date, str]]:
         """Yield the days, in order, and the paths of the erasures of their calls."""
         for name in self._store.folders(FOLDER):
-            if name.startswith("call_date="):
+            with suppress(ValueError):  # begun erasures, and what `verify` reports as extra
                 day = date.fromisoformat(name.removeprefix("call_date="))
                 for item in self._store.list(f"{FOLDER}/{name}") if first <= day <= last else ():
                     yield day, item.path
 
     def _read(self, path: str) -> dict[str, Any]:
         try:
-            facts: dict[str, Any] = json.loads(self._store.read(path))
+            facts = json.loads(self._store.read(path))
         except ObjectNotFoundError:  # an erasure was completed meanwhile
             return {}
         except ValueError as err:
-            raise StoreError(f"{self._store.uri(path)} is damaged: restore it, or what was erased may return") from err
-        return facts
+            raise self._damaged(path) from err
+        if isinstance(facts, dict):
+            return facts
+        raise self._damaged(path)
+
+    def _damaged(self, path: str) -> StoreError:
+        return StoreError(f"{self._store.uri(path)} is damaged: restore it, or what was erased may return")
 
 
 def session_hash(subaccount_id: str, session_id: str) -> str:

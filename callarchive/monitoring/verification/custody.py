@@ -12,6 +12,7 @@ from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.ledger.checking import CheckedLedger, Entry
 from callarchive.monitoring.verification.findings import Defect, Finding
+from callarchive.monitoring.verification.unknown_names import day_of_folder
 from callarchive.removal.holds import known_holds
 
 _NAMES = re.compile(
@@ -93,9 +94,12 @@ def _erasures(connections: Connections, checked: CheckedLedger, begun: dict[str,
         day, facts = found.pop(erasure_id)
         place = uri(f"{erasures.FOLDER}/call_date={day}/{erasure_id}.json")
         differ = [name for name in _SETS if sorted(facts.get(name, ())) != sorted(known.get(name, ()))]
-        differ += [
-            n for n, v in (("call_date", str(day)), ("subaccount_id", facts.get("subaccount_id"))) if known.get(n) != v
-        ]
+        same = {
+            "call_date": str(day),
+            "subaccount_id": facts.get("subaccount_id"),
+            "kind": facts.get("kind", known.get("kind")),
+        }
+        differ += [name for name, value in same.items() if known.get(name) != value]
         if differ and erasure_id not in begun:
             yield Finding(
                 Defect.EDITED, f"{place}: its {', '.join(differ)} differ from those in the ledger ({named}): restore it"
@@ -121,7 +125,9 @@ def _unknown_files(connections: Connections) -> Iterator[Finding]:
     store = connections.archive.store
     for folder in (holds.FOLDER, erasures.FOLDER):
         for item in store.list(folder):
-            if not _NAMES.fullmatch(item.path):
+            parent = item.path.split("/")[1]
+            is_day = not parent.startswith("call_date=") or day_of_folder(parent) is not None
+            if not (is_day and _NAMES.fullmatch(item.path)):
                 yield Finding(
                     Defect.EXTRA, f"{store.url}/{cleaned_path(item.path)}: callarchive writes no file of that name"
                 )

@@ -171,6 +171,22 @@ TAMPERINGS: dict[str, tuple[Change, str]] = {
     ),
     "register removed": (lambda h: shutil.rmtree(h.register.parent.parent), "removed file://"),
     "register damaged": (lambda h: h.register.write_text("["), "is damaged: restore it, or what was erased may return"),
+    "register of other types": (
+        lambda h: h.register.write_text('{"subaccount_id": "a", "session_hashes": 5, "recording_ids": []}'),
+        "is damaged: restore it, or what was erased may return",
+    ),
+    "register no object": (
+        lambda h: h.register.write_text("[5]"),
+        "is damaged: restore it, or what was erased may return",
+    ),
+    "register of another kind": (
+        lambda h: edit(h.register, '"kind": "erase"', '"kind": "retention"'),
+        "its kind differ from those in the ledger (entry",
+    ),
+    "folder of no day": (
+        lambda h: shutil.copytree(h.register.parent, h.register.parent.with_name("call_date=2026-99-99")),
+        "callarchive writes no file of that name",
+    ),
     "register edited": (
         lambda h: edit(h.register, h.erased["recording_id"], h.kept["recording_id"]),
         "its recording_ids differ from those in the ledger (entry",
