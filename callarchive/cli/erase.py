@@ -134,6 +134,8 @@ def erase(
         if dry_run:
             _show_plan(output, connections, erasing, targets, earlier, begun_count=len(begun))
             return
+        for (owner, day), found in targets.items():
+            erasing.refuse_held(owner, day, found.sessions, found.recordings)
         for (owner, day), found in sorted(targets.items()):
             result = erasing.erase(owner, day, order, sessions=found.sessions, recordings=found.recordings)
             if result is not None:

@@ -27,6 +27,7 @@ from callarchive.removal.dagster_storage import HOME_VARIABLE, dagster_home, era
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
 from callarchive.removal.plan import uris_of
 from callarchive.removal.search import (
+    DayContents,
     contents_of,
     day_folders,
     days_in,
@@ -108,6 +109,13 @@ class Erasing:
                 self.failures.append((known, err))
         return done
 
+    def refuse_held(self, subaccount_id: str, day: date, sessions: set[str], recordings: Mapping[str, str]) -> None:
+        """Raise HeldError if a hold covers one of these now: all days are checked before the first is changed."""
+        contents = contents_of(self._connections, subaccount_id, day)
+        wanted = self._wanted(contents, subaccount_id, sessions, recordings)
+        if held := obstacles_to(self.obstacles(), subaccount_id, day, wanted):
+            raise HeldError(_distinct(held))
+
     def erase(
         self,
         subaccount_id: str,
@@ -127,24 +135,18 @@ class Erasing:
         connections = self._connections
         with connections.custody_lock(), connections.day_lock(day):
             contents = contents_of(connections, subaccount_id, day)
-            known, singles = contents.sessions, recordings or {}
-            whole = set(known) if everything else set(sessions)
-            partly: dict[str, set[str]] = defaultdict(set)
-            for recording_id, session_id in singles.items():
-                if session_id not in whole:
-                    partly[session_id].add(recording_id)
-            wanted = {one: known.get(one, set()) for one in whole} | partly
-            wanted = self._with_events(subaccount_id, wanted, whole)
+            whole = set(contents.sessions) if everything else set(sessions)
+            wanted = self._wanted(contents, subaccount_id, whole, recordings or {})
             held = obstacles_to(self.obstacles(), subaccount_id, day, wanted)
             if held and (not everything or held.keys() == wanted.keys()):
-                raise HeldError(list(dict.fromkeys(one for found in held.values() for one in found)))
+                raise HeldError(_distinct(held))
             wanted = {one: found for one, found in wanted.items() if one not in held}
             has_files = everything and not held and any(files_of_day(connections, subaccount_id, day))
             if not wanted and not has_files:
                 return None
             ids = ErasedIds(
                 subaccount_id,
-                frozenset(wanted.keys() - partly.keys()),
+                frozenset(wanted.keys() & whole),
                 frozenset(one for found in wanted.values() for one in found),
             )
             erasure = Erasure(
@@ -199,8 +201,14 @@ class Erasing:
         except ConfigurationError as err:
             self.out_of_reach.add(f"{err}, and run this command again for Dagster's storage")
 
-    def _with_events(self, subaccount_id: str, sessions: dict[str, set[str]], whole: set[str]) -> dict[str, set[str]]:
-        """Return the sessions with the recordings that only events name."""
+    def _wanted(
+        self, contents: DayContents, subaccount_id: str, whole: set[str], recordings: Mapping[str, str]
+    ) -> dict[str, set[str]]:
+        """Return the recordings that go of each session: of whole ones also those that only events name."""
+        sessions = {one: contents.sessions.get(one, set()) for one in whole}
+        for recording_id, session_id in recordings.items():
+            if session_id not in whole:
+                sessions.setdefault(session_id, set()).add(recording_id)
         inbox = self._connections.inbox()
         if inbox is None or not whole:
             return sessions
@@ -230,7 +238,7 @@ class Erasing:
             if one in erasure.session_ids or not erasure.recording_ids.isdisjoint(found)
         }
         if held := obstacles_to(self.obstacles(), account, day, covered):
-            obstacles = list(dict.fromkeys(one for found in held.values() for one in found))
+            obstacles = _distinct(held)
             if self._is_untouched(erasure):
                 self._withdraw(erasure, recorded, [one.hold_id for one in obstacles])
                 raise HeldError(obstacles)
@@ -389,6 +397,10 @@ class Erasing:
         landing = self._connections.landings.of(account)
         for path in sorted(erasure.sources):
             landing.delete(path)
+
+
+def _distinct(held: Mapping[str, list[Obstacle]]) -> list[Obstacle]:
+    return list(dict.fromkeys(one for found in held.values() for one in found))
 
 
 def _above(path: str) -> str:

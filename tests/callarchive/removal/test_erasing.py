@@ -110,7 +110,9 @@ def test_a_held_session_is_refused_and_nothing_changes(shared: Any, a_recording:
         scope = Scope(recording_id=row["recording_id"])
         hold = connections.holds.add(scope, reason="case 18", by="ada", at=shared.simulator.clock())
     held = shared.files()
-    for words in (("--session", row["session_id"]), ("--recording", row["recording_id"], "--dry-run")):
+    free = next(one for one in shared.tables()["sessions"] if one["session_id"] != row["session_id"])["session_id"]
+    held_one = ("--session", row["session_id"])
+    for words in ((*held_one, "--session", free), ("--recording", row["recording_id"], "--dry-run")):
         done = shared.run("erase", *words, "--reason", "case 17")
         assert done.returncode == 3
         assert f"{hold.hold_id} (recording {row['recording_id']}: case 18)" in done.stderr
