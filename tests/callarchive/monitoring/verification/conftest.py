@@ -12,10 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from callarchive.catalog import schemas
+from callarchive.custody.holds import Scope
 from callarchive.ledger.notes import SigningKey
 from callarchive.monitoring.verification import Defect, Finding, VerifiedDay, days_in_range, unknown_names, verify_days
 from callarchive.monitoring.verification.custody import compare_custody
 from callarchive.monitoring.verification.witnessed import days_since, read_ledger
+from callarchive.removal.erasing import Erasing, Order
+from callarchive.removal.holds import Person, add_hold, release_hold
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.clock import MovableClock
@@ -79,8 +82,8 @@ class Archived:
             wanted = list(days or days_in_range(connections).known)
             return list(verify_days(connections, wanted, progress=NoProgress(), **more))
 
-    def found(self) -> set[tuple[Defect, str]]:
-        return {finding for day in self.verify() for finding in day.defects}
+    def found(self, *days: date) -> set[tuple[Defect, str]]:
+        return {finding for day in self.verify(*days) for finding in day.defects}
 
     def report(self, since: str | None = None) -> list[str]:
         """Return a line for each finding, problem and item that was not checked, as `callarchive verify` prints them."""
@@ -131,8 +134,23 @@ def archived_once(start_shared_trial: Callable[..., Any]) -> Archived:
 
 @pytest.fixture(scope="module")
 def witnessed(start_shared_trial: Callable[..., Any]) -> Archived:
-    """The archived days with a signed ledger and an anchor."""
+    """The archived days with a signed ledger, an anchor, a hold, a released one, and an erased session of the first day."""
     return archived_days(start_shared_trial, key=SigningKey.generate("callarchive"))
+
+
+def hold_and_erase(trial: Any) -> None:
+    with trial.connections() as connections:
+        of_day = connections.catalog.rows(schemas.RECORDINGS, FIRST)
+        rows = [row for row in of_day if row["archive_status"] == "archived" and len(row["versions"]) == 1]
+        held, erased = rows[0], next(row for row in rows if row["session_id"] != rows[0]["session_id"])
+        add_hold(connections, Scope(session_id=held["session_id"]), reason="case 17", by=Person("ann"))
+        days = Scope(subaccount_id=held["subaccount_id"], first=SECOND)
+        released = add_hold(connections, days, reason="case 18", by=Person("ann"))
+        release_hold(connections, released.hold_id, reason=None, by=Person("bob"))
+        erasing = Erasing(connections)
+        order = Order(reason="request 1", by="ann")
+        assert erasing.erase(erased["subaccount_id"], FIRST, order, sessions=[erased["session_id"]]) is not None
+        erasing.finish()
 
 
 def archived_days(start_trial: Callable[..., Any], key: SigningKey | None = None) -> Archived:
@@ -157,4 +175,6 @@ def archived_days(start_trial: Callable[..., Any], key: SigningKey | None = None
     other = make_recording(shape=SHAPES[0], duration_s=33.0, seed=99)
     trial.simulator.s3.put(trial.simulator.world.accounts[0], path, other)
     trial.archive()
+    if key is not None:
+        hold_and_erase(trial)
     return Archived(trial)

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from callarchive.catalog import schemas
 from callarchive.catalog.schemas import PUBLIC_TABLES, STEP_TABLES, Table
+from callarchive.custody.erasures import Erasure
 from callarchive.ledger.batches import Batch, redacted_line
 from callarchive.ledger.ledger import Ledger
 from callarchive.ledger.notes import SigningKey
@@ -892,6 +894,8 @@ def an_entry_is_blackened(days: Any, rng: random.Random) -> Named | None:
     """As an erasure does, but without the entry that says so."""
     path, lines = a_batch(days, rng)
     number = rng.randrange(1, len(lines))
+    if lines[number].startswith(b'{"redacted":'):
+        return None
     lines[number] = redacted_line(lines[number])
     write_lines(path, lines)
     return (f"entry {int(path.stem) + number - 1} was erased, and no entry says so",)
@@ -1055,3 +1059,131 @@ def a_file_is_put_into_the_ledgers_folder(days: Any, rng: random.Random) -> Name
 def the_mark_of_the_ledgers_beginning_is_removed(days: Any, rng: random.Random) -> Named | None:
     (days.archive / "_ledger/started").unlink()
     return "_ledger/started", "it was removed"
+
+
+# Holds and erasures
+
+
+def holds_of(days: Any) -> tuple[Path, Path]:
+    """Return the folders of the hold in force and of the released one."""
+    released, held = sorted((days.archive / "_holds").iterdir(), key=lambda hold: not (hold / "release.json").exists())
+    return held, released
+
+
+def erasure_of(days: Any) -> tuple[Path, Row]:
+    """Return the register's file of the erasure, and the row of a recording before it was erased."""
+    first = days.all_days[0]
+    [register] = (days.archive / f"_erased/call_date={first}").iterdir()
+    [erased] = json.loads(register.read_text())["recording_ids"]
+    rows = pq.ParquetFile(days.earlier / "catalog" / part(schemas.RECORDINGS, first)).read().to_pylist()
+    return register, next(row for row in rows if row["recording_id"] == erased)
+
+
+@kind
+def a_hold_is_removed(days: Any, rng: random.Random) -> Named | None:
+    hold = rng.choice(holds_of(days))
+    if rng.random() < 0.5:
+        shutil.rmtree(hold)
+    else:
+        (hold / "hold.json").unlink()
+    return (f"hold {hold.name}: its object is gone, but the ledger has it",)
+
+
+@kind
+def a_hold_is_edited(days: Any, rng: random.Random) -> Named | None:
+    hold = rng.choice(holds_of(days)) / "hold.json"
+    facts = json.loads(hold.read_text())
+    name = rng.choice([name for name in ("reason", "by", "session_id", "subaccount_id") if facts.get(name) is not None])
+    facts[name] = "00000000-065a-11ec-b119-676cb2bc33ef" if name == "session_id" else f"{facts[name]}x"
+    overwrite(hold, json.dumps(facts).encode())
+    return f"edited hold {hold.parent.name}: ", " in the ledger (entry "
+
+
+@kind
+def a_release_is_forged(days: Any, rng: random.Random) -> Named | None:
+    held, released = holds_of(days)
+    shutil.copy(released / "release.json", held / "release.json")
+    return (f"hold {held.name}: released by bob in the archive, but the ledger has no",)
+
+
+@kind
+def an_erasure_is_removed_from_the_register(days: Any, rng: random.Random) -> Named | None:
+    register, row = erasure_of(days)
+    shutil.rmtree(rng.choice((register.parent, register.parent.parent)))
+    return register.stem, row["subaccount_id"], "its part of the register is gone"
+
+
+@kind
+def an_erasure_is_edited_in_the_register(days: Any, rng: random.Random) -> Named | None:
+    register, _ = erasure_of(days)
+    facts = json.loads(register.read_text())
+    name = rng.choice(("recording_ids", "session_hashes", "subaccount_id"))
+    facts[name] = rng.choice(([], facts[name] * 2)) if isinstance(facts[name], list) else "acme"
+    overwrite(register, json.dumps(facts).encode())
+    return register.name, f"its {name} differ from those in the ledger (entry "
+
+
+@kind
+def a_file_is_removed_as_if_erased(days: Any, rng: random.Random) -> Named | None:
+    """With a row as an erasure writes it, and its part of the register."""
+    register, _ = erasure_of(days)
+    day = a_day(days, rng)
+    gone = an_archived(days, rng, day)
+    if gone is None:
+        return None
+    kept = {name: gone[name] for name in ("subaccount_id", "session_id", "recording_id")} | {"archive_status": "erased"}
+
+    def edit(row: Row) -> Row:
+        mine = row.get("recording_id") == gone["recording_id"]
+        return {name: kept.get(name) if mine else value for name, value in row.items()}
+
+    everywhere(days, edit, day)
+    counted_again(days, day)
+    for uri in gone["versions"]:
+        days.file(uri).unlink()
+    if rng.random() < 0.5:
+        facts = json.loads(register.read_text()) | {"recording_ids": [gone["recording_id"]]}
+        forged = days.archive / f"_erased/call_date={day}/erasure-forged.json"
+        forged.parent.mkdir(exist_ok=True)
+        forged.write_text(json.dumps(facts))
+    return (f"recording_files {key_of(schemas.RECORDINGS, gone)}: it is erased, but the ledger has no erasure of it",)
+
+
+@kind
+def an_erased_recording_is_put_back(days: Any, rng: random.Random) -> Named | None:
+    """From a backup of the archive, with or without its rows."""
+    _, row = erasure_of(days)
+    file, first = days.file(row["archive_uri"]), days.all_days[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(days.earlier / "archive" / file.relative_to(days.archive), file)
+    if rng.random() < 0.3:
+        return str(file), "extra"
+    for table in (schemas.RECORDING_FILES, schemas.RECORDINGS):
+        old = pq.ParquetFile(days.earlier / "catalog" / part(table, first)).read().to_pylist()
+        mine = [found for found in old if found["recording_id"] == row["recording_id"]]
+        rest = [found for found in days.rows(table) if found["recording_id"] != row["recording_id"]]
+        days.write(table, sorted([*rest, *mine], key=lambda r: (r["subaccount_id"], r["recording_id"])))
+    counted_again(days, first)
+    return (f"{key_of(schemas.RECORDINGS, row)}: it is archived, but it was erased (entry ",)
+
+
+@kind
+def an_erased_entry_is_put_back(days: Any, rng: random.Random) -> Named | None:
+    redacted = [path for path in entry_files(days) if b'{"redacted":' in path.read_bytes()]
+    path = rng.choice([path for path in redacted if (days.earlier / path.relative_to(days.root)).exists()])
+    shutil.copy(days.earlier / path.relative_to(days.root), path)
+    return ("was erased and is readable again (",)
+
+
+@kind
+def an_erasure_is_feigned(days: Any, rng: random.Random) -> Named | None:
+    """So that the day is not checked; then a table is edited."""
+    _, row = erasure_of(days)
+    day = a_day(days, rng)
+    with days.trial.connections() as connections:
+        erasure = Erasure(
+            erasure_id="erasure-forged", subaccount_id=row["subaccount_id"], call_date=day, reason="x", by="eve"
+        )
+        connections.register.begin(erasure)
+    days.edit(schemas.SESSIONS, lambda _: True, day, call_count=77)
+    return f"not checked {day}", "erasure-forged of ", " was begun by eve and is not complete"

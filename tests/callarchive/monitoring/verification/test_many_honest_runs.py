@@ -14,10 +14,13 @@ import pytest
 
 from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.catalog import schemas
+from callarchive.custody.holds import Scope
 from callarchive.domain.errors import ArchiveError
 from callarchive.ledger.notes import SigningKey
 from callarchive.monitoring.verification import days_in_range, unknown_names, verify_days
+from callarchive.monitoring.verification.custody import compare_custody
 from callarchive.monitoring.verification.witnessed import read_ledger
+from callarchive.removal.holds import Person, add_hold, release_hold
 from callarchive.runtime.worker_pool import NoProgress
 from callarchive.simulator.audio import SHAPES, make_recording
 from callarchive.simulator.faults import Fault
@@ -43,7 +46,8 @@ class Honest:
         self.configuration = trial.config.read_text()
         self.servers = {"demo_s3": trial.simulator.s3, "demo_sftp": trial.simulator.sftp}
         self.accounts = {account.subaccount_id: account for account in trial.simulator.world.accounts}
-        self.late = []
+        self.late: list[tuple[str, str]] = []
+        self.holds: list[str] = []
         for name, server in self.servers.items():
             for path in rng.sample(server.paths(self.accounts[name]), 3):
                 server.delete(self.accounts[name], path)
@@ -59,6 +63,12 @@ class Honest:
                 *words, environment=self.trial.process_environment(), out=nothing, err=nothing
             )
 
+    def kill(self, process: Any) -> None:
+        """Kill the process at a random moment of its work."""
+        time.sleep(self.rng.random() * 0.5)
+        process.kill()
+        process.wait()
+
     def put(self, name: str, path: str) -> None:
         data = make_recording(
             shape=self.rng.choice(SHAPES), duration_s=self.rng.uniform(3, 20), seed=self.rng.getrandbits(20)
@@ -70,7 +80,8 @@ class Honest:
             ledger = read_ledger(connections)
             known = [day for day in days_in_range(connections, ledger=ledger).known if not days or day in days]
             verified = list(verify_days(connections, known, ledger=ledger, progress=NoProgress()))
-            defects = [*unknown_names(connections), *(finding for day in verified for finding in day.defects)]
+            custody, _ = compare_custody(connections, ledger)
+            defects = [*unknown_names(connections), *custody, *(finding for day in verified for finding in day.defects)]
         return [*ledger.problems, *map(str, defects)]
 
 
@@ -81,10 +92,7 @@ def run(honest: Honest, day: date) -> None:
 
 @operation(16)
 def a_killed_run(honest: Honest, day: date) -> None:
-    process = honest.start("archive", "--day", str(day))
-    time.sleep(honest.rng.random() * 0.5)
-    process.kill()
-    process.wait()
+    honest.kill(honest.start("archive", "--day", str(day)))
 
 
 @operation(8)
@@ -112,7 +120,8 @@ def two_runs_at_once(honest: Honest, day: date) -> None:
 @operation(3)
 def a_changed_recording(honest: Honest, day: date) -> None:
     name = honest.rng.choice([*honest.servers])
-    honest.put(name, honest.rng.choice(honest.servers[name].paths(honest.accounts[name])))
+    if paths := honest.servers[name].paths(honest.accounts[name]):
+        honest.put(name, honest.rng.choice(paths))
     honest.archive(day)
 
 
@@ -125,8 +134,9 @@ def a_late_recording(honest: Honest, day: date) -> None:
 
 @operation(1)
 def something_that_is_no_audio(honest: Honest, day: date) -> None:
-    path = honest.rng.choice(honest.servers["demo_s3"].paths(honest.accounts["demo_s3"]))
-    honest.servers["demo_s3"].put(honest.accounts["demo_s3"], path, honest.rng.randbytes(700))
+    if paths := honest.servers["demo_s3"].paths(honest.accounts["demo_s3"]):
+        path = honest.rng.choice(paths)
+        honest.servers["demo_s3"].put(honest.accounts["demo_s3"], path, honest.rng.randbytes(700))
     honest.archive(day)
 
 
@@ -195,7 +205,9 @@ def another_landing(honest: Honest, day: date) -> None:
 
 @operation(1)
 def an_upgrade_of_an_archive_without_ledger(honest: Honest, day: date) -> None:
-    """Runs of the earlier version ended."""
+    """Runs of the earlier version ended; it had neither holds nor erasures."""
+    if any((honest.root / "archive" / name).exists() for name in ("_holds", "_erased")):
+        return
     for one in honest.trial.days:
         honest.archive(one)
     shutil.rmtree(honest.root / "archive/_ledger")
@@ -210,6 +222,52 @@ def a_doctor_and_evidence(honest: Honest, day: date) -> None:
         rows = connections.catalog.rows(schemas.RECORDINGS, day)
     name = next((row["recording_id"] for row in rows if row["archive_uri"]), "none")
     honest.start("evidence", name, "--output", str(honest.root / f"{name}.zip")).wait()
+
+
+def a_recording_of(honest: Honest, day: date) -> dict[str, Any] | None:
+    with honest.trial.connections() as connections:
+        rows = connections.catalog.rows(schemas.RECORDINGS, day)
+    return honest.rng.choice([row for row in rows if row["archive_status"] != "erased"] or [None])
+
+
+@operation(1)
+def a_hold(honest: Honest, day: date) -> None:
+    if (row := a_recording_of(honest, day)) is not None:
+        with honest.trial.connections() as connections, connections.custody_lock():
+            scope = Scope(session_id=row["session_id"])
+            honest.holds.append(add_hold(connections, scope, reason="case", by=Person("ann")).hold_id)
+
+
+@operation(1)
+def a_released_hold(honest: Honest, day: date) -> None:
+    if honest.holds:
+        with honest.trial.connections() as connections, connections.custody_lock():
+            release_hold(connections, honest.holds.pop(), reason=None, by=Person("bob"))
+
+
+@operation(1)
+def a_killed_hold(honest: Honest, day: date) -> None:
+    if (row := a_recording_of(honest, day)) is not None:
+        honest.kill(honest.start("hold", "add", "--recording", row["recording_id"], "--reason", "case 2"))
+
+
+@operation(2)
+def an_erasure(honest: Honest, day: date) -> None:
+    if (row := a_recording_of(honest, day)) is not None:
+        kind = honest.rng.choice(("session", "recording"))
+        honest.start("erase", f"--{kind}", row[f"{kind}_id"], "--reason", "request").wait()
+
+
+@operation(3)
+def a_killed_erasure(honest: Honest, day: date) -> None:
+    if (row := a_recording_of(honest, day)) is not None:
+        honest.kill(honest.start("erase", "--session", row["session_id"], "--reason", "request"))
+
+
+@operation(1)
+def a_continued_erasure(honest: Honest, day: date) -> None:
+    honest.start("erase", "--continue").wait()
+    honest.archive(day)
 
 
 @pytest.mark.live

@@ -457,7 +457,7 @@ def test_every_tampering_is_found(archived: Any) -> None:
     unseen = {}
     for name, tamper in TAMPERINGS.items():
         defect, what = tamper(archived)
-        found = archived.found()
+        found = archived.found(SECOND if str(SECOND) in what else FIRST)
         if not any(kind is defect and what in said for kind, said in found):
             unseen[name] = what, found
         archived.restore()
