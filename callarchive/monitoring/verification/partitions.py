@@ -74,6 +74,11 @@ class DayTables:
         self.failed_accounts = accounts
         self._read.clear()
 
+    def without_failed(self, rows: pa.Table) -> pa.Table:
+        """Return the rows without those of the accounts that are left out."""
+        failed = pa.array(self.failed_accounts, pa.string())
+        return rows.filter(pc.invert(pc.is_in(rows["subaccount_id"], value_set=failed))) if len(failed) else rows
+
     def check_presence(self) -> None:
         """Add findings for missing tables, and for files that belong to no table."""
         there = [table for table in _ALWAYS_WRITTEN if self.present(table)]
@@ -119,10 +124,7 @@ class DayTables:
                 self.findings.append(Finding(Defect.UNREADABLE, f"{store.uri(path)}: not checked: {err}"))
             self._damaged.add(table.name)
             return None
-        if self.failed_accounts and "subaccount_id" in columns:
-            failed = pa.array(self.failed_accounts, pa.string())
-            rows = rows.filter(pc.invert(pc.is_in(rows["subaccount_id"], value_set=failed)))
-        return Partition(rows, columns)
+        return Partition(self.without_failed(rows) if "subaccount_id" in columns else rows, columns)
 
     def _find_unfinished(self) -> str | None:
         store = self._catalog.store

@@ -145,7 +145,7 @@ def _verify(
         if tables.unfinished is not None:
             not_checked.append(f"tables of {day}: {tables.unfinished}")
         elif files is not None:
-            tables.findings += _compare_tables(connections, tables, files)
+            tables.findings += _compare_tables(connections, tables, tables.without_failed(files))
     except _UNEXPECTED as err:
         why = f"they have values that no run wrote ({type(err).__name__}: {err})"
         tables.findings.append(Finding(Defect.UNREADABLE, f"the tables of {day} cannot be compared: {why}"))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.custody.erasures import Erasure
 from callarchive.custody.holds import Scope
+from callarchive.domain.errors import ArchiveError
 from callarchive.monitoring.verification import verify_days
 from callarchive.monitoring.verification.custody import compare_custody
 from callarchive.monitoring.verification.witnessed import read_ledger
 from callarchive.removal.erasing import Erasing, Order
 from callarchive.removal.holds import Person, add_hold, release_hold
 from callarchive.runtime.worker_pool import NoProgress
+from callarchive.simulator.faults import Fault
 
 PARTS = ("archive", "catalog")
 Change = Callable[["Held"], object]
@@ -228,6 +231,16 @@ def test_honest_holds_and_erasures_have_no_finding(held: Held) -> None:
     assert held.report() == []
     held.trial.archive()
     assert held.report() == []
+
+
+def test_an_erased_recording_of_an_account_that_fails_is_no_finding(held: Held) -> None:
+    account, faults = held.erased["subaccount_id"], held.trial.simulator.api.faults
+    faults.add(Fault.answer(401), match=account, times=None)
+    with suppress(ArchiveError):
+        held.trial.archive()
+    faults.clear()
+    [line] = held.report()
+    assert line.startswith(f"not checked tables of {account}: the latest run could not archive it")
 
 
 def test_an_unfinished_erasure_makes_its_day_not_checked(held: Held) -> None:
