@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def audited(recorded: Any, run_here: Run) -> Any:
     recorded.call(SESSION, datetime(2026, 11, 3, 9, tzinfo=UTC))
     for number, facts in enumerate(events, 1):
         at = datetime(2026, 11, number, 12, tzinfo=UTC)
-        with Connections(load_settings(recorded.config), clock=lambda at=at: at) as connections:
+        with Connections(load_settings(recorded.config), clock=partial(at.astimezone, UTC)) as connections:
             connections.recorder.record({**facts, "by": f"person {number}"})
     return recorded
 

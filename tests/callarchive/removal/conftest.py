@@ -21,7 +21,7 @@ def _places_with(folder: Path, words: Collection[str]) -> list[str]:
             if path.suffix == ".parquet" and "open" not in path.parts:
                 data += json.dumps(pq.read_table(path).to_pylist(), default=str).encode()
             elif path.suffix == ".zst":
-                with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as unpacked:
+                with pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd") as unpacked:
                     data += unpacked.read()
         if any(one in data.lower() for one in wanted):
             found.append(str(path.relative_to(folder)))
