@@ -59,7 +59,7 @@ def unfinished_erasure(erasure: Erasure) -> str:
     """Return what to do about an erasure that was begun and is not complete."""
     forged = f"if nobody began it, remove {erasures.FOLDER}/begun/{erasure.erasure_id}.json before anything is erased"
     begun = f"{erasure.erasure_id} of {erasure.subaccount_id} was begun by {erasure.by} and is not complete"
-    return f"{begun}: run {_CONTINUE}; {forged}"
+    return f"{begun}: {_CONTINUE}; {forged}"
 
 
 def concerns(erasure: Erasure, day: date) -> bool:
