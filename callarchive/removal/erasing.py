@@ -5,44 +5,30 @@ several erasures together, events and Dagster's storage.
 """
 
 import logging
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from functools import partial
-from typing import Any
+from datetime import date
 
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.erasing import erase_from_catalog
 from callarchive.custody.erasures import FOLDER as REGISTER
-from callarchive.custody.erasures import Erasure, new_erasure_id, session_hash
+from callarchive.custody.erasures import Erasure, new_erasure_id
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import ArchiveError, ConfigurationError, RetainedError
 from callarchive.domain.foreign_text import mask_numbers
 from callarchive.ledger.batches import FOLDER as LEDGER
-from callarchive.ledger.redaction import ERASED, WITHDRAWN, LedgerReader, redact
+from callarchive.ledger.redaction import LedgerReader, redact
 from callarchive.removal.dagster_storage import HOME_VARIABLE, dagster_home, erase_from_dagster
+from callarchive.removal.erasure_entries import RETENTION, ErasureEntries
+from callarchive.removal.erasure_files import days_to_change, delete_at_landing, delete_files, files_to_go
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
 from callarchive.removal.plan import uris_of
-from callarchive.removal.search import (
-    DayContents,
-    contents_of,
-    day_folders,
-    days_in,
-    days_with_responses,
-    files_of_day,
-    rows_naming,
-)
+from callarchive.removal.search import DayContents, contents_of, files_of_day
 
 log = logging.getLogger(__name__)
 
-RETENTION = "retention"
-_ONE = timedelta(days=1)
-_MOST_IDS = 100
-"""Above it, only a day and its neighbours are searched for ids: as retention does."""
-_AT_ONCE = 16
 _NO_APPEND_TAKES_S = 60.0
 
 
@@ -82,6 +68,7 @@ class Erasing:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._reader = LedgerReader(connections.ledger)
+        self._entries = ErasureEntries(connections, self._reader)
         self._unfinished: list[Erasure] = []
         self.out_of_reach: set[str] = set()
         self.failures: list[tuple[Erasure, ArchiveError]] = []
@@ -222,15 +209,15 @@ class Erasing:
         register = self._connections.register
         register.begin(erasure)
         register.add(erasure)
-        recorded = self._record(erasure, None)
-        erasure = replace(erasure, deleting=True, file_count=len(self._files(erasure)))
+        recorded = self._entries.record(erasure, None)
+        erasure = replace(erasure, deleting=True, file_count=len(files_to_go(self._connections, erasure)))
         register.begin(erasure)
         return self._delete(erasure, order, recorded, held)
 
     def _continued(self, erasure: Erasure, order: Order | None) -> Done:
         connections, account, day = self._connections, erasure.subaccount_id, erasure.call_date
-        recorded = self._recorded(erasure)
-        count = len(self._files(erasure))
+        recorded = self._entries.recorded(erasure)
+        count = len(files_to_go(self._connections, erasure))
         sessions = contents_of(connections, account, day).sessions
         covered = {one: set[str]() for one in erasure.session_ids} | {
             one: found if one in erasure.session_ids else found & erasure.recording_ids
@@ -249,7 +236,7 @@ class Erasing:
             erasure = replace(erasure, recording_ids=erasure.recording_ids | found)
             connections.register.begin(erasure)
             connections.register.add(erasure)
-        recorded = self._record(erasure, recorded)
+        recorded = self._entries.record(erasure, recorded)
         if not erasure.deleting:
             erasure = replace(erasure, deleting=True, file_count=count)
             connections.register.begin(erasure)
@@ -264,21 +251,21 @@ class Erasing:
         connections.archive.store.sweep(LEDGER, older_than_s=_NO_APPEND_TAKES_S)
         uris = uris_of(connections, erasure.subaccount_id, erasure.sources)
         try:
-            self._delete_files(erasure, bypass_governance=bypass)
+            delete_files(connections, erasure, self._entries, bypass_governance=bypass)
         except RetainedError:
             if self._is_untouched(erasure):
                 self._withdraw(erasure, recorded, [])
             raise
         if order is not None and order.delete_at_landing:
-            self._delete_at_landing(erasure)
-        for day in sorted(self._days_of(erasure)):
+            delete_at_landing(connections, erasure)
+        for day in sorted(days_to_change(connections, erasure)):
             with ExitStack() as stack:
                 if day != erasure.call_date:
                     stack.enter_context(connections.day_lock(day))
                 stack.enter_context(connections.neighbours_lock())
                 erase_from_catalog(connections.catalog_day(day), erasure.ids, responses=connections.responses)
         connections.recorder.complete()
-        recorded = self._record(erasure, recorded)
+        recorded = self._entries.record(erasure, recorded)
         connections.holds.forget_sessions(erasure.session_ids)
         redact(connections.ledger, recorded, bypass_governance=bypass)
         self._unfinished.append(erasure)
@@ -286,134 +273,16 @@ class Erasing:
 
     def _is_untouched(self, erasure: Erasure) -> bool:
         """Return whether nothing was deleted yet: files come first."""
-        return not erasure.deleting or 0 < len(self._files(erasure)) == erasure.file_count
+        return not erasure.deleting or 0 < len(files_to_go(self._connections, erasure)) == erasure.file_count
 
     def _withdraw(self, erasure: Erasure, recorded: set[int] | None, hold_ids: list[str]) -> None:
-        """Take back an erasure that has deleted nothing, because of these holds or of Object Lock."""
         if recorded is not None:
-            about = {"subaccount_id": erasure.subaccount_id, "call_date": str(erasure.call_date)}
-            self._connections.recorder.record(
-                {"event": WITHDRAWN, "erasure": erasure.erasure_id, **about, "holds": hold_ids, "by": erasure.by}
-            )
+            self._entries.record_withdrawal(erasure, hold_ids)
         self._connections.register.withdraw(erasure)
-
-    def _record(self, erasure: Erasure, recorded: set[int] | None) -> set[int]:
-        """Record the erasure with the entries that are to be redacted, unless that is done, and return their numbers.
-
-        `recorded` are those that its earlier entry names; None without one.
-        """
-        found = {number for number, _ in self._entries(erasure)}
-        if recorded is not None and found <= recorded:
-            return recorded
-        facts = {
-            "event": ERASED,
-            "erasure": erasure.erasure_id,
-            "kind": erasure.kind,
-            "subaccount_id": erasure.subaccount_id,
-            "call_date": str(erasure.call_date),
-            "recording_ids": sorted(erasure.recording_ids),
-            "session_hashes": sorted(session_hash(erasure.subaccount_id, one) for one in erasure.session_ids),
-            "reason": erasure.reason,
-            "by": erasure.by,
-            "entries": sorted(found - (recorded or set())),
-        }
-        if erasure.user is not None:
-            facts["user"] = erasure.user
-        self._connections.recorder.record(facts)
-        return found | (recorded or set())
-
-    def _entries(self, erasure: Erasure) -> Iterator[tuple[int, dict[str, Any]]]:
-        days = None if _is_searched_everywhere(erasure) else [str(day) for day in _near(erasure)]
-        return self._reader.naming(erasure.session_ids, erasure.recording_ids, days=days)
-
-    def _recorded(self, erasure: Erasure) -> set[int] | None:
-        """Return the numbers of the entries that the erasure's own entries name; None without one, or if it was withdrawn."""
-        numbers: set[int] | None = None
-        for entry in self._reader.entries(ERASED, WITHDRAWN):
-            if entry.facts.get("erasure") == erasure.erasure_id:
-                withdrawn = entry.facts["event"] == WITHDRAWN
-                numbers = None if withdrawn else (numbers or set()) | set(entry.facts["entries"])
-        return numbers
-
-    def _files(self, erasure: Erasure) -> list[str]:
-        """Return the files of the day that are to go."""
-        return [
-            item.path
-            for item, session_id, recording_id in files_of_day(
-                self._connections, erasure.subaccount_id, erasure.call_date
-            )
-            if session_id in erasure.session_ids or recording_id in erasure.recording_ids
-        ]
-
-    def _delete_files(self, erasure: Erasure, *, bypass_governance: bool) -> None:
-        """Delete the files with every version of them, and what else is in folders of sessions that go as a whole."""
-        archive, account = self._connections.archive, erasure.subaccount_id
-        archive.sweep(account, erasure.call_date)
-        of_day = day_folders(self._connections, account, erasure.call_date)
-        folders = (
-            list(of_day)
-            if erasure.whole_day
-            else [f"{folder}/{one}" for folder in of_day for one in sorted(erasure.session_ids)]
-        )
-        paths = self._paths_named(erasure)
-        for day in _near(erasure):
-            for item, session_id, recording_id in files_of_day(self._connections, account, day):
-                if session_id in erasure.session_ids or recording_id in erasure.recording_ids:
-                    paths.add(item.path)
-        done = set(folders)
-        left = [path for path in sorted(paths) if done.isdisjoint((_above(path), _above(_above(path))))]
-        erase, erase_folder = (
-            partial(function, bypass_governance=bypass_governance)
-            for function in (archive.store.erase, archive.store.erase_folder)
-        )
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            deque(pool.map(erase_folder, folders), maxlen=0)
-            deque(pool.map(erase, left), maxlen=0)
-
-    def _paths_named(self, erasure: Erasure) -> set[str]:
-        """Return the paths that entries of the ledger name, which need not be in the day's folder; not forged ones."""
-        paths = (facts.get("archive_path") for _, facts in self._entries(erasure))
-        return {
-            path
-            for path in paths
-            if isinstance(path, str) and path.rpartition("/")[2].partition(".")[0] in erasure.recording_ids
-        }
-
-    def _days_of(self, erasure: Erasure) -> set[date]:
-        ids, near = erasure.ids, _near(erasure)
-        unfinished = set(near) & set(days_in(self._connections.archive.store, f"{LEDGER}/open"))
-        if not _is_searched_everywhere(erasure):
-            return {erasure.call_date, *unfinished, *rows_naming(self._connections, ids, days=near)}
-        with_rows = rows_naming(self._connections, ids)
-        return {erasure.call_date, *unfinished, *with_rows, *days_with_responses(self._connections, ids.all)}
-
-    def _delete_at_landing(self, erasure: Erasure) -> None:
-        accounts = {account.subaccount_id: account for account in self._connections.settings.accounts}
-        account = accounts.get(erasure.subaccount_id)
-        if account is None:
-            raise ConfigurationError(
-                f"{erasure.subaccount_id} is not in the configuration, so its landing is not known"
-            )
-        landing = self._connections.landings.of(account)
-        for path in sorted(erasure.sources):
-            landing.delete(path)
 
 
 def _distinct(held: Mapping[str, list[Obstacle]]) -> list[Obstacle]:
     return list(dict.fromkeys(one for found in held.values() for one in found))
-
-
-def _above(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _near(erasure: Erasure) -> list[date]:
-    return [erasure.call_date + _ONE * offset for offset in (0, -1, 1)]
-
-
-def _is_searched_everywhere(erasure: Erasure) -> bool:
-    """Return whether all days, and not only the day and its neighbours, are searched for the ids."""
-    return erasure.kind != RETENTION and len(erasure.ids.all) <= _MOST_IDS
 
 
 def _ids_of(account: str, erasures: Sequence[Erasure]) -> ErasedIds:

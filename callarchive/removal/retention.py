@@ -10,7 +10,8 @@ from callarchive.custody.holds import Hold, Item
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import RefusedError, RetainedError
 from callarchive.domain.identifiers import path_segment
-from callarchive.removal.erasing import RETENTION, Done, Erasing, Order
+from callarchive.removal.erasing import Done, Erasing, Order
+from callarchive.removal.erasure_entries import RETENTION
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_to
 from callarchive.removal.search import contents_of, days_with_rows, files_of_day
 
