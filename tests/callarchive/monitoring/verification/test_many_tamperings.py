@@ -8,7 +8,7 @@ import pytest
 from callarchive.ledger.batches import Batch
 from tests.callarchive.monitoring.verification.tamperings import KINDS
 
-_PARTS, _IN_A_PART = 4, 260
+_PARTS, _IN_A_PART = 7, 145
 
 
 def unseen(days: Any, name: str, seed: int, *, since: str, share_since: float) -> str | None:
