@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from callarchive.domain.days import SETTLED_AFTER, Clock, day_bounds
@@ -43,7 +42,7 @@ class CatalogDay:
         """Note that the run wrote all tables of the day."""
         self.catalog.store.delete(begun_path(self.date))
 
-    @cached_property
+    @property
     def erased(self) -> "Erased":
         """What was erased of the day and its neighbours, which no step may write again."""
         return self.register.around(self.date)

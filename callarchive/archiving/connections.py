@@ -173,6 +173,7 @@ class Connections:
             self._zone_is_checked = True
         store = self.catalog.store
         with store.lock(f"call_date={day}", wait_s=_LOCK_WAIT_S):
+            self.register.begin_day(day)
             with self._opening:
                 for voice in self._voices.values():
                     voice.begin_day()

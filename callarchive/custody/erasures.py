@@ -109,12 +109,24 @@ class ErasureRegister:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._remembered: dict[date, Erased] = {}
 
     def around(self, day: date) -> Erased:
         """Return what was erased of the day and its neighbours: a session may move by one. Raises StoreError.
 
         Also what was erased on request of 31 days before and after: a source may date a session differently than its events.
+        Remembered until the day is locked again.
         """
+        if day not in self._remembered:
+            self._remembered[day] = self.read_around(day)
+        return self._remembered[day]
+
+    def begin_day(self, day: date) -> None:
+        """Forget what was erased around the day: its lock was just taken."""
+        self._remembered.pop(day, None)
+
+    def read_around(self, day: date) -> Erased:
+        """Return what `around` does, with erasures of other days, which do not wait for a run of this one."""
         return _united(
             facts
             for other, path in self._paths(day - _REACH, day + _REACH)

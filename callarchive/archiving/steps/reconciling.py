@@ -211,8 +211,7 @@ class _Search:
         # An account that was removed from the configuration may have shared any landing, so its rows count.
         others = self._others(orphans.accounts_sharing(account, self._accounts))
         left = NeighbouringDays(self._day.catalog, self._day.date, ignored_accounts=others).unknown_objects(paths)
-        erased = self._day.erased
-        if left and erased:
+        if left and (erased := self._day.register.read_around(self._day.date)):
             owners = orphans.accounts_sharing(account, self._accounts)
             left = [path for path in left if not any(erased.ids_in(owner, path).all for owner in owners)]
         if not left or self._day.catalog.has(schemas.RECORDINGS, self._day.date - timedelta(days=1)):

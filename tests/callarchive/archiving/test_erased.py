@@ -254,3 +254,18 @@ def test_removal_from_the_catalog_that_is_cut_off_at_any_write_is_completed_by_r
             shutil.copytree(folder / "before" / place, folder / place)
     assert is_whole
     assert writes > 20
+
+
+def test_a_run_lists_the_folders_of_holds_and_erasures_once(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(sessions_per_day=4)
+    list_folders, listed = LocalStore.folders, list[str]()
+
+    def noting(store: LocalStore, folder: str) -> tuple[str, ...]:
+        listed.append(folder)
+        return list_folders(store, folder)
+
+    monkeypatch.setattr(LocalStore, "folders", noting)
+    trial.archive(DAY)
+    assert sorted(folder for folder in listed if folder) == ["_erased", "_holds"]

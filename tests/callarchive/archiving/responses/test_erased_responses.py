@@ -114,6 +114,6 @@ def test_call_logs_lose_the_rows_of_erased_sessions_and_later_ones_never_have_th
     assert traces_of(ONE, tmp_path / "catalog") == []
     facts: dict[str, Any] = {"erasure_id": "erasure-a", "subaccount_id": "acme", "reason": "case 1", "by": "ann"}
     ErasureRegister(store).add(Erasure(call_date=DAY, session_ids=frozenset([ONE]), **facts))
-    responses.save_call_log(DAY, "acme", logs, keep)
+    ResponseStore(store, ErasureRegister(store)).save_call_log(DAY, "acme", logs, keep)
     assert kept() == left
     assert traces_of(ONE, tmp_path / "catalog") == []
