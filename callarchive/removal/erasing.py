@@ -15,6 +15,7 @@ from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.erasing import erase_from_catalog
 from callarchive.custody.erasures import FOLDER as REGISTER
 from callarchive.custody.erasures import Erasure, new_erasure_id
+from callarchive.custody.holds import FOLDER as HOLDS
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import ArchiveError, ConfigurationError, RetainedError
 from callarchive.domain.foreign_text import mask_numbers
@@ -26,6 +27,7 @@ from callarchive.removal.erasure_files import days_to_change, delete_at_landing,
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
 from callarchive.removal.plan import uris_of
 from callarchive.removal.search import DayContents, contents_of, files_of_day
+from callarchive.runtime.temporary_folders import remove_left_folders
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +169,7 @@ class Erasing:
         by_account: dict[str, list[Erasure]] = defaultdict(list)
         for erasure in self._unfinished:
             by_account[erasure.subaccount_id].append(erasure)
+        remove_left_folders()
         inbox = connections.inbox()
         for account, erasures in by_account.items():
             if inbox is not None:
@@ -247,7 +250,8 @@ class Erasing:
     ) -> Done:
         connections = self._connections
         bypass = order is not None and order.bypass_governance
-        connections.archive.store.sweep(REGISTER)  # only holders of the custody lock write there
+        for folder in (REGISTER, HOLDS):
+            connections.archive.store.sweep(folder)  # only holders of the custody lock write there
         connections.archive.store.sweep(LEDGER, older_than_s=_NO_APPEND_TAKES_S)
         uris = uris_of(connections, erasure.subaccount_id, erasure.sources)
         try:

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from callarchive.runtime.temporary_folders import temporary_folder
+from callarchive.runtime.temporary_folders import remove_left_folders, temporary_folder
 
 
 def test_the_folder_is_private_and_gone_afterwards_with_what_is_in_it() -> None:
@@ -60,3 +62,34 @@ def test_the_error_of_the_work_is_not_replaced_by_that_of_the_removal(monkeypatc
         raise KeyError
     monkeypatch.undo()
     folder.rmdir()
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_use_stays(tmp_path: Path) -> None:
+    left, foreign, linked = (tmp_path / name for name in ("callarchive-export-abcd1234", "callarchive-backup", "kept"))
+    for folder in (left, foreign, linked):
+        folder.mkdir()
+        (folder / "0000.csv").write_text("session id and numbers")
+    (tmp_path / "callarchive-log-abcd1234").symlink_to(linked)
+    program = (
+        "import time; from callarchive.runtime.temporary_folders import temporary_folder as folder\n"
+        "with folder('callarchive-export-') as one: print(one, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        used = Path(process.stdout.readline().strip())
+        assert not left.exists()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tempfile.tempdir", str(tmp_path))
+            remove_left_folders()
+            assert used.is_dir()
+            process.kill()
+            process.wait()
+            remove_left_folders()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "callarchive-backup",
+        "callarchive-log-abcd1234",
+        "kept",
+    ]
+    assert (linked / "0000.csv").exists()
