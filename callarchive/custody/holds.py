@@ -122,15 +122,18 @@ class Holds:
 
     def __iter__(self) -> Iterator[Hold]:
         """Yield all holds, also released ones, oldest first. Raises StoreError if one cannot be read: it may hold anything."""
-        return iter(sorted(map(self.get, self._store.folders(FOLDER)), key=lambda hold: (hold.added.at, hold.hold_id)))
+        return iter(sorted(map(self.get, self.ids()), key=lambda hold: (hold.added.at, hold.hold_id)))
 
     def active(self) -> list[Hold]:
         """Return the holds that are not released. Raises as `__iter__`."""
         return [hold for hold in self if hold.released is None]
 
     def ids(self) -> tuple[str, ...]:
-        """Return the ids of all holds, also of damaged ones. Raises StoreError."""
-        return self._store.folders(FOLDER)
+        """Return the ids of all holds, also of damaged ones. Raises StoreError.
+
+        A folder without objects is none: `add` was killed before there was a hold.
+        """
+        return tuple(sorted({item.path.split("/")[1] for item in self._store.list(FOLDER) if item.path.count("/") > 1}))
 
     def find(self, hold_id: str) -> Hold | None:
         """Return the hold; None if its object is missing. Raises StoreError if it is malformed."""
@@ -167,7 +170,11 @@ class Holds:
         return replace(hold, released=Signature(by, at))
 
     def forget_sessions(self, session_ids: Collection[str]) -> None:
-        """Replace erased sessions by their hashes in the holds that name them, in every version. Raises StoreError."""
+        """Replace erased sessions by their hashes in the holds that name them, in every version. Raises StoreError.
+
+        The custody lock is held: temporary files are those of killed commands, and are removed.
+        """
+        self._store.sweep(FOLDER)
         for hold in filter(None, map(self.find, self.ids())):
             if hold.scope.session_id in session_ids:
                 self.restore(replace(hold, scope=Scope.of(hold.scope.facts())))

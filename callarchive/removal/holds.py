@@ -4,6 +4,7 @@ A hold is in force from the moment its object is in the archive until the ledger
 or editing its objects ends no hold.
 """
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -43,8 +44,8 @@ class Person:
         return {"by": self.name} if self.user is None else {"by": self.name, "user": self.user}
 
     def is_named(self, other: str) -> bool:
-        """Return whether the other name is the person's, in any case."""
-        return self.name.casefold() == other.casefold()
+        """Return whether the other name is the person's, in any case, and composed or not."""
+        return _plain(self.name) == _plain(other)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,18 @@ class KnownHold:
         if known is None:
             raise StoreError(self.damage or f"nothing says what {self.hold_id} covers: restore {FOLDER}/{self.hold_id}")
         return known
+
+    @property
+    def edited_facts(self) -> dict[str, tuple[str | None, str | None]]:
+        """The facts in which archive and ledger differ, each as the archive and as the ledger has it."""
+        stored, recorded = self.stored, self.recorded
+        if stored is None or recorded is None:
+            return {}
+        facts, known = (
+            {**hold.scope.facts(), "reason": hold.reason, "by": hold.added.by} for hold in (stored, recorded)
+        )
+        names = sorted(facts.keys() | known.keys())
+        return {one: (facts.get(one), known.get(one)) for one in names if facts.get(one) != known.get(one)}
 
     @property
     def is_readable(self) -> bool:
@@ -137,13 +150,8 @@ class KnownHold:
             kind, what = ("removed", "its object is gone") if self.damage is None else ("unreadable", self.damage)
             yield kind, f"{name}: {what}, but the ledger has it ({entry}): {was}: {self._restored()}"
             return
-        facts, known = (
-            {**hold.scope.facts(), "reason": hold.reason, "by": hold.added.by} for hold in (stored, recorded)
-        )
-        for fact in sorted(facts.keys() | known.keys()):
-            if facts.get(fact) != known.get(fact):
-                shown = f"{fact} is {facts.get(fact)}, but {known.get(fact)} in the ledger ({entry})"
-                yield "edited", f"{name}: {shown}: {self._restored()}"
+        for fact, (there, here) in self.edited_facts.items():
+            yield "edited", f"{name}: {fact} is {there}, but {here} in the ledger ({entry}): {self._restored()}"
         if stored.released is not None and recorded.released is None:
             by = f"released by {stored.released.by} in the archive, but the ledger has no release, so it is in force"
             yield "added", f"{name}: {by}: remove {FOLDER}/{self.hold_id}/release.json"
@@ -157,7 +165,8 @@ class KnownHold:
             )
         elif stored.released and recorded.released and stored.released.by != recorded.released.by:
             by = f"released by {stored.released.by}, but by {recorded.released.by} in the ledger"
-            yield "edited", f"{name}: {by} (entry {self.entries[RELEASED].number}): {self._restored()}"
+            entry = f"entry {self.entries[RELEASED].number}"
+            yield "edited", f"{name}: {by} ({entry}): restore {FOLDER}/{self.hold_id}/release.json from a backup"
 
     def _restored(self) -> str:
         return f"restore {FOLDER}/{self.hold_id} from a backup, or run its `callarchive hold add` again"
@@ -207,8 +216,10 @@ def add_hold(connections: Connections, scope: Scope, *, reason: str, by: Person)
 
     Raises StoreError if it was not added. HoldError: it is in force, but the ledger does not have it.
     """
-    for known in known_holds(connections):
-        if known.is_in_force and (known.hold.scope.facts(), known.hold.reason) == (scope.facts(), reason):
+    for known in filter(lambda one: one.is_readable and one.is_in_force, known_holds(connections)):
+        was = known.recorded or known.hold
+        if (was.scope.facts(), was.reason) == (scope.facts(), reason):
+            known = replace(known, stored=None) if known.edited_facts else known  # noqa: PLW2901
             break
     else:
         hold = connections.holds.add(scope, reason=reason, by=by.name, at=connections.clock())
@@ -279,6 +290,10 @@ def signature_of(entry: Entry) -> Signature:
     if at is None:
         raise LedgerError(f"entry {entry.number} of the ledger has no time: run `callarchive ledger verify`")
     return Signature(str(entry.facts.get("by")), at)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _age(known: KnownHold) -> tuple[str, str]:

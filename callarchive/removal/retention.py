@@ -12,6 +12,7 @@ from callarchive.domain.errors import RefusedError, RetainedError
 from callarchive.domain.identifiers import path_segment
 from callarchive.removal.erasing import Done, Erasing, Order
 from callarchive.removal.erasure_entries import RETENTION
+from callarchive.removal.holds import holds_in_force
 from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_to
 from callarchive.removal.search import contents_of, days_with_rows, files_of_day
 
@@ -32,10 +33,10 @@ def overdue(connections: Connections) -> list[OverdueDay]:
     """Return the days with files in the archive that are past their time and are not all held, oldest first.
 
     Folders are listed, and files only of days that are past their time while something is held. Raises StoreError,
-    UnavailableError.
+    UnavailableError, LedgerError.
     """
     found = sorted(_past_their_time(connections), key=lambda one: (one.call_date, one.subaccount_id))
-    holds = connections.holds.active() if found else []
+    holds = holds_in_force(connections) if found else []
     return [one for one in found if not holds or _has_unheld_files(connections, one, holds)]
 
 
@@ -167,20 +168,14 @@ def archived_days(connections: Connections, subaccount_id: str) -> set[date]:
 
 def _has_unheld_files(connections: Connections, one: OverdueDay, holds: list[Hold]) -> bool:
     """Return whether a session has files of the day, and neither it nor one of its recordings is held."""
+    account, day = one.subaccount_id, one.call_date
     scopes = [hold.scope for hold in holds]
-    if any(
-        scope.subaccount_id is not None and scope.covers(Item(one.subaccount_id, one.call_date)) for scope in scopes
-    ):
+    if any(scope.kind == "account" and scope.covers(Item(account, day)) for scope in scopes):
         return False
-    held_sessions = {scope.session_id for scope in scopes if scope.session_id is not None}
-    held_recordings = {scope.recording_id for scope in scopes if scope.recording_id is not None}
-    folder = connections.archive.day_folder(one.subaccount_id, one.call_date)
     sessions: dict[str, set[str]] = {}
-    for above in (folder, f"{QUARANTINE}/{folder}"):
-        for item in connections.archive.store.list(above):
-            session_id, _, name = item.path.removeprefix(f"{above}/").partition("/")
-            sessions.setdefault(session_id, set()).add(name.partition(".")[0])
+    for _, session_id, recording_id in files_of_day(connections, account, day):
+        sessions.setdefault(session_id, set()).add(recording_id)
     return any(
-        session_id not in held_sessions and held_recordings.isdisjoint(recordings)
+        not any(scope.covers(Item(account, day, session_id, recording)) for scope in scopes for recording in recordings)
         for session_id, recordings in sessions.items()
     )

@@ -198,6 +198,38 @@ def test_the_same_command_completes_a_killed_one(archived: Any, run_here: Run) -
     assert len(listed(run_here)) == 2
 
 
+def test_a_hold_whose_addition_was_killed_before_its_object_blocks_nothing(archived: Any, run_here: Run) -> None:
+    left = folder_of(archived, "hold-abcdefgh") / ".0123456789abcdef.part"
+    left.parent.mkdir(parents=True)
+    left.write_text(f'{{"session_id": "{SESSION}"}}')
+    assert run_here("hold", "list")[0] == 0
+    assert run_here("hold", "release", add(run_here)["hold_id"])[0] == 0
+    with connections(archived) as opened:
+        assert holds_in_force(opened) == []
+        opened.holds.forget_sessions([SESSION])
+    assert not left.exists()
+
+
+def test_a_hold_may_be_added_beside_one_that_cannot_be_read(archived: Any, run_here: Run) -> None:
+    damaged = folder_of(archived, "hold-abcdefgh") / "hold.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    assert add(run_here)["hold_id"] != "hold-abcdefgh"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(SESSION, f"{SESSION[:-1]}f"), ("case 17", "case 99"), ('"by": "', '"by": "x')]
+)
+def test_the_same_command_restores_an_edited_hold(archived: Any, run_here: Run, old: str, new: str) -> None:
+    hold_id = add(run_here)["hold_id"]
+    file = folder_of(archived, hold_id) / "hold.json"
+    file.write_text(file.read_text().replace(old, new))
+    assert run_here("hold", "list")[0] == 1
+    assert add(run_here)["hold_id"] == hold_id
+    assert run_here("hold", "list")[0] == 0
+    assert len(entries(archived)) == len(listed(run_here)) == 1
+
+
 def test_a_release_that_was_killed_is_completed(archived: Any, run_here: Run) -> None:
     hold_id = add(run_here)["hold_id"]
     with connections(archived) as opened:
@@ -228,7 +260,7 @@ def test_two_people_release_a_hold(archived: Any, run_here: Run) -> None:
     assert code == 0
     assert f"callarchive hold release {hold_id} --by NAME" in out
     assert listed(run_here)[0]["state"] == "release requested"
-    for same in ("Ann", "ann ", " ANN"):
+    for same in ("Ann", "ann ", " ANN", "\uff21nn"):
         code, _, err = run_here("hold", "release", hold_id, "--by", same)
         assert code == 3
         assert "another person must confirm it" in err

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,8 @@ from callarchive.archiving.connections import Connections
 from callarchive.custody.holds import Scope
 from callarchive.monitoring.alert_rules import alert_on_past_time
 from callarchive.monitoring.past_time import KeptPastTime, kept_past_time
+from callarchive.removal.holds import Person, add_hold, release_hold
+from callarchive.removal.search import contents_of
 from callarchive.settings import load_settings
 
 DAY = date(2026, 1, 5)
@@ -66,6 +69,22 @@ def test_what_is_held_may_be_kept(trial: Any) -> None:
         hold = connections.holds.add(Scope(subaccount_id="demo_s3"), reason="case 7", by="anna", at=at)
         assert [one.subaccount_id for one in kept_past_time(connections).days] == ["demo_sftp"]
         connections.holds.release(hold, by="anna", at=at)
+        assert len(kept_past_time(connections).days) == 2
+
+
+def test_what_the_ledger_holds_may_be_kept_after_the_hold_was_removed_from_the_archive(trial: Any) -> None:
+    at = NOON + timedelta(days=40)
+    by = Person("anna")
+    with Connections(load_settings(trial.config), clock=lambda: at) as connections:
+        scopes = [
+            Scope(subaccount_id="demo_s3"),
+            *(Scope(session_id=one) for one in contents_of(connections, "demo_sftp", DAY).sessions),
+        ]
+        holds = [add_hold(connections, scope, reason="case 7", by=by).hold_id for scope in scopes]
+        shutil.rmtree(trial.config.parent / "archive" / "_holds")
+        assert kept_past_time(connections).days == ()
+        for hold_id in holds:
+            release_hold(connections, hold_id, reason=None, by=by)
         assert len(kept_past_time(connections).days) == 2
 
 
