@@ -46,9 +46,11 @@ class ErasureEntries:
         return found | (recorded or set())
 
     def naming(self, erasure: Erasure) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the number and the facts of the entries that are to be redacted."""
+        """Yield the number and the facts of the entries that are to be redacted; another account may have the same ids."""
         days = None if is_searched_everywhere(erasure) else [str(day) for day in near_days(erasure)]
-        return self._reader.naming(erasure.session_ids, erasure.recording_ids, days=days)
+        for number, facts in self._reader.naming(erasure.session_ids, erasure.recording_ids, days=days):
+            if facts.get("subaccount_id") in (None, erasure.subaccount_id):
+                yield number, facts
 
     def recorded(self, erasure: Erasure) -> set[int] | None:
         """Return the numbers of the entries that the erasure's own entries name; None without one, or if it was withdrawn."""

@@ -88,6 +88,9 @@ def line_without_erased(line: bytes, ids: ErasedIds) -> bytes | None:
     (subaccount_id, session_id), lookup = lookup_of(line)
     if subaccount_id == ids.subaccount_id and session_id in ids.session_ids:
         return None
+    recordings = {one.recording_id for one in lookup.recordings}
+    if subaccount_id != ids.subaccount_id and (session_id in ids.session_ids or recordings & ids.recording_ids):
+        return line  # another account's, which may have the same ids
     return line_of(subaccount_id, without_erased(lookup, ids), unmasked) if ids.in_text(line.decode()) else line
 
 

@@ -6,7 +6,7 @@ One object per day for lookups (`zstd -d`), and one per day and account for call
 import csv
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
@@ -68,15 +68,18 @@ class ResponseStore:
             raise StoreError(f"{day}, account {subaccount_id}: cannot pack the call log: {err.strerror}") from err
         self._store.replace(call_log_path(day, subaccount_id), data)
 
-    def erase(self, day: date, ids: ErasedIds) -> None:
+    def erase(self, day: date, ids: ErasedIds, *, others: Collection[str] = ()) -> None:
         """Remove the ids from the day's responses, with older versions of the objects. Raises StoreError.
 
-        Responses for sessions go, and of other responses the entries of recordings. Of call logs, rows that have an id go.
+        Responses for sessions go, and of other responses the entries of recordings. Of call logs, rows that have an id go,
+        but not in those of `others`: accounts that have a session with one of the ids.
         """
         erase_lookups(self._store, day, ids)
+        left = {call_log_path(day, account) for account in others}
         for item in self._store.list(call_log_path(day, "any").rpartition("/")[0]):
-            self._erase_from_call_log(item.path, ids)
-            self._store.erase_old_versions(item.path)
+            if item.path not in left:
+                self._erase_from_call_log(item.path, ids)
+                self._store.erase_old_versions(item.path)
 
     @contextmanager
     def load_call_log(self, day: date, subaccount_id: str) -> Iterator[list[Path] | None]:

@@ -3,12 +3,17 @@
 It does not record anything, and does not touch the archive. Killed anywhere, it is repeated; what it did it does not do again.
 """
 
+from typing import Any
+
+import pyarrow as pa
+
 from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.responses.store import ResponseStore
 from callarchive.archiving.transfer_journal import TransferJournal, journal_folder
 from callarchive.archiving.transforms import public_tables
 from callarchive.archiving.transforms.erased_rows import recounted, with_tombstones, without_erased
 from callarchive.catalog import schemas
+from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.schemas import Table
 from callarchive.domain.erased_ids import ErasedIds
 
@@ -19,7 +24,10 @@ def erase_from_catalog(day: CatalogDay, ids: ErasedIds, *, responses: ResponseSt
     Tombstones of recordings stay in `recording_files` and `recordings`. The caller holds the day's lock. Raises ArchiveError.
     """
     _Erasing(day, ids).tables()
-    responses.erase(day.date, ids)
+    sessions = day.rows(schemas.SESSION_IDS, columns=schemas.SESSION_IDS.key)
+    named = pc.is_in(sessions["session_id"], value_set=pa.array(sorted(ids.session_ids), pa.string()))
+    accounts: set[Any] = set(sessions.filter(named)["subaccount_id"].to_pylist())
+    responses.erase(day.date, ids, others=accounts - {ids.subaccount_id})
 
 
 _WITHOUT_IDS = (schemas.DAY_BOUNDS, schemas.STATUS_STATS, schemas.DURATION_STATS)

@@ -28,8 +28,13 @@ def without_erased(table: Table, rows: pa.Table, ids: ErasedIds, *, on: date) ->
     """
     if table in _PROSE:
         return rows_where(rows, pc.invert(_any_text(rows, ids.in_text)))
-    gone = _are_named(rows, ids)
-    kept = _cut(rows_where(rows, pc.invert(gone)), ids)
+    named = _are_named(rows, ids)
+    if "subaccount_id" in rows.column_names:  # another account may have the same ids: its rows stay whole
+        gone = pc.and_(named, pc.equal(rows["subaccount_id"], ids.subaccount_id))
+        others = rows_where(rows, pc.and_(named, pc.invert(gone)))
+        kept = pa.concat_tables([_cut(rows_where(rows, pc.invert(named)), ids), others])
+    else:
+        gone, kept = named, _cut(rows, ids)
     if table not in (RECORDING_FILES, RECORDINGS):
         return kept
     erased = rows.filter(gone)
@@ -104,14 +109,14 @@ def recounted(sessions: pa.Table, recordings: pa.Table) -> pa.Table:
 
 
 def _are_named(rows: pa.Table, ids: ErasedIds) -> Column:
-    """Return whether each row is of an erased session or recording."""
+    """Return whether each row is of a session or recording with one of the ids, whatever its account."""
     named: Column = pa.array([False] * len(rows), pa.bool_())
     if "subaccount_id" not in rows.column_names:
         return named
     for name, erased in (("session_id", ids.session_ids), ("recording_id", ids.recording_ids)):
         if name in rows.column_names:
             named = pc.or_(named, pc.is_in(rows[name], value_set=pa.array(sorted(erased), pa.string())))
-    return pc.fill_null(pc.and_(named, pc.equal(rows["subaccount_id"], ids.subaccount_id)), False)
+    return pc.fill_null(named, False)
 
 
 def _texts(rows: pa.Table) -> list[str]:

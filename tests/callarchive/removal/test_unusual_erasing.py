@@ -21,6 +21,7 @@ from callarchive.events.inbox.inbox import Inbox
 from callarchive.removal.erasing import Erasing, Order
 from callarchive.removal.obstacles import HeldError
 from callarchive.removal.search import places_of
+from callarchive.simulator.generation import generate_world
 from callarchive.simulator.running import DEMO_ACCOUNTS
 
 Start = Callable[..., Any]
@@ -194,3 +195,36 @@ def test_an_erasure_waits_for_a_run_of_its_day_and_a_hold_that_is_added_meanwhil
         waiting.join()
     assert [len(error.obstacles) for error in refused] == [1]
     assert {path: data for path, data in trial.files().items() if "_holds" not in path} == files
+
+
+def test_another_account_with_the_same_ids_keeps_everything(start_trial: Start) -> None:
+    one, other = DEMO_ACCOUNTS[0], replace(DEMO_ACCOUNTS[0], subaccount_id="demo_other")
+    day = date(2026, 1, 5)
+    world = generate_world(seed=3, accounts=[one], first_day=day, last_day=day, sessions_per_day=6)
+    copies = tuple(
+        replace(
+            session,
+            subaccount_id="demo_other",
+            recordings=tuple(replace(one, subaccount_id="demo_other") for one in session.recordings),
+        )
+        for session in world.sessions
+    )
+    world = replace(world, accounts=(one, other), sessions=world.sessions + copies)
+    trial = start_trial(accounts=(one, other), world=world)
+    trial.archive()
+
+    def others() -> list[Any]:
+        rows = [row for table in trial.tables().values() for row in table if row.get("subaccount_id") == "demo_other"]
+        files = {path: sha256 for path, sha256 in trial.files().items() if path.startswith("demo_other/")}
+        return [sorted(map(repr, rows)), files]
+
+    before = others()
+    session = next(row["session_id"] for row in trial.tables()["recordings"] if row["archive_status"] == "archived")
+    done = trial.run("erase", "--session", session, "--account", one.subaccount_id, "--reason", "case 17")
+    assert done.returncode == 0, done.stderr
+    assert others() == before
+    assert not [path for path in trial.files() if path.startswith(f"{one.subaccount_id}/") and session in path]
+    assert trial.run("archive", "--day", str(day), "--reread").returncode in (0, 4)
+    assert others() == before
+    verified = trial.run("verify")
+    assert verified.returncode == 0, verified.stdout
