@@ -12,7 +12,9 @@ from tempfile import gettempdir, mkdtemp
 
 log = logging.getLogger(__name__)
 
-_OURS = re.compile(r"callarchive-(export|log|play)-[a-z0-9_]{8}")
+_SUFFIX = ".locked"
+"""Versions that did not lock their folders did not name them so, and may be at work."""
+_OURS = re.compile(rf"callarchive-(export|log|play)-[a-z0-9_]{{8}}{re.escape(_SUFFIX)}")
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def remove_left_folders() -> None:
 
 def _locked_folder(prefix: str, held: ExitStack) -> Path:
     while True:
-        folder = Path(mkdtemp(prefix=prefix))
+        folder = Path(mkdtemp(prefix=prefix, suffix=_SUFFIX))
         with suppress(OSError):  # a file system without locks: nothing is removed there
             _lock(folder, held, wait=True)
         if folder.exists():  # nobody took it for a left one before it was locked

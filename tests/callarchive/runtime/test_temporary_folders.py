@@ -65,11 +65,12 @@ def test_the_error_of_the_work_is_not_replaced_by_that_of_the_removal(monkeypatc
 
 
 def test_what_a_killed_process_left_is_removed_and_what_others_use_stays(tmp_path: Path) -> None:
-    left, foreign, linked = (tmp_path / name for name in ("callarchive-export-abcd1234", "callarchive-backup", "kept"))
-    for folder in (left, foreign, linked):
+    names = ("callarchive-export-abcd1234.locked", "callarchive-backup", "callarchive-export-abcd1234", "kept")
+    left, foreign, of_older_version, linked = (tmp_path / name for name in names)
+    for folder in (left, foreign, of_older_version, linked):
         folder.mkdir()
         (folder / "0000.csv").write_text("session id and numbers")
-    (tmp_path / "callarchive-log-abcd1234").symlink_to(linked)
+    (tmp_path / "callarchive-log-abcd1234.locked").symlink_to(linked)
     program = (
         "import time; from callarchive.runtime.temporary_folders import temporary_folder as folder\n"
         "with folder('callarchive-export-') as one: print(one, flush=True); time.sleep(60)"
@@ -89,7 +90,8 @@ def test_what_a_killed_process_left_is_removed_and_what_others_use_stays(tmp_pat
             remove_left_folders()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "callarchive-backup",
-        "callarchive-log-abcd1234",
+        "callarchive-export-abcd1234",
+        "callarchive-log-abcd1234.locked",
         "kept",
     ]
     assert (linked / "0000.csv").exists()
