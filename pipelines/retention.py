@@ -16,7 +16,7 @@ from callarchive.domain.plurals import many
 from callarchive.settings import Settings
 
 if TYPE_CHECKING:
-    from callarchive.removal.obstacles import Obstacle
+    from callarchive.custody.holds import Hold
 
 JOB = "retention"
 _BY = "Dagster's job retention"
@@ -46,7 +46,7 @@ def remove_days_past_their_time(context: dg.OpExecutionContext, connections: dg.
                     f"{many(len(result.held), 'session', 'sessions')}, by {_names(holds)}" if result.held else "nothing"
                 )
             elif isinstance(result, HeldError):
-                held = f"all of it, by {_names(result.obstacles)}"
+                held = f"all of it, by {_names(result.holds)}"
             elif result is not None:
                 held, retained = "all of it, by Object Lock", result
             else:
@@ -65,7 +65,7 @@ def remove_days_past_their_time(context: dg.OpExecutionContext, connections: dg.
     context.add_output_metadata({**metadata, **table})
 
 
-def _names(holds: "Iterable[Obstacle]") -> str:
+def _names(holds: "Iterable[Hold]") -> str:
     return ", ".join(sorted({one.hold_id for one in holds}))
 
 

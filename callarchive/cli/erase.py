@@ -203,12 +203,12 @@ def _show_plan(
     from callarchive.removal.obstacles import HeldError
     from callarchive.removal.plan import planned
 
-    obstacles = erasing.obstacles()
+    holds = erasing.holds()
     plans = [
-        planned(connections, owner, day, obstacles, sessions=frozenset(found.sessions), recordings=found.recordings)
+        planned(connections, owner, day, holds, sessions=frozenset(found.sessions), recordings=found.recordings)
         for (owner, day), found in sorted(targets.items())
     ]
-    held = list(dict.fromkeys(one for plan in plans for one in plan.obstacles))
+    held = list(dict.fromkeys(one for plan in plans for one in plan.holds))
     if output.json:
         output.print_json(
             {
@@ -236,7 +236,7 @@ def _show_plan(
 
 def _plan_document(plan: "Planned") -> dict[str, Any]:
     shown = {name: getattr(plan, name) for name in plan.__dataclass_fields__}
-    shown["holds"] = [{"hold": one.hold_id, "scope": one.scope, "reason": one.reason} for one in shown.pop("obstacles")]
+    shown["holds"] = [{"hold": one.hold_id, "scope": str(one.scope), "reason": one.reason} for one in plan.holds]
     return shown
 
 
@@ -253,7 +253,7 @@ def _print_plan(output: Output, plan: "Planned") -> None:
         output.print_text(f"  recording {recording_id}")
     rows = ", ".join(f"{count} of {table}" for table, count in plan.rows.items())
     output.print_text(f"  rows: {rows or 'none'}")
-    for one in plan.obstacles:
+    for one in plan.holds:
         output.print_text(f"  held by {one.hold_id} ({one.scope}): {one.reason}")
 
 

@@ -36,7 +36,7 @@ def plan(context: typer.Context) -> None:
     output: Output = context.obj
     with output.connections() as connections:
         known = limits(connections)
-        days = list(planned_days(connections, Erasing(connections).obstacles())) if known else []
+        days = list(planned_days(connections, Erasing(connections).holds())) if known else []
         unknown = accounts_without_settings(connections)
     if output.json:
         kept = {account: keep_days for account, (keep_days, _) in known.items()}
@@ -137,5 +137,5 @@ def _hold_ids(result: "Done | RefusedError | None") -> list[str]:
     from callarchive.removal.obstacles import HeldError
 
     if isinstance(result, HeldError):
-        return sorted(one.hold_id for one in result.obstacles)
+        return sorted(one.hold_id for one in result.holds)
     return sorted({one.hold_id for found in getattr(result, "held", {}).values() for one in found})

@@ -9,11 +9,11 @@ import json
 import secrets
 import string
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from callarchive.domain.days import day_of_folder
 from callarchive.domain.erased_ids import ErasedIds, ids_anywhere
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.storage.stores import Store
@@ -199,10 +199,9 @@ class ErasureRegister:
     def _paths(self, first: date, last: date) -> Iterator[tuple[date, str]]:
         """Yield the days, in order, and the paths of the erasures of their calls."""
         for name in self._store.folders(FOLDER):
-            with suppress(ValueError):  # begun erasures, and what `verify` reports as extra
-                day = date.fromisoformat(name.removeprefix("call_date="))
-                for item in self._store.list(f"{FOLDER}/{name}") if first <= day <= last else ():
-                    yield day, item.path
+            day = day_of_folder(name)  # others: begun erasures, and what `verify` reports as extra
+            if day is not None and first <= day <= last:
+                yield from ((day, item.path) for item in self._store.list(f"{FOLDER}/{name}"))
 
     def _read(self, path: str) -> dict[str, Any]:
         try:
@@ -224,9 +223,9 @@ def session_hash(subaccount_id: str, session_id: str) -> str:
     return hashlib.sha256(f"{subaccount_id}/{session_id}".encode()).hexdigest()
 
 
-def new_erasure_id() -> str:
-    """Return an id of letters only: messages mask rows of digits that may be a phone number."""
-    return "erasure-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+def new_id(kind: str) -> str:
+    """Return an id that begins with the kind. It has letters only: messages mask rows of digits that may be a phone number."""
+    return f"{kind}-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
 
 
 def _path(erasure: Erasure) -> str:

@@ -5,14 +5,12 @@ visible: the ledger has an entry about each.
 """
 
 import json
-import secrets
-import string
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any, Self
 
-from callarchive.custody.erasures import session_hash
+from callarchive.custody.erasures import new_id, session_hash
 from callarchive.domain.days import parse_timestamp
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
 from callarchive.storage.stores import Store
@@ -156,7 +154,7 @@ class Holds:
 
     def add(self, scope: Scope, *, reason: str, by: str, at: datetime) -> Hold:
         """Add a hold, durable when this returns. Raises StoreError."""
-        hold = Hold(_new_id(), scope, reason, Signature(by, at))
+        hold = Hold(new_id("hold"), scope, reason, Signature(by, at))
         self.restore(hold)
         return hold
 
@@ -198,11 +196,6 @@ class Holds:
 
 def _path(hold_id: str, name: str) -> str:
     return f"{FOLDER}/{hold_id}/{name}"
-
-
-def _new_id() -> str:
-    """Return an id of letters only: messages mask rows of digits that may be a phone number."""
-    return "hold-" + "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
 
 
 def _signature(facts: dict[str, Any]) -> Signature:

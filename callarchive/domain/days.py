@@ -1,6 +1,7 @@
 """Days as the archive cuts them: in the configured time zone, 23 or 25 hours long where clocks change."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -28,6 +29,14 @@ def days_between(first: date, last: date) -> Iterator[date]:
     """Yield the days from `first` to `last`, both included."""
     for offset in range((last - first).days + 1):
         yield first + timedelta(days=offset)
+
+
+def day_of_folder(name: str) -> date | None:
+    """Return the day of a folder `call_date=YYYY-MM-DD`; None for any other name, also for days in other formats."""
+    with suppress(ValueError):
+        day = date.fromisoformat(name.removeprefix("call_date="))
+        return day if name == f"call_date={day}" else None
+    return None
 
 
 def spans_of(days: Iterable[date]) -> Iterator[tuple[date, date]]:

@@ -73,3 +73,8 @@ def path_segment(subaccount_id: str) -> str:
     """Return the account's folder: its id, with a leading `.` or `_`, which Parquet readers ignore, percent-encoded."""
     first = subaccount_id[0]
     return f"%{ord(first):02X}{subaccount_id[1:]}" if first in "._" else subaccount_id
+
+
+def account_of_segment(segment: str) -> str:
+    """Return the account whose `path_segment` it is."""
+    return chr(int(segment[1:3], 16)) + segment[3:] if segment.startswith(("%2E", "%5F")) else segment

@@ -14,8 +14,9 @@ from datetime import date
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.erasing import erase_from_catalog
 from callarchive.custody.erasures import FOLDER as REGISTER
-from callarchive.custody.erasures import Erasure, new_erasure_id
+from callarchive.custody.erasures import Erasure, new_id
 from callarchive.custody.holds import FOLDER as HOLDS
+from callarchive.custody.holds import Hold
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import ArchiveError, ConfigurationError, RetainedError
 from callarchive.domain.foreign_text import mask_numbers
@@ -24,9 +25,10 @@ from callarchive.ledger.redaction import LedgerReader, redact
 from callarchive.removal.dagster_storage import HOME_VARIABLE, dagster_home, erase_from_dagster
 from callarchive.removal.erasure_entries import RETENTION, ErasureEntries
 from callarchive.removal.erasure_files import days_to_change, delete_at_landing, delete_files, files_to_go
-from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_in, obstacles_to
-from callarchive.removal.plan import uris_of
-from callarchive.removal.search import DayContents, contents_of, files_of_day
+from callarchive.removal.holds import holds_in_force
+from callarchive.removal.obstacles import HeldError, distinct, held_by
+from callarchive.removal.plan import uris_of, wanted_of
+from callarchive.removal.search import contents_of, files_of_day
 from callarchive.runtime.temporary_folders import remove_left_folders
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ class Done:
     file_count: int
     entry_count: int
     landing_uris: tuple[str, ...]
-    held: Mapping[str, list[Obstacle]]
+    held: Mapping[str, list[Hold]]
 
 
 class Erasing:
@@ -75,9 +77,9 @@ class Erasing:
         self.out_of_reach: set[str] = set()
         self.failures: list[tuple[Erasure, ArchiveError]] = []
 
-    def obstacles(self) -> list[Obstacle]:
+    def holds(self) -> list[Hold]:
         """Return the holds in force. Raises ArchiveError."""
-        return obstacles_in(self._connections, self._reader)
+        return holds_in_force(self._connections, self._reader)
 
     def continue_begun(self, order: Order | None = None) -> list[Done]:
         """Continue what killed commands began, and return it. A hold withdraws what has deleted nothing yet.
@@ -101,9 +103,9 @@ class Erasing:
     def refuse_held(self, subaccount_id: str, day: date, sessions: set[str], recordings: Mapping[str, str]) -> None:
         """Raise HeldError if a hold covers one of these now: all days are checked before the first is changed."""
         contents = contents_of(self._connections, subaccount_id, day)
-        wanted = self._wanted(contents, subaccount_id, sessions, recordings)
-        if held := obstacles_to(self.obstacles(), subaccount_id, day, wanted):
-            raise HeldError(_distinct(held))
+        wanted = wanted_of(self._connections, contents, subaccount_id, sessions, recordings)
+        if held := held_by(self.holds(), subaccount_id, day, wanted):
+            raise HeldError(distinct(held))
 
     def erase(
         self,
@@ -125,10 +127,10 @@ class Erasing:
         with connections.custody_lock(), connections.day_lock(day):
             contents = contents_of(connections, subaccount_id, day)
             whole = set(contents.sessions) if everything else set(sessions)
-            wanted = self._wanted(contents, subaccount_id, whole, recordings or {})
-            held = obstacles_to(self.obstacles(), subaccount_id, day, wanted)
+            wanted = wanted_of(connections, contents, subaccount_id, whole, recordings or {})
+            held = held_by(self.holds(), subaccount_id, day, wanted)
             if held and (not everything or held.keys() == wanted.keys()):
-                raise HeldError(_distinct(held))
+                raise HeldError(distinct(held))
             wanted = {one: found for one, found in wanted.items() if one not in held}
             has_files = everything and not held and any(files_of_day(connections, subaccount_id, day))
             if not wanted and not has_files:
@@ -139,7 +141,7 @@ class Erasing:
                 frozenset(one for found in wanted.values() for one in found),
             )
             erasure = Erasure(
-                erasure_id=new_erasure_id(),
+                erasure_id=new_id("erasure"),
                 subaccount_id=subaccount_id,
                 call_date=day,
                 reason=ids.cut_from(mask_numbers(order.reason)),
@@ -191,24 +193,7 @@ class Erasing:
         except ConfigurationError as err:
             self.out_of_reach.add(f"{err}, and run this command again for Dagster's storage")
 
-    def _wanted(
-        self, contents: DayContents, subaccount_id: str, whole: set[str], recordings: Mapping[str, str]
-    ) -> dict[str, set[str]]:
-        """Return the recordings that go of each session: of whole ones also those that only events name."""
-        sessions = {one: contents.sessions.get(one, set()) for one in whole}
-        for recording_id, session_id in recordings.items():
-            if session_id not in whole:
-                sessions.setdefault(session_id, set()).add(recording_id)
-        inbox = self._connections.inbox()
-        if inbox is None or not whole:
-            return sessions
-        named = inbox.recordings(subaccount_id, whole)
-        return sessions | {
-            one: sessions[one] | {event.recording_id for event in named if event.session_id == one}
-            for one in {event.session_id for event in named} & sessions.keys()
-        }
-
-    def _begin(self, erasure: Erasure, order: Order | None, held: Mapping[str, list[Obstacle]]) -> Done:
+    def _begin(self, erasure: Erasure, order: Order | None, held: Mapping[str, list[Hold]]) -> Done:
         register = self._connections.register
         register.begin(erasure)
         register.add(erasure)
@@ -227,12 +212,12 @@ class Erasing:
             for one, found in sessions.items()
             if one in erasure.session_ids or not erasure.recording_ids.isdisjoint(found)
         }
-        if held := obstacles_to(self.obstacles(), account, day, covered):
-            obstacles = _distinct(held)
+        if held := held_by(self.holds(), account, day, covered):
+            holds = distinct(held)
             if self._is_untouched(erasure):
-                self._withdraw(erasure, recorded, [one.hold_id for one in obstacles])
-                raise HeldError(obstacles)
-            names = ", ".join(one.hold_id for one in obstacles)
+                self._withdraw(erasure, recorded, [hold.hold_id for hold in holds])
+                raise HeldError(holds)
+            names = ", ".join(hold.hold_id for hold in holds)
             log.warning("%s came too late for an erasure of %s that was begun before it", names, day)
         if not erasure.deleting:
             found = {one for session in erasure.session_ids for one in sessions.get(session, ())}
@@ -246,7 +231,7 @@ class Erasing:
         return self._delete(erasure, order, recorded, {})
 
     def _delete(
-        self, erasure: Erasure, order: Order | None, recorded: set[int], held: Mapping[str, list[Obstacle]]
+        self, erasure: Erasure, order: Order | None, recorded: set[int], held: Mapping[str, list[Hold]]
     ) -> Done:
         connections = self._connections
         bypass = order is not None and order.bypass_governance
@@ -283,10 +268,6 @@ class Erasing:
         if recorded is not None:
             self._entries.record_withdrawal(erasure, hold_ids)
         self._connections.register.withdraw(erasure)
-
-
-def _distinct(held: Mapping[str, list[Obstacle]]) -> list[Obstacle]:
-    return list(dict.fromkeys(one for found in held.values() for one in found))
 
 
 def _ids_of(account: str, erasures: Sequence[Erasure]) -> ErasedIds:

@@ -1,14 +1,15 @@
 """What an erasure would remove, and what it cannot reach: for a dry run."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from callarchive.archiving.connections import Connections
+from callarchive.custody.holds import Hold
 from callarchive.domain.erased_ids import ErasedIds
-from callarchive.removal.obstacles import Obstacle, obstacles_to
-from callarchive.removal.search import contents_of, files_of_day, rows_naming
+from callarchive.removal.obstacles import distinct, held_by
+from callarchive.removal.search import DayContents, contents_of, files_of_day, rows_naming
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Planned:
 
     Attributes:
         rows: rows by table, of all days that name the ids.
-        obstacles: the holds that forbid it.
+        holds: those that forbid it.
         landing_uris: where the landing has the recordings.
     """
 
@@ -29,7 +30,7 @@ class Planned:
     size_bytes: int
     rows: Mapping[str, int]
     event_count: int
-    obstacles: tuple[Obstacle, ...]
+    holds: tuple[Hold, ...]
     landing_uris: tuple[str, ...]
 
 
@@ -37,17 +38,14 @@ def planned(
     connections: Connections,
     subaccount_id: str,
     day: date,
-    obstacles: list[Obstacle],
+    holds: list[Hold],
     *,
     sessions: frozenset[str],
     recordings: Mapping[str, str],
 ) -> Planned:
     """Return what erasing these would remove. `recordings` has the session of each single recording. Raises ArchiveError."""
     contents = contents_of(connections, subaccount_id, day)
-    wanted = {one: contents.sessions.get(one, set()) for one in sessions}
-    for recording_id, session_id in recordings.items():
-        if session_id not in sessions:
-            wanted[session_id] = wanted.get(session_id, set()) | {recording_id}
+    wanted = wanted_of(connections, contents, subaccount_id, sessions, recordings)
     ids = ErasedIds(subaccount_id, sessions, frozenset(one for found in wanted.values() for one in found))
     files = [
         item.size_bytes
@@ -59,7 +57,6 @@ def planned(
         rows.update(counts)
     inbox = connections.inbox()
     events = {event.number for one in ids.all for event in (() if inbox is None else inbox.events_of(one))}
-    held = obstacles_to(obstacles, subaccount_id, day, wanted)
     return Planned(
         subaccount_id,
         day,
@@ -69,9 +66,31 @@ def planned(
         sum(files),
         dict(sorted(rows.items())),
         len(events),
-        tuple(dict.fromkeys(one for found in held.values() for one in found)),
+        tuple(distinct(held_by(holds, subaccount_id, day, wanted))),
         uris_of(connections, subaccount_id, [p for one, p in contents.sources.items() if one in ids.recording_ids]),
     )
+
+
+def wanted_of(
+    connections: Connections,
+    contents: DayContents,
+    subaccount_id: str,
+    sessions: Collection[str],
+    recordings: Mapping[str, str],
+) -> dict[str, set[str]]:
+    """Return the recordings that go of each session: of whole ones also those that only events name.
+
+    `recordings` has the session of each single recording.
+    """
+    wanted = {one: set(contents.sessions.get(one, ())) for one in sessions}
+    for recording_id, session_id in recordings.items():
+        if session_id not in sessions:
+            wanted.setdefault(session_id, set()).add(recording_id)
+    inbox = connections.inbox()
+    for event in () if inbox is None or not sessions else inbox.recordings(subaccount_id, sessions):
+        if event.session_id in wanted:
+            wanted[event.session_id].add(event.recording_id)
+    return wanted
 
 
 def uris_of(connections: Connections, subaccount_id: str, paths: "list[str] | frozenset[str]") -> tuple[str, ...]:

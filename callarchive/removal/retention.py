@@ -1,5 +1,6 @@
 """Retention: which days of an account are past their time, and their removal. Holds win."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -7,13 +8,13 @@ from datetime import date, timedelta
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.recording_archive import QUARANTINE
 from callarchive.custody.holds import Hold, Item
-from callarchive.domain.days import day_of
+from callarchive.domain.days import day_of, day_of_folder
 from callarchive.domain.errors import RefusedError, RetainedError
 from callarchive.domain.identifiers import path_segment
 from callarchive.removal.erasing import Done, Erasing, Order
 from callarchive.removal.erasure_entries import RETENTION
 from callarchive.removal.holds import holds_in_force
-from callarchive.removal.obstacles import HeldError, Obstacle, obstacles_to
+from callarchive.removal.obstacles import HeldError, held_by
 from callarchive.removal.search import contents_of, days_with_rows, files_of_day
 
 _FINISHED_AT_ONCE = 20
@@ -61,12 +62,12 @@ class PlannedDay:
     hold_ids: tuple[str, ...]
 
 
-def plan(connections: Connections, obstacles: list[Obstacle]) -> Iterator[PlannedDay]:
+def plan(connections: Connections, holds: list[Hold]) -> Iterator[PlannedDay]:
     """Yield what retention would remove, oldest day first. Raises ArchiveError."""
     for one in days_past_their_time(connections):
         account, day = one.subaccount_id, one.call_date
         sessions = contents_of(connections, account, day).sessions
-        held = obstacles_to(obstacles, account, day, sessions)
+        held = held_by(holds, account, day, sessions)
         sizes = [
             item.size_bytes for item, session_id, _ in files_of_day(connections, account, day) if session_id not in held
         ]
@@ -79,7 +80,7 @@ def plan(connections: Connections, obstacles: list[Obstacle]) -> Iterator[Planne
             file_count=len(sizes),
             size_bytes=sum(sizes),
             held_session_count=len(held),
-            hold_ids=tuple(sorted({obstacle.hold_id for found in held.values() for obstacle in found})),
+            hold_ids=tuple(sorted({hold.hold_id for found in held.values() for hold in found})),
         )
 
 
@@ -151,31 +152,16 @@ def _past_their_time(connections: Connections) -> Iterator[OverdueDay]:
 def archived_days(connections: Connections, subaccount_id: str) -> set[date]:
     """Return the account's days with a folder of files, also of quarantined ones."""
     folder = path_segment(subaccount_id)
-    names = {
-        name.removeprefix("call_date=")
-        for above in (folder, f"{QUARANTINE}/{folder}")
-        for name in connections.archive.store.folders(above)
-        if name.startswith("call_date=")
-    }
-    days = set()
-    for name in names:
-        try:
-            days.add(date.fromisoformat(name))
-        except ValueError:  # a folder of somebody else
-            continue
-    return days
+    names = {*connections.archive.store.folders(folder), *connections.archive.store.folders(f"{QUARANTINE}/{folder}")}
+    return {day for day in map(day_of_folder, names) if day is not None}
 
 
 def _has_unheld_files(connections: Connections, one: OverdueDay, holds: list[Hold]) -> bool:
     """Return whether a session has files of the day, and neither it nor one of its recordings is held."""
     account, day = one.subaccount_id, one.call_date
-    scopes = [hold.scope for hold in holds]
-    if any(scope.kind == "account" and scope.covers(Item(account, day)) for scope in scopes):
+    if any(hold.scope.kind == "account" and hold.scope.covers(Item(account, day)) for hold in holds):
         return False
-    sessions: dict[str, set[str]] = {}
+    sessions: dict[str, set[str]] = defaultdict(set)
     for _, session_id, recording_id in files_of_day(connections, account, day):
-        sessions.setdefault(session_id, set()).add(recording_id)
-    return any(
-        not any(scope.covers(Item(account, day, session_id, recording)) for scope in scopes for recording in recordings)
-        for session_id, recordings in sessions.items()
-    )
+        sessions[session_id].add(recording_id)
+    return len(held_by(holds, account, day, sessions)) < len(sessions)

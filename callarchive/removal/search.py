@@ -1,6 +1,5 @@
 """Where ids are: the days, rows, files, events and stored responses that name sessions and recordings."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -16,10 +15,10 @@ from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.schemas import Table
-from callarchive.domain.days import day_of
+from callarchive.domain.days import day_of, day_of_folder
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import DamagedTableError
-from callarchive.domain.identifiers import is_uuid, path_segment, uuid_time
+from callarchive.domain.identifiers import account_of_segment, is_uuid, path_segment, uuid_time
 from callarchive.domain.models import ArchiveStatus
 from callarchive.storage.stores import Store, StoredObject
 
@@ -215,7 +214,7 @@ def _in_archive(connections: Connections, identifier: str, kind: str, near: Coll
     for account in _accounts_with_folders(connections):
         for above in (path_segment(account), f"{QUARANTINE}/{path_segment(account)}"):
             for name in store.folders(above):
-                day = _day_in(f"{name}/")
+                day = day_of_folder(name)
                 if day is None or (near is not None and day not in near):
                     continue
                 if kind == "session_id":
@@ -230,7 +229,7 @@ def _in_archive(connections: Connections, identifier: str, kind: str, near: Coll
 
 def _accounts_with_folders(connections: Connections) -> list[str]:
     folders = {*connections.archive.account_folders(), *connections.archive.store.folders(QUARANTINE)}
-    return sorted(re.sub("^%([0-9A-F]{2})", lambda found: chr(int(found[1], 16)), name) for name in folders)
+    return sorted(map(account_of_segment, folders))
 
 
 def _in_answers(connections: Connections, identifier: str, kind: str, near: Collection[date] | None) -> Iterator[Place]:
@@ -248,7 +247,7 @@ def _in_answers(connections: Connections, identifier: str, kind: str, near: Coll
     for item in store.list(ANSWERS[1]) if kind == "session_id" else ():  # call logs name no recordings
         day = _day_in(item.path)
         if day is not None and (near is None or day in near) and mark in _unpacked(store, item.path).lower():
-            account = item.path.rpartition("/")[2].removesuffix(".tar.zst")
+            account = account_of_segment(item.path.rpartition("/")[2].removesuffix(".tar.zst"))
             yield Place(account, day, identifier)
 
 
@@ -267,10 +266,7 @@ def _days_with_journals(store: Store) -> set[date]:
 
 
 def _day_in(path: str) -> date | None:
-    try:
-        return date.fromisoformat(path.partition("call_date=")[2].partition("/")[0])
-    except ValueError:
-        return None
+    return next(filter(None, map(day_of_folder, path.split("/"))), None)
 
 
 def _unpacked(store: Store, path: str) -> bytes:

@@ -161,24 +161,21 @@ class InboxQueries:
         """Yield the account's events about ends of sessions, oldest first."""
         columns = [EVENTS.c[name] for name in StoredEvent.__slots__]
         chosen = sa.and_(EVENTS.c.subaccount_id == subaccount_id, EVENTS.c.kind == "session")
-        query = sa.select(*columns).where(chosen).order_by(EVENTS.c.number).limit(_EVENTS_AT_ONCE)
-        after = 0
-        while True:
-            with reading(self._engine) as connection:
-                rows = connection.execute(query.where(EVENTS.c.number > after)).tuples().all()
-            yield from (StoredEvent(*row) for row in rows)
-            if len(rows) < _EVENTS_AT_ONCE:
-                return
-            after = rows[-1][0]
+        yield from (StoredEvent(*row) for row in self._by_number(sa.select(*columns).where(chosen)))
 
     def texts(self, subaccount_id: str) -> Iterator[tuple[int, str]]:
         """Yield the number of each event of the account, and its texts: payload and type."""
-        query = sa.select(EVENTS.c.number, EVENTS.c.payload, EVENTS.c.event_type).order_by(EVENTS.c.number)
-        after, page = 0, query.where(EVENTS.c.subaccount_id == subaccount_id).limit(_EVENTS_AT_ONCE)
+        query = sa.select(EVENTS.c.number, EVENTS.c.payload, EVENTS.c.event_type)
+        for number, payload, event_type in self._by_number(query.where(EVENTS.c.subaccount_id == subaccount_id)):
+            yield number, f"{payload} {event_type}"
+
+    def _by_number(self, query: "sa.Select[Any]") -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query whose first column is the number, in its order, without a transaction that stays open."""
+        page, after = query.order_by(EVENTS.c.number).limit(_EVENTS_AT_ONCE), 0
         while True:
             with reading(self._engine) as connection:
                 rows = connection.execute(page.where(EVENTS.c.number > after)).tuples().all()
-            yield from ((number, f"{payload} {event_type}") for number, payload, event_type in rows)
+            yield from rows
             if len(rows) < _EVENTS_AT_ONCE:
                 return
             after = rows[-1][0]

@@ -8,11 +8,11 @@ from typing import Any
 from callarchive.archiving.connections import Connections
 from callarchive.custody import erasures, holds
 from callarchive.custody.erasures import Erasure
+from callarchive.domain.days import day_of_folder
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.ledger.checking import CheckedLedger, Entry
 from callarchive.monitoring.verification.findings import Defect, Finding
-from callarchive.monitoring.verification.unknown_names import day_of_folder
 from callarchive.removal.holds import known_holds
 
 _NAMES = re.compile(

@@ -5,7 +5,6 @@ Readers of the catalog that take every folder of a table for a partition would r
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from datetime import date
 
 from callarchive.archiving.catalog_day import begun_path
@@ -18,6 +17,7 @@ from callarchive.catalog import schemas
 from callarchive.catalog.zone import MARK_PATH
 from callarchive.custody.erasures import FOLDER as ERASED
 from callarchive.custody.holds import FOLDER as HOLDS
+from callarchive.domain.days import day_of_folder
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.foreign_text import cleaned_path
 from callarchive.ledger.batches import FOLDER as LEDGER
@@ -40,14 +40,6 @@ _FOLDERS_OF_DAYS = tuple(
 )
 _BESIDE_FILES = frozenset((LEDGER, HOLDS, ERASED))
 _ANYWHERE = frozenset((LOCKS, "_doctor", "lost+found"))
-
-
-def day_of_folder(name: str) -> date | None:
-    """Return the day of a partition's folder; None for any other name, also for days in other formats."""
-    with suppress(ValueError):
-        day = date.fromisoformat(name.removeprefix("call_date="))
-        return day if name == f"call_date={day}" else None
-    return None
 
 
 def unknown_names(connections: Connections) -> list[Finding]:

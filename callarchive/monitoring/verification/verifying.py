@@ -12,7 +12,7 @@ from callarchive.archiving.recording_archive import QUARANTINE, RecordingArchive
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
-from callarchive.domain.days import days_between
+from callarchive.domain.days import day_of_folder, days_between
 from callarchive.domain.errors import ArchiveError, ConfigurationError
 from callarchive.ledger.checking import CheckedLedger
 from callarchive.monitoring.verification.custody import concerns, unfinished_erasure
@@ -26,7 +26,6 @@ from callarchive.monitoring.verification.traces import (
     removed_from_responses,
     removed_from_steps,
 )
-from callarchive.monitoring.verification.unknown_names import day_of_folder
 from callarchive.monitoring.verification.witnessed import compare_with_ledger
 from callarchive.runtime.worker_pool import Progress
 from callarchive.storage.stores import Store

@@ -5,14 +5,14 @@ from datetime import date, timedelta
 
 import pytest
 
-from callarchive.custody.erasures import Erasure, ErasureRegister, new_erasure_id
+from callarchive.custody.erasures import Erasure, ErasureRegister, new_id
 from callarchive.domain.errors import StoreError
 from callarchive.storage.stores.opening import open_store
 
 _DAY = date(2026, 11, 1)
 _SESSION, _RECORDING = "e35e3d0e-065a-11ec-b119-676cb2bc33ef", "f35e3d0e-065a-11ec-b119-676cb2bc33ef"
 _ERASURE = Erasure(
-    erasure_id=new_erasure_id(),
+    erasure_id=new_id("erasure"),
     subaccount_id="acme_sg",
     call_date=_DAY,
     reason="request 12",

@@ -193,7 +193,7 @@ def test_an_erasure_waits_for_a_run_of_its_day_and_a_hold_that_is_added_meanwhil
             scope = Scope(session_id=row["session_id"])
             connections.holds.add(scope, reason="case 18", by="ada", at=trial.simulator.clock())
         waiting.join()
-    assert [len(error.obstacles) for error in refused] == [1]
+    assert [len(error.holds) for error in refused] == [1]
     assert {path: data for path, data in trial.files().items() if "_holds" not in path} == files
 
 
