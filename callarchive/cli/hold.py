@@ -50,7 +50,7 @@ def add(
         callarchive hold add --account acme_sg --from 2026-10-01 --to 2026-10-31 --reason "case 17"
     """
     from callarchive.domain.errors import ArchiveError, ConfigurationError
-    from callarchive.removal.held import effects_of, is_archived, other_kind, set_object_holds
+    from callarchive.removal.hold_effects import effects_of, is_archived, other_kind, set_object_holds
     from callarchive.removal.holds import add_hold
 
     output: Output = context.obj
@@ -120,7 +120,7 @@ def release(
     Nothing is erased by this. Exits with 3 if the person who requested the release confirms it.
     """
     from callarchive.domain.errors import ArchiveError
-    from callarchive.removal.held import release_object_holds
+    from callarchive.removal.hold_effects import release_object_holds
     from callarchive.removal.holds import ReleasedError, release_hold
 
     output: Output = context.obj

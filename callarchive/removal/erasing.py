@@ -23,12 +23,12 @@ from callarchive.domain.foreign_text import mask_numbers
 from callarchive.ledger.batches import FOLDER as LEDGER
 from callarchive.ledger.redaction import LedgerReader, redact
 from callarchive.removal.dagster_storage import HOME_VARIABLE, dagster_home, erase_from_dagster
+from callarchive.removal.day_contents import contents_of, files_of_day
 from callarchive.removal.erasure_entries import RETENTION, ErasureEntries
 from callarchive.removal.erasure_files import days_to_change, delete_at_landing, delete_files, files_to_go
 from callarchive.removal.holds import holds_in_force
 from callarchive.removal.obstacles import HeldError, distinct, held_by
 from callarchive.removal.plan import uris_of, wanted_of
-from callarchive.removal.search import contents_of, files_of_day
 from callarchive.runtime.temporary_folders import remove_left_folders
 
 log = logging.getLogger(__name__)

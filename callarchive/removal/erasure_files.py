@@ -9,8 +9,9 @@ from callarchive.archiving.connections import Connections
 from callarchive.custody.erasures import Erasure
 from callarchive.domain.errors import ConfigurationError
 from callarchive.ledger.batches import FOLDER as LEDGER
+from callarchive.removal.day_contents import day_folders, files_of_day
 from callarchive.removal.erasure_entries import ErasureEntries, is_searched_everywhere, near_days
-from callarchive.removal.search import day_folders, days_in, days_with_responses, files_of_day, rows_naming
+from callarchive.removal.search import days_in, days_with_responses, rows_naming
 
 _AT_ONCE = 16
 

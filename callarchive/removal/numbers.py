@@ -7,6 +7,8 @@ from typing import Any
 
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.responses.call_log_rows import names_a_number, plain_name
+from callarchive.archiving.responses.journal import LOOKUPS
+from callarchive.archiving.responses.store import CALL_LOGS
 from callarchive.catalog import schemas
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ConfigurationError, RefusedError
@@ -87,7 +89,7 @@ def _in_sessions(connections: Connections, account: str, is_it: Callable[[Any], 
 
 def _in_call_logs(connections: Connections, account: str, is_it: Callable[[Any], bool]) -> Iterator[Place]:
     """Yield the sessions of rows with a cell that is the number: a session's row has only two of its legs' numbers."""
-    for day in days_in(connections.catalog.store, "_answers/call_log"):
+    for day in days_in(connections.catalog.store, CALL_LOGS):
         with connections.responses.load_call_log(day, account) as files:
             for file in files or ():
                 with file.open(encoding="utf-8", newline="") as lines:
@@ -106,7 +108,7 @@ def _sessions_in(rows: Iterator[list[str]], is_it: Callable[[Any], bool]) -> Ite
 
 
 def _in_lookups(connections: Connections, account: str, is_it: Callable[[Any], bool]) -> Iterator[Place]:
-    for day in days_in(connections.catalog.store, "_answers/lookups"):
+    for day in days_in(connections.catalog.store, LOOKUPS):
         for (owner, session_id), lookup in connections.responses.lookups(day):
             if owner == account and lookup.body is not None and any(map(is_it, _numbers_in(lookup.body))):
                 yield Place(account, day, session_id)

@@ -8,8 +8,9 @@ from datetime import date
 from callarchive.archiving.connections import Connections
 from callarchive.custody.holds import Hold
 from callarchive.domain.erased_ids import ErasedIds
+from callarchive.removal.day_contents import DayContents, contents_of, files_of_day
 from callarchive.removal.obstacles import distinct, held_by
-from callarchive.removal.search import DayContents, contents_of, files_of_day, rows_naming
+from callarchive.removal.search import rows_naming
 
 
 @dataclass(frozen=True)

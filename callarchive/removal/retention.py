@@ -11,11 +11,12 @@ from callarchive.custody.holds import Hold, Item
 from callarchive.domain.days import day_of, day_of_folder
 from callarchive.domain.errors import RefusedError, RetainedError
 from callarchive.domain.identifiers import path_segment
+from callarchive.removal.day_contents import contents_of, files_of_day
 from callarchive.removal.erasing import Done, Erasing, Order
 from callarchive.removal.erasure_entries import RETENTION
 from callarchive.removal.holds import holds_in_force
 from callarchive.removal.obstacles import HeldError, held_by
-from callarchive.removal.search import contents_of, days_with_rows, files_of_day
+from callarchive.removal.search import days_with_rows
 
 _FINISHED_AT_ONCE = 20
 """Days whose ids are removed from events and Dagster's storage together: each search reads all of them."""

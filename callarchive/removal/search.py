@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.recording_archive import QUARANTINE
+from callarchive.archiving.responses.journal import LOOKUPS
+from callarchive.archiving.responses.store import CALL_LOGS
 from callarchive.archiving.transfer_journal import TransferJournal, journal_folder
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
@@ -18,13 +20,12 @@ from callarchive.catalog.schemas import Table
 from callarchive.domain.days import day_of, day_of_folder
 from callarchive.domain.erased_ids import ErasedIds
 from callarchive.domain.errors import DamagedTableError
-from callarchive.domain.identifiers import account_of_segment, is_uuid, path_segment, uuid_time
+from callarchive.domain.identifiers import account_of_segment, path_segment, uuid_time
 from callarchive.domain.models import ArchiveStatus
-from callarchive.storage.stores import Store, StoredObject
+from callarchive.removal.day_contents import TABLES
+from callarchive.storage.stores import Store
 
-ANSWERS = ("_answers/lookups", "_answers/call_log")
-_TABLES = (*schemas.STEP_TABLES, *schemas.PUBLIC_TABLES)
-_PROSE = tuple(table for table in _TABLES if "session_id" not in table.schema.names or table is schemas.RECONCILIATION)
+_PROSE = tuple(table for table in TABLES if "session_id" not in table.schema.names or table is schemas.RECONCILIATION)
 """Tables in which an id may be part of a text."""
 _IDS = ("session_id", "recording_id")
 _ONE = timedelta(days=1)
@@ -39,18 +40,6 @@ class Place:
     session_id: str
 
 
-@dataclass
-class DayContents:
-    """What there is of an account's day: the recordings of each session, without what was erased.
-
-    Attributes:
-        sources: the path in the landing of each recording whose object is known.
-    """
-
-    sessions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    sources: dict[str, str] = field(default_factory=dict)
-
-
 def places_of(connections: Connections, identifier: str, *, kind: str) -> set[Place]:
     """Return where the session or recording is, `kind` being session_id or recording_id; empty if nothing names it.
 
@@ -61,63 +50,11 @@ def places_of(connections: Connections, identifier: str, *, kind: str) -> set[Pl
     for place in _in_inbox(connections, identifier, kind):
         if (place.subaccount_id, place.session_id) not in known:
             found.add(place)
-    if not found:
-        near = _near(identifier)
-        found |= set(_in_archive(connections, identifier, kind, near)) | set(
-            _in_answers(connections, identifier, kind, near)
-        )
-    if not found:
-        found |= set(_in_archive(connections, identifier, kind, None)) | set(
-            _in_answers(connections, identifier, kind, None)
-        )
+    for days in (_near(identifier), None):
+        if not found:
+            found.update(_in_archive(connections, identifier, kind, days))
+            found.update(_in_answers(connections, identifier, kind, days))
     return found
-
-
-def contents_of(connections: Connections, subaccount_id: str, day: date) -> DayContents:
-    """Return the sessions and recordings that tables, journals and files of the day name. The day's lock is held."""
-    found, catalog = DayContents(), connections.catalog
-    for table in _TABLES:
-        names = table.schema.names
-        if "session_id" not in names or table is schemas.RECONCILIATION:
-            continue
-        wanted = ["session_id", *(name for name in ("recording_id", "archive_status", "source_path") if name in names)]
-        columns = ["subaccount_id", *wanted]
-        is_files = table is schemas.RECORDING_FILES
-        rows = (
-            TransferJournal(catalog, day).known(columns) if is_files else catalog.partition(table, day, columns=columns)
-        )
-        rows = rows.filter(pc.equal(rows["subaccount_id"], subaccount_id))
-        if "archive_status" in names:
-            rows = rows.filter(pc.not_equal(rows["archive_status"], ArchiveStatus.ERASED.value))
-        sessions: list[Any] = rows["session_id"].to_pylist()
-        if "recording_id" not in names:
-            for session_id in sessions:
-                found.sessions[session_id].update(())
-            continue
-        recordings: list[Any] = rows["recording_id"].to_pylist()
-        for session_id, recording_id in zip(sessions, recordings, strict=True):
-            found.sessions[session_id].add(recording_id)
-        if is_files:
-            paths = zip(recordings, rows["source_path"].to_pylist(), strict=True)
-            found.sources |= {recording_id: path for recording_id, path in paths if path is not None}
-    for _, session_id, recording_id in files_of_day(connections, subaccount_id, day):
-        if is_uuid(session_id):
-            found.sessions[session_id].update({recording_id} if is_uuid(recording_id) else set())
-    return found
-
-
-def files_of_day(connections: Connections, subaccount_id: str, day: date) -> Iterator[tuple[StoredObject, str, str]]:
-    """Yield each file of the account's day, archived or in quarantine, with its session and recording id by its path."""
-    for folder in day_folders(connections, subaccount_id, day):
-        for item in connections.archive.store.list(folder):
-            session_id, _, name = item.path.removeprefix(f"{folder}/").partition("/")
-            yield item, session_id, name.partition(".")[0]
-
-
-def day_folders(connections: Connections, subaccount_id: str, day: date) -> tuple[str, str]:
-    """Return the account's folders of the day: of archived files, and of quarantined ones."""
-    folder = connections.archive.day_folder(subaccount_id, day)
-    return folder, f"{QUARANTINE}/{folder}"
 
 
 def days_with_rows(connections: Connections, subaccount_id: str, last: date) -> set[date]:
@@ -137,7 +74,7 @@ def rows_naming(
 ) -> dict[date, Counter[str]]:
     """Return for each day the number of rows by table that name one of the ids, tombstones excepted; None: of all days."""
     found: dict[date, Counter[str]] = defaultdict(Counter)
-    for table in _TABLES:
+    for table in TABLES:
         names = [name for name in ("session_id", "recording_id") if name in table.schema.names]
         if table in _PROSE:
             texts = [field.name for field in table.schema if field.type == pa.string()]
@@ -163,7 +100,7 @@ def days_with_responses(connections: Connections, ids: Collection[str]) -> set[d
     store = connections.catalog.store
     wanted = [text.encode() for one in ids for text in (one, one.replace("-", ""))]
     found = set()
-    for folder in ANSWERS:
+    for folder in (LOOKUPS, CALL_LOGS):
         for item in store.list(folder):
             day = _day_in(item.path)
             if day is not None and day not in found:
@@ -178,7 +115,7 @@ def days_with_responses(connections: Connections, ids: Collection[str]) -> set[d
 
 
 def _in_tables(connections: Connections, identifier: str, kind: str) -> Iterator[Place]:
-    for table in _TABLES:
+    for table in TABLES:
         if kind in table.schema.names:
             columns = ["subaccount_id", "session_id"]
             is_one = pc.field(kind) == identifier
@@ -236,7 +173,7 @@ def _in_answers(connections: Connections, identifier: str, kind: str, near: Coll
     """Yield where stored responses of these days name the id; None: of all days."""
     store = connections.catalog.store
     mark = identifier.encode()
-    for item in store.list(ANSWERS[0]):
+    for item in store.list(LOOKUPS):
         day = _day_in(item.path)
         if day is None or (near is not None and day not in near) or mark not in _unpacked(store, item.path):
             continue
@@ -244,7 +181,7 @@ def _in_answers(connections: Connections, identifier: str, kind: str, near: Coll
             named = {session_id} if kind == "session_id" else {one.recording_id for one in lookup.recordings}
             if identifier in named:
                 yield Place(account, day, session_id)
-    for item in store.list(ANSWERS[1]) if kind == "session_id" else ():  # call logs name no recordings
+    for item in store.list(CALL_LOGS) if kind == "session_id" else ():  # call logs name no recordings
         day = _day_in(item.path)
         if day is not None and (near is None or day in near) and mark in _unpacked(store, item.path).lower():
             account = account_of_segment(item.path.rpartition("/")[2].removesuffix(".tar.zst"))

@@ -33,6 +33,8 @@ from callarchive.domain.models import Lookup
 from callarchive.domain.phone_numbers import HASH_PREFIX, PhoneNumberMask
 from callarchive.storage.stores import Store
 
+LOOKUPS = "_answers/lookups"
+
 log = logging.getLogger(__name__)
 
 
@@ -115,12 +117,12 @@ class ResponseJournal:
 
 def lookups_path(day: date) -> str:
     """Return the path of the day's object, relative to the store's root."""
-    return f"_answers/lookups/call_date={day}/answers.jsonl.zst"
+    return f"{LOOKUPS}/call_date={day}/answers.jsonl.zst"
 
 
 def pieces_folder(day: date) -> str:
     """Return the folder of the day's pieces, relative to the store's root."""
-    return f"_answers/lookups/call_date={day}/pieces"
+    return f"{LOOKUPS}/call_date={day}/pieces"
 
 
 def mask_once(mask: PhoneNumberMask) -> PhoneNumberMask:

@@ -31,6 +31,8 @@ from callarchive.domain.phone_numbers import PhoneNumberMask, unmasked
 from callarchive.runtime.temporary_folders import temporary_folder
 from callarchive.storage.stores import Store
 
+CALL_LOGS = "_answers/call_log"
+
 
 class ResponseStore:
     """The responses in a store, without what was erased. Writers must hold the day's lock."""
@@ -125,7 +127,7 @@ class ResponseStore:
 
 def call_log_path(day: date, subaccount_id: str) -> str:
     """Return the path of the account's call log of the day, relative to the store's root."""
-    return f"_answers/call_log/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
+    return f"{CALL_LOGS}/call_date={day}/{path_segment(subaccount_id)}.tar.zst"
 
 
 def _packed(files: Sequence[Path], mask: PhoneNumberMask, *, is_erased: Callable[[str], bool]) -> bytes:

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.recording_archive import QUARANTINE, RecordingArchive
+from callarchive.archiving.responses.journal import LOOKUPS
+from callarchive.archiving.responses.store import CALL_LOGS
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
@@ -76,7 +78,7 @@ def _days_of_tables(catalog: Store) -> set[date]:
     """Return the days in the tables. Files are listed too, because not every bucket lists folders."""
     tables = [table.folder for table in (*schemas.PUBLIC_TABLES, *schemas.STEP_TABLES)]
     days: set[date] = set()
-    for folder in (*tables, "_answers/lookups", "_answers/call_log"):
+    for folder in (*tables, LOOKUPS, CALL_LOGS):
         days |= _days_in(catalog.folders(folder))
     days |= _days_in(
         part for item in catalog.list(schemas.RECORDING_FILES.folder) for part in item.path.split("/")[-2:-1]

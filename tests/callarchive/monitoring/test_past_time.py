@@ -14,8 +14,8 @@ from callarchive.archiving.connections import Connections
 from callarchive.custody.holds import Scope
 from callarchive.monitoring.alert_rules import alert_on_past_time
 from callarchive.monitoring.past_time import KeptPastTime, kept_past_time
+from callarchive.removal.day_contents import contents_of
 from callarchive.removal.holds import Person, add_hold, release_hold
-from callarchive.removal.search import contents_of
 from callarchive.settings import load_settings
 
 DAY = date(2026, 1, 5)

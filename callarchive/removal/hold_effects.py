@@ -1,4 +1,4 @@
-"""What a new hold finds: what it covers, and what it is too late for."""
+"""What a hold does when it is added or released: what it covers, what it is too late for, and the legal hold of S3."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
