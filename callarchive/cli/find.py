@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from callarchive.monitoring.trace import Trace
     from callarchive.monitoring.trace_steps import Step
     from callarchive.settings import Settings
-    from callarchive.settings.sections import ArchiveSettings
+    from callarchive.settings.stores import ArchiveSettings
 
 
 def find(

@@ -24,14 +24,13 @@ from callarchive.settings.sections import (
     DagsterSettings,
     ForecastSettings,
     LookupSettings,
-    ObjectSettings,
     ReceiverSettings,
     ReconciliationLimits,
     ReopenSettings,
-    S3Settings,
     SmtpSettings,
     TransferSettings,
 )
+from callarchive.settings.stores import ObjectSettings, S3Settings
 from callarchive.settings.values import EIGHT_BY_EIGHT, Secret, unset_secrets
 
 __all__ = [

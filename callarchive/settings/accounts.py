@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from callarchive.domain.identifiers import SUBACCOUNT_PATTERN
-from callarchive.settings.sections import S3Settings
 from callarchive.settings.sql_text import PARAMETERS, parameters_in, why_refused
+from callarchive.settings.stores import S3Settings
 from callarchive.settings.values import (
     ConfigPath,
     HttpUrl,

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from callarchive.domain.errors import ConfigurationError
 from callarchive.runtime.time_zones import require_zone
-from callarchive.settings import sections
+from callarchive.settings import sections, stores
 from callarchive.settings.accounts import AccountSettings
 from callarchive.settings.values import Secret, Section, unset_secrets
 
@@ -22,8 +22,8 @@ class Settings(Section):
     """the time zone of the days, an IANA name such as Asia/Singapore."""
     start_date: date
     """the first day that Dagster offers."""
-    archive: sections.ArchiveSettings
-    catalog: sections.CatalogSettings
+    archive: stores.ArchiveSettings
+    catalog: stores.CatalogSettings
     inbox: sections.InboxSettings = Field(default={}, validate_default=True)  # validated, to make its path absolute
     transfer: sections.TransferSettings = sections.TransferSettings()
     lookups: sections.LookupSettings = sections.LookupSettings()

@@ -11,7 +11,7 @@ from callarchive.cli.find import _print_verdict, next_step
 from callarchive.cli.output import Output
 from callarchive.monitoring.trace import Trace
 from callarchive.monitoring.trace_steps import NO_EVENTS, Step, StepState, verdict_on
-from callarchive.settings.sections import ArchiveSettings
+from callarchive.settings.stores import ArchiveSettings
 
 URI = "s3://acme archive/a.mp3"
 FILE = {"archive_uri": URI, "sha256": "ab", "quarantine_uri": None, "source_uri": "sftp://acme/a.mp3"}
