@@ -16,7 +16,7 @@ from typing import Any
 from callarchive.domain.days import day_of_folder
 from callarchive.domain.erased_ids import ErasedIds, ids_anywhere
 from callarchive.domain.errors import ObjectNotFoundError, StoreError
-from callarchive.storage.stores import Store
+from callarchive.storage.stores import Store, StoredObject
 
 FOLDER = "_erased"
 _BEGUN = f"{FOLDER}/begun"
@@ -153,7 +153,7 @@ class ErasureRegister:
     def begun(self) -> list[Erasure]:
         """Return the erasures that were begun and are not complete. Raises StoreError if one is damaged."""
         found = []
-        for item in self._store.list(_BEGUN):
+        for item in self._listed(_BEGUN):
             if not (facts := self._read(item.path)):
                 continue
             try:
@@ -201,7 +201,11 @@ class ErasureRegister:
         for name in self._store.folders(FOLDER):
             day = day_of_folder(name)  # others: begun erasures, and what `verify` reports as extra
             if day is not None and first <= day <= last:
-                yield from ((day, item.path) for item in self._store.list(f"{FOLDER}/{name}"))
+                yield from ((day, item.path) for item in self._listed(f"{FOLDER}/{name}"))
+
+    def _listed(self, folder: str) -> list[StoredObject]:
+        """Return the folder's objects, without those of other names, which `verify` reports: they must stop no run."""
+        return [item for item in self._store.list(folder) if item.path.endswith(".json")]
 
     def _read(self, path: str) -> dict[str, Any]:
         try:

@@ -184,7 +184,8 @@ class CheckedLedger:
             self._add(f"the first {checkpoint.size} entries are not those of {witness.place}: the ledger was rewritten")
 
     def _add(self, problem: str) -> None:
-        self.problems.append(problem)
+        if problem not in self.problems:  # `extend` may find it again
+            self.problems.append(problem)
 
 
 def check_ledger(ledger: Ledger, witnesses: Sequence[Witness] = ()) -> CheckedLedger:

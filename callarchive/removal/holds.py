@@ -169,7 +169,8 @@ class KnownHold:
             yield "edited", f"{name}: {by} ({entry}): restore {FOLDER}/{self.hold_id}/release.json from a backup"
 
     def _restored(self) -> str:
-        return f"restore {FOLDER}/{self.hold_id} from a backup, or run its `callarchive hold add` again"
+        again = "" if RELEASED in self.entries else ", or run its `callarchive hold add` again"
+        return f"restore {FOLDER}/{self.hold_id} from a backup{again}"
 
     def in_force(self) -> Iterator[Hold]:
         """Yield the hold if it is in force, with the scope of the archive and with that of the ledger if they differ."""

@@ -56,6 +56,16 @@ def test_the_register_has_no_session_id_once_the_erasure_is_complete(register, t
     assert _SESSION not in left[0]
 
 
+def test_files_of_other_names_in_the_register_stop_nothing(register, tmp_path):
+    register.begin(_ERASURE)
+    register.add(_ERASURE)
+    for folder in ("begun", f"call_date={_DAY}"):
+        (tmp_path / "_erased" / folder / "notes.txt").write_text("x")
+    assert register.begun() == [_ERASURE]
+    assert register.around(_DAY).has_session("acme_sg", _SESSION)
+    assert [erasure_id for _, erasure_id, _ in register.entries()] == [_ERASURE.erasure_id]
+
+
 def test_a_damaged_register_is_an_error_because_what_was_erased_could_return(register, tmp_path):
     register.add(_ERASURE)
     (tmp_path / "_erased" / f"call_date={_DAY}" / f"{_ERASURE.erasure_id}.json").write_text("{")

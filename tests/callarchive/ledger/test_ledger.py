@@ -279,6 +279,9 @@ def test_an_erased_entry_keeps_the_tree_and_needs_an_entry_that_says_so(ledger: 
     ledger.store.replace(batch.path, Batch(batch.before, batch.note, lines).encode())
     assert b'"number":6' not in ledger.store.read(batch.path)
     assert problems(ledger) == "entry 6 was erased, and no entry says so (1 of that kind)"
+    checked = check_ledger(ledger)
+    checked.extend()  # as `verify` does for each day
+    assert len(checked.problems) == 1
     ledger.append([{"event": "erased", "entries": [6]}])
     assert problems(ledger) == ""
 
