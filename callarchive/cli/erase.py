@@ -1,32 +1,24 @@
 """`callarchive erase`: remove sessions or recordings, and everything that names them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from callarchive.cli.erasure_output import show_done, show_plan
 from callarchive.cli.find import no_id
 from callarchive.cli.output import Output
 from callarchive.cli.people import By, Reason, given_reason, person
 from callarchive.domain.errors import ArchiveError, ConfigurationError, InvalidIdError
 from callarchive.domain.foreign_text import MASK
 from callarchive.domain.identifiers import parse_id, plain_id
-from callarchive.domain.plurals import many, size_text
 
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
-    from callarchive.removal.erasing import Done, Erasing, Order
+    from callarchive.removal.erasing import Erasing
     from callarchive.removal.plan import Planned
-
-OUT_OF_REACH = (
-    "8x8's own copy: ask 8x8 to delete it",
-    "backups and replicas of the archive, the catalog and the inbox: delete or expire them",
-    "evidence files, reports and exports that were given away: ask for them back",
-    "id files, databases and logs of your own systems that name the session",
-)
 
 BypassGovernance = Annotated[
     bool,
@@ -95,6 +87,7 @@ def erase(
         callarchive erase --number +6561234567 --reason "case 17"
     """
     from callarchive.removal.erasing import Erasing, Order
+    from callarchive.removal.obstacles import HeldError
 
     output: Output = context.obj
     if sum(1 for given in (sessions, recordings, number, go_on) if given) != 1:
@@ -132,7 +125,10 @@ def erase(
             if not _find(connections, one, kind, account, targets) and one not in continued
         ]
         if dry_run:
-            _show_plan(output, connections, erasing, targets, earlier, begun_count=len(begun))
+            plans = _plans(connections, erasing, targets)
+            show_plan(output, plans, earlier, begun_count=len(begun))
+            if held := list(dict.fromkeys(hold for plan in plans for hold in plan.holds)):
+                raise HeldError(held)
             return
         for (owner, day), found in targets.items():
             erasing.refuse_held(owner, day, found.sessions, found.recordings)
@@ -143,7 +139,7 @@ def erase(
         erasing.finish()
         if earlier:
             erasing.erase_from_dagster(connections.register.ids_erased_with(wanted))
-    _show_done(output, order, done, earlier, erasing.out_of_reach, is_number=number is not None)
+    show_done(output, order, done, earlier, erasing.out_of_reach, is_number=number is not None)
 
 
 def _id(text: str) -> str:
@@ -191,116 +187,11 @@ def _already_erased(connections: "Connections", wanted: str, kind: str, account:
     )
 
 
-def _show_plan(
-    output: Output,
-    connections: "Connections",
-    erasing: "Erasing",
-    targets: _Targets,
-    earlier: list[str],
-    *,
-    begun_count: int,
-) -> None:
-    from callarchive.removal.obstacles import HeldError
+def _plans(connections: "Connections", erasing: "Erasing", targets: _Targets) -> "list[Planned]":
     from callarchive.removal.plan import planned
 
     holds = erasing.holds()
-    plans = [
+    return [
         planned(connections, owner, day, holds, sessions=frozenset(found.sessions), recordings=found.recordings)
         for (owner, day), found in sorted(targets.items())
     ]
-    held = list(dict.fromkeys(one for plan in plans for one in plan.holds))
-    if output.json:
-        output.print_json(
-            {
-                "dry_run": True,
-                "would_erase": [_plan_document(plan) for plan in plans],
-                "already_erased": earlier,
-                "begun": begun_count,
-                "out_of_reach": [*_uris(plans), *OUT_OF_REACH],
-            }
-        )
-    else:
-        for plan in plans:
-            _print_plan(output, plan)
-        for text in earlier:
-            output.print_text(text)
-        if not plans and not earlier:
-            output.print_text("no session has this number")
-        if begun_count:
-            output.print_text(f"{many(begun_count, 'erasure was', 'erasures were')} begun and will be continued first")
-        _print_out_of_reach(output, _uris(plans))
-        output.print_text("Nothing was changed.")
-    if held:
-        raise HeldError(held)
-
-
-def _plan_document(plan: "Planned") -> dict[str, Any]:
-    shown = {name: getattr(plan, name) for name in plan.__dataclass_fields__}
-    shown["holds"] = [{"hold": one.hold_id, "scope": str(one.scope), "reason": one.reason} for one in plan.holds]
-    return shown
-
-
-def _print_plan(output: Output, plan: "Planned") -> None:
-    output.print_text(
-        f"{plan.subaccount_id}, {plan.call_date}: {many(len(plan.session_ids), 'session', 'sessions')},"
-        f" {many(len(plan.recording_ids), 'recording', 'recordings')},"
-        f" {many(plan.file_count, 'file', 'files')} ({size_text(plan.size_bytes)}),"
-        f" {many(plan.event_count, 'event', 'events')}"
-    )
-    for session_id in plan.session_ids:
-        output.print_text(f"  session {session_id}")
-    for recording_id in plan.recording_ids:
-        output.print_text(f"  recording {recording_id}")
-    rows = ", ".join(f"{count} of {table}" for table, count in plan.rows.items())
-    output.print_text(f"  rows: {rows or 'none'}")
-    for one in plan.holds:
-        output.print_text(f"  held by {one.hold_id} ({one.scope}): {one.reason}")
-
-
-def _uris(plans: "Iterable[Planned]") -> list[str]:
-    return [f"{uri}: --delete-at-landing deletes it" for plan in plans for uri in plan.landing_uris]
-
-
-def _show_done(
-    output: Output, order: "Order", done: "list[Done]", earlier: list[str], more: set[str], *, is_number: bool
-) -> None:
-    uris = [] if order.delete_at_landing else [uri for item in done for uri in item.landing_uris]
-    left = [f"{uri}: the object that 8x8 pushed; delete it there" for uri in uris] + sorted(more)
-    if output.json:
-        erased = [
-            {
-                "erasure": item.erasure.erasure_id,
-                "subaccount_id": item.erasure.subaccount_id,
-                "call_date": item.erasure.call_date,
-                "session_ids": sorted(item.erasure.session_ids),
-                "recording_ids": sorted(item.erasure.recording_ids),
-                "files": item.file_count,
-                "redacted_entries": item.entry_count,
-                "at": item.erasure.at,
-            }
-            for item in done
-        ]
-        output.print_json({"erased": erased, "already_erased": earlier, "out_of_reach": [*left, *OUT_OF_REACH]})
-        return
-    for item in done:
-        output.print_text(
-            f"erased: {item.erasure.subaccount_id}, {item.erasure.call_date}:"
-            f" {many(len(item.erasure.session_ids), 'session', 'sessions')},"
-            f" {many(len(item.erasure.recording_ids), 'recording', 'recordings')},"
-            f" {many(item.file_count, 'file', 'files')},"
-            f" {many(item.entry_count, 'entry', 'entries')} of the ledger redacted ({item.erasure.erasure_id})"
-        )
-    for text in earlier:
-        output.print_text(text)
-    if not done and not earlier:
-        output.print_text("no session has this number" if is_number else "nothing was begun")
-    if done:
-        _print_out_of_reach(output, left)
-    for text in [] if done else sorted(more):
-        output.print_text(text)
-
-
-def _print_out_of_reach(output: Output, left: list[str]) -> None:
-    output.print_text("Out of reach:")
-    for text in (*left, *OUT_OF_REACH):
-        output.print_text(f"  {text}")
