@@ -65,17 +65,21 @@ class LedgerRecorder:
                 self._ledger.store.delete(open_path(partition["path"]))
             self._keep(batch)
 
-    def record(self, facts: Facts) -> Batch:
-        """Append an entry, give the anchor the checkpoint, and return the batch.
-
-        Raises ConfigurationError if the ledger is signed and cannot be signed here; LedgerError, StoreError.
-        """
+    def require_writing(self) -> None:
+        """Raise as `record` would if the ledger cannot be written or signed here, or the anchor is out of reach."""
         self.start()
         head = None if self._ledger.can_sign else self._ledger.head()
         if head is not None and head.is_signed:
             raise ConfigurationError(
                 "the ledger is signed, and ledger.signing_key is not set here: run it where recordings are archived"
             )
+
+    def record(self, facts: Facts) -> Batch:
+        """Append an entry, give the anchor the checkpoint, and return the batch.
+
+        Raises ConfigurationError if the ledger is signed and cannot be signed here; LedgerError, StoreError.
+        """
+        self.require_writing()
         batch = self._ledger.append([facts])
         self._keep(batch)
         return batch

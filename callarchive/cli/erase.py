@@ -1,5 +1,6 @@
 """`callarchive erase`: remove sessions or recordings, and everything that names them."""
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
@@ -58,7 +59,7 @@ def erase(
         typer.Option(
             "--number",
             metavar="NUMBER",
-            help="All sessions of a phone number, where the catalog keeps numbers or their hashes.",
+            help="All sessions of a phone number, where the catalog keeps numbers or their hashes; - for standard input.",
             show_default=False,
         ),
     ] = None,
@@ -92,6 +93,8 @@ def erase(
     output: Output = context.obj
     if sum(1 for given in (sessions, recordings, number, go_on) if given) != 1:
         raise typer.BadParameter("give one of them", param_hint="--session, --recording, --number or --continue")
+    if number == "-":  # so that neither the list of processes nor the shell's history has it
+        number = sys.stdin.readline().strip()
     if number:
         reason = reason and reason.replace(number, MASK)
     kind, given = ("session_id", sessions) if sessions else ("recording_id", recordings)

@@ -195,6 +195,7 @@ class Erasing:
 
     def _begin(self, erasure: Erasure, order: Order | None, held: Mapping[str, list[Hold]]) -> Done:
         register = self._connections.register
+        self._connections.recorder.require_writing()  # else it would stay begun, and block runs, for want of a key
         register.begin(erasure)
         register.add(erasure)
         recorded = self._entries.record(erasure, None)

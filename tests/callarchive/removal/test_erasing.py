@@ -1,5 +1,7 @@
 """Erasure on archived days: what is gone, what stays, and that no run brings it back."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,30 @@ def test_a_hold_that_only_the_ledger_knows_still_holds(shared: Any, a_recording:
         connections.recorder.record({"event": "hold_released", "hold": "hold-removed", "by": "a"})
     planned = shared.run("erase", "--session", row["session_id"], "--reason", "case 17", "--dry-run")
     assert planned.returncode == 0, planned.stderr
+
+
+def test_a_number_is_read_from_standard_input(shared: Any) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from callarchive.cli import main; main()",
+        "erase",
+        "--number",
+        "-",
+        "--reason",
+        "x",
+    ]
+    environment = shared.process_environment()
+    done = subprocess.run(command, check=False, input="+6561234567\n", env=environment, capture_output=True, text=True)
+    assert (done.returncode, "phone numbers are dropped" in done.stderr) == (3, True), done.stderr
+
+
+def test_nothing_is_begun_where_the_ledger_cannot_be_signed(trial: Any, a_recording: Any) -> None:
+    head, marker, accounts = trial.config.read_text().partition("[[accounts]]")
+    assert trial.run("ledger", "keygen", "--output", str(trial.config.parent / "key.pem")).returncode == 0
+    trial.config.write_text(f'{head}[ledger]\nsigning_key = {{ file = "key.pem" }}\n{marker}{accounts}')
+    trial.archive()
+    trial.config.write_text(head + marker + accounts)
+    done = trial.run("erase", "--session", a_recording(trial)["session_id"], "--reason", "case 17")
+    assert (done.returncode, "ledger.signing_key is not set" in done.stderr) == (2, True), done.stderr
+    assert not (trial.config.parent / "archive" / "_erased").exists()
