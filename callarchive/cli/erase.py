@@ -2,8 +2,6 @@
 
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,23 +17,13 @@ from callarchive.domain.identifiers import parse_id, plain_id
 if TYPE_CHECKING:
     from callarchive.archiving.connections import Connections
     from callarchive.removal.erasing import Erasing
+    from callarchive.removal.homes import Targets
     from callarchive.removal.plan import Planned
 
 BypassGovernance = Annotated[
     bool,
     typer.Option("--bypass-governance", help="Also delete what S3 Object Lock retains in governance mode."),
 ]
-
-
-@dataclass
-class _Wanted:
-    """The sessions that go as a whole, and the single recordings with their sessions, of an account's day."""
-
-    sessions: set[str] = field(default_factory=set)
-    recordings: dict[str, str] = field(default_factory=dict)
-
-
-_Targets = dict[tuple[str, date], _Wanted]
 
 
 def erase(
@@ -88,6 +76,8 @@ def erase(
         callarchive erase --number +6561234567 --reason "case 17"
     """
     from callarchive.removal.erasing import Erasing, Order
+    from callarchive.removal.homes import Target, Targets, at_home
+    from callarchive.removal.numbers import days_without_numbers
     from callarchive.removal.obstacles import HeldError
 
     output: Output = context.obj
@@ -116,27 +106,29 @@ def erase(
         if done:
             erasing.finish()
         continued = {one for item in done for one in item.erasure.ids.all}
-        targets: _Targets = defaultdict(_Wanted)
+        found: Targets = defaultdict(Target)
         if number is not None:
-            _find_number(connections, number, account, targets)
+            _find_number(connections, number, account, found)
+            erasing.out_of_reach.update(days_without_numbers(connections, account=account))
         for erasure, err in erasing.failures:
             if go_on or not erasure.ids.all.isdisjoint(wanted):
                 raise err
         earlier = [
             _already_erased(connections, one, kind, account)
             for one in wanted
-            if not _find(connections, one, kind, account, targets) and one not in continued
+            if not _find(connections, one, kind, account, found) and one not in continued
         ]
+        targets = at_home(connections, found)
         if dry_run:
             plans = _plans(connections, erasing, targets)
-            show_plan(output, plans, earlier, begun_count=len(begun))
+            show_plan(output, plans, earlier, begun_count=len(begun), out_of_reach=erasing.out_of_reach)
             if held := list(dict.fromkeys(hold for plan in plans for hold in plan.holds)):
                 raise HeldError(held)
             return
-        for (owner, day), found in targets.items():
-            erasing.refuse_held(owner, day, found.sessions, found.recordings)
-        for (owner, day), found in sorted(targets.items()):
-            result = erasing.erase(owner, day, order, sessions=found.sessions, recordings=found.recordings)
+        for (owner, day), target in targets.items():
+            erasing.refuse_held(owner, day, target.sessions, target.recordings)
+        for (owner, day), target in sorted(targets.items()):
+            result = erasing.erase(owner, day, order, sessions=target.sessions, recordings=target.recordings)
             if result is not None:
                 done.append(result)
         erasing.finish()
@@ -152,7 +144,7 @@ def _id(text: str) -> str:
         raise ConfigurationError(no_id(text)) from err
 
 
-def _find(connections: "Connections", wanted: str, kind: str, account: str | None, targets: _Targets) -> bool:
+def _find(connections: "Connections", wanted: str, kind: str, account: str | None, targets: "Targets") -> bool:
     """Add the places of the id to the targets, and return whether there is one."""
     from callarchive.removal.search import places_of
 
@@ -166,7 +158,7 @@ def _find(connections: "Connections", wanted: str, kind: str, account: str | Non
     return bool(places)
 
 
-def _find_number(connections: "Connections", number: str, account: str | None, targets: _Targets) -> None:
+def _find_number(connections: "Connections", number: str, account: str | None, targets: "Targets") -> None:
     from callarchive.removal.numbers import places_of_number
 
     for place in places_of_number(connections, number, account=account):
@@ -190,7 +182,7 @@ def _already_erased(connections: "Connections", wanted: str, kind: str, account:
     )
 
 
-def _plans(connections: "Connections", erasing: "Erasing", targets: _Targets) -> "list[Planned]":
+def _plans(connections: "Connections", erasing: "Erasing", targets: "Targets") -> "list[Planned]":
     from callarchive.removal.plan import planned
 
     holds = erasing.holds()

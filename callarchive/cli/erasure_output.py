@@ -1,6 +1,6 @@
 """What `callarchive erase` prints: a plan, or what was erased, and what is out of its reach."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from callarchive.cli.output import Output
@@ -18,8 +18,11 @@ _OUT_OF_REACH = (
 )
 
 
-def show_plan(output: Output, plans: "list[Planned]", earlier: list[str], *, begun_count: int) -> None:
+def show_plan(
+    output: Output, plans: "list[Planned]", earlier: list[str], *, begun_count: int, out_of_reach: Collection[str]
+) -> None:
     """Print what a dry run found; `earlier` says of ids that they were erased before."""
+    left = [*_uris(plans), *sorted(out_of_reach)]
     if output.json:
         output.print_json(
             {
@@ -27,7 +30,7 @@ def show_plan(output: Output, plans: "list[Planned]", earlier: list[str], *, beg
                 "would_erase": [_plan_document(plan) for plan in plans],
                 "already_erased": earlier,
                 "begun": begun_count,
-                "out_of_reach": [*_uris(plans), *_OUT_OF_REACH],
+                "out_of_reach": [*left, *_OUT_OF_REACH],
             }
         )
         return
@@ -39,7 +42,7 @@ def show_plan(output: Output, plans: "list[Planned]", earlier: list[str], *, beg
         output.print_text("no session has this number")
     if begun_count:
         output.print_text(f"{many(begun_count, 'erasure was', 'erasures were')} begun and will be continued first")
-    _print_out_of_reach(output, _uris(plans))
+    _print_out_of_reach(output, left)
     output.print_text("Nothing was changed.")
 
 

@@ -24,9 +24,10 @@ from callarchive.ledger.batches import FOLDER as LEDGER
 from callarchive.ledger.redaction import LedgerReader, redact
 from callarchive.removal.dagster_storage import HOME_VARIABLE, dagster_home, erase_from_dagster
 from callarchive.removal.day_contents import contents_of, files_of_day
-from callarchive.removal.erasure_entries import RETENTION, ErasureEntries
+from callarchive.removal.erasure_entries import MOST_IDS, RETENTION, ErasureEntries
 from callarchive.removal.erasure_files import days_to_change, delete_at_landing, delete_files, files_to_go
 from callarchive.removal.holds import holds_in_force
+from callarchive.removal.homes import elsewhere
 from callarchive.removal.obstacles import HeldError, distinct, held_by
 from callarchive.removal.plan import uris_of, wanted_of
 from callarchive.runtime.temporary_folders import remove_left_folders
@@ -128,7 +129,7 @@ class Erasing:
             contents = contents_of(connections, subaccount_id, day)
             whole = set(contents.sessions) if everything else set(sessions)
             wanted = wanted_of(connections, contents, subaccount_id, whole, recordings or {})
-            held = held_by(self.holds(), subaccount_id, day, wanted)
+            held = self._held(subaccount_id, day, wanted, is_retention=order.kind == RETENTION)
             if held and (not everything or held.keys() == wanted.keys()):
                 raise HeldError(distinct(held))
             wanted = {one: found for one, found in wanted.items() if one not in held}
@@ -193,6 +194,21 @@ class Erasing:
         except ConfigurationError as err:
             self.out_of_reach.add(f"{err}, and run this command again for Dagster's storage")
 
+    def _held(
+        self, subaccount_id: str, day: date, sessions: Mapping[str, set[str]], *, is_retention: bool
+    ) -> dict[str, list[Hold]]:
+        """Return the held ones of the sessions. A hold may cover what another day has of one, which would go as well."""
+        holds = self.holds()
+        if not holds:
+            return {}
+        everywhere = not is_retention and len(sessions) <= MOST_IDS
+        found = held_by(holds, subaccount_id, day, sessions)
+        others = elsewhere(self._connections, subaccount_id, day, sessions, everywhere=everywhere)
+        for other, of_other in others.items():
+            for session_id, more in held_by(holds, subaccount_id, other, of_other).items():
+                found[session_id] = [*found.get(session_id, ()), *more]
+        return found
+
     def _begin(self, erasure: Erasure, order: Order | None, held: Mapping[str, list[Hold]]) -> Done:
         register = self._connections.register
         self._connections.recorder.require_writing()  # else it would stay begun, and block runs, for want of a key
@@ -213,7 +229,7 @@ class Erasing:
             for one, found in sessions.items()
             if one in erasure.session_ids or not erasure.recording_ids.isdisjoint(found)
         }
-        if held := held_by(self.holds(), account, day, covered):
+        if held := self._held(account, day, covered, is_retention=erasure.kind == RETENTION):
             holds = distinct(held)
             if self._is_untouched(erasure):
                 self._withdraw(erasure, recorded, [hold.hold_id for hold in holds])

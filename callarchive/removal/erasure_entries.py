@@ -9,7 +9,7 @@ from callarchive.custody.erasures import Erasure, session_hash
 from callarchive.ledger.redaction import ERASED, WITHDRAWN, LedgerReader
 
 RETENTION = "retention"
-_MOST_IDS = 100
+MOST_IDS = 100
 """Above it, only a day and its neighbours are searched for ids: as retention does."""
 
 
@@ -76,4 +76,4 @@ def near_days(erasure: Erasure) -> list[date]:
 
 def is_searched_everywhere(erasure: Erasure) -> bool:
     """Return whether all days, and not only the day and its neighbours, are searched for the ids."""
-    return erasure.kind != RETENTION and len(erasure.ids.all) <= _MOST_IDS
+    return erasure.kind != RETENTION and len(erasure.ids.all) <= MOST_IDS

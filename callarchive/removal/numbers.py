@@ -10,13 +10,14 @@ from callarchive.archiving.responses.call_log_rows import names_a_number, plain_
 from callarchive.archiving.responses.journal import LOOKUPS
 from callarchive.archiving.responses.store import CALL_LOGS
 from callarchive.catalog import schemas
-from callarchive.domain.days import day_of
+from callarchive.catalog.arrow_columns import pc
+from callarchive.domain.days import day_of, spans_of
 from callarchive.domain.errors import ConfigurationError, RefusedError
 from callarchive.domain.identifiers import plain_id
 from callarchive.domain.payloads import UnreadableError, parse_json
 from callarchive.domain.phone_numbers import HASH_PREFIX, numbers_in, phone_number_mask
 from callarchive.events.inbox.inbox import Inbox
-from callarchive.removal.search import Place, days_in
+from callarchive.removal.search import Place, days_in, rows_by_day
 from callarchive.settings import AccountSettings
 
 _NUMBERS = ("source_number", "destination_number")
@@ -58,6 +59,29 @@ def places_of_number(connections: Connections, number: str, *, account: str | No
         if (inbox := connections.inbox()) is not None:
             found |= set(_in_events(connections, inbox, one.subaccount_id, is_it))
     return found
+
+
+def days_without_numbers(connections: Connections, *, account: str | None = None) -> list[str]:
+    """Return, a text for each account, the days with calls and without numbers: no call of them is found by one."""
+    texts = []
+    for one in connections.settings.accounts:
+        if account not in (None, one.subaccount_id):
+            continue
+        rows = rows_by_day(
+            connections.catalog,
+            schemas.SESSIONS,
+            list(_NUMBERS),
+            None,
+            filter_=pc.field("subaccount_id") == one.subaccount_id,
+        )
+        days = [day for day, numbers in rows if all(numbers[name].null_count == len(numbers) for name in _NUMBERS)]
+        spans = [str(first) if first == last else f"{first} to {last}" for first, last in spans_of(sorted(days))]
+        if spans:
+            texts.append(
+                f"{one.subaccount_id}: no phone numbers are kept of {', '.join(spans)}, so these days were not searched:"
+                " archive them again, or find the session ids in your own booking system"
+            )
+    return texts
 
 
 def _matcher(account: AccountSettings, digits: str) -> Callable[[Any], bool]:

@@ -81,12 +81,11 @@ def wanted_of(
 ) -> dict[str, set[str]]:
     """Return the recordings that go of each session: of whole ones also those that only events name.
 
-    `recordings` has the session of each single recording.
+    `recordings` has the session of each recording that goes, whatever the day has of it.
     """
     wanted = {one: set(contents.sessions.get(one, ())) for one in sessions}
     for recording_id, session_id in recordings.items():
-        if session_id not in sessions:
-            wanted.setdefault(session_id, set()).add(recording_id)
+        wanted.setdefault(session_id, set()).add(recording_id)
     inbox = connections.inbox()
     for event in () if inbox is None or not sessions else inbox.recordings(subaccount_id, sessions):
         if event.session_id in wanted:

@@ -64,7 +64,7 @@ def days_with_rows(connections: Connections, subaccount_id: str, last: date) -> 
         is_one = pc.field("subaccount_id") == subaccount_id
         if "archive_status" in table.schema.names:
             is_one = is_one & (pc.field("archive_status") != ArchiveStatus.ERASED.value)
-        rows = _rows(connections.catalog, table, ["subaccount_id"], None, filter_=is_one, last=last)
+        rows = rows_by_day(connections.catalog, table, ["subaccount_id"], None, filter_=is_one, last=last)
         found |= {day for day, _ in rows}
     return found
 
@@ -78,7 +78,7 @@ def rows_naming(
         names = [name for name in ("session_id", "recording_id") if name in table.schema.names]
         if table in _PROSE:
             texts = [field.name for field in table.schema if field.type == pa.string()]
-            for day, rows in _rows(connections.catalog, table, texts, days, filter_=None):
+            for day, rows in rows_by_day(connections.catalog, table, texts, days, filter_=None):
                 columns = [rows[name].to_pylist() for name in texts]
                 count = sum(any(map(ids.in_text, row)) for row in zip(*columns, strict=True))
                 found[day].update({table.name: count} if count else {})
@@ -90,7 +90,7 @@ def rows_naming(
         is_one = is_one & (pc.field("subaccount_id") == ids.subaccount_id)
         if "archive_status" in table.schema.names:
             is_one = is_one & (pc.field("archive_status") != ArchiveStatus.ERASED.value)
-        for day, rows in _rows(connections.catalog, table, ["subaccount_id"], days, filter_=is_one):
+        for day, rows in rows_by_day(connections.catalog, table, ["subaccount_id"], days, filter_=is_one):
             found[day].update({table.name: len(rows)} if len(rows) else {})
     return {day: counts for day, counts in found.items() if counts}
 
@@ -121,7 +121,7 @@ def _in_tables(connections: Connections, identifier: str, kind: str) -> Iterator
             is_one = pc.field(kind) == identifier
             if "archive_status" in table.schema.names:
                 is_one = is_one & (pc.field("archive_status") != ArchiveStatus.ERASED.value)
-            for day, rows in _rows(connections.catalog, table, columns, None, filter_=is_one):
+            for day, rows in rows_by_day(connections.catalog, table, columns, None, filter_=is_one):
                 for row in rows.to_pylist():
                     if row["session_id"] is not None:
                         yield Place(row["subaccount_id"], day, row["session_id"])
@@ -216,7 +216,7 @@ def _unpacked(store: Store, path: str) -> bytes:
         return data
 
 
-def _rows(
+def rows_by_day(
     catalog: Catalog,
     table: Table,
     columns: list[str],

@@ -1,6 +1,7 @@
 """Erasure by phone number: which calls are found, and that the number itself is written nowhere."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,17 +10,21 @@ from callarchive.catalog import schemas
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.domain.errors import ConfigurationError
 from callarchive.removal.numbers import DroppedNumbersError, places_of_number
+from callarchive.removal.search import Place
 from callarchive.simulator.running import DEMO_ACCOUNTS
 
 Start = Callable[..., Any]
 KEEP = 'phone_numbers = "keep"'
+IN_DEMO_S3 = 'subaccount_id = "demo_s3"'
 HASH = 'phone_numbers = "hash"\nphone_hash_key = { env = "HASH_KEY" }'
 
 
-def started(start_trial: Start, monkeypatch: pytest.MonkeyPatch, **numbers: str) -> Any:
-    """Archive a day with these settings for phone numbers by account."""
+def started(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch, *, days: int = 1, sessions_per_day: int = 5, **numbers: str
+) -> Any:
+    """Archive days with these settings for phone numbers by account."""
     monkeypatch.setenv("HASH_KEY", "secret of the tests")
-    trial = start_trial(sessions_per_day=5, accounts=DEMO_ACCOUNTS[: len(numbers)])
+    trial = start_trial(days=days, sessions_per_day=sessions_per_day, accounts=DEMO_ACCOUNTS[: len(numbers)])
     text = trial.config.read_text()
     for account, setting in numbers.items():
         line = f'subaccount_id = "{account}"'
@@ -92,4 +97,43 @@ def test_the_number_that_was_erased_is_nowhere(
     assert not places_with(folder / "catalog", [digits])
     assert not places_with(folder / "archive", [digits])
     assert digits not in done.stdout + done.stderr + planned.stdout + planned.stderr
+    assert trial.run("verify").returncode == 0
+
+
+def test_a_call_that_only_a_neighbours_call_log_has_is_held_and_erased_on_its_own_day(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch, document: Any
+) -> None:
+    trial = started(start_trial, monkeypatch, days=2, sessions_per_day=12, demo_s3="")
+    first, second = trial.days
+    trial.config.write_text(trial.config.read_text().replace(IN_DEMO_S3, f"{IN_DEMO_S3}\n{KEEP}"))
+    trial.archive(first)  # its call log has calls of the second day, whose numbers were dropped
+    recordings = {
+        one["session_id"]: one
+        for one in trial.tables()["recordings"]
+        if one["archive_status"] == "archived" and one["call_date"] == second
+    }
+    with trial.connections() as connections:
+        call, digits = next(
+            (one, one.legs[0].source.digits)
+            for one in calls_of(trial, "demo_s3")
+            if one.session_id in recordings
+            and Place("demo_s3", first, one.session_id) in places_of_number(connections, one.legs[0].source.digits)
+        )
+    row = recordings[call.session_id]
+    file = Path(row["archive_uri"].removeprefix("file://"))
+    words = ("--number", digits, "--reason", "case 17")
+    day = ("--from", str(second), "--to", str(second))
+    for scope in (("--recording", row["recording_id"]), ("--account", "demo_s3", *day)):
+        hold = document(trial.run("hold", "add", *scope, "--reason", "case 18", "--json"))["hold_id"]
+        for more in ((), ("--dry-run",)):
+            assert trial.run("erase", *words, *more).returncode == 3
+        assert file.exists()
+        document(trial.run("hold", "release", hold, "--json"))
+    done = document(trial.run("erase", *words, "--json"))
+    of_call = [one for one in done["erased"] if call.session_id in one["session_ids"]]
+    assert [one["call_date"] for one in of_call] == [str(second)]
+    assert row["recording_id"] in of_call[0]["recording_ids"]
+    assert not file.exists()
+    assert any(f"no phone numbers are kept of {second}" in text for text in done["out_of_reach"])
+    assert not any(f"no phone numbers are kept of {first}" in text for text in done["out_of_reach"])
     assert trial.run("verify").returncode == 0
