@@ -260,12 +260,15 @@ def test_a_run_lists_the_folders_of_holds_and_erasures_once(
     start_trial: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial, listed = start_trial(sessions_per_day=4), list[str]()
-    for name in ("folders", "list"):
 
-        def noting(store: LocalStore, folder: str, real: Callable[..., Any] = getattr(LocalStore, name)) -> Any:
+    def noting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def note(store: LocalStore, folder: str) -> Any:
             listed.append(folder)
             return real(store, folder)
 
-        monkeypatch.setattr(LocalStore, name, noting)
+        return note
+
+    for name in ("folders", "list"):
+        monkeypatch.setattr(LocalStore, name, noting(getattr(LocalStore, name)))
     trial.archive(DAY)
     assert sorted(folder for folder in listed if folder.startswith(("_erased", "_holds"))) == ["_erased", "_holds"]
