@@ -1,6 +1,6 @@
 """Other traces of a day's rows, which remain if a row is removed together with everything computed from it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from callarchive.catalog.arrow_columns import Column, keys_of, pc
 from callarchive.catalog.parquet_catalog import Catalog
 from callarchive.catalog.rows import Key
 from callarchive.catalog.schemas import Table
+from callarchive.custody.erasures import Erased
 from callarchive.domain.errors import ArchiveError, StoreError
 from callarchive.domain.evidence import Present
 from callarchive.domain.foreign_text import cleaned_path
@@ -56,10 +57,10 @@ def removed_from_steps(tables: DayTables, files: pa.Table, *, accounts: Sequence
     return list(dict.fromkeys(findings))
 
 
-def removed_from_responses(catalog: Catalog, tables: DayTables) -> list[Finding]:
+def removed_from_responses(catalog: Catalog, tables: DayTables, erased: Callable[[], Erased]) -> list[Finding]:
     """Return findings for sessions and recordings in a stored response that neither the day nor its neighbours have.
 
-    Also for lookups that are older than the response, or have another status.
+    Also for erased ones in it, and for lookups that are older than the response, or have another status.
     """
     if tables.damaged(schemas.SESSION_IDS, schemas.RECORDING_METADATA, schemas.LOOKUPS):
         return []
@@ -77,12 +78,17 @@ def removed_from_responses(catalog: Catalog, tables: DayTables) -> list[Finding]
             if account in tables.failed_accounts or status != LookupStatus.OK or not lookup.recordings:
                 continue
             key = f"{account}/{session_id}"
+            if key not in sessions and erased().has_session(account, session_id):
+                findings.append(_returned(key, "a stored response"))
+                continue
             if key not in sessions:
                 findings.append(_removed(schemas.SESSION_IDS, key, "a stored response of 8x8 names its recordings"))
-            listed = {f"{account}/{recording.recording_id}": None for recording in lookup.recordings}
+            listed = {f"{account}/{recording.recording_id}": recording.recording_id for recording in lookup.recordings}
             findings += [
-                _removed(schemas.RECORDING_METADATA, lost, "a stored response names it")
-                for lost in listed
+                _returned(lost, "a stored response")
+                if erased().has_recording(account, recording_id)
+                else _removed(schemas.RECORDING_METADATA, lost, "a stored response names it")
+                for lost, recording_id in listed.items()
                 if lost not in recordings
             ]
             if key in known:
@@ -93,8 +99,8 @@ def removed_from_responses(catalog: Catalog, tables: DayTables) -> list[Finding]
     return findings
 
 
-def removed_from_call_logs(connections: Connections, tables: DayTables) -> list[Finding]:
-    """Return findings for sessions in a stored call log of 8x8 that neither the day nor its neighbours have."""
+def removed_from_call_logs(connections: Connections, tables: DayTables, erased: Callable[[], Erased]) -> list[Finding]:
+    """Return findings for sessions in a stored call log of 8x8 that neither the day nor its neighbours have, or were erased."""
     if tables.damaged(schemas.SESSION_IDS):
         return []
     catalog = connections.catalog
@@ -112,8 +118,14 @@ def removed_from_call_logs(connections: Connections, tables: DayTables) -> list[
         except ArchiveError as err:
             findings.append(Finding(Defect.UNREADABLE, f"{catalog.store.uri(path)}: not checked: {err}"))
             continue
-        lost = sorted({f"{name}/{session.session_id}" for session in found} - sessions)
-        findings += [_removed(schemas.SESSION_IDS, key, "the stored call log names it") for key in lost]
+        named = {f"{name}/{session.session_id}": session.session_id for session in found}
+        findings += [
+            _returned(key, "the stored call log")
+            if erased().has_session(name, session_id)
+            else _removed(schemas.SESSION_IDS, key, "the stored call log names it")
+            for key, session_id in sorted(named.items())
+            if key not in sessions
+        ]
     return findings
 
 
@@ -152,6 +164,10 @@ def _keys(catalog: Catalog, table: Table, days: Sequence[date]) -> set[str]:
 def _lacking(keys: Column, among: Column) -> list[str]:
     lost: list[str] = sorted(keys.filter(pc.invert(pc.is_in(keys, value_set=among))).unique().to_pylist())
     return lost
+
+
+def _returned(key: str, by: str) -> Finding:
+    return Finding(Defect.ADDED, f"{cleaned_path(key)}: it was erased, but {by} names it: erase it again")
 
 
 def _removed(table: Table, key: str, why: str) -> Finding:

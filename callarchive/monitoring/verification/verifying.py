@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cache, partial
 
 import pyarrow as pa
 
@@ -14,8 +15,9 @@ from callarchive.archiving.responses.store import CALL_LOGS
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import rows_in
+from callarchive.custody.erasures import Erased
 from callarchive.domain.days import day_of_folder, days_between
-from callarchive.domain.errors import ArchiveError, ConfigurationError
+from callarchive.domain.errors import ArchiveError, ConfigurationError, StoreError
 from callarchive.ledger.checking import CheckedLedger
 from callarchive.monitoring.verification.custody import concerns, unfinished_erasure
 from callarchive.monitoring.verification.discrepancies import compare_reconciliation
@@ -182,6 +184,13 @@ def _known_files(connections: Connections, tables: DayTables) -> pa.Table | None
         return None
 
 
+def _erased(connections: Connections, day: date) -> Erased:
+    try:
+        return connections.register.around(day)
+    except StoreError:  # `compare_custody` reports it
+        return Erased()
+
+
 def _compare_tables(connections: Connections, tables: DayTables, files: pa.Table) -> list[Finding]:
     accounts = [account.subaccount_id for account in connections.settings.accounts]
     findings = removed_from_steps(tables, files, accounts=accounts)
@@ -190,5 +199,7 @@ def _compare_tables(connections: Connections, tables: DayTables, files: pa.Table
     if public.sessions is not None and public.recordings is not None:
         findings += compare_reconciliation(connections, tables, sessions=public.sessions, recordings=public.recordings)
     if any(tables.present(table) for table in schemas.STEP_TABLES):
-        findings += removed_from_responses(connections.catalog, tables) + removed_from_call_logs(connections, tables)
+        erased = cache(partial(_erased, connections, tables.day))
+        findings += removed_from_responses(connections.catalog, tables, erased)
+        findings += removed_from_call_logs(connections, tables, erased)
     return findings

@@ -43,6 +43,9 @@ class Held:
             release_hold(connections, self.released, reason=None, by=Person("bob"))
             entries = self.root / "archive" / "_ledger" / "entries"
             self.ledger_before = {path: path.read_bytes() for path in entries.iterdir()}
+            self.responses_before = {
+                path: path.read_bytes() for path in (self.root / "catalog" / "_answers").rglob("*.*")
+            }
             erasing = Erasing(connections)
             done = erasing.erase(
                 self.erased["subaccount_id"],
@@ -139,6 +142,12 @@ def readable_again(held: Held) -> None:
         path.write_bytes(data)
 
 
+def responses_again(held: Held) -> None:
+    for path, data in held.responses_before.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
 TAMPERINGS: dict[str, tuple[Change, str]] = {
     "hold removed": (
         lambda h: h.path(h.hold).unlink(),
@@ -200,6 +209,10 @@ TAMPERINGS: dict[str, tuple[Change, str]] = {
         "begun/erasure-forged.json: it says that its deletion has begun, but the ledger",
     ),
     "ledger rolled back behind the erasure": (readable_again, "was erased and is readable again ("),
+    "responses rolled back behind the erasure": (
+        responses_again,
+        "added {account}/{erased}: it was erased, but a stored response names it: erase it again",
+    ),
     "tombstone forged": (
         lambda h: h.set_status("erased", recording_id=h.kept["recording_id"]),
         "edited recording_files {account}/{kept}: it is erased, but the ledger has no erasure of it",
@@ -222,6 +235,7 @@ def test_tampering_with_holds_and_erasures_is_named(held: Held, kind: str) -> No
         "account": held.kept["subaccount_id"],
         "kept": held.kept["recording_id"],
         "gone": held.erased["recording_id"],
+        "erased": held.erased["session_id"],
     }
     report = "\n".join(held.report())
     assert expected.format(**names) in report
