@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from callarchive.cli import (
     archive,
@@ -44,8 +45,20 @@ _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
 
 _CONFIG = ("--config", "-c")
 
+_ORDER = (
+    *("init", "archive", "forecast", "doctor", "push-config", "webhooks", "status", "alerts", "find", "play", "report"),
+    *("verify", "ledger", "evidence", "hold", "erase", "retention", "audit", "demo"),
+)
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, _: Any) -> list[str]:
+        return sorted(self.commands, key=_ORDER.index)
+
+
 app = typer.Typer(
     name="callarchive",
+    cls=_InOrder,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -75,9 +88,6 @@ app.add_typer(hold.hold_app, name="hold", short_help="Forbid the erasure of reco
 app.add_typer(retention.retention_app, name="retention", short_help="Remove what is past its time.")
 app.command("audit", short_help="Show who did what: holds, erasures, evidence, changes at 8x8.")(audit.audit)
 app.command("demo", short_help="Archive a sample week from local simulators.")(demo.demo)
-_COMMANDS = [str(command.name) for command in app.registered_commands] + [
-    str(group.name) for group in app.registered_groups
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -158,7 +168,7 @@ def run(words: list[str]) -> None:
             hoisted.append(word)
         else:
             others.append(word)
-    misplaced = hint(others, _COMMANDS, _options_of_commands)
+    misplaced = hint(others, _ORDER, _options_of_commands)
     if misplaced is not None:
         typer.echo(f"Error: {misplaced}", err=True)
         sys.exit(ConfigurationError.exit_code)

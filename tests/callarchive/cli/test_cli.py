@@ -27,6 +27,9 @@ def test_help_lists_every_command_and_each_has_an_example() -> None:
         shown = run(command, "--help")
         assert shown.returncode == 0
         assert f"      callarchive {command}" in shown.stdout
+    names = re.findall(r"^  ([a-z-]+)  ", top.stdout.partition("Commands:")[2], flags=re.MULTILINE)
+    custody = ["verify", "ledger", "evidence", "hold", "erase", "retention", "audit"]
+    assert names[names.index("verify") : names.index("demo")] == custody
 
 
 def test_help_does_not_import_the_libraries_of_the_commands() -> None:
