@@ -10,7 +10,7 @@ from callarchive.custody.erasures import Erasure
 from callarchive.domain.errors import ConfigurationError
 from callarchive.ledger.batches import FOLDER as LEDGER
 from callarchive.removal.day_contents import day_folders, files_of_day
-from callarchive.removal.erasure_entries import ErasureEntries, is_searched_everywhere, near_days
+from callarchive.removal.erasure_entries import RETENTION, ErasureEntries, is_searched_everywhere, near_days
 from callarchive.removal.search import days_in, days_with_responses, rows_naming
 
 _AT_ONCE = 16
@@ -31,11 +31,12 @@ def delete_files(
     """Delete the files with every version of them, and what else is in folders of sessions that go as a whole."""
     archive, account = connections.archive, erasure.subaccount_id
     archive.sweep(account, erasure.call_date)
-    of_day = day_folders(connections, account, erasure.call_date)
+    days = [erasure.call_date] if erasure.kind == RETENTION else near_days(erasure)  # what killed runs left has no row
+    of_days = [folder for day in days for folder in day_folders(connections, account, day)]
     folders = (
-        list(of_day)
+        list(day_folders(connections, account, erasure.call_date))
         if erasure.whole_day
-        else [f"{folder}/{one}" for folder in of_day for one in sorted(erasure.session_ids)]
+        else [f"{folder}/{one}" for folder in of_days for one in sorted(erasure.session_ids)]
     )
     paths = _paths_named(erasure, entries)
     for day in near_days(erasure):

@@ -120,6 +120,16 @@ def test_files_without_a_row_are_erased(trial: Any, folder: str, places_with: An
     assert not places_with(trial.config.parent, [session])
 
 
+def test_what_a_killed_run_left_on_the_next_day_is_erased(trial: Any, a_recording: Any, places_with: Any) -> None:
+    session = a_recording(trial)["session_id"]
+    left = trial.config.parent / "archive" / "demo_sftp" / "call_date=2026-01-06" / session / ".0123456789abcdef.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"audio")
+    erase(trial, sessions=[session])
+    assert not places_with(trial.config.parent / "archive", [session])
+    assert not left.parent.exists()
+
+
 def test_a_session_that_only_stored_responses_have_is_erased(trial: Any, a_recording: Any, places_with: Any) -> None:
     row = a_recording(trial)
     for name in ("catalog/_steps", "catalog/sessions", "catalog/recordings", "catalog/reconciliation"):
