@@ -66,7 +66,7 @@ def erase(
 ) -> None:
     """Erase sessions or recordings: files in all versions, rows, stored responses, events, entries of the ledger.
 
-    A row without personal data stays of each recording, with the state "erased", and no run downloads it again. The ledger
+    A row with the ids of each recording stays, with the state "erased", and no run downloads it again. The ledger
     records that, when, by whom and why. What a killed command began is continued first. Exits with 3 under a legal hold, and
     with 1 if nothing knows the id. At the end, it lists what is out of reach. docs/erasure.md has the details.
 

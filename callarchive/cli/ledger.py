@@ -105,7 +105,7 @@ def keygen(
     typer.echo(public)
     output.print_note(f'The secret key is in {output_file}. Add to the configuration:\n\n[ledger]\norigin = "{origin}"')
     output.print_note(
-        f'signing_key = {{ file = "{output_file}" }}\n\nWhere the ledger is only checked, without the key:'
+        f'signing_key = {{ file = "{output_file.absolute()}" }}\n\nWhere the ledger is only checked, without the key:'
     )
     output.print_note(f'\n[ledger]\norigin = "{origin}"\npublic_keys = ["{public}"]')
 

@@ -1,15 +1,18 @@
 """The options that say who does something and why. Both stay in the ledger."""
 
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from callarchive.domain.foreign_text import cleaned
+from callarchive.domain.foreign_text import MASK, cleaned
 from callarchive.domain.identifiers import ids_in
 from callarchive.domain.mistakes import quoted
 
 if TYPE_CHECKING:
     from callarchive.removal.holds import Person
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 300
 
@@ -43,7 +46,10 @@ def given_reason(text: str | None) -> str:
     """Return the reason without phone numbers. Raise BadParameter if there is none, or if it has an id that may be erased."""
     if text is None:
         raise typer.BadParameter("give it, such as --reason 'case 17'", param_hint="--reason")
-    return _kept(text, "--reason")
+    kept = _kept(text, "--reason")
+    if MASK in kept and MASK not in text:
+        log.warning("what looks like a phone number is not stored: the reason is %r", kept)
+    return kept
 
 
 def _kept(text: str, option: str) -> str:

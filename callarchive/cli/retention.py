@@ -62,9 +62,9 @@ def plan(context: typer.Context) -> None:
     total = sum(one.recording_count for one in days)
     size = size_text(sum(one.size_bytes for one in days))
     next_step = ": `callarchive retention apply` removes them" if total else ""
-    output.print_text(
-        f"{many(len(days), 'day', 'days')}, {many(total, 'recording', 'recordings')} ({size}) to remove{next_step}"
-    )
+    of_accounts = many(len(days), "day of an account", "days of accounts")
+    recordings = many(total, "recording", "recordings")
+    output.print_text(f"{of_accounts}, {recordings} ({size}) to remove{next_step}")
 
 
 @retention_app.command("apply", short_help="Remove what is past its time.")
@@ -100,7 +100,9 @@ def apply(
         output.print_json({"days": documents})
     else:
         erased = sum(one["recordings"] for one in documents)
-        output.print_text(f"{many(len(documents), 'day', 'days')}: {many(erased, 'recording', 'recordings')} erased")
+        output.print_text(
+            f"{many(len(documents), 'day of an account', 'days of accounts')}: {many(erased, 'recording', 'recordings')} erased"
+        )
     if refused is not None:
         raise refused
 

@@ -85,7 +85,10 @@ class Scope:
             return f"the session whose hash is {self.session_hash}"
         if self.recording_id is not None:
             return f"recording {self.recording_id}"
-        return f"account {self.subaccount_id}, {self.first or 'the beginning'} to {self.last or 'no end'}"
+        days = f"{self.first} to {self.last}"
+        if self.first is None or self.last is None:
+            days = f"from {self.first}" if self.first else f"to {self.last}" if self.last else "all days"
+        return f"account {self.subaccount_id}, {days}"
 
 
 @dataclass(frozen=True, slots=True)

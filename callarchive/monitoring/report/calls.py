@@ -68,7 +68,10 @@ class Call:
 
 @dataclass(slots=True)
 class DayCounts:
-    """A day: its calls by state, its kept recordings (flaws that can be heard, durations), and what is not known of it."""
+    """A day: its calls by state, its kept recordings (flaws that can be heard, durations), and what is not known of it.
+
+    `erased` counts recordings whose whole calls were erased: they are among no calls.
+    """
 
     day: date
     counts: Counter[CallState] = field(default_factory=Counter)
@@ -76,6 +79,7 @@ class DayCounts:
     damaged: str | None = None
     failed_accounts: tuple[str, ...] = ()
     flawed: int = 0
+    erased: int = 0
     durations_s: "array[float]" = field(default_factory=lambda: array("d"))
     calls: list[Call] = field(default_factory=list)
 
@@ -109,6 +113,11 @@ class Report:
     def counts(self) -> Counter[CallState]:
         """The calls of all days by state."""
         return sum((day.counts for day in self.days), Counter())
+
+    @property
+    def erased(self) -> int:
+        """The erased recordings of all days whose calls were erased with them."""
+        return sum(day.erased for day in self.days)
 
     def is_complete(self) -> bool:
         """Return whether it is known of every call, or every selected one, if it should have a recording."""
@@ -216,7 +225,13 @@ def _day(connections: Connections, day: date, *, account: str | None, wanted: Co
         calls.append(Call(day, row["subaccount_id"], row["session_id"], started_at, row["call_duration_s"], state, own))
     calls.sort(key=lambda call: (call.started_at is not None, call.started_at, call.session_id), reverse=True)
     failed = {str(row["subaccount_id"]) for row in rows(schemas.ACCOUNT_FAILURES, ("subaccount_id",)).to_pylist()}
-    return DayCounts(day, failed_accounts=tuple(sorted(failed)), calls=calls)
+    known = {(call.subaccount_id, call.session_id) for call in calls}
+    erased = sum(len(found) for key, found in recordings.items() if key not in known and _are_erased(found))
+    return DayCounts(day, failed_accounts=tuple(sorted(failed)), erased=erased, calls=calls)
+
+
+def _are_erased(recordings: Sequence[Recording]) -> bool:
+    return all(one.row["archive_status"] == CallState.ERASED for one in recordings)
 
 
 def _state(session: Row, statuses: Sequence[str], *, connected: bool) -> CallState:

@@ -62,7 +62,7 @@ def pieces(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
         size_text=size_text,
         time_text=_times(report),
         trouble_of=trouble_of,
-        verdict=verdict(report),
+        verdict=f"{verdict(report)}{_erased(report)}",
         version=__version__,
         wordings=WORDINGS,
     )
@@ -88,6 +88,11 @@ def verdict(report: Report) -> str:
         return f"None of the {total:,} {which} of {days} that should have a recording has it."
     have, do = "has its" if kept == 1 else "have their", "does" if lacking == 1 else "do"
     return f"{kept:,} of {total:,} {which} of {days} {have} recording; {lacking:,} {do} not."
+
+
+def _erased(report: Report) -> str:
+    """Return the sentence about calls that were erased as a whole; empty if none was."""
+    return f" {many(report.erased, 'more recording was', 'more recordings were')} erased." if report.erased else ""
 
 
 def _notes(report: Report, audio: EmbeddedAudio | None) -> Iterator[str]:
@@ -153,6 +158,7 @@ def _days_without_calls(report: Report) -> list[date]:
         for day in report.days
         if day.is_known
         and not day.counts.total()
+        and not day.erased
         and day.day not in report.open_days
         and not set(day.failed_accounts).intersection(report.accounts)
     ]

@@ -85,7 +85,7 @@ def is_held(recorded: Any) -> bool:
         (("--session", SESSION.upper()), f"session {SESSION}"),
         (("--session", f"{{{SESSION.replace('-', '')}}}"), f"session {SESSION}"),
         (("--recording", f" {RECORDING},"), f"recording {RECORDING}"),
-        (("--account", "acme_one"), "account acme_one, the beginning to no end"),
+        (("--account", "acme_one"), "account acme_one, all days"),
         (("--account", "acme_one", "--from", "2026-11-01", "--to", "2026-11-03"), "2026-11-01 to 2026-11-03"),
     ],
     ids=["upper case", "braces", "spreadsheet", "account", "range"],

@@ -100,6 +100,18 @@ def test_the_first_sentence_is_the_verdict_and_each_state_is_explained(recorded:
         assert text in page.text
 
 
+def test_calls_that_were_erased_as_a_whole_are_counted_and_not_listed(recorded: Any, run_here: Run) -> None:
+    recorded.call(session(1), AT, {"data": CLIP})
+    recorded.call(session(2), AT, {"archive_status": "erased"}, {"archive_status": "erased"})
+    left = [row for row in recorded.catalog.rows(schemas.SESSIONS, AT.date()) if row["session_id"] != session(2)]
+    recorded.catalog.replace_partition(schemas.SESSIONS, AT.date(), left)
+    assert run_here("report", *DAY)[0] == 0
+    page = Page()
+    expected = "The only call of 3 November 2026 that should have a recording has it. 2 more recordings were erased."
+    assert expected in page.source
+    assert session(2) not in page.source
+
+
 @pytest.mark.parametrize(
     ("counts", "sentence"),
     [
