@@ -270,8 +270,8 @@ def a_continued_erasure(honest: Honest, day: date) -> None:
     honest.archive(day)
 
 
-@pytest.mark.live
-@pytest.mark.parametrize("part", range(_PARTS))
+@pytest.mark.many
+@pytest.mark.parametrize("part", [pytest.param(0, marks=pytest.mark.live), *range(1, _PARTS)])
 def test_many_honest_operations_have_no_finding(start_trial: Callable[..., Any], part: int) -> None:
     honest = begun_days(start_trial, part)
     names = list(OPERATIONS)

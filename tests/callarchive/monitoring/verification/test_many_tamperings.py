@@ -49,7 +49,7 @@ def test_a_tampering_of_each_kind_is_named(witnessed: Any, checkpoint: str) -> N
         assert lacking is None, lacking or f"{name}: there is nothing of that kind"
 
 
-@pytest.mark.live
+@pytest.mark.many
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_many_tamperings_are_named(witnessed: Any, checkpoint: str, part: int) -> None:
     left, count, seed = [], 0, 0
