@@ -13,6 +13,7 @@ from benchmarks.processes import BenchmarkError, Contender, Measured, measure, r
 from benchmarks.servers import SftpPlace
 
 
+@pytest.mark.live
 def test_a_remote_day_is_looked_up_transferred_archived_and_rerun(corpus: Corpus, home: Path) -> None:
     limits = Limits(transfers=4, lookups=4)
     with set_up(home, corpus, kind="s3", limits=limits, round_trip_ms=2, api_round_trip_ms=2) as day:

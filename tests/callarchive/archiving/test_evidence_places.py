@@ -32,7 +32,7 @@ BUCKET = "acme-recordings"
 HTML = "<!doctype html><html><body>Please sign in</body></html>"
 ID = "00000000-0000-4000-8000-000000000000"
 ORPHAN = f"calls/{ID}/{ID}_2026-01-05T10:00:00.000Z.mp3"
-FAULTS = ("html", "empty", "cut", "timeout", "refusal")
+FAULTS = ("html", "empty", "cut", pytest.param("timeout", marks=pytest.mark.live), "refusal")
 QUICK = """
 [lookups]
 timeout_s = 0.3

@@ -156,6 +156,7 @@ def test_a_store_that_ignores_conditions_is_a_configuration_error_and_nothing_is
     assert "does not support conditional writes" in finding["detail"]
 
 
+@pytest.mark.live
 def test_commands_that_only_read_need_no_conditional_writes(trial: Any, meddling_server: Callable[..., str]) -> None:
     trial.archive()
     recording = next(row for row in rows(trial, schemas.RECORDINGS) if row["archive_status"] == "archived")

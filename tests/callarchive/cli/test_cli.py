@@ -144,6 +144,7 @@ def test_the_demo_archives_a_week_and_prints_where_everything_is(tmp_path: Path)
     assert found.stdout.splitlines()[1] == f"  file: {file}"
 
 
+@pytest.mark.live
 def test_a_second_run_of_the_demo_downloads_nothing(tmp_path: Path) -> None:
     words = ("--json", "-q", "demo", "--directory", str(tmp_path), "--sessions", "3", "--last-day", "2026-03-01")
     fetched = [sum(day["fetched_count"] for day in json.loads(run(*words).stdout)["days"]) for _ in range(2)]

@@ -225,6 +225,7 @@ def test_a_process_tests_a_store_once(s3_store: S3Store, s3_endpoint: str, meddl
     assert 0 < len(trial) <= 20
 
 
+@pytest.mark.live
 def test_an_outage_is_not_a_failed_test(s3_store: S3Store, s3_endpoint: str, meddling_server: Start) -> None:
     down = True
 
