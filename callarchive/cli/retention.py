@@ -80,6 +80,7 @@ def apply(
     and with 3 if S3 Object Lock does.
     """
     from callarchive.domain.errors import RetainedError
+    from callarchive.removal.erasing import Erasing
     from callarchive.removal.retention import apply as apply_retention
     from callarchive.removal.retention import limits
 
@@ -90,19 +91,30 @@ def apply(
     with output.connections() as connections:
         if not limits(connections) and not output.json:
             output.print_text(_NO_LIMIT)
-        days = apply_retention(connections, reason=why, by=who.name, user=who.user, bypass_governance=bypass_governance)
+        erasing = Erasing(connections)
+        days = apply_retention(
+            connections,
+            reason=why,
+            by=who.name,
+            user=who.user,
+            bypass_governance=bypass_governance,
+            erasing=erasing,
+        )
         refused = None
         for day, result in days:
             refused = result if isinstance(result, RetainedError) else refused
             documents.append(_document(day, result))
             output.print_note(_line(day, result))
+        out_of_reach = sorted(erasing.out_of_reach)
     if output.json:
-        output.print_json({"days": documents})
+        output.print_json({"days": documents, "out_of_reach": out_of_reach})
     else:
         erased = sum(one["recordings"] for one in documents)
         output.print_text(
             f"{many(len(documents), 'day of an account', 'days of accounts')}: {many(erased, 'recording', 'recordings')} erased"
         )
+        for text in out_of_reach:
+            output.print_note(f"out of reach: {text}")
     if refused is not None:
         raise refused
 

@@ -101,14 +101,15 @@ def apply(
     by: str,
     user: str | None = None,
     bypass_governance: bool = False,
+    erasing: Erasing | None = None,
 ) -> Iterator[tuple[OverdueDay, Done | RefusedError | None]]:
     """Erase each day that is past its time, oldest first, without what is held, and yield it with what was done.
 
     HeldError: all of it is held. RetainedError: Object Lock keeps it. None: another command erased it meanwhile.
 
-    What a killed command began is continued first. Raises ArchiveError.
+    What a killed command began is continued first; `erasing` has what is out of reach at the end. Raises ArchiveError.
     """
-    erasing = Erasing(connections)
+    erasing = erasing or Erasing(connections)
     order = Order(reason=reason or "", by=by, user=user, kind=RETENTION, bypass_governance=bypass_governance)
     for done in erasing.continue_begun(order):
         yield OverdueDay(done.erasure.subaccount_id, done.erasure.call_date, 0), done

@@ -146,6 +146,7 @@ def test_retention_removes_all_that_is_not_held_and_can_be_repeated(
     assert sum(one["recording_count"] for one in planned["days"]) == len(gone)
     done = document(trial.run("retention", "apply", "--json", "--by", "ada"))
     assert [one["holds"] for one in done["days"]] == [[], [hold.hold_id]]
+    assert ["Dagster's storage is not known" in one for one in done["out_of_reach"]] == [True]
     after = trial.tables()
     assert {row["session_id"] for row in after["sessions"] if row["subaccount_id"] == "demo_s3"} == {held["session_id"]}
     assert [row for row in after["sessions"] if row["subaccount_id"] == "demo_sftp"] == [
