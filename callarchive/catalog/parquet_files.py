@@ -134,5 +134,5 @@ def _opened(data: bytes) -> Iterator[pq.ParquetFile]:
         # A page with a wrong checksum is an error; files of older versions have no checksums.
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as err:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as err:  # the last: a column name in a damaged footer
         raise DamagedError(str(err)) from err

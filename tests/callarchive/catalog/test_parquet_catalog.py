@@ -435,6 +435,14 @@ def test_a_damaged_file_is_rewritten(catalog: Catalog, damage: bytes | None) -> 
     assert catalog.store.read(path) == whole
 
 
+def test_a_damaged_name_of_a_column_is_damage(catalog: Catalog) -> None:
+    path = RECORDINGS.partition_path(FULL)
+    whole = catalog.store.read(path)
+    catalog.store.replace(path, whole.replace(b"audio_issue_detail", b"audio_issue_d\xe1tail"))
+    with pytest.raises(StoreError, match=r"part-0\.parquet is damaged"):
+        catalog.partition(RECORDINGS, FULL)
+
+
 def test_a_flipped_byte_of_a_page_is_damage(catalog: Catalog) -> None:
     path = RECORDINGS.partition_path(FULL)
     whole = catalog.store.read(path)

@@ -49,7 +49,8 @@ class Honest:
         self.late: list[tuple[str, str]] = []
         self.holds: list[str] = []
         for name, server in self.servers.items():
-            for path in rng.sample(server.paths(self.accounts[name]), 3):
+            paths = server.paths(self.accounts[name])
+            for path in rng.sample(paths, min(3, len(paths))):
                 server.delete(self.accounts[name], path)
                 self.late.append((name, path))
 
