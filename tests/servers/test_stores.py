@@ -10,6 +10,7 @@ import pytest
 from callarchive.catalog import schemas
 from callarchive.domain.errors import AlreadyExistsError, ConfigurationError, ObjectNotFoundError, UnavailableError
 from callarchive.settings import S3Settings
+from callarchive.storage.stores.naming import LOCKS
 from callarchive.storage.stores.s3 import S3Store
 from tests.servers.running import Place
 
@@ -75,7 +76,7 @@ def test_an_object_is_replaced_whole_listed_and_deleted(store: S3Store) -> None:
         ("table/part.parquet", 3),
     ]
     assert store.sizes("table", ["table/part.parquet", "table/none"]) == {"table/part.parquet": 3}
-    assert store.folders("") == ("table",)
+    assert set(store.folders("")) - {LOCKS} == {"table"}, "a server may keep the empty folder of the trial for a while"
     store.delete("table/part.parquet")
     with pytest.raises(ObjectNotFoundError, match=r"table/part\.parquet"):
         store.read("table/part.parquet")
