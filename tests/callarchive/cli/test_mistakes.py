@@ -15,7 +15,7 @@ CONFIGURATION = """\
 start_date = 2026-01-01
 archive.url = "archive"
 catalog.url = "catalog"
-lookups.deadline_s = 0.2
+lookups.deadline_s = 1.5
 """
 ACCOUNT = """
 [[accounts]]
@@ -189,7 +189,7 @@ def test_a_mistake_is_explained_once_on_stderr(run: Run, words: str, code: int, 
             "transfer.retry_after_max_s",
             "transfer.retry_after_max_s: unknown key; it belongs in [lookups]",
         ),
-        ("lookups.deadline_s = 0.2", "lookups.timezone = 'UTC'", "it belongs at the top, before the first [section]"),
+        ("lookups.deadline_s = 1.5", "lookups.timezone = 'UTC'", "it belongs at the top, before the first [section]"),
         ("lookups.deadline_s", "lookups.zzzzzz", "lookups.zzzzzz: unknown key\n"),
         ("[[accounts]]", "[[account]]", "account: unknown key; did you mean accounts?"),
         ("env =", "envv =", "accounts.0.api_key.envv: unknown key; did you mean env?"),
@@ -231,7 +231,7 @@ def test_a_failed_day_is_reported_once(run: Run, tmp_path: Path) -> None:
 def test_an_api_that_does_not_respond_is_waited_for_on_the_first_day_only(
     run: Run, config: Path, tmp_path: Path
 ) -> None:
-    config.write_text(config.read_text().replace("lookups.deadline_s = 0.2\n", "lookups.deadline_s = 2\n"))
+    config.write_text(config.read_text().replace("lookups.deadline_s = 1.5\n", "lookups.deadline_s = 2\n"))
     for number, name in enumerate(("one", "two")):
         for day in (5, 6, 7):
             (tmp_path / f"{name}-2026-01-0{day}.txt").write_text(f"0000000{number}-0000-4000-8000-00000000000{day}")
