@@ -53,9 +53,16 @@ def lookup_row(subaccount_id: str, lookup: Lookup) -> Row:
 
 def metadata_row(subaccount_id: str, session_id: str, recording: ApiRecording) -> Row:
     """Return a row of `recording_metadata`."""
-    row = asdict(recording)
-    started_at = row.pop("started_at")
-    return {"subaccount_id": subaccount_id, "session_id": session_id, **row, "started_at_api": started_at}
+    return {
+        "subaccount_id": subaccount_id,
+        "session_id": session_id,
+        "recording_id": recording.recording_id,
+        "api_status": recording.api_status,
+        "api_status_raw": recording.api_status_raw,
+        "external_file_url": recording.external_file_url,
+        "duration_api_s": recording.duration_api_s,
+        "started_at_api": recording.started_at,
+    }
 
 
 def recording_from(row: Row) -> ApiRecording:

@@ -77,7 +77,8 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = tuple(
 )
 """What a text must contain, in lower case, for the pattern to be tried; the pattern; its replacement."""
 
-_ANY_HINT = re.compile("|".join(sorted({re.escape(hint) for hints, *_ in _SECRETS for hint in hints})))
+_HINTS = sorted({hint for hints, *_ in _SECRETS for hint in hints})
+_ANY_HINT = re.compile("|".join(map(re.escape, _HINTS)))
 """Most texts contain no hint, and a call log has tens of thousands of cells."""
 
 _MONTH_AND_DAY = r"{0}(?:0[1-9]|1[0-2]){0}(?:0[1-9]|[12]\d|3[01])"
@@ -85,16 +86,22 @@ _DAY = rf"(?:19|20)\d\d{_MONTH_AND_DAY}"
 _CLOCK_SEPARATOR = rf"(?:[:.\-_]|{_PERCENT}3A)"
 _CLOCK = r"(?:[01]\d|2[0-3]){0}[0-5]\d(?:{0}[0-5]\d(?:[.,]\d{{1,9}})?)?"
 _ZONE = rf"(?:Z|\s?(?:[+-]|{_PERCENT}2B)(?:0\d|1[0-4]):?(?:[0-5]\d)?)?(?!\d)"
+_UUID_OR_TIME = (
+    r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])"
+    rf"|(?<!\d){_DAY.format('-')}(?!\d)(?:(?:[T _]|%20){_CLOCK.format(_CLOCK_SEPARATOR)}{_ZONE})?"
+)
+_UUIDS_AND_TIMES = re.compile(_UUID_OR_TIME, re.ASCII)
+"""Most digits in paths are theirs. Without them, most texts obviously contain no number."""
+
 _NO_NUMBER = re.compile(
     "|".join(
         (
-            r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(?![0-9A-Fa-f])",  # UUID
+            _UUID_OR_TIME,  # 2021-08-20T16:51:01.703Z, 2021-08-20
             r"hmac-sha256:[0-9a-f]{32}(?![0-9A-Za-z])",
-            # 2021-08-20T16:51:01.703Z, 2021-08-20, 20210820T165101Z, 2021/08/20
-            rf"(?<!\d){_DAY.format('-')}(?!\d)(?:(?:[T _]|%20){_CLOCK.format(_CLOCK_SEPARATOR)}{_ZONE})?",
             # 2199-01-01, 9999-12-31T23:59:59Z: only where no digit before or after can make it a part of a number
             rf"(?<![\d+()])(?<![\d+)][ .\-])(?:2[1-9]\d\d|9999){_MONTH_AND_DAY.format('-')}"
             rf"(?:(?:T|[ _](?=\d\d:)){_CLOCK.format(':')}{_ZONE}|(?![ ./\-]{{0,2}}\d))",
+            # 20210820T165101Z, 2021/08/20
             rf"(?<![0-9A-Za-z+]){_DAY.format('')}"
             rf"(?:[T_-]?{_CLOCK.format('')}{_ZONE}|(?:[01]\d|2[0-3])(?:[0-5]\d){{2}}\d{{3}})?(?![0-9A-Za-z])",
             rf"(?<![\d/]){_DAY.format('/')}(?![\d])",
@@ -179,8 +186,9 @@ def mask_credentials(text: str) -> str:
         return text
     for _ in range(_NESTED):
         before, lowered = text, text.lower()
+        found = {hint for hint in _HINTS if hint in lowered}
         for hints, pattern, replacement in _SECRETS:
-            if any(hint in lowered for hint in hints):
+            if not found.isdisjoint(hints):
                 text = pattern.sub(replacement, text)
         if text == before:
             break
@@ -189,7 +197,7 @@ def mask_credentials(text: str) -> str:
 
 def mask_numbers(text: str) -> str:
     """Return the text with its phone numbers, as the module's docstring defines them, replaced by `***`."""
-    if not _NUMBER.search(text):
+    if not _NUMBER.search(_UUIDS_AND_TIMES.sub("x", text)):
         return text
     parts, at = [], 0
     for kept in _NO_NUMBER.finditer(text):

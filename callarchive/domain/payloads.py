@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from callarchive.domain.foreign_text import cleaned, storable
@@ -117,7 +118,12 @@ def read_status(value: Any) -> tuple[ApiStatus, str | None]:
         return ApiStatus.UNKNOWN, None
     if not isinstance(value, str):
         return ApiStatus.UNKNOWN, shown(value)
-    raw = cleaned(storable(value[:_RAW_STATUS_CHARS]), limit=_RAW_STATUS_CHARS)
+    return _status_of_text(value[:_RAW_STATUS_CHARS])
+
+
+@lru_cache(maxsize=64)  # few texts are in all responses
+def _status_of_text(text: str) -> tuple[ApiStatus, str]:
+    raw = cleaned(storable(text), limit=_RAW_STATUS_CHARS)
     word = re.sub(r"[\s\-_]+", "_", raw.strip()).upper()
     return ApiStatus(word) if word in ApiStatus.__members__ else ApiStatus.UNKNOWN, raw
 

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, Protocol
 
 from callarchive.domain.foreign_text import MASK, mask_credentials, mask_numbers, mask_text, place_to_keep
@@ -104,8 +105,8 @@ def _masked(
     """Args: named: the key of the value names a number. below: one of its parents' does."""
     if isinstance(value, dict):
         return {
-            name if keeps else mask_numbers(name): _masked(
-                child, mask, keeps=keeps, key=name, named=_NUMBER_KEY.search(name) is not None, below=named or below
+            name if keeps else _masked_key(name): _masked(
+                child, mask, keeps=keeps, key=name, named=_names_a_number(name), below=named or below
             )
             for name, child in value.items()
         }
@@ -124,3 +125,11 @@ def _masked(
     if isinstance(value, str):
         return mask_credentials(value) if keeps else mask_text(value)
     return value if keeps or _AMOUNT_KEY.search(key) or mask_numbers(text) == text else MASK
+
+
+_masked_key = lru_cache(maxsize=256)(mask_numbers)  # the same keys are in every response
+
+
+@lru_cache(maxsize=256)
+def _names_a_number(key: str) -> bool:
+    return _NUMBER_KEY.search(key) is not None

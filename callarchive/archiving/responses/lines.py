@@ -161,5 +161,7 @@ def _masked_body(lookup: Lookup, mask: PhoneNumberMask) -> str | None:
 
 
 def _has_duplicate_keys(value: Any) -> bool:
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return isinstance(value, DoubledKeys) or any(_has_duplicate_keys(child) for child in children)
+    if not isinstance(value, dict | list):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return isinstance(value, DoubledKeys) or any(map(_has_duplicate_keys, children))

@@ -220,6 +220,8 @@ def _without_left(
 
 def _without_erased(day: CatalogDay, subaccount_id: str, lookup: Lookup) -> Lookup:
     """Return the lookup without recordings that were erased, which 8x8 may list again."""
+    if not day.erased:
+        return lookup
     return without_erased(lookup, day.erased.ids_in(subaccount_id, f"{lookup.body} {lookup.error}"))
 
 
