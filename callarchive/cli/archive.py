@@ -47,7 +47,6 @@ def archive(
         callarchive archive --day 2026-11-01
         callarchive archive --from 2026-10-01 --to 2026-10-31 --json > october.json
     """
-    from callarchive.archiving.connections import Connections
     from callarchive.cli.day_results import archive_days
     from callarchive.domain.days import days_between
     from callarchive.monitoring.alert_rules import alert_on_past_time
@@ -57,7 +56,7 @@ def archive(
     settings = output.settings()
     if recheck:
         settings = settings.model_copy(update={"lookups": settings.lookups.model_copy(update={"recheck": "all"})})
-    with Connections(settings) as connections:
+    with output.connections(settings) as connections:
         today = connections.clock().astimezone(settings.zone).date()
         if end > today:
             hint = "--to" if day is None else "--day"

@@ -21,6 +21,7 @@ import typer
 
 from callarchive.domain.errors import AccountsFailedError, ArchiveError, ConfigurationError
 from callarchive.domain.foreign_text import cleaned_lines, printable
+from callarchive.runtime.memory import keep_pandas_out
 from callarchive.runtime.worker_pool import NoProgress, Progress
 
 if TYPE_CHECKING:
@@ -58,11 +59,12 @@ class Output:
 
         return load_settings(self.config)
 
-    def connections(self) -> "Connections":
-        """Return the connections of the configuration. Nothing is contacted or created yet."""
+    def connections(self, settings: "Settings | None" = None) -> "Connections":
+        """Return the connections of the settings, by default the configuration's. Nothing is contacted or created yet."""
         from callarchive.archiving.connections import Connections
 
-        return Connections(self.settings())
+        keep_pandas_out()
+        return Connections(settings or self.settings())
 
     def print_json(self, value: object) -> None:
         """Print one JSON document to stdout. Dataclasses become objects, dates ISO 8601 strings."""

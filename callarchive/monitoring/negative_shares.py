@@ -24,8 +24,7 @@ COLUMNS = ("subaccount_id", "lookup_status", "looked_up_at", "started_at", "ende
 _LATEST_DAY_END = timedelta(days=1, hours=12)
 """By this time after midnight UTC of its date, a day has ended in every time zone."""
 
-_RESPONSES = pa.array([LookupStatus.OK.value, *NEGATIVE])
-_NEGATIVES = pa.array([*NEGATIVE])
+_RESPONSES = (LookupStatus.OK, *NEGATIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def shares_of(sessions: pa.Table, day: date, *, grace: timedelta) -> dict[str, S
     """Return the share of each account in rows of `sessions` with at least `COLUMNS`."""
     responses = sessions.filter(_in_time(sessions, day, grace)).filter(pc.field("lookup_status").isin(_RESPONSES))
     counts = count_values(responses["subaccount_id"])
-    negative = count_values(responses.filter(pc.field("lookup_status").isin(_NEGATIVES))["subaccount_id"])
+    negative = count_values(responses.filter(pc.field("lookup_status").isin(NEGATIVE))["subaccount_id"])
     return {account: Share(count, negative.get(account, 0)) for account, count in counts.items()}
 
 

@@ -28,6 +28,27 @@ def use_system_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
+class _WithoutPandas:
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ImportError
+
+
+def keep_pandas_out() -> None:
+    """Let pyarrow find no pandas, which it imports to convert the first Python value: 35 MB and 0.14 s of CPU.
+
+    It looks once, so that pandas can be imported later, also by `to_pandas`.
+    """
+    import pyarrow as pa
+
+    sys.meta_path.insert(0, _WithoutPandas)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(_WithoutPandas)
+
+
 def release_unused(row_count: int) -> None:
     """Return freed memory to the system after a step of this many rows. It takes milliseconds, so few rows are ignored."""
     if row_count >= _MANY_ROWS:

@@ -17,7 +17,6 @@ _SESSION = LOOKUPS.key
 _RECORDING = RECORDING_METADATA.key
 _BATCH = 1000
 _LOOKUP_COLUMNS = ["lookup_status", "looked_up_at", "negative_since"]
-_NEGATIVES = pa.array([status.value for status in NEGATIVE])
 
 BETWEEN_NEGATIVES = timedelta(hours=24)
 """Minimum time between two negative responses that make a session final: a single one may be a glitch at 8x8."""
@@ -146,7 +145,7 @@ def recordings_with_earlier(new: pa.Table, earlier: pa.Table, *, sessions: pa.Ta
 
 
 def _is_negative(lookups: pa.Table) -> Column:
-    return pc.is_in(lookups["lookup_status"], value_set=_NEGATIVES)
+    return pc.is_in(lookups["lookup_status"], value_set=pa.array(NEGATIVE))
 
 
 def _grace_over_at(sessions: pa.Table, *, day_end: datetime, grace: timedelta) -> Column:

@@ -1,4 +1,4 @@
-"""Arrow's allocator in our processes."""
+"""Arrow's allocator in our processes, and what it imports."""
 
 import os
 import subprocess
@@ -31,3 +31,12 @@ def test_importing_the_package_changes_no_allocator() -> None:
     assert answer(f"import callarchive.catalog.parquet_catalog, callarchive.catalog.parquet_files; {_ASK}") == answer(
         _ASK
     )
+
+
+def test_converting_values_imports_no_pandas_and_a_table_for_pandas_still_does() -> None:
+    code = (
+        "import sys\nfrom callarchive.runtime.memory import keep_pandas_out\n"
+        "import callarchive.cli.day_results, callarchive.sources.opening\nkeep_pandas_out()\nimport pyarrow as pa\n"
+        "table = pa.table({'a': pa.array([1, 2])})\nprint('pandas' in sys.modules, table.to_pandas()['a'].sum())"
+    )
+    assert answer(code) == "False 3"
