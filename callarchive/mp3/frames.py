@@ -12,6 +12,9 @@ A frame begins with four bytes (ISO/IEC 11172-3, 2.4.1.3 and 2.4.2.3; the lower 
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 _VERSIONS = {3: 1.0, 2: 2.0, 0: 2.5}
 _LAYERS = {3: 1, 2: 2, 1: 3}
 _SAMPLE_RATES_HZ = {1.0: (44100, 48000, 32000), 2.0: (22050, 24000, 16000), 2.5: (11025, 12000, 8000)}
@@ -42,6 +45,7 @@ class Stream:
         samples: the samples of a frame, per channel.
         lengths: the length of a frame in bytes, by the first three bytes of its header, for every header of this stream:
             bitrate, padding, CRC and private bit may change from frame to frame.
+        length_table: the same by the second and third byte as one big-endian number; 0 if they are not of a header.
     """
 
     version: float
@@ -49,6 +53,7 @@ class Stream:
     sample_rate_hz: int
     samples: int
     lengths: dict[bytes, int]
+    length_table: NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,8 @@ def free_format_stream_of(head: bytes) -> Stream | None:
                 break
             follows += length + padding
         else:
-            return replace(stream, lengths={header: length + padding for header, padding in headers.items()})
+            lengths = {header: length + padding for header, padding in headers.items()}
+            return replace(stream, lengths=lengths, length_table=_table_of(lengths))
         at += 1
     return None
 
@@ -130,7 +136,13 @@ def _stream(version_bits: int, layer_bits: int, rate_index: int) -> Stream | Non
                     second = 0xE0 | version_bits << 3 | layer_bits << 1 | crc_absent
                     third = index << 4 | rate_index << 2 | padding << 1 | private
                     lengths[bytes((0xFF, second, third))] = (slots + padding) * slot_bytes
-    return Stream(version, layer, sample_rate_hz, samples, lengths)
+    return Stream(version, layer, sample_rate_hz, samples, lengths, _table_of(lengths))
+
+
+def _table_of(lengths: dict[bytes, int]) -> NDArray[np.uint16]:
+    table = np.zeros(1 << 16, np.uint16)
+    table[[int.from_bytes(header[1:], "big") for header in lengths]] = list(lengths.values())
+    return table
 
 
 def read_length_claim(frame: bytes, stream: Stream | None = None) -> LengthClaim | None:

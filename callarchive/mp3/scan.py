@@ -5,7 +5,11 @@ Tags before and after the audio are handled in `walk`, and what the result means
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from callarchive.mp3.frames import LONGEST_FRAME_BYTES, LengthClaim, Stream, channels_of, read_length_claim, stream_of
 from callarchive.mp3.main_data import main_data_of
@@ -21,10 +25,10 @@ _HEADERS_TO_RESUME = 2
 # Three frames and the header of a fourth: no decision depends on later bytes.
 _LOOKAHEAD_BYTES = 3 * LONGEST_FRAME_BYTES + 64
 _HEADER_BYTES = 4
-# A constant bitrate produces runs of hundreds of equal headers, which are counted at once. A search for a run in vain costs
-# as much as three frames.
+# A constant bitrate produces runs of hundreds of equal headers, which are counted at once.
 _SHORTEST_RUN = 16
-_FRAMES_BETWEEN_SEARCHES = 48
+# A search of all data for headers costs as much as a hundred frames in a loop, so it begins only behind some frames.
+_FIRST_FRAMES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,31 +139,26 @@ class FrameScan:
     def _walk_frames(self, data: bytes, at: int, stream: Stream) -> int:
         """Count the complete frames of this stream and return where they end. The speed of the walk depends on this loop."""
         begin = at
-        frame_count = length = 0
-        starts: list[int] = []
-        add_start = starts.append
-        length_by_header = stream.lengths.get
-        while next_length := length_by_header(data[at : at + 3]):
-            length = next_length
+        frame_count = 0
+        is_long = False
+        while length := stream.lengths.get(data[at : at + 3]):
             run = _frames_alike(data, at, length)
             if run:
-                frame_count += len(starts) + run
-                self._silence.add(data, starts, stream)
-                self._silence.add(data, range(at, at + run * length, length), stream)
-                starts.clear()
-                at += run * length
-            for _ in range(_FRAMES_BETWEEN_SEARCHES):
-                next_length = length_by_header(data[at : at + 3])
-                if not next_length:
-                    break
-                add_start(at)
-                at += next_length
-        if at > len(data):
-            at = starts.pop()
-        frame_count += len(starts)
+                starts: Sequence[int] | NDArray[np.intp] = range(at, at + run * length, length)
+            else:
+                starts = (_all_frames if is_long else _first_frames)(data, at, stream)
+                is_long = not is_long  # where frames are few, the loop is faster
+            at = int(starts[-1])
+            end = at + stream.lengths[data[at : at + 3]]
+            if end > len(data):
+                starts = starts[:-1]
+            frame_count += len(starts)
+            self._silence.add(data, starts, stream)
+            if end > len(data):
+                break
+            at = end
         if frame_count:
             self._count(data, begin, at, frame_count, stream)
-            self._silence.add(data, starts, stream)
         return at
 
     def _count(self, data: bytes, begin: int, end: int, frame_count: int, stream: Stream) -> None:
@@ -279,3 +278,31 @@ def _frames_alike(data: bytes, at: int, length: int) -> int:
         column = data[at + number : end : length]  # byte `number` of each header
         run = min(run, len(column) - len(column.lstrip(column[:1])))
     return run
+
+
+def _first_frames(data: bytes, at: int, stream: Stream) -> list[int]:
+    """Return where some frames that follow each other from `at` on begin."""
+    starts: list[int] = []
+    while len(starts) < _FIRST_FRAMES and (length := stream.lengths.get(data[at : at + 3])):
+        starts.append(at)
+        at += length
+    return starts
+
+
+def _all_frames(data: bytes, at: int, stream: Stream) -> NDArray[np.intp]:
+    """Return where the frames that follow each other from `at` on begin; few of them where others seem to be inside."""
+    count = len(data) - 2 - at
+    starts = np.flatnonzero(np.frombuffer(data, np.uint8, count, at) == 0xFF)
+    lengths = stream.length_table[np.ndarray(count, ">u2", data, at + 1, (1,))[starts]]
+    starts = starts[lengths > 0]
+    ends = starts + lengths[lengths > 0]
+    inside = starts[1:] < ends[:-1]
+    if inside.any():  # bytes like a header; what follows them at once is the next frame
+        kept = np.ones(len(starts), bool)
+        kept[1:] = ~inside
+        kept[2:] |= inside[:-1]
+        starts, ends = starts[kept], ends[kept]
+    follow = starts[1:] == ends[:-1]
+    followed = len(starts) if follow.all() else int(follow.argmin()) + 1
+    found: NDArray[np.intp] = starts[:followed] + at
+    return found

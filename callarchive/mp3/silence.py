@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from callarchive.mp3.frames import Stream
 from callarchive.mp3.levels import HEAD_BYTES, NOTHING_CODED_DB, Layout, Levels
@@ -46,12 +47,12 @@ class SilenceMeter:
         self._counts = [0] * 3
         self._sample_count = 0
 
-    def add(self, data: bytes, starts: Sequence[int], stream: Stream) -> None:
+    def add(self, data: bytes, starts: Sequence[int] | NDArray[np.intp], stream: Stream) -> None:
         """Add the complete frames that begin in `data` at these offsets, in order."""
         every = max(1, int(_SPACING_S * stream.sample_rate_hz / stream.samples))
         chosen = starts[-self._frame_count % every :: every]
         self._frame_count += len(starts)
-        if stream.layer != 3 or not chosen:
+        if stream.layer != 3 or not len(chosen):
             return
         layout = Layout.of(stream, data[chosen[0] : chosen[0] + 4])
         if layout != self._layout or self._waiting > _SAMPLES_AT_ONCE:
@@ -61,7 +62,7 @@ class SilenceMeter:
         if isinstance(chosen, range):
             heads = np.ndarray(len(chosen), _HEAD, data, chosen.start, (chosen.step,))
         else:
-            heads = np.ndarray(len(data) - HEAD_BYTES + 1, _HEAD, data, 0, (1,))[np.array(chosen)]
+            heads = np.ndarray(len(data) - HEAD_BYTES + 1, _HEAD, data, 0, (1,))[np.asarray(chosen)]
         self._heads.append(heads.tobytes())
 
     def silent_channels(self, channel_count: int) -> tuple[int, ...] | None:

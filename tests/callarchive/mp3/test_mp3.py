@@ -565,6 +565,20 @@ def test_random_bytes_are_not_audio(data: bytes) -> None:
         probe_mp3(data)
 
 
+@pytest.mark.parametrize("inside", [1, 2, 5])
+def test_bytes_like_headers_inside_frames_of_changing_length_are_not_counted(inside: int) -> None:
+    lengths = [144, 72, 108, 72, 72, 36]
+    headers = ["fff348c4", "fff328c4", "fff338c4", "fff328c4", "fff328c4", "fff318c4"]
+    fake = bytes.fromhex("fff348c4") * inside
+    frames = [
+        (bytes.fromhex(header) + (b"\0" * (5 + number % 7) + fake if number % 5 == 3 else b"")).ljust(length, b"\x22")
+        for number, (header, length) in enumerate(list(zip(headers, lengths, strict=True)) * 500)
+    ]
+    facts = probe_mp3(b"".join(frames))
+    assert (facts.frame_count, facts.audio_issue) == (3000, None)
+    assert facts.duration_s == pytest.approx(3000 * 576 / 16000)
+
+
 @pytest.mark.parametrize(
     "piece", [PHONE * 500, NOISE * 7, bytes(70_000), b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + PHONE * 500]
 )
