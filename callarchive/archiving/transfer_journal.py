@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from callarchive.archiving.pieces import piece_name
 from callarchive.catalog.arrow_columns import Column, last_of_each
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.catalog.parquet_files import DamagedError, decode, to_arrow
+from callarchive.catalog.parquet_files import DamagedError, decode
 from callarchive.catalog.rows import file_row
 from callarchive.catalog.schemas import RECORDING_FILES
 from callarchive.domain.errors import StoreError
@@ -95,8 +95,10 @@ class TransferJournal:
         return count
 
     def _write(self, files: list[RecordingFile]) -> None:
+        rows = pa.Table.from_pylist([file_row(file) for file in files], schema=RECORDING_FILES.schema)
         buffer = pa.BufferOutputStream()
-        pq.write_table(to_arrow(RECORDING_FILES, map(file_row, files)), buffer, compression="zstd")
+        # Nobody searches a piece, so it has no statistics, and its values hardly repeat.
+        pq.write_table(rows, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
         self._catalog.store.replace(f"{self._folder}/{piece_name()}.parquet", buffer.getvalue().to_pybytes())
 
     def _read(self, path: str) -> pa.Table:
