@@ -4,12 +4,15 @@ It depends on no day that a run archives, so it is not among `checks` and does n
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from callarchive.archiving.connections import Connections
 from callarchive.domain.days import day_of
 from callarchive.domain.errors import ArchiveError
 from callarchive.domain.plurals import many
-from callarchive.removal.retention import OverdueDay, limits, overdue
+
+if TYPE_CHECKING:
+    from callarchive.removal.retention import OverdueDay
 
 _LATE_AFTER_DAYS = 2
 """Retention applied each night leaves nothing for that long."""
@@ -27,7 +30,7 @@ class KeptPastTime:
     """
 
     is_limited: bool = False
-    days: tuple[OverdueDay, ...] = ()
+    days: "tuple[OverdueDay, ...]" = ()
     late_days: int = 0
     error: str | None = None
 
@@ -58,12 +61,15 @@ class KeptPastTime:
 
 def kept_past_time(connections: Connections) -> KeptPastTime:
     """Return what is kept past its time. Without a retention, nothing is contacted. Never raises ArchiveError."""
-    if not limits(connections):
+    settings = connections.settings
+    if all(settings.keep_days(account) is None for account in settings.accounts):
         return KeptPastTime()
+    from callarchive.removal.retention import overdue
+
     try:
         days = tuple(overdue(connections))
     except ArchiveError as err:
         return KeptPastTime(is_limited=True, error=str(err))
-    today = day_of(connections.clock(), connections.settings.zone)
+    today = day_of(connections.clock(), settings.zone)
     late_days = max(((today - one.call_date).days - one.keep_days for one in days), default=0)
     return KeptPastTime(is_limited=True, days=days, late_days=late_days)

@@ -8,17 +8,21 @@ from contextlib import suppress
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _BIG_BLOCK_BYTES = 2 * 1024 * 1024  # larger than a chunk of a transfer, for which a system call each would cost CPU
+_ARENA_MAX = -8  # M_ARENA_MAX
+_ARENAS = 2  # by default 8 for each core, and each keeps what its threads freed: 7 MB more in a transfer, no less CPU
 _MANY_ROWS = 20_000
 
 
 def use_system_memory() -> None:
-    """Make Arrow use the C library's allocator, unless `ARROW_DEFAULT_MEMORY_POOL` is set, and return big blocks when freed.
+    """Make Arrow use the C library's allocator, unless `ARROW_DEFAULT_MEMORY_POOL` is set, and let that keep little.
 
     A day of 30,000 recordings peaked at 305 MB with it, at 574 MB with Arrow's own, in the same time.
     """
     # glibc raises its threshold with the blocks that it frees, and then keeps a long day's columns. Other libraries lack it.
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BIG_BLOCK_BYTES)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, _BIG_BLOCK_BYTES)
+        libc.mallopt(_ARENA_MAX, _ARENAS)
     if _VARIABLE in os.environ:
         return
     os.environ[_VARIABLE] = "system"  # also for processes that this one starts

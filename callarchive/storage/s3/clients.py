@@ -1,7 +1,10 @@
 """boto3 clients and obstore stores, made from settings, with the same endpoint and credentials: those of boto3's chain."""
 
 import functools
+import gzip
+import json
 import urllib.request
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +13,7 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store as ObjectStore
 
@@ -138,10 +142,22 @@ def usual_chain() -> tuple[str | None, Any]:
         raise translate_botocore(err, place="S3", doing="reading") from err
 
 
+class _PlainFiles(JSONFileLoader):  # type: ignore[misc]  # botocore has no types
+    """Reads botocore's service descriptions to dicts: as its OrderedDicts they take 4 MB and 20 ms more."""
+
+    def load_file(self, file_path: str) -> Any:
+        for suffix, opened in ((".json", open), (".json.gz", gzip.open)):
+            with suppress(FileNotFoundError), opened(file_path + suffix, "rb") as file:
+                return json.load(file)
+        return None
+
+
 @functools.cache
 def _service_descriptions() -> Any:
-    """Return botocore's service descriptions, loaded once: 70 of the 80 ms of a first client."""
-    return botocore.session.Session().get_component("data_loader")
+    """Return botocore's service descriptions, loaded once: 50 of the 60 ms of a first client."""
+    loader = botocore.session.Session().get_component("data_loader")
+    loader.file_loader = _PlainFiles()
+    return loader
 
 
 def _routes(endpoint: str) -> "ClientConfig":
