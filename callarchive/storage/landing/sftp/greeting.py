@@ -6,6 +6,7 @@ import socket
 from callarchive.domain.foreign_text import cleaned
 
 _KEPT_BYTES = 1024
+_AT_ONCE_BYTES = 64 << 10
 _IS_SSH = re.compile(rb"(?m)^SSH-(2\.0|1\.99)-")
 _FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(form, re.IGNORECASE), what)
@@ -20,13 +21,15 @@ _FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
 
 
 class GreetedSocket(socket.socket):
-    """A connected socket that keeps the first bytes that it receives.
+    """A connected socket that keeps the first bytes that it receives, and receives ahead: paramiko takes packets in two parts.
 
     Attributes:
         greeting: those bytes.
     """
 
     greeting = b""
+    _received = b""
+    _read_to = 0
 
     @classmethod
     def connect_to(cls, host: str, port: int, *, timeout_s: float) -> "GreetedSocket":
@@ -37,9 +40,12 @@ class GreetedSocket(socket.socket):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive as `socket.recv`."""
-        data = super().recv(bufsize, flags)
-        if len(self.greeting) < _KEPT_BYTES:
-            self.greeting += data
+        if self._read_to == len(self._received):
+            self._received, self._read_to = super().recv(max(bufsize, _AT_ONCE_BYTES), flags), 0
+            if len(self.greeting) < _KEPT_BYTES:
+                self.greeting += self._received[:_KEPT_BYTES]
+        data = self._received[self._read_to : self._read_to + bufsize]
+        self._read_to += len(data)
         return data
 
 

@@ -1,8 +1,10 @@
 """SFTP packets from an SSH channel."""
 
+import threading
 import time
 
 import paramiko
+from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
 
 from callarchive.storage.landing.sftp.messages import NAME, SessionLostError, not_sftp
 
@@ -11,7 +13,50 @@ PACKET_MAX = 1 << 20
 LISTINGS_MAX = 64 << 20
 """A listing in one reply, as Erlang's server sends it: some 250,000 entries. Also for several unread ones together."""
 _PLAUSIBLE_MAX = 1 << 30
-_RECEIVE_AT_ONCE = 1 << 20
+_AWAITED_MAX = 1 << 18
+"""Well below the window: the server sends no more of a listing before a part of it is read."""
+
+
+class _Arrivals(BufferedPipe):  # type: ignore[type-arg]  # generic in the stubs alone
+    """What arrived on a channel, for one reader.
+
+    paramiko wakes the reader for each SSH packet, several times for one reply of SFTP, and copies the bytes twice.
+
+    Attributes:
+        awaited: the number of bytes for which the reader is woken, unless it times out.
+        heard_at: when data last arrived, by `time.monotonic`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = 1
+        self.heard_at = time.monotonic()
+        self._changed = threading.Condition()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._ended = False
+
+    def feed(self, data: bytes) -> None:
+        with self._changed:
+            self.heard_at = time.monotonic()
+            self._pieces.append(data)
+            self._size += len(data)
+            if self._size >= self.awaited:
+                self._changed.notify()
+
+    def read(self, nbytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - all is returned
+        with self._changed:
+            enough = self._changed.wait_for(lambda: self._size >= self.awaited or self._ended, timeout)
+            if not enough and not self._size:
+                raise PipeTimeout
+            pieces, self._pieces, self._size = self._pieces, [], 0
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        super().close()
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
 
 
 class PacketReader:
@@ -20,16 +65,22 @@ class PacketReader:
     Attributes:
         waits_for_ever: whether a time-out of the channel is ignored.
         large_bytes: size of the listings in memory that are larger than other packets, and not read yet.
-        heard_at: when data was last received, by `time.monotonic`.
     """
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self.waits_for_ever = False
         self.large_bytes = 0
-        self.heard_at = time.monotonic()
         self._channel = channel
+        self._arrivals = channel.in_buffer = _Arrivals()
+        if channel.closed or channel.eof_received:
+            self._arrivals.close()
         self._received = b""
         self._read_to = 0
+
+    @property
+    def heard_at(self) -> float:
+        """When data was last received, by `time.monotonic`."""
+        return self._arrivals.heard_at
 
     def read(self) -> tuple[int, int, memoryview]:
         """Return the next packet: its kind, the number of its request (of VERSION the version), and its body.
@@ -70,6 +121,7 @@ class PacketReader:
         pieces = [self._received[self._read_to :]] if self._read_to < len(self._received) else []
         try:
             while missing > 0:
+                self._arrivals.awaited = min(missing, _AWAITED_MAX)
                 pieces.append(self._receive())
                 missing -= len(pieces[-1])
         finally:
@@ -79,7 +131,7 @@ class PacketReader:
     def _receive(self) -> bytes:
         while True:
             try:
-                data = self._channel.recv(_RECEIVE_AT_ONCE)
+                data = self._channel.recv(PACKET_MAX)
             except TimeoutError as err:
                 if self.waits_for_ever:
                     continue  # the callers watch the time
@@ -88,5 +140,4 @@ class PacketReader:
                 raise SessionLostError("the connection broke") from err
             if not data:
                 raise SessionLostError("the server closed the connection")
-            self.heard_at = time.monotonic()
             return data
