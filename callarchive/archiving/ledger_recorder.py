@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
-from itertools import islice
+from itertools import chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -172,8 +172,8 @@ class LedgerRecorder:
         yield {"event": "adopted_day", "call_date": str(day)}
 
     def _append(self, entries: Iterator[Facts]) -> None:
-        while some := list(islice(entries, _AT_ONCE)):
-            self._ledger.append(some)
+        for first in entries:
+            self._ledger.append(chain((first,), islice(entries, _AT_ONCE - 1)))
 
 
 def _published(event: str, table: Table, day: date, file: Written) -> Facts:

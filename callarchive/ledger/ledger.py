@@ -1,7 +1,7 @@
 """The ledger in the archive's store. Each append is a new object whose name can be taken only once, so there is one order."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from threading import Lock
 
@@ -39,15 +39,15 @@ class Ledger:
         self._tree: Frontier | None = None
         self._appending = Lock()
 
-    def append(self, entries: Sequence[Facts]) -> Batch:
+    def append(self, entries: Iterable[Facts]) -> Batch:
         """Append the entries, each with the time in `at`, as one object, and return it.
 
         They are durable when this returns. Raises LedgerError if the end of the ledger is not intact; StoreError.
         """
-        if not entries:
-            raise ValueError("an append needs entries")
         at = self._clock().isoformat()
         lines = [entry_line({"at": at, **facts}) for facts in entries]
+        if not lines:
+            raise ValueError("an append needs entries")
         with self._appending:
             tree = self._end() if self._tree is None else self._tree
             for _ in range(_TRIES):

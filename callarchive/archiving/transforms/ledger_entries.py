@@ -22,7 +22,9 @@ def new_files(before: pa.Table, after: pa.Table, *, call_date: date, event: str 
 
     The event of a recording's file is `event`, of its other versions "version", of bytes that are not audio "quarantined".
     """
-    changed = rows_where(after, pc.invert(pc.is_in(_contents(after), value_set=_contents(before))))
+    changed = after
+    if before.num_rows:
+        changed = rows_where(after, pc.invert(pc.is_in(_contents(after), value_set=_contents(before))))
     named = pc.or_(pc.is_valid(changed["archive_path"]), pc.is_valid(changed["quarantine_uri"]))
     changed = rows_where(changed, named).select(list(FILE_COLUMNS))
     recordings = changed["recording_id"]
