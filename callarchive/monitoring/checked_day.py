@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -29,32 +30,39 @@ _RECORDING_COLUMNS = (
     "silent_channels",
 )
 _RECONCILIATION_COLUMNS = (*SESSION_KEY, "kind", "subject", "reason", "state")
-_CHECKED_TABLES = (schemas.SESSIONS, schemas.RECORDINGS, schemas.RECONCILIATION, schemas.MISSING_SESSIONS)
+
+
+def _rows(table: Table, *columns: str) -> "cached_property[pa.Table]":
+    return cached_property(lambda day: day.catalog.partition(table, day.call_date, columns=columns or None))
 
 
 class CheckedDay:
-    """A day's tables and the thresholds. Tables named in `absent` have no partition of the day, and no rows."""
+    """A day's tables, each read when a check first needs it, and the thresholds."""
 
     def __init__(self, catalog: Catalog, day: date, settings: Settings) -> None:
-        def rows(table: Table, *columns: str) -> pa.Table:
-            return catalog.partition(table, day, columns=columns or None)
-
         self.catalog = catalog
         self.call_date = day
-        self.session_ids = rows(schemas.SESSION_IDS, *SESSION_KEY)
-        self.problems = rows(schemas.SESSION_PROBLEMS)
-        self.sessions = rows(schemas.SESSIONS, *_SESSION_COLUMNS)
-        self.metadata = rows(schemas.RECORDING_METADATA, *RECORDING_KEY)
-        self.recordings = rows(schemas.RECORDINGS, *_RECORDING_COLUMNS)
-        self.reconciliation = rows(schemas.RECONCILIATION, *_RECONCILIATION_COLUMNS)
-        self.failures = rows(schemas.ACCOUNT_FAILURES, "subaccount_id", "reason")
-        self.unknowns = rows(schemas.UNKNOWNS)
-        self.missing = rows(schemas.MISSING_SESSIONS)
-        self.absent = frozenset(table.name for table in _CHECKED_TABLES if not catalog.has(table, day))
         self.limits = settings.checks
         self.tolerance_s = settings.transfer.duration_tolerance_s
         self.grace = timedelta(hours=settings.transfer.missing_after_hours)
         self.landings = settings.landings
+        self._absent: dict[str, bool] = {}
+
+    session_ids = _rows(schemas.SESSION_IDS, *SESSION_KEY)
+    problems = _rows(schemas.SESSION_PROBLEMS)
+    sessions = _rows(schemas.SESSIONS, *_SESSION_COLUMNS)
+    metadata = _rows(schemas.RECORDING_METADATA, *RECORDING_KEY)
+    recordings = _rows(schemas.RECORDINGS, *_RECORDING_COLUMNS)
+    reconciliation = _rows(schemas.RECONCILIATION, *_RECONCILIATION_COLUMNS)
+    failures = _rows(schemas.ACCOUNT_FAILURES, "subaccount_id", "reason")
+    unknowns = _rows(schemas.UNKNOWNS)
+    missing = _rows(schemas.MISSING_SESSIONS)
+
+    def is_absent(self, table: Table) -> bool:
+        """Return whether the table has no partition of the day."""
+        if table.name not in self._absent:
+            self._absent[table.name] = not self.catalog.has(table, self.call_date)
+        return self._absent[table.name]
 
     def current(self, rows: pa.Table) -> pa.Table:
         """Return the rows of the accounts that the latest run archived. Tables may have older rows of the others."""
@@ -67,13 +75,13 @@ class CheckedDay:
 
         Only `accounts_archived` can be evaluated for an account that the latest run could not archive: its rows are older.
         """
-        if check.table.name in self.absent:
+        if self.is_absent(check.table):
             return [f"{check.table.name} has no partition of the day yet"]
         reasons = []
         if check.name != "accounts_archived":
             failed = values(self.failures, "subaccount_id")
             reasons = [f"{account} was not archived by the latest run" for (account,) in failed]
-        if check.name == "sources_complete" and schemas.MISSING_SESSIONS.name in self.absent and len(self.session_ids):
+        if check.name == "sources_complete" and self.is_absent(schemas.MISSING_SESSIONS) and len(self.session_ids):
             reasons.append("the day was archived by a version without this check; archive it again")
         own = self.unknowns.filter(pc.equal(self.unknowns["question"], check.name))
         return reasons + [f"{account}: {reason}" for account, reason in values(own, "subaccount_id", "reason")]
