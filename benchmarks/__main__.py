@@ -21,12 +21,13 @@ from benchmarks.peers import find_peers
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.processes import BenchmarkError
 from benchmarks.report import REPORT, Conditions, Section, as_text, summary_table, write_report
-from benchmarks.transfers import far_s3, far_sftp, long_recording, s3, sftp
+from benchmarks.transfers import capped_s3, far_s3, far_sftp, long_recording, s3, sftp
 from benchmarks.verification import verification
 
 CASES: dict[str, Callable[[Plan], Section | None]] = {
     "s3": s3,
     "far-s3": far_s3,
+    "capped-s3": capped_s3,
     "sftp": sftp,
     "far-sftp": far_sftp,
     "long-recording": long_recording,

@@ -12,6 +12,7 @@ from functools import partial
 from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.connections import Connections
 from callarchive.archiving.steps.account_failures import account_failures
+from callarchive.archiving.steps.early_fetching import EarlyTransfers
 from callarchive.archiving.steps.fetching import fetch_recordings
 from callarchive.archiving.steps.finding import find_sessions
 from callarchive.archiving.steps.looking_up import look_up_recordings
@@ -41,6 +42,7 @@ class StepInputs:
     failures: tuple[AccountFailure, ...]
     reread: bool
     progress: Progress
+    early: EarlyTransfers | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class DayStep:
         failures: tuple[AccountFailure, ...] | None = None,
         reread: bool = False,
         progress: Progress | None = None,
+        early: EarlyTransfers | None = None,
     ) -> StepReport:
         """Run the step on a day whose lock the caller holds; `failures` are by default the catalog's of earlier steps."""
         if failures is None:
@@ -69,7 +72,7 @@ class DayStep:
         catalog_day = connections.catalog_day(day)
         if self is DAY_STEPS[0]:
             catalog_day.begin()
-        report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress()))
+        report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress(), early))
         if self is DAY_STEPS[-1]:
             catalog_day.finish()
         release_unused(report.row_count)
@@ -95,13 +98,19 @@ def _look_up_recordings(given: StepInputs) -> StepReport:
         failures=given.failures,
         reread=given.reread,
         progress=given.progress,
+        early=given.early,
     )
 
 
 def _fetch_recordings(given: StepInputs) -> StepReport:
     archive, landings = given.connections.archive, given.connections.landings
     return fetch_recordings(
-        given.day, archive=archive, landings=landings, failures=given.failures, progress=given.progress
+        given.day,
+        archive=archive,
+        landings=landings,
+        failures=given.failures,
+        progress=given.progress,
+        early=None if given.early is None else given.early.files,
     )
 
 
@@ -133,11 +142,15 @@ DAY_STEPS = (
 def run_day(
     connections: Connections, day: date, *, reread: bool = False, progress: Progress | None = None
 ) -> dict[str, StepReport]:
-    """Run all steps on a day whose lock the caller holds. Return their reports by table name. Raises ArchiveError."""
+    """Run all steps on a day whose lock the caller holds. Return their reports by table name. Raises ArchiveError.
+
+    Recordings are already downloaded while the lookups of others wait for 8x8's rate cap; see `early_fetching`.
+    """
+    early = EarlyTransfers(connections.archive, connections.landings)
     reports: dict[str, StepReport] = {}
     failures: tuple[AccountFailure, ...] = ()
     for step in DAY_STEPS:
-        report = step.run(connections, day, failures=failures, reread=reread, progress=progress)
+        report = step.run(connections, day, failures=failures, reread=reread, progress=progress, early=early)
         log.info("%s [%s]", report.line, step.table.name)
         reports[step.table.name], failures = report, report.failures
     return reports

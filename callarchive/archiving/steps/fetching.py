@@ -2,14 +2,16 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
 from callarchive.archiving.catalog_day import CatalogDay
-from callarchive.archiving.fetcher.account_day import AccountDay, Wanted, call_time
+from callarchive.archiving.fetcher.account_day import AccountDay, FetchCounts, Wanted, call_time
 from callarchive.archiving.fetcher.comparison import COMPARED, Comparison, compare
 from callarchive.archiving.fetcher.fetcher import Fetcher
 from callarchive.archiving.held_files import hold_new_files
@@ -35,6 +37,14 @@ _SESSION = ("subaccount_id", "session_id")
 _OF_EVENTS = ("event_status", "file_path")
 
 
+@dataclass(slots=True)
+class EarlyFiles:
+    """The recordings of an account that this run downloaded before the step: they are in the archive and in the journal."""
+
+    recording_ids: list[str] = field(default_factory=list)
+    counts: FetchCounts = field(default_factory=FetchCounts)
+
+
 def fetch_recordings(
     day: CatalogDay,
     *,
@@ -42,8 +52,11 @@ def fetch_recordings(
     landings: Landings,
     failures: Sequence[AccountFailure],
     progress: Progress | None = None,
+    early: Mapping[str, EarlyFiles] | None = None,
 ) -> StepReport:
     """Write `recording_files`: what the archive holds of every recording of the day, or why it holds nothing.
+
+    What this run downloaded `early`, by subaccount_id, is counted and reported here.
 
     Raises ArchiveError if no account could be archived; what was archived is in the journal and is not downloaded again.
     """
@@ -52,7 +65,8 @@ def fetch_recordings(
     for account in day.settings.accounts:
         archive.sweep(account.subaccount_id, day.date)
     accounts = active_accounts(day.settings.accounts, failures)
-    counts, errors = _fetch_accounts(day, accounts, metadata, journal, archive, landings, progress or NoProgress())
+    progress = progress or NoProgress()
+    counts, errors = _fetch_accounts(day, accounts, metadata, journal, archive, landings, progress, early or {})
     all_failures = keep_failures(day, schemas.RECORDING_FILES, errors, earlier=failures)
     metadata = metadata.select(list(_RECORDING))  # frees the other columns while the files are in memory
     files = journal.known()
@@ -75,6 +89,7 @@ def _fetch_accounts(
     archive: RecordingArchive,
     landings: Landings,
     progress: Progress,
+    early: Mapping[str, EarlyFiles],
 ) -> tuple[Counter[str], dict[str, ArchiveError]]:
     """Settle the accounts' recordings. Return counts of recordings and bytes, and why accounts failed, by subaccount_id."""
     known = journal.known(("subaccount_id", *COMPARED))
@@ -84,20 +99,10 @@ def _fetch_accounts(
         named = _of(account, metadata)
         if not named.num_rows:
             continue
-        account_day = AccountDay(
-            subaccount_id=account.subaccount_id,
-            date=day.date,
-            landing=landings.of(account),
-            root=landing_root(account),
-            date_folders=landings.date_folders(account),
-            archive=archive,
-            transfer=day.settings.transfer,
-            clock=day.clock,
-            give_up_after=timedelta(days=day.settings.reopen.max_age_days),
-            listing=partial(landings.contents, account, day.date) if day.lists_landings else None,
-        )
+        account_day = open_account_day(day, account, archive, landings)
         try:
-            _fetch(day, account_day, named, _of(account, known), journal, progress)
+            files = early.get(account.subaccount_id, EarlyFiles())
+            _fetch(day, account_day, named, _of(account, known), journal, progress, files)
         except FOR_ALL_ACCOUNTS:
             raise
         except ArchiveError as err:
@@ -109,6 +114,24 @@ def _fetch_accounts(
     return counts, errors
 
 
+def open_account_day(
+    day: CatalogDay, account: AccountSettings, archive: RecordingArchive, landings: Landings
+) -> AccountDay:
+    """Return the account's day, which contacts nothing yet."""
+    return AccountDay(
+        subaccount_id=account.subaccount_id,
+        date=day.date,
+        landing=landings.of(account),
+        root=landing_root(account),
+        date_folders=landings.date_folders(account),
+        archive=archive,
+        transfer=day.settings.transfer,
+        clock=day.clock,
+        give_up_after=timedelta(days=day.settings.reopen.max_age_days),
+        listing=partial(landings.contents, account, day.date) if day.lists_landings else None,
+    )
+
+
 def _fetch(
     day: CatalogDay,
     account_day: AccountDay,
@@ -116,10 +139,20 @@ def _fetch(
     known: pa.Table,
     journal: TransferJournal,
     progress: Progress,
+    early: EarlyFiles,
 ) -> None:
     """Settle one account's recordings; the journal gets what is new of them. Raises as `fetch_recordings`."""
     known = rows_where(known, _are_named(known, named))
-    comparison = compare(account_day, known)
+    is_early = pc.is_in(known["recording_id"], value_set=pa.array(early.recording_ids, pa.string()))
+    comparison = compare(account_day, rows_where(known, pc.invert(is_early)))
+    if early.recording_ids:
+        downloaded = rows_where(known, is_early)
+        counts = account_day.counts
+        counts.fetched_count = downloaded.num_rows
+        counts.fetched_bytes = pc.sum(downloaded["source_size_bytes"]).as_py() or 0
+        counts.size_only_count, counts.reread_count = early.counts.size_only_count, early.counts.reread_count
+        ids: list[Any] = downloaded["recording_id"].to_pylist()
+        comparison = replace(comparison, unchanged_ids=comparison.unchanged_ids.union(ids))
     progress.begin(f"{account_day.subaccount_id} {day.date} recordings", named.num_rows)
     progress.advance(len(comparison.unchanged_ids))
     if len(comparison.unchanged_ids) == named.num_rows:

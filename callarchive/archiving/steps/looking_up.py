@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from threading import Event
@@ -14,6 +15,7 @@ from callarchive.archiving.responses.journal import ResponseJournal
 from callarchive.archiving.responses.lines import without_erased
 from callarchive.archiving.responses.store import ResponseStore
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
+from callarchive.archiving.steps.early_fetching import EarlyTransfers
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.erased_rows import not_erased
@@ -76,6 +78,7 @@ def look_up_recordings(
     failures: Sequence[AccountFailure],
     reread: bool = False,
     progress: Progress | None = None,
+    early: EarlyTransfers | None = None,
 ) -> StepReport:
     """Write `lookups`, 8x8's response for every session of the day, and `recording_metadata`, the recordings that it listed.
 
@@ -83,7 +86,7 @@ def look_up_recordings(
     and every recording that 8x8 listed is archived; also if 8x8 listed none, or did not know the session, in two responses at
     least a day apart. After the first of these it is not looked up until that day is over. A recording that an earlier lookup
     listed stays, and so does one that only a webhook event names. Responses that a killed or failed run left less than an
-    hour ago are used instead of new lookups; with `reread`, kept responses are used alone.
+    hour ago are used instead of new lookups; with `reread`, kept responses are used alone. `early` gets every new lookup.
 
     An account whose API key is refused, or for which 8x8 gives no readable response, keeps its rows; see `account_failures`.
     """
@@ -95,7 +98,7 @@ def look_up_recordings(
         return _write(day, known, answered, 0, keep_failures(day, schemas.RECORDING_METADATA, {}, earlier=failures))
     masks = {account.subaccount_id: phone_number_mask(account) for account in day.settings.accounts}
     with responses.journal(day.date, masks=masks) as journal:
-        count, errors = _look_up(day, known, journal, answered, accounts, voice, progress or NoProgress())
+        count, errors = _look_up(day, known, journal, answered, accounts, voice, progress or NoProgress(), early)
         all_failures = keep_failures(day, schemas.RECORDING_METADATA, errors, earlier=failures)
         if errors:
             journal.keep_pieces()  # the next run need not repeat the lookups of a failed account that succeeded
@@ -131,6 +134,7 @@ def _look_up(
     accounts: Sequence[AccountSettings],
     voice: Callable[[AccountSettings], "VoiceClient"],
     progress: Progress,
+    early: EarlyTransfers | None,
 ) -> tuple[int, dict[str, ArchiveError]]:
     """Look up the accounts' sessions that are not final, and add the responses of accounts that did not fail to `answered`.
 
@@ -153,6 +157,7 @@ def _look_up(
                 progress=progress,
                 journal=journal,
                 readable_count=len(_of_accounts([account], readable)),
+                early=early,
             )
         except FOR_ALL_ACCOUNTS:
             raise
@@ -234,6 +239,7 @@ def _ask(
     progress: Progress,
     journal: ResponseJournal,
     readable_count: int,
+    early: EarlyTransfers | None,
 ) -> LookupRows:
     """Look up the account's sessions, and keep the responses as they arrive.
 
@@ -251,10 +257,15 @@ def _ask(
     error = None
     who = f"account {account.subaccount_id}"
     concurrency, name = day.settings.lookups.concurrency, f"lookup-{account.subaccount_id}"
-    with in_threads(ask, session_ids, concurrency=concurrency, name=name) as answers:
+    with (
+        in_threads(ask, session_ids, concurrency=concurrency, name=name) as answers,
+        early.during_lookups(day, account) if early else nullcontext() as offer,
+    ):
         for answer in answers:
             journal.add(account.subaccount_id, answer)
             answered.add(account.subaccount_id, answer)
+            if offer is not None:
+                offer(answer)
             unreachable_count += answer.unreachable
             unreadable_count += not is_readable(answer)
             error = error or answer.error
