@@ -147,7 +147,8 @@ def _introduction(run: Conditions) -> list[str]:
         " contender runs once, one after the other. A run is a whole process, started as a user starts it, imports included."
         " CPU and peak memory are those of the process; the CPU time of the servers and delay relays has its own column. Before"
         " each run, the output of the previous one is moved aside and the disk is synced. The servers' data is in the page"
-        " cache. callarchive syncs, hashes and probes every recording; the peers only copy and do not sync. A ratio compares"
+        " cache. callarchive syncs, hashes and probes every recording; the peers, except the script, only copy and do not sync."
+        " A ratio compares"
         " medians; the brackets hold the extremes of the rounds' ratios. The rate limit is effectively off; with 8x8's default"
         " of 100 requests/s, 5,000 lookups take 50 s.",
     ]

@@ -44,7 +44,12 @@ def s3(plan: Plan) -> Section:
         " one recording per session and one folder per session, as 8x8 stores them. `benchmarks/simulators.py` simulates S3 and"
         " the 8x8 API with minimal overhead. Default configuration. The rerun downloaded nothing and made no API request, as"
         " the simulators confirm. Start-up is the time that a process spends before and after the day itself, and on the files"
-        " that botocore reads for its first client."
+        " that botocore reads for its first client. The script is what a user would write instead"
+        " (`benchmarks/scripted.py`): `s5cmd` copies, `sync` makes the copies durable, two processes hash each file and"
+        " read its length with tinytag, 64 threads look up the sessions with requests, and pandas writes one Parquet"
+        " table. It does not wait to name a file until it is durable, refuse to overwrite, resume after a kill, compare a"
+        " file with the store's hash, find frames that are cut off or damaged, retry, keep 8x8's responses, compare calls"
+        " with recordings, or keep a ledger."
     )
     return Section("Local S3", prose, claims, (run_table(runs), stages))
 
