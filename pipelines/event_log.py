@@ -7,11 +7,12 @@ a fifth of a run of small days. There is no setting for it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from sqlalchemy import Connection, Engine, create_engine
+
+if TYPE_CHECKING:  # only runs need Dagster's storage
+    from sqlalchemy import Connection, Engine
 
 
 @contextmanager
@@ -20,6 +21,10 @@ def kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
 
     A transaction still commits each event, so that readers see it at once, and a process that is killed loses none.
     """
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+    from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+    from sqlalchemy import create_engine
+
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):
         yield
@@ -28,7 +33,7 @@ def kept_connections(instance: dg.DagsterInstance) -> Iterator[None]:
     open_once = storage._connect
 
     @contextmanager
-    def connect(shard: str) -> Iterator[Connection]:
+    def connect(shard: str) -> "Iterator[Connection]":
         if shard not in engines:
             with open_once(shard):  # creates the database
                 pass
