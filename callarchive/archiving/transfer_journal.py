@@ -16,8 +16,9 @@ from callarchive.catalog.rows import file_row
 from callarchive.catalog.schemas import RECORDING_FILES
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import RecordingFile
+from callarchive.runtime.memory import release_unused
 
-_PIECES_AT_ONCE = 64
+_PIECES_AT_ONCE = 16
 """Pieces that are combined as they are read: thousands of small buffers would leave gaps and double the memory used."""
 _BEGUN = "begun"
 """A piece without rows that older versions wrote: an empty file."""
@@ -61,7 +62,11 @@ class TransferJournal:
         last = last_of_each(rows, RECORDING_FILES.key)
         parts: dict[str, Column] = dict(zip(rows.column_names, rows.columns, strict=True))
         del packs, pack, rows  # each column is freed once its rows are taken
-        return pa.table({name: parts.pop(name).take(last) for name in columns or RECORDING_FILES.schema.names})
+        taken: dict[str, Column] = {}
+        for name in columns or RECORDING_FILES.schema.names:
+            taken[name] = parts.pop(name).take(last)
+            release_unused(len(last))  # a column of a pack is too small to be returned when it is freed
+        return pa.table(taken)
 
     def add(self, file: RecordingFile) -> None:
         """Queue the file's row for the next piece, and write the piece if it is due. Thread-safe."""
