@@ -148,9 +148,8 @@ def _introduction(run: Conditions) -> list[str]:
         " CPU and peak memory are those of the process; the CPU time of the servers and delay relays has its own column. Before"
         " each run, the output of the previous one is moved aside and the disk is synced. The servers' data is in the page"
         " cache. callarchive syncs, hashes and probes every recording; the peers, except the script, only copy and do not sync."
-        " A ratio compares"
-        " medians; the brackets hold the extremes of the rounds' ratios. The rate limit is effectively off; with 8x8's default"
-        " of 100 requests/s, 5,000 lookups take 50 s.",
+        " A ratio compares medians; the brackets hold the extremes of the rounds' ratios. Unless a title names a rate limit, it"
+        " is effectively off; with 8x8's default of 100 requests/s, 5,000 lookups take 50 s.",
     ]
 
 
