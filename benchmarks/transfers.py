@@ -162,7 +162,7 @@ def long_recording(plan: Plan) -> Section:
         with set_up(plan.directory / "long-sftp", corpus, kind="sftp") as day:
             day.prepare()
             runs = run_rounds([Contender(TRANSFER, day.transfer), *peer_copies(day, plan.peers, SFTP)], plan.repeat)
-        claims += _compare(f"SFTP, {_mb(corpus)}: transfer", runs, TRANSFER, SFTP, wall_limit=1.0)
+        claims += _compare(f"SFTP, {_mb(corpus)}: transfer", runs, TRANSFER, SFTP, wall_limit=1.6)
         tables.append(run_table(_renamed(runs, f"SFTP, {_mb(corpus)}: "), size_bytes=corpus.size_bytes))
     corpus = make_long_recording(plan.directory, plan.sizes.long_s3_bytes)
     with set_up(plan.directory / "long-s3", corpus, kind="s3") as day:

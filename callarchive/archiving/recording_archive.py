@@ -6,7 +6,8 @@ Only complete, hashed, scanned and durable files get a name that ends in `.mp3`.
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import Event
@@ -31,6 +32,7 @@ from callarchive.storage.stores import Staging, Store
 log = logging.getLogger(__name__)
 
 QUARANTINE = "_quarantine"
+_LARGE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +146,30 @@ def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, st
     # SFTP servers have no ETag to compare with.
     md5 = None if download.object.etag is None else hashlib.md5(usedforsecurity=False)
     size_bytes = 0
-    for chunk in download:
-        if stop.is_set():
-            raise StoppedError
-        staging.write(chunk)
+
+    def add_to_hashes(chunk: bytes) -> None:
         sha256.update(chunk)
         if md5 is not None:
             md5.update(chunk)
-        walk.feed(chunk)
-        size_bytes += len(chunk)
+
+    # Hashing releases the interpreter lock. For small files a thread costs more than it saves.
+    is_large = (download.object.size_bytes or 0) >= _LARGE_BYTES
+    with ThreadPoolExecutor(1, "hash") if is_large else nullcontext() as hasher:
+        hashing: Future[None] | None = None
+        for chunk in download:
+            if stop.is_set():
+                raise StoppedError
+            if hashing is not None:
+                hashing.result()
+            if hasher is not None:
+                hashing = hasher.submit(add_to_hashes, chunk)
+            else:
+                add_to_hashes(chunk)
+            staging.write(chunk)
+            walk.feed(chunk)
+            size_bytes += len(chunk)
+    if hashing is not None:
+        hashing.result()
     expected_bytes = download.object.size_bytes
     if size_bytes != expected_bytes:
         raise TransferError(f"{download.object.uri}: received {size_bytes} bytes, expected {expected_bytes}")

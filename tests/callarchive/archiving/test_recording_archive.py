@@ -4,6 +4,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from functools import partial
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from callarchive.archiving import recording_archive
 from callarchive.archiving.recording_archive import RecordingArchive, Rejection
 from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
 from callarchive.domain.landing_objects import LandingObject
@@ -198,6 +200,21 @@ def test_a_hash_that_differs_from_the_landings_leaves_nothing(archive: Recording
     assert files() == {}
     keep(archive, BytesDownload(SOUND, md5=hashlib.md5(SOUND, usedforsecurity=False).hexdigest()))
     assert list(files().values()) == [SOUND]
+
+
+def test_a_large_recording_is_hashed_in_order_beside_the_walk(
+    archive: RecordingArchive, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_archive, "_LARGE_BYTES", len(SOUND))
+    with pytest.raises(TransferError):
+        keep(archive, BytesDownload(SOUND, md5="0" * 32))
+    assert files() == {}
+    md5 = hashlib.md5(SOUND, usedforsecurity=False).hexdigest()
+    result = keep(archive, BytesDownload(SOUND, md5=md5, chunk_bytes=100))
+    assert isinstance(result, KeptFile)
+    assert result.sha256 == hashlib.sha256(SOUND).hexdigest()
+    assert list(files().values()) == [SOUND]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hash_")]
 
 
 def test_an_interrupted_transfer_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
