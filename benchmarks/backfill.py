@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--sessions", type=int, default=66, help="per day; three in four have a recording (default: 66)"
     )
-    parser.add_argument("--days-per-run", type=int, default=10, help="dagster.days_per_run (default: 10)")
+    parser.add_argument("--days-per-run", type=int, default=20, help="dagster.days_per_run (default: 20)")
     parser.add_argument("--directory", type=Path, default=Path(".bench/backfill"), help="working folder; emptied first")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -249,7 +249,7 @@ class RetentionSettings(Section):
 class DagsterSettings(Section):
     """How Dagster runs days."""
 
-    days_per_run: int = Field(default=10, ge=1, le=1000)
+    days_per_run: int = Field(default=20, ge=1, le=1000)
     """the number of days in one run of a backfill."""
     schedule_hour: int = Field(default=4, ge=0, le=23)
     """the hour at which the schedule archives yesterday, in the configured time zone."""
