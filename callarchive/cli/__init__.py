@@ -132,8 +132,8 @@ def prepare_process() -> None:
     # A recording leaves hundreds of objects but no cycles. With the default thresholds the collector would traverse all
     # modules about a hundred times a day, which costs a twentieth of a transfer's CPU time.
     gc.set_threshold(50_000, 20, 50)
-    # Threads that share the interpreter lock take it from each other whenever they wake up. Without preemption at each wakeup, a
-    # transfer takes an eighth less CPU time.
+    # Threads that share the interpreter lock take it from each other whenever they wake up. Without preemption at each
+    # wakeup, a transfer takes an eighth less CPU time.
     with suppress(AttributeError, OSError):  # Linux has this policy, but a sandbox may forbid setting it
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
