@@ -1,6 +1,7 @@
 """Help, exit codes and output streams of the command line. What the commands do is tested in the other rooms."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -39,6 +40,16 @@ def test_help_does_not_import_the_libraries_of_the_commands() -> None:
         "print([n for n in ('pandas', 'pyarrow', 'boto3', 'paramiko', 'duckdb', 'requests', 'dagster') if n in sys.modules])"
     )
     assert run("archive", "--help", code=code).stdout.endswith("[]\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has this policy")
+def test_commands_run_as_batch_jobs() -> None:
+    code = (
+        "import os, sys\nfrom callarchive.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
+    )
+    assert run("--version", code=code).stdout.endswith("True\n")
 
 
 def test_the_package_runs_as_a_module() -> None:
