@@ -13,23 +13,32 @@ _WINDOW_S = 0.25
 _WINDOW_ITEMS_EACH = 2
 _SETTLED_S = 5.0
 _PAUSE_S = 1.0
+_BUSY = 0.9
+"""A process that uses this share of a core has no interpreter left for more transfers: they would only wait for each other."""
 
 
 class Adaptive:
     """A limit for concurrent transfers that follows the throughput. Thread-safe.
 
     It starts at `first` and doubles, or quadruples where a transfer takes long, while that brings more transfers a second; if
-    it does not, the step is undone and retried some seconds later. It is halved when the server throttles us, at most once a
-    second.
+    it does not, the step is undone and retried some seconds later. It does not grow while the process uses a whole core. It is
+    halved when the server throttles us, at most once a second.
     """
 
-    def __init__(self, ceiling: int, *, first: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ceiling: int,
+        *,
+        first: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
         self.ceiling = ceiling
-        self._clock = clock
+        self._clock, self._cpu_clock = clock, cpu_clock
         self._changing = Lock()
         self._limit = min(ceiling, first or _FIRST)
         self._before: tuple[int, float] | None = None
-        self._window_begun_at = clock()
+        self._window_begun_at, self._cpu_s = clock(), cpu_clock()
         self._window_count = 0
         self._no_growth_until = 0.0
         self._no_halving_until = 0.0
@@ -72,11 +81,12 @@ class Adaptive:
                 self._limit = limit_before
                 self._no_growth_until = now + _SETTLED_S
                 return
-        if self._limit < self.ceiling and now >= self._no_growth_until:
+        is_busy = self._cpu_clock() - self._cpu_s >= _BUSY * (now - self._window_begun_at)
+        if self._limit < self.ceiling and now >= self._no_growth_until and not is_busy:
             self._before = self._limit, rate
             growth = _GROWTH_FAR_AWAY if self._limit / rate > _FAR_AWAY_S else _GROWTH
             self._limit = min(self.ceiling, self._limit * growth)
 
     def _begin_window(self, now: float) -> None:
-        self._window_begun_at = now
+        self._window_begun_at, self._cpu_s = now, self._cpu_clock()
         self._window_count = 0

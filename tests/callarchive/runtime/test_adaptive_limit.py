@@ -48,6 +48,16 @@ def test_it_grows_in_larger_steps_where_a_transfer_takes_long(each_s: float, ste
     assert limits == steps
 
 
+def test_it_does_not_grow_while_the_process_uses_a_whole_core() -> None:
+    near, busy = Server(each_s=0.02, at_most_per_s=1e9), True
+    adaptive = Adaptive(64, clock=lambda: near.now, cpu_clock=lambda: near.now * (1.2 if busy else 0.5))
+    near.serve(adaptive, 5)
+    assert adaptive.limit == 8
+    busy = False
+    near.serve(adaptive, 5)
+    assert adaptive.limit == 64
+
+
 def test_it_does_not_grow_where_throughput_does_not() -> None:
     near = Server(each_s=0.001, at_most_per_s=800)
     adaptive = adaptive_for(near)
