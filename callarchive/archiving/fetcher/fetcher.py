@@ -86,7 +86,7 @@ class Fetcher:
             tried = frozenset(gap.folder for gap in err.gaps)
         except AccessDeniedError as err:
             state = self._transfers.denied(item, err, [])  # raises if the whole landing is refused
-            log.warning("%s", err)
+            self._day.refusals.add_refused(err)
             return state
         else:
             if state.archive_status is not ArchiveStatus.REJECTED or state.source is None:

@@ -94,6 +94,9 @@ def _fetch_accounts(
     """Settle the accounts' recordings. Return counts of recordings and bytes, and why accounts failed, by subaccount_id."""
     known = journal.known(("subaccount_id", *COMPARED))
     counts: Counter[str] = Counter()
+    active = {account.subaccount_id for account in accounts}
+    for files in (files for subaccount_id, files in early.items() if subaccount_id not in active):
+        counts += Counter(fetched=len(files.recording_ids), fetched_bytes=files.counts.fetched_bytes)
     errors: dict[str, ArchiveError] = {}
     for account in accounts:
         named = _of(account, metadata)

@@ -30,6 +30,7 @@ class Refusals:
         self._subaccount_id = subaccount_id
         self._lock = Lock()
         self._gaps: dict[str, Gap] = {}
+        self._refused: list[str] = []
         self._checking = Lock()
         self._checked_at = -math.inf
         self._others_refused: bool | None = None
@@ -61,13 +62,23 @@ class Refusals:
         with self._lock:
             self._gaps.setdefault(gap.folder, gap)
 
+    def add_refused(self, err: AccessDeniedError) -> None:
+        """Add a refusal of an object that was found."""
+        with self._lock:
+            self._refused.append(str(err))
+
     def log(self) -> None:
-        """Log a line for each place, 20 at most, and forget them.
+        """Log a line for each place and each refused object, 20 of each at most, and forget them.
 
         Places below a refused folder share its line: the landing is asked about these folders.
         """
         with self._lock:
             gaps, self._gaps = list(self._gaps.values()), {}
+            refused, self._refused = self._refused, []
+        for reason in refused[:_LINES_MAX]:
+            log.warning("%s: %s", self._subaccount_id, reason)
+        if len(refused) > _LINES_MAX:
+            log.warning("%s: %d more objects were refused", self._subaccount_id, len(refused) - _LINES_MAX)
         if not gaps:
             return
         counts: dict[Gap, int] = {}

@@ -14,6 +14,7 @@ from callarchive.archiving.steps.day_steps import DAY_STEPS
 from callarchive.archiving.steps.early_fetching import EarlyTransfers
 from callarchive.archiving.transfer_journal import journal_folder
 from callarchive.cli.day_results import DaySummary
+from callarchive.domain.errors import AccessDeniedError
 from callarchive.domain.models import Lookup
 from callarchive.simulator.faults import Fault
 from callarchive.simulator.world import AccountPlan
@@ -143,6 +144,30 @@ def test_a_landing_that_fails_during_the_lookups_is_reported_as_without_them(
     assert summary.failures == before.failures
     assert trial.tables() == tables
     assert [r.getMessage() for r in caplog.records if r.levelname in ("WARNING", "ERROR")] == warnings
+
+
+def test_what_was_downloaded_before_the_lookups_of_an_account_failed_is_counted(
+    start_trial: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = start_trial(sessions_per_day=9, accounts=(*S3, AccountPlan("other", "s3", "other-recordings/calls")))
+    trial.configure("[lookups]\nconcurrency = 1\n")
+    look_up, count = VoiceClient.look_up, Counter[str]()
+
+    def failing(self: VoiceClient, session_id: str) -> Lookup:
+        account = next(s.subaccount_id for s in trial.simulator.world.sessions if s.session_id == session_id)
+        count[account] += 1
+        if account == "acme.sg" and count[account] == 7:
+            wait_for_recordings(trial)
+            raise AccessDeniedError("the key was revoked")
+        return look_up(self, session_id)
+
+    monkeypatch.setattr(VoiceClient, "look_up", failing)
+    (summary,) = trial.archive()
+    assert [failure.subaccount_id for failure in summary.failures] == ["acme.sg"]
+    files = list((trial.config.parent / "archive").rglob("*.mp3"))
+    assert any("acme.sg" in file.parts for file in files)
+    assert summary.fetched_count >= len(files)
+    assert summary.fetched_bytes >= sum(file.stat().st_size for file in files)
 
 
 def test_lookups_that_keep_the_processor_busy_are_not_delayed_by_transfers(

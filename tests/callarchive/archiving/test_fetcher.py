@@ -597,6 +597,26 @@ def test_a_refusal_ends_the_run_at_once_and_is_not_tried_again(run: Run, error: 
     assert run.kept() == {}
 
 
+def test_a_refused_object_is_logged_once_with_the_refused_places(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    run.landing.objects = {place(n): SOUND for n in range(26)}
+    refused = [place(n) for n in range(1, 26)]
+    for path in refused:
+        run.landing.faults[path] = [AccessDeniedError(f"{path}: denied")] * 9
+    day = run.day(TransferSettings())
+    day.counts.fetched_count = 1  # else the landing would be tried as a whole
+    with Fetcher(day).fetch(
+        [wanted(n) for n in range(1, 26)], Comparison({}, frozenset()), record=lambda _: None
+    ) as files:
+        assert {file.archive_status for file in files} == {ArchiveStatus.FAILED}
+    assert not caplog.records
+    day.refusals.log()
+    day.refusals.log()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 21
+    assert all(line.endswith(": denied") for line in lines[:20])
+    assert lines[-1] == "acme_sg: 5 more objects were refused"
+
+
 def test_a_refusal_to_compare_ends_the_run(run: Run) -> None:
     run.landing.objects[place()] = SOUND
     first = run.fetch_one()
