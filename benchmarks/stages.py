@@ -58,9 +58,11 @@ def main() -> None:
     from callarchive.archiving.steps import day_steps
     from callarchive.archiving.steps.day_steps import DAY_STEPS
     from callarchive.cli.day_results import archive_day
+    from callarchive.runtime.memory import keep_pandas_out
     from callarchive.settings import load_settings
     from callarchive.storage.s3 import clients as s3_clients
 
+    keep_pandas_out()
     day, names = date.fromisoformat(sys.argv[1]), sys.argv[2:]
     watch = Stopwatch()
     with Connections(load_settings(None)) as connections:

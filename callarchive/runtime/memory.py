@@ -8,6 +8,10 @@ from contextlib import suppress
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _BIG_BLOCK_BYTES = 2 * 1024 * 1024  # larger than a chunk of a transfer, for which a system call each would cost CPU
+_TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD
+_KEPT_BYTES = (
+    8 * 1024 * 1024
+)  # with 128 KiB, the default, most chunks go back to the system and are cleared page by page
 _ARENA_MAX = -8  # M_ARENA_MAX
 _ARENAS = 2  # by default 8 for each core, and each keeps what its threads freed: 7 MB more in a transfer, no less CPU
 _MANY_ROWS = 20_000
@@ -22,6 +26,7 @@ def use_system_memory() -> None:
     with suppress(AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _BIG_BLOCK_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_ARENA_MAX, _ARENAS)
     if _VARIABLE in os.environ:
         return

@@ -40,3 +40,13 @@ def test_converting_values_imports_no_pandas_and_a_table_for_pandas_still_does()
         "table = pa.table({'a': pa.array([1, 2])})\nprint('pandas' in sys.modules, table.to_pandas()['a'].sum())"
     )
     assert answer(code) == "False 3"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_freed_chunks_of_a_transfer_are_used_again_and_not_cleared_by_the_system() -> None:
+    code = (
+        f"{_USE}\nfrom resource import RUSAGE_SELF, getrusage\nbefore = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(200):\n    chunks = [bytes(261_120) for _ in range(8)]\n    del chunks\n"
+        "print(getrusage(RUSAGE_SELF).ru_minflt - before)"
+    )
+    assert int(answer(code)) < 2_000  # 400 MB are 100,000 pages

@@ -81,7 +81,8 @@ class SftpDownload:
         end: int | None = None
         while end is None or handed_on < end or asked:
             wanted = []
-            while end is None and ask_at - handed_on < self._ahead_bytes:
+            until = self._ask_until(handed_on, ask_at)
+            while end is None and ask_at < until:
                 wanted.append((ask_at, self._session.read_size))
                 ask_at += self._session.read_size
             self._ask(caller, wanted, asked)
@@ -125,7 +126,8 @@ class SftpDownload:
         end_seen = end_asked = False
         while handed_on < size or not end_seen:
             wanted = []
-            while ask_at < size and ask_at - handed_on < self._ahead_bytes:
+            until = self._ask_until(handed_on, ask_at)
+            while ask_at < min(size, until):
                 wanted.append((ask_at, min(self._session.read_size, size - ask_at)))
                 ask_at += wanted[-1][1]
             if ask_at >= size and not end_asked:
@@ -147,6 +149,10 @@ class SftpDownload:
                 chunk = arrived.pop(handed_on)
                 handed_on += len(chunk)
                 yield chunk
+
+    def _ask_until(self, handed_on: int, ask_at: int) -> int:
+        """Return the offset up to which to request data: several READs share a packet."""
+        return handed_on + self._ahead_bytes if ask_at - handed_on <= self._ahead_bytes * 3 // 4 else ask_at
 
     def _ask(self, caller: Caller, wanted: list[tuple[int, int]], asked: dict[int, tuple[int, int]]) -> None:
         if wanted:

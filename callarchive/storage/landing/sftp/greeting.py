@@ -6,7 +6,7 @@ import socket
 from callarchive.domain.foreign_text import cleaned
 
 _KEPT_BYTES = 1024
-_AT_ONCE_BYTES = 64 << 10
+_AT_ONCE_BYTES = 256 << 10
 _IS_SSH = re.compile(rb"(?m)^SSH-(2\.0|1\.99)-")
 _FORMS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(form, re.IGNORECASE), what)

@@ -88,11 +88,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's reply to one request."""
+    """A server's reply to one request. `body` of DATA is the data without its length."""
 
     request: int
     kind: int
-    body: bytes | memoryview
+    body: bytes
 
     @property
     def status(self) -> int | None:
@@ -129,7 +129,7 @@ class Reply:
         """Return the data in the reply. Raises what `refusal` returns."""
         if self.kind != DATA:
             raise self.refusal(place)
-        return _take_string(self.body, 0)[0]
+        return self.body
 
     def attributes(self, place: str) -> Attributes:
         """Return the attributes in the reply. Raises what `refusal` returns."""
@@ -165,25 +165,26 @@ def read_request(handle: bytes, offset: int, length: int) -> tuple[int, bytes]:
     return READ, string(handle) + struct.pack(">QI", offset, length)
 
 
-def _take_string(body: bytes | memoryview, at: int) -> tuple[bytes, int]:
+def _take_string(body: bytes, at: int) -> tuple[bytes, int]:
     length = _take_int(body, at)
     end = at + 4 + length
     if end > len(body):
-        raise _torn()
-    return bytes(body[at + 4 : end]), end
+        raise torn()
+    return body[at + 4 : end], end
 
 
-def _take_int(body: bytes | memoryview, at: int) -> int:
+def _take_int(body: bytes, at: int) -> int:
     if at + 4 > len(body):
-        raise _torn()
+        raise torn()
     return int.from_bytes(body[at : at + 4], "big")
 
 
-def _torn() -> SessionLostError:
+def torn() -> SessionLostError:
+    """Return the error for a packet that is shorter than it says."""
     return not_sftp("a packet ends too early")
 
 
-def _take_attributes(body: bytes | memoryview, at: int) -> tuple[Attributes, int]:
+def _take_attributes(body: bytes, at: int) -> tuple[Attributes, int]:
     """Return the attributes (section 5 of the draft) and the position after them."""
     flags = _take_int(body, at)
     at += 4

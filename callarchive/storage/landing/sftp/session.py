@@ -1,8 +1,8 @@
 """One SFTP session: an SSH channel that many threads share.
 
 Each thread uses a `Caller`, which sends several requests in one round trip and waits for its own replies only, so a stalled
-file delays no other. A thread of the session reads the channel and never waits for a caller: unread replies stay with the
-caller, whose requests bound them. Packets are in `messages`.
+file delays no other. paramiko's thread passes replies on and never waits for a caller: unread replies stay with the caller,
+whose requests bound them. Packets are in `messages`.
 """
 
 import contextlib
@@ -61,7 +61,10 @@ class SftpSession:
         self._due = 0  # number of awaited replies
         self._loss: SessionLostError | None = None
         self._retired = False
-        self._packets = PacketReader(channel)
+        self._begun = threading.Event()  # VERSION has arrived, or the session is lost
+        self._packets = channel.in_buffer = PacketReader(self._dispatch, self._lose)
+        if channel.closed or channel.eof_received:
+            self._packets.close()
 
     @property
     def usable(self) -> bool:
@@ -78,12 +81,12 @@ class SftpSession:
         self._channel.settimeout(max(0.0, deadline - time.monotonic()))
         self._outbox.append(struct.pack(">IBI", 5, INIT, _VERSION_SPOKEN))
         self._send_outbox()
-        kind, _, _ = self._packets.read()
-        if kind != VERSION:
-            raise not_sftp(f"it began with a packet of kind {kind}")
+        if not self._begun.wait(deadline - time.monotonic()):
+            raise SessionLostError("it took longer than it may as a whole", silent=True)
+        if self._loss is not None:
+            raise self.loss()
         self._channel.settimeout(self.stall_timeout_s)
-        self._packets.waits_for_ever = True
-        threading.Thread(target=self._dispatch, name="sftp-replies", daemon=True).start()
+        threading.Thread(target=self._open_window, name="sftp-window", daemon=True).start()
 
     def greeting(self) -> str:
         """Return the text that the server sent in place of a packet; empty if it sent none."""
@@ -201,25 +204,34 @@ class SftpSession:
             finally:
                 self._sending.release()
 
-    def _dispatch(self) -> None:
-        """Give each reply to its caller, until the channel ends."""
-        try:
-            while True:
-                kind, number, body = self._packets.read()
-                with self._booking:
-                    if number not in self._callers:
-                        raise not_sftp(f"it answers request {number}, which was not made")
-                    reply = Reply(request=number, kind=kind, body=body)
-                    if kind == HANDLE:
-                        self._keep_apart(reply.handle(""))
-                    self._handles.discard(self._closing.pop(number, b""))
-                    caller = self._callers.pop(number)
-                    if caller is not None:
-                        self._due -= 1
-                        self._packets.large_bytes += len(body) if len(body) > PACKET_MAX else 0
-                        caller.receive(reply)
-        except SessionLostError as err:
-            self._lose(err)
+    def _open_window(self) -> None:
+        """Let the server send more when much has arrived, until the channel ends.
+
+        paramiko's thread cannot do it: it must not wait for the server to receive.
+        """
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the channel's end is noticed elsewhere
+            while self._channel.recv(1):
+                pass
+
+    def _dispatch(self, kind: int, number: int, body: bytes) -> None:
+        """Give a reply to its caller. Called by paramiko's thread. Raises SessionLostError."""
+        if not self._begun.is_set():
+            if kind != VERSION:
+                raise not_sftp(f"it began with a packet of kind {kind}")
+            self._begun.set()
+            return
+        with self._booking:
+            if number not in self._callers:
+                raise not_sftp(f"it answers request {number}, which was not made")
+            reply = Reply(request=number, kind=kind, body=body)
+            if kind == HANDLE:
+                self._keep_apart(reply.handle(""))
+            self._handles.discard(self._closing.pop(number, b""))
+            caller = self._callers.pop(number)
+            if caller is not None:
+                self._due -= 1
+                self._packets.large_bytes += len(body) if len(body) > PACKET_MAX else 0
+                caller.receive(reply)
 
     def _keep_apart(self, handle: bytes) -> None:
         """Note an open handle. Raise SessionLostError if it is already open: reads from it would mix two files up."""
@@ -239,6 +251,7 @@ class SftpSession:
             self._callers.clear()
             self._outbox.clear()
             self._due = 0
+            self._begun.set()
 
 
 class Caller:
@@ -303,7 +316,7 @@ class Caller:
     def receive(self, reply: Reply) -> None:
         """Add a reply, and wake the caller if it is the last outstanding one, or a READ's worth of replies is unread.
 
-        Called by the session's thread. Waking once for many replies reduces contention for the interpreter lock.
+        Called by paramiko's thread. Waking once for many replies reduces contention for the interpreter lock.
         """
         self.due -= 1
         self._replies.append(reply)
