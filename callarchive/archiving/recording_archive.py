@@ -5,12 +5,14 @@ Only complete, hashed, scanned and durable files get a name that ends in `.mp3`.
 
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from threading import Event
+from typing import Self
 
 from callarchive.domain.errors import (
     AccessDeniedError,
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 QUARANTINE = "_quarantine"
 _LARGE_BYTES = 32 << 20
+_BATCH_BYTES = 1 << 20
+_BATCHES_BEHIND = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,30 +156,66 @@ def _receive(download: Download, staging: Staging, stop: Event) -> tuple[int, st
         if md5 is not None:
             md5.update(chunk)
 
-    # Hashing releases the interpreter lock. For small files a thread costs more than it saves.
+    # Threads help as far as the interpreter lock is released. For small files they cost more than they save.
     is_large = (download.object.size_bytes or 0) >= _LARGE_BYTES
-    with ThreadPoolExecutor(1, "hash") if is_large else nullcontext() as hasher:
-        hashing: Future[None] | None = None
+    with ExitStack() as threads:
+        use: list[Callable[[bytes], None]] = [add_to_hashes, walk.feed]
+        if is_large:
+            use = [threads.enter_context(_Beside(work)).add for work in use]
         for chunk in download:
             if stop.is_set():
                 raise StoppedError
-            if hashing is not None:
-                hashing.result()
-            if hasher is not None:
-                hashing = hasher.submit(add_to_hashes, chunk)
-            else:
-                add_to_hashes(chunk)
+            for add in use:
+                add(chunk)
             staging.write(chunk)
-            walk.feed(chunk)
             size_bytes += len(chunk)
-    if hashing is not None:
-        hashing.result()
     expected_bytes = download.object.size_bytes
     if size_bytes != expected_bytes:
         raise TransferError(f"{download.object.uri}: received {size_bytes} bytes, expected {expected_bytes}")
     if md5 is not None:
         download.verify_md5(md5.hexdigest())
     return size_bytes, sha256.hexdigest(), walk
+
+
+class _Beside:
+    """Calls a function with each chunk, in order, in a thread of its own that is a few megabytes behind.
+
+    A context manager: leaving it waits for the thread. Its errors are raised by `add`, or when the block ends.
+    """
+
+    def __init__(self, work: Callable[[bytes], None]) -> None:
+        self._work = work
+        self._thread = ThreadPoolExecutor(1, "beside")
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._calls: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._thread:
+            if kind is None:
+                self._hand_over()
+                while self._calls:
+                    self._calls.popleft().result()
+
+    def add(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size >= _BATCH_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the thread work on the chunks; few calls wake it rarely."""
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        if len(self._calls) == _BATCHES_BEHIND:
+            self._calls.popleft().result()
+        self._calls.append(self._thread.submit(self._work_on, chunks))
+
+    def _work_on(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._work(chunk)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from callarchive.storage.stores.naming import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 log = logging.getLogger(__name__)
 
 _FILE_MODE = 0o640
+_WRITE_BACK_BYTES = 32 << 20
+"""After as many bytes the system begins to write them to the disk, so that the fsync of a large file waits for few."""
 _TRIES = 3
 
 
@@ -30,6 +32,7 @@ class LocalStaging:
         self._root = root
         self._folder = folder
         self._usable = True
+        self._size = self._written_back = 0
         self._temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         self._home, self.descriptor = self._create()
         self._named = True
@@ -50,6 +53,12 @@ class LocalStaging:
             while rest:
                 rest = rest[os.write(self.descriptor, rest) :]
         self._usable = True
+        self._size += len(chunk)
+        waiting = self._size - self._written_back
+        if waiting >= _WRITE_BACK_BYTES:
+            with contextlib.suppress(AttributeError, OSError):  # not all systems have it; errors show in the fsync
+                os.posix_fadvise(self.descriptor, self._written_back, waiting, os.POSIX_FADV_DONTNEED)
+            self._written_back = self._size
 
     def commit(self, path: str) -> None:
         """Make the bytes durable as a new object at `path`."""

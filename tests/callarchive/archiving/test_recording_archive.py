@@ -19,6 +19,7 @@ from callarchive.archiving.recording_archive import RecordingArchive, Rejection
 from callarchive.domain.errors import AlreadyExistsError, ObjectNotFoundError, StoreError, TransferError
 from callarchive.domain.landing_objects import LandingObject
 from callarchive.domain.models import AudioIssue, KeptFile
+from callarchive.mp3 import probe_mp3
 from callarchive.runtime.worker_pool import StoppedError
 from callarchive.simulator.audio import break_recording, make_recording
 from callarchive.storage.stores import Store
@@ -202,7 +203,7 @@ def test_a_hash_that_differs_from_the_landings_leaves_nothing(archive: Recording
     assert list(files().values()) == [SOUND]
 
 
-def test_a_large_recording_is_hashed_in_order_beside_the_walk(
+def test_a_large_recording_is_hashed_and_measured_in_order_in_threads(
     archive: RecordingArchive, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording_archive, "_LARGE_BYTES", len(SOUND))
@@ -213,8 +214,9 @@ def test_a_large_recording_is_hashed_in_order_beside_the_walk(
     result = keep(archive, BytesDownload(SOUND, md5=md5, chunk_bytes=100))
     assert isinstance(result, KeptFile)
     assert result.sha256 == hashlib.sha256(SOUND).hexdigest()
+    assert result.audio == probe_mp3(SOUND)
     assert list(files().values()) == [SOUND]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hash_")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("beside_")]
 
 
 def test_an_interrupted_transfer_leaves_nothing(archive: RecordingArchive, files: Files) -> None:
