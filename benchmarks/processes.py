@@ -19,7 +19,6 @@ from benchmarks.servers import ROOT, Server
 _SETTLE_S = 0.3
 """A server's child processes end shortly after the connections that they served."""
 _LIMIT_S = 300.0
-"""A process that runs longer is considered hung and killed."""
 _POLL_S = 0.02
 
 
@@ -64,11 +63,13 @@ def measure(
     environment: Mapping[str, str] | None = None,
     servers: Sequence[Server] = (),
     parse_output: bool = False,
+    limit_s: float = _LIMIT_S,
 ) -> Measured:
     """Run a process and return its cost from start to end.
 
     Args:
         parse_output: parse standard output as a JSON object. Otherwise it is discarded.
+        limit_s: a process that runs longer is considered hung and killed.
 
     Raises:
         BenchmarkError: The exit code is not 0. The message has the end of standard error.
@@ -85,7 +86,7 @@ def measure(
             stdout=output,
             stderr=errors,
         )
-        watchdog = _Watchdog(process)
+        watchdog = _Watchdog(process, limit_s)
         watchdog.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - begun_at
@@ -112,16 +113,17 @@ def measure(
 class _Watchdog(threading.Thread):
     """Kill a process that hangs, and sample its peak memory."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", limit_s: float) -> None:
         super().__init__(name="watchdog")
         self.ended = threading.Event()
         self.peak_bytes = 0
         self._process = process
+        self._limit_s = limit_s
         self._status = Path(f"/proc/{process.pid}/status")
 
     def run(self) -> None:
         """Sample until `ended` is set."""
-        kill_at = time.monotonic() + _LIMIT_S
+        kill_at = time.monotonic() + self._limit_s
         while not self.ended.wait(_POLL_S):
             if time.monotonic() > kill_at:
                 self._process.kill()

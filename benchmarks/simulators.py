@@ -73,7 +73,7 @@ def s3_handler(corpus: Corpus) -> Handler:
             part = f"bytes {first}-{last}/{sample.size_bytes}"
         status = 200 if part is None else 206
         head = _head(status, last + 1 - first, "audio/mpeg", etag=sample.md5, modified=sample, part=part)
-        if request.method != "GET":
+        if request.method != "GET" or not sample.size_bytes:  # an empty file cannot be mapped
             return [head]
         with (corpus.folder / sample.path).open("rb") as file:  # mapped, not read: a file may be larger than memory
             return [head, memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))[first : last + 1]]

@@ -23,10 +23,10 @@ DAEMON = (str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "p
 """The command of the daemon, which starts its own code server."""
 
 
-def shipped_home(home: Path) -> Path:
-    """Create `home` as a DAGSTER_HOME with the instance configuration of `make ui`."""
+def shipped_home(home: Path, tree: Path = Path(ui.__file__).parents[1]) -> Path:
+    """Create `home` as a DAGSTER_HOME with the instance configuration of `make ui` in the source tree, by default this one."""
     home.mkdir(parents=True)
-    shutil.copy(Path(ui.__file__).with_name("dagster.yaml"), home)
+    shutil.copy(tree / "pipelines" / "dagster.yaml", home)
     return home
 
 
@@ -38,11 +38,11 @@ def environment_with(own: Mapping[str, str], *, config: Path, home: Path) -> dic
 
 @contextmanager
 def process_group(
-    words: Sequence[str | Path], *, environment: Mapping[str, str], log: Path
+    words: Sequence[str | Path], *, environment: Mapping[str, str], log: Path, cwd: Path | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the program in its own process group, and kill the whole group with SIGKILL on exit."""
     with log.open("ab") as out:
-        leader = subprocess.Popen(words, env=environment, stdout=out, stderr=out, process_group=0)
+        leader = subprocess.Popen(words, env=environment, stdout=out, stderr=out, cwd=cwd, process_group=0)
     try:
         yield leader
     finally:
