@@ -187,7 +187,7 @@ def test_states_are_summed_up_in_numbers_and_come_with_a_picture_of_the_last_day
     numbers = {name: summary[name].value for name in ("recordings", "archived", "size_bytes", "audio_hours")}
     assert numbers == {"recordings": 5, "archived": 3, "size_bytes": 1234, "audio_hours": 1.5}
     assert [record["size"] for record in records(summary["status_stats"])] == ["1.2 kB", "0 bytes"]
-    assert str(summary["last_30_days"].value).startswith("![the 30 days up to 2026-01-05](data:image/png;base64,")
+    assert str(summary["last_30_days"].value).startswith("![the 30 days up to 2026-01-05](data:image/svg+xml;base64,")
 
 
 def test_the_folders_of_the_kept_files_are_named_once_for_each_account(connections: Connections) -> None:
