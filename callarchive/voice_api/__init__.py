@@ -2,5 +2,5 @@
 
 `client` looks up sessions and downloads call logs; `lookups` and `absence` parse responses; `log_export` with `export_files`
 and `export_links` runs export jobs; `account_setup` with `push_config` and `webhook_registrations` configures the account;
-`transport` with `routes`, `bodies`, `failures`, `deadlines` and `pacing` sends requests.
+`transport` with `routes`, `replies`, `bodies`, `failures`, `deadlines` and `pacing` sends requests.
 """

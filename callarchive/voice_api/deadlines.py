@@ -5,14 +5,18 @@ socket down after the deadline, whatever part of the response is being read.
 """
 
 import contextlib
+import http.client
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import cast
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from callarchive.voice_api.replies import Reply, response_of
 
 _watch: ContextVar["_Watch | None"] = ContextVar("_watch", default=None)
 
@@ -89,14 +93,16 @@ class Watchdog:
 class _Watched:
     """A connection that registers its socket with the watch of the current thread."""
 
-    sock: socket.socket | None
+    response_class = Reply
+    sock: socket.socket
+    timeout: float | None
 
     def getresponse(self) -> urllib3.HTTPResponse:
         # Keep the socket itself: http.client drops it while the body of a closing connection is still being read.
         if (watch := _watch.get()) is not None:
             watch.socket = self.sock
-        response: urllib3.HTTPResponse = super().getresponse()  # type: ignore[misc]
-        return response
+        self.sock.settimeout(self.timeout)
+        return response_of(http.client.HTTPConnection.getresponse(cast("http.client.HTTPConnection", self)))
 
 
 class WatchedConnection(_Watched, HTTPConnection):  # type: ignore[misc]
