@@ -136,6 +136,8 @@ _NUMBER = re.compile(
     rf"|{_START}(?<!\d)\d{{3}}[.\-]\d{{4}}(?!\d)"
     rf"|{_START}(?<!\d)\(?0\d{{1,5}}\)? ?/ ?\d(?:[ \-]?\d){{4,}}"
 )
+_SIX_DIGITS = re.compile(r"\d(?:\D*\d){5}")
+"""Every number has that many, and most texts have fewer. This takes a tenth of the time of a search for numbers."""
 
 
 def cleaned(text: str, *, limit: int = 300) -> str:
@@ -197,7 +199,7 @@ def mask_credentials(text: str) -> str:
 
 def mask_numbers(text: str) -> str:
     """Return the text with its phone numbers, as the module's docstring defines them, replaced by `***`."""
-    if not _NUMBER.search(_UUIDS_AND_TIMES.sub("x", text)):
+    if not _may_have_number(text):
         return text
     parts, at = [], 0
     for kept in _NO_NUMBER.finditer(text):
@@ -208,7 +210,7 @@ def mask_numbers(text: str) -> str:
 
 def storable(text: str) -> str:
     """Return the text with lone surrogates replaced by U+FFFD, as UTF-8 and Parquet require."""
-    return _LONE_SURROGATE.sub("\ufffd", text)
+    return text if text.isascii() else _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def without_credentials(place: str) -> str:
@@ -216,7 +218,7 @@ def without_credentials(place: str) -> str:
     scheme, separator, rest = place.partition("://")
     if not separator:
         return place.partition("?")[0]
-    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
@@ -230,6 +232,8 @@ def place_to_keep(place: str) -> str | None:
     place = without_credentials(storable(place))
     scheme, separator, rest = place.rpartition("://")
     host, slash, path = rest.partition("/") if separator else ("", "", rest)
+    if _is_harmless(path):
+        return place or None
     parts = path.split("/")
     numbered = [at for at, part in enumerate(parts) if any(mask_text(text) != text for text in {part, unquote(part)})]
     if not numbered:
@@ -237,6 +241,19 @@ def place_to_keep(place: str) -> str | None:
         return place or None if mask_numbers(path) == path else None
     rest_of_path = "/".join(parts[numbered[-1] + 1 :])
     return f"{scheme}{separator}{host}{slash}{rest_of_path}" if rest_of_path else None
+
+
+def _may_have_number(text: str) -> bool:
+    if not _SIX_DIGITS.search(text):
+        return False
+    rest = _UUIDS_AND_TIMES.sub("x", text)
+    return _SIX_DIGITS.search(rest) is not None and _NUMBER.search(rest) is not None
+
+
+def _is_harmless(path: str) -> bool:
+    """Return whether no part of the path, nor several together, can contain a number or a credential, as in most paths."""
+    plain = unquote(path)
+    return not (_ANY_HINT.search(plain.lower()) or _may_have_number(path) or _may_have_number(plain))
 
 
 def _visible(character: str) -> str:

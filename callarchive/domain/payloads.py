@@ -157,7 +157,8 @@ def _integer(text: str) -> int | None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(pairs) if len({key.lower() for key, _ in pairs}) == len(pairs) else DoubledKeys(pairs)
+    found = dict(pairs)
+    return found if len(set(map(str.lower, found))) == len(pairs) else DoubledKeys(pairs)
 
 
 _DECODER = json.JSONDecoder(
