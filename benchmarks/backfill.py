@@ -35,15 +35,15 @@ from callarchive.simulator.api import SimulatedApi
 from callarchive.simulator.generation import generate_world
 from callarchive.simulator.landings import object_bytes
 from callarchive.simulator.world import AccountPlan, World
-from tools.running_dagster import DAEMON, environment_with, launch_backfill, process_group, shipped_home
+from tools.running_dagster import DAEMON, environment_with, is_run_worker, launch_backfill, process_group, shipped_home
 
 _FIRST_DAY = date(2025, 11, 1)
 _ACCOUNT = AccountPlan("year_s3", "s3", f"{BUCKET}/{PREFIX}")
 _KEY = "benchmark"
 _READY = "callarchive.toml"
-_POLL_S = 1.0
+_POLL_S = 0.3
 _SETTLE_S = 2.0
-"""The code server notices the end of a run within a second."""
+"""The code server notices the end of a run, and has its CPU time, within a second."""
 
 
 @dataclass(frozen=True)
@@ -238,26 +238,32 @@ class _Run:
 
 
 class _Usage:
-    """CPU time and peak memory of the daemon, its code server and its runs together, and of the runs alone.
+    """CPU time and peak memory of the daemon, its code servers and its runs together, and the CPU time of the runs alone.
 
-    A run's CPU time counts once the run has ended: the code server, which starts it, has it from there.
+    What a run uses after its last sample is missing: at most `_POLL_S`.
     """
 
     def __init__(self, daemon: psutil.Process) -> None:
         self._daemon = daemon
-        self.cpu_s = self.cpu_s_of_runs = 0.0
+        self._runs_s: dict[psutil.Process, float] = {}
+        self.cpu_s = 0.0
         self.peak_bytes = 0
 
     def sample(self) -> None:
-        held_bytes = 0
-        servers = self._daemon.children()
+        held_bytes = spent_s = 0.0
         for process in (self._daemon, *self._daemon.children(recursive=True)):
             with suppress(psutil.Error):
+                times = process.cpu_times()
+                spent_s += sum(times[:4])  # with that of children that have ended
+                if is_run_worker(process):
+                    self._runs_s[process] = times.user + times.system
                 held_bytes += process.memory_full_info().pss
-        self.peak_bytes = max(self.peak_bytes, held_bytes)
-        times = [process.cpu_times() for process in servers]
-        self.cpu_s_of_runs = sum(one.children_user + one.children_system for one in times)
-        self.cpu_s = sum(sum(one[:4]) for one in (*times, self._daemon.cpu_times()))
+        self.cpu_s = max(self.cpu_s, spent_s)  # that of a process that has just ended may be nowhere
+        self.peak_bytes = max(self.peak_bytes, int(held_bytes))
+
+    @property
+    def cpu_s_of_runs(self) -> float:
+        return sum(self._runs_s.values())
 
 
 if __name__ == "__main__":
