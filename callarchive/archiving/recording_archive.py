@@ -196,7 +196,7 @@ class _Beside:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._thread:
             if kind is None:
-                self._hand_over()
+                self._pass_on()
                 while self._calls:
                     self._calls.popleft().result()
 
@@ -204,9 +204,9 @@ class _Beside:
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size >= _BATCH_BYTES:
-            self._hand_over()
+            self._pass_on()
 
-    def _hand_over(self) -> None:
+    def _pass_on(self) -> None:
         """Let the thread work on the chunks; few calls wake it rarely."""
         chunks, self._chunks, self._size = self._chunks, [], 0
         if len(self._calls) == _BATCHES_BEHIND:
