@@ -60,7 +60,6 @@ def main() -> None:
     from callarchive.cli.day_results import archive_day
     from callarchive.runtime.memory import keep_pandas_out
     from callarchive.settings import load_settings
-    from callarchive.storage.s3 import clients as s3_clients
 
     keep_pandas_out()
     day, names = date.fromisoformat(sys.argv[1]), sys.argv[2:]
@@ -70,6 +69,8 @@ def main() -> None:
             connections.sources(account)
             connections.landings.of(account)
             if account.landing.startswith("s3:"):
+                from callarchive.storage.s3 import clients as s3_clients
+
                 s3_clients.s3_client(account.s3).close()
         if names:
             with connections.day_lock(day):

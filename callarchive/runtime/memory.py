@@ -3,7 +3,8 @@
 import ctypes
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
@@ -37,10 +38,23 @@ def use_system_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-class _WithoutPandas:
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        if name == "pandas":
+@contextmanager
+def without(module: str) -> Iterator[None]:
+    """Let an import in the block not find this module, which its importer can do without. It can be imported later."""
+    finder = _NotFinding(module)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _NotFinding:
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == self._module:
             raise ImportError
 
 
@@ -51,11 +65,8 @@ def keep_pandas_out() -> None:
     """
     import pyarrow as pa
 
-    sys.meta_path.insert(0, _WithoutPandas)
-    try:
+    with without("pandas"):
         pa.array([None])
-    finally:
-        sys.meta_path.remove(_WithoutPandas)
 
 
 def release_unused(row_count: int) -> None:
