@@ -17,7 +17,7 @@ from callarchive.archiving.transforms.attention import (
     needs_attention,
 )
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import count_values, pc
+from callarchive.catalog.arrow_columns import count_values, pc, rows_where
 from callarchive.domain.errors import (
     AccountFailure,
     AccountsFailedError,
@@ -28,6 +28,7 @@ from callarchive.monitoring.alert_rules import alert_on_day, alert_on_failure, a
 from callarchive.monitoring.checks import CheckResult
 from callarchive.monitoring.evaluation import run_checks
 from callarchive.monitoring.verdicts import accounts_without_files, no_files_message
+from callarchive.runtime.memory import release_unused
 from callarchive.runtime.worker_pool import Progress
 
 _ATTENTION_PER_DAY = 200
@@ -110,19 +111,20 @@ def _summary(connections: Connections, day: date, reports: Mapping[str, StepRepo
     settings, catalog = connections.settings, connections.catalog
     found, fetched = reports[schemas.SESSION_IDS.name], reports[schemas.RECORDING_FILES.name]
     failures = reports[schemas.RECONCILIATION.name].failures
+    checks = run_checks(catalog, day, settings)  # before the tables are read: they read the same, and free it
+    release_unused()
     sessions = catalog.partition(schemas.SESSIONS, day, columns=ATTENTION_IN_SESSIONS)
     recordings = catalog.partition(schemas.RECORDINGS, day, columns=(*ATTENTION_IN_RECORDINGS, "size_bytes"))
-    kept = recordings.filter(pc.equal(recordings["archive_status"], "archived"))
+    kept = rows_where(recordings, pc.equal(recordings["archive_status"], "archived"))
     without_files = accounts_without_files(recordings)
     nowhere = pc.and_(
         pc.is_in(recordings["subaccount_id"], value_set=pa.array(list(without_files), pa.string())),
         pc.equal(recordings["archive_status"], "missing"),
     )
-    attention = needs_attention(day, sessions=sessions, recordings=recordings.filter(pc.invert(nowhere)))
+    attention = needs_attention(day, sessions=sessions, recordings=rows_where(recordings, pc.invert(nowhere)))
     for account, count in without_files.items():
         reason = f"{no_files_message(account, count, settings.landings)}: check accounts.landing"
         failures += (AccountFailure.of(account, schemas.RECORDING_FILES.name, ObjectNotFoundError(reason)),)
-    checks = run_checks(catalog, day, settings)
     return DaySummary(
         day=day,
         session_count=len(sessions),

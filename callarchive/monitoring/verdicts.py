@@ -17,6 +17,7 @@ from callarchive.catalog.arrow_columns import (
     matching_rows,
     pc,
     rows_in,
+    rows_where,
 )
 from callarchive.domain.models import Discrepancy
 from callarchive.domain.plurals import many
@@ -144,7 +145,7 @@ def _every_recording_accounted_for(day: CheckedDay) -> Verdict:
         is_true(pc.equal(recordings["archive_status"], "erased")),
         pc.is_in(keys_of(recordings, RECORDING_KEY), value_set=named),
     )
-    recordings = recordings.filter(pc.invert(is_tombstone))
+    recordings = rows_where(recordings, pc.invert(is_tombstone))
     listed = keys_of(recordings, RECORDING_KEY).unique()
     wrong = _without(named, listed) + _without(listed, named)
     keys, counts = keys_of(sessions, SESSION_KEY), sessions["recording_count"]
@@ -198,7 +199,7 @@ def _recordings_in_landing(day: CheckedDay) -> Verdict:
 
 
 def _durations_plausible(day: CheckedDay) -> Verdict:
-    kept = day.recordings.filter(pc.equal(day.recordings["archive_status"], "archived"))
+    kept = rows_where(day.recordings, pc.equal(day.recordings["archive_status"], "archived"))
     keys = keys_of(kept, RECORDING_KEY)
     measured_s = pc.fill_null(kept["duration_s"], 0.0)
     in_call = matching_rows(keys_of(kept, SESSION_KEY), among=keys_of(day.sessions, SESSION_KEY))
@@ -234,7 +235,7 @@ def _durations_plausible(day: CheckedDay) -> Verdict:
 
 
 def _recordings_audible(day: CheckedDay) -> Verdict:
-    kept = day.recordings.filter(pc.equal(day.recordings["archive_status"], "archived"))
+    kept = rows_where(day.recordings, pc.equal(day.recordings["archive_status"], "archived"))
     silent = kept.filter(has_silence(kept))
     dead = _count(pc.greater_equal(pc.list_value_length(silent["silent_channels"]), silent["channels"]))
     share, limit = _share(len(silent), len(kept)), day.limits.max_silent_share

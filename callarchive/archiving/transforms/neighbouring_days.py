@@ -41,12 +41,11 @@ class NeighbouringDays:
         """Return, in order, the paths in a landing that match no known recording, by path or by the id in the name."""
         ids = (recording_id_in(path) for path in paths)
         left = pa.table({"path": pa.array(paths, pa.string()), "id": pa.array(ids, pa.string(), size=len(paths))})
+        places = [("id", column) for column in _RECORDING_IDS] + [("path", column) for column in _OBJECT_PATHS]
         for days in self._stages:
-            if not len(left):
-                break
-            by_id = pc.is_in(left["id"], value_set=self._known(days, _RECORDING_IDS, left["id"].drop_null()))
-            by_path = pc.is_in(left["path"], value_set=self._known(days, _OBJECT_PATHS, left["path"]))
-            left = left.filter(pc.invert(pc.or_(by_id, by_path)))
+            for name, column in places:  # the first knows most of them, and without any left nothing is read
+                known = self._known(days, [column], left[name].drop_null())
+                left = left.filter(pc.invert(pc.is_in(left[name], value_set=known)))
         found: list[Any] = left["path"].to_pylist()
         return found
 
