@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from callarchive.archiving.ledger_recorder import LedgerRecorder
     from callarchive.catalog.parquet_catalog import Catalog
+    from callarchive.catalog.parquet_files import Parts
     from callarchive.catalog.schemas import Table
+    from callarchive.catalog.stored_rows import StoredRows
     from callarchive.custody.erasures import Erased, ErasureRegister
 
 
@@ -73,10 +75,18 @@ class CatalogDay:
 
     def required_rows(self, table: "Table", *, columns: Sequence[str] | None = None) -> "pa.Table":
         """Return what an earlier step wrote. Raises ArchiveError if it has not run."""
-        if not self.catalog.has(table, self.date):
-            raise ArchiveError(f"{table.name} has no partition {self.date} yet: run the whole chain for that day first")
+        self._require(table)
         return self.rows(table, columns=columns)
 
-    def replace(self, table: "Table", rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
+    def stored_rows(self, table: "Table") -> "StoredRows":
+        """Return what an earlier step wrote, to be decoded in parts. Raises ArchiveError if it has not run."""
+        self._require(table)
+        return self.catalog.stored_rows(table, self.date)
+
+    def _require(self, table: "Table") -> None:
+        if not self.catalog.has(table, self.date):
+            raise ArchiveError(f"{table.name} has no partition {self.date} yet: run the whole chain for that day first")
+
+    def replace(self, table: "Table", rows: "pa.Table | Iterable[Mapping[str, Any]] | Parts") -> int:
         """Replace the day's rows of the table and return their number. The ledger has the hash of public tables first."""
         return self.recorder.publish(table, self.date, rows)

@@ -60,10 +60,11 @@ def set_legal_holds(store: Store, paths: Collection[str], *, on: bool) -> None:
         )
 
 
-def hold_new_files(store: Store, catalog: Catalog, day: date, files: "pa.Table") -> None:
+def hold_new_files(store: Store, catalog: Catalog, day: date, files: "Iterable[pa.Table]") -> None:
     """Set the legal hold of the day's new files that a hold covers. What fails is logged: the hold itself is in force.
 
-    `files` are the rows that will be the day's `recording_files`. Without holds, this lists one folder.
+    `files` are the rows, with the columns `COLUMNS`, that will be the day's `recording_files`. Without holds, this lists one
+    folder.
     """
     try:
         scopes = [hold.scope for hold in Holds(store).active()]
@@ -71,8 +72,8 @@ def hold_new_files(store: Store, catalog: Catalog, day: date, files: "pa.Table")
             return
         before = catalog.partition(RECORDING_FILES, day, columns=COLUMNS)
         known, now = (
-            dict.fromkeys(held_paths(({**row, "call_date": day} for row in rows_in(some.select(COLUMNS))), scopes))
-            for some in (before, files)
+            dict.fromkeys(held_paths(({**row, "call_date": day} for one in some for row in rows_in(one)), scopes))
+            for some in ([before], files)
         )
         set_legal_holds(store, [path for path in now if path not in known], on=True)
     except ArchiveError as err:

@@ -23,6 +23,8 @@ from callarchive.ledger.ledger import Ledger
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from callarchive.catalog.parquet_files import Parts
+
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 10_000
@@ -88,7 +90,7 @@ class LedgerRecorder:
         if self._anchor is not None:
             self._anchor.keep(batch)
 
-    def publish(self, table: Table, day: date, rows: "pa.Table | Iterable[Mapping[str, Any]]") -> int:
+    def publish(self, table: Table, day: date, rows: "pa.Table | Iterable[Mapping[str, Any]] | Parts") -> int:
         """Replace the day's partition and return its row count. The ledger has the hash of a public table's first."""
         if table not in PUBLIC_TABLES:
             return self._catalog.replace_partition(table, day, rows)
@@ -107,13 +109,21 @@ class LedgerRecorder:
         self._published += [{"path": file.path, "sha256": file.sha256} for file in written]
         return count
 
-    def record_files(self, day: date, files: "pa.Table") -> None:
+    def record_files(self, day: date, files: "Iterable[pa.Table]") -> None:
         """Record the files that these rows of `recording_files` name and its partition does not."""
         from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS, new_files
+        from callarchive.catalog.arrow_columns import keys_of, pc
 
         self.start()
-        before = self._catalog.partition(RECORDING_FILES, day, columns=FILE_COLUMNS)
-        self._append(new_files(before, files, call_date=day))
+        rows = self._catalog.stored_rows(RECORDING_FILES, day)
+        keys = keys_of(rows.keys, RECORDING_FILES.key)
+
+        def entries() -> Iterator[Facts]:
+            for part in files:
+                before = rows.where(pc.is_in(keys, value_set=keys_of(part, RECORDING_FILES.key)))
+                yield from new_files(before.decoded(FILE_COLUMNS), part, call_date=day)
+
+        self._append(entries())
 
     def start(self) -> None:
         """Take what was archived before the ledger into it, unless that is done. Raises LedgerError, StoreError."""

@@ -1,7 +1,7 @@
 """The journal of a transfer: small durable pieces, so that a rerun after a kill does not download its recordings again."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from threading import Lock
 
@@ -9,17 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from callarchive.archiving.pieces import piece_name
-from callarchive.catalog.arrow_columns import Column, last_of_each
 from callarchive.catalog.parquet_catalog import Catalog
-from callarchive.catalog.parquet_files import DamagedError, decode
+from callarchive.catalog.parquet_files import Parts
 from callarchive.catalog.rows import file_row
 from callarchive.catalog.schemas import RECORDING_FILES
+from callarchive.catalog.stored_rows import StoredRows
 from callarchive.domain.errors import StoreError
 from callarchive.domain.models import RecordingFile
-from callarchive.runtime.memory import release_unused
 
-_PIECES_AT_ONCE = 16
-"""Pieces that are combined as they are read: thousands of small buffers would leave gaps and double the memory used."""
 _BEGUN = "begun"
 """A piece without rows that older versions wrote: an empty file."""
 
@@ -51,22 +48,13 @@ class TransferJournal:
 
         The table has the schema of `recording_files`, or the named columns only, and is ordered by its key.
         """
-        pieces = self._catalog.store.list(self._folder)
-        if not pieces:
+        if not self._catalog.store.list(self._folder):
             return self._catalog.partition(RECORDING_FILES, self._day, columns=columns)
-        packs = [self._catalog.partition(RECORDING_FILES, self._day)]
-        for begin in range(0, len(pieces), _PIECES_AT_ONCE):
-            pack = pa.concat_tables([self._read(item.path) for item in pieces[begin : begin + _PIECES_AT_ONCE]])
-            packs.append(pack.combine_chunks())
-        rows = pa.concat_tables(packs)
-        last = last_of_each(rows, RECORDING_FILES.key)
-        parts: dict[str, Column] = dict(zip(rows.column_names, rows.columns, strict=True))
-        del packs, pack, rows  # each column is freed once its rows are taken
-        taken: dict[str, Column] = {}
-        for name in columns or RECORDING_FILES.schema.names:
-            taken[name] = parts.pop(name).take(last)
-            release_unused(len(last))  # a column of a pack is too small to be returned when it is freed
-        return pa.table(taken)
+        return self.latest().decoded(columns)
+
+    def latest(self) -> StoredRows:
+        """Return the rows of `known`, which are decoded in parts. Raises StoreError."""
+        return StoredRows.of(RECORDING_FILES, self._files()).latest()
 
     def add(self, file: RecordingFile) -> None:
         """Queue the file's row for the next piece, and write the piece if it is due. Thread-safe."""
@@ -91,7 +79,7 @@ class TransferJournal:
                     self._waiting = waiting + self._waiting
                 raise
 
-    def close(self, files: pa.Table) -> int:
+    def close(self, files: pa.Table | Parts) -> int:
         """Replace the partition of `recording_files` with these rows and delete the pieces. Return the row count."""
         count = self._catalog.replace_partition(RECORDING_FILES, self._day, files)
         self._waiting.clear()
@@ -106,10 +94,10 @@ class TransferJournal:
         pq.write_table(rows, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
         self._catalog.store.replace(f"{self._folder}/{piece_name()}.parquet", buffer.getvalue().to_pybytes())
 
-    def _read(self, path: str) -> pa.Table:
-        data = None if path.endswith(_BEGUN) else self._catalog.store.read(path)
-        try:
-            return decode(data, RECORDING_FILES, columns=None)
-        except DamagedError as err:
-            uri = self._catalog.store.uri(path)
-            raise StoreError(f"{uri} is damaged: remove it, then archive {self._day}") from err
+    def _files(self) -> Iterator[tuple[bytes, StoreError]]:
+        yield from self._catalog.files(RECORDING_FILES, self._day)
+        store = self._catalog.store
+        for item in store.list(self._folder):
+            if not item.path.endswith(_BEGUN):
+                error = StoreError(f"{store.uri(item.path)} is damaged: remove it, then archive {self._day}")
+                yield store.read(item.path), error

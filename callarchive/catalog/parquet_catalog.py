@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # up to 0.3 s of import each that not every reader needs
     import pyarrow as pa
     import pyarrow.dataset as ds
 
+    from callarchive.catalog.parquet_files import Parts
+    from callarchive.catalog.stored_rows import StoredRows
     from callarchive.settings import S3Settings
 
 
@@ -133,15 +135,24 @@ class Catalog:
         """
         from callarchive.catalog import parquet_files
 
-        try:
-            data: bytes | None = self.store.read(table.partition_path(day))
-        except ObjectNotFoundError:
-            data = None
+        data = self._read(table, day)
+        if data is None:
+            return parquet_files.schema_of(table, columns).empty_table()
         try:
             return parquet_files.decode(data, table, columns=columns)
         except parquet_files.DamagedError as err:
-            damaged = self.store.uri(table.partition_path(day))
-            raise DamagedTableError(f"{damaged} is damaged: restore or remove it, then archive {day}") from err
+            raise self._damaged(table, day) from err
+
+    def stored_rows(self, table: Table, day: date) -> "StoredRows":
+        """Return the rows of `partition` without decoding more than their keys; the file's bytes stay in memory."""
+        from callarchive.catalog.stored_rows import StoredRows
+
+        return StoredRows.of(table, self.files(table, day))
+
+    def files(self, table: Table, day: date) -> list[tuple[bytes, DamagedTableError]]:
+        """Return the file of a day's partition, if there is one, with the error to raise if it is damaged."""
+        data = self._read(table, day)
+        return [] if data is None else [(data, self._damaged(table, day))]
 
     def rows(self, table: Table, day: date) -> list[dict[str, Any]]:
         """Return the rows of `partition` as dicts."""
@@ -156,7 +167,7 @@ class Catalog:
         self,
         table: Table,
         day: date,
-        rows: "pa.Table | Iterable[Mapping[str, Any]]",
+        rows: "pa.Table | Iterable[Mapping[str, Any]] | Parts",
         *,
         on_written: "Callable[[Written], None] | None" = None,
     ) -> int:
@@ -170,42 +181,51 @@ class Catalog:
         """
         from callarchive.catalog import parquet_files
 
-        data = parquet_files.to_arrow(table, rows)
-        if not self._is_current(table, day, data):
-            path = table.partition_path(day)
+        parts, path = parquet_files.in_parts(table, rows), table.partition_path(day)
+        row_count = self._current_count(table, day, parts)
+        if row_count is None:
             with self.store.replacing(path) as file:
-                sha256 = parquet_files.write(data, file)
+                sha256, row_count = parquet_files.write(parts(), file)
                 if on_written is not None:
-                    on_written(Written(path, sha256, data.num_rows))
-        return int(data.num_rows)
+                    on_written(Written(path, sha256, row_count))
+        return row_count
 
     def written(self, table: Table, day: date) -> Written | None:
         """Return the hash and the row count of the day's file; None without a partition. A damaged file has no row count."""
         from callarchive.catalog import parquet_files
 
-        path = table.partition_path(day)
-        try:
-            data = self.store.read(path)
-        except ObjectNotFoundError:
+        data = self._read(table, day)
+        if data is None:
             return None
         row_count = None
         with suppress(parquet_files.DamagedError):
             row_count = parquet_files.row_count(data)
-        return Written(path, hashlib.sha256(data).hexdigest(), row_count)
+        return Written(table.partition_path(day), hashlib.sha256(data).hexdigest(), row_count)
 
-    def _is_current(self, table: Table, day: date, data: "pa.Table") -> bool:
-        """Return whether the partition is durable exactly as it would be written; False if that cannot be determined."""
+    def _current_count(self, table: Table, day: date, parts: "Parts") -> int | None:
+        """Return the row count if the partition is durable exactly as it would be written; None if not, or if in doubt."""
         from callarchive.catalog import parquet_files
 
         path = table.partition_path(day)
         try:
-            if not parquet_files.holds(self.store.read(path), data):
-                return False
+            data = self.store.read(path)
+            if not parquet_files.holds(data, parts()):
+                return None
             if (root := local_folder(self.store)) is not None:
                 sync_folder((root / path).parent)  # the writer may have been killed between rename and fsync
+            return parquet_files.row_count(data)
         except (ArchiveError, OSError):
-            return False
-        return True
+            return None
+
+    def _read(self, table: Table, day: date) -> bytes | None:
+        try:
+            return self.store.read(table.partition_path(day))
+        except ObjectNotFoundError:
+            return None
+
+    def _damaged(self, table: Table, day: date) -> DamagedTableError:
+        damaged = self.store.uri(table.partition_path(day))
+        return DamagedTableError(f"{damaged} is damaged: restore or remove it, then archive {day}")
 
     def day_folders(self, day: date) -> list[str]:
         """Return the folders of the day's partitions, relative to the store's root, existing or not."""

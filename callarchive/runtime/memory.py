@@ -15,7 +15,7 @@ _KEPT_BYTES = (
 )  # with 128 KiB, the default, most chunks go back to the system and are cleared page by page
 _ARENA_MAX = -8  # M_ARENA_MAX
 _ARENAS = 2  # by default 8 for each core, and each keeps what its threads freed: 7 MB more in a transfer, no less CPU
-_MANY_ROWS = 20_000
+_LONG_DAY_BYTES = 16_000_000  # of tables: some 15,000 recordings
 
 
 def use_system_memory() -> None:
@@ -69,9 +69,10 @@ def keep_pandas_out() -> None:
         pa.array([None])
 
 
-def release_unused(row_count: int) -> None:
-    """Return freed memory to the system after a step of this many rows. It takes milliseconds, so few rows are ignored."""
-    if row_count >= _MANY_ROWS:
-        import pyarrow as pa
+def release_unused() -> None:
+    """Return freed memory to the system if this process had a long day's rows. It takes milliseconds."""
+    import pyarrow as pa
 
-        pa.default_memory_pool().release_unused()
+    pool = pa.default_memory_pool()
+    if (pool.max_memory() or 0) >= _LONG_DAY_BYTES:
+        pool.release_unused()

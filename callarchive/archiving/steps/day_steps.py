@@ -75,7 +75,7 @@ class DayStep:
         report = self.write(StepInputs(connections, catalog_day, failures, reread, progress or NoProgress(), early))
         if self is DAY_STEPS[-1]:
             catalog_day.finish()
-        release_unused(report.row_count)
+        release_unused()
         return report
 
 

@@ -67,7 +67,7 @@ class _Erasing:
         before = journal.known()
         after = without_erased(schemas.RECORDING_FILES, before, self._ids, on=self._on)
         if not after.equals(before) or day.catalog.store.list(journal_folder(day.date)):
-            day.recorder.record_files(day.date, after)
+            day.recorder.record_files(day.date, [after])
             journal.close(after)
         day.catalog.store.erase_folder(journal_folder(day.date))
 

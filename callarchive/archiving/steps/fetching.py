@@ -14,13 +14,14 @@ from callarchive.archiving.catalog_day import CatalogDay
 from callarchive.archiving.fetcher.account_day import AccountDay, FetchCounts, Wanted, call_time
 from callarchive.archiving.fetcher.comparison import COMPARED, Comparison, compare
 from callarchive.archiving.fetcher.fetcher import Fetcher
-from callarchive.archiving.held_files import hold_new_files
+from callarchive.archiving.held_files import COLUMNS, hold_new_files
 from callarchive.archiving.landings import Landings, landing_root
 from callarchive.archiving.recording_archive import RecordingArchive
 from callarchive.archiving.steps.account_failures import FOR_ALL_ACCOUNTS, active_accounts, keep_failures
 from callarchive.archiving.steps.reports import StepReport
 from callarchive.archiving.transfer_journal import TransferJournal
 from callarchive.archiving.transforms.erased_rows import not_erased
+from callarchive.archiving.transforms.ledger_entries import FILE_COLUMNS
 from callarchive.archiving.transforms.recording_events import event_columns
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import Column, count_values, keys_of, matching_rows, pc, rows_in, rows_where
@@ -69,15 +70,17 @@ def fetch_recordings(
     counts, errors = _fetch_accounts(day, accounts, metadata, journal, archive, landings, progress, early or {})
     all_failures = keep_failures(day, schemas.RECORDING_FILES, errors, earlier=failures)
     metadata = metadata.select(list(_RECORDING))  # frees the other columns while the files are in memory
-    files = journal.known()
+    rows = journal.latest()
+    files = rows.decoded((*_RECORDING, "archive_status", "archive_path"))
     is_named = _are_named(files, metadata)
     by_status = count_values(files["archive_status"].filter(is_named))
     # Rows of files that no recording names any more stay: the bytes are still in the archive. So do tombstones.
     is_erased = pc.equal(files["archive_status"], ArchiveStatus.ERASED.value)
-    kept = rows_where(files, pc.or_(pc.or_(is_named, is_erased), pc.is_valid(files["archive_path"])))
-    hold_new_files(archive.store, day.catalog, day.date, kept)
-    day.recorder.record_files(day.date, kept)
-    count = journal.close(kept)
+    kept = rows.where(pc.or_(pc.or_(is_named, is_erased), pc.is_valid(files["archive_path"])))
+    del files, is_named, metadata
+    hold_new_files(archive.store, day.catalog, day.date, kept.parts(COLUMNS))
+    day.recorder.record_files(day.date, kept.parts(FILE_COLUMNS))
+    count = journal.close(kept.parts)
     return StepReport(schemas.RECORDING_FILES, day.date, count, {**by_status, **counts}, all_failures)
 
 

@@ -17,6 +17,7 @@ from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
 from callarchive.catalog.arrow_columns import pc
 from callarchive.catalog.rows import Row
+from callarchive.catalog.stored_rows import StoredRows
 from callarchive.domain.errors import ArchiveError, ObjectNotFoundError
 from callarchive.domain.evidence import Absent, Evidence, Present, Unknown
 from callarchive.domain.foreign_text import PATH_CHARS
@@ -62,7 +63,7 @@ class OpenFindings:
             kept += [_key(row) for row in differing if (row["subaccount_id"], row["recording_id"]) in alone]
         return kept
 
-    def without_proof_in_archive(self, stored: pa.Table, files: pa.Table) -> tuple[list[str], list[tuple[str, str]]]:
+    def without_proof_in_archive(self, stored: pa.Table, rows: StoredRows) -> tuple[list[str], list[tuple[str, str]]]:
         """Return the keys of rows about the archive's files that nothing proves to fit, and why: (subaccount_id, reason).
 
         A file without a row fits if a row names it, or if the store reports its own path as absent; a row without a file if the
@@ -73,6 +74,7 @@ class OpenFindings:
         lost = self.of(Discrepancy.ROW_WITHOUT_FILE)
         if not unnamed and not lost:
             return kept, reasons
+        files = rows.decoded(("subaccount_id", "recording_id", "archive_status", "archive_path", "versions"))
         named = {path for paths in files["versions"].to_pylist() for path in paths or ()}
         named |= set(files["archive_path"].drop_null().to_pylist())
         stored_paths: list[Any] = stored["path"].to_pylist()

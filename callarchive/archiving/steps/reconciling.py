@@ -21,7 +21,7 @@ from callarchive.archiving.transforms.lookup_tables import confirmed_negatives
 from callarchive.archiving.transforms.neighbouring_days import NeighbouringDays
 from callarchive.archiving.transforms.reconciliation import OPEN
 from callarchive.catalog import schemas
-from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc
+from callarchive.catalog.arrow_columns import Column, count_values, keys_of, pc, rows_where
 from callarchive.catalog.rows import Row
 from callarchive.catalog.schemas import RECONCILIATION, UNKNOWNS
 from callarchive.domain.days import SETTLED_AFTER
@@ -29,6 +29,7 @@ from callarchive.domain.errors import AccountFailure, ArchiveError
 from callarchive.domain.evidence import Unknown
 from callarchive.domain.foreign_text import cleaned
 from callarchive.domain.models import Discrepancy
+from callarchive.runtime.memory import release_unused
 from callarchive.settings import AccountSettings
 from callarchive.storage.landing.contents import LandingContents, time_in_path
 
@@ -70,6 +71,7 @@ def write_reconciliation(
     search = _Search(day, archive, landings, open_inbox)
     search.unknown += search.open.not_named_now(sessions, recordings)
     del sessions, recordings  # frees a long day's rows before the search
+    release_unused()
     rows = search.archive()
     if day.is_settled:
         rows += search.landings() + search.events()
@@ -129,13 +131,17 @@ class _Search:
             for account in archive.account_folders()
             for item in archive.store.list(f"{account}/call_date={self._day.date}")
         )
-        files = TransferJournal(self._day.catalog, self._day.date).known(orphans.FILE_COLUMNS)
+        files = TransferJournal(self._day.catalog, self._day.date).latest()
         kept, reasons = self.open.without_proof_in_archive(stored, files)
         self.unknown += kept
         self.unknowns += [(account, "archive_files_known", reason) for account, reason in reasons]
-        lost, doubts = rows_without_file(archive, orphans.suspect_files(stored, files))
+        unnamed, suspects = stored, list[orphans.SuspectFile]()
+        for part in files.parts(orphans.FILE_COLUMNS):
+            unnamed = rows_where(unnamed, pc.invert(orphans.are_named(unnamed, part)))
+            suspects += orphans.suspect_files(rows_where(stored, orphans.are_named(stored, part)), part)
+        lost, doubts = rows_without_file(archive, suspects)
         self.unknowns += [(account, "archive_files_there", cleaned(reason)) for account, reason in doubts]
-        return [*orphans.files_without_row(stored, files, archive_root=archive.root_uri), *lost]
+        return [*orphans.files_without_row(unnamed, archive_root=archive.root_uri), *lost]
 
     def landings(self) -> list[Row]:
         """Return objects that no recording names. Where landings overlap, each belongs to the account that comes first."""

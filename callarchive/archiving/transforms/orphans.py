@@ -84,17 +84,23 @@ def stored_table(objects: Iterable[StoredObject]) -> pa.Table:
     )
 
 
-def files_without_row(stored: pa.Table, files: pa.Table, *, archive_root: str) -> list[Row]:
-    """Return findings for files of the day, in `stored_table`, that no row of `recording_files` has, not even as a version."""
-    is_named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(files)]
-    unnamed_bytes: list[Any] = stored["path"].filter(pc.invert(pc.or_(*is_named))).to_pylist()
-    unnamed = sorted(path.decode(errors="surrogateescape") for path in unnamed_bytes)
-    places = [(_account_in(path), path, archive_root + cleaned_path(path)) for path in unnamed]
+def are_named(stored: pa.Table, files: pa.Table) -> Column:
+    """Return for each file in `stored_table` whether one of these rows of `recording_files` has it, also as a version."""
+    return pc.or_(*(pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(files)))
+
+
+def files_without_row(unnamed: pa.Table, *, archive_root: str) -> list[Row]:
+    """Return findings for files of the day, in `stored_table`, that are not named."""
+    paths = sorted(path.decode(errors="surrogateescape") for path in list[Any](unnamed["path"].to_pylist()))
+    places = [(_account_in(path), path, archive_root + cleaned_path(path)) for path in paths]
     return _rows_of_paths(Discrepancy.FILE_WITHOUT_ROW, places, reason="no row has this file")
 
 
 def suspect_files(stored: pa.Table, files: pa.Table) -> list[SuspectFile]:
-    """Return files of rows of `recording_files`, including versions, that the listing lacks or has with another size."""
+    """Return files of rows of `recording_files`, including versions, that the listing lacks or has with another size.
+
+    Of the listing, `stored` has at least the files that the rows name.
+    """
     kept = rows_where(files, pc.not_equal(files["archive_status"], ArchiveStatus.ERASED.value))
     is_archived = pc.equal(kept["archive_status"], ArchiveStatus.ARCHIVED.value)
     archived_paths, versions = _named_paths(kept)
@@ -166,8 +172,7 @@ def _named_paths(files: pa.Table) -> tuple[Column, Column]:
 
 def _sizes_of(rows: pa.Table, stored: pa.Table) -> dict[str, int]:
     """Return the sizes of the files of these rows that are stored, by path."""
-    named = [pc.is_in(stored["path"], value_set=paths) for paths in _named_paths(rows)]
-    there: list[Row] = stored.filter(pc.or_(*named)).to_pylist()
+    there: list[Row] = stored.filter(are_named(stored, rows)).to_pylist()
     return {row["path"].decode(): row["size_bytes"] for row in there}
 
 

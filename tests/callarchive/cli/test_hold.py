@@ -386,7 +386,7 @@ def test_what_a_later_run_archives_under_a_hold_gets_the_legal_hold_of_s3(
         known = opened.catalog.partition(schemas.RECORDING_FILES, DAY)
         row = known.to_pylist()[0] | {"session_id": later, "recording_id": f"a{later[1:]}", "archive_path": path}
         files = pa.concat_tables([known, pa.Table.from_pylist([row], schema=known.schema)])
-        hold_new_files(opened.archive.store, opened.catalog, DAY, files)
+        hold_new_files(opened.archive.store, opened.catalog, DAY, [files])
     assert held_objects(archived, boto) == {path}
 
 
