@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.failures import errors_as_failures
 from callarchive.archiving.connections import Connections
-from callarchive.runtime.memory import keep_pandas_out
+from callarchive.runtime.memory import keep_pandas_out, tune_interpreter
 from callarchive.settings import Settings
 from pipelines.event_log import kept_connections
 
@@ -17,6 +17,7 @@ def connections_resource(settings: Settings) -> dg.ResourceDefinition:
 
     @dg.resource(description="The archive, the catalog, and each account's API client and landing.")
     def connections(context: dg.InitResourceContext) -> Iterator[Connections]:
+        tune_interpreter()
         keep_pandas_out()
         with errors_as_failures():
             opened = Connections(settings)

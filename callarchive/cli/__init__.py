@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 failure, 2 usage or configuration error, 3 refused, 4 publ
 Commands import their libraries when they run, so that `--help` is quick.
 """
 
-import gc
 import os
 import signal
 import sys
@@ -39,7 +38,7 @@ from callarchive.cli import (
 from callarchive.cli.misplaced_words import hint
 from callarchive.cli.output import Output, begin_logging, print_error, print_next_step, print_unexpected_error
 from callarchive.domain.errors import ArchiveError, ConfigurationError
-from callarchive.runtime.memory import use_system_memory
+from callarchive.runtime.memory import tune_interpreter, use_system_memory
 
 _INTERRUPTED = 130
 _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
@@ -128,10 +127,7 @@ def _interrupt(*_: object) -> None:
 def prepare_process() -> None:
     """Tune this process for callarchive alone. Call it before numpy is imported."""
     use_system_memory()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, so no threads for it
-    # A recording leaves hundreds of objects but no cycles. With the default thresholds the collector would traverse all
-    # modules about a hundred times a day, which costs a twentieth of a transfer's CPU time.
-    gc.set_threshold(50_000, 20, 50)
+    tune_interpreter()
     # Threads that share the interpreter lock take it from each other whenever they wake up. Without preemption at each
     # wakeup, a transfer takes an eighth less CPU time.
     with suppress(AttributeError, OSError):  # Linux has this policy, but a sandbox may forbid setting it

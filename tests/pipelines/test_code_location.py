@@ -109,11 +109,24 @@ def test_loading_the_definitions_imports_nothing_that_only_runs_need(tmp_path: P
     path = written_settings(tmp_path).path
     code = (
         "import sys, pipelines.definitions\n"
-        "heavy = ['numpy', 'pyarrow', 'pandas', 'matplotlib', 'requests', 'boto3', 'paramiko', 'duckdb', 'obstore']\n"
+        "heavy = ['numpy', 'pyarrow', 'pandas', 'requests', 'boto3', 'paramiko', 'duckdb', 'obstore']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     result = imported(code, tmp_path, CALLARCHIVE_CONFIG=str(path))
     assert result.stdout == "[]\n", result.stderr
+
+
+def test_runs_collect_garbage_rarely_and_import_no_pandas(tmp_path: Path) -> None:
+    path = written_settings(tmp_path).path
+    code = (
+        "import gc, sys, dagster as dg\nfrom callarchive.settings import load_settings\n"
+        "from pipelines.resources import connections_resource\n"
+        "with dg.build_resources({'connections': connections_resource(load_settings())}):\n"
+        "    import pyarrow as pa\n    pa.array([1])\n"
+        "    print('pandas' in sys.modules, gc.get_threshold()[0] >= 10_000)"
+    )
+    result = imported(code, tmp_path, CALLARCHIVE_CONFIG=str(path), A_KEY_THAT_IS_NOT_SET="set")
+    assert result.stdout == "False True\n", result.stderr
 
 
 def test_runs_take_arrows_memory_from_the_c_library(tmp_path: Path) -> None:
