@@ -11,6 +11,7 @@ _FAR_AWAY_S = 0.08  # a transfer that takes longer than this mostly waits for th
 _WORTH_IT = 1.1  # growth is kept if throughput rises by at least this factor
 _WINDOW_S = 0.25
 _WINDOW_ITEMS_EACH = 2
+_FIRST_WINDOW_ITEMS_EACH = 1  # far away, a second round of few transfers shows no more than the first
 _SETTLED_S = 5.0
 _PAUSE_S = 1.0
 _BUSY = 0.9
@@ -40,6 +41,7 @@ class Adaptive:
         self._before: tuple[int, float] | None = None
         self._window_begun_at, self._cpu_s = clock(), cpu_clock()
         self._window_count = 0
+        self._items_each = _FIRST_WINDOW_ITEMS_EACH
         self._no_growth_until = 0.0
         self._no_halving_until = 0.0
 
@@ -52,7 +54,7 @@ class Adaptive:
         """Count a finished transfer; from time to time this changes the limit."""
         with self._changing:
             self._window_count += 1
-            if self._window_count < _WINDOW_ITEMS_EACH * self._limit:
+            if self._window_count < self._items_each * self._limit:
                 return
             now = self._clock()
             if now - self._window_begun_at < _WINDOW_S:
@@ -90,3 +92,4 @@ class Adaptive:
     def _begin_window(self, now: float) -> None:
         self._window_begun_at, self._cpu_s = now, self._cpu_clock()
         self._window_count = 0
+        self._items_each = _WINDOW_ITEMS_EACH

@@ -36,6 +36,13 @@ def test_it_starts_low_and_grows_to_the_ceiling_while_throughput_rises() -> None
     assert adaptive.limit == 64
 
 
+def test_it_grows_after_the_first_transfer_of_each_thread() -> None:
+    far = Server(each_s=0.3, at_most_per_s=1e9)
+    adaptive = adaptive_for(far)
+    far.serve(adaptive, 0.35)
+    assert adaptive.limit == 32
+
+
 @pytest.mark.parametrize(("each_s", "steps"), [(0.15, [8, 32, 64]), (0.02, [8, 16, 32, 64])], ids=["far", "near"])
 def test_it_grows_in_larger_steps_where_a_transfer_takes_long(each_s: float, steps: list[int]) -> None:
     server = Server(each_s=each_s, at_most_per_s=1e9)
