@@ -101,7 +101,10 @@ class _Watched:
         # Keep the socket itself: http.client drops it while the body of a closing connection is still being read.
         if (watch := _watch.get()) is not None:
             watch.socket = self.sock
-        self.sock.settimeout(self.timeout)
+        if (
+            self.sock.gettimeout() != self.timeout
+        ):  # setting it is a system call, in which other threads take the interpreter
+            self.sock.settimeout(self.timeout)
         return response_of(http.client.HTTPConnection.getresponse(cast("http.client.HTTPConnection", self)))
 
 

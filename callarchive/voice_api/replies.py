@@ -31,8 +31,10 @@ class Reply(HTTPResponse):
             super().begin(**limits)
             return
         self.fp.read(head.end())
-        lines = (line.partition(":") for line in head[2].decode("iso-8859-1").split("\r\n")[:-1])
-        self.fields = urllib3.HTTPHeaderDict([(name, value.strip(" \t")) for name, _, value in lines])
+        self.fields = urllib3.HTTPHeaderDict()
+        for line in head[2].decode("iso-8859-1").split("\r\n")[:-1]:
+            name, _, value = line.partition(":")
+            self.fields.add(name, value.strip(" \t"))
 
     def _announces_end(self, status: int, found: list[tuple[bytes, bytes]]) -> bool:
         """Set how the body ends, and return whether the response is ordinary."""
