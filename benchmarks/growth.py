@@ -9,7 +9,7 @@ from benchmarks.processes import Contender, peak_mb, run_rounds, wall
 from benchmarks.report import Section, at_most, ratio_at_most, run_table
 
 _LONG_DAY = 100_000
-_MEMORY_MB, _LONG_MEMORY_MB = 215, 380
+_MEMORY_MB, _LONG_MEMORY_MB = 215, 306
 
 
 def growth(plan: Plan) -> Section:

@@ -4,16 +4,13 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _BIG_BLOCK_BYTES = 2 * 1024 * 1024  # larger than a chunk of a transfer, for which a system call each would cost CPU
 _TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD
-_KEPT_BYTES = (
-    8 * 1024 * 1024
-)  # with 128 KiB, the default, most chunks go back to the system and are cleared page by page
+_KEPT_BYTES = 8 * 1024 * 1024  # with the default, 128 KiB, freed chunks go back to the system and are cleared again
 _ARENA_MAX = -8  # M_ARENA_MAX
 _ARENAS = 2  # by default 8 for each core, and each keeps what its threads freed: 7 MB more in a transfer, no less CPU
 _LONG_DAY_BYTES = 16_000_000  # of tables: some 15,000 recordings
@@ -49,23 +46,10 @@ def tune_interpreter() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-@contextmanager
-def without(module: str) -> Iterator[None]:
-    """Let an import in the block not find this module, which its importer can do without. It can be imported later."""
-    finder = _NotFinding(module)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
-class _NotFinding:
-    def __init__(self, module: str) -> None:
-        self._module = module
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == self._module:
+class _WithoutPandas:
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
             raise ImportError
 
 
@@ -76,8 +60,11 @@ def keep_pandas_out() -> None:
     """
     import pyarrow as pa
 
-    with without("pandas"):
+    sys.meta_path.insert(0, _WithoutPandas)
+    try:
         pa.array([None])
+    finally:
+        sys.meta_path.remove(_WithoutPandas)
 
 
 def release_unused() -> None:

@@ -23,6 +23,7 @@ class Reply(HTTPResponse):
     """http.client's response, which parses the head of an ordinary one itself."""
 
     fields: urllib3.HTTPHeaderDict | None = None  # the headers of an ordinary response
+    _method: str  # of the request; set by http.client
 
     def begin(self, **limits: Any) -> None:
         """Read the head."""
@@ -39,7 +40,7 @@ class Reply(HTTPResponse):
     def _announces_end(self, status: int, found: list[tuple[bytes, bytes]]) -> bool:
         """Set how the body ends, and return whether the response is ordinary."""
         framing = [field for field in found if field != (b"connection", b"keep-alive")]
-        if len(framing) != 1 or status in (204, 304):
+        if len(framing) != 1 or status in (204, 304) or self._method == "HEAD":
             return False
         [(name, value)] = framing
         self.chunked = (name, value) == (b"transfer-encoding", b"chunked")

@@ -42,14 +42,6 @@ def test_converting_values_imports_no_pandas_and_a_table_for_pandas_still_does()
     assert answer(code) == "False 3"
 
 
-def test_an_sftp_landing_imports_no_task_runner_and_others_still_can() -> None:
-    code = (
-        "import sys, callarchive.storage.landing.sftp.landing\nprint('invoke' in sys.modules)\n"
-        "import invoke, paramiko.config\nprint(bool(invoke.run), paramiko.config.invoke_import_error.__traceback__)"
-    )
-    assert answer(code) == "False\nTrue None"
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_freed_chunks_of_a_transfer_are_used_again_and_not_cleared_by_the_system() -> None:
     code = (

@@ -22,14 +22,14 @@ def begun():
     """Yield a function that returns a response of a kind to bytes, after which the server closes the connection."""
     with ExitStack() as opened:
 
-        def begin(kind, sent):
+        def begin(kind, sent, method="GET"):
             near, far = socket.socketpair()
             opened.enter_context(near)
             near.settimeout(10)
             sender = threading.Thread(target=lambda: (far.sendall(sent), far.close()))
             sender.start()
             opened.callback(sender.join)
-            response = kind(near, method="GET")
+            response = kind(near, method=method)
             opened.callback(response.close)
             response.begin()
             return response
@@ -39,6 +39,11 @@ def begun():
 
 def read(response):
     return b"".join(response.stream(7, decode_content=True))
+
+
+def test_a_response_to_head_is_left_to_http_client_as_it_has_no_body(begun):
+    reply = begun(Reply, b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n", method="HEAD")
+    assert (reply.fields, reply.read()) == (None, b"")
 
 
 @pytest.mark.parametrize(
