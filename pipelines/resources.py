@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.failures import errors_as_failures
 from callarchive.archiving.connections import Connections
-from callarchive.runtime.memory import keep_pandas_out, tune_interpreter
+from callarchive.runtime.memory import collecting_rarely, keep_pandas_out
 from callarchive.settings import Settings
 from pipelines.event_log import kept_connections
 
@@ -17,11 +17,10 @@ def connections_resource(settings: Settings) -> dg.ResourceDefinition:
 
     @dg.resource(description="The archive, the catalog, and each account's API client and landing.")
     def connections(context: dg.InitResourceContext) -> Iterator[Connections]:
-        tune_interpreter()
         keep_pandas_out()
         with errors_as_failures():
             opened = Connections(settings)
-        with opened, kept_connections(context.instance) if context.instance else nullcontext():
+        with opened, collecting_rarely(), kept_connections(context.instance) if context.instance else nullcontext():
             yield opened
 
     return connections

@@ -38,7 +38,7 @@ from callarchive.cli import (
 from callarchive.cli.misplaced_words import hint
 from callarchive.cli.output import Output, begin_logging, print_error, print_next_step, print_unexpected_error
 from callarchive.domain.errors import ArchiveError, ConfigurationError
-from callarchive.runtime.memory import tune_interpreter, use_system_memory
+from callarchive.runtime.memory import collect_rarely, use_system_memory
 
 _INTERRUPTED = 130
 _GLOBAL_FLAGS = frozenset(("--json", "-v", "-vv", "--verbose", "-q", "--quiet"))
@@ -127,7 +127,8 @@ def _interrupt(*_: object) -> None:
 def prepare_process() -> None:
     """Tune this process for callarchive alone. Call it before numpy is imported."""
     use_system_memory()
-    tune_interpreter()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no linear algebra here, so no threads for it
+    collect_rarely()
     # Threads that share the interpreter lock take it from each other whenever they wake up. Without preemption at each
     # wakeup, a transfer takes an eighth less CPU time.
     with suppress(AttributeError, OSError):  # Linux has this policy, but a sandbox may forbid setting it

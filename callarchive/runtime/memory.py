@@ -4,7 +4,8 @@ import ctypes
 import gc
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
@@ -36,14 +37,24 @@ def use_system_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
-def tune_interpreter() -> None:
-    """Collect garbage rarely, and use no threads for linear algebra. Call it before numpy is imported.
+def collect_rarely() -> None:
+    """Collect garbage rarely.
 
     A recording leaves hundreds of objects but no cycles. With the default thresholds the collector would traverse all modules
     about a hundred times a day, which costs a twentieth of a transfer's CPU time, and a tenth of Dagster's run of a few days.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000, 20, 50)
+
+
+@contextmanager
+def collecting_rarely() -> Iterator[None]:
+    """Collect garbage rarely in the block."""
+    before = gc.get_threshold()
+    collect_rarely()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class _WithoutPandas:

@@ -48,7 +48,7 @@ def write_recordings(day: CatalogDay, *, archive_root: str, failures: Sequence[A
         rest = files.between(begin, len(files)).decoded(public_tables.FILE_COLUMNS)
         yield recordings(metadata=schemas.RECORDING_METADATA.schema.empty_table(), files=rest)
 
-    return _write(day, schemas.RECORDINGS, pa.concat_tables(parts()) if failures else parts, failures)
+    return _write(day, schemas.RECORDINGS, parts, failures)
 
 
 def write_status_stats(day: CatalogDay, *, failures: Sequence[AccountFailure]) -> StepReport:
@@ -65,6 +65,7 @@ def write_duration_stats(day: CatalogDay, *, failures: Sequence[AccountFailure])
 
 def _write(day: CatalogDay, table: Table, rows: pa.Table | Parts, failures: Sequence[AccountFailure]) -> StepReport:
     """Replace the partition; accounts that failed keep the rows that they have there."""
-    if isinstance(rows, pa.Table):
+    if failures:
+        rows = rows if isinstance(rows, pa.Table) else pa.concat_tables(rows())
         rows = with_rows_of_failed(rows, day.rows(table), failures)
     return StepReport(table, day.date, day.replace(table, rows), failures=tuple(failures))
