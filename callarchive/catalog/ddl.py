@@ -160,14 +160,19 @@ def _daft(table: Table, root: str) -> str:
 
 def duckdb_query(table: Table, files: str) -> str:
     """Return DuckDB's query for the table's columns and `call_date` in these files; a column that all lack is NULL."""
-    schema = ", ".join(f"null::{SQL_TYPES[column.type]} as {column.name}" for column in table.columns)
     return (
         # The outer select names the columns, because DuckDB reads `env=prod` in the catalog's own path as a column.
         f"select {', '.join(column.name for column in table.columns)}, call_date from (\n"  # noqa: S608
-        f"  select {schema}, null::date as call_date where false\n  union all by name\n"
+        f"  {duckdb_query_of_none(table)}\n  union all by name\n"
         f"  select * from read_parquet({files} hive_partitioning = true, hive_types = {{'call_date': date}},"
         " union_by_name = true)\n)"
     )
+
+
+def duckdb_query_of_none(table: Table) -> str:
+    """Return DuckDB's query for no rows of the table and `call_date`."""
+    columns = ", ".join(f"null::{SQL_TYPES[column.type]} as {column.name}" for column in table.columns)
+    return f"select {columns}, null::date as call_date where false"
 
 
 ENGINES: Mapping[str, Callable[[Table, str], str]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from callarchive.catalog import schemas
-from callarchive.catalog.ddl import duckdb_query, text_literal
+from callarchive.catalog.ddl import duckdb_query, duckdb_query_of_none, text_literal
 from callarchive.catalog.schemas import PUBLIC_TABLES, Table
 from callarchive.domain.errors import ArchiveError, DamagedTableError, ObjectNotFoundError
 from callarchive.storage.stores import Store
@@ -93,7 +93,9 @@ class Catalog:
         connection.execute("set parquet_metadata_cache = true")
         for table in PUBLIC_TABLES:
             days = self._partitions(table, first, last)
-            if days and (root := local_folder(self.store)) is not None:
+            if not days:  # registering an empty dataset would import pandas
+                connection.execute(f"create view {table.name} as {duckdb_query_of_none(table)}")
+            elif (root := local_folder(self.store)) is not None:
                 files = ", ".join(text_literal(f"{root}/{path}") for _, path in days)
                 connection.execute(f"create view {table.name} as {duckdb_query(table, f'[{files}],')}")
             else:

@@ -142,6 +142,20 @@ def test_pandas_and_pyarrow_read_the_catalog_directly(local_catalog: Catalog, ro
     assert pq.read_table(root / "recordings").num_rows == 100
 
 
+def test_tables_without_days_have_the_same_columns_in_duckdb_and_import_no_pandas(
+    local_catalog: Catalog, tmp_path: Path
+) -> None:
+    with local_catalog.duckdb() as connection:
+        described = connection.execute("describe recordings").fetchall()
+    code = (
+        "import sys\nfrom callarchive.catalog.parquet_catalog import Catalog\n"
+        f"with Catalog.open({tmp_path.as_uri() + '/empty'!r}).duckdb() as connection:\n"
+        "    print(connection.execute('describe recordings').fetchall(), 'pandas' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == f"{described} False\n"
+
+
 # --- our own readers --------------------------------------------------------------------------------------------------
 
 
