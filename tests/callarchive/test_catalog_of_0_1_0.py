@@ -229,7 +229,9 @@ def upgrade(tmp_path: Path, start_trial: Callable[..., Any], monkeypatch: pytest
     """The kept files in their places, and servers that answer as those of then did."""
     kept, root = tmp_path / "kept", tmp_path / "trial"
     with tarfile.open(DATA) as packed:
-        packed.extractall(kept, filter="data")
+        # Python 3.11.2, Debian 12's, has no filters; later versions warn without one.
+        options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        packed.extractall(kept, **options)
     root.mkdir()
     for source, target in (("catalog", "catalog"), ("landing_sftp", "sftp"), ("inbox.sqlite3", "inbox.sqlite3")):
         shutil.move(kept / source, root / target)
